@@ -1,0 +1,309 @@
+"""Joins the components of one stack: settings first, then each component with what the ones before it have made."""
+
+import pulumi
+import pulumi_aws as aws
+
+from components import bucketpolicy, contract, database, edge, grants, network
+from components.access import Access, AccessArgs
+from components.bucket import Bucket, BucketArgs
+from components.cache import Cache, CacheArgs
+from components.certificate import Certificate, CertificateArgs
+from components.cluster import Cluster, ClusterArgs
+from components.database import Database, DatabaseArgs
+from components.edge import Edge, EdgeArgs
+from components.endpoints import Endpoints, EndpointsArgs
+from components.firewall import Firewall, FirewallArgs
+from components.image import Image, ImageArgs
+from components.keyring import Keyring, KeyringArgs
+from components.naming import Naming
+from components.network import Network, NetworkArgs
+from components.rotation import Rotation, RotationArgs
+from components.secret import Secret, SecretArgs
+from components.service import Service, ServiceArgs
+from components.settings import load
+from components.tags import default_tags
+from components.task import Task, TaskArgs
+from components.tokens import Tokens, TokensArgs
+from components.trail import Trail, TrailArgs
+from components.variables import Surroundings, variables
+from components.waf import Waf, WafArgs
+from components.watch import Watch, WatchArgs
+
+settings = load()
+names = Naming.of(settings)
+seam = contract.read()
+keep = settings.keep
+days = settings.log_retention_days
+provider = aws.Provider(
+    "aws",
+    region=settings.region,
+    allowed_account_ids=[settings.account],
+    default_tags=aws.ProviderDefaultTagsArgs(tags=default_tags(settings)),
+)
+opts = pulumi.ResourceOptions(provider=provider)
+
+# Who may do what, and the keys that hold it together.
+access = Access("access", AccessArgs(names, grants.grants(names, seam)), opts)
+keys = Keyring(
+    "keyring",
+    KeyringArgs(
+        names,
+        settings.keys,
+        keep,
+        readers=grants.secret_readers(names, seam),
+        token_users=grants.token_users(seam),
+        rotator=grants.ROTATOR,
+        log_groups=names.log_groups(tuple(seam.processes)),
+        roles=access.roles,
+    ),
+    opts,
+)
+
+# Buckets: the sink of all logs, the audit trail, and data.
+sink, trail_bucket, data_bucket = (names.bucket(thing) for thing in ("logs", "trail", "data"))
+logs = Bucket.log_sink(
+    "logs",
+    BucketArgs(
+        sink,
+        bucketpolicy.bucket_policy(
+            names,
+            sink,
+            encrypted_by_key=False,
+            writers=(
+                *bucketpolicy.access_log_writers(names, sink, (trail_bucket, data_bucket)),
+                *bucketpolicy.load_balancer_log_writers(names, sink, edge.LOG_PREFIXES),
+            ),
+        ),
+        "log",
+        keep,
+        noncurrent_days=settings.buckets.noncurrent_days,
+        expire_days=settings.buckets.log_days,
+        force_destroy=settings.buckets.force_destroy,
+    ),
+    opts,
+)
+evidence = Bucket(
+    "trail",
+    BucketArgs(
+        trail_bucket,
+        bucketpolicy.bucket_policy(
+            names, trail_bucket, encrypted_by_key=True, writers=bucketpolicy.trail_writers(names, trail_bucket)
+        ),
+        "log",
+        keep,
+        key_arn=keys.logs_arn,
+        log_bucket=logs.name,
+        noncurrent_days=settings.buckets.noncurrent_days,
+        expire_days=settings.buckets.trail_days,
+        lock_days=settings.buckets.lock_days,
+        lock_mode=settings.buckets.lock_mode,
+        force_destroy=settings.buckets.force_destroy,
+        purpose="trail",
+    ),
+    opts,
+)
+data = Bucket(
+    "data",
+    BucketArgs(
+        data_bucket,
+        bucketpolicy.bucket_policy(names, data_bucket, encrypted_by_key=True),
+        "confidential",
+        keep,
+        key_arn=keys.data_arn,
+        log_bucket=logs.name,
+        noncurrent_days=settings.buckets.noncurrent_days,
+        force_destroy=settings.buckets.force_destroy,
+    ),
+    opts,
+)
+trail = Trail(
+    "trail",
+    TrailArgs(
+        names,
+        bucket=evidence.name,
+        key_arn=keys.logs_arn,
+        role_arn=access.roles["trail-log"],
+        watched_buckets=(names.bucket_arn("data"),),
+        watched_tables=(names.table_arn("tokens"),),
+        log_retention_days=days,
+    ),
+    opts,
+)
+
+# The network, and who may talk to whom in it.
+net = Network(
+    "network",
+    NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
+    opts,
+)
+firewall = Firewall("firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists), opts)
+endpoints = Endpoints("endpoints", EndpointsArgs(names, net.vpc_id, net.subnets["app"], firewall.groups["endpoints"]), opts)
+
+# Secrets and stores.
+rotation = Rotation(
+    grants.ROTATOR,
+    RotationArgs(names, settings.key_prefix, access.roles[grants.ROTATOR], keys.secrets_arn, keys.logs_arn, days),
+    opts,
+)
+secrets = {
+    kind: Secret(
+        kind,
+        SecretArgs(
+            names,
+            kind,
+            readers=grants.readers_of(names, seam, kind, settings.secrets.operators),
+            secrets=settings.secrets,
+            keep=keep,
+            key_arn=keys.secrets_arn,
+            function_arn=rotation.arn,
+        ),
+        opts,
+    )
+    for kind in seam.made_secrets
+}
+postgres = Database(
+    "database",
+    DatabaseArgs(
+        names,
+        settings.database,
+        keep,
+        subnet_ids=net.subnets["data"],
+        security_group_id=firewall.groups["database"],
+        key_arn=keys.data_arn,
+        secrets_key_arn=keys.secrets_arn,
+        log_key_arn=keys.logs_arn,
+        log_retention_days=days,
+        monitor_role_arn=access.roles["database-monitor"],
+    ),
+    opts,
+)
+cache = Cache("cache", CacheArgs(names, settings.cache, net.subnets["data"], firewall.groups["cache"], keys.data_arn), opts)
+tokens = Tokens("tokens", TokensArgs(names, settings.tokens, keep, keys.data_arn), opts)
+image = Image("image", ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy), opts)
+
+# The edge: three host names in front of three doors.
+hosts = {door: f"{door}.{settings.domain}" for door in seam.doors}
+urls = {door: f"https://{host}" for door, host in hosts.items()}
+certificate = Certificate("certificate", CertificateArgs(names, settings.domain, tuple(hosts.values()), keep), opts)
+front = Edge(
+    "edge",
+    EdgeArgs(
+        names,
+        settings.edge,
+        seam.doors,
+        hosts,
+        vpc_id=net.vpc_id,
+        subnet_ids=net.subnets["edge"],
+        security_group_id=firewall.groups["edge"],
+        zone_id=certificate.zone_id,
+        certificate_arn=certificate.arn,
+        log_bucket=logs.name,
+    ),
+    opts,
+)
+waf = Waf("edge", WafArgs(names, settings.edge, front.arn, keys.logs_arn, days), opts)
+
+# What runs, and who is told when it does not.
+cluster = Cluster("main", ClusterArgs(names), opts)
+watch = Watch(
+    "watch",
+    WatchArgs(
+        names,
+        settings.watch,
+        settings.database,
+        key_arn=keys.logs_arn,
+        balancer_label=front.label,
+        target_labels=front.target_labels,
+        services=tuple(process.name for process in seam.serving),
+        cluster=cluster.name,
+        database_id=postgres.identifier,
+        cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+    ),
+    opts,
+)
+told = variables(
+    settings,
+    names,
+    seam,
+    Surroundings(
+        database=postgres.address,
+        database_name=database.NAME,
+        application=grants.DATABASE_USER,
+        owner=database.OWNER,
+        cache=cache.address,
+        cache_user=cache.user,
+        cache_group=names.name("cache"),
+        tokens=names.name("tokens"),
+        urls=urls,
+        proxies=tuple(network.tier_cidrs(settings.network, "edge")),
+    ),
+)
+tasks = {
+    name: Task(
+        name,
+        TaskArgs(
+            names,
+            process,
+            settings.services.of(name),
+            image.reference,
+            seam.user,
+            variables=told[name],
+            secret_arns={kind: secret.arn for kind, secret in secrets.items()} | {"database-owner": postgres.owner_secret_arn},
+            task_role_arn=access.roles[grants.task_role(process)],
+            execution_role_arn=access.roles[grants.execution_role(process)],
+            log_key_arn=keys.logs_arn,
+            log_retention_days=days,
+        ),
+        opts,
+    )
+    for name, process in seam.processes.items()
+}
+services = {
+    process.name: Service(
+        process.name,
+        ServiceArgs(
+            names,
+            process,
+            settings.services.scale(process.name),
+            cluster_arn=cluster.arn,
+            cluster_name=cluster.name,
+            definition_arn=tasks[process.name].definition_arn,
+            subnet_ids=net.subnets["app"],
+            security_group_id=firewall.groups[process.name],
+            target_groups=front.target_groups,
+            request_label=front.request_label(process.doors[0].name),
+            alarms=[alarm for door in process.doors for alarm in watch.door_alarms[door.name]],
+        ),
+        opts,
+    )
+    for process in seam.serving
+}
+
+pulumi.export("environment", settings.environment)
+pulumi.export("region", settings.region)
+pulumi.export("account", settings.account)
+pulumi.export("cluster", cluster.name)
+pulumi.export(
+    "services",
+    {name: {"service": service.name, "taskDefinition": tasks[name].definition_arn} for name, service in services.items()},
+)
+pulumi.export("migration", {"taskDefinition": tasks["migrate"].definition_arn})
+pulumi.export(
+    "rotation",
+    {
+        "function": rotation.function,
+        "role": access.roles[grants.ROTATOR],
+        "secrets": {kind: secret.arn for kind, secret in secrets.items()},
+    },
+)
+pulumi.export(
+    "roles",
+    {f"{name}Task": access.roles[grants.task_role(process)] for name, process in seam.processes.items()}
+    | {f"{name}Execution": access.roles[grants.execution_role(process)] for name, process in seam.processes.items()},
+)
+pulumi.export("urls", urls)
+pulumi.export("database", {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": database.NAME})
+pulumi.export("cache", {"replicationGroup": cache.replication_group})
+pulumi.export("tokens", tokens.table)
+pulumi.export("buckets", {"data": data.name, "logs": logs.name, "trail": evidence.name})
+pulumi.export("loadBalancer", front.dns_name)

@@ -1,0 +1,59 @@
+"""Creates the IAM roles that `grants` describes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.after import after
+from components.document import render
+from components.grants import Grant
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+
+@dataclass(frozen=True)
+class AccessArgs:
+    """names: the stack's names. grants: every role by its name (Naming.name's `thing`)."""
+
+    names: Naming
+    grants: Mapping[str, Grant]
+
+
+class Access(pulumi.ComponentResource):
+    """One role a purpose, each with one inline policy of exact ARNs.
+
+    Why: an application that is taken over can do what its role can, and nothing else; starting a task and being one are
+    two roles. No AWS-managed policy is attached, for those grant on every resource. Cost: none. Controls: GH-IAM-001 to
+    GH-IAM-004, GH-IAM-008, GH-KMS-007, GH-ECS-011.
+    """
+
+    roles: dict[str, pulumi.Output[str]]
+    """ARN of each role by its name, known once its permissions are in place."""
+
+    def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:access:Access", name, props(args), opts)
+        self.roles = {role: self._role(role, grant, args.names) for role, grant in args.grants.items()}
+        self.register_outputs({"roles": self.roles})
+
+    def _role(self, name: str, grant: Grant, names: Naming) -> pulumi.Output[str]:
+        role = aws.iam.Role(
+            name,
+            name=names.name(name),
+            description=grant.description,
+            assume_role_policy=render(grant.trusted),
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        if grant.allowed is None:
+            return role.arn
+        policy = aws.iam.RolePolicy(
+            name,
+            name="permissions",
+            role=role.name,
+            policy=render(grant.allowed),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return after(role.arn, policy.id)

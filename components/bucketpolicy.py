@@ -1,0 +1,109 @@
+"""Bucket policies: what every bucket refuses to everybody, and what log services may write."""
+
+from components.document import Document, Statement, allow, deny, document
+from components.naming import Naming
+
+
+def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers: tuple[Statement, ...] = ()) -> Document:
+    """The policy of a bucket with this full name.
+
+    encrypted_by_key: the bucket's default encryption is a KMS key of ours. Then no writer may choose another
+    encryption: S3 decides before it applies the default (S3 user guide, "Setting default server-side encryption
+    behavior"), so a request that names none gets our key.
+    writers: statements that let services write.
+    """
+    arn = f"arn:aws:s3:::{bucket}"
+    both, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
+    people = {"aws:PrincipalIsAWSService": "false"}
+    statements = [
+        deny("OnlyTls", ["s3:*"], both, conditions={"Bool": {"aws:SecureTransport": "false"}}),
+        deny("OnlyTls12", ["s3:*"], both, conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+        deny(
+            "OnlyOurAccount",
+            ["s3:*"],
+            both,
+            conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}, "BoolIfExists": people},
+        ),
+        deny(
+            "NoCustomerKeys",
+            ["s3:PutObject"],
+            objects,
+            conditions={"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
+        ),
+    ]
+    if encrypted_by_key:
+        # CloudTrail names the trail's key in each request, hence the exception for services.
+        statements += [
+            deny(
+                "NoOtherKey",
+                ["s3:PutObject"],
+                objects,
+                conditions={
+                    "Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "false"},
+                    "BoolIfExists": people,
+                },
+            ),
+            deny(
+                "NoOtherEncryption",
+                ["s3:PutObject"],
+                objects,
+                conditions={"Null": {"s3:x-amz-server-side-encryption": "false"}, "BoolIfExists": people},
+            ),
+        ]
+    return document(*statements, *writers)
+
+
+def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
+    """S3 may write the access logs of these buckets (full names) under `s3/` in the bucket `sink`."""
+    return (
+        allow(
+            "AccessLogs",
+            ["s3:PutObject"],
+            [f"arn:aws:s3:::{sink}/s3/*"],
+            principal={"Service": "logging.s3.amazonaws.com"},
+            conditions={
+                "StringEquals": {"aws:SourceAccount": names.account},
+                "ArnLike": {"aws:SourceArn": [f"arn:aws:s3:::{source}" for source in sources]},
+            },
+        ),
+    )
+
+
+def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...]) -> tuple[Statement, ...]:
+    """Load balancers of this stack may write their logs. Source: ELB user guide, "Enable access logs", bucket policy
+    for all regions."""
+    return (
+        allow(
+            "LoadBalancerLogs",
+            ["s3:PutObject"],
+            [f"arn:aws:s3:::{sink}/{prefix}/AWSLogs/{names.account}/*" for prefix in prefixes],
+            principal={"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
+            conditions={
+                "StringEquals": {"aws:SourceAccount": names.account},
+                "ArnLike": {"aws:SourceArn": names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}")},
+            },
+        ),
+    )
+
+
+def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
+    """CloudTrail may write this stack's trail. Source: CloudTrail user guide, "Amazon S3 bucket policy for
+    CloudTrail"."""
+    service = {"Service": "cloudtrail.amazonaws.com"}
+    source = {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
+    return (
+        allow(
+            "TrailLooksAtBucket",
+            ["s3:GetBucketAcl"],
+            [f"arn:aws:s3:::{bucket}"],
+            principal=service,
+            conditions={"StringEquals": source},
+        ),
+        allow(
+            "TrailWrites",
+            ["s3:PutObject"],
+            [f"arn:aws:s3:::{bucket}/AWSLogs/{names.account}/*"],
+            principal=service,
+            conditions={"StringEquals": {**source, "s3:x-amz-acl": "bucket-owner-full-control"}},
+        ),
+    )

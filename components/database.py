@@ -1,0 +1,152 @@
+"""The PostgreSQL database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import sections
+from components.naming import Naming
+from components.props import props
+from components.sections import Keep
+from components.tags import tags
+
+NAME = "gatehouse"
+OWNER = "gatehouse_owner"
+"""The role that owns the schema and runs migrations; RDS makes and rotates its password."""
+PORT = 5432
+LOGS = ("postgresql", "upgrade")
+
+
+@dataclass(frozen=True)
+class DatabaseArgs:
+    """What the database is told.
+
+    names: the stack's names.
+    database: size, recovery and protection.
+    keep: whether deletion is refused.
+    subnet_ids: the data tier. security_group_id: who may connect.
+    key_arn: the key of storage, snapshots and insights. secrets_key_arn: the key of the owner's password.
+    log_key_arn, log_retention_days: its log groups.
+    monitor_role_arn: the role that writes operating system metrics.
+    """
+
+    names: Naming
+    database: sections.Database
+    keep: Keep
+    subnet_ids: Sequence[pulumi.Input[str]]
+    security_group_id: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
+    secrets_key_arn: pulumi.Input[str]
+    log_key_arn: pulumi.Input[str]
+    log_retention_days: int
+    monitor_role_arn: pulumi.Input[str]
+
+
+class Database(pulumi.ComponentResource):
+    """RDS for PostgreSQL in the data tier, encrypted, TLS only, with point-in-time recovery.
+
+    Why: the application signs in with IAM tokens; the owner's password is RDS' own secret, so no password is in the
+    program. Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large in two zones), plus 0.12 USD a GB.
+    Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015, GH-RDS-016.
+    """
+
+    identifier: pulumi.Output[str]
+    endpoint: pulumi.Output[str]
+    address: pulumi.Output[str]
+    owner_secret_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:database:Database", name, props(args), opts)
+        names, size = args.names, args.database
+        logs = [self._log(kind, args) for kind in LOGS]
+        subnets = aws.rds.SubnetGroup(
+            name,
+            name=names.name("main"),
+            description="Data tier",
+            subnet_ids=list(args.subnet_ids),
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        parameters = aws.rds.ParameterGroup(
+            name,
+            name=names.name("main"),
+            description="TLS only, connections and slow queries logged",
+            family=f"postgres{size.engine_version.split('.')[0]}",
+            parameters=[
+                aws.rds.ParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
+                aws.rds.ParameterGroupParameterArgs(name="log_connections", value="1"),
+                aws.rds.ParameterGroupParameterArgs(name="log_disconnections", value="1"),
+                aws.rds.ParameterGroupParameterArgs(name="log_min_duration_statement", value=str(size.slow_query_ms)),
+            ],
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        instance = aws.rds.Instance(
+            name,
+            identifier=names.name("main"),
+            engine="postgres",
+            engine_version=size.engine_version,
+            instance_class=size.instance_class,
+            allocated_storage=size.storage_gib,
+            max_allocated_storage=size.storage_gib_max,
+            storage_type="gp3",
+            storage_encrypted=True,
+            kms_key_id=args.key_arn,
+            db_name=NAME,
+            username=OWNER,
+            manage_master_user_password=True,
+            master_user_secret_kms_key_id=args.secrets_key_arn,
+            port=PORT,
+            multi_az=size.multi_az,
+            publicly_accessible=False,
+            db_subnet_group_name=subnets.name,
+            vpc_security_group_ids=[args.security_group_id],
+            parameter_group_name=parameters.name,
+            iam_database_authentication_enabled=True,
+            ca_cert_identifier="rds-ca-rsa2048-g1",
+            backup_retention_period=size.recovery_days,
+            backup_window="02:00-03:00",
+            maintenance_window="sun:03:30-sun:04:30",
+            delete_automated_backups=False,
+            copy_tags_to_snapshot=True,
+            skip_final_snapshot=not size.final_snapshot,
+            final_snapshot_identifier=names.name("main-final"),
+            deletion_protection=size.deletion_protection,
+            auto_minor_version_upgrade=True,
+            apply_immediately=False,
+            enabled_cloudwatch_logs_exports=list(LOGS),
+            performance_insights_enabled=True,
+            performance_insights_kms_key_id=args.key_arn,
+            performance_insights_retention_period=7,
+            monitoring_interval=size.monitoring_interval_s,
+            monitoring_role_arn=args.monitor_role_arn if size.monitoring_interval_s else None,
+            tags=tags("confidential"),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # RDS would make the log groups itself, without key and for ever.
+                depends_on=logs,
+                protect=args.keep.protect,
+                retain_on_delete=args.keep.retain,
+                custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
+            ),
+        )
+        self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
+        self.owner_secret_arn = instance.master_user_secrets.apply(owner_secret)
+        self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
+
+    def _log(self, kind: str, args: DatabaseArgs) -> aws.cloudwatch.LogGroup:
+        return aws.cloudwatch.LogGroup(
+            kind,
+            name=args.names.database_log_group(kind),
+            retention_in_days=args.log_retention_days,
+            kms_key_id=args.log_key_arn,
+            tags=tags("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def owner_secret(secrets: Sequence[aws.rds.outputs.InstanceMasterUserSecret] | None) -> str:
+    """ARN of the secret that RDS made for the owner; "" before RDS has made one."""
+    return str(secrets[0].secret_arn) if secrets else ""

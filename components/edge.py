@@ -1,0 +1,199 @@
+"""The load balancer: HTTPS only, one host name a door, and nothing else answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import sections
+from components.after import after
+from components.contract import Door
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+ACCESS_PREFIX, CONNECTION_PREFIX = LOG_PREFIXES = ("edge-access", "edge-connection")
+"""Where in the log bucket the logs lie; ELB refuses a prefix that contains AWSLogs."""
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+"""TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange (ELB user guide, "Security policies")."""
+HSTS = "max-age=31536000; includeSubDomains"
+IDLE_TIMEOUT_S = 120
+DRAIN_S = 60
+
+
+@dataclass(frozen=True)
+class EdgeArgs:
+    """What the edge is told.
+
+    names: the stack's names. edge: deletion protection. doors: by name. hosts: host name of each door.
+    vpc_id, subnet_ids, security_group_id: the edge tier. zone_id: where the host names are published. certificate_arn:
+    for all of them.
+    log_bucket: takes access and connection logs.
+    """
+
+    names: Naming
+    edge: sections.Edge
+    doors: Mapping[str, Door]
+    hosts: Mapping[str, str]
+    vpc_id: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
+    security_group_id: pulumi.Input[str]
+    zone_id: pulumi.Input[str]
+    certificate_arn: pulumi.Input[str]
+    log_bucket: pulumi.Input[str]
+
+
+class Edge(pulumi.ComponentResource):
+    """An application load balancer with a target group and a host name for each door; a request that fits none is
+    answered with 404.
+
+    Why: three host names are three origins, so what a Core sends can never run in the console. `/metrics` is answered
+    here, before any door sees it. Cost: about 20 USD a month, plus 6 USD for each capacity unit used throughout.
+    Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
+    """
+
+    arn: pulumi.Output[str]
+    dns_name: pulumi.Output[str]
+    label: pulumi.Output[str]
+    target_groups: dict[str, pulumi.Output[str]]
+    """ARN by door, known once the door's listener rule stands: ECS refuses a target group without a load balancer."""
+    target_labels: dict[str, pulumi.Output[str]]
+
+    def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:edge:Edge", name, props(args), opts)
+        balancer = self._balancer(name, args)
+        https = self._listeners(balancer.arn, args)
+        self._hide_metrics(https)
+        groups = {door.name: self._target_group(door, args) for door in args.doors.values()}
+        rules = {
+            door: self._rule(door, 10 + index, https, args.hosts[door], groups[door]) for index, door in enumerate(args.doors)
+        }
+        for door, host in args.hosts.items():
+            aws.route53.Record(
+                door,
+                zone_id=args.zone_id,
+                name=host,
+                type="A",
+                aliases=[
+                    aws.route53.RecordAliasArgs(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=True)
+                ],
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        self.arn, self.dns_name, self.label = balancer.arn, balancer.dns_name, balancer.arn_suffix
+        self.target_groups = {door: after(group.arn, rules[door].arn) for door, group in groups.items()}
+        self.target_labels = {door: group.arn_suffix for door, group in groups.items()}
+        self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": self.target_groups})
+
+    def request_label(self, door: str) -> pulumi.Output[str]:
+        """Load balancer and target group as auto scaling and CloudWatch name them together."""
+        return pulumi.Output.format("{}/{}", self.label, self.target_labels[door])
+
+    def _balancer(self, name: str, args: EdgeArgs) -> aws.lb.LoadBalancer:
+        return aws.lb.LoadBalancer(
+            name,
+            name=args.names.name("edge"),
+            load_balancer_type="application",
+            internal=False,
+            subnets=list(args.subnet_ids),
+            security_groups=[args.security_group_id],
+            drop_invalid_header_fields=True,
+            desync_mitigation_mode="defensive",
+            xff_header_processing_mode="append",
+            enable_http2=True,
+            enable_waf_fail_open=False,
+            enable_deletion_protection=args.edge.deletion_protection,
+            idle_timeout=IDLE_TIMEOUT_S,
+            access_logs=aws.lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix=ACCESS_PREFIX, enabled=True),
+            connection_logs=aws.lb.LoadBalancerConnectionLogsArgs(bucket=args.log_bucket, prefix=CONNECTION_PREFIX, enabled=True),
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _listeners(self, balancer: pulumi.Output[str], args: EdgeArgs) -> pulumi.Output[str]:
+        """Port 80 redirects, port 443 refuses what no rule takes. Returns the ARN of the latter."""
+        redirect = aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port="443", status_code="HTTP_301")
+        aws.lb.Listener(
+            "http",
+            load_balancer_arn=balancer,
+            port=80,
+            protocol="HTTP",
+            default_actions=[aws.lb.ListenerDefaultActionArgs(type="redirect", redirect=redirect)],
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        nothing = aws.lb.ListenerDefaultActionFixedResponseArgs(
+            content_type="text/plain", message_body="Not found", status_code="404"
+        )
+        return aws.lb.Listener(
+            "https",
+            load_balancer_arn=balancer,
+            port=443,
+            protocol="HTTPS",
+            ssl_policy=TLS_POLICY,
+            certificate_arn=args.certificate_arn,
+            default_actions=[aws.lb.ListenerDefaultActionArgs(type="fixed-response", fixed_response=nothing)],
+            routing_http_response_server_enabled=False,
+            routing_http_response_strict_transport_security_header_value=HSTS,
+            routing_http_response_x_content_type_options_header_value="nosniff",
+            routing_http_response_x_frame_options_header_value="DENY",
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        ).arn
+
+    def _hide_metrics(self, listener: pulumi.Output[str]) -> None:
+        """First of all rules, at every host name. WAF refuses the encoded spellings that a path pattern does not
+        see."""
+        nothing = aws.lb.ListenerRuleActionFixedResponseArgs(
+            content_type="text/plain", message_body="Not found", status_code="404"
+        )
+        paths = aws.lb.ListenerRuleConditionPathPatternArgs(values=["/metrics", "/metrics/*"])
+        aws.lb.ListenerRule(
+            "metrics",
+            listener_arn=listener,
+            priority=1,
+            conditions=[aws.lb.ListenerRuleConditionArgs(path_pattern=paths)],
+            actions=[aws.lb.ListenerRuleActionArgs(type="fixed-response", fixed_response=nothing)],
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _target_group(self, door: Door, args: EdgeArgs) -> aws.lb.TargetGroup:
+        return aws.lb.TargetGroup(
+            door.name,
+            name=args.names.name(door.name),
+            port=door.port,
+            protocol="HTTP",
+            target_type="ip",
+            vpc_id=args.vpc_id,
+            deregistration_delay=DRAIN_S,
+            health_check=aws.lb.TargetGroupHealthCheckArgs(
+                enabled=True,
+                path=door.ready,
+                port="traffic-port",
+                protocol="HTTP",
+                matcher="200",
+                interval=15,
+                timeout=5,
+                healthy_threshold=2,
+                # ECS kills a task that fails this check, and readiness fails with the database: two and a half minutes
+                # outlast a failover of RDS or ElastiCache, so healthy tasks are not replaced for a store's sake.
+                unhealthy_threshold=10,
+            ),
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _rule(
+        self, door: str, priority: int, listener: pulumi.Output[str], host: str, group: aws.lb.TargetGroup
+    ) -> aws.lb.ListenerRule:
+        hosts = aws.lb.ListenerRuleConditionHostHeaderArgs(values=[host])
+        return aws.lb.ListenerRule(
+            door,
+            listener_arn=listener,
+            priority=priority,
+            conditions=[aws.lb.ListenerRuleConditionArgs(host_header=hosts)],
+            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=group.arn)],
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )

@@ -1,0 +1,143 @@
+"""The security groups, and the table of who may open a connection to whom."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import sections
+from components.contract import Contract
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+ANYWHERE = "0.0.0.0/0"
+
+GROUPS = {
+    "edge": "Load balancer: the only group that the internet reaches",
+    "gate": "Tasks of the gate",
+    "console": "Tasks of the console",
+    "migrate": "Migration task",
+    "database": "PostgreSQL",
+    "cache": "Valkey",
+    "endpoints": "Interface endpoints of AWS services",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One permitted kind of connection. Exactly one of `target` (a group), `cidr` and `prefix_list` (a gateway
+    endpoint's service) is the other side.
+
+    source: a group, or "" for the internet.
+    """
+
+    source: str
+    words: str
+    port: int
+    target: str = ""
+    cidr: str = ""
+    prefix_list: str = ""
+    port_last: int = 0
+
+
+@dataclass(frozen=True)
+class FirewallArgs:
+    """What the firewall is told.
+
+    names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
+    vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
+    database_port, cache_port: where the stores listen.
+    """
+
+    names: Naming
+    network: sections.Network
+    contract: Contract
+    vpc_id: pulumi.Input[str]
+    prefix_lists: Mapping[str, pulumi.Input[str]]
+    database_port: int = 5432
+    cache_port: int = 6379
+
+
+class Firewall(pulumi.ComponentResource):
+    """Security groups without rules of their own, and one standalone rule for each end of each permitted flow.
+
+    Why: rules name groups, not addresses, so a task is reached by its load balancer alone and a store by its tasks
+    alone; all of them can be read in one table. Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
+    """
+
+    groups: dict[str, pulumi.Output[str]]
+
+    def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:firewall:Firewall", name, props(args), opts)
+        self.groups = {
+            group: aws.ec2.SecurityGroup(
+                group,
+                name=args.names.name(group),
+                description=words,
+                vpc_id=args.vpc_id,
+                tags=tags("none", Name=args.names.name(group)),
+                opts=pulumi.ResourceOptions(parent=self),
+            ).id
+            for group, words in GROUPS.items()
+        }
+        for flow in flows(args):
+            self._open(flow, args)
+        self.register_outputs({"groups": self.groups})
+
+    def _open(self, flow: Flow, args: FirewallArgs) -> None:
+        last = flow.port_last or flow.port
+        other = flow.target or flow.prefix_list or flow.cidr.replace("/", "-")
+        rule = f"{flow.source or 'internet'}-to-{other}-{flow.port}"
+        if flow.source:
+            aws.vpc.SecurityGroupEgressRule(
+                rule,
+                security_group_id=self.groups[flow.source],
+                description=flow.words,
+                ip_protocol="tcp",
+                from_port=flow.port,
+                to_port=last,
+                referenced_security_group_id=self.groups[flow.target] if flow.target else None,
+                cidr_ipv4=flow.cidr or None,
+                prefix_list_id=args.prefix_lists[flow.prefix_list] if flow.prefix_list else None,
+                tags=tags("none", Name=rule),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        if flow.target:
+            aws.vpc.SecurityGroupIngressRule(
+                rule,
+                security_group_id=self.groups[flow.target],
+                description=flow.words,
+                ip_protocol="tcp",
+                from_port=flow.port,
+                to_port=last,
+                referenced_security_group_id=self.groups[flow.source] if flow.source else None,
+                cidr_ipv4=None if flow.source else ANYWHERE,
+                tags=tags("none", Name=rule),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+
+
+def flows(args: FirewallArgs) -> Iterator[Flow]:
+    """Every connection that may be opened; what is not here is refused."""
+    yield Flow("", "Clients over HTTPS", 443, "edge")
+    yield Flow("", "Clients over HTTP, answered with a redirect to HTTPS alone", 80, "edge")
+    for process in args.contract.processes.values():
+        for door in process.doors:
+            yield Flow("edge", f"Requests and health checks to the {door.name} door", door.port, process.name)
+        yield Flow(process.name, f"{process.name} to its database", args.database_port, "database")
+        if process.doors:
+            yield Flow(process.name, f"{process.name} to its cache", args.cache_port, "cache")
+        yield Flow(process.name, f"{process.name} to AWS services by interface endpoint", 443, "endpoints")
+        yield Flow(process.name, "Image layers and files by the S3 endpoint", 443, prefix_list="s3")
+    yield Flow("console", "Share tokens by the DynamoDB endpoint", 443, prefix_list="dynamodb")
+    yield Flow("gate", "Cores at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
+    for cidr in args.network.core_networks:
+        yield Flow(
+            "gate",
+            "Cores in a private network",
+            args.network.core_port_first,
+            cidr=cidr,
+            port_last=args.network.core_port_last,
+        )

@@ -1,0 +1,189 @@
+"""Who may do what: each role's trust and permissions, as plain documents made from names alone."""
+
+from dataclasses import dataclass
+
+from components.contract import Contract, Process, Secret
+from components.document import Document, Statement, allow, document, trust
+from components.naming import Naming
+
+ROTATOR = "rotate"
+BOOTSTRAP = "bootstrap-token"
+DATABASE_USER = "gatehouse_app"
+"""The PostgreSQL role that the first migration makes; it logs in with IAM tokens only."""
+
+TABLE_ACTIONS = {"console": ("dynamodb:GetItem",)}
+"""What each process does with the tokens table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One role: what it is for, who takes it, and what it may do (None: nothing at all)."""
+
+    description: str
+    trusted: Document
+    allowed: Document | None
+
+
+def grants(names: Naming, contract: Contract) -> dict[str, Grant]:
+    """Every role of the stack by its name (Naming.name's `thing`)."""
+    found = {}
+    for process in contract.processes.values():
+        tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
+        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, _task(names, process))
+        found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, _execution(names, process))
+    return found | _helpers(names, contract)
+
+
+def _helpers(names: Naming, contract: Contract) -> dict[str, Grant]:
+    """The roles of AWS services that work beside the processes."""
+    flow_log, database = names.arn("ec2", "vpc-flow-log/*"), names.database_arn
+    list_groups = allow("FindLog", ["logs:DescribeLogGroups"], [names.arn("logs", "log-group:*")])
+    return {
+        ROTATOR: Grant(
+            "Makes and rotates the stack's secrets",
+            trust("lambda.amazonaws.com", account=names.account),
+            _rotation(names, contract),
+        ),
+        "network-log": Grant(
+            "Writes the VPC's flow logs",
+            trust("vpc-flow-logs.amazonaws.com", account=names.account, source_arn=flow_log),
+            document(_writes_log(names, "network", describe=True), list_groups),
+        ),
+        "trail-log": Grant(
+            "Writes the audit trail to its log group",
+            # This role takes neither condition (CloudTrail user guide, "Role policy document for CloudTrail to use
+            # CloudWatch Logs"); it can do no more than append to one log group of ours.
+            trust("cloudtrail.amazonaws.com"),
+            document(_writes_log(names, "trail")),
+        ),
+        "database-monitor": Grant(
+            "Writes the operating system metrics of the database",
+            trust("monitoring.rds.amazonaws.com", account=names.account, source_arn=database),
+            _monitoring(names),
+        ),
+    }
+
+
+def task_role(process: Process) -> str:
+    """The role of the application in the container."""
+    return f"{process.name}-task"
+
+
+def execution_role(process: Process) -> str:
+    """The role of the ECS agent that starts the container."""
+    return f"{process.name}-execution"
+
+
+def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
+    """ARN pattern of each secret in the contract, and the roles that are given its value."""
+    readers: dict[str, tuple[str, ...]] = {}
+    for process in contract.processes.values():
+        for secret in process.secrets:
+            arn = _secret_arn(names, secret)
+            readers[arn] = (*readers.get(arn, ()), execution_role(process))
+    return readers
+
+
+def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[str, ...]) -> tuple[str, ...]:
+    """ARNs of the roles that may read a secret which our rotation makes: the function, ECS for the processes that are
+    given it, and for the bootstrap token the people who sign in with it the first time."""
+    given = secret_readers(names, contract)[names.secret_arn(kind)]
+    return (*(names.role_arn(role) for role in (ROTATOR, *given)), *(operators if kind == BOOTSTRAP else ()))
+
+
+def token_users(contract: Contract) -> tuple[str, ...]:
+    """The roles that touch the tokens table."""
+    return tuple(task_role(contract.processes[process]) for process in TABLE_ACTIONS)
+
+
+def _task(names: Naming, process: Process) -> Document | None:
+    """The application: it signs in to its stores as itself, and reads the table it needs."""
+    statements: list[Statement] = []
+    if "GATEHOUSE_REDIS_URL" in process.variables:
+        cache_user = names.name("app")
+        # The resource id of the database is made by RDS, so it cannot be named before the database exists; the user is
+        # named exactly, and the security groups let a task reach no database but its own.
+        statements += [
+            allow("SignInToDatabase", ["rds-db:connect"], [names.arn("rds-db", f"dbuser:db-*/{DATABASE_USER}")]),
+            allow(
+                "SignInToCache",
+                ["elasticache:Connect"],
+                [
+                    names.arn("elasticache", f"replicationgroup:{names.name('cache')}"),
+                    names.arn("elasticache", f"user:{cache_user}"),
+                ],
+            ),
+        ]
+    if process.name in TABLE_ACTIONS:
+        statements.append(allow("TokensTable", TABLE_ACTIONS[process.name], [names.table_arn("tokens")]))
+    return document(*statements) if statements else None
+
+
+def _execution(names: Naming, process: Process) -> Document:
+    """The ECS agent: it pulls this image, opens this log, and reads these secrets. The key policy lets it decrypt
+    them."""
+    own = [secret for secret in process.secrets if not secret.managed]
+    managed = [secret for secret in process.secrets if secret.managed]
+    statements = [
+        # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
+        allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow(
+            "PullImage",
+            ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+            [names.arn("ecr", f"repository/{names.name('runtime')}")],
+        ),
+        _writes_log(names, process.name),
+    ]
+    if own:
+        arns = [_secret_arn(names, secret) for secret in own]
+        statements.append(allow("InjectSecrets", ["secretsmanager:GetSecretValue"], arns))
+    if managed:
+        statements.append(
+            allow(
+                "InjectManagedSecrets",
+                ["secretsmanager:GetSecretValue"],
+                [names.managed_secret_arn],
+                conditions={"StringEquals": {"secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn}},
+            )
+        )
+    return document(*statements)
+
+
+def _rotation(names: Naming, contract: Contract) -> Document:
+    """The rotation function: the four steps of a rotation, on the secrets it makes."""
+    return document(
+        allow(
+            "RotateSecrets",
+            [
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:PutSecretValue",
+                "secretsmanager:UpdateSecretVersionStage",
+            ],
+            [names.secret_arn(kind) for kind in contract.made_secrets],
+        ),
+        _writes_log(names, ROTATOR),
+    )
+
+
+def _monitoring(names: Naming) -> Document:
+    """RDS enhanced monitoring writes to a log group whose name it chooses (RDS user guide, "Setting up enhanced
+    monitoring")."""
+    group = names.log_group_arn("RDSOSMetrics")
+    return document(
+        allow("LogGroup", ["logs:CreateLogGroup", "logs:PutRetentionPolicy"], [group]),
+        allow(
+            "LogStreams",
+            ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams", "logs:GetLogEvents"],
+            [f"{group}:log-stream:*"],
+        ),
+    )
+
+
+def _writes_log(names: Naming, process: str, *, describe: bool = False) -> Statement:
+    actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
+    return allow("WriteLog", actions, [f"{names.log_group_arn(names.log_group(process))}:*"])
+
+
+def _secret_arn(names: Naming, secret: Secret) -> str:
+    return names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind)

@@ -1,0 +1,82 @@
+"""The repository of the container image, and the image that this stack runs."""
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import sections
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+
+@dataclass(frozen=True)
+class ImageArgs:
+    """names: the stack's names. image: which image runs, and how many are kept. key_arn: the KMS key of the layers.
+    force_delete: delete with images in it."""
+
+    names: Naming
+    image: sections.Image
+    key_arn: pulumi.Input[str]
+    force_delete: bool
+
+
+class Image(pulumi.ComponentResource):
+    """An ECR repository whose tags never move, scanned on push, encrypted by our key.
+
+    Why: the stack names the image by digest, so what was tested is what runs. Cost: 0.10 USD a GB and month. Controls:
+    GH-ECR-001 to GH-ECR-004, GH-ECS-014.
+    """
+
+    repository: pulumi.Output[str]
+    reference: str
+    """`<registry>/<repository>@sha256:...`, known at preview."""
+
+    def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:image:Image", name, props(args), opts)
+        repository = aws.ecr.Repository(
+            name,
+            name=args.names.name("runtime"),
+            image_tag_mutability="IMMUTABLE",
+            image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
+            encryption_configurations=[
+                aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type="KMS", kms_key=args.key_arn)
+            ],
+            force_delete=args.force_delete,
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.ecr.LifecyclePolicy(
+            name,
+            repository=repository.name,
+            policy=json.dumps(lifecycle(args.image.kept)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.repository = repository.name
+        self.reference = reference(args.names, args.image.digest)
+        self.register_outputs({"repository": self.repository, "reference": self.reference})
+
+
+def reference(names: Naming, digest: str) -> str:
+    """The image with this digest in the stack's repository."""
+    return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name('runtime')}@{digest}"
+
+
+def lifecycle(kept: int) -> dict[str, object]:
+    """Untagged images leave after a week, of the others the newest stay."""
+    expire = {"type": "expire"}
+    untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}
+    newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": kept}
+    return {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "description": "Untagged images leave after a week",
+                "selection": untagged,
+                "action": expire,
+            },
+            {"rulePriority": 2, "description": f"The newest {kept} images stay", "selection": newest, "action": expire},
+        ]
+    }

@@ -1,0 +1,101 @@
+"""Names and ARNs of everything, derived from environment, account and region alone, so that they are known before
+anything exists."""
+
+from dataclasses import dataclass
+
+from components.settings import Settings
+
+PROJECT = "gatehouse"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """The names of one stack. `thing`, `kind` and `process` are lower-case words joined by hyphens."""
+
+    environment: str
+    account: str
+    region: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Naming":
+        """The names for these settings."""
+        return cls(settings.environment, settings.account, settings.region)
+
+    def name(self, thing: str) -> str:
+        """`gatehouse-dev-gate`"""
+        return f"{PROJECT}-{self.environment}-{thing}"
+
+    def bucket(self, thing: str) -> str:
+        """`gatehouse-dev-logs-123456789012-eu-west-1`: bucket names are shared by the whole world."""
+        return f"{self.name(thing)}-{self.account}-{self.region}"
+
+    def secret(self, kind: str) -> str:
+        """`gatehouse/dev/pepper`"""
+        return f"{PROJECT}/{self.environment}/{kind}"
+
+    def log_group(self, process: str) -> str:
+        """`/gatehouse/dev/gate`"""
+        return f"/{PROJECT}/{self.environment}/{process}"
+
+    @property
+    def waf_log_group(self) -> str:
+        """WAF writes only to log groups whose name begins with `aws-waf-logs-` (WAF developer guide, "CloudWatch Logs
+        destinations")."""
+        return f"aws-waf-logs-{self.name('edge')}"
+
+    def log_groups(self, processes: tuple[str, ...]) -> tuple[str, ...]:
+        """Full names of every log group of the stack, for the policy of the key that encrypts them."""
+        own = [self.log_group(writer) for writer in (*processes, "rotate", "network", "trail")]
+        return (*own, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
+
+    def cache_nodes(self, count: int) -> tuple[str, ...]:
+        """`gatehouse-dev-cache-001` and so on: ElastiCache numbers the nodes of a replication group."""
+        return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))
+
+    def database_log_group(self, kind: str) -> str:
+        """`/aws/rds/instance/gatehouse-dev-main/postgresql`: RDS chooses this name."""
+        return f"/aws/rds/instance/{self.name('main')}/{kind}"
+
+    def alias(self, data_class: str) -> str:
+        """`alias/gatehouse-dev-data`"""
+        return f"alias/{self.name(data_class)}"
+
+    def arn(self, service: str, resource: str) -> str:
+        """`arn:aws:<service>:<region>:<account>:<resource>`"""
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    @property
+    def root_arn(self) -> str:
+        """The account itself as a principal: it hands the decision to the account's IAM policies."""
+        return f"arn:aws:iam::{self.account}:root"
+
+    def role_arn(self, thing: str) -> str:
+        """The role `gatehouse-dev-<thing>`."""
+        return f"arn:aws:iam::{self.account}:role/{self.name(thing)}"
+
+    def bucket_arn(self, thing: str) -> str:
+        """The bucket `thing`; its objects are `<this>/*`."""
+        return f"arn:aws:s3:::{self.bucket(thing)}"
+
+    def secret_arn(self, kind: str) -> str:
+        """A pattern for exactly one secret: Secrets Manager ends each ARN with a hyphen and six characters of its
+        own."""
+        return self.arn("secretsmanager", f"secret:{self.secret(kind)}-??????")
+
+    @property
+    def managed_secret_arn(self) -> str:
+        """A pattern for the secrets that RDS makes and names itself; narrow it by the tag that names the database."""
+        return self.arn("secretsmanager", "secret:rds!db-*")
+
+    @property
+    def database_arn(self) -> str:
+        """The RDS instance."""
+        return self.arn("rds", f"db:{self.name('main')}")
+
+    def log_group_arn(self, group: str) -> str:
+        """The log group with this full name."""
+        return self.arn("logs", f"log-group:{group}")
+
+    def table_arn(self, thing: str) -> str:
+        """The DynamoDB table `thing`."""
+        return self.arn("dynamodb", f"table/{self.name(thing)}")

@@ -1,0 +1,223 @@
+"""The VPC: three subnet tiers over the zones, the way out of each, gateway endpoints, and a log of every connection."""
+
+import ipaddress
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import sections
+from components.document import Document, allow, document, render
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+TIERS = {"edge": (0, 8), "data": (8, 8), "app": (1, 4)}
+"""First block and prefix bits beyond the VPC's for each tier: edge and data are /24s in the first /20 of a /16, app are
+the /20s after it."""
+
+
+@dataclass(frozen=True)
+class NetworkArgs:
+    """What the network is told.
+
+    names: the stack's names.
+    network: address range, zones, and how the app tier reaches the internet.
+    log_retention_days: how long flow logs are kept.
+    log_key_arn: the KMS key of the flow log group.
+    log_role_arn: the role that writes them.
+    buckets: names of the stack's buckets, all that the S3 endpoint lets through.
+    """
+
+    names: Naming
+    network: sections.Network
+    log_retention_days: int
+    log_key_arn: pulumi.Input[str]
+    log_role_arn: pulumi.Input[str]
+    buckets: tuple[str, ...]
+
+
+class Network(pulumi.ComponentResource):
+    """The VPC. Edge holds the load balancer, app the tasks, data the stores; data has no route out of the VPC.
+
+    Why: each tier is reached only through the one before it; what a task may reach is decided by security groups,
+    endpoints and routes together. Cost: about 35 USD a month for each NAT gateway, plus traffic; flow logs 0.57 USD a
+    GB. Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-010.
+    """
+
+    vpc_id: pulumi.Output[str]
+    subnets: dict[str, list[pulumi.Output[str]]]
+    prefix_lists: dict[str, pulumi.Output[str]]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:network:Network", name, props(args), opts)
+        names = args.names
+        vpc = aws.ec2.Vpc(
+            "vpc",
+            cidr_block=args.network.cidr,
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            tags=tags("none", Name=names.name("vpc")),
+            opts=self._child(),
+        )
+        # Without rules of ours it keeps none: nothing that forgets to choose a group can talk to anything.
+        aws.ec2.DefaultSecurityGroup(
+            "default", vpc_id=vpc.id, tags=tags("none", Name=names.name("default-closed")), opts=self._child()
+        )
+        self.vpc_id = vpc.id
+        self._log(args)
+        self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
+        tables = self._routes(args)
+        self.prefix_lists = {
+            service: self._gateway(service, policy, tables, names)
+            for service, policy in (("s3", s3_policy(names, args.buckets)), ("dynamodb", dynamodb_policy(names)))
+        }
+        self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
+
+    def _child(self) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self)
+
+    def _tier(self, tier: str, args: NetworkArgs) -> list[pulumi.Output[str]]:
+        blocks = zip(args.network.zones, tier_cidrs(args.network, tier), strict=True)
+        return [
+            aws.ec2.Subnet(
+                f"{tier}-{zone}",
+                vpc_id=self.vpc_id,
+                cidr_block=cidr,
+                availability_zone=zone,
+                map_public_ip_on_launch=False,
+                tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
+                opts=self._child(),
+            ).id
+            for zone, cidr in blocks
+        ]
+
+    def _routes(self, args: NetworkArgs) -> list[pulumi.Output[str]]:
+        """Edge goes to the internet, app through NAT if there is one, data nowhere. Returns the route tables of the app
+        tier."""
+        gateway = aws.ec2.InternetGateway(
+            "internet", vpc_id=self.vpc_id, tags=tags("none", Name=args.names.name("internet")), opts=self._child()
+        )
+        edge = self._table("edge", self.subnets["edge"], args.names)
+        out = aws.ec2.Route(
+            "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id, opts=self._child()
+        )
+        self._table("data", self.subnets["data"], args.names)
+        zones = args.network.zones
+        nats = [
+            self._nat(zones[i], subnet, out, args.names)
+            for i, subnet in enumerate(self.subnets["edge"][: nat_count(args.network)])
+        ]
+        tables = []
+        for index, (zone, subnet) in enumerate(zip(zones, self.subnets["app"], strict=True)):
+            table = self._table(f"app-{zone}", [subnet], args.names)
+            tables.append(table)
+            if nats:
+                aws.ec2.Route(
+                    f"app-{zone}",
+                    route_table_id=table,
+                    destination_cidr_block="0.0.0.0/0",
+                    nat_gateway_id=nats[index % len(nats)],
+                    opts=self._child(),
+                )
+        return tables
+
+    def _table(self, name: str, subnets: list[pulumi.Output[str]], names: Naming) -> pulumi.Output[str]:
+        table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=tags("none", Name=names.name(name)), opts=self._child())
+        for index, subnet in enumerate(subnets):
+            aws.ec2.RouteTableAssociation(f"{name}-{index}", route_table_id=table.id, subnet_id=subnet, opts=self._child())
+        return table.id
+
+    def _nat(self, zone: str, subnet: pulumi.Output[str], out: aws.ec2.Route, names: Naming) -> pulumi.Output[str]:
+        address = aws.ec2.Eip(f"nat-{zone}", domain="vpc", tags=tags("none", Name=names.name(f"nat-{zone}")), opts=self._child())
+        return aws.ec2.NatGateway(
+            zone,
+            allocation_id=address.id,
+            subnet_id=subnet,
+            connectivity_type="public",
+            tags=tags("none", Name=names.name(f"nat-{zone}")),
+            # A NAT gateway that starts before its subnet reaches the internet fails.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[out]),
+        ).id
+
+    def _gateway(self, service: str, policy: Document, tables: list[pulumi.Output[str]], names: Naming) -> pulumi.Output[str]:
+        return aws.ec2.VpcEndpoint(
+            service,
+            vpc_id=self.vpc_id,
+            service_name=f"com.amazonaws.{names.region}.{service}",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=tables,
+            policy=render(policy),
+            tags=tags("none", Name=names.name(service)),
+            opts=self._child(),
+        ).prefix_list_id
+
+    def _log(self, args: NetworkArgs) -> None:
+        group = aws.cloudwatch.LogGroup(
+            "flow",
+            name=args.names.log_group("network"),
+            retention_in_days=args.log_retention_days,
+            kms_key_id=args.log_key_arn,
+            tags=tags("log"),
+            opts=self._child(),
+        )
+        aws.ec2.FlowLog(
+            "flow",
+            vpc_id=self.vpc_id,
+            traffic_type="ALL",
+            log_destination_type="cloud-watch-logs",
+            log_destination=group.arn,
+            iam_role_arn=args.log_role_arn,
+            max_aggregation_interval=60,
+            tags=tags("log", Name=args.names.name("flow")),
+            opts=self._child(),
+        )
+
+
+def tier_cidrs(network: sections.Network, tier: str) -> list[str]:
+    """The address blocks of a tier, one for each zone in the order of the settings."""
+    first, bits = TIERS[tier]
+    blocks = list(ipaddress.IPv4Network(network.cidr).subnets(prefixlen_diff=bits))
+    return [str(block) for block in blocks[first : first + len(network.zones)]]
+
+
+def nat_count(network: sections.Network) -> int:
+    """How many NAT gateways the setting asks for."""
+    return {"none": 0, "one": 1, "per_zone": len(network.zones)}[network.nat]
+
+
+def s3_policy(names: Naming, buckets: tuple[str, ...]) -> Document:
+    """What may pass the S3 endpoint: our principals to our buckets, and ECR's own bucket of image layers.
+
+    Image pulls fail without the latter (ECR user guide, "Minimum Amazon S3 bucket permissions"); its objects are
+    fetched by signed URLs of ECR, so no principal of ours can be asked for.
+    """
+    arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    return document(
+        allow(
+            "OwnBuckets",
+            ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
+            [*arns, *(f"{arn}/*" for arn in arns)],
+            principal="*",
+            conditions={"StringEquals": {"aws:PrincipalAccount": names.account, "aws:ResourceAccount": names.account}},
+        ),
+        allow(
+            "ImageLayers",
+            ["s3:GetObject"],
+            [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"],
+            principal="*",
+        ),
+    )
+
+
+def dynamodb_policy(names: Naming) -> Document:
+    """What may pass the DynamoDB endpoint: our principals to single items of our tables."""
+    return document(
+        allow(
+            "OwnTables",
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query"],
+            [names.table_arn("*")],
+            principal="*",
+            conditions={"StringEquals": {"aws:PrincipalAccount": names.account, "aws:ResourceAccount": names.account}},
+        )
+    )

@@ -1,0 +1,83 @@
+"""The function that makes and rotates secrets."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.after import after
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+CODE = "runtime/functions"
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class RotationArgs:
+    """What the function is told.
+
+    names: the stack's names. key_prefix: the brand in front of the bootstrap token. role_arn: its role.
+    key_arn: the KMS key of its settings. log_key_arn, log_retention_days: its log group.
+    """
+
+    names: Naming
+    key_prefix: str
+    role_arn: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
+    log_key_arn: pulumi.Input[str]
+    log_retention_days: int
+
+
+class Rotation(pulumi.ComponentResource):
+    """A Lambda function that Secrets Manager calls, and its log group.
+
+    Why: values are made where they are stored. It stands outside the VPC: it talks to Secrets Manager alone, and a
+    function inside would need the right to make network interfaces on every subnet. Cost: below 0.01 USD a month.
+    Controls: GH-LAM-001, GH-LAM-003, GH-LAM-004, GH-SM-002.
+    """
+
+    arn: pulumi.Output[str]
+    """The function, known once Secrets Manager may call it."""
+    function: pulumi.Output[str]
+
+    def __init__(self, name: str, args: RotationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:rotation:Rotation", name, props(args), opts)
+        group = aws.cloudwatch.LogGroup(
+            name,
+            name=args.names.log_group(name),
+            retention_in_days=args.log_retention_days,
+            kms_key_id=args.log_key_arn,
+            tags=tags("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        function = aws.lambda_.Function(
+            name,
+            name=args.names.name(name),
+            description="Makes and rotates the pepper, the session key and the bootstrap token",
+            role=args.role_arn,
+            runtime="python3.12",
+            handler="rotate.handler",
+            code=pulumi.FileArchive(CODE),
+            architectures=["arm64"],
+            timeout=TIMEOUT_S,
+            memory_size=256,
+            kms_key_arn=args.key_arn,
+            environment=aws.lambda_.FunctionEnvironmentArgs(variables={"GATEHOUSE_KEY_PREFIX": args.key_prefix}),
+            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
+            tags=tags("secret"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        permission = aws.lambda_.Permission(
+            name,
+            statement_id="SecretsManagerRotates",
+            action="lambda:InvokeFunction",
+            function=function.name,
+            principal="secretsmanager.amazonaws.com",
+            source_account=args.names.account,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.arn = after(function.arn, permission.id)
+        self.function = function.name
+        self.register_outputs({"arn": self.arn, "function": self.function})

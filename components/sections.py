@@ -1,0 +1,280 @@
+"""The parts of a stack file, one class a part: what each value means, its unit, and what it may be."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.allowed import Flag, listed, text, whole, word
+
+CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
+ROLE = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Keep(Section):
+    """What happens to stateful resources (keys, secrets, database, tables, buckets) when a deployment would delete
+    them."""
+
+    protect: Flag
+    """Pulumi refuses to delete or replace them."""
+    retain: Flag
+    """When they leave the program they leave Pulumi's state only, and stay in AWS."""
+
+
+class Network(Section):
+    """The VPC and its three subnet tiers."""
+
+    cidr: Annotated[
+        str,
+        text(rf"{CIDR}/16", 'an IPv4 network with /16, such as "10.20.0.0/16"'),
+        Field(
+            description="Addresses of the VPC. Choose one that no network you will peer with has; it cannot be changed in place."
+        ),
+    ]
+    zones: Annotated[
+        tuple[str, ...],
+        listed(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "availability zones of the region"),
+        Field(
+            description="Where the subnets lie. Two survive the loss of a zone, three do so with two thirds of the capacity left."
+        ),
+    ]
+    nat: Annotated[str, word("none", "one", "per_zone")]
+    """NAT gateways of the app tier: none (no way out), one (cheap), per_zone (survives the loss of a zone). About 35
+    USD a month each."""
+    core_networks: Annotated[tuple[str, ...], listed(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")]
+    """Private networks in which a Core may register; public addresses always may."""
+    core_port_first: Annotated[
+        int,
+        whole(1024, 65535, "a TCP port"),
+        Field(
+            description="First port at which the gate may reach a Core in core_networks. Public Cores are reached on 443 alone."
+        ),
+    ]
+    core_port_last: Annotated[int, whole(1024, 65535, "a TCP port"), Field(description="Last such port.")]
+
+
+class Keys(Section):
+    """KMS keys."""
+
+    rotation_days: Annotated[
+        int, whole(90, 365, "days"), Field(description="Days after which KMS makes new key material; the old one still decrypts.")
+    ]
+    deletion_window_days: Annotated[
+        int,
+        whole(7, 30, "days"),
+        Field(description="Days in which the deletion of a key can be taken back. What it encrypted is lost after that."),
+    ]
+
+
+class Secrets(Section):
+    """Secrets that the rotation function makes: pepper, session key, bootstrap token."""
+
+    rotation_days: Annotated[
+        int,
+        whole(1, 30, "days"),
+        Field(
+            description="Days after which the rotation function makes a new value. Pepper and session key keep the last three."
+        ),
+    ]
+    recovery_window_days: Annotated[
+        int, whole(7, 30, "days"), Field(description="Days in which the deletion of a secret can be taken back.")
+    ]
+    operators: Annotated[tuple[str, ...], listed(ROLE, 1, 10, "ARNs of IAM roles, * allowed in the name")]
+    """Who may read the bootstrap token, once, to sign in for the first time."""
+
+
+class Database(Section):
+    """RDS for PostgreSQL."""
+
+    engine_version: Annotated[
+        str,
+        text(r"1[6-9](\.\d+)?", 'a PostgreSQL version from 16, in quotes, such as "17"'),
+        Field(
+            description="Version of PostgreSQL. A major one alone lets RDS choose the minor one; minor upgrades are automatic."
+        ),
+    ]
+    instance_class: Annotated[
+        str,
+        text(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS class such as "db.t4g.small"'),
+        Field(description="CPU and memory of the instance; with multi_az, the standby has the same."),
+    ]
+    storage_gib: Annotated[
+        int, whole(20, 65536, "GiB"), Field(description="Storage at the start, in GiB (gp3). RDS cannot make it smaller.")
+    ]
+    storage_gib_max: Annotated[
+        int,
+        whole(20, 65536, "GiB"),
+        Field(description="How far RDS may grow the storage by itself, in GiB. An alarm sounds while less than a tenth is free."),
+    ]
+    multi_az: Annotated[
+        Flag, Field(description="A standby in another zone takes over by itself. Doubles the price of the instance.")
+    ]
+    recovery_days: Annotated[int, whole(1, 35, "days")]
+    """How far back point-in-time recovery reaches."""
+    deletion_protection: Annotated[Flag, Field(description="RDS refuses to delete the instance, whoever asks.")]
+    final_snapshot: Annotated[Flag, Field(description="A snapshot is taken when the instance is deleted.")]
+    monitoring_interval_s: Annotated[int, word(0, 1, 5, 10, 15, 30, 60)]
+    """Enhanced monitoring; 0 is off."""
+    slow_query_ms: Annotated[
+        int,
+        whole(10, 60000, "milliseconds"),
+        Field(description="Statements that take longer, in milliseconds, stand in the log."),
+    ]
+
+
+class Cache(Section):
+    """ElastiCache for Valkey."""
+
+    engine_version: Annotated[
+        str,
+        text(r"(7\.2|8\.\d)", 'a Valkey version in quotes, "7.2" or "8.0" and newer'),
+        Field(description="Version of Valkey."),
+    ]
+    node_type: Annotated[
+        str,
+        text(r"cache\.[a-z0-9]+\.[a-z0-9]+", 'an ElastiCache class such as "cache.t4g.micro"'),
+        Field(description="CPU and memory of a node. Rate limits need little of either."),
+    ]
+    replicas: Annotated[int, whole(0, 5, "replicas")]
+    """Copies beside the primary; with one or more, failover is automatic and over several zones."""
+    snapshot_days: Annotated[int, whole(0, 35, "days"), Field(description="Days that a nightly snapshot is kept; 0 takes none.")]
+
+
+class Tokens(Section):
+    """The DynamoDB table of share tokens."""
+
+    recovery_days: Annotated[
+        int, whole(1, 35, "days"), Field(description="How far back point-in-time recovery reaches, in days.")
+    ]
+    deletion_protection: Annotated[Flag, Field(description="DynamoDB refuses to delete the table, whoever asks.")]
+
+
+class Buckets(Section):
+    """The data, log and trail buckets."""
+
+    noncurrent_days: Annotated[
+        int, whole(1, 3650, "days"), Field(description="Days in which an overwritten or deleted object can be brought back.")
+    ]
+    log_days: Annotated[int, whole(1, 3650, "days"), Field(description="Days that access logs are kept.")]
+    trail_days: Annotated[
+        int, whole(1, 3650, "days"), Field(description="Days that the audit trail of AWS calls (CloudTrail) is kept.")
+    ]
+    lock_days: Annotated[int, whole(1, 3650, "days")]
+    """Nobody can delete an audit file before this (S3 Object Lock)."""
+    lock_mode: Annotated[str, word("GOVERNANCE", "COMPLIANCE")]
+    """GOVERNANCE can be lifted with a special permission, COMPLIANCE by nobody."""
+    force_destroy: Flag
+    """Empty a bucket to delete it; only for throw-away environments."""
+
+
+class Image(Section):
+    """The container image in this stack's own repository."""
+
+    digest: Annotated[
+        str,
+        text(r"sha256:[0-9a-f]{64}", '"sha256:" and 64 hexadecimal digits; docker prints it on push'),
+        Field(description="The image that runs, by digest: what was checked is what starts. Push first, then write it here."),
+    ]
+    kept: Annotated[
+        int,
+        whole(2, 1000, "images"),
+        Field(description="Images that stay in the repository, the newest ones: how far back a roll-back can go."),
+    ]
+
+
+class Size(Section):
+    """How large one task of a process is."""
+
+    cpu: Annotated[int, word(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task; 1024 are one processor.")]
+    memory_mib: Annotated[
+        int, whole(512, 30720, "MiB"), Field(description="Memory of a task in MiB. Fargate sells only some sizes with each cpu.")
+    ]
+
+
+class Scale(Size):
+    """A process that serves: size and number of tasks."""
+
+    tasks_min: Annotated[
+        int, whole(1, 100, "tasks"), Field(description="Tasks that always run. Two are needed to survive the loss of one.")
+    ]
+    tasks_max: Annotated[
+        int,
+        whole(1, 100, "tasks"),
+        Field(description="Tasks at most: the bound of the bill, and of the connections to the database."),
+    ]
+    cpu_target_percent: Annotated[
+        int,
+        whole(10, 90, "percent"),
+        Field(description="Load that auto scaling aims at. 60 leaves room for the half minute until a new task helps."),
+    ]
+    requests_target: Annotated[
+        int,
+        whole(10, 1_000_000, "requests a minute and task"),
+        Field(description="Requests a minute and task that auto scaling aims at; whichever target asks for more tasks wins."),
+    ]
+
+
+class Gate(Scale):
+    """The gate, which also runs several worker processes in a task."""
+
+    workers: Annotated[
+        int,
+        whole(1, 16, "worker processes in a task"),
+        Field(description="Worker processes in a task: one for each processor it has."),
+    ]
+
+
+class Services(Section):
+    """The processes of the contract."""
+
+    gate: Annotated[Gate, Field(description="Verifies keys and forwards requests to Cores.")]
+    console: Annotated[Scale, Field(description="The management API, and the page behind a secret link.")]
+    migrate: Annotated[Size, Field(description="The one-off task that brings the database up to date.")]
+
+    def of(self, process: str) -> Size:
+        """The size of one process of the contract. Raises KeyError for a process without settings."""
+        return {"gate": self.gate, "console": self.console, "migrate": self.migrate}[process]
+
+    def scale(self, process: str) -> Scale:
+        """The same for a process that serves."""
+        return {"gate": self.gate, "console": self.console}[process]
+
+
+class Edge(Section):
+    """Load balancer and WAF."""
+
+    deletion_protection: Annotated[
+        Flag, Field(description="The load balancer cannot be deleted; a new one would have another DNS name.")
+    ]
+    requests_max: Annotated[
+        int,
+        whole(100, 2_000_000, "requests in five minutes from one address"),
+        Field(description="Requests in five minutes from one address; the WAF answers more of them with 429."),
+    ]
+
+
+class Watch(Section):
+    """Alarms."""
+
+    emails: Annotated[
+        tuple[str, ...],
+        listed(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses"),
+        Field(description="Who hears of an alarm, and of its end. Each address must confirm once."),
+    ]
+    latency_s_max: Annotated[
+        int,
+        whole(1, 60, "seconds"),
+        Field(
+            description="Seconds that the slowest request in a hundred may take at a door, five minutes long, before an alarm."
+        ),
+    ]
+    errors_max: Annotated[
+        int,
+        whole(1, 100_000, "failed requests in five minutes"),
+        Field(description="Answers with 5xx in five minutes, of the load balancer or of a door, before an alarm."),
+    ]

@@ -1,0 +1,87 @@
+"""A task definition with its log group: one process of the contract, ready to be started."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import sections
+from components.container import SCRATCH, container
+from components.contract import Process
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+
+@dataclass(frozen=True)
+class TaskArgs:
+    """What a task is told.
+
+    names: the stack's names. process: what the contract says. size: CPU units and memory.
+    image: reference by digest. user: numeric "uid:gid".
+    variables: value of each variable. secret_arns: ARN of each secret by kind.
+    task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
+    log_key_arn, log_retention_days: its log group.
+    """
+
+    names: Naming
+    process: Process
+    size: sections.Size
+    image: str
+    user: str
+    variables: Mapping[str, pulumi.Input[str]]
+    secret_arns: Mapping[str, pulumi.Input[str]]
+    task_role_arn: pulumi.Input[str]
+    execution_role_arn: pulumi.Input[str]
+    log_key_arn: pulumi.Input[str]
+    log_retention_days: int
+
+
+class Task(pulumi.ComponentResource):
+    """A Fargate task definition: read-only, without capabilities, as a numeric user, with its own log group.
+
+    Why: what a process is told comes from the contract and nothing else; secrets are named, never held. Cost: see
+    Service; the migration task costs its minutes. Controls: GH-ECS-001 to GH-ECS-006, GH-ECS-011, GH-ECS-014 to
+    GH-ECS-016, GH-CW-001, GH-CW-002.
+    """
+
+    definition_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: TaskArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:task:Task", name, props(args), opts)
+        group = aws.cloudwatch.LogGroup(
+            name,
+            name=args.names.log_group(name),
+            retention_in_days=args.log_retention_days,
+            kms_key_id=args.log_key_arn,
+            tags=tags("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        definition = container(
+            args.process,
+            image=args.image,
+            user=args.user,
+            region=args.names.region,
+            log_group=args.names.log_group(name),
+            variables=args.variables,
+            secret_arns=args.secret_arns,
+        )
+        task = aws.ecs.TaskDefinition(
+            name,
+            family=args.names.name(name),
+            container_definitions=pulumi.Output.json_dumps([definition]),
+            cpu=str(args.size.cpu),
+            memory=str(args.size.memory_mib),
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            runtime_platform=aws.ecs.TaskDefinitionRuntimePlatformArgs(cpu_architecture="ARM64", operating_system_family="LINUX"),
+            volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=SCRATCH)],
+            task_role_arn=args.task_role_arn,
+            execution_role_arn=args.execution_role_arn,
+            tags=tags("internal"),
+            # Named in the definition as a plain string, so say that it must exist first.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[group]),
+        )
+        self.definition_arn = task.arn
+        self.register_outputs({"definitionArn": self.definition_arn})

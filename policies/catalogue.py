@@ -1,0 +1,144 @@
+"""All rules in one place, with look-ups by id and pack, and the levels and settings that each environment runs with."""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from policies.rule import ENVIRONMENTS, Level, Levels, Rule, Severity, levels
+from policies.rules import (
+    alb,
+    cloudtrail,
+    cloudwatch,
+    dynamodb,
+    ecr,
+    ecs,
+    elasticache,
+    iam,
+    kms,
+    lambda_functions,
+    program,
+    rds,
+    s3,
+    secretsmanager,
+    vpc,
+    waf,
+)
+
+PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
+_DOCS = "https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
+
+_MODULES: tuple[ModuleType, ...] = (
+    alb,
+    cloudtrail,
+    cloudwatch,
+    dynamodb,
+    ecr,
+    ecs,
+    elasticache,
+    iam,
+    kms,
+    lambda_functions,
+    program,
+    rds,
+    s3,
+    secretsmanager,
+    vpc,
+    waf,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A policy that each pack carries beside its rules, to report what the guard saw rather than what a resource
+    lacks.
+    """
+
+    id: str
+    title: str
+    remedy: str
+    severity: Severity
+    levels: Levels
+    url: str = _DOCS
+
+
+UNDECIDED = Companion(
+    id="GH-UNDECIDED",
+    title="Every rule could be decided",
+    remedy="give the property a value that is known before the deployment",
+    severity=Severity.MEDIUM,
+    levels=levels("A", "A", "M"),
+)
+UNDECIDED_ALLOWED = Companion(
+    id="GH-UNDECIDED-ALLOWED",
+    title="What may stay open until the deployment is in sight",
+    remedy="nothing to do: the engine asks again, with the value, before it makes the resource",
+    severity=Severity.LOW,
+    levels=levels("A", "A", "A"),
+)
+BROKEN = Companion(
+    id="GH-BROKEN",
+    title="Every rule works",
+    remedy="mend the rule in policies/rules; until then the resource is not judged",
+    severity=Severity.HIGH,
+    levels=levels("M", "M", "M"),
+)
+EXEMPT_USED = Companion(
+    id="GH-EXEMPT-USED",
+    title="Exemptions in use are in sight",
+    remedy="remove the entry from policies/exemptions.toml",
+    severity=Severity.LOW,
+    levels=levels("A", "A", "A"),
+)
+EXEMPT_INVALID = Companion(
+    id="GH-EXEMPT-INVALID",
+    title="Every exemption is valid",
+    remedy="correct the entry in policies/exemptions.toml",
+    severity=Severity.HIGH,
+    levels=levels("M", "M", "M"),
+)
+COMPANIONS = (BROKEN, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
+
+
+def _declared() -> tuple[Rule, ...]:
+    found = (value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule))
+    return tuple(sorted(found, key=lambda rule: rule.id))
+
+
+RULES = _declared()
+_BY_ID: dict[str, Rule] = {rule.id: rule for rule in RULES}
+_COMPANION_BY_ID = {companion.id: companion for companion in COMPANIONS}
+
+
+def rule(id: str) -> Rule:
+    """The rule with this id. Raises KeyError for an unknown id."""
+    return _BY_ID[id]
+
+
+def find(id: str) -> Rule | Companion | None:
+    """The rule or companion policy with this id, or None."""
+    return _BY_ID.get(id) or _COMPANION_BY_ID.get(id)
+
+
+def of_pack(pack: str) -> tuple[Rule, ...]:
+    """The rules of "security" or "resilience", in the order of their ids."""
+    return tuple(rule for rule in RULES if rule.pack == pack)
+
+
+def enabled(environment: str) -> tuple[Rule, ...]:
+    """The rules that an environment looks for."""
+    return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
+
+
+def level_config(pack: str, environment: str) -> dict[str, Any]:
+    """What the engine's --policy-pack-config wants: {"GH-S3-001": {"enforcementLevel": "mandatory", "days_min": 35}}.
+
+    Raises KeyError for an unknown environment.
+    """
+    if environment not in ENVIRONMENTS:
+        raise KeyError(environment)
+    config: dict[str, Any] = {}
+    for one in of_pack(pack):
+        config[one.id] = {"enforcementLevel": one.levels[environment].value, **one.defaults(environment)}
+    for companion in COMPANIONS:
+        config[companion.id] = {"enforcementLevel": companion.levels[environment].value}
+    return config

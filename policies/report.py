@@ -1,0 +1,370 @@
+"""Turns what the packs said into findings, and findings into a table, SARIF 2.1.0, JUnit XML and Markdown; runs no
+rule.
+
+A finding is made from an Analyzer diagnostic by `finding`; the text forms that it takes apart are the ones pack.py
+writes.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from policies import catalogue
+from policies.catalogue import BROKEN, EXEMPT_USED, UNDECIDED, UNDECIDED_ALLOWED
+from policies.rule import Level, Rule
+
+Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
+
+_UNDECIDED_FORM = re.compile(
+    r"^(?P<rule>\S+) could not be decided for (?P<urn>.+?): (?P<path>\S+) is unknown(?P<reason>, .*)?$", re.DOTALL
+)
+_EXEMPTED_FORM = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
+_BROKEN_FORM = re.compile(r"^rule (?P<rule>\S+) is broken on ")
+_SEVERITIES = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+# GitHub code scanning ranks by this number: https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
+_SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a pack said about one resource.
+
+    `rule` is the control it is about, also when a companion policy told it. `message` says what is wrong, `remedy`
+    what to type.
+    `passes` names the runs that saw it, such as ("unknown", "known"). `source` is "file:line" of the program, or "".
+    """
+
+    rule: str
+    title: str
+    pack: str
+    level: str
+    urn: str
+    resource_type: str
+    message: str
+    remedy: str
+    severity: str
+    outcome: Outcome
+    passes: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """True when this finding stops a deployment."""
+        return self.level == Level.MANDATORY and self.outcome not in ("exempted", "unused")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was checked, for the head of a report."""
+
+    environment: str
+    resources: int
+    seconds: float = 0.0
+    program: str = "."
+
+
+def finding(
+    *,
+    pack: str,
+    policy: str,
+    message: str,
+    level: str,
+    urn: str,
+    resource_type: str = "",
+    passes: Iterable[str] = (),
+    source: str = "",
+) -> Finding:
+    """Makes a finding of one diagnostic of a pack.
+
+    `pack` is the pack's name or folder, `policy`, `message`, `urn` are the diagnostic's fields, `level` is "advisory"
+    or "mandatory". The SDK puts the policy's description above the message; that line is dropped.
+    """
+    known = catalogue.find(policy)
+    text = message.removeprefix(f"{known.title}\n") if known else message
+    what, _, fix = text.partition(". Fix: ")
+    outcome: Outcome = "violation"
+    about = policy
+    if policy in (UNDECIDED.id, UNDECIDED_ALLOWED.id) and (match := _UNDECIDED_FORM.match(what)):
+        outcome, about, urn = "undecided", match["rule"], match["urn"]
+        what = f"could not be decided: {match['path']} is unknown{match['reason'] or ''}"
+    elif policy == BROKEN.id and (match := _BROKEN_FORM.match(what)):
+        outcome, about = "broken", match["rule"]
+    elif policy == EXEMPT_USED.id:
+        match = _EXEMPTED_FORM.match(what)
+        outcome, about = ("exempted", match["rule"]) if match else ("unused", policy)
+    subject = catalogue.find(about)
+    return Finding(
+        rule=about,
+        title=subject.title if subject else about,
+        pack=catalogue.PACKS.get(pack, pack),
+        level=level,
+        urn=urn,
+        resource_type=resource_type or _type_of(urn),
+        message=what,
+        remedy=fix or (known.remedy if known else ""),
+        severity=str(subject.severity) if subject else "medium",
+        outcome=outcome,
+        passes=tuple(passes),
+        source=source,
+    )
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for what several runs (outputs unknown, then known) said alike, worst first.
+
+    Something that one run could not decide is dropped when another run decided it as a violation.
+    """
+    merged: dict[tuple[str, str, str, str, str], Finding] = {}
+    for one in findings:
+        key = (one.pack, one.rule, one.urn, one.outcome, one.message)
+        known = merged.get(key)
+        passes = (*known.passes, *(p for p in one.passes if p not in known.passes)) if known else one.passes
+        merged[key] = replace(known or one, passes=passes, source=(known.source if known else "") or one.source)
+    violated = {(one.rule, one.urn) for one in merged.values() if one.outcome == "violation"}
+    kept = [one for one in merged.values() if one.outcome != "undecided" or (one.rule, one.urn) not in violated]
+    return sorted(kept, key=_rank)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """1 when something stops the deployment, else 0."""
+    return 1 if any(one.stops for one in findings) else 0
+
+
+def _rank(one: Finding) -> tuple[bool, int, int, str, str]:
+    told = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
+    return (not one.stops, told[one.outcome], _SEVERITIES.get(one.severity, 9), one.urn, one.rule)
+
+
+def _type_of(urn: str) -> str:
+    parts = urn.split("::")
+    return parts[2].rpartition("$")[2] if len(parts) >= 4 else ""
+
+
+def _name_of(urn: str) -> str:
+    return urn.rpartition("::")[2] or "the whole stack"
+
+
+def _by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Groups by resource; resources and their findings both worst first."""
+    groups: dict[str, list[Finding]] = {}
+    for one in sorted(findings, key=_rank):
+        groups.setdefault(one.urn, []).append(one)
+    return groups
+
+
+def _rows(group: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
+    """The findings of one resource; rules that could not be decided for the same reason share a row."""
+    rows: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
+    for one in group:
+        key = (one.outcome, one.level, one.message, "" if one.outcome == "undecided" else one.rule)
+        rows.setdefault(key, (one, []))[1].append(one.rule)
+    return list(rows.values())
+
+
+def _count(findings: Sequence[Finding]) -> str:
+    stops = sum(one.stops for one in findings)
+    kinds = {
+        "advisory": sum(not one.stops and one.outcome in ("violation", "broken") for one in findings),
+        "undecided": sum(not one.stops and one.outcome == "undecided" for one in findings),
+        "exempted": sum(one.outcome == "exempted" for one in findings),
+    }
+    parts = [f"{stops} to mend" if stops else "nothing to mend"]
+    return ", ".join(parts + [f"{number} {kind}" for kind, number in kinds.items() if number])
+
+
+def _summary(findings: Sequence[Finding], run: Run) -> str:
+    rules = len(catalogue.enabled(run.environment)) if run.environment in ("dev", "staging", "prod") else len(catalogue.RULES)
+    took = f" in {run.seconds:.1f} s" if run.seconds else ""
+    return f"{run.environment}: {rules} rules over {run.resources} resources{took}: {_count(findings)}"
+
+
+# --- Table
+# ---------------------------------------------------------------------------------------------------------------
+
+_STYLES = {
+    "violation": "bold red",
+    "broken": "bold red",
+    "undecided": "magenta",
+    "exempted": "cyan",
+    "unused": "yellow",
+}
+
+
+def _label(one: Finding) -> Text:
+    style = _STYLES[one.outcome] if one.stops or one.outcome not in ("violation", "broken") else "yellow"
+    return Text({"violation": one.level}.get(one.outcome, one.outcome), style=style)
+
+
+def table(findings: Sequence[Finding], run: Run) -> Group:
+    """A rich renderable: one block a resource, worst first, each finding with what to type."""
+    blocks: list[Any] = []
+    for urn, group in _by_resource(findings).items():
+        head = Text(_name_of(urn), style="bold")
+        head.append(f"  {group[0].resource_type}", style="dim")
+        if group[0].source:
+            head.append(f"  {group[0].source}", style="dim")
+        listed = Table(box=None, show_header=False, padding=(0, 2, 0, 0), expand=False)
+        listed.add_column(no_wrap=True)
+        listed.add_column(no_wrap=True)
+        listed.add_column(overflow="fold")
+        for one, rules in _rows(group):
+            text = Text(one.message)
+            if len(rules) > 1:
+                text.append(f" ({len(rules)} rules: {', '.join(rules)})", style="dim")
+            if one.remedy and one.outcome != "exempted":
+                text.append(f"\n→ {one.remedy}", style="green")
+            listed.add_row(_label(one), Text(rules[0], style="bold"), text)
+        blocks += [head, Padding(listed, (0, 0, 1, 2))]
+    style = "bold red" if exit_code(findings) else "bold green"
+    return Group(*blocks, Text(_summary(findings, run), style=style))
+
+
+def text(findings: Sequence[Finding], run: Run, width: int = 120) -> str:
+    """The table without colours, for a file."""
+    console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(table(findings, run))
+    return captured.get()
+
+
+# --- SARIF
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
+    """SARIF 2.1.0: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html"""
+    described: list[Any] = [*catalogue.RULES, *catalogue.COMPANIONS]
+    index = {one.id: at for at, one in enumerate(described)}
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "gatehouse",
+                        "semanticVersion": "0.1.0",
+                        "rules": [_sarif_rule(one) for one in described],
+                    }
+                },
+                "columnKind": "utf16CodeUnits",
+                "results": [_sarif_result(one, index) for one in findings],
+            }
+        ],
+    }
+
+
+def _sarif_rule(one: Any) -> dict[str, Any]:
+    tags = ["security" if not isinstance(one, Rule) or one.pack == "security" else "resilience"]
+    if isinstance(one, Rule):
+        maps = one.upstream
+        tags += [*maps.security_hub, *(f"CIS {cis}" for cis in maps.cis), *maps.checkov, *maps.prowler, *maps.cdk_nag]
+    level = "error" if one.levels["prod"] is Level.MANDATORY else "warning"
+    return {
+        "id": one.id,
+        "shortDescription": {"text": one.title},
+        "fullDescription": {"text": one.why if isinstance(one, Rule) else one.title},
+        "help": {"text": f"Fix: {one.remedy}"},
+        "helpUri": one.url,
+        "defaultConfiguration": {"level": level},
+        "properties": {"tags": list(dict.fromkeys(tags)), "security-severity": _SECURITY_SEVERITY[one.severity]},
+    }
+
+
+def _sarif_result(one: Finding, index: dict[str, int]) -> dict[str, Any]:
+    # "open" is SARIF's word for a rule that lacked the information to decide; it must have no level then.
+    undecided = one.outcome == "undecided" and not one.stops
+    level = "none" if undecided else "error" if one.stops else "note" if one.outcome == "exempted" else "warning"
+    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": one.urn, "kind": "resource"}]}
+    file, _, line = one.source.rpartition(":")
+    if file and line.isdigit() and int(line) > 0:
+        location["physicalLocation"] = {
+            "artifactLocation": {"uri": file.replace("\\", "/"), "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": int(line)},
+        }
+    result: dict[str, Any] = {
+        "ruleId": one.rule,
+        "kind": "open" if undecided else "fail",
+        "level": level,
+        "message": {"text": f"{one.message}. Fix: {one.remedy}" if one.remedy else one.message},
+        "partialFingerprints": {"ruleAndResource/v1": f"{one.rule}|{one.urn}|{one.message}"},
+        "properties": {"pack": one.pack, "outcome": one.outcome, "passes": list(one.passes)},
+    }
+    if one.urn:
+        result["locations"] = [location]
+    if one.rule in index:
+        result["ruleIndex"] = index[one.rule]
+    if one.outcome == "exempted":
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": one.message}]
+    return result
+
+
+# --- JUnit
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def junit(findings: Sequence[Finding], run: Run) -> str:
+    """JUnit XML: a suite for each pack, a case for each rule; a rule fails when something stops the deployment."""
+    root = ElementTree.Element("testsuites", name="gatehouse")
+    for folder, name in catalogue.PACKS.items():
+        said = [one for one in findings if one.pack == name]
+        cases: list[Any] = [*catalogue.of_pack(folder), *catalogue.COMPANIONS]
+        suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
+        failures = skipped = 0
+        for one in cases:
+            case = ElementTree.SubElement(suite, "testcase", classname=f"{name}.{run.environment}", name=f"{one.id} {one.title}")
+            mine = [f for f in said if f.rule == one.id]
+            stopping = [f for f in mine if f.stops]
+            if stopping:
+                failures += 1
+                failure = ElementTree.SubElement(case, "failure", type=str(one.severity), message=f"{len(stopping)} to mend")
+                failure.text = "\n".join(_line(f) for f in stopping)
+            elif one.levels.get(run.environment) is Level.DISABLED:
+                skipped += 1
+                ElementTree.SubElement(case, "skipped", message=f"not looked for in {run.environment}")
+            if rest := [f for f in mine if not f.stops]:
+                ElementTree.SubElement(case, "system-out").text = "\n".join(_line(f) for f in rest)
+        suite.set("failures", str(failures))
+        suite.set("skipped", str(skipped))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _line(one: Finding) -> str:
+    where = f" ({one.source})" if one.source else ""
+    return f"{one.outcome}: {one.urn or 'the whole stack'}{where}: {one.message}. Fix: {one.remedy}"
+
+
+# --- Markdown
+# ------------------------------------------------------------------------------------------------------------
+
+
+def markdown(findings: Sequence[Finding], run: Run) -> str:
+    """A page for a pull request or a job summary: the count first, then a table a resource."""
+    lines = [f"# Policy check: {run.environment}", "", f"{_summary(findings, run)}.", ""]
+    for urn, group in _by_resource(findings).items():
+        place = f" · `{group[0].source}`" if group[0].source else ""
+        lines += [f"## {_cell(_name_of(urn))}", "", f"`{group[0].resource_type or 'stack'}`{place}", ""]
+        lines += ["| level | rule | what is wrong | fix |", "| --- | --- | --- | --- |"]
+        for one, rules in _rows(group):
+            label = one.level if one.outcome == "violation" else one.outcome
+            links = ", ".join(_link(rule) for rule in rules)
+            lines.append(f"| {label} | {links} | {_cell(one.message)} | {_cell(one.remedy)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _link(rule: str) -> str:
+    known = catalogue.find(rule)
+    return f"[{rule}]({known.url})" if known else rule
+
+
+def _cell(value: str) -> str:
+    return value.replace("|", "\\|").replace("\n", " ")

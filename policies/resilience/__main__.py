@@ -1,0 +1,8 @@
+"""The resilience pack: availability, recovery, cost, tags, observability. Started by the engine, never imported."""
+
+from pulumi_policy import PolicyPack
+
+from policies.catalogue import PACKS
+from policies.pack import policies
+
+PolicyPack(PACKS["resilience"], policies=policies("resilience"))

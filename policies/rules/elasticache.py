@@ -1,0 +1,123 @@
+"""Rules about ElastiCache: encrypted at rest and on the wire, opened by users rather than one token, surviving a
+node.
+"""
+
+from policies import tokens
+from policies.rule import ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule
+from policies.stack import Resource
+
+_GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
+
+
+@resource_rule(
+    "GH-EC-001",
+    title="The cache is encrypted at rest with a customer key",
+    why="Snapshots and swap files hold what the cache held.",
+    remedy="set atRestEncryptionEnabled=True and kmsKeyId",
+    severity=Severity.HIGH,
+    types=tokens.CACHE,
+    levels=ALWAYS,
+    upstream=Upstream(
+        security_hub=("ElastiCache.4",),
+        checkov=("CKV_AWS_29", "CKV_AWS_191"),
+        prowler=("elasticache_redis_cluster_rest_encryption_enabled",),
+        cdk_nag=("AEC3",),
+    ),
+    url=f"{_GUIDE}/at-rest-encryption.html",
+)
+def the_cache_is_encrypted(cache: Resource) -> Found:
+    if not cache.props.flag("atRestEncryptionEnabled"):
+        yield "atRestEncryptionEnabled is not true"
+    elif not cache.props.has("kmsKeyId"):
+        yield "kmsKeyId is not set, so the key is the one that AWS manages"
+
+
+@resource_rule(
+    "GH-EC-002",
+    title="The cache refuses connections without TLS",
+    why='In mode "preferred" a client that forgets TLS still gets in, in the clear.',
+    remedy='set transitEncryptionEnabled=True, and transitEncryptionMode="required" when it is set at all',
+    severity=Severity.HIGH,
+    types=tokens.CACHE,
+    levels=ALWAYS,
+    upstream=Upstream(
+        security_hub=("ElastiCache.5",),
+        checkov=("CKV_AWS_30",),
+        prowler=("elasticache_redis_cluster_in_transit_encryption_enabled",),
+        cdk_nag=("AEC3",),
+    ),
+    url=f"{_GUIDE}/in-transit-encryption.html",
+)
+def plain_connections_are_refused(cache: Resource) -> Found:
+    if not cache.props.flag("transitEncryptionEnabled"):
+        yield "transitEncryptionEnabled is not true"
+    elif cache.props.text("transitEncryptionMode", "required") != "required":
+        yield "transitEncryptionMode is not required"
+
+
+@resource_rule(
+    "GH-EC-003",
+    title="Users open the cache, not one shared token",
+    why=("A token in the program is in its state and shared by all; users have their own rights and can log in with IAM."),
+    remedy="set userGroupIds and remove authToken",
+    severity=Severity.HIGH,
+    types=tokens.CACHE,
+    levels=ALWAYS,
+    upstream=Upstream(
+        security_hub=("ElastiCache.6",),
+        checkov=("CKV_AWS_31",),
+        prowler=("elasticache_redis_replication_group_auth_enabled",),
+        cdk_nag=("AEC6",),
+    ),
+    url=f"{_GUIDE}/Clusters.RBAC.html",
+)
+def users_open_the_cache(cache: Resource) -> Found:
+    for name in ("authToken", "authTokenWo"):
+        if cache.props.has(name):
+            yield Violation(f"{name} is set by the program", f"remove {name} and set userGroupIds")
+    if not cache.props.has("userGroupIds"):
+        yield "userGroupIds is empty, so whoever reaches the cache may use it"
+
+
+@resource_rule(
+    "GH-EC-004",
+    title="The cache survives a node and a zone",
+    why="Without failover a lost node is an outage until somebody rebuilds it.",
+    remedy="set automaticFailoverEnabled=True and multiAzEnabled=True, with a replica",
+    severity=Severity.MEDIUM,
+    types=tokens.CACHE,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream=Upstream(
+        security_hub=("ElastiCache.3",),
+        checkov=("CKV2_AWS_50",),
+        prowler=("elasticache_redis_cluster_automatic_failover_enabled", "elasticache_redis_cluster_multi_az_enabled"),
+        cdk_nag=("AEC4",),
+    ),
+    url=f"{_GUIDE}/AutoFailover.html",
+)
+def the_cache_fails_over(cache: Resource) -> Found:
+    for name in ("automaticFailoverEnabled", "multiAzEnabled"):
+        if not cache.props.flag(name):
+            yield f"{name} is not true"
+
+
+@resource_rule(
+    "GH-EC-005",
+    title="Snapshots of the cache are kept",
+    why="Counters and sessions can then be brought back after a wrong FLUSHALL.",
+    remedy="set snapshotRetentionLimit to 1 or more",
+    severity=Severity.LOW,
+    types=tokens.CACHE,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
+    upstream=Upstream(
+        security_hub=("ElastiCache.1",), checkov=("CKV_AWS_134",), prowler=("elasticache_redis_cluster_backup_enabled",)
+    ),
+    url=f"{_GUIDE}/backups-automatic.html",
+)
+def snapshots_are_kept(cache: Resource) -> Found:
+    days_min = cache.settings["days_min"]
+    if cache.props.number("snapshotRetentionLimit") < days_min:
+        yield f"snapshotRetentionLimit is below {days_min:g}"

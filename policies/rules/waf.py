@@ -1,0 +1,82 @@
+"""Rules about web firewalls: that they see the common attacks, and that what they saw is kept without the keys in
+it.
+"""
+
+from policies import tokens
+from policies.props import Props
+from policies.rule import AFTER_DEV, Found, Severity, Upstream, resource_rule, stack_rule
+from policies.stack import Resource, Stack
+
+_GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
+_GROUPS = (
+    "AWSManagedRulesCommonRuleSet",
+    "AWSManagedRulesKnownBadInputsRuleSet",
+    "AWSManagedRulesAmazonIpReputationList",
+)
+_REDACTED = ("authorization", "cookie", "x-api-key")
+
+
+@resource_rule(
+    "GH-WAF-001",
+    title="The web firewall knows common attacks and limits rates",
+    why="These groups hold the signatures of everyday attacks; a rate rule ends brute force that no signature knows.",
+    remedy="add the managed groups Common, KnownBadInputs and AmazonIpReputation, and a rateBasedStatement",
+    severity=Severity.HIGH,
+    types=tokens.WEB_ACL,
+    levels=AFTER_DEV,
+    upstream=Upstream(security_hub=("WAF.10",), checkov=("CKV_AWS_192", "CKV2_AWS_76"), prowler=("wafv2_webacl_with_rules",)),
+    url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
+)
+def common_attacks_are_known(acl: Resource) -> Found:
+    statements = [rule.block("statement") for rule in acl.props.blocks("rules")]
+    groups = {s.block("managedRuleGroupStatement").text("name") for s in statements if s.has("managedRuleGroupStatement")}
+    for group in _GROUPS:
+        if group not in groups:
+            yield f"no rule uses the managed group {group}"
+    if not any(statement.has("rateBasedStatement") for statement in statements):
+        yield "no rule limits the rate of requests"
+
+
+@stack_rule(
+    "GH-WAF-002",
+    title="The web firewall logs, without credentials",
+    why="Its log shows attacks; unless redacted, it also collects every API key and cookie that passed.",
+    remedy="add a WebAclLoggingConfiguration with redactedFields for the headers authorization, cookie and x-api-key",
+    severity=Severity.HIGH,
+    types=tokens.WEB_ACL,
+    levels=AFTER_DEV,
+    upstream=Upstream(security_hub=("WAF.11",), checkov=("CKV2_AWS_31",), prowler=("wafv2_webacl_logging_enabled",)),
+    url=f"{_GUIDE}/logging-management.html",
+)
+def attacks_are_logged_without_keys(acl: Resource, stack: Stack) -> Found:
+    configurations = stack.users(acl, tokens.WEB_ACL_LOGGING, "resourceArn")
+    if not configurations:
+        yield "no logging configuration belongs to this web ACL"
+    for configuration in configurations:
+        redacted = {_header(one) for one in configuration.props.blocks("redactedFields")}
+        for header in _REDACTED:
+            if header not in redacted:
+                yield f"the header {header} is not redacted in {configuration.name}"
+
+
+def _header(redacted: Props) -> str:
+    return redacted.block("singleHeader").text("name").lower()
+
+
+@resource_rule(
+    "GH-WAF-003",
+    title="The web firewall counts what it does",
+    why="Without metrics nobody sees that a rule blocks customers, or that an attack is on.",
+    remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
+    severity=Severity.LOW,
+    types=tokens.WEB_ACL,
+    levels=AFTER_DEV,
+    pack="resilience",
+    upstream=Upstream(security_hub=("WAF.12",), prowler=("wafv2_webacl_rule_logging_enabled",)),
+    url=f"{_GUIDE}/monitoring-cloudwatch.html",
+)
+def the_firewall_counts(acl: Resource) -> Found:
+    for one in (acl.props, *acl.props.blocks("rules")):
+        visibility = one.block("visibilityConfig")
+        if not visibility.flag("cloudwatchMetricsEnabled"):
+            yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"

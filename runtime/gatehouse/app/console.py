@@ -1,0 +1,52 @@
+"""Puts the console together: engine, stores, door."""
+
+from __future__ import annotations
+
+import secrets
+
+from gatehouse import observe
+from gatehouse.app.peppers import pepper
+from gatehouse.doors import asgi
+from gatehouse.doors.console import app as console
+from gatehouse.doors.console.parts import Parts
+from gatehouse.settings import Settings
+from gatehouse.store import postgres_engine
+from gatehouse.store.clock import SystemClock
+from gatehouse.store.postgres_audit import PostgresAuditTrail
+from gatehouse.store.postgres_directory import PostgresDirectory
+from gatehouse.store.postgres_keystore import PostgresKeyStore
+from gatehouse.store.postgres_login import login
+
+
+def build(settings: Settings) -> asgi.App:
+    """Raises SettingsError. Connections are opened by their first use."""
+    database = login(
+        settings.database_url,
+        settings.database_auth,
+        settings.database_password.get_secret_value() if settings.database_password else None,
+    )
+    observer = observe.observer("console", settings.log_level, settings.environment)
+    engine = postgres_engine.build(database, pool_max=settings.database_pool_max, application="gatehouse console")
+    staleness_s = settings.staleness_ms_max / 1000
+    return console.create(
+        Parts(
+            keys=PostgresKeyStore(engine, staleness_s=staleness_s),
+            audit=PostgresAuditTrail(engine),
+            cores=PostgresDirectory(engine),
+            clock=SystemClock(),
+            pepper=pepper(settings.pepper, "PEPPER"),
+            cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),
+            bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
+            key_prefix=settings.key_prefix,
+            key_environment=settings.key_environment,
+            default_limit=settings.default_limit,
+            staleness_s=staleness_s,
+            body_bytes_max=settings.body_bytes_max,
+            addresses=asgi.ClientAddresses(settings.trusted_proxies),
+            probes=[postgres_engine.DatabaseProbe(engine)],
+            observer=observer,
+            random_bytes=secrets.token_bytes,
+            https=settings.console_url.startswith("https://"),
+        ),
+        on_stop=[engine.dispose],
+    )

@@ -1,0 +1,162 @@
+"""Puts the gate together: database, key cache, limiter, Cores, upstream side, door."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+
+from gatehouse import observe
+from gatehouse.app.hosted import Hosted
+from gatehouse.app.peppers import pepper
+from gatehouse.doors import asgi
+from gatehouse.doors.gate import app as gate
+from gatehouse.errors import Unavailable
+from gatehouse.flows.admit import Admission
+from gatehouse.flows.register import Registrar
+from gatehouse.settings import Settings
+from gatehouse.store.clock import SystemClock
+from gatehouse.store.keycache import KeyCache
+from gatehouse.store.local_limits import LocalLimits
+from gatehouse.store.ports import Limits, Probe
+from gatehouse.store.postgres_changes import PostgresChanges
+from gatehouse.store.postgres_cores import PostgresCores
+from gatehouse.store.postgres_keys import PostgresKeys
+from gatehouse.store.postgres_login import Login, login
+from gatehouse.store.probes import FreshnessProbe, PoolProbe, RedisProbe
+from gatehouse.store.redis_limits import RedisLimits
+from gatehouse.store.redis_login import redis_login
+from gatehouse.store.resolve import SystemResolver
+from gatehouse.store.upstream import Upstreams
+
+
+def build(settings: Settings) -> asgi.App:
+    """Raises SettingsError at once; what the neighbours say comes when the server starts it."""
+    secrets_of_keys = pepper(settings.pepper, "PEPPER")
+    database = login(
+        settings.database_url,
+        settings.database_auth,
+        settings.database_password.get_secret_value() if settings.database_password else None,
+    )
+    redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
+    observer = observe.observer("gate", settings.log_level, settings.environment)
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[asgi.App]:
+        async with AsyncExitStack() as stack:
+            clock = SystemClock()
+            cache = KeyCache(settings.key_cache_max)
+            pool = await _pool(database, settings.database_pool_max)
+            stack.push_async_callback(pool.close)
+            cores = PostgresCores(pool)
+            changes = PostgresChanges(
+                database,
+                worker_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+                cache=cache,
+                cores=cores,
+                on_lost=lambda kind: _changes_lost(observer, kind),
+            )
+            await changes.start()
+            stack.push_async_callback(changes.close)
+            keys = PostgresKeys(pool, cache, changes.staleness_ms)
+            stack.push_async_callback(keys.close)
+            limits: Limits = LocalLimits()
+            redis_probes: list[Probe] = []
+            if redis is not None:
+                counted = RedisLimits(
+                    redis,
+                    timeout_s=settings.limit_timeout_ms / 1000,
+                    on_error=settings.limit_on_error,
+                    on_degraded=lambda kind: _limiter_degraded(observer, kind),
+                )
+                await counted.start()
+                stack.push_async_callback(counted.close)
+                limits = counted
+                redis_probes = [RedisProbe(redis)]
+            resolver = SystemResolver()
+            upstream = Upstreams(resolver, settings.core_networks)
+            stack.push_async_callback(upstream.close)
+            refuses = settings.limit_on_error == "refuse"
+            metrics = observer.metrics
+
+            def refresh_gauges() -> None:
+                metrics.staleness.set(changes.staleness_ms() / 1000)
+                metrics.cached_keys.set(len(cache))
+                metrics.cores.set(len(cores))
+
+            door = gate.create(
+                gate.Parts(
+                    admission=Admission(
+                        keys=keys,
+                        limits=limits,
+                        clock=clock,
+                        pepper=secrets_of_keys,
+                        prefix=settings.key_prefix,
+                        environment=settings.key_environment,
+                        default_limit=settings.default_limit,
+                        staleness_ms_max=settings.staleness_ms_max,
+                    ),
+                    registrar=Registrar(
+                        cores=cores,
+                        resolver=resolver,
+                        clock=clock,
+                        pepper=secrets_of_keys,
+                        environment=settings.key_environment,
+                        networks=settings.core_networks,
+                        lease_s_max=settings.lease_s_max,
+                    ),
+                    cores=cores,
+                    upstream=upstream,
+                    pepper=secrets_of_keys,
+                    clock=clock,
+                    addresses=asgi.ClientAddresses(settings.trusted_proxies),
+                    observer=observer,
+                    probes=[
+                        PoolProbe(pool),
+                        FreshnessProbe(changes.staleness_ms, settings.staleness_ms_max),
+                        *(redis_probes if refuses else []),
+                    ],
+                    helpers=[] if refuses else redis_probes,
+                    refresh_gauges=refresh_gauges,
+                    body_bytes_max=settings.body_bytes_max,
+                )
+            )
+            _calm_garbage_collector()
+            yield door
+
+    return Hosted(start, observer)
+
+
+async def _pool(database: Login, pool_max: int) -> asyncpg.Pool[asyncpg.Record]:
+    try:
+        pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
+            **database.arguments(), min_size=1, max_size=pool_max, server_settings={"application_name": "gatehouse gate"}
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        raise Unavailable(
+            f"cannot log in to PostgreSQL at {database.address} as {database.user} ({type(exc).__name__}):"
+            " check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and that the server runs"
+        ) from exc
+    return pool
+
+
+def _limiter_degraded(observer: observe.Observer, kind: str) -> None:
+    observer.metrics.limiter_degraded.inc()
+    observer.log.warning("limiter degraded", door=observer.door, reason=kind)
+
+
+def _changes_lost(observer: observe.Observer, kind: str) -> None:
+    observer.metrics.changes_lost.inc()
+    observer.log.warning("key changes lost", door=observer.door, reason=kind)
+
+
+def _calm_garbage_collector() -> None:
+    """What was built so far stays for good: collections need not look at it, nor come so often (measured: halves p99)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)

@@ -1,0 +1,46 @@
+"""`gatehouse migrate`: brings the database's schema to this version."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from gatehouse import settings as configuration
+from gatehouse.cli.output import FAILED, print_json
+from gatehouse.migrations import runner
+from gatehouse.store.postgres_login import login
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="migrate")(migrate)
+
+
+def migrate(
+    to: Annotated[
+        str, typer.Option("--to", metavar="REVISION", help="Revision to stop at: head, base or an id such as 0001.")
+    ] = "head",
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 when steps are missing.")] = False,
+    downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow going back, which deletes data.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Bring the database to this version's schema, then end. Waits when another migration runs.
+
+    Reads GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD, which must be those of the owner.
+    """
+    settings = configuration.load()
+    password = settings.database_password.get_secret_value() if settings.database_password else None
+    access = login(settings.database_url, settings.database_auth, password)
+    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade))
+    if as_json:
+        steps = [{"revision": step.revision, "title": step.title, "undone": step.undone} for step in outcome.steps]
+        print_json({"revision": outcome.revision, "steps": steps, "pending": list(outcome.pending)})
+    else:
+        for step in outcome.steps:
+            print(f"{'undone ' if step.undone else 'applied'} {step.revision}  {step.title}", flush=True)
+        state = f"{len(outcome.pending)} to do: {', '.join(outcome.pending)}" if outcome.pending else "up to date"
+        print(f"{access.database} at {access.address} is at {outcome.revision}: {state}")
+    if check and outcome.pending:
+        sys.exit(FAILED)

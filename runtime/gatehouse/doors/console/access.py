@@ -1,0 +1,94 @@
+"""Who may come in: the bootstrap token or a live key with the scope `admin`, as a bearer token (RFC 6750), in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from enum import StrEnum
+
+from starlette.requests import Request
+
+from gatehouse.core import apikey
+from gatehouse.doors.console.parts import Parts
+from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, Unauthorized
+from gatehouse.flows.actor import Actor
+from gatehouse.store.ports import StoredKey
+from gatehouse.types import KeyState, RequestId
+
+ADMIN_SCOPE = "admin"
+REALM = "gatehouse"
+_NOBODY = bytes(32)
+
+
+class Access(StrEnum):
+    """The column `who` of the routes table."""
+
+    PUBLIC = "public"
+    ADMIN = "admin"
+
+
+async def admit(request: Request, parts: Parts) -> Actor:
+    """The one behind the request. Raises Unauthorized, Forbidden, BadRequest (ambiguous credentials), Unavailable."""
+    token = _bearer(request)
+    request_id = RequestId(request.state.request_id)
+    address = source_address(request, parts)
+    bootstrap = parts.bootstrap_token
+    # Hashes are compared, so that neither the time nor an exception tells anything about the length.
+    is_bootstrap = hmac.compare_digest(_sha256(token), _NOBODY if bootstrap is None else _sha256(bootstrap))
+    key = await _key(token, parts)
+    if is_bootstrap:
+        request.state.key_id = "bootstrap"
+        return Actor(type="bootstrap", id="bootstrap", request_id=request_id, source_address=address)
+    if key is None:
+        raise Unauthorized("The bearer token is not valid here")
+    request.state.key_id = key.record.id
+    if ADMIN_SCOPE not in key.record.scopes:
+        raise Forbidden("This key lacks the scope admin")
+    return Actor(type="key", id=key.record.id, request_id=request_id, source_address=address)
+
+
+def challenge(error: GatehouseError, request: Request) -> dict[str, str]:
+    """The WWW-Authenticate header of a 401 or 403 (RFC 6750, section 3); no error code when nothing was sent."""
+    if isinstance(error, Forbidden):
+        return {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope", scope="{ADMIN_SCOPE}"'}
+    if isinstance(error, Unauthorized):
+        sent = "authorization" in request.headers
+        return {"WWW-Authenticate": f'Bearer realm="{REALM}"' + (', error="invalid_token"' if sent else "")}
+    return {}
+
+
+def source_address(request: Request, parts: Parts) -> str:
+    """The caller's address, as far as our own proxies can be believed."""
+    peer = request.client.host if request.client else "unknown"
+    return parts.addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+
+
+def _bearer(request: Request) -> str:
+    values = request.headers.getlist("authorization")
+    if len(values) > 1:
+        problem = Problem("header.authorization", "is sent more than once", "send one Authorization header")
+        raise BadRequest("It is not clear which credential counts", errors=(problem,))
+    scheme, _, token = (values[0] if values else "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Send the admin credential as Authorization: Bearer <token>")
+    return token.strip()
+
+
+async def _key(token: str, parts: Parts) -> StoredKey | None:
+    """The live key of this environment that the token proves possession of. An HMAC is always computed, found or not."""
+    parsed = apikey.parse(token, parts.key_prefix)
+    if parsed is None:
+        return None
+    key = await parts.keys.get(parsed.id)
+    digest, generation = (key.record.digest, key.record.pepper_generation) if key else (_NOBODY, parts.pepper.current)
+    proven = parts.pepper.matches(parsed.text, digest, generation)
+    if key is None or not proven:
+        return None
+    record = key.record
+    alive = record.state is KeyState.ACTIVE and (record.expires_at is None or record.expires_at > parts.clock.now())
+    at_home = record.environment is parts.key_environment is parsed.environment
+    return key if alive and at_home else None
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,111 @@
+"""Puts the console door together: the table of routes, the problems, the page at `/`, and the edge around all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, compile_path
+from starlette.types import ASGIApp
+
+from gatehouse import __version__
+from gatehouse.doors import vitals
+from gatehouse.doors.console import problems
+from gatehouse.doors.console.access import Access
+from gatehouse.doors.console.openapi import complete, problem_responses
+from gatehouse.doors.console.parts import Parts
+from gatehouse.doors.console.route import AdminRoute
+from gatehouse.doors.console.routes import ROUTES
+from gatehouse.doors.edge import Address, Edge
+from gatehouse.doors.page import page, style_route
+from gatehouse.flows.audit import WINDOW_S, DeniedAttempts
+
+_DESCRIPTION = "Issue, list and revoke keys; read the audit trail. Every act is audited. Errors are RFC 9457 problem documents."
+_PAGE = """\
+<p>This is the management door of a Gatehouse. Keys are made, listed and revoked here, with an admin credential;
+services are reached through the gate, not through this door.</p>
+<ul>
+<li><a href="/openapi.json">/openapi.json</a> describes the API.</li>
+<li><code>gatehouse keys list</code> does the same from a terminal.</li>
+</ul>"""
+
+Close = Callable[[], Awaitable[None]]
+
+
+def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
+    """The ASGI application. `on_stop`: what to close at the end of its lifespan, in order, such as the engine's `dispose`."""
+    denied = DeniedAttempts(parts.audit, parts.clock, door="console")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        timer = asyncio.create_task(_turning(denied))
+        yield
+        timer.cancel()
+        await denied.flush()
+        for stop in on_stop:
+            await stop()
+
+    plain = [Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(parts.probes, parts.observer)]
+    app = FastAPI(
+        title="Gatehouse management API",
+        version=__version__,
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,  # its page loads scripts from another origin
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would record refused values
+        lifespan=lifespan,
+        routes=list[BaseRoute](plain),
+    )
+    app.state.parts = parts
+    app.state.denied = denied
+    for who, route_class in ((Access.ADMIN, AdminRoute),):
+        router = APIRouter(route_class=route_class)
+        for row in ROUTES:
+            if row.who is who:
+                router.add_api_route(
+                    row.path,
+                    row.endpoint,
+                    methods=[row.method],
+                    status_code=row.status,
+                    tags=[row.tag],
+                    operation_id=row.endpoint.__name__,
+                    responses=problem_responses(row),
+                    openapi_extra={"security": [{who.value: []}]},
+                )
+        app.include_router(router)
+    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in ROUTES]
+    app.state.methods += [(route.path_regex, route.methods or set()) for route in plain]
+    problems.install(app)
+    app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))
+    return Edge(app, parts.observer, https=parts.https)
+
+
+async def _turning(denied: DeniedAttempts) -> None:
+    """Without it, the count of a flood that has ended would wait for the next refusal."""
+    while True:
+        await asyncio.sleep(WINDOW_S)
+        await denied.turn()
+
+
+async def _page(request: Request) -> Response:
+    return page("Gatehouse: the console door", _PAGE)
+
+
+def _openapi(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
+    """The document is the same for everybody and for ever, so it is made once."""
+    routes = app.routes
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=routes)
+    body = json.dumps(complete(document), ensure_ascii=False).encode()
+
+    async def openapi(request: Request) -> Response:
+        return Response(body, media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
+
+    return openapi

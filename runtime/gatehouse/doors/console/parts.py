@@ -1,0 +1,50 @@
+"""What the console door is made of; `app.py` of the package fills it, the endpoints take from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gatehouse.core.apikey import Pepper
+from gatehouse.doors.asgi import ClientAddresses
+from gatehouse.observe import Observer
+from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
+from gatehouse.types import KeyEnvironment, Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Stores and settings of one console.
+
+    pepper: under which tokens are stored. cursor_pepper: the session key, under which page cursors are signed.
+    bootstrap_token: the first admin credential; None when only keys with the scope `admin` are admitted.
+    staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
+    addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
+    https: the door's public address is https (HSTS is sent then).
+    """
+
+    keys: KeyStore
+    audit: AuditTrail
+    cores: Directory
+    clock: Clock
+    pepper: Pepper
+    cursor_pepper: Pepper
+    bootstrap_token: str | None
+    key_prefix: str
+    key_environment: KeyEnvironment
+    default_limit: Limit
+    staleness_s: float
+    body_bytes_max: int
+    addresses: ClientAddresses
+    probes: Probes
+    observer: Observer
+    random_bytes: Callable[[int], bytes]
+    https: bool
+
+
+def parts_of(request: Request) -> Parts:
+    """FastAPI dependency: the parts of the door that serves the request."""
+    parts: Parts = request.app.state.parts
+    return parts

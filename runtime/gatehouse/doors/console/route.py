@@ -1,0 +1,61 @@
+"""The class of the console's API routes: first who may come in, then a body with one meaning, then the endpoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from gatehouse.doors.console.access import admit, source_address
+from gatehouse.doors.console.body import StrictRequest
+from gatehouse.doors.console.parts import Parts
+from gatehouse.errors import BadRequest, Forbidden, Problem, Unauthorized
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AdminRoute(APIRoute):
+    """A route for administrators. Leaves the caller in `request.state.actor`."""
+
+    def get_route_handler(self) -> Handler:
+        endpoint = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            parts: Parts = request.app.state.parts
+            try:
+                actor = await admit(request, parts)
+            except (Unauthorized, Forbidden) as exc:
+                await request.app.state.denied.record(source_address(request, parts), request.state.request_id, exc.code)
+                raise
+            strict = StrictRequest(request.scope, request.receive)
+            _check_query(strict)
+            await _check_body(strict)
+            strict.state.actor = actor
+            return await endpoint(strict)
+
+        return handler
+
+
+def _check_query(request: Request) -> None:
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, value in request.query_params.multi_items():
+        if counts[name] > 1:
+            _refuse(f"query.{name[:20]}", "is sent more than once", "send it once")
+        if "\0" in name + value:
+            _refuse(f"query.{name[:20]}", "holds a NUL character", "remove it")
+
+
+async def _check_body(request: StrictRequest) -> None:
+    if request.method in {"GET", "HEAD"} or not await request.body():
+        return
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        _refuse("header.content-type", "is not application/json", "send Content-Type: application/json")
+    await request.json()  # strict, and kept: FastAPI reads the same value
+
+
+def _refuse(location: str, message: str, fix: str) -> None:
+    raise BadRequest("The request cannot be read", errors=(Problem(location, message, fix),))

@@ -1,0 +1,38 @@
+"""The console's API as one table: method, path, who may call it, the endpoint, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gatehouse.doors.console.access import Access
+from gatehouse.doors.console.create_key import create_key
+from gatehouse.doors.console.list_audit import list_audit
+from gatehouse.doors.console.list_cores import list_cores
+from gatehouse.doors.console.list_keys import list_keys
+from gatehouse.doors.console.revoke_key import revoke_key
+from gatehouse.doors.console.show_key import show_key
+from gatehouse.doors.console.verify_audit import verify_audit
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    method: str
+    path: str
+    who: Access
+    endpoint: Callable[..., Any]
+    tag: str
+    status: int
+    problems: tuple[int, ...]  # beside those that every route of `who` can answer
+
+
+ROUTES = (
+    Row("POST", "/v1/keys", Access.ADMIN, create_key, "keys", 201, (400, 413)),
+    Row("GET", "/v1/keys", Access.ADMIN, list_keys, "keys", 200, (400,)),
+    Row("GET", "/v1/keys/{id}", Access.ADMIN, show_key, "keys", 200, (404,)),
+    Row("POST", "/v1/keys/{id}/revoke", Access.ADMIN, revoke_key, "keys", 200, (400, 404, 413)),
+    Row("GET", "/v1/audit-events", Access.ADMIN, list_audit, "audit", 200, (400,)),
+    Row("GET", "/v1/audit-verification", Access.ADMIN, verify_audit, "audit", 200, ()),
+    Row("GET", "/v1/cores", Access.ADMIN, list_cores, "cores", 200, (400,)),
+)

@@ -1,0 +1,1 @@
+"""The gate: verifies keys, hands requests to Cores, takes registrations."""

@@ -1,0 +1,67 @@
+"""Puts the gate door together: which address leads to which endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gatehouse.core.apikey import Pepper
+from gatehouse.core.paths import CORES
+from gatehouse.doors.asgi import ClientAddresses
+from gatehouse.doors.gate.health import MetricsPage, Readyz, healthz
+from gatehouse.doors.gate.lease import PREFIX as LEASES
+from gatehouse.doors.gate.lease import CoreLease
+from gatehouse.doors.gate.openapi import OpenApi
+from gatehouse.doors.gate.proxy import Proxy
+from gatehouse.doors.gate.routes import GateDoor, Route
+from gatehouse.doors.gate.verify import Verify
+from gatehouse.doors.gate.verify_header import VerifyHeader
+from gatehouse.flows.admit import Admission
+from gatehouse.flows.register import Registrar
+from gatehouse.observe import Observer
+from gatehouse.store.ports import Clock, Cores, Probes, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gate is made of.
+
+    probes: without one of them the gate is not ready. helpers: it is ready without them, but says so.
+    refresh_gauges: called before metrics are read.
+    """
+
+    admission: Admission
+    registrar: Registrar
+    cores: Cores
+    upstream: Upstream
+    pepper: Pepper
+    clock: Clock
+    addresses: ClientAddresses
+    observer: Observer
+    probes: Probes
+    helpers: Probes
+    refresh_gauges: Callable[[], None]
+    body_bytes_max: int
+
+
+def create(parts: Parts) -> GateDoor:
+    metrics = parts.observer.metrics
+    verify = Verify(parts.admission, metrics, body_bytes_max=parts.body_bytes_max)
+    verify_header = VerifyHeader(parts.admission, metrics)
+    lease = CoreLease(parts.admission, parts.registrar, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
+    proxy = Proxy(parts.admission, parts.cores, parts.upstream, parts.pepper, parts.clock, parts.addresses, metrics)
+    return GateDoor(
+        exact={
+            b"/v1/keys/verify": Route("/v1/keys/verify", {"POST": verify, "GET": verify_header}),
+            b"/healthz": Route("/healthz", {"GET": healthz}),
+            b"/readyz": Route("/readyz", {"GET": Readyz(parts.probes, parts.helpers)}),
+            b"/metrics": Route("/metrics", {"GET": MetricsPage(metrics, parts.refresh_gauges)}),
+            b"/openapi.json": Route("/openapi.json", {"GET": OpenApi()}),
+        },
+        prefixes={
+            CORES.encode(): Route("/cores/{name}/{path}", any_method=proxy),
+            LEASES: Route("/v1/cores/{name}", {"PUT": lease.put, "DELETE": lease.delete}),
+        },
+        observer=parts.observer,
+        secret_mark=f"{parts.admission.prefix}_{parts.admission.environment.value}_",
+    )

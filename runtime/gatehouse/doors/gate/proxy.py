@@ -1,0 +1,246 @@
+"""ANY /cores/{name}/{path}: checks the key, then hands the request to the Core and its answer back, streaming both ways.
+
+The Core sees neither the key nor anything that a client claims about itself: it gets its own secret, the key's id and owner,
+and a rebuilt address. The path goes through as it was sent, so it is decoded once, by the Core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from gatehouse.core import headers as fields
+from gatehouse.core.apikey import Pepper
+from gatehouse.core.paths import CORE_NAME, CorePath, core_path
+from gatehouse.doors import asgi
+from gatehouse.doors.gate import credential
+from gatehouse.doors.gate.exchange import Exchange
+from gatehouse.errors import (
+    BadRequest,
+    CoreNotRegistered,
+    CoreTimeout,
+    CoreUnreachable,
+    GatehouseError,
+    MethodNotAllowed,
+    NotFound,
+    UpgradeUnsupported,
+)
+from gatehouse.flows.admit import Admission
+from gatehouse.flows.register import core_secret
+from gatehouse.observe import Metrics
+from gatehouse.store.ports import Clock, Cores, Upstream, UpstreamReply, UpstreamRequest
+from gatehouse.types import CoreRecord, KeyRecord, LimitState, Question
+from gatehouse.wire.verify import limit_headers
+
+SCOPE = "cores:read"
+#: Bodies up to this size are passed on in one piece: half again as fast as streaming them (measured; see bench/).
+INLINE_BYTES_MAX = 65_536
+#: Sent again once when no connection came about: nothing can have happened yet, and again would do no harm (RFC 9110, 9.2.2).
+_RETRIED = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_REFUSED = frozenset({"CONNECT", "TRACE"})
+#: A client that leaves is noticed only by listening for it; most requests are over before that is worth a task.
+_WATCH_AFTER_S = 0.1
+
+
+class Proxy:
+    def __init__(
+        self,
+        admission: Admission,
+        cores: Cores,
+        upstream: Upstream,
+        pepper: Pepper,
+        clock: Clock,
+        addresses: asgi.ClientAddresses,
+        metrics: Metrics,
+    ) -> None:
+        self._admission = admission
+        self._cores = cores
+        self._upstream = upstream
+        self._pepper = pepper
+        self._clock = clock
+        self._addresses = addresses
+        self._metrics = metrics
+
+    async def __call__(self, exchange: Exchange) -> None:
+        path = _checked(exchange)
+        token = credential.presented_token(exchange)
+        if token is None:
+            await exchange.fail(credential.missing(), headers=credential.challenge(invalid=False))
+            return
+        verdict = await self._admission.admit(token, Question(scopes=(SCOPE,), core=path.name))
+        self._metrics.by_code[verdict.code].inc()
+        exchange.decided(verdict)
+        error = credential.refusal(verdict)
+        if error is not None or verdict.record is None:
+            await credential.refuse(exchange, verdict, error or credential.missing())
+            return
+        try:
+            core, secret = self._live(path.name)
+            await self._forward(exchange, core, secret, path.path, verdict.record, verdict.limits)
+        except GatehouseError as exc:
+            if exchange.status:
+                raise  # the answer has begun: breaking it off is the only way to say that it is not whole
+            if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered):
+                self._metrics.core_errors.labels(exc.code).inc()
+            exchange.detail = f"{exc.code} {exc.detail}".strip()
+            await exchange.fail(exc, headers=limit_headers(verdict.limits))
+
+    def _live(self, name: str) -> tuple[CoreRecord, str]:
+        core = self._cores.find(name) if CORE_NAME.fullmatch(name) else None
+        if core is None or core.environment is not self._admission.environment:
+            raise NotFound("No Core has this name")
+        secret = core_secret(self._pepper, core)
+        if core.draining or core.expires_at <= self._clock.now() or secret is None:
+            raise CoreNotRegistered
+        return core, secret
+
+    async def _forward(
+        self, exchange: Exchange, core: CoreRecord, secret: str, path: str, key: KeyRecord, limits: tuple[LimitState, ...]
+    ) -> None:
+        query = exchange.scope["query_string"].decode("ascii")
+        body, framing = await _body(exchange)
+        request = UpstreamRequest(
+            method=exchange.method,
+            target=f"{path}?{query}" if query else path,
+            headers=[*fields.forwarded(exchange.fields), *framing, *self._identity(exchange, secret, key)],
+            body=body,
+        )
+        if body is None and exchange.method in _RETRIED:
+            try:
+                await self._exchange(exchange, core, request, limits)
+                return
+            except CoreUnreachable:
+                if exchange.status:
+                    raise
+        await self._exchange(exchange, core, request, limits)
+
+    def _identity(self, exchange: Exchange, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
+        """What the gate says about the request; a client's own copies of these were removed."""
+        trusted = self._addresses.trusts(exchange.peer)
+        proto = exchange.values(b"x-forwarded-proto") if trusted else []
+        identity = [
+            ("authorization", f"Bearer {secret}"),
+            ("gatehouse-key-id", key.id),
+            ("gatehouse-request-id", exchange.request_id),
+            ("x-forwarded-for", self._addresses.client(exchange.peer, exchange.values(b"x-forwarded-for"))),
+            ("x-forwarded-proto", "https" if proto[-1:] == ["https"] else str(exchange.scope["scheme"])),
+        ]
+        host = exchange.values(b"host")
+        if host:
+            identity.append(("x-forwarded-host", host[0]))
+        if key.owner and key.owner.isascii() and key.owner.isprintable():
+            identity.append(("gatehouse-key-owner", key.owner))
+        if not any(name == b"accept" for name, _ in exchange.fields):
+            identity.append(("accept", "*/*"))
+        if not any(name == b"user-agent" for name, _ in exchange.fields):
+            identity.append(("user-agent", "gatehouse"))
+        return identity
+
+    async def _exchange(
+        self, exchange: Exchange, core: CoreRecord, request: UpstreamRequest, limits: tuple[LimitState, ...]
+    ) -> None:
+        watch = _Watch(exchange, armed=request.body is None or isinstance(request.body, bytes))
+        try:
+            async with self._upstream.exchange(core, request) as reply:
+                await self._answer(exchange, reply, limits, watch)
+        except asyncio.CancelledError:
+            if watch.client_gone:
+                raise asgi.ClientGone from None
+            raise
+        finally:
+            watch.stop()
+
+    async def _answer(self, exchange: Exchange, reply: UpstreamReply, limits: tuple[LimitState, ...], watch: _Watch) -> None:
+        rate = limit_headers(limits)
+        sent = fields.returned(reply.headers, replaced=[name for name, _ in rate])
+        sent += [*rate, (b"x-request-id", exchange.request_id.encode())]
+        bodiless = exchange.is_head or reply.status in (204, 304)
+        length = next((int(value) for name, value in sent if name == b"content-length" and value.isdigit()), None)
+        inline = b"" if bodiless else None
+        if inline is None and length is not None and length <= INLINE_BYTES_MAX:
+            inline = await reply.read_all()
+        if inline is None:
+            watch.start()
+        exchange.status = reply.status
+        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": sent})
+        if inline is not None:
+            await exchange.send({"type": "http.response.body", "body": inline})
+            return
+        while (piece := await reply.read()) is not None:
+            await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await exchange.send({"type": "http.response.body", "body": b""})
+
+
+class _Watch:
+    """Cancels the request when its client leaves, so that the Core stops working for nobody.
+
+    Only when nothing else reads from the client: a request body that is still streaming notices by itself. Once an answer
+    is streaming, the connection to the Core is closed at once. Before that, pyreqwest 0.15 cannot take a request back: the
+    gate stops waiting, and the Core's answer, or its silence for a read timeout, ends the connection.
+    """
+
+    def __init__(self, exchange: Exchange, *, armed: bool) -> None:
+        self.client_gone = False
+        self._exchange = exchange
+        self._owner = asyncio.current_task()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self.start) if armed else None
+
+    def start(self) -> None:
+        if self._timer is not None and self._task is None:
+            self._task = asyncio.create_task(self._listen())
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _listen(self) -> None:
+        while (await self._exchange.receive())["type"] != "http.disconnect":
+            pass
+        self.client_gone = True
+        if self._owner is not None:
+            self._owner.cancel()
+
+
+def _checked(exchange: Exchange) -> CorePath:
+    """Refuses whatever two servers could read in two ways, before anything is decided on it."""
+    if exchange.method in _REFUSED:
+        raise MethodNotAllowed
+    if exchange.values(b"upgrade"):
+        raise UpgradeUnsupported("WebSocket and other upgrades do not go through the gate; use plain HTTP")
+    path = core_path(exchange.raw_path)
+    query: bytes = exchange.scope["query_string"]
+    wrong = path if isinstance(path, str) else fields.ambiguity(exchange.fields)
+    if not wrong and query and (not query.isascii() or b"#" in query or any(byte <= 0x20 or byte == 0x7F for byte in query)):
+        wrong = "the query holds a space, control or non-ASCII byte, or a raw #; percent-encode it"
+    if wrong or isinstance(path, str):
+        raise BadRequest(wrong[0].upper() + wrong[1:])
+    return path
+
+
+async def _body(exchange: Exchange) -> tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]:
+    """The request's body and the header that frames it: none, whole when it is small, otherwise a stream."""
+    length = exchange.values(b"content-length")
+    if not length:
+        return (_pieces(exchange), []) if exchange.values(b"transfer-encoding") else (None, [])
+    if not length[0].isdigit():
+        raise BadRequest("The header content-length is no number")
+    size = int(length[0])
+    if size > INLINE_BYTES_MAX:
+        return _pieces(exchange), [("content-length", str(size))]
+    # Said even when it is zero: some servers answer 411 to a POST without it.
+    return await asgi.read_body(exchange.receive, INLINE_BYTES_MAX), [("content-length", str(size))]
+
+
+async def _pieces(exchange: Exchange) -> AsyncIterator[bytes]:
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise asgi.ClientGone
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body", False):
+            return

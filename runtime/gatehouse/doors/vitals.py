@@ -1,0 +1,57 @@
+"""Liveness, readiness and metrics of the Starlette doors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gatehouse.doors.edge import Address
+from gatehouse.errors import Unavailable
+from gatehouse.observe import METRICS_TYPE, Observer
+from gatehouse.store.ports import Probe, Probes
+
+Answer = Callable[[Request], Awaitable[Response]]
+#: A probe that takes longer counts as failed; load balancers give up after about five seconds.
+PROBE_TIMEOUT_S = 3.0
+
+
+def routes(probes: Probes, observer: Observer) -> list[Address]:
+    """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network."""
+    return [
+        Address("/healthz", _healthz, methods=["GET"]),
+        Address("/readyz", _readyz(probes), methods=["GET"]),
+        Address("/metrics", _metrics(observer), methods=["GET"]),
+    ]
+
+
+async def _healthz(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _readyz(probes: Probes) -> Answer:
+    async def readyz(request: Request) -> Response:
+        results = await asyncio.gather(*(_check(probe) for probe in probes))
+        checks = {probe.name: "ok" if ok else "unavailable" for probe, ok in zip(probes, results, strict=True)}
+        ready = all(results)
+        return JSONResponse({"status": "ready" if ready else "unavailable", "checks": checks}, 200 if ready else 503)
+
+    return readyz
+
+
+async def _check(probe: Probe) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            await probe.check()
+    except (Unavailable, TimeoutError):
+        return False
+    return True
+
+
+def _metrics(observer: Observer) -> Answer:
+    async def metrics(request: Request) -> Response:
+        return Response(observer.metrics.exposition(), headers={"Content-Type": METRICS_TYPE.decode("ascii")})
+
+    return metrics

@@ -1,0 +1,111 @@
+"""Every error that the runtime raises on purpose: one tree, one row each.
+
+    GatehouseError                code                       status  retryable
+    |-- BadRequest                bad_request                400     no      malformed; carries errors[{location, message, fix}]
+    |   `-- BodyTooLarge          body_too_large             413     no
+    |-- Unauthorized              unauthorized               401     no      no or wrong credential (WWW-Authenticate is added)
+    |-- Forbidden                 forbidden                  403     no
+    |   `-- NotServed             not_served                 403     no      a Core has it and keeps it (a link, a device)
+    |-- NotFound                  not_found                  404     no
+    |-- MethodNotAllowed          method_not_allowed         405     no
+    |-- Conflict                  conflict                   409     no
+    |-- RateLimited               rate_limited               429     later
+    |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades through the gate
+    |-- CoreUnreachable           core_unreachable           502     yes     no connection to the Core
+    |-- CoreTimeout               core_timeout               504     yes     the Core took too long
+    |-- CoreNotRegistered         core_not_registered        503     yes     the name is known, its lease has run out
+    |-- Unavailable               unavailable                503     yes     a dependency of the gate is away
+    `-- SettingsError             settings                   -       no      start-up only: a variable is missing or wrong
+
+An outcome of a decision (expired, rate limited key ...) is a value, `types.Code`, and never raised by core/.
+`public` is what a caller may read. `detail` goes to the log alone. Neither ever holds a token, key or secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong with a request: where (`body.limits[0].quota`), what, and what to send instead."""
+
+    location: str
+    message: str
+    fix: str = ""
+
+
+class GatehouseError(Exception):
+    """Base of all; never raised itself."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = ()) -> None:
+        super().__init__(public or self.title)
+        self.public = public or self.title
+        self.detail = detail
+        self.errors = errors
+
+
+class BadRequest(GatehouseError):
+    code, status, title = "bad_request", 400, "The request is malformed"
+
+
+class BodyTooLarge(BadRequest):
+    code, status, title = "body_too_large", 413, "The request body is too large"
+
+
+class Unauthorized(GatehouseError):
+    code, status, title = "unauthorized", 401, "A valid credential is needed"
+
+
+class Forbidden(GatehouseError):
+    code, status, title = "forbidden", 403, "This credential may not do that"
+
+
+class NotServed(Forbidden):
+    code, status, title = "not_served", 403, "This file is not served"
+
+
+class NotFound(GatehouseError):
+    code, status, title = "not_found", 404, "There is nothing at this address"
+
+
+class MethodNotAllowed(GatehouseError):
+    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+
+
+class Conflict(GatehouseError):
+    code, status, title = "conflict", 409, "The request conflicts with the current state"
+
+
+class RateLimited(GatehouseError):
+    code, status, title, retryable = "rate_limited", 429, "A rate limit of this key is used up", True
+
+
+class UpgradeUnsupported(GatehouseError):
+    code, status, title = "upgrade_unsupported", 501, "The gate does not pass on connection upgrades"
+
+
+class CoreUnreachable(GatehouseError):
+    code, status, title, retryable = "core_unreachable", 502, "The Core could not be reached", True
+
+
+class CoreTimeout(GatehouseError):
+    code, status, title, retryable = "core_timeout", 504, "The Core took too long to answer", True
+
+
+class CoreNotRegistered(GatehouseError):
+    code, status, title, retryable = "core_not_registered", 503, "The Core is not registered at the moment", True
+
+
+class Unavailable(GatehouseError):
+    code, status, title, retryable = "unavailable", 503, "A dependency of the gate is not available", True
+
+
+class SettingsError(GatehouseError):
+    code, title = "settings", "The configuration is wrong"

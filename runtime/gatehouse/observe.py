@@ -1,0 +1,160 @@
+"""What the runtime tells about itself: one JSON line a request, and metrics for Prometheus. Never a token, key or secret.
+
+Lines go to standard output. Metrics of several workers are added up through files in PROMETHEUS_MULTIPROC_DIR, which `server`
+sets before a worker starts; that variable has to be there before prometheus_client is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from gatehouse.types import Code
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
+#: Seconds. Decisions take well under a millisecond, proxied files may take long.
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+Level = Literal["debug", "info", "warning", "error"]
+Logger = structlog.typing.FilteringBoundLogger
+
+
+def logger(level: Level, **fields: str) -> Logger:
+    """A logger of JSON lines with `ts`, `level`, `event` and the given fields on each."""
+    renderer = structlog.processors.JSONRenderer(serializer=_serialize)
+    context: dict[str, Any] = dict(fields)
+    lazy = structlog.wrap_logger(
+        structlog.BytesLogger(sys.stdout.buffer),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.ExceptionRenderer(_exception_name),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        cache_logger_on_first_use=True,
+        **context,
+    )
+    # Bound now: the lazy form builds a new logger for every line.
+    bound: Logger = lazy.bind()
+    return bound
+
+
+def _serialize(event: dict[str, Any], **_: Any) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)
+
+
+def _exception_name(exc_info: Any) -> str:
+    """The class alone: the text of a foreign exception may quote a header or a row."""
+    return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
+
+
+class Metrics:
+    """Every metric of the runtime. Labels have few values: codes, routes, methods; never ids."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.requests = Histogram(
+            "gatehouse_request_seconds",
+            "Time to answer a request, by door, route and status class.",
+            ("door", "route", "status"),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.decisions = Counter("gatehouse_decisions_total", "Decisions on keys, by outcome.", ("code",), registry=registry)
+        self.limiter_degraded = Counter(
+            "gatehouse_limiter_degraded_total",
+            "Failures of Redis that the rate limiter answered without.",
+            registry=registry,
+        )
+        self.core_errors = Counter(
+            "gatehouse_core_errors_total", "Requests that a Core did not answer, by kind.", ("code",), registry=registry
+        )
+        self.changes_lost = Counter(
+            "gatehouse_changes_lost_total",
+            "Replacements of the connection that follows key changes.",
+            registry=registry,
+        )
+        self.staleness = Gauge(
+            "gatehouse_staleness_seconds",
+            "Age of the picture of the keys that decisions are made on.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.cached_keys = Gauge(
+            "gatehouse_cached_keys", "Key records in memory, all workers.", multiprocess_mode="livesum", registry=registry
+        )
+        self.cores = Gauge(
+            "gatehouse_cores", "Cores that are known (registered at any time).", multiprocess_mode="livemax", registry=registry
+        )
+        self.by_code = {code: self.decisions.labels(code.value) for code in Code}
+        self._routes: dict[tuple[str, str, int], Histogram] = {}
+
+    def request(self, door: str, route: str, status: int, seconds: float) -> None:
+        key = (door, route, status // 100)
+        child = self._routes.get(key)
+        if child is None:
+            child = self._routes[key] = self.requests.labels(door, route, f"{status // 100}xx")
+        child.observe(seconds)
+
+    def exposition(self) -> bytes:
+        """The text that /metrics answers: this process, or all workers of the door when they share a folder."""
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self.registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+
+class Observer:
+    """The one place that a door reports to."""
+
+    def __init__(self, door: str, log: Logger, metrics: Metrics) -> None:
+        self.door = door
+        self.log = log
+        self.metrics = metrics
+
+    def request(
+        self,
+        *,
+        request_id: str,
+        method: str,
+        route: str,
+        path: str,
+        status: int,
+        seconds: float,
+        key_id: str | None = None,
+        code: str | None = None,
+        detail: str = "",
+    ) -> None:
+        """One line a request. `path` without the query, which a careless client may have put a key into."""
+        self.metrics.request(self.door, route, status, seconds)
+        fields: dict[str, Any] = {"detail": detail} if detail else {}
+        emit = self.log.error if status >= 500 and status != 503 else self.log.warning if status == 503 else self.log.info
+        emit(
+            "request",
+            request_id=request_id,
+            door=self.door,
+            method=method,
+            route=route,
+            path=path,
+            status=status,
+            ms=round(seconds * 1000, 3),
+            key_id=key_id,
+            code=code,
+            **fields,
+        )
+
+
+def observer(door: str, level: Level, environment: str) -> Observer:
+    """What a door reports to. `environment` is on every line."""
+    return Observer(door, logger(level, environment=environment), Metrics())

@@ -1,0 +1,241 @@
+"""The runtime's configuration: read once from the environment, typed, frozen, and complaining by variable name.
+
+Names are those of `runtime/contract.toml` (a test holds both sides to it). Only `app` and `cli` import this module.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from gatehouse.errors import Problem, SettingsError
+from gatehouse.types import KeyEnvironment, Limit
+
+PREFIX = "GATEHOUSE_"
+#: Variables with our prefix that are not settings of a server: the command line's own (see cli/).
+CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
+
+_KEY_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+#: Prefixes that belong to other issuers' secret scanners (GitHub, Stripe, Slack).
+_FOREIGN_PREFIXES = ("ghp", "gho", "ghu", "ghs", "ghr", "sk", "pk", "rk", "xox")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseModel):
+    """Every setting of `gatehouse serve` and `migrate`. Field names are the variables, lower case, without the prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    environment: str = Field(
+        min_length=1,
+        max_length=32,
+        description="Name of the deployment, such as dev, staging or prod: a label on logs and metrics; nothing branches on it.",
+    )
+    key_prefix: str = Field(
+        default="gtk",
+        description="The brand in front of every key: 1 to 16 lower-case letters, digits and single underscores, such "
+        "as gtk or acme_sk. May not begin like the keys of GitHub, Stripe or Slack, whose leak scanners "
+        "would claim ours.",
+    )
+    key_environment: KeyEnvironment = Field(
+        default=KeyEnvironment.TEST, description="Which keys are issued and accepted here; a key of the other kind is refused."
+    )
+
+    database_url: str = Field(
+        description="Where PostgreSQL is, and as whom to sign in: "
+        "postgresql://user@host:5432/name?sslmode=verify-full. Holds a password only with "
+        "GATEHOUSE_DATABASE_AUTH=url."
+    )
+    database_auth: Literal["iam", "password", "url"] = Field(
+        default="iam",
+        description="How to prove it: iam signs a token with the role of the task (TLS is then a must), password "
+        "takes GATEHOUSE_DATABASE_PASSWORD, url takes what the URL holds.",
+    )
+    database_password: SecretStr | None = Field(
+        default=None,
+        description="The database owner's password, which RDS makes and rotates; only with GATEHOUSE_DATABASE_AUTH=password.",
+    )
+    database_pool_max: int = Field(
+        default=10,
+        ge=1,
+        le=200,
+        description="Connections that one worker process keeps to PostgreSQL at most; "
+        "times workers and tasks it must stay below the server's max_connections.",
+    )
+
+    redis_url: str = Field(
+        default="",
+        description="Where Redis or Valkey counts rate limits: rediss://user@host:6379/0. Unset, each worker counts for itself.",
+    )
+    redis_auth: Literal["iam", "url"] = Field(
+        default="iam",
+        description="How to prove who signs in: iam signs a token with the role of the task (needs rediss://), url "
+        "takes what the URL holds.",
+    )
+    redis_cluster: str = Field(
+        default="",
+        description="The ElastiCache replication group, part of the signed token; needed with GATEHOUSE_REDIS_AUTH=iam.",
+    )
+
+    tokens_table: str = Field(
+        default="", description="The DynamoDB table of share tokens; the share door is ready only when it can read it."
+    )
+    gate_url: str = Field(default="", description="Public URL of the gate, such as https://gate.example.com.")
+    console_url: str = Field(
+        default="",
+        description="Public URL of the console; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
+    )
+    share_url: str = Field(
+        default="",
+        description="Public URL of the share page; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
+    )
+
+    pepper: SecretStr | None = Field(
+        default=None,
+        description='The key under which API keys are stored (HMAC) and Core secrets are derived. JSON: {"current": '
+        '2, "generations": {"1": "<base64, 32 bytes>", "2": "..."}}. The gate and console doors need it.',
+    )
+    session_key: SecretStr | None = Field(
+        default=None,
+        description="The key under which page cursors of the console are signed; same form as GATEHOUSE_PEPPER. The "
+        "console door needs it.",
+    )
+    bootstrap_token: SecretStr | None = Field(
+        default=None, description="The first admin credential of the console, to issue the keys that come after it."
+    )
+
+    core_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
+        default=(),
+        description="Private networks in which a Core may register: CIDRs with commas between. Public addresses "
+        "always may; none by default, so that no key holder can point the gate at its neighbours.",
+    )
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
+        default=(),
+        description="Whose X-Forwarded-For is believed: CIDRs with commas between, the subnets of the load balancer. "
+        "None by default: anybody can send the header.",
+    )
+    lease_s_max: int = Field(
+        default=300,
+        ge=5,
+        le=3600,
+        description="The longest lease, in seconds, that a Core may ask for: how long one that died unseen can stay on the list.",
+    )
+
+    workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
+    )
+    bind: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a container listens on all of its addresses; the security group decides who reaches it
+        description="Address on which the doors listen. In a container all of them; the security group decides who reaches it.",
+    )
+    port_gate: Port = Field(default=8080, description="Port of the gate door.")
+    port_console: Port = Field(default=8081, description="Port of the console door.")
+    port_share: Port = Field(default=8082, description="Port of the share door.")
+
+    staleness_ms_max: int = Field(
+        default=3000,
+        ge=1000,
+        le=60_000,
+        description="How old, in milliseconds, a gate's picture of the keys may get before it refuses every key. Also "
+        "the longest that a revocation waits for the gates; longer rides out a longer failover.",
+    )
+    limit_timeout_ms: int = Field(
+        default=50,
+        ge=5,
+        le=5000,
+        description="Milliseconds that a request waits for Redis before GATEHOUSE_LIMIT_ON_ERROR applies.",
+    )
+    limit_on_error: Literal["local", "refuse"] = Field(
+        default="local",
+        description="Rate limits while Redis is away: local lets each worker count for itself (n workers let up to n "
+        "times as much pass), refuse lets no request pass that must be counted.",
+    )
+    default_limit: Limit = Field(
+        default=Limit(name="requests", quota=600, window_s=60, burst=600),
+        description="Requests/seconds for a key that was made without limits, such as 600/60.",
+    )
+    body_bytes_max: int = Field(
+        default=65_536,
+        ge=1024,
+        le=10_485_760,
+        description="The largest request body, in bytes, that the management API and verify read. Bodies to Cores are "
+        "streamed, not read.",
+    )
+    key_cache_max: int = Field(
+        default=200_000,
+        ge=100,
+        le=5_000_000,
+        description="Key records that one worker holds in memory; the least recently used go first.",
+    )
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _brand(cls, value: str) -> str:
+        if not _KEY_PREFIX.fullmatch(value) or len(value) > 16:
+            raise ValueError("must be 1 to 16 lower-case letters, digits and single underscores, such as gtk or acme_sk")
+        if value.split("_")[0] in _FOREIGN_PREFIXES or value.startswith("xox"):
+            raise ValueError("begins like another issuer's keys, so their leak scanners would claim ours; choose another brand")
+        return value
+
+    @field_validator("core_networks", "trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("default_limit", mode="before")
+    @classmethod
+    def _limit(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,7})", value)
+        if match is None or "0" in match.groups():
+            raise ValueError('must be requests/seconds, such as "600/60"')
+        quota, window_s = int(match[1]), int(match[2])
+        return Limit(name="requests", quota=quota, window_s=window_s, burst=quota)
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.database_auth == "password" and self.database_password is None:
+            raise ValueError("GATEHOUSE_DATABASE_AUTH=password needs GATEHOUSE_DATABASE_PASSWORD")
+        if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
+            raise ValueError("GATEHOUSE_REDIS_AUTH=iam needs GATEHOUSE_REDIS_CLUSTER")
+        return self
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads `GATEHOUSE_*`; empty values count as unset. Raises SettingsError that names every wrong variable, never a value."""
+    source = os.environ if environ is None else environ
+    ours = {
+        name[len(PREFIX) :].lower(): value
+        for name, value in source.items()
+        if name.startswith(PREFIX) and name not in CLI_VARIABLES and value != ""
+    }
+    try:
+        return Settings.model_validate(ours)
+    except ValidationError as exc:
+        problems = tuple(
+            Problem(
+                location=PREFIX + str(error["loc"][0]).upper() if error["loc"] else "environment",
+                message=_message(error["type"], error["msg"]),
+            )
+            for error in exc.errors(include_input=False, include_url=False)
+        )
+        lines = "; ".join(f"{problem.location}: {problem.message}" for problem in problems)
+        raise SettingsError(f"wrong configuration: {lines}", errors=problems) from None
+
+
+def _message(kind: str, text: str) -> str:
+    if kind == "extra_forbidden":
+        return "no such setting; see docs/settings-runtime.md for the names"
+    if kind == "missing":
+        return "is not set"
+    return text.removeprefix("Value error, ")

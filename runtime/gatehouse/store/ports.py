@@ -1,0 +1,191 @@
+"""What the flows need from the outside world, as small protocols; adapters live in sibling files, one a technology.
+
+Adapters translate foreign exceptions: nothing above this line sees the name of a driver. A method that cannot reach its
+technology raises `errors.Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from gatehouse.types import AuditEvent, CoreName, CoreRecord, KeyId, KeyRecord, Limit, LimitState
+
+
+class Clock(Protocol):
+    """Unix seconds, UTC."""
+
+    def now(self) -> float: ...
+
+
+class Keys(Protocol):
+    """The gate's view of the keys: memory first, then the database."""
+
+    async def find(self, key_id: KeyId) -> KeyRecord | None:
+        """The record of a key, or None when no key has this id. Raises Unavailable when neither can be said."""
+        ...
+
+    def staleness_ms(self) -> int:
+        """How old, at most, the picture behind `find` is."""
+        ...
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """A request against the limits of one subject. All limits are tested together: a refusal consumes nothing."""
+
+    subject: str  # key id; never the token
+    limits: tuple[Limit, ...]
+    cost: int
+
+
+class Limits(Protocol):
+    async def take(self, charge: Charge) -> tuple[LimitState, ...]:
+        """One state a limit, in order. When Redis is away: `degraded` states, or Unavailable where the setting says refuse."""
+        ...
+
+
+class Cores(Protocol):
+    """The gate's view of the registered Cores."""
+
+    def find(self, name: str) -> CoreRecord | None:
+        """From memory, which follows the database as the keys do. Leases that have run out are found too."""
+        ...
+
+    async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
+        """Takes the name under a new lease, in one transaction with its audit event.
+
+        Raises Conflict while another key's lease on the name is live at `now`, Unavailable without a database.
+        """
+        ...
+
+    async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:
+        """Sets url and expiry of the lease `record.lease_id` held by `record.registered_by`; None when they do not hold the name.
+
+        An empty `record.url` keeps the one that is stored.
+        `event` is written in the same transaction (None for a heartbeat that changes nothing but the time).
+        """
+        ...
+
+    async def drain(self, name: str, lease_id: str, *, registered_by: KeyId, event: AuditEvent) -> bool:
+        """Marks as draining; False when another lease or another key holds the name."""
+        ...
+
+
+class Resolver(Protocol):
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        """Every address behind a host name (or the address itself); empty when there is none."""
+        ...
+
+
+class UpstreamReply(Protocol):
+    """The head of a Core's answer, and its body piece by piece. Header names are lower case."""
+
+    status: int
+    headers: list[tuple[str, str]]
+
+    async def read_all(self) -> bytes:
+        """The whole body. Raises CoreUnreachable or CoreTimeout when it breaks off."""
+        ...
+
+    async def read(self) -> bytes | None:
+        """The next piece, None at the end. Raises CoreUnreachable or CoreTimeout when it breaks off."""
+        ...
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True):
+    """What is sent to a Core. `target` is the raw path and query; `body` is None, bytes, or a stream of them."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes | AsyncIterator[bytes] | None
+
+
+class Upstream(Protocol):
+    def exchange(self, core: CoreRecord, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamReply]:
+        """Sends a request to a Core; leaving the block ends it. Raises CoreUnreachable, CoreTimeout."""
+        ...
+
+
+class Directory(Protocol):
+    """Management's view of the registered Cores."""
+
+    async def page(self, *, after: CoreName | None, size: int) -> tuple[tuple[CoreRecord, ...], CoreName | None]:
+        """Cores by name, and the position behind the last one, None on the last page."""
+        ...
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """A key as management sees it: the gate's record and the facts that no decision needs."""
+
+    record: KeyRecord
+    created_at: float
+    created_by: str
+    revoked_at: float | None = None
+    revoked_by: str | None = None
+    revoke_reason: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    keys: tuple[StoredKey, ...]
+    next_after: KeyId | None  # position behind the last row, None on the last page
+
+
+class KeyStore(Protocol):
+    """Management of keys. Every write takes its audit event and stores both in one transaction, or neither."""
+
+    async def add(self, key: StoredKey, event: AuditEvent) -> None:
+        """Raises Conflict when the id exists."""
+        ...
+
+    async def get(self, key_id: KeyId) -> StoredKey | None: ...
+
+    async def page(self, *, after: KeyId | None, size: int, owner: str | None, state: str | None) -> Page: ...
+
+    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[StoredKey, int] | None:
+        """The revoked key and its change sequence number; None when unknown. Revoking twice keeps the first date."""
+        ...
+
+    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
+        """True once every live gate worker has seen this change, False when `timeout_s` passed first."""
+        ...
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    events: tuple[AuditRow, ...]
+    next_before: int | None
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    seq: int
+    event: AuditEvent
+    previous_hash: bytes
+    hash: bytes
+
+
+class AuditTrail(Protocol):
+    async def append(self, event: AuditEvent) -> None:
+        """For acts that change no other row (a denied attempt)."""
+        ...
+
+    async def page(self, *, before: int | None, size: int, target_id: str | None, action: str | None) -> AuditPage: ...
+
+    async def verify(self) -> tuple[int, int | None]:
+        """(rows read, sequence number of the first row that breaks the chain or None)."""
+        ...
+
+
+class Probe(Protocol):
+    """A dependency, as /readyz asks for it."""
+
+    name: str
+
+    async def check(self) -> None:
+        """Returns when the dependency answers; raises Unavailable otherwise."""
+        ...
+
+
+Probes = Sequence[Probe]

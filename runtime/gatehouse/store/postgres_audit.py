@@ -1,0 +1,101 @@
+"""The audit trail in PostgreSQL: appends under one lock, so that the chain has neither gap nor fork; never changes a row."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gatehouse.core.auditchain import APPEND_LOCK, GENESIS, as_datetime, as_seconds, first_break, row_hash
+from gatehouse.store.ports import AuditPage, AuditRow
+from gatehouse.store.postgres_engine import connected, transaction
+from gatehouse.store.postgres_tables import audit_event
+from gatehouse.types import AuditEvent
+
+#: Rows that `verify` reads and hashes at a time.
+_VERIFY_ROWS = 1000
+
+
+class PostgresAuditTrail:
+    """`ports.AuditTrail` on the table `audit_event`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def append(self, event: AuditEvent) -> None:
+        """Writes the event in a transaction of its own. Raises Unavailable."""
+        async with transaction(self._engine) as connection:
+            await append(connection, event)
+
+    async def page(self, *, before: int | None, size: int, target_id: str | None, action: str | None) -> AuditPage:
+        """Newest first, `size` rows from below `before`. Raises Unavailable."""
+        query = select(audit_event).order_by(audit_event.c.seq.desc()).limit(size + 1)
+        if before is not None:
+            query = query.where(audit_event.c.seq < before)
+        if target_id is not None:
+            query = query.where(audit_event.c.target_id == target_id)
+        if action is not None:
+            query = query.where(audit_event.c.action == action)
+        async with connected(self._engine) as connection:
+            rows = [_row(row) for row in await connection.execute(query)]
+        more = len(rows) > size
+        return AuditPage(events=tuple(rows[:size]), next_before=rows[size - 1].seq if more else None)
+
+    async def verify(self) -> tuple[int, int | None]:
+        """(rows read, first row that breaks the chain or None); reads up to the first break. Raises Unavailable."""
+        seq, previous = 1, GENESIS
+        query = select(audit_event).order_by(audit_event.c.seq)
+        async with connected(self._engine) as connection:
+            result = await connection.stream(query.execution_options(yield_per=_VERIFY_ROWS))
+            async for batch in result.partitions(_VERIFY_ROWS):
+                rows = [_row(row) for row in batch]
+                links = [(row.seq, row.event, row.previous_hash, row.hash) for row in rows]
+                # In a thread: a thousand hashes would hold up the event loop for several milliseconds.
+                broken = await asyncio.to_thread(first_break, links, seq=seq, previous=previous)
+                if broken is not None:
+                    return seq - 1 + [row.seq for row in rows].index(broken) + 1, broken
+                seq, previous = rows[-1].seq + 1, rows[-1].hash
+        return seq - 1, None
+
+
+async def append(connection: AsyncConnection, event: AuditEvent) -> None:
+    """Adds the event at the end of the chain, in the caller's transaction and after its other writes (see APPEND_LOCK)."""
+    await connection.execute(select(func.pg_advisory_xact_lock(APPEND_LOCK)))
+    newest = select(audit_event.c.seq, audit_event.c.hash).order_by(audit_event.c.seq.desc()).limit(1)
+    last = (await connection.execute(newest)).one_or_none()
+    seq, previous = (1, GENESIS) if last is None else (last.seq + 1, last.hash)
+    await connection.execute(
+        insert(audit_event).values(
+            seq=seq,
+            occurred_at=as_datetime(event.occurred_at),
+            actor_type=event.actor_type,
+            actor_id=event.actor_id,
+            action=event.action,
+            target_type=event.target_type,
+            target_id=event.target_id,
+            outcome=event.outcome,
+            request_id=event.request_id,
+            source_address=event.source_address,
+            details=event.details,
+            previous_hash=previous,
+            hash=row_hash(previous, seq, event),
+        )
+    )
+
+
+def _row(row: Row[Any]) -> AuditRow:
+    event = AuditEvent(
+        occurred_at=as_seconds(row.occurred_at),
+        actor_type=row.actor_type,
+        actor_id=row.actor_id,
+        action=row.action,
+        target_type=row.target_type,
+        target_id=row.target_id,
+        outcome=row.outcome,
+        request_id=row.request_id,
+        source_address=row.source_address,
+        details=row.details,
+    )
+    return AuditRow(seq=row.seq, event=event, previous_hash=bytes(row.previous_hash), hash=bytes(row.hash))

@@ -1,0 +1,91 @@
+"""One connection to Redis or Valkey: commands in, replies out, on asyncio streams and hiredis; anything wrong closes it.
+
+Redis closes nothing by itself when it hangs, and a connection whose reply was given up on would hand that reply to the next
+caller. So there is no half-broken state: a timeout or a cancellation closes the connection, and the next use opens a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+
+from gatehouse.store.redis_login import RedisLogin
+
+_READ_BYTES = 65_536
+
+Reply = bytes | int | None | list["Reply"]
+
+
+class RedisRefused(Exception):
+    """Redis answered with an error. Its text is the server's own; it never holds what we sent."""
+
+
+class RedisConnection:
+    """Not for concurrent use: one command at a time."""
+
+    def __init__(self, login: RedisLogin) -> None:
+        self._login = login
+        self._context = login.context()
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._parser = hiredis.Reader()
+
+    @property
+    def is_open(self) -> bool:
+        return self._writer is not None
+
+    async def open(self, timeout_s: float) -> None:
+        """Raises OSError, TimeoutError, RedisRefused."""
+        self.close()
+        login = self._login
+        try:
+            async with asyncio.timeout(timeout_s):
+                password = login.password if isinstance(login.password, str | None) else await login.password()
+                host = login.host if self._context is not None else None
+                self._reader, self._writer = await asyncio.open_connection(
+                    login.host, login.port, ssl=self._context, server_hostname=host
+                )
+                self._parser = hiredis.Reader()
+                if password is not None:
+                    await self._exchange(("AUTH", login.user, password) if login.user else ("AUTH", password))
+                if login.database:
+                    await self._exchange(("SELECT", login.database))
+        except BaseException:
+            self.close()
+            raise
+
+    async def call(self, command: Sequence[str | bytes | int | float], timeout_s: float) -> Reply:
+        """Raises OSError, TimeoutError (the connection is closed then), RedisRefused (it stays open)."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(command)
+        except RedisRefused:
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """At once, without waiting for the peer."""
+        writer, self._writer, self._reader = self._writer, None, None
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _exchange(self, command: Sequence[str | bytes | int | float]) -> Reply:
+        if self._writer is None or self._reader is None:
+            raise ConnectionError("not connected")
+        arguments: Any = tuple(command)  # the stub of pack_command knows tuples of one argument only
+        self._writer.write(hiredis.pack_command(arguments))
+        while True:
+            reply = self._parser.gets()
+            if reply is not False:  # hiredis' word for "incomplete"
+                if isinstance(reply, hiredis.ReplyError):
+                    raise RedisRefused(str(reply).split(" ", 1)[0])
+                return reply  # type: ignore[no-any-return]
+            data = await self._reader.read(_READ_BYTES)
+            if not data:
+                raise ConnectionError("closed by the server")
+            self._parser.feed(data)

@@ -1,0 +1,1 @@
+"""The JSON shapes that the doors speak, one file a resource."""

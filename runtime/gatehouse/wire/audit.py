@@ -1,0 +1,97 @@
+"""The JSON shape of audit rows: complete enough that a reader can check the hash chain without trusting the server."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatehouse.core.auditchain import as_seconds
+from gatehouse.store.ports import AuditRow
+from gatehouse.types import AuditEvent
+from gatehouse.wire.key import rfc3339
+
+
+class ListAudit(BaseModel):
+    """The query of a page of the audit trail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target_id: Annotated[str | None, Field(max_length=100, description="The key or Core that was acted on.")] = None
+    action: Annotated[str | None, Field(max_length=64, description="Such as key.create, key.revoke, core.register.")] = None
+    cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class AuditEventView(BaseModel):
+    """One row. `hash` covers every other member; how is written in gatehouse/core/auditchain.py."""
+
+    seq: int
+    occurred_at: str
+    actor_type: str
+    actor_id: str
+    action: str
+    target_type: str
+    target_id: str
+    outcome: str
+    request_id: str
+    source_address: str
+    details: dict[str, Any]
+    previous_hash: Annotated[str, Field(description="Hexadecimal SHA-256 of the row before.")]
+    hash: Annotated[str, Field(description="Hexadecimal SHA-256 of this row.")]
+
+
+class AuditEventPage(BaseModel):
+    """Newest first."""
+
+    events: list[AuditEventView]
+    next_cursor: str | None
+
+
+class AuditVerification(BaseModel):
+    """What a walk along the whole chain found."""
+
+    model_config = ConfigDict(
+        frozen=True, json_schema_extra={"examples": [{"rows": 1204, "intact": True, "first_broken_seq": None}]}
+    )
+
+    rows: Annotated[int, Field(description="Rows that were read.")]
+    intact: bool
+    first_broken_seq: int | None
+
+
+def audit_view(row: AuditRow) -> AuditEventView:
+    event = row.event
+    return AuditEventView(
+        seq=row.seq,
+        occurred_at=rfc3339(event.occurred_at),
+        actor_type=event.actor_type,
+        actor_id=event.actor_id,
+        action=event.action,
+        target_type=event.target_type,
+        target_id=event.target_id,
+        outcome=event.outcome,
+        request_id=event.request_id,
+        source_address=event.source_address,
+        details=dict(event.details),
+        previous_hash=row.previous_hash.hex(),
+        hash=row.hash.hex(),
+    )
+
+
+def audit_row(view: AuditEventView) -> AuditRow:
+    """Back from the wire. Raises ValueError on a date or a hash that is none."""
+    event = AuditEvent(
+        occurred_at=as_seconds(datetime.fromisoformat(view.occurred_at)),
+        actor_type=view.actor_type,
+        actor_id=view.actor_id,
+        action=view.action,
+        target_type=view.target_type,
+        target_id=view.target_id,
+        outcome=view.outcome,
+        request_id=view.request_id,
+        source_address=view.source_address,
+        details=view.details,
+    )
+    return AuditRow(seq=view.seq, event=event, previous_hash=bytes.fromhex(view.previous_hash), hash=bytes.fromhex(view.hash))

@@ -1,0 +1,148 @@
+"""The sandbox's command line: `python -m sandbox up|down|check|export`.
+
+Exit codes: 0 done, 1 a mandatory rule is broken, 2 it could not run.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+from sandbox.journal import HOME, REPOSITORY, write_private
+
+_COULD_NOT_RUN = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors that a person can mend are one message on standard error, never a traceback."""
+    options = _parser().parse_args(arguments)
+    _forget_aws()
+    try:
+        return int(options.command(options))
+    except SandboxError as problem:
+        sys.stderr.write(f"error: {problem.message}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+    except BrokenPipeError:
+        # The reader of a pipe left (`| head`): nothing more to say to it.
+        sys.stderr.close()
+    except Exception as problem:
+        file = _keep_traceback(options.home)
+        sys.stderr.write(f"error: the sandbox itself failed: {type(problem).__name__}: {problem}. Traceback: {file}\n")
+    return _COULD_NOT_RUN
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="Gatehouse on one machine: no AWS account, no Pulumi CLI."
+    )
+    # Where logs, reports and the journal go; the tests give a folder of their own.
+    parser.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, metavar="up|down|check|export")
+    known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml"))
+    stacks = ", ".join(known)
+
+    up = commands.add_parser("up", help="deploy a stack to the emulator and start the gateway from it")
+    up.add_argument("--env", default="dev", metavar="STACK", help=f"which stack: {stacks} (default: dev)")
+    up.add_argument("--detach", action="store_true", help="return once everything is ready; stop it with `down`")
+    up.set_defaults(command=_up)
+
+    down = commands.add_parser("down", help="stop a running `up`, or sweep up after a crash")
+    down.set_defaults(command=_down)
+
+    check = commands.add_parser("check", help="run both policy packs over a program")
+    check.add_argument("--env", default="dev", metavar="STACK", help=f"which stack: {stacks} (default: dev)")
+    check.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help="folder of a Pulumi Python program")
+    check.add_argument("--levels", default="", metavar="NAME", help="whose levels count, when not the stack's")
+    check.add_argument("--format", default="table", choices=("table", "json", "sarif", "junit", "markdown"))
+    check.add_argument("--output", type=Path, metavar="FILE", help="write the report there instead of printing it")
+    check.add_argument(
+        "--pass", dest="passes", default="both", choices=("unknown", "known", "both"), help="which outputs to assume"
+    )
+    check.set_defaults(command=_check)
+
+    export = commands.add_parser("export", help="write the deployment as a Pulumi deployment file, for `pulumi policy analyze`")
+    export.add_argument("--env", default="dev", metavar="STACK", help=f"which stack: {stacks} (default: dev)")
+    export.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help="folder of a Pulumi Python program")
+    export.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    export.set_defaults(command=_export)
+    return parser
+
+
+def _forget_aws() -> None:
+    """Take the caller's AWS profile and credentials out of this process: nothing here may reach a real account."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ |= {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _keep_traceback(home: Path) -> Path:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(home / "error.log", traceback.format_exc())
+    return home / "error.log"
+
+
+# The commands import what they need: `down` and `--help` must not wait for Pulumi and moto.
+
+
+def _up(options: argparse.Namespace) -> int:
+    if options.detach:
+        from sandbox.detach import up_detached
+
+        return up_detached(options.env, options.home)
+    from sandbox.up import up
+
+    return up(options.env, home=options.home)
+
+
+def _down(options: argparse.Namespace) -> int:
+    from sandbox.down import down
+
+    print(down(options.home))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from sandbox import check
+    from sandbox.progress import Progress
+
+    passes = check.PASSES if options.passes == "both" else (options.passes,)
+    checked = check.check(options.program.resolve(), options.env, levels=options.levels, passes=passes)
+    check.write(checked, options.home)
+    if options.output is not None:
+        _write(options.output, checked.text(options.format))
+    elif options.format == "table":
+        check.show(checked, Progress())
+    else:
+        sys.stdout.write(checked.text(options.format))
+    return checked.exit_code
+
+
+def _export(options: argparse.Namespace) -> int:
+    from sandbox.export import export
+
+    text = export(options.program.resolve(), options.env)
+    if options.output is not None:
+        _write(options.output, text)
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise SandboxError(f"{file} cannot be written: {problem.strerror}.") from problem
+
+
+if __name__ == "__main__":
+    sys.exit(main())

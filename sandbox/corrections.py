@@ -1,0 +1,84 @@
+"""Where moto is wrong about what AWS accepts: put right while an emulator runs, put back afterwards."""
+
+import fnmatch
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from moto.awslambda.models import LambdaFunction
+from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.kms.responses import KmsResponse
+from moto.s3.models import FakeBucket
+
+_LOG_SERVICE = "logging.s3.amazonaws.com"
+
+
+def install() -> Callable[[], None]:
+    """Correct moto; the returned function undoes it.
+
+    Server access logs: moto stumbles over a target policy with a statement for everyone (`"Principal": "*"`) and over
+    lists, which AWS accepts. Answers: moto leaves out of them what `sandbox/rows/kept.py` remembers.
+    """
+    corrected: tuple[tuple[Any, str, Any], ...] = (
+        (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_may_log_to)),
+        (SecurityGroupRule, "description", _described(SecurityGroupRule.__dict__["description"])),
+        (KmsResponse, "get_key_rotation_status", _with_period(KmsResponse.get_key_rotation_status)),
+        (LambdaFunction, "get_configuration", _with_logging(LambdaFunction.get_configuration)),
+    )
+    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in corrected]
+    for owner, name, value in corrected:
+        setattr(owner, name, value)
+
+    def restore() -> None:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+    return restore
+
+
+def _described(original: Any) -> property:
+    return property(lambda rule: getattr(rule, "kept_description", None) or original.fget(rule))
+
+
+def _with_period(original: Any) -> Any:
+    @functools.wraps(original)
+    def get_key_rotation_status(response: Any) -> str:
+        answer = json.loads(original(response))
+        key = response.kms_backend.keys[response.kms_backend.get_key_id(response._get_param("KeyId"))]
+        days = getattr(key, "kept_rotation_days", None)
+        return json.dumps({**answer, "RotationPeriodInDays": days} if days and answer["KeyRotationEnabled"] else answer)
+
+    return get_key_rotation_status
+
+
+def _with_logging(original: Any) -> Any:
+    @functools.wraps(original)
+    def get_configuration(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        logging = getattr(function, "kept_logging", None)
+        return {**original(function, *args, **kwargs), **({"LoggingConfig": logging} if logging else {})}
+
+    return get_configuration
+
+
+def _may_log_to(target_bucket: Any, target_prefix: str | None) -> bool:
+    """True if the target's policy lets the log service write below the prefix."""
+    if not target_bucket.policy:
+        return False
+    written = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
+    return any(_lets_write(item, written) for item in _listed(json.loads(target_bucket.policy.decode())["Statement"]))
+
+
+def _lets_write(statement: dict[str, Any], written: str) -> bool:
+    principal = statement.get("Principal")
+    services = _listed(principal.get("Service")) if isinstance(principal, dict) else []
+    return (
+        statement.get("Effect") == "Allow"
+        and _LOG_SERVICE in services
+        and any(fnmatch.fnmatchcase("s3:PutObject", action) for action in _listed(statement.get("Action")))
+        and any(fnmatch.fnmatchcase(written, pattern) for pattern in _listed(statement.get("Resource")))
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]

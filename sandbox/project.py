@@ -1,0 +1,136 @@
+"""Reads Pulumi.yaml and Pulumi.<stack>.yaml the way the Pulumi CLI does, and says what is wrong with them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.errors import SandboxError
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A program and the configuration of one stack.
+
+    root: folder of Pulumi.yaml; program: folder (or file) that is run; config: "namespace:key" to text (objects as JSON).
+    """
+
+    name: str
+    stack: str
+    root: Path
+    program: Path
+    config: dict[str, str]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads dates as the strings they are, as Pulumi does."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load(directory: Path, stack: str) -> Project:
+    """Project and stack configuration of `directory`. Raises SandboxError for a missing file, a bad value, a secret."""
+    root = directory.resolve()
+    file = root / "Pulumi.yaml"
+    if not root.is_dir():
+        raise SandboxError(f"{directory} is not a folder. Give the folder of a Pulumi program (the one with Pulumi.yaml).")
+    if not file.is_file():
+        raise SandboxError(
+            f"{directory} has no Pulumi.yaml. Give the folder of a Pulumi program, or start one with `pulumi new`."
+        )
+    document = _read(file)
+    name = document.get("name")
+    if not isinstance(name, str) or not name:
+        raise SandboxError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")
+    runtime = document.get("runtime")
+    language = runtime.get("name") if isinstance(runtime, dict) else runtime
+    if language != "python":
+        raise SandboxError(
+            f"Pulumi.yaml: runtime is {language!r}; the sandbox runs Python programs. Set `runtime: {{name: python}}`."
+        )
+    folder = root / str(document.get("stackConfigDir", ""))
+    known = sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml"))
+    stack_file = folder / f"Pulumi.{stack}.yaml"
+    if not stack_file.is_file():
+        listed = ", ".join(known) if known else "none"
+        raise SandboxError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Known stacks: {listed}.")
+    stack_document = _read(stack_file)
+    if stack_document.get("environment"):
+        raise SandboxError(
+            f"{stack_file.name}: `environment` imports from Pulumi ESC, which the sandbox cannot reach. "
+            "Put the values in `config`."
+        )
+    config = _stack_config(name, stack_document, stack_file.name)
+    config = {**_project_config(name, document, set(config), stack), **config}
+    return Project(name, stack, root, (root / str(document.get("main", "."))).resolve(), config)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        place = f"{file.name}:{mark.line + 1}" if mark is not None else file.name
+        raise SandboxError(f"{place}: not valid YAML: {getattr(exc, 'problem', None) or exc}.") from exc
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SandboxError(f"{file.name}: expected `key: value` lines at the top.")
+    return document
+
+
+def _stack_config(project: str, document: dict[str, Any], file: str) -> dict[str, str]:
+    values = document.get("config") or {}
+    if not isinstance(values, dict):
+        raise SandboxError(f"{file}: `config` must hold `namespace:key: value` lines.")
+    return {_full_key(project, str(key)): _value(value, f"{file}: {key}") for key, value in values.items()}
+
+
+def _project_config(project: str, document: dict[str, Any], given: set[str], stack: str) -> dict[str, str]:
+    """Defaults declared in Pulumi.yaml: `key: {type, default}`, `key: {value}` or the short `key: value`."""
+    result: dict[str, str] = {}
+    for key, declared in (document.get("config") or {}).items():
+        full = _full_key(project, str(key))
+        place = f"Pulumi.yaml: {key}"
+        if not isinstance(declared, dict):
+            result[full] = _value(declared, place)
+        elif "value" in declared or "default" in declared:
+            result[full] = _value(declared.get("value", declared.get("default")), place)
+        elif full not in given:
+            raise SandboxError(
+                f"Stack {stack!r} is missing configuration value {key!r}. Add `{full}: <value>` to Pulumi.{stack}.yaml."
+            )
+    return result
+
+
+def _full_key(project: str, key: str) -> str:
+    return key if ":" in key else f"{project}:{key}"
+
+
+def _value(value: Any, place: str) -> str:
+    if isinstance(value, dict | list):
+        _refuse_secrets(value, place)
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _refuse_secrets(value: Any, place: str) -> None:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_secrets(item, f"{place}[{index}]")
+    elif isinstance(value, dict):
+        if set(value) == {"secure"}:
+            raise SandboxError(
+                f"{place} is an encrypted value (`secure:`), and the sandbox has no key to read it. "
+                "Use a plain value here, or let the stack create the secret in Secrets Manager."
+            )
+        for key, item in value.items():
+            _refuse_secrets(item, f"{place}.{key}")

@@ -1,0 +1,41 @@
+"""One row for each resource type that the emulator can create: `ROWS`, by type token."""
+
+from sandbox.rows import (
+    balancer,
+    cache,
+    containers,
+    database,
+    dns,
+    encryption,
+    functions,
+    groups,
+    identity,
+    metrics,
+    network,
+    s3,
+    trail,
+    waf,
+)
+from sandbox.rows.make import Make
+from sandbox.rows.row import Row, create
+
+_SERVICES = (
+    balancer,
+    cache,
+    containers,
+    database,
+    dns,
+    encryption,
+    functions,
+    groups,
+    identity,
+    metrics,
+    network,
+    s3,
+    trail,
+    waf,
+)
+
+ROWS: dict[str, Row] = {token: row for service in _SERVICES for token, row in service.ROWS.items()}
+
+__all__ = ["ROWS", "Make", "Row", "create"]

@@ -1,0 +1,146 @@
+"""The network: VPC, subnets, routes, gateways, endpoints, flow logs."""
+
+import hashlib
+from typing import Any
+
+from sandbox.rows.make import Make
+from sandbox.rows.row import HOW_PULUMI_WORKS, Row
+
+_ARN = "arn:aws:ec2:{region}:{account}:"
+
+
+def _first(answer: list[dict[str, Any]]) -> dict[str, Any]:
+    return answer[0]
+
+
+def _vpc_details(make: Make, vpc: dict[str, Any]) -> dict[str, Any]:
+    """DNS attributes are set by calls of their own; every VPC comes with a group, a table and an ACL."""
+    for name, member in (("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")):
+        if make.take(name) is not None:
+            make.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": make.peek(name)}})
+    only = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    return {
+        "defaultSecurityGroupId": _first(make.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"])["GroupId"],
+        "mainRouteTableId": _first(make.call("ec2.describe_route_tables", Filters=only)["RouteTables"])["RouteTableId"],
+        "defaultRouteTableId": _first(make.call("ec2.describe_route_tables", Filters=only)["RouteTables"])["RouteTableId"],
+        "defaultNetworkAclId": _first(make.call("ec2.describe_network_acls", Filters=only)["NetworkAcls"])["NetworkAclId"],
+    }
+
+
+def _subnet_public_addresses(make: Make, subnet: dict[str, Any]) -> dict[str, Any]:
+    if make.take("mapPublicIpOnLaunch") is not None:
+        value = {"Value": make.peek("mapPublicIpOnLaunch")}
+        make.call("ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value)
+    return {}
+
+
+def _attach_gateway(make: Make, gateway: dict[str, Any]) -> dict[str, Any]:
+    vpc = make.take("vpcId")
+    if vpc:
+        make.call("ec2.attach_internet_gateway", InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
+    return {}
+
+
+def _route(make: Make) -> tuple[str, dict[str, Any]]:
+    """The provider names a route after its table and a hash of its destination; the form is kept."""
+    make.call("ec2.create_route", make.parameters("ec2.create_route"))
+    destinations = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
+    destination = next((make.peek(name) for name in destinations if make.peek(name)), "")
+    digest = int(hashlib.sha256(str(destination).encode()).hexdigest()[:8], 16)
+    return f"r-{make.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
+
+
+def _prefix_list(make: Make, endpoint: dict[str, Any]) -> dict[str, Any]:
+    """A gateway endpoint is reached by a prefix list of its service."""
+    if endpoint.get("VpcEndpointType") != "Gateway":
+        return {
+            "dnsEntries": [
+                {"dnsName": entry.get("DnsName"), "hostedZoneId": entry.get("HostedZoneId")}
+                for entry in endpoint.get("DnsEntries", [])
+            ]
+        }
+    lists = make.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
+    found = [item["PrefixListId"] for item in lists if item["PrefixListName"] == endpoint["ServiceName"]]
+    if not found:
+        raise make.error(f"the emulator has no prefix list for {endpoint['ServiceName']}.")
+    return {"prefixListId": found[0], "cidrBlocks": []}
+
+
+def _flow_log(make: Make) -> tuple[str, dict[str, Any]]:
+    for name, kind in (("vpcId", "VPC"), ("subnetId", "Subnet"), ("eniId", "NetworkInterface")):
+        if make.peek(name):
+            target, resource_type = make.take(name), kind
+            break
+    else:
+        raise make.error("a flow log needs vpcId, subnetId or eniId.")
+    parameters = make.parameters(
+        "ec2.create_flow_logs", names={"iamRoleArn": "DeliverLogsPermissionArn"}, tag_kind="vpc-flow-log"
+    )
+    answer = make.call("ec2.create_flow_logs", parameters, ResourceIds=[target], ResourceType=resource_type)
+    if answer.get("Unsuccessful"):
+        raise make.error(f"AWS (emulated) refuses the flow log: {answer['Unsuccessful'][0]['Error']['Message']}")
+    identity = answer["FlowLogIds"][0]
+    return identity, {"arn": f"arn:aws:ec2:{make.region}:{make.account}:vpc-flow-log/{identity}"}
+
+
+ROWS: dict[str, Row] = {
+    "aws:ec2/vpc:Vpc": Row(
+        call="ec2.create_vpc",
+        reply="Vpc",
+        id="{VpcId}",
+        tag_kind="vpc",
+        then=_vpc_details,
+        by_hand=("enableDnsSupport", "enableDnsHostnames"),
+        outputs={"arn": _ARN + "vpc/{VpcId}", "ownerId": "{account}"},
+    ),
+    "aws:ec2/subnet:Subnet": Row(
+        call="ec2.create_subnet",
+        reply="Subnet",
+        id="{SubnetId}",
+        tag_kind="subnet",
+        then=_subnet_public_addresses,
+        by_hand=("mapPublicIpOnLaunch",),
+        outputs={"arn": _ARN + "subnet/{SubnetId}", "ownerId": "{account}"},
+    ),
+    "aws:ec2/internetGateway:InternetGateway": Row(
+        call="ec2.create_internet_gateway",
+        reply="InternetGateway",
+        id="{InternetGatewayId}",
+        tag_kind="internet-gateway",
+        then=_attach_gateway,
+        by_hand=("vpcId",),
+        outputs={"arn": _ARN + "internet-gateway/{InternetGatewayId}"},
+    ),
+    "aws:ec2/eip:Eip": Row(
+        call="ec2.allocate_address",
+        id="{AllocationId}",
+        tag_kind="elastic-ip",
+        outputs={"arn": _ARN + "elastic-ip/{AllocationId}", "allocationId": "{AllocationId}", "publicIp": "{PublicIp}"},
+    ),
+    "aws:ec2/natGateway:NatGateway": Row(
+        call="ec2.create_nat_gateway",
+        reply="NatGateway",
+        id="{NatGatewayId}",
+        tag_kind="natgateway",
+    ),
+    "aws:ec2/routeTable:RouteTable": Row(
+        call="ec2.create_route_table",
+        reply="RouteTable",
+        id="{RouteTableId}",
+        tag_kind="route-table",
+        outputs={"arn": _ARN + "route-table/{RouteTableId}", "ownerId": "{account}"},
+    ),
+    "aws:ec2/route:Route": Row(make=_route),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": Row(call="ec2.associate_route_table", id="{AssociationId}"),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": Row(
+        call="ec2.create_vpc_endpoint",
+        reply="VpcEndpoint",
+        id="{VpcEndpointId}",
+        tag_kind="vpc-endpoint",
+        then=_prefix_list,
+        names={"policy": "PolicyDocument"},
+        outputs={"arn": _ARN + "vpc-endpoint/{VpcEndpointId}", "state": "available"},
+        ignored={"autoAccept": HOW_PULUMI_WORKS},
+    ),
+    "aws:ec2/flowLog:FlowLog": Row(make=_flow_log),
+}

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Sets everything up: finds a Python, brings uv into .gatehouse/tools, and syncs .venv from uv.lock.
+# Needs Python 3.11 or newer, make and git. Changes nothing outside this folder. Safe to run again: a current .venv is left alone.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() { printf '%s\n' "setup: $*" >&2; exit 1; }
+
+usable() { # $1: a Python that starts and is inside the range $2..$3 of minor versions
+    "$1" -c "import sys; sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" >/dev/null 2>&1
+}
+
+# 3.11 and 3.12 first: the embedded Redis has wheels for these two. A newer Python works with redis-server or valkey-server on PATH.
+python=""
+for candidate in "${PYTHON:-python3}" python3.12 python3.11; do
+    if usable "$candidate" 11 12; then python=$candidate; break; fi
+done
+if [ -z "$python" ]; then
+    for candidate in "${PYTHON:-python3}" python3.13 python3.14; do
+        if usable "$candidate" 13 99; then python=$candidate; break; fi
+    done
+fi
+[ -n "$python" ] || fail "no Python 3.11 or newer found. Install one (Debian: apt-get install python3 python3-venv), or name it: make init PYTHON=/path/to/python3"
+
+stamp=.venv/.synced
+fingerprint=$(cat uv.lock pyproject.toml runtime/pyproject.toml | cksum)
+if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && .venv/bin/python -c '' 2>/dev/null; then
+    exit 0
+fi
+
+uv=$(command -v uv || true)
+if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
+    uv=.gatehouse/tools/bin/uv
+    if ! "$uv" --version >/dev/null 2>&1; then
+        printf '%s\n' "setup: bringing uv into .gatehouse/tools"
+        rm -rf .gatehouse/tools
+        mkdir -p .gatehouse
+        "$python" -m venv .gatehouse/tools >.gatehouse/setup.log 2>&1 ||
+            fail "'$python -m venv' failed (see .gatehouse/setup.log). On Debian and Ubuntu: apt-get install python3-venv"
+        .gatehouse/tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1' >>.gatehouse/setup.log 2>&1 ||
+            fail "uv could not be installed (see .gatehouse/setup.log). Is the package index reachable?"
+    fi
+fi
+
+printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1))"
+[ -x .venv/bin/python ] && ! .venv/bin/python -c '' 2>/dev/null && rm -rf .venv
+UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" ||
+    fail "'uv sync --locked' failed; the lines above say why. After a change of pyproject.toml run: $uv lock"
+printf '%s' "$fingerprint" >"$stamp"

@@ -1,0 +1,52 @@
+"""Names are derived, fit what AWS takes, and name exactly one thing."""
+
+import ipaddress
+import re
+
+import pytest
+
+from components.contract import read
+from components.grants import grants
+from components.naming import Naming
+from components.network import tier_cidrs
+from components.settings import parse
+from tests.components.program import STACKS, stack_file
+
+NAMES = Naming("dev", "123456789012", "eu-west-1")
+
+
+def test_names_follow_the_pattern() -> None:
+    assert NAMES.name("gate") == "gatehouse-dev-gate"
+    assert NAMES.bucket("logs") == "gatehouse-dev-logs-123456789012-eu-west-1"
+    assert NAMES.secret("pepper") == "gatehouse/dev/pepper"
+    assert NAMES.log_group("gate") == "/gatehouse/dev/gate"
+    assert NAMES.alias("data") == "alias/gatehouse-dev-data"
+    assert NAMES.arn("rds", "db:x") == "arn:aws:rds:eu-west-1:123456789012:db:x"
+    assert NAMES.cache_nodes(2) == ("gatehouse-dev-cache-001", "gatehouse-dev-cache-002")
+
+
+@pytest.mark.parametrize("environment", STACKS)
+def test_names_are_as_short_as_aws_wants_them(environment: str) -> None:
+    names = Naming(environment, "123456789012", "ap-southeast-2")
+    assert all(len(names.bucket(thing)) <= 63 for thing in ("data", "logs", "trail"))
+    assert all(len(names.name(door)) <= 32 for door in ("edge", *read().doors)), "load balancer and target groups"
+    assert all(len(names.name(role)) <= 64 for role in grants(names, read()))
+    assert all(len(names.name(thing)) <= 40 for thing in ("cache", "app", "default")), "ElastiCache ids"
+
+
+def test_a_secret_pattern_names_exactly_one_secret() -> None:
+    pattern = re.escape(NAMES.secret_arn("pepper")).replace(r"\?", ".")
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/"
+    assert re.fullmatch(pattern, f"{arn}pepper-a1B2c3")
+    assert not re.fullmatch(pattern, f"{arn}pepper-old-a1B2c3")
+    assert not re.fullmatch(pattern, f"{arn}pepper2-a1B2c3")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_subnets_of_all_tiers_fit_beside_each_other(stack: str) -> None:
+    network = parse(stack_file(stack)["gatehouse:settings"], stack).network
+    blocks = [ipaddress.ip_network(cidr) for tier in ("edge", "app", "data") for cidr in tier_cidrs(network, tier)]
+    assert len(blocks) == 3 * len(network.zones)
+    whole = ipaddress.IPv4Network(network.cidr)
+    assert all(isinstance(block, ipaddress.IPv4Network) and block.subnet_of(whole) for block in blocks)
+    assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[i + 1 :])

@@ -1,0 +1,187 @@
+"""docs/settings.md: every key of a stack file, from the model that loads it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from components import sections, settings
+from components.allowed import Allowed
+from tests.house.page_table import prose, table
+
+STACK = "dev"
+EXAMPLE = """\
+config:
+  pulumi:disable-default-providers: ["*"]
+  gatehouse:settings:
+    environment: dev
+    owner: platform
+    cost_centre: "4200"
+    account: "123456789012"
+    region: eu-west-1
+    domain: dev.gatehouse.example.com
+    key_prefix: gtk
+    key_environment: test
+    log_level: info
+    log_retention_days: 30
+    keep: {protect: false, retain: false}
+    network:
+      cidr: "10.20.0.0/16"
+      zones: [eu-west-1a, eu-west-1b]
+      nat: one
+      core_networks: ["10.99.0.0/16"]
+      core_port_first: 8000
+      core_port_last: 8999
+    keys: {rotation_days: 365, deletion_window_days: 7}
+    secrets:
+      rotation_days: 30
+      recovery_window_days: 7
+      operators: ["arn:aws:iam::123456789012:role/gatehouse-dev-operator"]
+    database:
+      engine_version: "17"
+      instance_class: db.t4g.micro
+      storage_gib: 20
+      storage_gib_max: 50
+      multi_az: false
+      recovery_days: 7
+      deletion_protection: false
+      final_snapshot: false
+      monitoring_interval_s: 0
+      slow_query_ms: 500
+    cache: {engine_version: "8.0", node_type: cache.t4g.micro, replicas: 0, snapshot_days: 1}
+    tokens: {recovery_days: 7, deletion_protection: false}
+    buckets: {noncurrent_days: 7, log_days: 30, trail_days: 90, lock_days: 1, lock_mode: GOVERNANCE, force_destroy: true}
+    image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", kept: 10}
+    services:
+      gate: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, workers: 1, cpu_target_percent: 60, requests_target: 60000}
+      console: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, cpu_target_percent: 60, requests_target: 6000}
+      migrate: {cpu: 256, memory_mib: 512}
+    edge: {deletion_protection: false, requests_max: 20000}
+    watch: {emails: [], latency_s_max: 1, errors_max: 50}
+"""
+RULES: tuple[tuple[str, str, Any], ...] = (
+    # what must hold, then a value that breaks it in the example: the loader's own answer stands beside it
+    ("`environment` is the name of the stack", "environment", "prod"),
+    ("only prod has live keys", "key_environment", "live"),
+    ("zones lie in `region`", "network.zones", ["eu-west-1a", "eu-central-1a"]),
+    ("`network.cidr` and `network.core_networks` are private", "network.core_networks", ["8.8.8.0/24"]),
+    ("the range of Core ports is not empty", "network.core_port_last", 7999),
+    ("operators belong to `account`", "secrets.operators", ["arn:aws:iam::210987654321:role/ops"]),
+    ("storage grows, it does not shrink", "database.storage_gib", 100),
+    ("the trail is kept for as long as it is locked", "buckets.lock_days", 91),
+    ("Fargate sells that much memory with that `cpu`", "services.gate.memory_mib", 8192),
+    ("there is room between `tasks_min` and `tasks_max`", "services.gate.tasks_min", 3),
+)
+HEAD = """# Settings of a stack
+
+Every key under `gatehouse:settings` in a stack file (`Pulumi.dev.yaml`, `Pulumi.staging.yaml`, `Pulumi.prod.yaml`). All of them
+must be written, none has a default, so that the file alone says what is deployed; a missing, unknown or wrong key is refused
+before anything is planned. "Prod" in a row is what the stack prod must say.
+"""
+TYPES = {str: "text", int: "number", bool: "flag"}
+
+
+def leaves(model: type[sections.Section] = settings.Settings, path: str = "") -> Iterator[tuple[str, str, FieldInfo, str]]:
+    """Path of the section, key, field and meaning of everything that can be written in a stack file."""
+    for name, field in model.model_fields.items():
+        inner = _section(field)
+        if inner is None:
+            yield path, name, field, _meaning(model, name)
+    for name, field in model.model_fields.items():
+        inner = _section(field)
+        if inner is not None:
+            yield from leaves(inner, f"{path}{name}.")
+
+
+def about(path: str) -> str:
+    """What a section is: the description where it is used, or else that of its class."""
+    model: type[sections.Section] = settings.Settings
+    text = inspect.getdoc(model) or ""
+    for name in path.split(".")[:-1]:
+        field = model.model_fields[name]
+        model = _section(field) or model
+        text = field.description or inspect.getdoc(model) or ""
+    return text
+
+
+def example() -> dict[str, Any]:
+    """The settings of the example, as YAML reads them."""
+    return dict(yaml.safe_load(EXAMPLE)["config"]["gatehouse:settings"])
+
+
+def answer(key: str, value: Any) -> list[str]:
+    """What the loader says to the example with one value replaced; empty when it takes it."""
+    raw = copy.deepcopy(example())
+    *parts, last = key.split(".")
+    target = raw
+    for part in parts:
+        target = target[part]
+    target[last] = value
+    try:
+        settings.parse(raw, STACK)
+    except settings.SettingsError as refused:
+        return [line.removeprefix("  - ") for line in str(refused).splitlines()[1:]]
+    return []
+
+
+def page() -> str:
+    """The whole text of docs/settings.md."""
+    live = {key: words for key, _, _, words in settings._LIVE}
+    rows: dict[str, list[tuple[str, ...]]] = {}
+    for path, name, field, meaning in leaves():
+        prod = f". Prod: {live[path + name]}" if path + name in live else ""
+        rows.setdefault(path, []).append((f"`{path}{name}`", _type(field), prose(allowed(field) + prod), prose(meaning)))
+    parts = [HEAD]
+    for path, lines in rows.items():
+        title = f"## `{path[:-1]}`" if path else "## The stack"
+        parts.append(f"{title}\n\n{prose(about(path))}\n\n{table(('key', 'type', 'allowed', 'meaning'), lines)}\n")
+    sizes = ((str(cpu), f"{low} to {high}") for cpu, (low, high) in settings.MEMORY_MIB.items())
+    broken = ((rule, f"`{line}`") for rule, key, value in RULES for line in answer(key, value))
+    parts += [
+        "## Rules between values\n\nEach is shown with the answer to a value that breaks it in the example below.\n",
+        table(("rule", "answer"), broken) + "\n",
+        "Memory that goes with a number of CPU units, above 1024 MiB in steps of 1024:\n",
+        table(("cpu", "memory_mib"), sizes) + "\n",
+        f"## A complete example\n\n`Pulumi.{STACK}.yaml`:\n\n```yaml\n{EXAMPLE}```\n",
+    ]
+    return "\n".join(parts)
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a value may be, in the words with which the loader refuses another."""
+    checks = (getattr(item, "func", None) for item in field.metadata)
+    return next((check.words for check in checks if isinstance(check, Allowed)), "")
+
+
+def _section(field: FieldInfo) -> type[sections.Section] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, sections.Section) else None
+
+
+def _type(field: FieldInfo) -> str:
+    return next((word for kind, word in TYPES.items() if kind is field.annotation), "list")
+
+
+def _meaning(model: type[sections.Section], name: str) -> str:
+    """The field's description, or the text that stands under the field, in the class that declares it."""
+    owner = next(base for base in model.__mro__ if name in inspect.get_annotations(base))
+    return model.model_fields[name].description or _texts_below(owner).get(name, "")
+
+
+def _texts_below(owner: type) -> dict[str, str]:
+    declared = ast.parse(inspect.getsource(owner)).body[0]
+    assert isinstance(declared, ast.ClassDef)
+    return {
+        field.target.id: str(below.value.value)
+        for field, below in zip(declared.body, declared.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+    }

@@ -1,0 +1,26 @@
+"""Makes the reference pages in docs/ from what they describe: `python tests/house/pages.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.house import page_policies, page_runtime, page_settings
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+COMMAND = ".venv/bin/python tests/house/pages.py"
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": page_settings.page,
+    "settings-runtime.md": page_runtime.page,
+    "policies.md": page_policies.page,
+}
+
+
+def text(name: str) -> str:
+    """The whole text of a page, with a word to whoever would edit it."""
+    return f"<!-- Made by `{COMMAND}`; a test fails when this page is not current. -->\n\n{PAGES[name]()}"
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (DOCS / page).write_text(text(page))

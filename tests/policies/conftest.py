@@ -1,0 +1,21 @@
+"""The two packs, each started once for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from policies.harness import RunningPack
+
+
+@pytest.fixture(scope="session")
+def security() -> Iterator[RunningPack]:
+    with RunningPack("security") as pack:
+        yield pack
+
+
+@pytest.fixture(scope="session")
+def resilience() -> Iterator[RunningPack]:
+    with RunningPack("resilience") as pack:
+        yield pack

@@ -1,0 +1,113 @@
+"""What the clean programs share: tags, documents, a key, roles, a container."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from policies.harness import ACCOUNT, Declared, Ref
+
+TAGS = {
+    "Project": "gatehouse",
+    "Environment": "prod",
+    "Owner": "platform",
+    "CostCentre": "1000",
+    "ManagedBy": "pulumi",
+    "DataClass": "confidential",
+}
+DIGEST = "sha256:" + "a" * 64
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def tls_only(bucket: str) -> list[dict[str, Any]]:
+    arns = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": arns}
+    return [
+        {**deny, "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {**deny, "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}},
+    ]
+
+
+KEY_POLICY = document(
+    {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+)
+
+
+def kms() -> list[Declared]:
+    inputs = {"enableKeyRotation": True, "policy": KEY_POLICY, "tags": TAGS}
+    return [Declared("aws:kms/key:Key", "key", inputs, protect=True)]
+
+
+TRUST = document(
+    {
+        "Effect": "Allow",
+        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+    }
+)
+
+
+def github_trust(**operators: dict[str, Any]) -> str:
+    host = "token.actions.githubusercontent.com"
+    exact = {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": "repo:acme/gate:environment:prod"}}
+    return document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{host}"},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": operators or exact,
+        }
+    )
+
+
+def grant(**changed: Any) -> str:
+    clean = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-files/*"}
+    return document({**clean, **changed})
+
+
+def container(**changed: Any) -> dict[str, Any]:
+    clean = {
+        "name": "gate",
+        "image": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gate@{DIGEST}",
+        "essential": True,
+        "readonlyRootFilesystem": True,
+        "user": "65532:65532",
+        "environment": [{"name": "GATEHOUSE_KEY_PREFIX", "value": "gtk"}],
+        "secrets": [{"name": "GATEHOUSE_PEPPER", "valueFrom": f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:pepper"}],
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
+        "healthCheck": {"command": ["CMD", "true"]},
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {"mode": "non-blocking", "awslogs-group": "/acme/gate", "awslogs-region": "eu-west-1"},
+        },
+    }
+    return {key: value for key, value in {**clean, **changed}.items() if value is not None}
+
+
+def roles() -> list[Declared]:
+    return [
+        Declared(
+            "aws:iam/role:Role",
+            "task-role",
+            {"assumeRolePolicy": TRUST},
+            computed={"managedPolicyArns": [], "inlinePolicies": []},
+        ),
+        Declared("aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST}),
+        Declared("aws:iam/role:Role", "deployer", {"assumeRolePolicy": github_trust()}),
+        Declared("aws:iam/rolePolicy:RolePolicy", "task-rights", {"role": Ref("task-role"), "policy": grant()}),
+        Declared("aws:iam/policy:Policy", "reading", {"policy": grant()}),
+        Declared(
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            "reading-for-task",
+            {"role": Ref("task-role"), "policyArn": Ref("reading", "arn")},
+        ),
+        Declared(
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            "audit-for-deployer",
+            {"role": Ref("deployer"), "policyArn": "arn:aws:iam::aws:policy/SecurityAudit"},
+        ),
+    ]

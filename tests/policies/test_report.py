@@ -1,0 +1,199 @@
+"""Reports: each diagnostic becomes the right finding, and each form says what is wrong, where, and what to type."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from policies import catalogue, report
+from policies.report import Finding, Run, finding, merge
+
+URN = "urn:pulumi:prod::gatehouse::gatehouse:bucket:Bucket$aws:s3/bucket:Bucket::files"
+RUN = Run("prod", 120)
+
+
+def violation(**changed: str) -> Finding:
+    rule = catalogue.rule("GH-S3-001")
+    fields = {
+        "pack": "security",
+        "policy": rule.id,
+        "message": f"no public access block belongs to this bucket. Fix: {rule.remedy}",
+        "level": "mandatory",
+        "urn": URN,
+        "source": "components/bucket.py:88",
+        **changed,
+    }
+    return finding(
+        pack=fields["pack"],
+        policy=fields["policy"],
+        message=fields["message"],
+        level=fields["level"],
+        urn=fields["urn"],
+        passes=("known",),
+        source=fields["source"],
+    )
+
+
+def undecided(level: str = "mandatory") -> Finding:
+    return violation(
+        policy="GH-UNDECIDED",
+        level=level,
+        message=f"GH-S3-003 could not be decided for {URN}: policy is unknown. Fix: {catalogue.UNDECIDED.remedy}",
+    )
+
+
+def exempted() -> Finding:
+    return violation(
+        policy="GH-EXEMPT-USED",
+        level="advisory",
+        message=f"GH-S3-010 is exempted for {URN} until 2026-07-01 by platform (SEC-1): the trial has no log bucket",
+    )
+
+
+def test_a_violation_keeps_rule_resource_reason_and_remedy() -> None:
+    found = violation()
+
+    assert (found.rule, found.pack, found.outcome, found.severity) == (
+        "GH-S3-001",
+        "gatehouse-security",
+        "violation",
+        "critical",
+    )
+    assert found.resource_type == "aws:s3/bucket:Bucket"
+    assert found.message == "no public access block belongs to this bucket"
+    assert found.remedy == "give the bucket an aws.s3.BucketPublicAccessBlock with all four flags True"
+    assert found.stops
+
+
+def test_the_description_that_the_sdk_puts_above_a_message_is_dropped() -> None:
+    title = catalogue.rule("GH-S3-001").title
+
+    assert violation(message=f"{title}\nwrong. Fix: that").message == "wrong"
+
+
+def test_an_undecided_one_is_told_under_the_rule_that_it_is_about() -> None:
+    found = undecided()
+
+    assert (found.rule, found.outcome, found.title) == ("GH-S3-003", "undecided", "Every bucket refuses plain HTTP")
+    assert found.message == "could not be decided: policy is unknown"
+    assert found.stops
+    assert not undecided("advisory").stops
+
+
+def test_an_unknown_that_is_allowed_is_told_with_its_reason() -> None:
+    message = f"GH-ECS-001 could not be decided for {URN}: containerDefinitions is unknown, as it may be: AWS chooses it"
+    found = violation(policy="GH-UNDECIDED-ALLOWED", level="advisory", message=message)
+
+    assert (found.rule, found.outcome) == ("GH-ECS-001", "undecided")
+    assert found.message == "could not be decided: containerDefinitions is unknown, as it may be: AWS chooses it"
+
+
+def test_a_broken_rule_stops_and_an_exemption_does_not() -> None:
+    broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 is broken on {URN}: KeyError. Fix: mend it")
+
+    assert (broken.rule, broken.outcome, broken.stops) == ("GH-S3-001", "broken", True)
+    assert (exempted().rule, exempted().outcome, exempted().stops) == ("GH-S3-010", "exempted", False)
+
+
+def test_what_two_passes_say_alike_is_one_finding() -> None:
+    first, second = violation(), violation()
+    unknown = replace(first, passes=("unknown",))
+
+    assert [one.passes for one in merge([unknown, second])] == [("unknown", "known")]
+
+
+def test_undecided_in_one_pass_gives_way_to_a_violation_in_the_other() -> None:
+    plain = violation(policy="GH-S3-003", message="no policy. Fix: write one")
+
+    assert [one.outcome for one in merge([undecided(), plain])] == ["violation"]
+
+
+def test_the_worst_comes_first() -> None:
+    low = violation(policy="GH-S3-008", level="advisory", message="late. Fix: now")
+
+    assert [one.rule for one in merge([exempted(), low, undecided(), violation()])] == [
+        "GH-S3-001",
+        "GH-S3-003",
+        "GH-S3-008",
+        "GH-S3-010",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [([], 0), ([exempted()], 0), ([undecided("advisory")], 0), ([undecided()], 1), ([violation()], 1)],
+)
+def test_the_exit_code_is_one_when_something_stops(findings: list[Finding], code: int) -> None:
+    assert report.exit_code(findings) == code
+
+
+@pytest.mark.promise("PP-04")
+def test_the_table_names_resource_rule_reason_and_remedy() -> None:
+    lines = [line.strip() for line in report.text([violation()], RUN).splitlines()]
+    assert lines[0] == "files  aws:s3/bucket:Bucket  components/bucket.py:88"
+    assert re.sub(" +", " ", lines[1]) == "mandatory GH-S3-001 no public access block belongs to this bucket"
+    assert lines[2] == "→ give the bucket an aws.s3.BucketPublicAccessBlock with all four flags True"
+    assert lines[-1] == f"prod: {len(catalogue.enabled('prod'))} rules over 120 resources: 1 to mend"
+
+
+def test_a_clean_report_says_so() -> None:
+    assert report.text([], RUN).strip().endswith("over 120 resources: nothing to mend")
+
+
+@pytest.mark.promise("PP-04")
+def test_sarif_points_to_the_rule_the_resource_and_the_line() -> None:
+    document = report.sarif([violation()])
+
+    run = document["runs"][0]
+    result = run["results"][0]
+    described = run["tool"]["driver"]["rules"][result["ruleIndex"]]
+    assert (result["ruleId"], result["level"], described["id"]) == ("GH-S3-001", "error", "GH-S3-001")
+    assert result["locations"] == [
+        {
+            "logicalLocations": [{"fullyQualifiedName": URN, "kind": "resource"}],
+            "physicalLocation": {
+                "artifactLocation": {"uri": "components/bucket.py", "uriBaseId": "%SRCROOT%"},
+                "region": {"startLine": 88},
+            },
+        }
+    ]
+
+
+@pytest.mark.promise("PP-04")
+def test_sarif_suppresses_what_is_exempted_and_opens_what_is_undecided() -> None:
+    suppressed, opened = report.sarif([exempted(), undecided("advisory")])["runs"][0]["results"]
+
+    assert [one["kind"] for one in suppressed["suppressions"]] == ["external"]
+    assert (opened["kind"], opened["level"]) == ("open", "none")
+
+
+@pytest.mark.promise("PP-04")
+def test_junit_has_a_case_for_each_rule_and_fails_the_broken_one() -> None:
+    root = ElementTree.fromstring(report.junit([violation()], RUN))  # noqa: S314  our own output
+
+    suites = {suite.get("name"): suite for suite in root}
+    security = suites["gatehouse-security"]
+    assert security.get("tests") == str(len(catalogue.of_pack("security")) + len(catalogue.COMPANIONS))
+    assert (security.get("failures"), suites["gatehouse-resilience"].get("failures")) == ("1", "0")
+    failed = security.find("testcase/failure")
+    assert failed is not None
+    assert failed.text == (
+        f"violation: {URN} (components/bucket.py:88): no public access block belongs to this bucket. "
+        "Fix: give the bucket an aws.s3.BucketPublicAccessBlock with all four flags True"
+    )
+
+
+@pytest.mark.promise("PP-04")
+def test_markdown_has_a_row_with_a_link_for_each_finding() -> None:
+    page = report.markdown([violation()], RUN)
+
+    rule = catalogue.rule("GH-S3-001")
+    assert f"| mandatory | [GH-S3-001]({rule.url}) | no public access block belongs to this bucket | {rule.remedy} |" in page
+    assert "`aws:s3/bucket:Bucket` · `components/bucket.py:88`" in page
+
+
+def test_a_pipe_in_a_message_does_not_break_the_markdown_table() -> None:
+    assert "a \\| b" in report.markdown([violation(message="a | b. Fix: c")], RUN)

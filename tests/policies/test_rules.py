@@ -1,0 +1,68 @@
+"""Each rule, through the SDK's servicer: silent on a clean program, alone in speaking when one property is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies import catalogue
+from policies.harness import RunningPack, Said
+from tests.policies import breaks_account, breaks_compute, breaks_data, programs
+from tests.policies.breaks import Broken, Program, changed, retyped, without
+from tests.policies.programs import grant
+
+# GH-IAM-001 cannot be broken alone: what allows everything also decrypts with every key.
+ADMIN = changed(programs.roles(), "task-rights", policy=grant(Action="*", Resource="*"))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["first preview", "known outputs"])
+@pytest.mark.parametrize("case", [*breaks_data.CASES, *breaks_compute.CASES, *breaks_account.CASES])
+def test_exactly_one_rule_speaks_when_one_property_is_broken(
+    case: Broken, known: bool, security: RunningPack, resilience: RunningPack
+) -> None:
+    said = [*security.check(case.program, known), *resilience.check(case.program, known)]
+
+    rule = catalogue.rule(case.rule)
+    expected = Said(rule.id, case.name, rule.levels["prod"], f"{case.says}. Fix: {case.fix or rule.remedy}")
+    assert expected in said
+    assert {one.policy for one in said} == {rule.id}
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["first preview", "known outputs"])
+@pytest.mark.parametrize("name", ["s3", "kms", "secrets", "ecs", "network", "edge", "rds", "roles", "stores", "watch"])
+def test_no_rule_speaks_about_a_clean_program(name: str, known: bool, security: RunningPack, resilience: RunningPack) -> None:
+    program: Program = getattr(programs, name)()
+
+    assert [*security.check(program, known), *resilience.check(program, known)] == []
+
+
+def test_a_policy_that_allows_everything_is_told_as_such(security: RunningPack) -> None:
+    assert Said(
+        "GH-IAM-001",
+        "task-rights",
+        "mandatory",
+        'a statement allows every action (or all but a few) on "*". '
+        "Fix: list the actions that are used, and the ARNs that they are used on",
+    ) in security.check(ADMIN)
+
+
+@pytest.mark.parametrize("family", ["alb", "V2"])
+def test_the_other_token_family_is_judged_alike(family: str, security: RunningPack, resilience: RunningPack) -> None:
+    if family == "alb":
+        program = retyped(programs.edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
+        broken_one, rule = changed(program, "balancer", dropInvalidHeaderFields=False), "GH-ALB-003"
+    else:
+        sides = ("Bucket", "BucketVersioning", "BucketLogging", "BucketLifecycleConfiguration")
+        names = {f"aws:s3/{side[0].lower()}{side[1:]}:{side}": side for side in sides}
+        program = retyped(
+            programs.s3(), lambda token: f"{token.rpartition(':')[0]}V2:{names[token]}V2" if token in names else token
+        )
+        broken_one, rule = without(program, "files-block"), "GH-S3-001"
+
+    assert [*security.check(program), *resilience.check(program)] == []
+    assert {one.policy for one in security.check(broken_one)} == {rule}
+
+
+def test_every_rule_has_a_case_that_breaks_it() -> None:
+    cases = [case.values[0] for case in (*breaks_data.CASES, *breaks_compute.CASES, *breaks_account.CASES)]
+
+    assert {rule.id for rule in catalogue.RULES} - {case.rule for case in cases} == {"GH-IAM-001"}  # has its own test above

@@ -1,0 +1,153 @@
+"""Clean programs of a network, and of the edge in front of it."""
+
+from __future__ import annotations
+
+from policies.harness import Declared, Ref
+from tests.policies.pieces import TAGS, kms
+
+
+def network() -> list[Declared]:
+    vpc = {"vpcId": Ref("vpc")}
+    tiers = {"edge": "edge-table", "app": "app-table", "data": "data-table"}
+    return [
+        *kms(),
+        Declared("aws:ec2/vpc:Vpc", "vpc", {"cidrBlock": "10.0.0.0/16", "tags": TAGS}),
+        Declared("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "default-group", dict(vpc), computed={"ingress": []}),
+        Declared(
+            "aws:cloudwatch/logGroup:LogGroup",
+            "flow-logs",
+            {"name": "/acme/flow", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
+        ),
+        Declared("aws:ec2/flowLog:FlowLog", "flow", {**vpc, "trafficType": "ALL", "logDestination": Ref("flow-logs", "arn")}),
+        Declared("aws:ec2/internetGateway:InternetGateway", "internet", dict(vpc)),
+        *(Declared("aws:ec2/routeTable:RouteTable", table, dict(vpc)) for table in tiers.values()),
+        Declared(
+            "aws:ec2/route:Route",
+            "edge-out",
+            {"routeTableId": Ref("edge-table"), "destinationCidrBlock": "0.0.0.0/0", "gatewayId": Ref("internet")},
+        ),
+        Declared(
+            "aws:ec2/route:Route",
+            "app-out",
+            {"routeTableId": Ref("app-table"), "destinationCidrBlock": "0.0.0.0/0", "natGatewayId": "nat-1"},
+        ),
+        *(
+            one
+            for tier, table in tiers.items()
+            for zone in "ab"
+            for one in (
+                Declared("aws:ec2/subnet:Subnet", f"{tier}-{zone}", {**vpc, "availabilityZone": f"eu-west-1{zone}"}),
+                Declared(
+                    "aws:ec2/routeTableAssociation:RouteTableAssociation",
+                    f"{tier}-{zone}-table",
+                    {"subnetId": Ref(f"{tier}-{zone}"), "routeTableId": Ref(table)},
+                ),
+            )
+        ),
+        Declared("aws:ec2/vpcEndpoint:VpcEndpoint", "s3-endpoint", {**vpc, "policy": "{}"}),
+    ]
+
+
+def edge() -> list[Declared]:
+    balancer = {"loadBalancerArn": Ref("balancer", "arn")}
+    rules = [
+        *(
+            {
+                "name": group,
+                "statement": {"managedRuleGroupStatement": {"name": group}},
+                "visibilityConfig": {"cloudwatchMetricsEnabled": True},
+            }
+            for group in (
+                "AWSManagedRulesCommonRuleSet",
+                "AWSManagedRulesKnownBadInputsRuleSet",
+                "AWSManagedRulesAmazonIpReputationList",
+            )
+        ),
+        {
+            "name": "rate",
+            "statement": {"rateBasedStatement": {"limit": 1000}},
+            "visibilityConfig": {"cloudwatchMetricsEnabled": True},
+        },
+    ]
+    return [
+        *network(),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "balancer-group", {"vpcId": Ref("vpc")}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc")}),
+        *(
+            Declared(
+                "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+                f"from-internet-{port}",
+                {
+                    "securityGroupId": Ref("balancer-group"),
+                    "cidrIpv4": "0.0.0.0/0",
+                    "ipProtocol": "tcp",
+                    "fromPort": port,
+                    "toPort": port,
+                },
+            )
+            for port in (80, 443)
+        ),
+        Declared(
+            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            "from-balancer",
+            {
+                "securityGroupId": Ref("gate-group"),
+                "referencedSecurityGroupId": Ref("balancer-group"),
+                "ipProtocol": "tcp",
+                "fromPort": 8080,
+                "toPort": 8080,
+            },
+        ),
+        Declared(
+            "aws:lb/loadBalancer:LoadBalancer",
+            "balancer",
+            {
+                "securityGroups": [Ref("balancer-group")],
+                "subnets": [Ref("edge-a"), Ref("edge-b")],
+                "dropInvalidHeaderFields": True,
+                "desyncMitigationMode": "strictest",
+                "enableDeletionProtection": True,
+                "accessLogs": {"enabled": True, "bucket": "acme-sink"},
+                "tags": TAGS,
+            },
+        ),
+        Declared(
+            "aws:lb/listener:Listener",
+            "http",
+            {
+                **balancer,
+                "port": 80,
+                "protocol": "HTTP",
+                "defaultActions": [{"type": "redirect", "redirect": {"protocol": "HTTPS", "statusCode": "HTTP_301"}}],
+            },
+        ),
+        Declared(
+            "aws:lb/listener:Listener",
+            "https",
+            {
+                **balancer,
+                "port": 443,
+                "protocol": "HTTPS",
+                "sslPolicy": "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
+                "defaultActions": [{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gate"}],
+            },
+        ),
+        Declared(
+            "aws:wafv2/webAcl:WebAcl",
+            "firewall",
+            {"rules": rules, "visibilityConfig": {"cloudwatchMetricsEnabled": True}},
+        ),
+        Declared(
+            "aws:wafv2/webAclAssociation:WebAclAssociation",
+            "firewall-on-balancer",
+            {"resourceArn": Ref("balancer", "arn"), "webAclArn": Ref("firewall", "arn")},
+        ),
+        Declared(
+            "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration",
+            "firewall-logging",
+            {
+                "resourceArn": Ref("firewall", "arn"),
+                "redactedFields": [{"singleHeader": {"name": name}} for name in ("authorization", "cookie", "x-api-key")],
+            },
+        ),
+    ]

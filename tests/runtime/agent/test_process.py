@@ -1,0 +1,85 @@
+"""The agent as a process: it listens before it registers, serves over a real socket, and leaves when it is told to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox import ports, process
+
+Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
+
+
+@pytest.fixture
+def gate() -> Iterator[tuple[str, Seen]]:
+    """A gate that grants everything, and asks the Core's health at the very moment of its registration."""
+    seen: Seen = queue.SimpleQueue()
+
+    class Gate(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            seen.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz").status_code))
+            self._answer(200, {"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
+
+        def do_DELETE(self) -> None:
+            seen.put(("DELETE", self.path, None, 0))
+            self._answer(204, None)
+
+        def _answer(self, status: int, document: Any) -> None:
+            body = b"" if document is None else json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", seen
+    server.shutdown()
+    server.server_close()
+
+
+def _command(root: Path, gate: str, port: int) -> list[str]:
+    arguments = ["core", "--dir", str(root), "--gate", gate, "--name", "docs", "--port", str(port), "--ttl", "5"]
+    return [sys.executable, "-c", "from gatehouse.cli import main; main()", *arguments]
+
+
+@pytest.mark.promise("CG-03")
+def test_a_core_listens_registers_serves_and_drains(root: Path, gate: tuple[str, Seen], tmp_path: Path) -> None:
+    address, seen = gate
+    port = ports.free_port()
+    environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
+    child = process.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
+    try:
+        registered = seen.get(timeout=60)
+        assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5}, 200)
+        renewed = seen.get(timeout=60)  # the secret of the registration counts from here on at the latest
+        assert renewed[2]["lease_id"] == "L"
+        own = {"Authorization": "Bearer s3cret"}
+        assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own).text == "percent"
+        assert httpx.get(f"http://127.0.0.1:{port}/files").status_code == 401
+        second = process.start("second", _command(root, address, port), log=tmp_path / "second", env=environment)
+        assert second.process.wait(60) == 2
+        assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "second").read_text()
+        child.process.send_signal(signal.SIGTERM)
+        assert child.process.wait(60) == 0
+    finally:
+        child.stop()
+    last = [seen.get() for _ in range(seen.qsize())][-1]
+    assert last[:2] == ("DELETE", "/v1/cores/docs?lease_id=L")
+    assert "t0ken" not in (tmp_path / "log").read_text()
+    assert "s3cret" not in (tmp_path / "log").read_text()

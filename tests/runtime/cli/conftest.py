@@ -1,0 +1,96 @@
+"""The `gatehouse` command as a user types it, and a console that it can speak to."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from gatehouse.cli import main
+
+from sandbox import ports, process
+from tests.runtime.conftest import Database
+
+BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """Runs `gatehouse` in a folder and an environment of its own."""
+
+    folder: Path
+    variables: dict[str, str]
+
+    def run(self, *arguments: str, given: str = "", **variables: str) -> Result:
+        """In this process, with a standard input, output, folder and environment of its own: a new one would take a second."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with (
+            mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
+            mock.patch.object(sys, "argv", ["gatehouse", *arguments]),
+            mock.patch.object(sys, "stdin", io.StringIO(given)),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+        assert "Traceback" not in err.getvalue()
+        return Result(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Command:
+    """Without any variable set."""
+    return Command(tmp_path, {})
+
+
+@pytest.fixture(scope="module")
+def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A console that listens, started by the very command of the container."""
+    folder = tmp_path_factory.mktemp("console")
+    port = ports.free_port()
+    generations = json.dumps({"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}})
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
+        "GATEHOUSE_ENVIRONMENT": "dev",
+        "GATEHOUSE_DATABASE_URL": database.app_url,
+        "GATEHOUSE_DATABASE_AUTH": "url",
+        "GATEHOUSE_PEPPER": generations,
+        "GATEHOUSE_SESSION_KEY": generations,
+        "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
+        "GATEHOUSE_BIND": "127.0.0.1",
+        "GATEHOUSE_PORT_CONSOLE": str(port),
+    }
+    command = [sys.executable, "-c", "from gatehouse.cli import main; main()", "serve", "console"]
+    child = process.start("console", command, log=folder / "log", env=environment)
+    try:
+        probe = Command(folder, {"GATEHOUSE_PORT_CONSOLE": str(port)})
+        process.wait_until(child, lambda: probe.run("health", "console").code == 0, "healthy", 60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.stop()
+
+
+@pytest.fixture
+def operator(tmp_path: Path, console_url: str) -> Command:
+    """With the console's address and the first admin credential in its variables."""
+    return Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})

@@ -1,0 +1,73 @@
+"""An operator's day at the command line, against a console that listens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.cli.conftest import BOOTSTRAP, Command
+from tests.runtime.conftest import Database
+
+
+def _id(token: str) -> str:
+    return token.split("_")[2][:12]
+
+
+@pytest.mark.promise("CG-01")
+def test_a_key_is_made_listed_shown_and_revoked(operator: Command) -> None:
+    made = operator.run("keys", "create", "--name", "Prüfung", "--owner", "me", "--limit", "a=5/1m:2", "--ttl", "1h")
+    token = made.out.strip()
+    assert made.code == 0
+    assert "not shown again" in made.err
+    assert _id(token) in operator.run("keys", "list", "--owner", "me").out
+    shown = json.loads(operator.run("keys", "show", _id(token), "--json").out)
+    assert (shown["name"], shown["limits"]) == ("Prüfung", [{"name": "a", "quota": 5, "window_s": 60, "burst": 2}])
+    revoked = operator.run("keys", "revoke", _id(token), "--reason", "test over")
+    assert (revoked.code, "every gate refuses it now" in revoked.out) == (0, True)
+    assert json.loads(operator.run("keys", "list", "--owner", "me", "--json").out)[0]["state"] == "revoked"
+
+
+def test_the_consoles_refusal_is_one_line_with_what_to_do(operator: Command) -> None:
+    result = operator.run("keys", "create", "--name", "x", "--scope", "NO")
+    assert result.code == 2
+    assert "body.scopes[0]: has a form that is not allowed" in result.err
+
+
+def test_a_wrong_credential_is_told_without_it(operator: Command) -> None:
+    result = operator.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="wr0ng")
+    assert (result.code, result.err) == (1, "gatehouse: The bearer token is not valid here\n")
+
+
+def test_a_token_is_read_from_standard_input(operator: Command) -> None:
+    result = operator.run("keys", "list", "--json", "--token", "-", given=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN="")
+    assert result.code == 0
+
+
+def test_what_make_up_left_behind_is_the_default(operator: Command, console_url: str) -> None:
+    left = operator.folder / ".gatehouse"
+    left.mkdir()
+    (left / "up.json").write_text(json.dumps({"console": console_url, "admin_token": BOOTSTRAP}))
+    assert Command(operator.folder, {}).run("keys", "list").code == 0
+
+
+@pytest.mark.promise("TR-11")
+def test_the_audit_trail_is_listed_and_its_chain_is_checked_here_and_offline(operator: Command, database: Database) -> None:
+    token = operator.run("keys", "create", "--name", "audited").out.strip()
+    assert "key.create" in operator.run("audit", "list", "--target", _id(token)).out
+    assert operator.run("audit", "verify").out.startswith("intact: ")
+    copy: Path = operator.folder / "audit.jsonl"
+    copy.write_text(operator.run("audit", "list", "--all", "--json").out)
+    assert operator.run("audit", "verify", "--file", "audit.jsonl").out.startswith("intact: ")
+    copy.write_text(copy.read_text().replace("audited", "auditeD"))
+    broken = operator.run("audit", "verify", "--file", "audit.jsonl")
+    assert (broken.code, broken.out.startswith("BROKEN at row ")) == (1, True)
+
+
+def test_a_row_that_was_deleted_in_the_database_is_found(operator: Command, database: Database) -> None:
+    for name in ("one", "two"):
+        operator.run("keys", "create", "--name", name)
+    database.sql("DELETE FROM audit_event WHERE seq = 1")
+    result = operator.run("audit", "verify")
+    assert (result.code, result.out.startswith("BROKEN at row 2")) == (1, True)

@@ -1,0 +1,77 @@
+"""What the command says when it cannot do what was typed: one line, what to type instead, and the right exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.runtime.cli.conftest import Command
+
+CORE = ("core", "--dir", ".", "--gate", "https://gate.test", "--name", "docs")
+CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", "--token", "t")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nonsense",), "No such command 'nonsense'."),
+        (("serve", "window"), "'window' is not one of 'gate', 'console', 'share'."),
+        (("keys", "create"), "Missing option '--name'."),
+        (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL or use --console"),
+        (("keys", "list", "--console", "console.test"), "--console must be a URL such as https://console.example.com"),
+        (("keys", "list", "--console", "https://a:b@c"), "--console must be a URL such as"),
+        (("keys", "list", "--console", "https://c.test"), "no token: set GATEHOUSE_ADMIN_TOKEN"),
+        ((*CREATE, "--ttl", "soon"), "--ttl must be a duration such as 90d, 12h, 30m or 45s"),
+        ((*CREATE, "--limit", "many"), "--limit must be [NAME=]QUOTA/WINDOW[:BURST]"),
+        (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
+        ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lower-case letters"),
+        ((*CORE[:4], "gate.test", *CORE[5:]), "--gate must be a URL"),
+        ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 needs --url"),
+        ((*CORE, "--url", "http://a.test", "--url-file", "x"), "--url and --url-file exclude each other"),
+        (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
+        ((*CORE, "--token", "two words"), "is no token"),
+        (("migrate",), "GATEHOUSE_ENVIRONMENT: is not set; GATEHOUSE_DATABASE_URL: is not set"),
+        (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
+    result = bare.run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_a_whole_token_in_the_place_of_an_id_is_refused_and_not_repeated(bare: Command) -> None:
+    token = "gtk_test_3fGh82kLmQ0a" + "s" * 49
+    result = bare.run("keys", "revoke", token, "--console", "https://console.test", "--token", "t")
+    assert result.code == 2
+    assert token not in result.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("keys",), ("audit",), ("--help",), ("keys", "create", "-h")])
+def test_help_is_shown_where_it_is_asked_for_or_nothing_else_is(bare: Command, arguments: tuple[str, ...]) -> None:
+    result = bare.run(*arguments)
+    assert result.code == 0
+    assert "Usage: gatehouse" in result.out
+
+
+def test_a_console_that_is_not_there_is_named(bare: Command) -> None:
+    result = bare.run("keys", "list", "--console", "http://127.0.0.1:1", "--token", "t")
+    assert result.code == 1
+    assert result.err.startswith("gatehouse: cannot reach the console at http://127.0.0.1:1: ")
+
+
+def test_a_door_that_is_not_there_is_unhealthy(bare: Command) -> None:
+    result = bare.run("health", "gate", GATEHOUSE_PORT_GATE="1")
+    assert (result.code, "nothing answers on 127.0.0.1:1" in result.err) == (1, True)
+
+
+def test_a_token_never_goes_to_another_console_than_the_one_it_was_left_for(bare: Command) -> None:
+    left = bare.folder / ".gatehouse"
+    left.mkdir()
+    (left / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
+    assert "cannot reach the console at http://127.0.0.1:1" in bare.run("keys", "list").err
+    assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
+
+
+def test_the_version_is_printed_for_programs_too(bare: Command) -> None:
+    assert '"gatehouse"' in bare.run("version", "--json").out

@@ -1,0 +1,73 @@
+"""Real servers for the runtime's tests: one PostgreSQL and one Redis a test session, one fresh database a test module."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from gatehouse.migrations import runner
+from gatehouse.store.postgres_login import Login, login
+
+from sandbox import servers
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A migrated database of its own. `app_url` is the application's role, `owner_url` the one that migrates."""
+
+    server: servers.Postgres
+    name: str
+
+    @property
+    def app_url(self) -> str:
+        return self.server.app_url.rpartition("/")[0] + "/" + self.name
+
+    @property
+    def owner_url(self) -> str:
+        return self.server.owner_url.rpartition("/")[0] + "/" + self.name
+
+    @property
+    def app(self) -> Login:
+        return login(self.app_url, "url")
+
+    @property
+    def owner(self) -> Login:
+        return login(self.owner_url, "url")
+
+    def sql(self, statements: str) -> str:
+        """As the superuser: for what no role of ours may do, such as editing the audit trail."""
+        return self.server.sql(statements, self.name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.Postgres]:
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with servers.redis() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def empty_database(postgres_server: servers.Postgres) -> Database:
+    """Without a schema."""
+    database = Database(postgres_server, f"test_{next(_numbers)}")
+    postgres_server.sql(f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE}")
+    return database
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: servers.Postgres) -> Database:
+    """With this version's schema."""
+    fresh = Database(postgres_server, f"test_{next(_numbers)}")
+    postgres_server.sql(f"CREATE DATABASE {fresh.name} OWNER {servers.OWNER_ROLE}")
+    asyncio.run(runner.migrate(fresh.owner))
+    return fresh

@@ -1,0 +1,138 @@
+"""The decision: one key that opens, one broken property a test, and the order of the checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from gatehouse.core.decide import for_public, judge, judge_limits
+from gatehouse.types import (
+    Code,
+    KeyEnvironment,
+    KeyId,
+    KeyRecord,
+    KeyState,
+    Limit,
+    LimitState,
+    Question,
+    Verdict,
+)
+
+NOW = 1_800_000_000.0
+LIMIT = Limit(name="requests", quota=10, window_s=1, burst=10)
+RECORD = KeyRecord(
+    id=KeyId("abcdefghijkl"),
+    digest=bytes(32),
+    pepper_generation=1,
+    environment=KeyEnvironment.TEST,
+    state=KeyState.ACTIVE,
+    name="reader",
+    owner="team",
+    scopes=("cores:read", "files:list"),
+    cores=("docs", "wiki"),
+    limits=(LIMIT,),
+    expires_at=NOW + 1,
+    version=1,
+)
+QUESTION = Question(scopes=("cores:read",), core="docs")
+
+
+def decision(question: Question = QUESTION, possession: bool = True, now: float = NOW, **broken: Any) -> Code:
+    record = msgspec.structs.replace(RECORD, **broken)
+    return judge(record, question, possession=possession, environment=KeyEnvironment.TEST, now=now)
+
+
+def test_a_key_with_everything_in_order_is_valid() -> None:
+    assert decision() is Code.VALID
+
+
+def test_an_unknown_id_is_not_found() -> None:
+    assert judge(None, QUESTION, possession=False, environment=KeyEnvironment.TEST, now=NOW) is Code.NOT_FOUND
+
+
+def test_a_wrong_secret_is_not_found() -> None:
+    assert decision(possession=False) is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("state", KeyState)
+def test_a_wrong_secret_learns_nothing_about_the_state_of_the_key(state: KeyState) -> None:
+    assert decision(possession=False, state=state, expires_at=NOW - 1) is Code.NOT_FOUND
+
+
+def test_a_revoked_key_is_revoked() -> None:
+    assert decision(state=KeyState.REVOKED) is Code.REVOKED
+
+
+def test_a_disabled_key_is_disabled() -> None:
+    assert decision(state=KeyState.DISABLED) is Code.DISABLED
+
+
+@pytest.mark.promise("CG-07")
+def test_a_key_is_expired_from_its_very_second_on() -> None:
+    assert decision(now=NOW + 0.999) is Code.VALID
+    assert decision(now=NOW + 1) is Code.EXPIRED
+
+
+def test_a_key_without_a_date_does_not_expire() -> None:
+    assert decision(now=NOW * 2, expires_at=None) is Code.VALID
+
+
+@pytest.mark.promise("TR-05")
+def test_a_key_of_the_other_environment_is_forbidden() -> None:
+    assert decision(environment=KeyEnvironment.LIVE) is Code.FORBIDDEN
+
+
+def test_a_core_that_is_not_on_the_list_is_forbidden() -> None:
+    assert decision(Question(core="payroll")) is Code.FORBIDDEN
+
+
+def test_a_key_without_a_list_opens_every_core() -> None:
+    assert decision(Question(core="payroll"), cores=()) is Code.VALID
+
+
+def test_a_missing_scope_is_insufficient_even_when_another_is_there() -> None:
+    assert decision(Question(scopes=("cores:read", "files:write"))) is Code.INSUFFICIENT_PERMISSIONS
+
+
+def test_a_star_in_a_scope_is_a_character_and_no_wildcard() -> None:
+    assert decision(Question(scopes=("files:list",)), scopes=("files:*", "*")) is Code.INSUFFICIENT_PERMISSIONS
+
+
+def test_the_checks_are_made_in_the_order_of_the_codes() -> None:
+    repairs: list[tuple[Code, dict[str, Any]]] = [
+        (Code.REVOKED, {"state": KeyState.DISABLED}),
+        (Code.DISABLED, {"state": KeyState.ACTIVE}),
+        (Code.EXPIRED, {"expires_at": None}),
+        (Code.FORBIDDEN, {"environment": KeyEnvironment.TEST, "cores": ()}),
+        (Code.INSUFFICIENT_PERMISSIONS, {"scopes": ("cores:read",)}),
+    ]
+    broken: dict[str, Any] = {
+        "state": KeyState.REVOKED,
+        "expires_at": NOW - 1,
+        "environment": KeyEnvironment.LIVE,
+        "cores": ("payroll",),
+        "scopes": (),
+    }
+    for code, repair in repairs:
+        assert decision(**broken) is code
+        broken |= repair
+    assert decision(**broken) is Code.VALID
+
+
+def test_one_exceeded_limit_is_enough() -> None:
+    passed = LimitState(limit=LIMIT, remaining=3, reset_s=1, retry_after_s=0, exceeded=False)
+    full = msgspec.structs.replace(passed, exceeded=True)
+    assert judge_limits((passed, passed)) is Code.VALID
+    assert judge_limits((passed, full)) is Code.RATE_LIMITED
+
+
+def test_the_public_sees_a_revoked_key_as_one_that_never_was() -> None:
+    verdict = Verdict(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
+    assert for_public(verdict) == Verdict(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.REVOKED])
+def test_every_other_decision_is_public_as_it_is(code: Code) -> None:
+    verdict = Verdict(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
+    assert for_public(verdict) is verdict

@@ -1,0 +1,80 @@
+"""Header fields that cross the gate, and those that end there."""
+
+from __future__ import annotations
+
+import pytest
+from gatehouse.core.headers import ambiguity, forwarded, returned
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"authorization",
+        b"x-api-key",
+        b"host",
+        b"content-length",
+        b"connection",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"proxy-authorization",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-anything",
+        b"x-real-ip",
+        b"gatehouse-key-id",
+        b"gatehouse-made-up",
+        b"gatehouse_key_id",
+        b"x_forwarded_for",
+        b"x_api_key",
+        b"x-original-url",
+    ],
+)
+def test_a_field_that_a_client_must_not_say_ends_at_the_gate(name: bytes) -> None:
+    assert forwarded([(name, b"x"), (b"accept", b"*/*")]) == [("accept", "*/*")]
+
+
+def test_a_field_that_connection_names_ends_at_the_gate() -> None:
+    fields = [(b"connection", b"close, X-Secret-Hop"), (b"x-secret-hop", b"1"), (b"x-kept", b"2")]
+    assert forwarded(fields) == [("x-kept", "2")]
+
+
+def test_order_and_repeats_are_kept() -> None:
+    fields = [(b"x-a", b"1"), (b"cookie", b"a=1"), (b"x-a", b"2")]
+    assert forwarded(fields) == [("x-a", "1"), ("cookie", "a=1"), ("x-a", "2")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ([(b"host", b"a"), (b"host", b"a")], "the header host is sent twice"),
+        ([(b"authorization", b"a"), (b"authorization", b"b")], "the header authorization is sent twice"),
+        ([(b"content-length", b"1"), (b"content-length", b"1")], "the header content-length is sent twice"),
+        (
+            [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
+            "Transfer-Encoding and Content-Length are sent together",
+        ),
+        ([(b"x-name", "café".encode())], "the header x-name holds a byte that is no visible ASCII"),
+        ([(b"x-name", b"a\x01b")], "the header x-name holds a byte that is no visible ASCII"),
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_is_named(fields: list[tuple[bytes, bytes]], sentence: str) -> None:
+    assert ambiguity(fields) == sentence
+
+
+def test_a_request_with_repeats_of_harmless_fields_is_clear() -> None:
+    assert ambiguity([(b"host", b"a"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x-tab", b"a\tb")]) == ""
+
+
+def test_an_answer_keeps_its_cookies_and_loses_what_concerns_one_connection() -> None:
+    fields = [
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("transfer-encoding", "chunked"),
+        ("ratelimit", '"core";r=1'),
+    ]
+    assert returned(fields, replaced=[b"ratelimit"]) == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]

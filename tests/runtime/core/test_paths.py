@@ -1,0 +1,91 @@
+"""Paths to Cores: what goes through goes through unchanged, what two servers could read in two ways is refused."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote_to_bytes
+
+import pytest
+from gatehouse.core.paths import CORE_NAME, CorePath, core_path, flaw
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.promise("CG-05")
+@pytest.mark.parametrize(
+    ("raw", "name", "path"),
+    [
+        (b"/cores/docs", "docs", "/"),
+        (b"/cores/docs/", "docs", "/"),
+        (b"/cores/docs/files/a.txt", "docs", "/files/a.txt"),
+        (b"/cores/docs/files/two%20words.txt", "docs", "/files/two%20words.txt"),
+        (b"/cores/docs/files/%C3%BCber%20%E2%82%AC.txt", "docs", "/files/%C3%BCber%20%E2%82%AC.txt"),
+        (b"/cores/docs/a%2Fb", "docs", "/a%2Fb"),
+        (b"/cores/docs/100%25", "docs", "/100%25"),
+        (b"/cores/docs/%252e%252e", "docs", "/%252e%252e"),  # decoded once it is the text %2e%2e, no dot segment
+        (b"/cores/docs//double", "docs", "//double"),
+        (b"/cores/docs/...", "docs", "/..."),
+        (b"/cores/docs/.hidden", "docs", "/.hidden"),
+        (b"/cores//x", "", "/x"),
+    ],
+)
+def test_the_path_goes_on_as_it_was_sent(raw: bytes, name: str, path: str) -> None:
+    assert core_path(raw) == CorePath(name=name, path=path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (b"/cores/docs/../admin", "the path holds a dot segment"),
+        (b"/cores/docs/./a", "the path holds a dot segment"),
+        (b"/cores/docs/..", "the path holds a dot segment"),
+        (b"/cores/..", "the path holds a dot segment"),
+        (b"/cores/docs/%2e%2e/admin", "the path holds a dot segment"),
+        (b"/cores/docs/.%2E/admin", "the path holds a dot segment"),
+        (b"/cores/docs/a%2f..%2fb", "the path holds a dot segment"),
+        (b"/cores/docs/a\\b", "the path holds a backslash"),
+        (b"/cores/docs/..%5c..", "the path holds an encoded backslash"),
+        (b"/cores/docs/a%00b", "the path holds an encoded control character"),
+        (b"/cores/docs/a%0d%0ab", "the path holds an encoded control character"),
+        (b"/cores/docs/a%7f", "the path holds an encoded control character"),
+        (b"/cores/docs/a#b", "the path holds a raw #; write %23"),
+        (b"/cores/docs/%ff", "the path is not UTF-8 once it is decoded"),
+        (b"/cores/docs/%c0%ae%c0%ae", "the path is not UTF-8 once it is decoded"),  # overlong dots
+        (b"/cores/docs/a b", "the path holds a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+        ("/cores/docs/ü".encode(), "the path holds a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+        (
+            b"/cores/docs/100%",
+            "the path holds a percent sign that two hexadecimal digits do not follow; write %25 for the sign itself",
+        ),
+        (b"/cores/docs/" + b"a" * 9000, "the path is longer than 8192 bytes"),
+    ],
+)
+def test_an_ambiguous_path_is_refused_with_its_reason(raw: bytes, sentence: str) -> None:
+    assert core_path(raw) == sentence
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\/"), min_size=1, max_size=30))
+def test_any_file_name_comes_out_as_it_went_in(name: str) -> None:
+    raw = b"/cores/docs/files/" + quote(name, safe="").encode()
+    parts = core_path(raw)
+    if name in (".", ".."):
+        assert parts == "the path holds a dot segment"
+    else:
+        assert isinstance(parts, CorePath)
+        assert unquote_to_bytes(parts.path) == b"/files/" + name.encode()
+
+
+@given(st.binary(max_size=60))
+def test_what_passes_holds_no_dot_segment_once_decoded(rest: bytes) -> None:
+    raw = b"/cores/docs/" + rest
+    if not flaw(raw):
+        assert not {b".", b".."} & set(unquote_to_bytes(raw).split(b"/"))
+
+
+@pytest.mark.parametrize("name", ["docs", "a", "a-b-2", "x" * 40])
+def test_a_dns_label_is_a_name(name: str) -> None:
+    assert CORE_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "Docs", "a.b", "a_b", "x" * 41, "dö", "a%20"])
+def test_anything_else_is_no_name(name: str) -> None:
+    assert not CORE_NAME.fullmatch(name)

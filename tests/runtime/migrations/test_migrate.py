@@ -1,0 +1,121 @@
+"""Migrations on a real server: up, down, up; two at once; and what the application's role may not do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gatehouse.errors import BadRequest, Conflict, Unavailable
+from gatehouse.migrations import runner
+from gatehouse.store.postgres_login import login
+
+from tests.runtime.conftest import Database
+
+TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+
+
+@pytest.mark.promise("TR-01")
+async def test_up_down_and_up_again_leave_the_same_schema(empty_database: Database) -> None:
+    up = await runner.migrate(empty_database.owner)
+    tables = empty_database.sql(TABLES)
+    down = await runner.migrate(empty_database.owner, to="base", downgrade=True)
+    assert (down.revision, empty_database.sql(TABLES)) == ("base", "0")
+    again = await runner.migrate(empty_database.owner)
+    assert again.revision == up.revision
+    assert (empty_database.sql(TABLES), again.pending) == (tables, ())
+
+
+async def test_a_migrated_database_is_left_as_it_is(database: Database) -> None:
+    assert (await runner.migrate(database.owner)).steps == ()
+
+
+async def test_two_migrations_at_once_do_the_work_once(empty_database: Database) -> None:
+    await runner.migrate(empty_database.owner, to="base", downgrade=True)
+    first, second = await asyncio.gather(runner.migrate(empty_database.owner), runner.migrate(empty_database.owner))
+    assert len(first.steps) + len(second.steps) == 1
+    assert first.revision == second.revision
+
+
+async def test_status_changes_nothing(empty_database: Database) -> None:
+    await runner.migrate(empty_database.owner, to="base", downgrade=True)
+    assert (await runner.status(empty_database.owner)).pending[0] == "0001"
+    assert empty_database.sql(TABLES) == "0"
+
+
+async def test_going_back_needs_to_be_asked_for(database: Database) -> None:
+    with pytest.raises(Conflict, match="going back from 0001 to base deletes data; add --downgrade"):
+        await runner.migrate(database.owner, to="base")
+
+
+async def test_an_unknown_revision_is_refused_with_those_that_exist(database: Database) -> None:
+    with pytest.raises(BadRequest, match=r"there is no revision 9999; there are base, .*0001, head"):
+        await runner.migrate(database.owner, to="9999")
+
+
+async def test_a_database_of_a_newer_version_is_not_touched(empty_database: Database) -> None:
+    await runner.migrate(empty_database.owner)
+    empty_database.sql("UPDATE alembic_version SET version_num = '9998'")
+    try:
+        with pytest.raises(Conflict, match="revision 9998, which this version of Gatehouse does not know"):
+            await runner.migrate(empty_database.owner)
+    finally:
+        empty_database.sql("UPDATE alembic_version SET version_num = '0001'")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://someone@127.0.0.1:1/gatehouse", "cannot reach PostgreSQL at 127.0.0.1:1: .*refused"),
+        ("postgresql://someone@nowhere.invalid/gatehouse", "cannot reach PostgreSQL at nowhere.invalid:5432"),
+    ],
+)
+async def test_a_server_that_is_not_there_is_named(url: str, message: str) -> None:
+    with pytest.raises(Unavailable, match=message):
+        await runner.migrate(login(url, "url"))
+
+
+async def test_a_wrong_password_is_told_without_it(database: Database) -> None:
+    with pytest.raises(Unavailable, match="refused the login of gatehouse_owner") as refusal:
+        await runner.migrate(login(database.owner_url, "password", "wr0ng-pass"))
+    assert "wr0ng-pass" not in refusal.value.public
+
+
+async def test_the_application_may_not_migrate(empty_database: Database) -> None:
+    with pytest.raises(Unavailable, match="gatehouse_app may not change the schema"):
+        await runner.migrate(empty_database.app, to="base", downgrade=True)
+
+
+@pytest.mark.promise("TR-11")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_event SET actor_id = 'x'",
+        "DELETE FROM audit_event",
+        "TRUNCATE audit_event",
+        "ALTER TABLE audit_event DISABLE TRIGGER ALL",
+        "DROP TABLE audit_event",
+        "DELETE FROM api_key",
+        "TRUNCATE api_key CASCADE",
+        "DROP TABLE alembic_version",
+        "CREATE TABLE mine (id int)",
+        "SELECT setval('change_seq', 1)",
+    ],
+)
+def test_the_role_of_the_application_has_no_right_to(database: Database, statement: str) -> None:
+    answer = database.sql(
+        "DO $$ BEGIN SET LOCAL ROLE gatehouse_app; "
+        f"EXECUTE $s${statement}$s$; RAISE EXCEPTION 'was allowed'; "
+        "EXCEPTION WHEN insufficient_privilege THEN NULL; END $$; SELECT 'refused';"
+    )
+    assert answer == "refused"
+
+
+def test_a_revoked_key_cannot_be_brought_back_in_the_database(database: Database) -> None:
+    answer = database.sql(
+        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits,"
+        " created_at, created_by, revoked_at) VALUES ('aaaaaaaaaaaa', decode(repeat('00', 32), 'hex'), 1, 'test',"
+        " 'revoked', 'n', 'o', '{}', '{}', '[]', now(), 'bootstrap', now());"
+        "DO $$ BEGIN UPDATE api_key SET state = 'active', revoked_at = NULL WHERE id = 'aaaaaaaaaaaa'; "
+        "RAISE EXCEPTION 'was allowed'; EXCEPTION WHEN check_violation THEN NULL; END $$; SELECT 'refused';"
+    )
+    assert answer == "refused"

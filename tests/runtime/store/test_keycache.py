@@ -1,0 +1,124 @@
+"""The cache's rules: newer beats older, revoked beats everything, a late fill brings nothing back."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from gatehouse.store.keycache import KeyCache
+from gatehouse.types import KeyEnvironment, KeyId, KeyRecord, KeyState
+from hypothesis import given
+from hypothesis import strategies as st
+
+RECORD = KeyRecord(
+    id=KeyId("a" * 12),
+    digest=bytes(32),
+    pepper_generation=1,
+    environment=KeyEnvironment.TEST,
+    state=KeyState.ACTIVE,
+    name="n",
+    owner="o",
+    scopes=(),
+    cores=(),
+    limits=(),
+    expires_at=None,
+    version=1,
+)
+
+
+def record(version: int, state: KeyState = KeyState.ACTIVE, key_id: KeyId = RECORD.id) -> KeyRecord:
+    return msgspec.structs.replace(RECORD, version=version, state=state, id=key_id)
+
+
+def filled(cache: KeyCache, found: KeyRecord) -> KeyCache:
+    cache.begin_fill([found.id])
+    cache.end_fill(found.id, found)
+    return cache
+
+
+@pytest.mark.promise("TR-06")
+def test_a_fill_that_lands_after_the_revocation_does_not_bring_the_key_back() -> None:
+    cache = KeyCache(10)
+    cache.begin_fill([RECORD.id])  # the database reads the row here, still active
+    cache.change(record(2, KeyState.REVOKED))
+    assert cache.end_fill(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
+    assert cache.find(RECORD.id) == record(2, KeyState.REVOKED)
+
+
+def test_a_fill_that_found_no_row_does_not_hide_a_key_that_was_made_meanwhile() -> None:
+    cache = KeyCache(10)
+    cache.begin_fill([RECORD.id])
+    cache.change(record(1))
+    assert cache.end_fill(RECORD.id, None) == record(1)
+    assert not cache.absent(RECORD.id)
+
+
+def test_a_late_fill_finds_the_revocation_even_when_the_record_was_thrown_out_meanwhile() -> None:
+    cache = KeyCache(1)
+    cache.begin_fill([RECORD.id])
+    cache.change(record(2, KeyState.REVOKED))
+    filled(cache, record(1, key_id=KeyId("b" * 12)))
+    assert cache.end_fill(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    cache = filled(KeyCache(10), record(5))
+    cache.change(record(4))
+    assert cache.find(RECORD.id) == record(5)
+
+
+def test_a_change_of_a_key_that_nobody_uses_takes_no_room() -> None:
+    cache = KeyCache(10)
+    cache.change(record(1))
+    assert len(cache) == 0
+
+
+def test_a_new_key_ends_the_memory_of_its_absence() -> None:
+    cache = KeyCache(10)
+    cache.begin_fill([RECORD.id])
+    assert cache.end_fill(RECORD.id, None) is None
+    assert cache.absent(RECORD.id)
+    cache.change(record(1))
+    assert not cache.absent(RECORD.id)
+
+
+def test_a_fill_that_failed_leaves_nothing_behind() -> None:
+    cache = KeyCache(10)
+    cache.begin_fill([RECORD.id])
+    cache.abandon_fill([RECORD.id])
+    cache.change(record(1))
+    assert cache.find(RECORD.id) is None
+    assert not cache.absent(RECORD.id)
+
+
+def test_the_least_recently_used_record_is_thrown_out() -> None:
+    cache = KeyCache(2)
+    first, second, third = (KeyId(letter * 12) for letter in "abc")
+    filled(filled(cache, record(1, key_id=first)), record(1, key_id=second))
+    cache.find(first)
+    filled(cache, record(1, key_id=third))
+    assert [cache.find(key_id) is not None for key_id in (first, second, third)] == [True, False, True]
+
+
+def test_remembered_absences_are_bounded_and_cost_no_record_its_place() -> None:
+    cache = filled(KeyCache(10, absent_max=3), RECORD)
+    ids = [KeyId(f"{number:012d}") for number in range(5)]
+    for key_id in ids:
+        cache.begin_fill([key_id])
+        cache.end_fill(key_id, None)
+    assert [cache.absent(key_id) for key_id in ids] == [False, False, True, True, True]
+    assert cache.find(RECORD.id) == RECORD
+
+
+@given(
+    st.permutations([record(1), record(2, KeyState.DISABLED), record(3), record(4, KeyState.REVOKED)]),
+    st.integers(0, 3),
+)
+def test_whatever_the_order_of_arrival_a_revoked_key_stays_revoked(arrivals: list[KeyRecord], begun: int) -> None:
+    cache = filled(KeyCache(10), arrivals[0])
+    for position, arrived in enumerate(arrivals[1:]):
+        if position == begun:
+            cache.begin_fill([arrived.id])
+            cache.end_fill(arrived.id, arrived)
+        else:
+            cache.change(arrived)
+    assert cache.find(RECORD.id) == record(4, KeyState.REVOKED)

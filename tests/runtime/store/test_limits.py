@@ -1,0 +1,244 @@
+"""Rate limits: the same promises for the counters in Redis and in memory, then what only Redis can break."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from gatehouse.errors import Unavailable
+from gatehouse.store.local_limits import LocalLimits
+from gatehouse.store.ports import Charge, Limits
+from gatehouse.store.redis_connection import RedisConnection
+from gatehouse.store.redis_limits import KEY_PREFIX, OnError, RedisLimits
+from gatehouse.store.redis_login import redis_login
+from gatehouse.types import Limit
+
+from sandbox import servers
+from sandbox.ports import free_port
+
+FIVE = Limit(name="requests", quota=5, window_s=3600, burst=5)
+TWO = Limit(name="writes", quota=2, window_s=3600, burst=2)
+
+
+def charge(*limits: Limit, subject: str = "", cost: int = 1) -> Charge:
+    return Charge(subject=subject or uuid.uuid4().hex, limits=limits, cost=cost)
+
+
+def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None) -> RedisLimits:
+    heard = [] if lost is None else lost
+    return RedisLimits(redis_login(url, "url"), timeout_s=0.25, on_error=on_error, on_degraded=heard.append)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
+    if request.param == "memory":
+        yield LocalLimits()
+        return
+    counted = limiter(request.getfixturevalue("redis_url"))
+    await counted.start()
+    yield counted
+    await counted.close()
+
+
+async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_back(limits: Limits) -> None:
+    asked = charge(FIVE)
+    for left in (4, 3, 2, 1, 0):
+        (state,) = await limits.take(asked)
+        assert (state.exceeded, state.remaining, state.retry_after_s) == (False, left, 0)
+    (state,) = await limits.take(asked)
+    assert (state.exceeded, state.remaining) == (True, 0)
+    assert 719 < state.retry_after_s <= 720
+
+
+async def test_a_refusal_by_one_limit_uses_up_nothing_of_the_other(limits: Limits) -> None:
+    both = charge(FIVE, TWO)
+    await limits.take(both)
+    await limits.take(both)
+    five, two = await limits.take(both)
+    assert (five.exceeded, five.remaining) == (False, 3)
+    assert two.exceeded
+    (alone,) = await limits.take(charge(FIVE, subject=both.subject))
+    assert alone.remaining == 2
+
+
+async def test_cost_zero_looks_and_uses_nothing(limits: Limits) -> None:
+    look = charge(FIVE, cost=0)
+    for _ in range(10):
+        (state,) = await limits.take(look)
+        assert (state.exceeded, state.remaining) == (False, 5)
+
+
+async def test_a_request_may_cost_several(limits: Limits) -> None:
+    asked = charge(FIVE, cost=3)
+    (state,) = await limits.take(asked)
+    assert state.remaining == 2
+    (state,) = await limits.take(asked)
+    assert (state.exceeded, state.remaining) == (True, 2)
+
+
+async def test_keys_do_not_share_a_counter(limits: Limits) -> None:
+    await limits.take(charge(TWO, subject="one-" + uuid.uuid4().hex, cost=2))
+    (state,) = await limits.take(charge(TWO))
+    assert not state.exceeded
+
+
+async def test_a_key_without_limits_asks_for_none(limits: Limits) -> None:
+    assert await limits.take(charge()) == ()
+
+
+@pytest.mark.promise("CG-06", "TR-09")
+async def test_concurrent_requests_never_get_more_than_the_limit(limits: Limits) -> None:
+    asked = charge(Limit(name="requests", quota=100, window_s=3600, burst=100))
+    states = await asyncio.gather(*(limits.take(asked) for _ in range(500)))
+    assert sum(not state.exceeded for (state,) in states) == 100
+
+
+@pytest.mark.promise("TR-09")
+async def test_two_workers_share_one_counter(redis_url: str) -> None:
+    workers = [limiter(redis_url), limiter(redis_url)]
+    asked = charge(Limit(name="requests", quota=50, window_s=3600, burst=50))
+    states = await asyncio.gather(*(worker.take(asked) for worker in workers for _ in range(100)))
+    for worker in workers:
+        await worker.close()
+    assert sum(not state.exceeded for (state,) in states) == 50
+    assert not any(state.degraded for (state,) in states)
+
+
+async def test_a_counter_is_named_by_limit_and_key_id_alone_and_ends_by_itself(redis_url: str) -> None:
+    counted = limiter(redis_url)
+    asked = charge(FIVE)
+    await counted.take(asked)
+    await counted.close()
+    connection = RedisConnection(redis_login(redis_url, "url"))
+    await connection.open(1)
+    left = await connection.call(("PTTL", f"{KEY_PREFIX}requests:{asked.subject}"), 1)
+    connection.close()
+    assert isinstance(left, int)
+    assert 0 < left <= 722_000
+
+
+async def test_a_server_that_lost_the_script_gets_it_again(redis_url: str) -> None:
+    counted = limiter(redis_url)
+    await counted.take(charge(FIVE))
+    connection = RedisConnection(redis_login(redis_url, "url"))
+    await connection.open(1)
+    await connection.call(("SCRIPT", "FLUSH"), 1)
+    connection.close()
+    (state,) = await counted.take(charge(FIVE))
+    await counted.close()
+    assert (state.degraded, state.remaining) == (False, 4)
+
+
+async def test_a_request_that_is_given_up_disturbs_no_other(redis_url: str) -> None:
+    counted = limiter(redis_url)
+    tasks = [asyncio.create_task(counted.take(charge(FIVE))) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await counted.close()
+    assert all(isinstance(result, tuple) and not result[0].degraded for result in results[1::2])
+
+
+async def test_without_redis_requests_are_counted_here_and_say_so() -> None:
+    lost: list[str] = []
+    counted = limiter(f"redis://127.0.0.1:{free_port()}", lost=lost)
+    await counted.start()
+    asked = charge(TWO)
+    states = [await counted.take(asked) for _ in range(3)]
+    await counted.close()
+    assert [state.exceeded for (state,) in states] == [False, False, True]
+    assert all(state.degraded for (state,) in states)
+    assert lost == ["ConnectionRefusedError"]  # once: the breaker keeps the others from trying
+
+
+async def test_without_redis_requests_are_refused_where_the_setting_says_so() -> None:
+    counted = limiter(f"redis://127.0.0.1:{free_port()}", on_error="refuse")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="Rate limits cannot be counted at the moment"):
+            await counted.take(charge(TWO))
+    await counted.close()
+
+
+@pytest.mark.promise("TR-09")
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+async def test_redis_that_dies_during_traffic_costs_no_request(ending: signal.Signals) -> None:
+    pids: list[int] = []
+    with servers.redis(on_start=_remember(pids)) as url:
+        counted = limiter(url)
+        await counted.start()
+        asked = charge(Limit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
+
+        async def traffic() -> list[bool]:
+            return [(await counted.take(asked))[0].degraded for _ in range(200)]
+
+        running = [asyncio.create_task(traffic()) for _ in range(10)]
+        await counted.take(asked)
+        os.kill(pids[0], ending)
+        answers = [degraded for task in running for degraded in await task]
+        (after,) = await counted.take(asked)
+        await counted.close()
+        if ending is signal.SIGSTOP:
+            os.kill(pids[0], signal.SIGCONT)
+    assert len(answers) == 2000
+    assert after.degraded
+    assert counted.degraded
+
+
+async def test_redis_that_comes_back_counts_again(redis_url: str) -> None:
+    counted = limiter(redis_url)
+    await counted.take(charge(FIVE))
+    connection = RedisConnection(redis_login(redis_url, "url"))
+    await connection.open(1)
+    await connection.call(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"), 1)
+    connection.close()
+    async with asyncio.timeout(5):
+        while (await counted.take(charge(FIVE)))[0].degraded:
+            await asyncio.sleep(0.01)
+    await counted.close()
+    assert not counted.degraded
+
+
+@pytest.mark.parametrize(
+    ("url", "auth", "message"),
+    [
+        ("http://h", "url", "GATEHOUSE_REDIS_URL must begin with rediss:// or redis://"),
+        ("redis://h:x", "url", "GATEHOUSE_REDIS_URL has a port that is no number from 1 to 65535"),
+        ("redis://h/a", "url", "GATEHOUSE_REDIS_URL must name a host and at most a database number"),
+        ("redis://h?ssl=1", "url", "GATEHOUSE_REDIS_URL has parameters that are not known: ssl"),
+        (
+            "redis://u@h",
+            "iam",
+            "GATEHOUSE_REDIS_URL must begin with rediss://: an IAM token is only ever sent encrypted",
+        ),
+        ("rediss://h", "iam", "GATEHOUSE_REDIS_URL must name the ElastiCache user"),
+    ],
+)
+def test_a_wrong_redis_url_is_named_without_repeating_it(url: str, auth: str, message: str) -> None:
+    with pytest.raises(Exception, match=re.escape(message)):
+        redis_login(url, "iam" if auth == "iam" else "url", "cluster")
+
+
+@pytest.mark.promise("ECS-01")
+async def test_the_iam_token_is_a_presigned_connect_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    password = redis_login("rediss://gate@cache.example:6379/0", "iam", "Gatehouse-Dev-Cache").password
+    assert callable(password)
+    token = await password()
+    assert token.startswith("gatehouse-dev-cache/?Action=connect&User=gate&X-Amz-Algorithm=AWS4-HMAC-SHA256")
+    assert "eu-west-1%2Felasticache%2Faws4_request" in token
+    assert "X-Amz-Expires=900" in token
+    assert "X-Amz-Signature=" in token
+
+
+def _remember(pids: list[int]) -> Callable[[str, int, Path], None]:
+    return lambda name, pid, folder: pids.append(pid)

@@ -1,0 +1,155 @@
+"""The gate's reading of keys against a real PostgreSQL: fills, changes, confirmation, staleness."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.errors import Unavailable
+from gatehouse.migrations import runner
+from gatehouse.store.keycache import KeyCache
+from gatehouse.store.postgres_changes import PostgresChanges
+from gatehouse.store.postgres_cores import PostgresCores
+from gatehouse.store.postgres_keys import PostgresKeys
+from gatehouse.store.postgres_login import login
+from gatehouse.types import KeyId, KeyState, Limit
+
+from sandbox import servers
+from sandbox.ports import free_port
+
+
+async def test_a_key_is_read_whole(rows: Any, worker: Any) -> None:
+    await rows.add_key("whole0000000")
+    record = await worker.keys.find(KeyId("whole0000000"))
+    assert record is not None
+    assert (record.state, record.scopes, record.expires_at, record.version) == (
+        KeyState.ACTIVE,
+        ("cores:register",),
+        None,
+        1,
+    )
+    assert record.limits == (Limit(name="requests", quota=5, window_s=60, burst=5),)
+
+
+async def test_an_unknown_key_is_found_as_soon_as_it_is_made(rows: Any, worker: Any) -> None:
+    key_id = KeyId("later0000000")
+    assert await worker.keys.find(key_id) is None
+    assert worker.cache.absent(key_id)
+    await rows.add_key(key_id)
+    seq = await rows.pool.fetchval("SELECT change_seq FROM api_key WHERE id = $1", key_id)
+    await worker.confirmed(rows, "worker-1", seq)
+    assert await worker.keys.find(key_id) is not None
+
+
+@pytest.mark.promise("TR-08")
+async def test_a_worker_that_confirmed_a_revocation_refuses_the_key(rows: Any, worker: Any) -> None:
+    key_id = KeyId("revoked00000")
+    await rows.add_key(key_id)
+    assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
+    await worker.confirmed(rows, "worker-1", await rows.revoke(key_id))
+    assert worker.cache.find(key_id).state is KeyState.REVOKED
+
+
+async def test_many_who_ask_for_one_key_at_once_cost_one_query(rows: Any, worker: Any) -> None:
+    key_id = KeyId("herd00000000")
+    await rows.add_key(key_id)
+    before = await _reads(rows)
+    found = await asyncio.gather(*(worker.keys.find(key_id) for _ in range(200)))
+    assert {record.id for record in found} == {key_id}
+    assert await _reads(rows) - before <= 1
+
+
+async def test_a_request_that_is_given_up_does_not_take_the_key_from_the_others(rows: Any, worker: Any) -> None:
+    key_id = KeyId("shared000000")
+    await rows.add_key(key_id)
+    gone = asyncio.create_task(worker.keys.find(key_id))
+    stays = asyncio.create_task(worker.keys.find(key_id))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).id == key_id
+
+
+async def test_a_worker_that_ends_takes_its_row_away(rows: Any, database: Any) -> None:
+    changes = PostgresChanges(database.app, worker_id="short", cache=KeyCache(10), cores=PostgresCores(rows.pool))
+    await changes.start()
+    assert await rows.pool.fetchval("SELECT count(*) FROM gate_worker WHERE id = 'short'") == 1
+    await changes.close()
+    assert await rows.pool.fetchval("SELECT count(*) FROM gate_worker WHERE id = 'short'") == 0
+
+
+async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: Any, database: Any) -> None:
+    lost: list[str] = []
+    cache = KeyCache(10)
+    changes = PostgresChanges(database.app, worker_id="cut", cache=cache, cores=PostgresCores(rows.pool), on_lost=lost.append)
+    await changes.start()
+    key_id = KeyId("cutoff000000")
+    await rows.add_key(key_id)
+    cache.begin_fill([key_id])
+    cache.end_fill(key_id, await PostgresKeys(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gate changes';")
+    seq = await rows.revoke(key_id)
+    async with asyncio.timeout(5):
+        while (await rows.pool.fetchval("SELECT confirmed_seq FROM gate_worker WHERE id = 'cut'")) < seq:
+            await asyncio.sleep(0.005)
+    found = cache.find(key_id)
+    await changes.close()
+    assert found is not None
+    assert found.state is KeyState.REVOKED
+
+
+async def test_without_a_schema_the_start_says_what_to_do(empty_database: Any) -> None:
+    changes = PostgresChanges(empty_database.app, worker_id="none", cache=KeyCache(10), cores=PostgresCores(None))
+    with pytest.raises(Unavailable, match="has no Gatehouse schema yet: run `gatehouse migrate` first"):
+        await changes.start()
+
+
+async def test_without_a_database_the_start_says_where_it_looked() -> None:
+    port = free_port()
+    nowhere = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
+    changes = PostgresChanges(nowhere, worker_id="none", cache=KeyCache(10), cores=PostgresCores(None))
+    with pytest.raises(Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}") as caught:
+        await changes.start()
+    assert "canary-secret" not in str(caught.value) + caught.value.detail
+
+
+async def test_before_its_first_look_a_worker_is_as_stale_as_can_be(rows: Any, database: Any) -> None:
+    changes = PostgresChanges(database.app, worker_id="new", cache=KeyCache(10), cores=PostgresCores(rows.pool))
+    assert changes.staleness_ms() > 60_000
+
+
+async def test_a_database_that_hangs_makes_the_picture_old_and_a_lookup_unavailable() -> None:
+    """A server of its own, because it is stopped: the worst case, a peer that neither answers nor closes."""
+    with servers.postgres() as server:
+        app = login(server.app_url, "url")
+
+        await runner.migrate(login(server.owner_url, "url"))
+        async with asyncpg.create_pool(**app.arguments(), min_size=1, max_size=2) as pool:
+            changes = PostgresChanges(app, worker_id="hung", cache=KeyCache(10), cores=PostgresCores(pool))
+            await changes.start()
+            keys = PostgresKeys(pool, KeyCache(10), changes.staleness_ms)
+            pids = [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]
+            pids += [int(pid) for pid in server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';").split()]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(Unavailable, match="The keys cannot be read at the moment"):
+                    await keys.find(KeyId("hung00000000"))
+                assert changes.staleness_ms() > 1000
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+            await changes.close()
+
+
+async def _reads(rows: Any) -> int:
+    """How often the table of keys was looked up through its primary key, all sessions."""
+    await rows.pool.execute("SELECT pg_stat_force_next_flush()")
+    return int(
+        await rows.pool.fetchval(
+            "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'api_key_pkey'"
+        )
+    )
