@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bench.gate import proxy, verify
+from bench.gate import nginx, proxy, verify
 
 verify.main()
 proxy.main()
+if nginx.missing():
+    print(f"Left out, beside nginx: needs {' and '.join(nginx.missing())} on PATH.")
+else:
+    nginx.main()
