@@ -39,7 +39,9 @@ http {{
     listen 127.0.0.1:{port};
     location = /static {{ return 200 "ok"; }}
     location /proxy/ {{ proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-    location /guarded/ {{ auth_request /verify; proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location /guarded/ {{
+      auth_request /verify; proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection "";
+    }}
     location = /verify {{
       internal; proxy_pass http://gate/v1/keys/verify; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_pass_request_body off; proxy_set_header Content-Length "";
