@@ -9,7 +9,7 @@ STACK = $(or $(ENV),dev)
 PY := .venv/bin/python
 
 help: ## List the targets
-	@colour=$$([ -t 1 ] && [ -z "$$NO_COLOR" ] && printf 1 || true); \
+	@colour=; if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then colour=1; fi; \
 	awk -v c="$$colour" 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { \
 		if (c) printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2; else printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
+import pty
 import re
 import subprocess
 from pathlib import Path
@@ -54,6 +57,23 @@ def test_make_alone_lists_every_target_with_a_line_of_help() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
     for target in (*ENV_TARGETS, "help", "init", "up", "down", "test", "check", "bench", "api-keys", "clean"):
         assert re.search(rf"^  {target} +\S", listed, flags=re.MULTILINE), target
+
+
+@pytest.mark.promise("CG-24")
+def test_help_is_coloured_on_a_terminal_and_plain_in_a_pipe() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(["make"], cwd=ROOT, stdout=theirs, env=environ) as child:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux answers EIO at the end of a terminal
+            while piece := os.read(ours, 65536):
+                shown += piece
+        os.close(ours)
+    assert child.returncode == 0
+    assert b"\x1b[36mup" in shown
+    piped = subprocess.run(["make"], cwd=ROOT, capture_output=True, check=True, timeout=30, env=environ).stdout
+    assert b"\x1b" not in piped
 
 
 @pytest.mark.promise("CG-24")

@@ -46,7 +46,10 @@ def connect(console: str, token: str) -> ConsoleClient:
     console = console or left.get("console", "")
     token = token or (left.get("admin_token", "") if ours else "")
     if not console:
-        stop("no console: set GATEHOUSE_CONSOLE_URL or use --console https://console.example.com", code=USAGE)
+        stop(
+            "no console: set GATEHOUSE_CONSOLE_URL or use --console https://console.example.com; here, `make up` starts one",
+            code=USAGE,
+        )
     if not _is_url(console):
         stop("--console must be a URL such as https://console.example.com", code=USAGE)
     return ConsoleClient(console, read(token, "--token", "GATEHOUSE_ADMIN_TOKEN"))
