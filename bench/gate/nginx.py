@@ -1,4 +1,4 @@
-"""The gate beside nginx in one run, as ratios: `python -m bench.gate.nginx`. Needs `nginx` and `wrk` on PATH.
+"""The gate beside nginx in one run, as ratios: `python -m bench.gate.nginx [workers]`. Needs `nginx` and `wrk` on PATH.
 
 nginx is the floor that a person knows: a static reply is what HTTP itself costs on this machine, `proxy_pass` what a proxy
 without any decision costs, `auth_request` what the same decision costs when nginx asks our verify endpoint for it.
@@ -36,6 +36,10 @@ http {{
   upstream core {{ server 127.0.0.1:{upstream}; keepalive 64; }}
   upstream gate {{ server 127.0.0.1:{gate}; keepalive 64; }}
   server {{
+    listen 127.0.0.1:{upstream};
+    location / {{ return 200 "{reply}"; }}
+  }}
+  server {{
     listen 127.0.0.1:{port};
     location = /static {{ return 200 "ok"; }}
     location /proxy/ {{ proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
@@ -56,10 +60,10 @@ def missing() -> list[str]:
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
 
 
-def main() -> None:
+def main(workers: int = 1) -> None:
     if missing():
         sys.exit(f"bench.gate.nginx needs {' and '.join(missing())} on PATH; on Debian: apt-get install {' '.join(missing())}")
-    with stage() as scene, _nginx(scene) as nginx_port, TemporaryDirectory() as folder:
+    with stage(workers, free_port()) as scene, _nginx(scene) as nginx_port, TemporaryDirectory() as folder:
         gate, nginx = f"http://127.0.0.1:{scene.gate_port}", f"http://127.0.0.1:{nginx_port}"
         body = Path(folder) / "verify.lua"
         told = json.dumps({"token": scene.token, "scopes": ["cores:read"]})
@@ -74,7 +78,7 @@ def main() -> None:
             "proxy through the gate": [*key, gate + "/cores/docs/"],
         }
         measured = {name: _median(arguments) for name, arguments in asked.items()}
-    _show(measured)
+    _show(measured, workers)
 
 
 @contextmanager
@@ -83,7 +87,8 @@ def _nginx(scene: Stage) -> Iterator[int]:
         Path(folder).chmod(0o755)
         port = free_port()
         config = Path(folder) / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=folder, upstream=scene.upstream_port, gate=scene.gate_port, port=port))
+        ports = {"upstream": scene.upstream_port, "gate": scene.gate_port, "port": port}
+        config.write_text(_CONFIG.format(folder=folder, reply="x" * 100, **ports))
         child = process.start("nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=Path(folder) / "nginx.log")
         try:
             process.wait_until(child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20)
@@ -116,14 +121,14 @@ def _milliseconds(text: str, percentile: str) -> float:
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]] if found else 0.0
 
 
-def _show(measured: dict[str, Result]) -> None:
+def _show(measured: dict[str, Result], workers: int) -> None:
     floors = {
         "verify, JSON": "nginx, return 200 (POST)",
         "verify, header": "nginx, return 200 (POST)",
         "nginx, auth_request + proxy_pass": "nginx, proxy_pass",
         "proxy through the gate": "nginx, proxy_pass",
     }
-    title = f"one gate worker, {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
+    title = f"{workers} gate worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
     table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio", title=title)
     for name, row in measured.items():
         floor = floors.get(name)
@@ -133,4 +138,4 @@ def _show(measured: dict[str, Result]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

@@ -41,11 +41,13 @@ class Stage:
 
 
 @contextmanager
-def stage(workers: int = 1) -> Iterator[Stage]:
+def stage(workers: int = 1, upstream_port: int | None = None) -> Iterator[Stage]:
+    """`upstream_port`: where the Core will be; without it, an upstream of our own is started."""
     pepper = secrets.token_bytes(32)
     with servers.postgres() as postgres, servers.redis() as redis, TemporaryDirectory() as folder:
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
-        gate_port, upstream_port = free_port(), free_port()
+        gate_port, ours = free_port(), upstream_port is None
+        upstream_port = upstream_port or free_port()
         environment = {
             **os.environ,
             "GATEHOUSE_ENVIRONMENT": "bench",
@@ -60,14 +62,16 @@ def stage(workers: int = 1) -> Iterator[Stage]:
             "GATEHOUSE_WORKERS": str(workers),
         }
         gate = process.start("gate", [sys.executable, "-c", _SERVE], log=Path(folder) / "gate.log", env=environment)
-        upstream = process.start("upstream", [sys.executable, str(_UPSTREAM), str(upstream_port)], log=Path(folder) / "up.log")
+        command = [sys.executable, str(_UPSTREAM), str(upstream_port)]
+        upstream = process.start("upstream", command, log=Path(folder) / "up.log") if ours else None
         try:
             process.wait_until(gate, lambda: _answers(gate_port), "ready", 60)
             token = asyncio.run(_prepare(postgres.app_url, Pepper({1: pepper}, 1), upstream_port))
             yield Stage(gate_port, upstream_port, token)
         finally:
             gate.stop()
-            upstream.stop()
+            if upstream is not None:
+                upstream.stop()
 
 
 def show(title: str, floor: str, rows: dict[str, Result]) -> None:
