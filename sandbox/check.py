@@ -21,7 +21,7 @@ from policies.report import Finding, Run
 from sandbox import analyzer, state
 from sandbox.analyzer import Pack
 from sandbox.clouds import InventedCloud, UnknownCloud
-from sandbox.engine import run
+from sandbox.engine import no_collection, run
 from sandbox.errors import SandboxError
 from sandbox.journal import HOME, REPOSITORY
 from sandbox.project import load
@@ -78,8 +78,13 @@ def check(
     """
     began = time.monotonic()
     project = load(program, stack)
-    # A pass is judged by the packs, which are processes of their own, while the program runs for the next one.
-    with analyzer.packs(folders, project, levels or stack, variables) as packs, ThreadPoolExecutor(max_workers=1) as judge:
+    # A pass is judged by the packs, which are processes of their own, while the program runs for the next one. One
+    # collection between the passes would take longer than all that it could free.
+    with (
+        no_collection(),
+        analyzer.packs(folders, project, levels or stack, variables) as packs,
+        ThreadPoolExecutor(max_workers=1) as judge,
+    ):
         judged: list[tuple[Deployment, Future[list[Finding]]]] = []
         for name in passes:
             deployment = _deployment(program, stack, name)
@@ -149,7 +154,7 @@ def write(checked: Checked, home: Path = HOME) -> list[Path]:
 
 
 def show(checked: Checked) -> None:
-    """The table, in colour on a terminal, and no wider than the eye follows."""
+    """The table: in colour on a terminal and no wider than the eye follows, else as in the file."""
     console = Console()
     if console.is_terminal:
         console.print(table.table(checked.findings, checked.run), width=min(console.width, _COLUMNS_MAX))

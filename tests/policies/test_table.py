@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from policies import catalogue, table
+from policies.report import Finding
 from tests.policies.said import RUN, URN, exempted, undecided, violation
 
 OTHER = URN.replace("::files", "::logs")
 
 
-def lines(*findings: table.Finding) -> list[str]:
+def lines(*findings: Finding) -> list[str]:
     """Without the space that lines the columns up."""
     return [re.sub(" +", " ", line.strip()) for line in table.text(findings, RUN).splitlines()]
 
