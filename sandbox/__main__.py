@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a mandatory rule is broken, 2 it could not run.
 """
 
 import argparse
+import gc
 import os
 import sys
 import traceback
@@ -161,4 +162,7 @@ def _write(file: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # The last collection of a process would walk all of pulumi-aws: 2.5 s after `check --env prod` instead of 0.1 s.
+    gc.freeze()
+    sys.exit(code)
