@@ -1,5 +1,5 @@
-"""Turns what the packs said into findings, and findings into a table, SARIF 2.1.0, JUnit XML and Markdown; runs no
-rule.
+"""Turns what the packs said into findings, and findings into JUnit XML and Markdown; runs no rule. The other forms are
+in `table` and `sarif`.
 
 A finding is made from an Analyzer diagnostic by `finding`; the text forms that it takes apart are the ones pack.py
 writes.
@@ -11,14 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from xml.etree import ElementTree
 
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from policies import catalogue
 from policies.catalogue import BROKEN, EXEMPT_USED, UNDECIDED, UNDECIDED_ALLOWED
-from policies.rule import Level, Rule
+from policies.rule import Level
 
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
@@ -28,8 +23,6 @@ _UNDECIDED_FORM = re.compile(
 _EXEMPTED_FORM = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_FORM = re.compile(r"^rule (?P<rule>\S+) is broken on ")
 _SEVERITIES = {"critical": 0, "high": 1, "medium": 2, "low": 3}
-# GitHub code scanning ranks by this number: https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
-_SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +55,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was checked, for the head of a report."""
+    """What was checked, for the head of a report.
+
+    `root` is the program's folder in its repository, "" at the top; `file` stands there for what no line declares.
+    `audit` says that no exemption was applied.
+    """
 
     environment: str
     resources: int
     seconds: float = 0.0
-    program: str = "."
+    root: str = ""
+    file: str = "Pulumi.yaml"
+    audit: bool = False
 
 
 def finding(
@@ -147,11 +146,11 @@ def _type_of(urn: str) -> str:
     return parts[2].rpartition("$")[2] if len(parts) >= 4 else ""
 
 
-def _name_of(urn: str) -> str:
+def name_of(urn: str) -> str:
     return urn.rpartition("::")[2] or "the whole stack"
 
 
-def _by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+def by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     """Groups by resource; resources and their findings both worst first."""
     groups: dict[str, list[Finding]] = {}
     for one in sorted(findings, key=_rank):
@@ -159,7 +158,7 @@ def _by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     return groups
 
 
-def _rows(group: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
+def rows(group: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
     """The findings of one resource; rules that could not be decided for the same reason share a row."""
     rows: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
     for one in group:
@@ -179,131 +178,11 @@ def _count(findings: Sequence[Finding]) -> str:
     return ", ".join(parts + [f"{number} {kind}" for kind, number in kinds.items() if number])
 
 
-def _summary(findings: Sequence[Finding], run: Run) -> str:
+def summary(findings: Sequence[Finding], run: Run) -> str:
     rules = len(catalogue.enabled(run.environment)) if run.environment in ("dev", "staging", "prod") else len(catalogue.RULES)
     took = f" in {run.seconds:.1f} s" if run.seconds else ""
-    return f"{run.environment}: {rules} rules over {run.resources} resources{took}: {_count(findings)}"
-
-
-# --- Table
-# ---------------------------------------------------------------------------------------------------------------
-
-_STYLES = {
-    "violation": "bold red",
-    "broken": "bold red",
-    "undecided": "magenta",
-    "exempted": "cyan",
-    "unused": "yellow",
-}
-
-
-def _label(one: Finding) -> Text:
-    style = _STYLES[one.outcome] if one.stops or one.outcome not in ("violation", "broken") else "yellow"
-    return Text({"violation": one.level}.get(one.outcome, one.outcome), style=style)
-
-
-def table(findings: Sequence[Finding], run: Run) -> Group:
-    """A rich renderable: one block a resource, worst first, each finding with what to type."""
-    blocks: list[Any] = []
-    for urn, group in _by_resource(findings).items():
-        head = Text(_name_of(urn), style="bold")
-        head.append(f"  {group[0].resource_type}", style="dim")
-        if group[0].source:
-            head.append(f"  {group[0].source}", style="dim")
-        listed = Table(box=None, show_header=False, padding=(0, 2, 0, 0), expand=False)
-        listed.add_column(no_wrap=True)
-        listed.add_column(no_wrap=True)
-        listed.add_column(overflow="fold")
-        for one, rules in _rows(group):
-            text = Text(one.message)
-            if len(rules) > 1:
-                text.append(f" ({len(rules)} rules: {', '.join(rules)})", style="dim")
-            if one.remedy and one.outcome != "exempted":
-                text.append(f"\n→ {one.remedy}", style="green")
-            listed.add_row(_label(one), Text(rules[0], style="bold"), text)
-        blocks += [head, Padding(listed, (0, 0, 1, 2))]
-    style = "bold red" if exit_code(findings) else "bold green"
-    return Group(*blocks, Text(_summary(findings, run), style=style))
-
-
-def text(findings: Sequence[Finding], run: Run, width: int = 120) -> str:
-    """The table without colours, for a file."""
-    console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
-    with console.capture() as captured:
-        console.print(table(findings, run))
-    return captured.get()
-
-
-# --- SARIF
-# ---------------------------------------------------------------------------------------------------------------
-
-
-def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
-    """SARIF 2.1.0: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html"""
-    described: list[Any] = [*catalogue.RULES, *catalogue.COMPANIONS]
-    index = {one.id: at for at, one in enumerate(described)}
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "gatehouse",
-                        "semanticVersion": "0.1.0",
-                        "rules": [_sarif_rule(one) for one in described],
-                    }
-                },
-                "columnKind": "utf16CodeUnits",
-                "results": [_sarif_result(one, index) for one in findings],
-            }
-        ],
-    }
-
-
-def _sarif_rule(one: Any) -> dict[str, Any]:
-    tags = ["security" if not isinstance(one, Rule) or one.pack == "security" else "resilience"]
-    if isinstance(one, Rule):
-        maps = one.upstream
-        tags += [*maps.security_hub, *(f"CIS {cis}" for cis in maps.cis), *maps.checkov, *maps.prowler, *maps.cdk_nag]
-    level = "error" if one.levels["prod"] is Level.MANDATORY else "warning"
-    return {
-        "id": one.id,
-        "shortDescription": {"text": one.title},
-        "fullDescription": {"text": one.why if isinstance(one, Rule) else one.title},
-        "help": {"text": f"Fix: {one.remedy}"},
-        "helpUri": one.url,
-        "defaultConfiguration": {"level": level},
-        "properties": {"tags": list(dict.fromkeys(tags)), "security-severity": _SECURITY_SEVERITY[one.severity]},
-    }
-
-
-def _sarif_result(one: Finding, index: dict[str, int]) -> dict[str, Any]:
-    # "open" is SARIF's word for a rule that lacked the information to decide; it must have no level then.
-    undecided = one.outcome == "undecided" and not one.stops
-    level = "none" if undecided else "error" if one.stops else "note" if one.outcome == "exempted" else "warning"
-    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": one.urn, "kind": "resource"}]}
-    file, _, line = one.source.rpartition(":")
-    if file and line.isdigit() and int(line) > 0:
-        location["physicalLocation"] = {
-            "artifactLocation": {"uri": file.replace("\\", "/"), "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": int(line)},
-        }
-    result: dict[str, Any] = {
-        "ruleId": one.rule,
-        "kind": "open" if undecided else "fail",
-        "level": level,
-        "message": {"text": f"{one.message}. Fix: {one.remedy}" if one.remedy else one.message},
-        "partialFingerprints": {"ruleAndResource/v1": f"{one.rule}|{one.urn}|{one.message}"},
-        "properties": {"pack": one.pack, "outcome": one.outcome, "passes": list(one.passes)},
-    }
-    if one.urn:
-        result["locations"] = [location]
-    if one.rule in index:
-        result["ruleIndex"] = index[one.rule]
-    if one.outcome == "exempted":
-        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": one.message}]
-    return result
+    audit = " without exemptions" if run.audit else ""
+    return f"{run.environment}: {rules} rules over {run.resources} resources{audit}{took}: {_count(findings)}"
 
 
 # --- JUnit
@@ -348,12 +227,12 @@ def _line(one: Finding) -> str:
 
 def markdown(findings: Sequence[Finding], run: Run) -> str:
     """A page for a pull request or a job summary: the count first, then a table a resource."""
-    lines = [f"# Policy check: {run.environment}", "", f"{_summary(findings, run)}.", ""]
-    for urn, group in _by_resource(findings).items():
+    lines = [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
+    for urn, group in by_resource(findings).items():
         place = f" · `{group[0].source}`" if group[0].source else ""
-        lines += [f"## {_cell(_name_of(urn))}", "", f"`{group[0].resource_type or 'stack'}`{place}", ""]
+        lines += [f"## {_cell(name_of(urn))}", "", f"`{group[0].resource_type or 'stack'}`{place}", ""]
         lines += ["| level | rule | what is wrong | fix |", "| --- | --- | --- | --- |"]
-        for one, rules in _rows(group):
+        for one, rules in rows(group):
             label = one.level if one.outcome == "violation" else one.outcome
             links = ", ".join(_link(rule) for rule in rules)
             lines.append(f"| {label} | {links} | {_cell(one.message)} | {_cell(one.remedy)} |")

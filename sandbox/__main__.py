@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a mandatory rule is broken, 2 it could not run.
 """
 
 import argparse
+import gc
 import os
 import sys
 import traceback
@@ -53,10 +54,22 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="stop a running `up`, or sweep up after a crash")
     down.set_defaults(command=_down)
 
-    check = commands.add_parser("check", help="run both policy packs over a program")
-    check.add_argument("--env", default="dev", metavar="STACK", help=f"which stack: {stacks} (default: dev)")
-    check.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help="folder of a Pulumi Python program")
-    check.add_argument("--levels", default="", metavar="NAME", help="whose levels count, when not the stack's")
+    check = commands.add_parser(
+        "check",
+        help="run both policy packs over a program or an exported stack",
+        epilog="Exit status: 0 nothing stops a deployment, 1 a mandatory rule is broken, 2 the check could not run.",
+    )
+    check.add_argument("--env", metavar="STACK", help=f"which stack: {stacks} (default: dev; with --state: the file's own)")
+    subject = check.add_mutually_exclusive_group()
+    subject.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help="folder of a Pulumi Python program")
+    subject.add_argument("--state", type=Path, metavar="FILE", help="what `pulumi stack export` wrote, in place of a program")
+    check.add_argument(
+        "--levels", default="", metavar="NAME", help="whose levels count, when not the stack's: dev, staging, prod"
+    )
+    check.add_argument(
+        "--exemptions", type=Path, metavar="FILE", help="exemptions of one's own (default: policies/exemptions.toml)"
+    )
+    check.add_argument("--ignore-exemptions", action="store_true", help="apply no exemption, to show an auditor everything")
     check.add_argument("--format", default="table", choices=("table", "json", "sarif", "junit", "markdown"))
     check.add_argument("--output", type=Path, metavar="FILE", help="write the report there instead of printing it")
     check.add_argument(
@@ -111,15 +124,19 @@ def _down(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from sandbox import check
-    from sandbox.progress import Progress
 
-    passes = check.PASSES if options.passes == "both" else (options.passes,)
-    checked = check.check(options.program.resolve(), options.env, levels=options.levels, passes=passes)
+    variables = check.exemptions(options.exemptions, options.ignore_exemptions)
+    if options.state is not None:
+        checked = check.check_state(options.state, levels=options.levels or options.env or "", variables=variables)
+    else:
+        passes = check.PASSES if options.passes == "both" else (options.passes,)
+        program = options.program.resolve()
+        checked = check.check(program, options.env or "dev", levels=options.levels, passes=passes, variables=variables)
     check.write(checked, options.home)
     if options.output is not None:
         _write(options.output, checked.text(options.format))
     elif options.format == "table":
-        check.show(checked, Progress())
+        check.show(checked)
     else:
         sys.stdout.write(checked.text(options.format))
     return checked.exit_code
@@ -145,4 +162,7 @@ def _write(file: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # The last collection of a process would walk all of pulumi-aws: 2.5 s after `check --env prod` instead of 0.1 s.
+    gc.freeze()
+    sys.exit(code)

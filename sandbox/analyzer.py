@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Pack:
     It boots while its user does something else, the first call waits for it.
     """
 
-    def __init__(self, folder: Path, project: Project, environment: str) -> None:
+    def __init__(self, folder: Path, project: Project, environment: str, variables: Mapping[str, str]) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
             raise SandboxError(f"{folder.name} is not a policy pack: PulumiPolicy.yaml is missing in it.")
         self.name = self.title = folder.name
@@ -78,7 +78,7 @@ class Pack:
             # As the Python language host does (pulumi-language-python/main.go, RunPlugin, for analyzers).
             [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
             cwd=folder,
-            env={**os.environ, **_environment(project)},
+            env={**os.environ, **variables, **_environment(project)},
             stdout=subprocess.PIPE,
             stderr=self._errors,
         )
@@ -197,12 +197,17 @@ class Pack:
 
 
 @contextmanager
-def packs(folders: Sequence[Path], project: Project, environment: str) -> Iterator[tuple[Pack, ...]]:
-    """Start all packs at once; stop them whatever happens. Raises SandboxError for a folder that holds no pack."""
+def packs(
+    folders: Sequence[Path], project: Project, environment: str, variables: Mapping[str, str] | None = None
+) -> Iterator[tuple[Pack, ...]]:
+    """Start all packs at once; stop them whatever happens. Raises SandboxError for a folder that holds no pack.
+
+    variables: of the packs' own environment, such as the file of exemptions.
+    """
     with ExitStack() as stack:
         started = []
         for folder in folders:
-            pack = Pack(folder.resolve(), project, environment)
+            pack = Pack(folder.resolve(), project, environment, variables or {})
             stack.callback(pack.stop)
             started.append(pack)
         yield tuple(started)

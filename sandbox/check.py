@@ -1,29 +1,38 @@
-"""`python -m sandbox check`: both policy packs over a program, with outputs unknown and known, without an account."""
+"""`python -m sandbox check`: both policy packs over a program, with outputs unknown and known, or over an exported
+stack; without an account.
+"""
 
 import dataclasses
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from policies import report
+from rich.console import Console
+
+from policies import report, sarif, table
 from policies.report import Finding, Run
-from sandbox import analyzer
+from sandbox import analyzer, state
 from sandbox.analyzer import Pack
 from sandbox.clouds import InventedCloud, UnknownCloud
-from sandbox.engine import run
+from sandbox.engine import no_collection, run
+from sandbox.errors import SandboxError
 from sandbox.journal import HOME, REPOSITORY
-from sandbox.progress import Progress
 from sandbox.project import load
 from sandbox.types import Deployment
 
 PACKS: Final = (REPOSITORY / "policies" / "security", REPOSITORY / "policies" / "resilience")
 FORMATS: Final = ("table", "json", "sarif", "junit", "markdown")
 PASSES: Final = ("unknown", "known")
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
+_COLUMNS_MAX: Final = 120
+_AUDIT: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown": "md"}
 
 
@@ -44,35 +53,70 @@ class Checked:
         if form == "json":
             return json.dumps([dataclasses.asdict(finding) for finding in self.findings], indent=2) + "\n"
         if form == "sarif":
-            return json.dumps(report.sarif(self.findings), indent=2) + "\n"
+            return json.dumps(sarif.document(self.findings, self.run), indent=2) + "\n"
         if form == "junit":
             return report.junit(self.findings, self.run)
         if form == "markdown":
             return report.markdown(self.findings, self.run)
-        return report.text(self.findings, self.run)
+        return table.text(self.findings, self.run)
 
 
 def check(
-    program: Path, stack: str, *, levels: str = "", passes: Sequence[str] = PASSES, folders: Sequence[Path] = PACKS
+    program: Path,
+    stack: str,
+    *,
+    levels: str = "",
+    passes: Sequence[str] = PASSES,
+    folders: Sequence[Path] = PACKS,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> Checked:
     """Run the program and the packs; raises SandboxError when either cannot run.
 
     levels: the environment whose levels count, when it is not named like the stack. passes: "unknown" is a first
-    preview,
-    "known" has invented but well-formed ids and ARNs in place of what AWS would answer.
+    preview, "known" has invented but well-formed ids and ARNs in place of what AWS would answer. variables: of
+    `exemptions`.
     """
     began = time.monotonic()
     project = load(program, stack)
-    # A pass is judged by the packs, which are processes of their own, while the program runs for the next one.
-    with analyzer.packs(folders, project, levels or stack) as packs, ThreadPoolExecutor(max_workers=1) as judge:
+    # A pass is judged by the packs, which are processes of their own, while the program runs for the next one. One
+    # collection between the passes would take longer than all that it could free.
+    with (
+        no_collection(),
+        analyzer.packs(folders, project, levels or stack, variables) as packs,
+        ThreadPoolExecutor(max_workers=1) as judge,
+    ):
         judged: list[tuple[Deployment, Future[list[Finding]]]] = []
         for name in passes:
             deployment = _deployment(program, stack, name)
             judged.append((deployment, judge.submit(findings, packs, deployment, name)))
         found = report.merge(finding for _, future in judged for finding in future.result())
     resources = max(len(deployment.resources) for deployment, _ in judged)
-    shown = program.name if program != REPOSITORY else "."
-    return Checked(found, Run(levels or stack, resources, time.monotonic() - began, shown))
+    took = time.monotonic() - began
+    return Checked(found, Run(levels or stack, resources, took, _root(program), audit=_audit(variables)))
+
+
+def check_state(
+    file: Path, *, levels: str = "", folders: Sequence[Path] = PACKS, variables: Mapping[str, str] = NO_VARIABLES
+) -> Checked:
+    """Judge an exported stack as it is; raises SandboxError when the file is not one or a pack cannot run."""
+    began = time.monotonic()
+    project, deployment = state.read(file)
+    environment = levels or project.stack
+    with analyzer.packs(folders, project, environment, variables) as packs:
+        found = findings(packs, deployment, "state")
+    took, resources = time.monotonic() - began, len(deployment.resources)
+    return Checked(found, Run(environment, resources, took, file=file.name, audit=_audit(variables)))
+
+
+def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
+    """The packs' variables for a file of exemptions of one's own, or for an audit that applies none."""
+    if ignore:
+        return {_AUDIT: "1"}
+    if file is None:
+        return {}
+    if not file.is_file():
+        raise SandboxError(f"There is no file {file}. Give a file of [[exemption]] entries: --exemptions FILE")
+    return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
 
 
 def findings(packs: Sequence[Pack], deployment: Deployment, name: str) -> list[Finding]:
@@ -109,9 +153,13 @@ def write(checked: Checked, home: Path = HOME) -> list[Path]:
     return files
 
 
-def show(checked: Checked, progress: Progress) -> None:
-    """The table, in colour on a terminal."""
-    progress.show(report.table(checked.findings, checked.run))
+def show(checked: Checked) -> None:
+    """The table: in colour on a terminal and no wider than the eye follows, else as in the file."""
+    console = Console()
+    if console.is_terminal:
+        console.print(table.table(checked.findings, checked.run), width=min(console.width, _COLUMNS_MAX))
+    else:
+        sys.stdout.write(checked.text("table"))
 
 
 def stops(pack: Pack, found: Sequence[Finding]) -> bool:
@@ -131,3 +179,14 @@ def summary(pack: Pack, found: Sequence[Finding], deployment: Deployment) -> str
 def _deployment(program: Path, stack: str, name: str) -> Deployment:
     unknown = name == "unknown"
     return run(program, stack, UnknownCloud() if unknown else InventedCloud(), preview=unknown)
+
+
+def _audit(variables: Mapping[str, str]) -> bool:
+    return variables.get(_AUDIT) == "1"
+
+
+def _root(program: Path) -> str:
+    """The program's folder in its repository, the form in which code scanning names files; "" at the top."""
+    folder = program.resolve()
+    top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+    return "" if top == folder else folder.relative_to(top).as_posix()

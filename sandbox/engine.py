@@ -55,7 +55,7 @@ def run(
     """
     project = load(program, stack)
     monitor = Monitor(project, cloud, on_resource)
-    with _ONE_RUN_AT_A_TIME, _program_environment(project), _no_collection():
+    with _ONE_RUN_AT_A_TIME, _program_environment(project), no_collection():
         # An empty context: Pulumi keeps its settings in context variables, so nothing of an earlier run is seen.
         contextvars.Context().run(_run, project, monitor, preview)
     return Deployment(project.name, stack, monitor.made, monitor.exports, preview)
@@ -168,8 +168,8 @@ def _program_environment(project: Project) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection during a run: it would walk the millions of objects of pulumi-aws again and again.
+def no_collection() -> Iterator[None]:
+    """No garbage collection during a run: it would walk the millions of objects of pulumi-aws again and again. Nests.
 
     Measured on the prod stack in the emulator: 8 s of processor time instead of 16 s.
     """

@@ -142,7 +142,7 @@ class _Starter:
             line = check.summary(pack, checked.findings, deployment)
             (self._progress.bad if check.stops(pack, checked.findings) else self._progress.done)(line)
         if checked.exit_code:
-            check.show(checked, self._progress)
+            check.show(checked)
             self._progress.warn("Stopped here: a mandatory rule is broken.")
             raise Violated
 

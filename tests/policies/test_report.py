@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from policies import catalogue, report
-from policies.report import Finding, Run, finding, merge
-
-URN = "urn:pulumi:prod::gatehouse::gatehouse:bucket:Bucket$aws:s3/bucket:Bucket::files"
-RUN = Run("prod", 120)
-
-
-def violation(**changed: str) -> Finding:
-    rule = catalogue.rule("GH-S3-001")
-    fields = {
-        "pack": "security",
-        "policy": rule.id,
-        "message": f"no public access block belongs to this bucket. Fix: {rule.remedy}",
-        "level": "mandatory",
-        "urn": URN,
-        "source": "components/bucket.py:88",
-        **changed,
-    }
-    return finding(
-        pack=fields["pack"],
-        policy=fields["policy"],
-        message=fields["message"],
-        level=fields["level"],
-        urn=fields["urn"],
-        passes=("known",),
-        source=fields["source"],
-    )
-
-
-def undecided(level: str = "mandatory") -> Finding:
-    return violation(
-        policy="GH-UNDECIDED",
-        level=level,
-        message=f"GH-S3-003 could not be decided for {URN}: policy is unknown. Fix: {catalogue.UNDECIDED.remedy}",
-    )
-
-
-def exempted() -> Finding:
-    return violation(
-        policy="GH-EXEMPT-USED",
-        level="advisory",
-        message=f"GH-S3-010 is exempted for {URN} until 2026-07-01 by platform (SEC-1): the trial has no log bucket",
-    )
+from policies.report import Finding, merge
+from tests.policies.said import RUN, URN, exempted, undecided, violation
 
 
 def test_a_violation_keeps_rule_resource_reason_and_remedy() -> None:
@@ -128,46 +87,6 @@ def test_the_worst_comes_first() -> None:
 )
 def test_the_exit_code_is_one_when_something_stops(findings: list[Finding], code: int) -> None:
     assert report.exit_code(findings) == code
-
-
-@pytest.mark.promise("PP-04")
-def test_the_table_names_resource_rule_reason_and_remedy() -> None:
-    lines = [line.strip() for line in report.text([violation()], RUN).splitlines()]
-    assert lines[0] == "files  aws:s3/bucket:Bucket  components/bucket.py:88"
-    assert re.sub(" +", " ", lines[1]) == "mandatory GH-S3-001 no public access block belongs to this bucket"
-    assert lines[2] == "→ give the bucket an aws.s3.BucketPublicAccessBlock with all four flags True"
-    assert lines[-1] == f"prod: {len(catalogue.enabled('prod'))} rules over 120 resources: 1 to mend"
-
-
-def test_a_clean_report_says_so() -> None:
-    assert report.text([], RUN).strip().endswith("over 120 resources: nothing to mend")
-
-
-@pytest.mark.promise("PP-04")
-def test_sarif_points_to_the_rule_the_resource_and_the_line() -> None:
-    document = report.sarif([violation()])
-
-    run = document["runs"][0]
-    result = run["results"][0]
-    described = run["tool"]["driver"]["rules"][result["ruleIndex"]]
-    assert (result["ruleId"], result["level"], described["id"]) == ("GH-S3-001", "error", "GH-S3-001")
-    assert result["locations"] == [
-        {
-            "logicalLocations": [{"fullyQualifiedName": URN, "kind": "resource"}],
-            "physicalLocation": {
-                "artifactLocation": {"uri": "components/bucket.py", "uriBaseId": "%SRCROOT%"},
-                "region": {"startLine": 88},
-            },
-        }
-    ]
-
-
-@pytest.mark.promise("PP-04")
-def test_sarif_suppresses_what_is_exempted_and_opens_what_is_undecided() -> None:
-    suppressed, opened = report.sarif([exempted(), undecided("advisory")])["runs"][0]["results"]
-
-    assert [one["kind"] for one in suppressed["suppressions"]] == ["external"]
-    assert (opened["kind"], opened["level"]) == ("open", "none")
 
 
 @pytest.mark.promise("PP-04")

@@ -1,6 +1,7 @@
 """`check` runs real packs over a program, with outputs unknown and known, and says what is wrong and what to type."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,43 @@ def test_the_own_packs_judge_a_foreign_program(program: Path, tmp_path: Path, ca
     rules = {found["rule"] for found in json.loads(out.read_text()) if found["urn"].endswith("::data")}
     assert "GH-S3-001" in rules  # only one of the four flags is set
     assert capsys.readouterr().out == ""
+
+
+EXEMPTION = """
+[[exemption]]
+control = "GH-S3-010"
+urn = "urn:pulumi:dev::shop::*::data"
+owner = "platform"
+reason = "the trial has no bucket for its logs yet"
+ticket = "SEC-1"
+created = {created}
+expires = {expires}
+"""
+
+
+@pytest.mark.promise("PP-04")
+def test_an_audit_shows_what_an_exemption_lifts(program: Path, tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    file = tmp_path / "own.toml"
+    file.write_text(EXEMPTION.format(created=today, expires=today + timedelta(days=30)))
+    outcomes = []
+    for ignore in (False, True):
+        variables = check.exemptions(file, ignore)
+        found = check.check(program, "dev", levels="prod", passes=("known",), variables=variables).findings
+        outcomes.append({one.outcome for one in found if one.rule == "GH-S3-010"})
+    assert outcomes == [{"exempted"}, {"violation"}]
+
+
+def test_exemptions_that_are_not_there_are_not_taken_for_none(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError) as refused:
+        check.exemptions(tmp_path / "no.toml", ignore=False)
+    assert refused.value.message.endswith("no.toml. Give a file of [[exemption]] entries: --exemptions FILE")
+
+
+def test_a_program_inside_a_repository_is_named_from_its_top(program: Path, pack: Path) -> None:
+    (program.parent / ".git").mkdir()
+    source = program / "__main__.py"
+    source.write_text(source.read_text().replace(', kms_master_key_id="alias/own"', ""))
+    log = json.loads(check.check(program, "dev", passes=("known",), folders=[pack]).text("sarif"))
+    [result] = log["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "program/__main__.py"
