@@ -6,42 +6,61 @@ from typing import Any
 
 from policies.rule import ENVIRONMENTS, Level, Levels, Rule, Severity, levels
 from policies.rules import (
+    account,
+    acm,
     alb,
+    apigateway,
+    backup,
     cloudtrail,
     cloudwatch,
+    cloudwatch_watch,
     dynamodb,
     ecr,
     ecs,
+    ecs_exec,
     elasticache,
     iam,
     kms,
     lambda_functions,
     program,
     rds,
+    rds_running,
     s3,
+    s3_keep,
     secretsmanager,
+    sns,
     vpc,
     waf,
 )
+from policies.waiting import levels_for_now
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 _DOCS = "https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
 
 _MODULES: tuple[ModuleType, ...] = (
+    account,
+    acm,
     alb,
+    apigateway,
+    backup,
     cloudtrail,
     cloudwatch,
+    cloudwatch_watch,
     dynamodb,
     ecr,
     ecs,
+    ecs_exec,
     elasticache,
     iam,
     kms,
     lambda_functions,
     program,
     rds,
+    rds_running,
     s3,
+    s3_keep,
     secretsmanager,
+    sns,
     vpc,
     waf,
 )
@@ -101,7 +120,7 @@ COMPANIONS = (BROKEN, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
 
 def _declared() -> tuple[Rule, ...]:
     found = (value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule))
-    return tuple(sorted(found, key=lambda rule: rule.id))
+    return tuple(levels_for_now(rule) for rule in sorted(found, key=lambda rule: rule.id))
 
 
 RULES = _declared()
@@ -139,6 +158,7 @@ def level_config(pack: str, environment: str) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for one in of_pack(pack):
         config[one.id] = {"enforcementLevel": one.levels[environment].value, **one.defaults(environment)}
+        config[one.id] |= {name: list(words) for name, words in one.lists.items()}
     for companion in COMPANIONS:
         config[companion.id] = {"enforcementLevel": companion.levels[environment].value}
     return config

@@ -21,7 +21,7 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from policies import catalogue
+from policies import catalogue, tokens
 from policies.catalogue import Companion
 from policies.exemptions import Exemption, Exemptions, load
 from policies.props import Props, plain
@@ -142,6 +142,8 @@ def _resource_policy(rule: Rule, ledger: Ledger) -> Policy:
 
 def _stack_policy(rule: Rule, ledger: Ledger) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
+        if not any(one.resource_type in rule.types for one in args.resources):
+            return  # Reading all resources is what costs, and most programs lack most kinds of them.
         stack = Stack(_stack_resource(rule, one, ledger, args.get_config()) for one in args.resources)
         for resource in stack.of(rule.types):
             ledger.settle(rule, resource.urn, decide(rule, resource, stack), report)
@@ -155,7 +157,8 @@ def _stack_resource(rule: Rule, one: PolicyResource, ledger: Ledger, config: Map
         rule,
         one,
         one.resource_type,
-        ledger.asked(one.urn, everything),
+        # The stack's own properties are the program's outputs, which are computed in whole.
+        everything if one.resource_type == tokens.STACK else ledger.asked(one.urn, everything),
         config,
         names=names_of(everything),
         parent=one.parent.urn if one.parent else "",
@@ -174,6 +177,8 @@ def _resource(
 ) -> Resource:
     settings = rule.defaults("prod")
     settings |= {name: float(value) for name, value in config.items() if name in settings}
+    lists = dict(rule.lists)
+    lists |= {name: tuple(str(one) for one in value) for name, value in config.items() if name in lists}
     return Resource(
         urn=source.urn,
         type=type,
@@ -182,13 +187,17 @@ def _resource(
         protect=source.opts.protect,
         provider=Props(plain(source.provider.props)[0], "provider") if source.provider else None,
         settings=settings,
+        lists=lists,
         **joins,
     )
 
 
 def _facts(rule: Rule) -> dict[str, Any]:
     maps = rule.upstream
-    schema = {name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in rule.settings.items()}
+    schema: dict[str, Any] = {
+        name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in rule.settings.items()
+    }
+    schema |= {name: {"type": "array", "items": {"type": "string"}, "default": list(words)} for name, words in rule.lists.items()}
     return {
         "name": rule.id,
         "description": rule.title,
