@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from policies.remedies import REMEDIES
 from policies.rule import ENVIRONMENTS, Level, Levels, Rule, Severity, levels
 from policies.rules import (
     account,
@@ -101,6 +102,13 @@ BROKEN = Companion(
     severity=Severity.HIGH,
     levels=levels("M", "M", "M"),
 )
+REMEDIATED = Companion(
+    id="GH-REMEDIATED",
+    title="What a rule changed by itself is in sight",
+    remedy="write it in the program, so that it says what is made",
+    severity=Severity.LOW,
+    levels=levels("A", "A", "A"),
+)
 EXEMPT_USED = Companion(
     id="GH-EXEMPT-USED",
     title="Exemptions in use are in sight",
@@ -115,7 +123,7 @@ EXEMPT_INVALID = Companion(
     severity=Severity.HIGH,
     levels=levels("M", "M", "M"),
 )
-COMPANIONS = (BROKEN, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
+COMPANIONS = (BROKEN, REMEDIATED, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
 
 
 def _declared() -> tuple[Rule, ...]:
@@ -146,6 +154,17 @@ def of_pack(pack: str) -> tuple[Rule, ...]:
 def enabled(environment: str) -> tuple[Rule, ...]:
     """The rules that an environment looks for."""
     return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
+
+
+def remediating(pack: str, environment: str) -> dict[str, Any]:
+    """The levels of an environment with every rule that can change inputs told to do so.
+
+    Raises ValueError outside dev: elsewhere the program must say itself what is made.
+    """
+    if environment != "dev":
+        raise ValueError(f"rules change inputs in dev alone, not in {environment}; write it in the program")
+    config = level_config(pack, environment)
+    return {id: {**values, "enforcementLevel": "remediate"} if id in REMEDIES else values for id, values in config.items()}
 
 
 def level_config(pack: str, environment: str) -> dict[str, Any]:

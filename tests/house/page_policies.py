@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from policies.catalogue import _MODULES, COMPANIONS, PACKS, RULES, Companion
+from policies.remedies import REMEDIES
 from policies.rule import ENVIRONMENTS, Level, Rule, Severity, Upstream
 from policies.waiting import WAITING
 from tests.house.page_table import prose, table
@@ -70,6 +71,10 @@ it, and the engine asks the rule again, with the value, before it makes the reso
 
 An entry in [policies/exemptions.toml](../policies/exemptions.toml) lifts a rule from a resource for at most 90 days, with owner,
 reason and ticket. Rules marked "never exempted" refuse that.
+
+Some rules can change the input themselves. That is off everywhere; `python -m policies remediate security dev` prints levels for
+dev at which they do, for `--policy-pack-config`. Such a rule changes inputs of that one resource, only when it passes afterwards, and
+`GH-REMEDIATED` names each change, so that it comes into the program.
 """
 
 
@@ -127,6 +132,8 @@ def _details(rule: Rule) -> str:
         notes.append(f"- Bound: `{name}` is " + ", ".join(f"{values[env]:g} in {env}" for env in ENVIRONMENTS))
     for name, words in rule.lists.items():
         notes.append(f"- List: `{name}` is " + (", ".join(f"`{word}`" for word in words) or "empty"))
+    if rule.id in REMEDIES:
+        notes.append("- Can change the input itself, in dev, when it is asked to")
     if rule.id in WAITING:
         notes.append(f"- Advisory until our own program has {prose(WAITING[rule.id])}")
     notes += [f"- May stay unknown at a preview: `{path}`, for {prose(reason)}" for path, reason in rule.unknown_allowed.items()]
