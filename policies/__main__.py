@@ -1,14 +1,17 @@
-"""`python -m policies levels` writes the level files of both packs; `python -m policies list` shows every rule."""
+"""`python -m policies levels` writes the level files of both packs, `list` shows every rule, and `remediate PACK ENV` prints
+levels at which rules change inputs by themselves, for --policy-pack-config.
+"""
 
+import json
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from policies import levels
-from policies.catalogue import RULES
+from policies.catalogue import PACKS, RULES, remediating
 
-_USAGE = "usage: python -m policies levels | list"
+_USAGE = "usage: python -m policies levels | list | remediate security|resilience dev"
 
 
 def main(arguments: list[str]) -> int:
@@ -24,6 +27,13 @@ def main(arguments: list[str]) -> int:
         for rule in RULES:
             table.add_row(rule.id, rule.title, rule.pack, rule.severity, *(str(level) for level in rule.levels.values()))
         Console().print(table)
+        return 0
+    if len(arguments) == 3 and arguments[0] == "remediate" and arguments[1] in PACKS:
+        try:
+            print(json.dumps(remediating(arguments[1], arguments[2]), indent=2, sort_keys=True))
+        except ValueError as refused:
+            print(f"policies: {refused}", file=sys.stderr)
+            return 2
         return 0
     print(_USAGE, file=sys.stderr)
     return 2

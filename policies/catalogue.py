@@ -4,44 +4,64 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from policies.remedies import REMEDIES
 from policies.rule import ENVIRONMENTS, Level, Levels, Rule, Severity, levels
 from policies.rules import (
+    account,
+    acm,
     alb,
+    apigateway,
+    backup,
     cloudtrail,
     cloudwatch,
+    cloudwatch_watch,
     dynamodb,
     ecr,
     ecs,
+    ecs_exec,
     elasticache,
     iam,
     kms,
     lambda_functions,
     program,
     rds,
+    rds_running,
     s3,
+    s3_keep,
     secretsmanager,
+    sns,
     vpc,
     waf,
 )
+from policies.waiting import levels_for_now
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 _DOCS = "https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
 
 _MODULES: tuple[ModuleType, ...] = (
+    account,
+    acm,
     alb,
+    apigateway,
+    backup,
     cloudtrail,
     cloudwatch,
+    cloudwatch_watch,
     dynamodb,
     ecr,
     ecs,
+    ecs_exec,
     elasticache,
     iam,
     kms,
     lambda_functions,
     program,
     rds,
+    rds_running,
     s3,
+    s3_keep,
     secretsmanager,
+    sns,
     vpc,
     waf,
 )
@@ -82,6 +102,13 @@ BROKEN = Companion(
     severity=Severity.HIGH,
     levels=levels("M", "M", "M"),
 )
+REMEDIATED = Companion(
+    id="GH-REMEDIATED",
+    title="What a rule changed by itself is in sight",
+    remedy="write it in the program, so that it says what is made",
+    severity=Severity.LOW,
+    levels=levels("A", "A", "A"),
+)
 EXEMPT_USED = Companion(
     id="GH-EXEMPT-USED",
     title="Exemptions in use are in sight",
@@ -96,12 +123,12 @@ EXEMPT_INVALID = Companion(
     severity=Severity.HIGH,
     levels=levels("M", "M", "M"),
 )
-COMPANIONS = (BROKEN, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
+COMPANIONS = (BROKEN, REMEDIATED, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECIDED_ALLOWED)
 
 
 def _declared() -> tuple[Rule, ...]:
     found = (value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule))
-    return tuple(sorted(found, key=lambda rule: rule.id))
+    return tuple(levels_for_now(rule) for rule in sorted(found, key=lambda rule: rule.id))
 
 
 RULES = _declared()
@@ -129,6 +156,17 @@ def enabled(environment: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
 
 
+def remediating(pack: str, environment: str) -> dict[str, Any]:
+    """The levels of an environment with every rule that can change inputs told to do so.
+
+    Raises ValueError outside dev: elsewhere the program must say itself what is made.
+    """
+    if environment != "dev":
+        raise ValueError(f"rules change inputs in dev alone, not in {environment}; write it in the program")
+    config = level_config(pack, environment)
+    return {id: {**values, "enforcementLevel": "remediate"} if id in REMEDIES else values for id, values in config.items()}
+
+
 def level_config(pack: str, environment: str) -> dict[str, Any]:
     """What the engine's --policy-pack-config wants: {"GH-S3-001": {"enforcementLevel": "mandatory", "days_min": 35}}.
 
@@ -139,6 +177,7 @@ def level_config(pack: str, environment: str) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for one in of_pack(pack):
         config[one.id] = {"enforcementLevel": one.levels[environment].value, **one.defaults(environment)}
+        config[one.id] |= {name: list(words) for name, words in one.lists.items()}
     for companion in COMPANIONS:
         config[companion.id] = {"enforcementLevel": companion.levels[environment].value}
     return config

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import grpc
-from google.protobuf import struct_pb2
+from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
@@ -23,7 +23,7 @@ from policies.catalogue import level_config
 ACCOUNT = "123456789012"
 _FOLDER = Path(__file__).parent
 _CALL_S = 30.0
-_LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2}
+_LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2, "remediate": 3}
 _PROVIDER = {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}
 
 
@@ -124,6 +124,16 @@ class RunningPack:
         answers = [self.stub.Analyze(shown.inputs_of(one), timeout=_CALL_S) for one in shown.program]
         answers.append(self.stub.AnalyzeStack(shown.stack(), timeout=_CALL_S))
         return [_said(diagnostic) for answer in answers for diagnostic in answer.diagnostics]
+
+    def remediate(self, program: Iterable[Declared], name: str, known: bool = False) -> dict[str, dict[str, Any]]:
+        """Shows one resource of a program to the remediations.
+
+        Returns its inputs after each that changed something, by rule, as they are on the wire.
+        """
+        shown = _Shown(tuple(program), known)
+        one = next(one for one in shown.program if one.name == name)
+        answer = self.stub.Remediate(shown.inputs_of(one), timeout=_CALL_S)
+        return {row.policyName: json_format.MessageToDict(row.properties) for row in answer.remediations}
 
 
 def urn(resource: Declared, stack: str = "prod") -> str:

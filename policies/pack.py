@@ -21,10 +21,11 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from policies import catalogue
+from policies import catalogue, tokens
 from policies.catalogue import Companion
 from policies.exemptions import Exemption, Exemptions, load
 from policies.props import Props, plain
+from policies.remedies import REMEDIES, Change, remedied, revealed
 from policies.rule import Decision, Rule, decide, violation_text
 from policies.stack import Resource, Stack, names_of
 
@@ -47,6 +48,7 @@ class Ledger:
         self._allowed: dict[Key, tuple[tuple[str, str], ...]] = {}
         self._broken: dict[Key, str] = {}
         self._used: dict[Key, Exemption] = {}
+        self._changed: dict[Key, tuple[Change, ...]] = {}
 
     def saw(self, urn: str, properties: Mapping[str, Any]) -> None:
         """Notes which properties the program set, before the provider adds computed ones."""
@@ -72,6 +74,16 @@ class Ledger:
         if not exempted:
             for violation in decision.violations:
                 report(violation_text(violation, rule), urn)
+
+    def change(self, rule: Rule, urn: str, changes: tuple[Change, ...]) -> None:
+        """Notes what a remediation changed in a resource, for it to be told."""
+        with self._lock:
+            _keep(self._changed, (rule.id, urn), changes)
+
+    def take_changed(self) -> dict[Key, tuple[Change, ...]]:
+        with self._lock:
+            taken, self._changed = self._changed, {}
+        return taken
 
     def take_undecided(self) -> dict[Key, tuple[str, ...]]:
         with self._lock:
@@ -137,11 +149,22 @@ def _resource_policy(rule: Rule, ledger: Ledger) -> Policy:
             resource = _resource(rule, args, args.resource_type, plain(args.props)[0], args.get_config())
             ledger.settle(rule, args.urn, decide(rule, resource, Stack([resource])), report)
 
-    return ResourceValidationPolicy(validate=validate, **_facts(rule))
+    # The SDK takes inputs as well as an awaitable of them, but its types know the awaitable only.
+    def remediate(args: ResourceValidationArgs) -> Any:
+        if args.resource_type not in rule.types or (rule.exemptible and ledger.exemptions.find(rule.id, args.urn)):
+            return None
+        resource = _resource(rule, args, args.resource_type, revealed(args.props), args.get_config())
+        found = remedied(rule, resource, args.props)
+        ledger.change(rule, args.urn, found[1] if found else ())
+        return found[0] if found else None
+
+    return ResourceValidationPolicy(validate=validate, remediate=remediate if rule.id in REMEDIES else None, **_facts(rule))
 
 
 def _stack_policy(rule: Rule, ledger: Ledger) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
+        if not any(one.resource_type in rule.types for one in args.resources):
+            return  # Reading all resources is what costs, and most programs lack most kinds of them.
         stack = Stack(_stack_resource(rule, one, ledger, args.get_config()) for one in args.resources)
         for resource in stack.of(rule.types):
             ledger.settle(rule, resource.urn, decide(rule, resource, stack), report)
@@ -155,7 +178,8 @@ def _stack_resource(rule: Rule, one: PolicyResource, ledger: Ledger, config: Map
         rule,
         one,
         one.resource_type,
-        ledger.asked(one.urn, everything),
+        # The stack's own properties are the program's outputs, which are computed in whole.
+        everything if one.resource_type == tokens.STACK else ledger.asked(one.urn, everything),
         config,
         names=names_of(everything),
         parent=one.parent.urn if one.parent else "",
@@ -174,6 +198,8 @@ def _resource(
 ) -> Resource:
     settings = rule.defaults("prod")
     settings |= {name: float(value) for name, value in config.items() if name in settings}
+    lists = dict(rule.lists)
+    lists |= {name: tuple(str(one) for one in value) for name, value in config.items() if name in lists}
     return Resource(
         urn=source.urn,
         type=type,
@@ -182,13 +208,17 @@ def _resource(
         protect=source.opts.protect,
         provider=Props(plain(source.provider.props)[0], "provider") if source.provider else None,
         settings=settings,
+        lists=lists,
         **joins,
     )
 
 
 def _facts(rule: Rule) -> dict[str, Any]:
     maps = rule.upstream
-    schema = {name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in rule.settings.items()}
+    schema: dict[str, Any] = {
+        name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in rule.settings.items()
+    }
+    schema |= {name: {"type": "array", "items": {"type": "string"}, "default": list(words)} for name, words in rule.lists.items()}
     return {
         "name": rule.id,
         "description": rule.title,
@@ -212,6 +242,11 @@ def _companions(mine: frozenset[str], ledger: Ledger, tells_strays: bool) -> lis
     def broken(args: StackValidationArgs, report: Report) -> None:
         for (rule, urn), error in ledger.take_broken().items():
             report(f"rule {rule} is broken on {urn}: {error}. Fix: {catalogue.BROKEN.remedy}", urn)
+
+    def remediated(args: StackValidationArgs, report: Report) -> None:
+        for (rule, urn), changes in ledger.take_changed().items():
+            what = "; ".join(change.text() for change in changes)
+            report(f"{rule} {what}, which the program does not say. Fix: {catalogue.REMEDIATED.remedy}", urn)
 
     def undecided(args: StackValidationArgs, report: Report) -> None:
         here = {one.urn for one in args.resources}
@@ -250,6 +285,7 @@ def _companions(mine: frozenset[str], ledger: Ledger, tells_strays: bool) -> lis
 
     return [
         _companion(catalogue.BROKEN, broken),
+        _companion(catalogue.REMEDIATED, remediated),
         _companion(catalogue.EXEMPT_USED, used),
         _companion(catalogue.EXEMPT_INVALID, invalid),
         _companion(catalogue.UNDECIDED, undecided),

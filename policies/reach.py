@@ -1,4 +1,6 @@
-"""Answers who reaches what in a VPC: which addresses a security group lets in, and which subnets face the internet."""
+"""Answers who reaches what in a VPC: which addresses a group or an ACL lets in, which subnets face the internet, and
+which AWS services are called from inside.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,6 +51,45 @@ def port_of(rule: Props) -> int:
     protocol = rule.text("ipProtocol") or rule.text("protocol")
     first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
     return int(first) if protocol.lower() in ("tcp", "6") and first == last else -1
+
+
+def opens_every_port(rule: Props) -> bool:
+    """True when the rule is for all protocols, or for all ports of one."""
+    protocol = rule.text("ipProtocol") or rule.text("protocol")
+    return protocol in ("-1", "all") or (rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535)
+
+
+def acl_number(rule: Props) -> float:
+    """The place of a network ACL's rule in the order in which they are tried."""
+    return rule.number("ruleNumber") or rule.number("ruleNo")
+
+
+def acl_allows(rule: Props) -> bool:
+    """True when a network ACL's rule lets traffic through."""
+    return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
+
+
+def acl_matches(rule: Props, addresses: str, port: int) -> bool:
+    """True when a network ACL's rule decides about TCP from these addresses to this port."""
+    if addresses not in (rule.text("cidrBlock"), rule.text("ipv6CidrBlock")):
+        return False
+    protocol = rule.text("protocol").lower()
+    if protocol in ("-1", "all"):
+        return True
+    return protocol in ("tcp", "6") and rule.number("fromPort") <= port <= rule.number("toPort")
+
+
+def endpoints_wanted(stack: Stack) -> list[tuple[str, bool]]:
+    """The AWS services that tasks in a VPC call, each with whether this program gives them a reason to."""
+    services = stack.of(tokens.SERVICE)
+    shells = any(one.props.flag("enableExecuteCommand") for one in services)
+    return [
+        *((service, bool(services)) for service in ("s3", "ecr.api", "ecr.dkr", "logs", "sts")),
+        ("dynamodb", bool(stack.of(tokens.TABLE))),
+        ("secretsmanager", bool(stack.of(tokens.SECRET))),
+        ("kms", bool(stack.of(tokens.KEY))),
+        ("ssmmessages", shells),
+    ]
 
 
 def is_public_subnet(subnet: Resource, stack: Stack) -> bool:

@@ -82,10 +82,11 @@ StackCheck = Callable[[Resource, Stack], Found]
 class Rule:
     """One control: everything that a pack, a report or a page says about it, and its check.
 
-    `types` are the type tokens of the resources that are judged, one at a time; a rule with scope "stack" sees the
-    others too.
-    `settings` are its parameters per environment ({"days_min": {"dev": 7, "staging": 7, "prod": 35}}), overridable in a
-    pack's configuration. `unknown_allowed` names properties that may stay unknown at a preview, each with the reason.
+    `types` are the type tokens of the resources that are judged, one at a time; empty means every resource. A rule with
+    scope "stack" sees the others too.
+    `settings` are its parameters per environment ({"days_min": {"dev": 7, "staging": 7, "prod": 35}}); `lists` are
+    parameters that are lists of words, the same in every environment. A pack's configuration overrides both.
+    `unknown_allowed` names properties that may stay unknown at a preview, each with the reason.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Rule:
     pack: Literal["security", "resilience"] = "security"
     exemptible: bool = True
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
 
     def defaults(self, environment: str) -> dict[str, float]:

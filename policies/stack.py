@@ -19,8 +19,8 @@ class Resource:
     """One resource of the program.
 
     `props` are what the program asks for; `names` are the known strings by which others may call it (id, ARN, name).
-    `feeds` says for each property which resources its value comes from, by URN. `settings` are the parameters of the
-    rule that reads it, such as a minimum of days, as the policy pack's configuration gives them.
+    `feeds` says for each property which resources its value comes from, by URN. `settings` and `lists` are the
+    parameters of the rule that reads it, such as a minimum of days, as the policy pack's configuration gives them.
     """
 
     urn: str
@@ -34,6 +34,7 @@ class Resource:
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     provider: Props | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def own_accounts(self) -> frozenset[str]:
         """The AWS accounts that the provider is allowed to touch: the only ones that are "ours".

@@ -3,11 +3,14 @@
 import re
 
 from policies import tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"
+
+_RESPONSE = "routingHttpResponse"  # how the listener's properties about headers of answers begin
+_YEAR_S = 31_536_000
 
 # TLS 1.2 and 1.3, or 1.3 alone; restricted, FIPS and post-quantum variants. The Ext variants bring back older ciphers.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
@@ -172,6 +175,57 @@ def a_firewall_stands_before_it(balancer: Resource, stack: Stack) -> Found:
         yield "no web ACL is associated with this load balancer"
     if balancer.props.flag("enableWafFailOpen"):
         yield "enableWafFailOpen is true, so requests pass while the firewall is away"
+
+
+@resource_rule(
+    "GH-ALB-009",
+    title="Targets are checked, and reached over TLS",
+    why="Without a check of its own path, a broken task gets traffic; between balancer and task, plain HTTP can be overheard.",
+    remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its check',
+    severity=Severity.MEDIUM,
+    types=tokens.TARGET_GROUP,
+    levels=levels("A", "A", "M"),
+    settings={"tls": {"dev": 0, "staging": 0, "prod": 1}},
+    upstream=Upstream(security_hub=("ELB.21", "ELB.22"), checkov=("CKV_AWS_261", "CKV_AWS_378")),
+    url=f"{_GUIDE}/target-group-health-checks.html",
+)
+def targets_are_checked(group: Resource) -> Found:
+    if group.props.text("targetType") == "lambda":
+        return
+    health = group.props.block("healthCheck")
+    web = group.props.text("protocol") in ("HTTP", "HTTPS")
+    if not health.flag("enabled", group.props.has("healthCheck")) or (web and not health.has("path")):
+        yield "healthCheck names no path"
+    if group.settings["tls"] and group.props.text("protocol") in ("HTTP", "TCP"):
+        yield "protocol is not encrypted"
+
+
+@resource_rule(
+    "GH-ALB-010",
+    title="Every answer carries the headers that protect browsers",
+    why="Set on the listener, they are on every answer, also on the balancer's own errors and on what a Core forgot.",
+    remedy="set it on the listener as the message says",
+    severity=Severity.LOW,
+    types=tokens.LISTENER,
+    levels=levels("A", "A", "M"),
+    url=f"{_GUIDE}/header-modification.html",
+)
+def answers_are_hardened(listener: Resource) -> Found:
+    props = listener.props
+    if props.text("protocol", "HTTP") != "HTTPS":
+        return
+    age = re.search(r"max-age=(\d+)", props.text(f"{_RESPONSE}StrictTransportSecurityHeaderValue"))
+    if age is None or int(age[1]) < _YEAR_S:
+        fix = f'set {_RESPONSE}StrictTransportSecurityHeaderValue="max-age={_YEAR_S}; includeSubDomains"'
+        yield Violation(f"{_RESPONSE}StrictTransportSecurityHeaderValue asks for less than a year", fix)
+    if props.text(f"{_RESPONSE}XContentTypeOptionsHeaderValue").lower() != "nosniff":
+        fix = f'set {_RESPONSE}XContentTypeOptionsHeaderValue="nosniff"'
+        yield Violation(f"{_RESPONSE}XContentTypeOptionsHeaderValue is not nosniff", fix)
+    if props.text(f"{_RESPONSE}XFrameOptionsHeaderValue").upper() not in ("DENY", "SAMEORIGIN"):
+        fix = f'set {_RESPONSE}XFrameOptionsHeaderValue="DENY"'
+        yield Violation(f"{_RESPONSE}XFrameOptionsHeaderValue is neither DENY nor SAMEORIGIN", fix)
+    if props.flag(f"{_RESPONSE}ServerEnabled", True):
+        yield Violation(f"{_RESPONSE}ServerEnabled is not false", f"set {_RESPONSE}ServerEnabled=False")
 
 
 def _is_application(balancer: Resource) -> bool:

@@ -1,8 +1,9 @@
 """Rules about CloudTrail: that it sees every region, and that nobody can read or change what it wrote unseen."""
 
-from policies import tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, resource_rule
-from policies.stack import Resource
+from policies import iam_document, tokens
+from policies.props import Props
+from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 
@@ -90,3 +91,64 @@ def the_trail_can_alarm(trail: Resource) -> Found:
     for name in ("cloudWatchLogsGroupArn", "cloudWatchLogsRoleArn"):
         if not trail.props.has(name):
             yield f"{name} is not set"
+
+
+@resource_rule(
+    "GH-CT-005",
+    title="The trail records who read and wrote objects",
+    why="Management events say that somebody got in; data events say what was taken.",
+    remedy="add an advancedEventSelector with eventCategory Data and resources.type AWS::S3::Object, and no readOnly field",
+    severity=Severity.MEDIUM,
+    types=tokens.TRAIL,
+    levels=levels("-", "A", "M"),
+    upstream=Upstream(
+        security_hub=("S3.22", "S3.23"),
+        cis=("4.8", "4.9"),
+        prowler=("cloudtrail_s3_dataevents_write_enabled", "cloudtrail_s3_dataevents_read_enabled"),
+    ),
+    url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
+)
+def reads_and_writes_are_recorded(trail: Resource) -> Found:
+    advanced = any(_records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors"))
+    if not advanced and not any(_records_objects_of_old(selector) for selector in trail.props.blocks("eventSelectors")):
+        yield "no event selector records both reads and writes of S3 objects"
+
+
+def _records_objects(selector: Props) -> bool:
+    fields = {field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")}
+    both = "readOnly" not in fields
+    return both and fields.get("eventCategory") == ["Data"] and "AWS::S3::Object" in fields.get("resources.type", [])
+
+
+def _records_objects_of_old(selector: Props) -> bool:
+    kinds = {one.text("type") for one in selector.blocks("dataResources")}
+    return selector.text("readWriteType", "All") == "All" and "AWS::S3::Object" in kinds
+
+
+@stack_rule(
+    "GH-CT-006",
+    title="Only this trail writes to its bucket, and who reads it is logged",
+    why="Without the trail's ARN, CloudTrail would write another account's trail there too; who reads it prepares to hide.",
+    remedy=("tie cloudtrail.amazonaws.com in the bucket policy to the trail with aws:SourceArn, and add an aws.s3.BucketLogging"),
+    severity=Severity.MEDIUM,
+    # That the bucket is private and locked is read by GH-S3-001 and GH-S3-014, for every bucket.
+    types=tokens.TRAIL,
+    levels=AFTER_DEV,
+    upstream=Upstream(
+        security_hub=("CloudTrail.6", "CloudTrail.7"),
+        cis=("4.4",),
+        prowler=(
+            "cloudtrail_logs_s3_bucket_is_not_publicly_accessible",
+            "cloudtrail_logs_s3_bucket_access_logging_enabled",
+        ),
+    ),
+    url=f"{_GUIDE}/create-s3-bucket-policy-for-cloudtrail.html",
+)
+def the_trail_has_a_bucket_of_its_own(trail: Resource, stack: Stack) -> Found:
+    for bucket in stack.targets(trail, "s3BucketName", tokens.BUCKET):
+        if not stack.users(bucket, tokens.BUCKET_LOGGING, "bucket"):
+            yield f"access to the trail's bucket {bucket.name} is not logged"
+        for policy in stack.users(bucket, tokens.BUCKET_POLICY, "bucket"):
+            document = iam_document.parse(policy.props.value("policy"))
+            if "cloudtrail.amazonaws.com" in iam_document.unguarded_services(document):
+                yield f"the policy of {bucket.name} lets CloudTrail write for anybody (no aws:SourceArn)"

@@ -1,8 +1,8 @@
 """Rules about DynamoDB tables: encrypted with a customer key, restorable, and not deleted by mistake."""
 
 from policies import tokens
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule
-from policies.stack import Resource
+from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 
@@ -80,3 +80,25 @@ def short_lived_items_end(table: Resource) -> Found:
     ephemeral = table.props.block("tags").text("gatehouse:purpose") == "ephemeral"
     if ephemeral and not table.props.block("ttl").flag("enabled"):
         yield "ttl.enabled is not true"
+
+
+@stack_rule(
+    "GH-DDB-004",
+    title="A table grows with its load",
+    why="At a fixed capacity, the first busy hour is a wave of refused requests.",
+    remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
+    severity=Severity.LOW,
+    types=tokens.TABLE,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream=Upstream(security_hub=("DynamoDB.1",), checkov=("CKV2_AWS_16",), prowler=("dynamodb_table_autoscaling_enabled",)),
+    url=f"{_GUIDE}/capacity-mode.html",
+)
+def tables_grow(table: Resource, stack: Stack) -> Found:
+    if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
+        return
+    for target in stack.of(tokens.SCALING_TARGET):
+        known = target.props.text("resourceId").rpartition("/")[2] if target.props.known("resourceId") else ""
+        if known in table.names or stack.points(target, "resourceId", table):
+            return
+    yield "the table has a fixed capacity, and nothing scales it"

@@ -3,7 +3,7 @@ node.
 """
 
 from policies import tokens
-from policies.rule import ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule
+from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule
 from policies.stack import Resource
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
@@ -121,3 +121,49 @@ def snapshots_are_kept(cache: Resource) -> Found:
     days_min = cache.settings["days_min"]
     if cache.props.number("snapshotRetentionLimit") < days_min:
         yield f"snapshotRetentionLimit is below {days_min:g}"
+
+
+@resource_rule(
+    "GH-EC-006",
+    title="The cache takes security fixes",
+    why="Minor versions carry the fixes for known holes.",
+    remedy='leave autoMinorVersionUpgrade on, and write engine in lower case ("valkey")',
+    severity=Severity.MEDIUM,
+    types=tokens.CACHE,
+    levels=AFTER_DEV,
+    upstream=Upstream(
+        security_hub=("ElastiCache.2",),
+        checkov=("CKV_AWS_322",),
+        prowler=("elasticache_redis_cluster_auto_minor_version_upgrades",),
+    ),
+    url=f"{_GUIDE}/VersionManagement.html",
+)
+def the_cache_takes_fixes(cache: Resource) -> Found:
+    if not cache.props.flag("autoMinorVersionUpgrade", True):
+        yield "autoMinorVersionUpgrade is false"
+    engine = cache.props.text("engine")
+    if engine != engine.lower():  # Version 7 of pulumi-aws takes lower case only.
+        yield "engine is not in lower case"
+
+
+@resource_rule(
+    "GH-EC-007",
+    title="The cache stands in subnets of its own",
+    why="The default group is every subnet of the default VPC, public ones included.",
+    remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 reads those)",
+    severity=Severity.HIGH,
+    types=tokens.CACHE,
+    levels=ALWAYS,
+    upstream=Upstream(
+        security_hub=("ElastiCache.7",),
+        checkov=("CKV_AWS_323",),
+        prowler=("elasticache_cluster_uses_public_subnet",),
+        cdk_nag=("AEC1",),
+    ),
+    url=f"{_GUIDE}/SubnetGroups.html",
+)
+def the_cache_has_its_own_subnets(cache: Resource) -> Found:
+    if not cache.props.has("subnetGroupName"):
+        yield "subnetGroupName is not set"
+    elif cache.props.known("subnetGroupName") and cache.props.text("subnetGroupName") == "default":
+        yield "subnetGroupName is the default group"

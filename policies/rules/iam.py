@@ -6,7 +6,7 @@ import re
 
 from policies import iam_document, tokens
 from policies.documents import identity_documents
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, resource_rule, stack_rule
+from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
@@ -206,3 +206,24 @@ def roles_get_policies_in_one_way(role: Resource, stack: Stack) -> Found:
         yield "the role sets inlinePolicies and has RolePolicy resources as well"
     if role.props.has("managedPolicyArns") and stack.users(role, tokens.ROLE_POLICY_ATTACHMENT, "role"):
         yield Violation("the role sets managedPolicyArns and has RolePolicyAttachment resources as well", "")
+
+
+@resource_rule(
+    "GH-IAM-007",
+    title="No role can make itself a stronger one",
+    why="Who may write policies or pass roles can give himself any right, unless a boundary and a condition stop him.",
+    remedy="set permissionsBoundary on the role; add StringEquals iam:PassedToService to the iam:PassRole statement",
+    severity=Severity.MEDIUM,
+    types=_IDENTITY_POLICIES,
+    levels=levels("A", "A", "M"),
+    upstream=Upstream(prowler=("iam_inline_policy_allows_privilege_escalation",)),
+    url=f"{_GUIDE}/access_policies_boundaries.html",
+)
+def nobody_raises_himself(holder: Resource) -> Found:
+    if holder.type in tokens.ROLE and not holder.props.has("permissionsBoundary"):
+        yield "permissionsBoundary is not set"
+    for document in identity_documents(holder):
+        for allow in document.allows:
+            passes = allow.covers_action("iam:PassRole")
+            if passes and not any(one.key == "iam:passedtoservice" for one in allow.conditions):
+                yield "a statement allows iam:PassRole without iam:PassedToService"

@@ -2,7 +2,8 @@
 
 from policies import iam_document, tokens
 from policies.documents import identity_documents
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, resource_rule, stack_rule
+from policies.iam_grammar import Condition
+from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
 from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
@@ -114,3 +115,110 @@ def nobody_decrypts_with_every_key(policy: Resource) -> Found:
     for document in identity_documents(policy):
         if iam_document.allows_on_every_key(document):
             yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on every key"
+
+
+@resource_rule(
+    "GH-KMS-005",
+    title="A service uses a key only for whom it should",
+    why="A service that acts for every AWS customer could otherwise be made to use the key for another one.",
+    remedy="add aws:SourceAccount, aws:SourceArn, kms:ViaService or kms:EncryptionContext:... to the service's statement",
+    severity=Severity.HIGH,
+    types=tokens.KEY + tokens.KEY_POLICY,
+    levels=AFTER_DEV,
+    url=f"{_GUIDE}/least-privilege.html",
+)
+def services_say_for_whom(key: Resource) -> Found:
+    if not key.props.has("policy"):
+        return
+    for allow in iam_document.parse(key.props.value("policy")).allows:
+        if any(_ties_a_service(one) for one in allow.conditions):
+            continue
+        for kind, service in allow.principals or ():
+            if kind == "Service":
+                yield f"the key policy lets {service} use the key without saying for whom"
+
+
+def _ties_a_service(condition: Condition) -> bool:
+    tied = condition.key in ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "kms:viaservice", "kms:calleraccount")
+    tied = tied or condition.key.startswith("kms:encryptioncontext:")
+    positive = condition.operator in ("stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike")
+    return tied and positive and not condition.if_exists and condition.quantifier != "forallvalues"
+
+
+@resource_rule(
+    "GH-KMS-006",
+    title="Who administers a key does not use it",
+    why="One role that may do both can read the data, and lock everybody else out.",
+    remedy="give administration (kms:Put*, kms:ScheduleKeyDeletion ...) and use (kms:Decrypt ...) to two principals",
+    severity=Severity.MEDIUM,
+    types=tokens.KEY + tokens.KEY_POLICY,
+    levels=AFTER_DEV,
+    upstream=Upstream(prowler=("iam_policy_no_full_access_to_kms",), cdk_nag=("IAM5",)),
+    url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
+)
+def administration_and_use_are_apart(key: Resource) -> Found:
+    if not key.props.has("policy"):
+        return
+    uses: set[str] = set()
+    administers: set[str] = set()
+    for allow in iam_document.parse(key.props.value("policy")).allows:
+        # The account itself may do both: that hands the decision to its IAM policies, which GH-KMS-007 reads.
+        who = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
+        if allow.covers_action("kms:Decrypt"):
+            uses |= who
+        if allow.covers_action("kms:PutKeyPolicy") or allow.covers_action("kms:ScheduleKeyDeletion"):
+            administers |= who
+    for one in sorted(uses & administers):
+        yield f"the key policy lets {one} both administer and use the key"
+
+
+def _is_account(principal: str) -> bool:
+    return principal.endswith(":root") or principal.isdigit()
+
+
+# Where resources name the key that encrypts them.
+_ENCRYPTED_BY = {
+    **dict.fromkeys(tokens.SECRET + tokens.DB_INSTANCE + tokens.DB_CLUSTER + tokens.CACHE + tokens.LOG_GROUP, "kmsKeyId"),
+    **dict.fromkeys(tokens.TRAIL, "kmsKeyId"),
+    **dict.fromkeys(tokens.FUNCTION + tokens.BACKUP_VAULT, "kmsKeyArn"),
+}
+
+
+@stack_rule(
+    "GH-KMS-008",
+    title="Every key has a name, and data is not under AWS's own keys",
+    why="People choose keys by alias and description; a key without either is the wrong one, or is deleted as unused.",
+    remedy="set description on the key and add an aws.kms.Alias for it; name a customer key, not one under alias/aws/",
+    severity=Severity.LOW,
+    types=tokens.KEY + tuple(_ENCRYPTED_BY),
+    levels=levels("A", "A", "M"),
+    pack="resilience",
+    upstream=Upstream(prowler=("kms_cmk_are_used",)),
+    url=f"{_GUIDE}/kms-alias.html",
+)
+def keys_have_names(holder: Resource, stack: Stack) -> Found:
+    if holder.type in tokens.KEY:
+        if not holder.props.has("description"):
+            yield "the key has no description"
+        if not stack.users(holder, tokens.KEY_ALIAS, "targetKeyId"):
+            yield "no alias names this key"
+        return
+    prop = _ENCRYPTED_BY[holder.type]
+    if holder.props.known(prop) and "alias/aws/" in holder.props.text(prop):
+        yield f"{prop} names a key that AWS manages"
+
+
+@stack_rule(
+    "GH-KMS-009",
+    title="A key leaves its region only for a replica that is used",
+    why="A multi-region key's material exists wherever a replica is made, by whoever may make one.",
+    remedy="add an aws.kms.ReplicaKey for it, or remove multiRegion",
+    severity=Severity.LOW,
+    types=tokens.KEY,
+    levels=levels("A", "A", "M"),
+    upstream=Upstream(prowler=("kms_cmk_not_multi_region",)),
+    url=f"{_GUIDE}/multi-region-keys-overview.html",
+)
+def keys_stay_in_their_region(key: Resource, stack: Stack) -> Found:
+    if key.props.flag("multiRegion") and not stack.users(key, tokens.REPLICA_KEY, "primaryKeyArn"):
+        yield "multiRegion is true, and no replica of the key is in the program"

@@ -1,9 +1,9 @@
 """Rules about Lambda functions: no secrets in their environment, and no stranger who can call them."""
 
 from policies import iam_document, tokens
-from policies.rule import ALWAYS, Found, Severity, Upstream, Violation, resource_rule
+from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 from policies.secrets import looks_secret
-from policies.stack import Resource
+from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 
@@ -61,3 +61,82 @@ def only_named_callers_invoke(door: Resource) -> Found:
         return  # An account or a role of it: named by itself.
     if not any(door.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
         yield "the permission names neither sourceArn nor sourceAccount"
+
+
+# Runtimes that still get security fixes, of November 2026.
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-supported
+_RUNTIMES = frozenset(
+    {
+        *("python3.11", "python3.12", "python3.13", "python3.14", "nodejs22.x", "nodejs24.x", "java21", "java25"),
+        *("dotnet8", "dotnet10", "ruby3.3", "ruby3.4", "provided.al2023"),
+    }
+)
+
+
+@resource_rule(
+    "GH-LAM-001",
+    title="Functions run on a runtime that gets fixes",
+    why="AWS stops patching an old runtime, and some months later refuses to change the function at all.",
+    remedy="set runtime to a current one",
+    severity=Severity.MEDIUM,
+    types=tokens.FUNCTION,
+    levels=AFTER_DEV,
+    upstream=Upstream(
+        security_hub=("Lambda.2",),
+        checkov=("CKV_AWS_363",),
+        prowler=("awslambda_function_using_supported_runtimes",),
+        cdk_nag=("L1",),
+    ),
+    url=f"{_GUIDE}/lambda-runtimes.html",
+)
+def runtimes_get_fixes(function: Resource) -> Found:
+    if function.props.text("packageType", "Zip") == "Zip" and function.props.text("runtime") not in _RUNTIMES:
+        yield "runtime gets no security fixes, or is not known here"
+
+
+@stack_rule(
+    "GH-LAM-002",
+    title="Functions that reach data stores are inside the network, in two zones",
+    why="Outside, the store would have to be public; in one zone, the zone's outage stops the function.",
+    remedy="set vpcConfig with private subnets of two zones and a security group",
+    severity=Severity.MEDIUM,
+    types=tokens.FUNCTION,
+    levels=AFTER_DEV,
+    upstream=Upstream(
+        security_hub=("Lambda.3", "Lambda.5"),
+        checkov=("CKV_AWS_117",),
+        prowler=("awslambda_function_inside_vpc", "awslambda_function_vpc_multi_az"),
+    ),
+    url=f"{_GUIDE}/configuration-vpc.html",
+)
+def functions_are_inside(function: Resource, stack: Stack) -> Found:
+    # A function reaches a store when its environment is fed by one.
+    stores = stack.targets(function, "environment", tokens.DB_INSTANCE + tokens.DB_CLUSTER + tokens.CACHE)
+    if not function.props.has("vpcConfig"):
+        for store in stores:
+            yield f"vpcConfig is not set, and the function reaches {store.name}"
+    elif function.props.block("vpcConfig").size("subnetIds") < 2:
+        yield "vpcConfig.subnetIds names fewer than two subnets"
+
+
+@stack_rule(
+    "GH-LAM-005",
+    title="Functions fail in sight, and cannot take all capacity",
+    why="A failed asynchronous call is dropped after its retries; a runaway function takes every other one's capacity.",
+    remedy=("set deadLetterConfig (or an on-failure destination), reservedConcurrentExecutions, and tracingConfig.mode=Active"),
+    severity=Severity.LOW,
+    types=tokens.FUNCTION,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    upstream=Upstream(checkov=("CKV_AWS_116", "CKV_AWS_115", "CKV_AWS_50"), prowler=("awslambda_function_no_dead_letter_queue",)),
+    url=f"{_GUIDE}/invocation-async-retain-records.html",
+)
+def functions_fail_in_sight(function: Resource, stack: Stack) -> Found:
+    events = stack.users(function, tokens.FUNCTION_EVENTS, "functionName")
+    told = any(one.props.block("destinationConfig").has("onFailure") for one in events)
+    if not told and not function.props.has("deadLetterConfig"):
+        yield "failed calls go nowhere (deadLetterConfig is not set)"
+    if function.props.number("reservedConcurrentExecutions", -1) < 0:
+        yield "reservedConcurrentExecutions is not set"
+    if function.props.block("tracingConfig").text("mode") != "Active":
+        yield "tracingConfig.mode is not Active"

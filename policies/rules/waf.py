@@ -4,7 +4,7 @@ it.
 
 from policies import tokens
 from policies.props import Props
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, resource_rule, stack_rule
+from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
 from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
@@ -80,3 +80,24 @@ def the_firewall_counts(acl: Resource) -> Found:
         visibility = one.block("visibilityConfig")
         if not visibility.flag("cloudwatchMetricsEnabled"):
             yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"
+
+
+@resource_rule(
+    "GH-WAF-004",
+    title="No rule of the web firewall only counts",
+    why="A rule that was set to count for a trial, and forgotten, lets through what it was bought to stop.",
+    remedy="remove the count, or exempt it with a date while it is on trial",
+    severity=Severity.MEDIUM,
+    types=tokens.WEB_ACL,
+    levels=levels("-", "A", "M"),
+    url=f"{_GUIDE}/web-acl-testing.html",
+)
+def no_rule_only_counts(acl: Resource) -> Found:
+    for rule in acl.props.blocks("rules"):
+        for name in ("action", "overrideAction"):
+            if rule.block(name).has("count"):
+                yield f"{rule.at(name)} is count"
+        group = rule.block("statement").block("managedRuleGroupStatement")
+        for override in group.blocks("ruleActionOverrides"):
+            if override.block("actionToUse").has("count"):
+                yield f"{override.at('actionToUse')} is count"

@@ -8,10 +8,21 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from policies.catalogue import _MODULES, COMPANIONS, PACKS, RULES, Companion
+from policies.remedies import REMEDIES
 from policies.rule import ENVIRONMENTS, Level, Rule, Severity, Upstream
+from policies.waiting import WAITING
 from tests.house.page_table import prose, table
 
 SERVICES = {
+    "account": "The account and its bill",
+    "acm": "Certificates (ACM)",
+    "apigateway": "API Gateway",
+    "backup": "Backups (AWS Backup)",
+    "cloudwatch_watch": "CloudWatch: what is watched",
+    "ecs_exec": "Containers (ECS): shells",
+    "rds_running": "Databases (RDS): running them",
+    "s3_keep": "Buckets (S3): keeping what they hold",
+    "sns": "Topics (SNS)",
     "alb": "Load balancers (ALB)",
     "cloudtrail": "CloudTrail",
     "cloudwatch": "CloudWatch",
@@ -60,13 +71,18 @@ it, and the engine asks the rule again, with the value, before it makes the reso
 
 An entry in [policies/exemptions.toml](../policies/exemptions.toml) lifts a rule from a resource for at most 90 days, with owner,
 reason and ticket. Rules marked "never exempted" refuse that.
+
+Some rules can change the input themselves. That is off everywhere; `python -m policies remediate security dev` prints levels for
+dev at which they do, for `--policy-pack-config`. Such a rule changes inputs of that one resource, only when it passes afterwards, and
+`GH-REMEDIATED` names each change, so that it comes into the program.
 """
 
 
 def services() -> Iterator[tuple[str, ModuleType, tuple[Rule, ...]]]:
     """Title, module and rules of each service, in the order of the titles."""
     for module in sorted(_MODULES, key=lambda one: SERVICES[_short(one)].lower()):
-        mine = [rule for rule in RULES if rule in vars(module).values()]
+        ids = {value.id for value in vars(module).values() if isinstance(value, Rule)}
+        mine = [rule for rule in RULES if rule.id in ids]
         yield SERVICES[_short(module)], module, tuple(mine)
 
 
@@ -114,6 +130,12 @@ def _details(rule: Rule) -> str:
     notes = [f"**{prose(rule.title)}.** {prose(rule.why)}", f"- Fix: {prose(rule.remedy)}"]
     for name, values in rule.settings.items():
         notes.append(f"- Bound: `{name}` is " + ", ".join(f"{values[env]:g} in {env}" for env in ENVIRONMENTS))
+    for name, words in rule.lists.items():
+        notes.append(f"- List: `{name}` is " + (", ".join(f"`{word}`" for word in words) or "empty"))
+    if rule.id in REMEDIES:
+        notes.append("- Can change the input itself, in dev, when it is asked to")
+    if rule.id in WAITING:
+        notes.append(f"- Advisory until our own program has {prose(WAITING[rule.id])}")
     notes += [f"- May stay unknown at a preview: `{path}`, for {prose(reason)}" for path, reason in rule.unknown_allowed.items()]
     if not rule.exemptible:
         notes.append("- Never exempted")

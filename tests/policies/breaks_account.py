@@ -14,6 +14,11 @@ def task(**inputs: Any) -> Program:
     return changed(programs.ecs(), "task", **inputs)
 
 
+def group(name: str, **inputs: Any) -> Declared:
+    return Declared("aws:ec2/securityGroup:SecurityGroup", name, {"vpcId": Ref("vpc"), "description": name, **inputs})
+
+
+EVERYTHING = {"protocol": "-1", "fromPort": 0, "toPort": 0}
 WORLD_SSH = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
 
 CASES = [
@@ -57,13 +62,9 @@ CASES = [
     ),
     broken(
         "GH-VPC-004",
-        "gate-group",
+        "loose",
         "ingress[0] lets the whole internet in on other ports than 443 and 80",
-        changed(
-            programs.edge(),
-            "gate-group",
-            ingress=[{"protocol": "-1", "fromPort": 0, "toPort": 0, "ipv6CidrBlocks": ["::/0"]}],
-        ),
+        [*programs.edge(), group("loose", ingress=[{**EVERYTHING, "description": "all", "ipv6CidrBlocks": ["::/0"]}])],
     ),
     broken(
         "GH-VPC-009",

@@ -15,6 +15,7 @@ TAGS = {
     "ManagedBy": "pulumi",
     "DataClass": "confidential",
 }
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 DIGEST = "sha256:" + "a" * 64
 
 
@@ -28,6 +29,14 @@ def tls_only(bucket: str) -> list[dict[str, Any]]:
     return [
         {**deny, "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
         {**deny, "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}},
+        *(
+            {**deny, "Action": "s3:PutObject", "Resource": arns[1:], "Condition": {"Null": {key: "false"}}}
+            for key in (
+                "s3:x-amz-server-side-encryption-customer-algorithm",
+                "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            )
+        ),
+        {**deny, "Action": "s3:DeleteObjectVersion", "Resource": arns[1:]},
     ]
 
 
@@ -37,8 +46,39 @@ KEY_POLICY = document(
 
 
 def kms() -> list[Declared]:
-    inputs = {"enableKeyRotation": True, "policy": KEY_POLICY, "tags": TAGS}
-    return [Declared("aws:kms/key:Key", "key", inputs, protect=True)]
+    inputs = {"description": "everything", "enableKeyRotation": True, "policy": KEY_POLICY, "tags": TAGS}
+    return [
+        Declared("aws:kms/key:Key", "key", inputs, protect=True),
+        Declared("aws:kms/alias:Alias", "key-alias", {"name": "alias/acme", "targetKeyId": Ref("key")}),
+    ]
+
+
+def watched(**parts: tuple[str, str]) -> list[Declared]:
+    """An alarm for each part, by its namespace and dimension, and a dashboard that shows them all."""
+    return [
+        *(
+            Declared(
+                "aws:cloudwatch/metricAlarm:MetricAlarm",
+                f"{name}-alarm",
+                {
+                    "namespace": namespace,
+                    "metricName": f"{name}-errors",
+                    "dimensions": {dimension: Ref(name)},
+                    "alarmActions": [f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"],
+                },
+            )
+            for name, (namespace, dimension) in parts.items()
+        ),
+        Declared(
+            "aws:cloudwatch/dashboard:Dashboard",
+            "board",
+            {"dashboardBody": json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in parts.values()]})},
+        ),
+    ]
+
+
+def backed_up(*names: str) -> Declared:
+    return Declared("aws:backup/selection:Selection", "selection", {"resources": [Ref(name, "arn") for name in names]})
 
 
 TRUST = document(
@@ -93,11 +133,11 @@ def roles() -> list[Declared]:
         Declared(
             "aws:iam/role:Role",
             "task-role",
-            {"assumeRolePolicy": TRUST},
+            {"assumeRolePolicy": TRUST, "permissionsBoundary": BOUNDARY},
             computed={"managedPolicyArns": [], "inlinePolicies": []},
         ),
-        Declared("aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST}),
-        Declared("aws:iam/role:Role", "deployer", {"assumeRolePolicy": github_trust()}),
+        Declared("aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": BOUNDARY}),
+        Declared("aws:iam/role:Role", "deployer", {"assumeRolePolicy": github_trust(), "permissionsBoundary": BOUNDARY}),
         Declared("aws:iam/rolePolicy:RolePolicy", "task-rights", {"role": Ref("task-role"), "policy": grant()}),
         Declared("aws:iam/policy:Policy", "reading", {"policy": grant()}),
         Declared(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from policies.harness import ACCOUNT, Declared, Ref
+from tests.policies.alarms import cis_alarms, data_events, topic_policy
 from tests.policies.pieces import (
     KEY_POLICY,
     TAGS,
     TRUST,
+    backed_up,
     container,
     document,
     github_trust,
@@ -16,6 +19,7 @@ from tests.policies.pieces import (
     kms,
     roles,
     tls_only,
+    watched,
 )
 from tests.policies.topology import edge, network
 
@@ -80,8 +84,23 @@ def s3() -> list[Declared]:
             "files-logging",
             {**bucket, "targetBucket": Ref("sink", "bucket"), "targetPrefix": "s3/"},
         ),
+        Declared(
+            "aws:s3/bucketReplicationConfig:BucketReplicationConfig",
+            "files-replication",
+            {**bucket, "rules": [replication()]},
+        ),
+        backed_up("files"),
         *kms(),
     ]
+
+
+def replication(**changed: Any) -> dict[str, Any]:
+    destination = {
+        "bucket": "arn:aws:s3:::acme-copies",
+        "encryptionConfiguration": {"replicaKmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/copies"},
+        "metrics": {"status": "Enabled"},
+    }
+    return {"status": "Enabled", "deleteMarkerReplication": {"status": "Enabled"}, "destination": destination, **changed}
 
 
 def _sides(name: str) -> list[Declared]:
@@ -168,6 +187,12 @@ def ecs() -> list[Declared]:
             "gate-logs",
             {"name": "/acme/gate", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
         ),
+        Declared(
+            "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy",
+            "gate-logs-masking",
+            {"logGroupName": Ref("gate-logs", "name"), "policyDocument": "{}"},
+        ),
+        *watched(service=("AWS/ECS", "ServiceName")),
         Declared("aws:ecs/cluster:Cluster", "cluster", {"settings": [{"name": "containerInsights", "value": "enhanced"}]}),
         Declared(
             "aws:ecs/taskDefinition:TaskDefinition",
@@ -191,6 +216,7 @@ def ecs() -> list[Declared]:
             "service",
             {
                 "name": "gate",
+                "cluster": Ref("cluster", "arn"),
                 "taskDefinition": Ref("task", "arn"),
                 "desiredCount": 2,
                 "platformVersion": "LATEST",
@@ -220,13 +246,14 @@ def ecs() -> list[Declared]:
 def rds() -> list[Declared]:
     return [
         *network(),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc")}),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "database-group", {"vpcId": Ref("vpc")}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc"), "description": "gate"}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "database-group", {"vpcId": Ref("vpc"), "description": "database"}),
         Declared(
             "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
             "from-gate",
             {
                 "securityGroupId": Ref("database-group"),
+                "description": "queries",
                 "referencedSecurityGroupId": Ref("gate-group"),
                 "ipProtocol": "tcp",
                 "fromPort": 5432,
@@ -248,6 +275,13 @@ def rds() -> list[Declared]:
             "database",
             {
                 "engine": "postgres",
+                "username": "acme_owner",
+                "port": 5433,
+                "caCertIdentifier": "rds-ca-rsa2048-g1",
+                "copyTagsToSnapshot": True,
+                "monitoringInterval": 30,
+                "performanceInsightsEnabled": True,
+                "performanceInsightsKmsKeyId": Ref("key", "arn"),
                 "publiclyAccessible": False,
                 "storageEncrypted": True,
                 "kmsKeyId": Ref("key", "arn"),
@@ -268,6 +302,14 @@ def rds() -> list[Declared]:
             },
             protect=True,
         ),
+        *(
+            Declared(
+                "aws:rds/eventSubscription:EventSubscription", kind, {"sourceType": kind, "snsTopic": "arn:aws:sns:::alarms"}
+            )
+            for kind in ("db-instance", "db-parameter-group")
+        ),
+        backed_up("database"),
+        *watched(database=("AWS/RDS", "DBInstanceIdentifier")),
         Declared("aws:rds/snapshot:Snapshot", "snapshot", {"dbInstanceIdentifier": Ref("database")}),
     ]
 
@@ -279,6 +321,7 @@ def stores() -> list[Declared]:
             "aws:dynamodb/table:Table",
             "tokens",
             {
+                "billingMode": "PAY_PER_REQUEST",
                 "pointInTimeRecovery": {"enabled": True},
                 "serverSideEncryption": {"enabled": True, "kmsKeyArn": Ref("key", "arn")},
                 "deletionProtectionEnabled": True,
@@ -287,11 +330,14 @@ def stores() -> list[Declared]:
             },
             protect=True,
         ),
+        *watched(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
         Declared("aws:elasticache/subnetGroup:SubnetGroup", "cache-subnets", {"subnetIds": [Ref("data-a"), Ref("data-b")]}),
         Declared(
             "aws:elasticache/replicationGroup:ReplicationGroup",
             "cache",
             {
+                "engine": "valkey",
+                "subnetGroupName": Ref("cache-subnets"),
                 "atRestEncryptionEnabled": True,
                 "kmsKeyId": Ref("key", "arn"),
                 "transitEncryptionEnabled": True,
@@ -319,6 +365,8 @@ def watch() -> list[Declared]:
             "aws:cloudtrail/trail:Trail",
             "trail",
             {
+                "s3BucketName": "acme-trail",
+                "advancedEventSelectors": [data_events()],
                 "isMultiRegionTrail": True,
                 "enableLogFileValidation": True,
                 "kmsKeyId": Ref("key", "arn"),
@@ -326,12 +374,19 @@ def watch() -> list[Declared]:
                 "cloudWatchLogsRoleArn": Ref("task-role", "arn"),
             },
         ),
-        Declared("aws:sns/topic:Topic", "alarms", {}),
+        *cis_alarms(),
+        *watched(rotate=("AWS/Lambda", "FunctionName")),
+        Declared("aws:sns/topic:Topic", "alarms", {"kmsMasterKeyId": Ref("key", "arn")}),
+        Declared("aws:sns/topicPolicy:TopicPolicy", "alarms-policy", {"arn": Ref("alarms", "arn"), "policy": topic_policy()}),
         Declared("aws:cloudwatch/metricAlarm:MetricAlarm", "errors", {"alarmActions": [Ref("alarms", "arn")]}),
         Declared(
             "aws:lambda/function:Function",
             "rotate",
             {
+                "runtime": "python3.13",
+                "reservedConcurrentExecutions": 2,
+                "deadLetterConfig": {"targetArn": "arn:aws:sqs:::failed"},
+                "tracingConfig": {"mode": "Active"},
                 "environment": {"variables": {"GATEHOUSE_KEY_PREFIX": "gtk"}},
                 "kmsKeyArn": Ref("key", "arn"),
                 "tags": TAGS,

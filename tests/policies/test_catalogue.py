@@ -103,7 +103,7 @@ def test_each_rule_says_why_and_what_to_type(rule: Rule) -> None:
     assert rule.remedy
     assert not rule.remedy.endswith(".")
     assert rule.url.startswith("https://")
-    assert rule.types
+    assert rule.types or rule.id == "GH-PUL-003"  # reads the region of whatever has one
     assert set(rule.levels) == set(ENVIRONMENTS)
 
 

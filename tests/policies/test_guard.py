@@ -80,10 +80,10 @@ def test_an_unknown_in_one_resource_hides_no_violation_in_another(order: int, se
 
 def test_an_unknown_in_one_rule_of_a_security_group_hides_no_open_port_in_another(security: RunningPack) -> None:
     ingress = [
-        {"protocol": "tcp", "fromPort": 1, "toPort": 1, "cidrBlocks": [Unknown()]},
-        {"protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]},
+        {"description": "a", "protocol": "tcp", "fromPort": 1, "toPort": 1, "cidrBlocks": [Unknown()]},
+        {"description": "b", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]},
     ]
-    group = Declared("aws:ec2/securityGroup:SecurityGroup", "group", {"ingress": ingress})
+    group = Declared("aws:ec2/securityGroup:SecurityGroup", "group", {"description": "tasks", "ingress": ingress})
 
     assert {one.policy for one in security.check([group])} == {"GH-VPC-004", "GH-UNDECIDED"}
 
@@ -96,7 +96,7 @@ def test_an_unknown_document_is_undecided_and_not_passed(security: RunningPack) 
     ]
 
     undecided = {one.message.split(" ")[0] for one in security.check(program) if one.policy == "GH-UNDECIDED"}
-    assert undecided == {"GH-S3-003", "GH-S3-004", "GH-S3-012", "GH-S3-016"}
+    assert undecided == {"GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
 
 
 def test_undecided_is_advisory_outside_prod_and_mandatory_in_prod() -> None:
@@ -119,7 +119,7 @@ def test_unknown_container_definitions_may_stay_open_and_are_shown(security: Run
 
     said = security.check(program)
     assert {(one.policy, one.level) for one in said} == {("GH-UNDECIDED-ALLOWED", "advisory")}
-    assert len(said) == 7
+    assert len(said) == 8
 
 
 def test_a_computed_property_that_the_program_did_not_set_counts_as_unset(security: RunningPack) -> None:

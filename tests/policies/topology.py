@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from policies.harness import Declared, Ref
-from tests.policies.pieces import TAGS, kms
+from tests.policies.pieces import TAGS, kms, watched
+
+WORLD = "0.0.0.0/0"
 
 
 def network() -> list[Declared]:
@@ -44,11 +46,41 @@ def network() -> list[Declared]:
                 ),
             )
         ),
-        Declared("aws:ec2/vpcEndpoint:VpcEndpoint", "s3-endpoint", {**vpc, "policy": "{}"}),
+        *(
+            Declared(
+                "aws:ec2/vpcEndpoint:VpcEndpoint",
+                f"{service}-endpoint",
+                {**vpc, "serviceName": f"com.amazonaws.eu-west-1.{service}", "policy": "{}"},
+            )
+            for service in ("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")
+        ),
+        Declared(
+            "aws:ec2/networkAcl:NetworkAcl",
+            "fence",
+            {
+                **vpc,
+                "ingress": [
+                    {"ruleNo": 10, "action": "deny", "protocol": "tcp", "fromPort": port, "toPort": port, "cidrBlock": WORLD}
+                    for port in (22, 3389)
+                ]
+                + [{"ruleNo": 20, "action": "allow", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlock": WORLD}],
+            },
+        ),
+        Declared(
+            "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions",
+            "block",
+            {"internetGatewayBlockMode": "block-ingress"},
+        ),
+        Declared(
+            "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion",
+            "block-exclusion",
+            {**vpc, "internetGatewayExclusionMode": "allow-bidirectional"},
+        ),
     ]
 
 
 def edge() -> list[Declared]:
+    vpc = {"vpcId": Ref("vpc")}
     balancer = {"loadBalancerArn": Ref("balancer", "arn")}
     rules = [
         *(
@@ -71,14 +103,15 @@ def edge() -> list[Declared]:
     ]
     return [
         *network(),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "balancer-group", {"vpcId": Ref("vpc")}),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc")}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "balancer-group", {"vpcId": Ref("vpc"), "description": "load balancer"}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc"), "description": "gate"}),
         *(
             Declared(
                 "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
                 f"from-internet-{port}",
                 {
                     "securityGroupId": Ref("balancer-group"),
+                    "description": "clients",
                     "cidrIpv4": "0.0.0.0/0",
                     "ipProtocol": "tcp",
                     "fromPort": port,
@@ -92,6 +125,7 @@ def edge() -> list[Declared]:
             "from-balancer",
             {
                 "securityGroupId": Ref("gate-group"),
+                "description": "requests",
                 "referencedSecurityGroupId": Ref("balancer-group"),
                 "ipProtocol": "tcp",
                 "fromPort": 8080,
@@ -129,9 +163,36 @@ def edge() -> list[Declared]:
                 "port": 443,
                 "protocol": "HTTPS",
                 "sslPolicy": "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
+                "routingHttpResponseStrictTransportSecurityHeaderValue": "max-age=31536000; includeSubDomains",
+                "routingHttpResponseXContentTypeOptionsHeaderValue": "nosniff",
+                "routingHttpResponseXFrameOptionsHeaderValue": "DENY",
+                "routingHttpResponseServerEnabled": False,
                 "defaultActions": [{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gate"}],
             },
         ),
+        Declared(
+            "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+            "to-cores",
+            {
+                "securityGroupId": Ref("gate-group"),
+                "description": "Cores",
+                "ipProtocol": "tcp",
+                "fromPort": 443,
+                "toPort": 443,
+                "cidrIpv4": WORLD,
+            },
+        ),
+        Declared(
+            "aws:lb/targetGroup:TargetGroup",
+            "targets",
+            {**vpc, "protocol": "HTTPS", "targetType": "ip", "healthCheck": {"path": "/readyz", "protocol": "HTTPS"}},
+        ),
+        Declared(
+            "aws:acm/certificate:Certificate",
+            "certificate",
+            {"domainName": "gate.example.com", "validationMethod": "DNS", "keyAlgorithm": "EC_prime256v1"},
+        ),
+        *watched(balancer=("AWS/ApplicationELB", "LoadBalancer")),
         Declared(
             "aws:wafv2/webAcl:WebAcl",
             "firewall",

@@ -1,0 +1,150 @@
+"""Clean programs of what our own stacks have in small part or not: an account's baseline, backups, APIs, an audited bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policies.harness import ACCOUNT, Declared, Ref
+from tests.policies.alarms import data_events
+from tests.policies.breaks import Program, changed, without
+from tests.policies.pieces import document, kms, tls_only
+from tests.policies.programs import s3, watch
+
+ROOT = "pulumi:pulumi:Stack"
+
+
+def account(**outputs: Any) -> Program:
+    """The whole stack: the root with its outputs, and the baseline of the account."""
+    return [
+        # The root's properties are the outputs; those that the program knows are known at a first preview too.
+        Declared(ROOT, "acme-prod", {"environment": "prod", **outputs}),
+        *s3(),
+        Declared(
+            "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
+            "no-public-buckets",
+            dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
+        ),
+        Declared("aws:cfg/recorder:Recorder", "recorder", {"roleArn": f"arn:aws:iam::{ACCOUNT}:role/config"}),
+        Declared("aws:guardduty/detector:Detector", "detector", {"enable": True}),
+        Declared("aws:securityhub/account:Account", "hub"),
+        Declared("aws:accessanalyzer/analyzer:Analyzer", "analyzer", {"analyzerName": "acme"}),
+        Declared("aws:ebs/encryptionByDefault:EncryptionByDefault", "disks", {"enabled": True}),
+        Declared(
+            "aws:budgets/budget:Budget",
+            "budget",
+            {
+                "notifications": [
+                    {"notificationType": kind, "threshold": 80, "subscriberEmailAddresses": ["owner@example.com"]}
+                    for kind in ("ACTUAL", "FORECASTED")
+                ]
+            },
+        ),
+        Declared("aws:costexplorer/anomalyMonitor:AnomalyMonitor", "anomalies", {"monitorType": "DIMENSIONAL"}),
+    ]
+
+
+def backup() -> Program:
+    vault = {"backupVaultName": Ref("vault")}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "backup:DeleteRecoveryPoint", "Resource": "*"}
+    return [
+        *kms(),
+        Declared("aws:backup/vault:Vault", "vault", {"kmsKeyArn": Ref("key", "arn")}, protect=True),
+        Declared("aws:backup/vaultLockConfiguration:VaultLockConfiguration", "lock", {**vault, "minRetentionDays": 7}),
+        Declared("aws:backup/vaultPolicy:VaultPolicy", "vault-policy", {**vault, "policy": document(deny)}),
+        Declared("aws:backup/plan:Plan", "plan", {"rules": [backup_rule()]}),
+    ]
+
+
+def backup_rule(**changes: Any) -> dict[str, Any]:
+    rule = {
+        "schedule": "cron(0 3 * * ? *)",
+        "lifecycle": {"deleteAfter": 35},
+        "copyActions": [{"destinationVaultArn": f"arn:aws:backup:eu-central-1:{ACCOUNT}:backup-vault:far"}],
+    }
+    return {key: value for key, value in {**rule, **changes}.items() if value is not None}
+
+
+def api() -> Program:
+    return [
+        Declared("aws:apigateway/restApi:RestApi", "rest", {"disableExecuteApiEndpoint": True}),
+        Declared(
+            "aws:apigateway/stage:Stage",
+            "stage",
+            {"accessLogSettings": {"destinationArn": "arn:aws:logs:::group", "format": "{}"}, "xrayTracingEnabled": True},
+        ),
+        Declared(
+            "aws:wafv2/webAclAssociation:WebAclAssociation",
+            "stage-firewall",
+            {"resourceArn": Ref("stage", "arn"), "webAclArn": "a"},
+        ),
+        Declared(
+            "aws:apigateway/method:Method",
+            "post",
+            {"httpMethod": "POST", "authorization": "AWS_IAM", "requestValidatorId": "v-1"},
+        ),
+        Declared("aws:apigateway/method:Method", "preflight", {"httpMethod": "OPTIONS", "authorization": "NONE"}),
+        Declared(
+            "aws:apigateway/methodSettings:MethodSettings",
+            "settings",
+            {"settings": {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}},
+        ),
+        Declared("aws:apigateway/domainName:DomainName", "domain", {"securityPolicy": "TLS_1_2"}),
+        Declared("aws:apigatewayv2/api:Api", "http", {"protocolType": "HTTP", "disableExecuteApiEndpoint": True}),
+        Declared("aws:apigatewayv2/route:Route", "route", {"routeKey": "GET /things", "authorizationType": "JWT"}),
+        Declared(
+            "aws:apigatewayv2/stage:Stage",
+            "http-stage",
+            {"accessLogSettings": {"destinationArn": "arn:aws:logs:::group", "format": "{}"}},
+        ),
+        Declared(
+            "aws:apigatewayv2/domainName:DomainName",
+            "http-domain",
+            {"domainNameConfiguration": {"securityPolicy": "TLS_1_2"}},
+        ),
+        Declared("aws:cloudfront/distribution:Distribution", "front", {"webAclId": "arn:aws:wafv2:::acl"}),
+    ]
+
+
+def trail_writes(**changes: Any) -> dict[str, Any]:
+    """The statement that lets CloudTrail write, tied to one trail."""
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::acme-files/*",
+        "Condition": {"StringEquals": {"aws:SourceArn": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/acme"}},
+        **changes,
+    }
+
+
+def audit() -> Program:
+    """A bucket that takes a trail."""
+    files = next(one for one in s3() if one.name == "files")
+    purpose = {**files.inputs["tags"], "gatehouse:purpose": "trail"}
+    program = changed(without(s3(), "files-replication", "selection"), "files", tags=purpose)
+    return [
+        *changed(program, "files-policy", policy=document(*tls_only("acme-files"), trail_writes())),
+        Declared(
+            "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+            "files-lock",
+            {"bucket": Ref("files", "bucket"), "rule": {"defaultRetention": {"mode": "COMPLIANCE", "days": 365}}},
+        ),
+        Declared(
+            "aws:cloudtrail/trail:Trail",
+            "trail",
+            {
+                "s3BucketName": Ref("files", "bucket"),
+                "advancedEventSelectors": [data_events()],
+                "isMultiRegionTrail": True,
+                "enableLogFileValidation": True,
+                "kmsKeyId": Ref("key", "arn"),
+                "cloudWatchLogsGroupArn": "arn:aws:logs:::group",
+                "cloudWatchLogsRoleArn": "arn:aws:iam:::role",
+            },
+        ),
+        *watch_of_trail(),
+    ]
+
+
+def watch_of_trail() -> Program:
+    return [one for one in watch() if one.name.endswith(("-filter", "-seen", "trail-logs", "alarms", "alarms-policy"))]
