@@ -24,8 +24,8 @@ count.
 | tool | how it was asked | catches |
 | --- | --- | --- |
 | Gatehouse | run over the Pulumi programs, outputs unknown and known, at the levels of prod | {gatehouse} of {count} |
-| [Checkov](https://www.checkov.io) {checkov_version} | run over the Terraform programs (`--framework terraform`, its own checks) | {checkov} of {count} |
-| [cdk-nag](https://github.com/cdklabs/cdk-nag) {cdk_nag_version} | its list of rules read (RULES.md of the npm package), not run | has a rule for {cdk_nag} of {count} |
+| [Checkov]({checkov_url}) {checkov_version} | run over the Terraform programs, with its own checks | {checkov} of {count} |
+| [cdk-nag]({cdk_nag_url}) {cdk_nag_version} | its list read (RULES.md of the npm package), not run | has a rule for {cdk_nag} |
 
 {rows}
 
@@ -56,8 +56,10 @@ def page(gatehouse: Mapping[str, list[str]]) -> str:
         count=len(mistakes),
         gatehouse=sum(bool(gatehouse[one.key]) for one in mistakes),
         checkov=sum(bool(others[one.key]) for one in mistakes),
+        checkov_url="https://www.checkov.io",
         checkov_version=version,
         cdk_nag=sum(bool(one.cdk_nag) for one in mistakes),
+        cdk_nag_url="https://github.com/cdklabs/cdk-nag",
         cdk_nag_version=CDK_NAG,
         rows="\n".join(f"| {' | '.join(cells)} |" for cells in rows),
         missed="\n".join(f"- Gatehouse misses this one: {title.lower()}." for title in missed) or "- Gatehouse misses none here.",
