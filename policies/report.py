@@ -190,30 +190,38 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
 
 
 def junit(findings: Sequence[Finding], run: Run) -> str:
-    """JUnit XML: a suite for each pack, a case for each rule; a rule fails when something stops the deployment."""
+    """JUnit XML: a suite for each pack, a case for each rule; a rule fails when something stops the deployment.
+
+    Of a pack that is not ours only the rules that spoke are known.
+    """
     root = ElementTree.Element("testsuites", name="gatehouse")
-    for folder, name in catalogue.PACKS.items():
-        said = [one for one in findings if one.pack == name]
-        cases: list[Any] = [*catalogue.of_pack(folder), *catalogue.COMPANIONS]
-        suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
-        failures = skipped = 0
-        for one in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=f"{name}.{run.environment}", name=f"{one.id} {one.title}")
-            mine = [f for f in said if f.rule == one.id]
-            stopping = [f for f in mine if f.stops]
-            if stopping:
-                failures += 1
-                failure = ElementTree.SubElement(case, "failure", type=str(one.severity), message=f"{len(stopping)} to mend")
-                failure.text = "\n".join(_line(f) for f in stopping)
-            elif one.levels.get(run.environment) is Level.DISABLED:
-                skipped += 1
-                ElementTree.SubElement(case, "skipped", message=f"not looked for in {run.environment}")
-            if rest := [f for f in mine if not f.stops]:
-                ElementTree.SubElement(case, "system-out").text = "\n".join(_line(f) for f in rest)
-        suite.set("failures", str(failures))
-        suite.set("skipped", str(skipped))
+    ours = {name: [*catalogue.of_pack(folder), *catalogue.COMPANIONS] for folder, name in catalogue.PACKS.items()}
+    strangers = dict.fromkeys(one.pack for one in findings if one.pack not in ours)
+    for name, cases in [*ours.items(), *((name, []) for name in strangers)]:
+        _suite(root, name, cases, [one for one in findings if one.pack == name], run)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(root: Any, name: str, known: Sequence[Any], said: Sequence[Finding], run: Run) -> None:
+    titles = {one.id: f"{one.id} {one.title}" for one in known} | {one.rule: one.rule for one in said if one.rule == one.title}
+    off = {one.id for one in known if one.levels.get(run.environment) is Level.DISABLED}
+    suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(titles)), errors="0")
+    failures = skipped = 0
+    for rule, title in titles.items():
+        case = ElementTree.SubElement(suite, "testcase", classname=f"{name}.{run.environment}", name=title)
+        mine = [one for one in said if one.rule == rule]
+        if stopping := [one for one in mine if one.stops]:
+            failures += 1
+            failure = ElementTree.SubElement(case, "failure", type=stopping[0].severity, message=f"{len(stopping)} to mend")
+            failure.text = "\n".join(_line(one) for one in stopping)
+        elif rule in off:
+            skipped += 1
+            ElementTree.SubElement(case, "skipped", message=f"not looked for in {run.environment}")
+        if rest := [one for one in mine if not one.stops]:
+            ElementTree.SubElement(case, "system-out").text = "\n".join(_line(one) for one in rest)
+    suite.set("failures", str(failures))
+    suite.set("skipped", str(skipped))
 
 
 def _line(one: Finding) -> str:

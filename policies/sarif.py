@@ -22,7 +22,8 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     Where no line declares a resource, as for a default provider, that is the first line of `run.file`.
     """
     described: list[Any] = [*catalogue.RULES, *catalogue.COMPANIONS]
-    index = {one.id: at for at, one in enumerate(described)}
+    strangers = dict.fromkeys(one.rule for one in findings if catalogue.find(one.rule) is None)
+    index = {id: at for at, id in enumerate([*(one.id for one in described), *strangers])}
     environment = run.environment if run.environment in ENVIRONMENTS else "prod"
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -33,7 +34,8 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                     "driver": {
                         "name": "gatehouse",
                         "semanticVersion": "0.1.0",
-                        "rules": [_rule(one, environment) for one in described],
+                        # Of a rule of somebody else's pack only the id is known.
+                        "rules": [*(_rule(one, environment) for one in described), *({"id": id} for id in strangers)],
                     }
                 },
                 # Results of two environments with the same id would replace each other.
@@ -73,6 +75,7 @@ def _result(one: Finding, index: dict[str, int], run: Run) -> dict[str, Any]:
     level = "none" if undecided else "error" if one.stops else "note" if one.outcome == "exempted" else "warning"
     result: dict[str, Any] = {
         "ruleId": one.rule,
+        "ruleIndex": index[one.rule],
         "kind": "open" if undecided else "fail",
         "level": level,
         "message": {"text": f"{one.message}. Fix: {one.remedy}" if one.remedy else one.message},
@@ -80,8 +83,6 @@ def _result(one: Finding, index: dict[str, int], run: Run) -> dict[str, Any]:
         "properties": {"pack": one.pack, "outcome": one.outcome, "passes": list(one.passes)},
         "locations": [_location(one, run)],
     }
-    if one.rule in index:
-        result["ruleIndex"] = index[one.rule]
     if one.outcome == "exempted":
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": one.message}]
     return result

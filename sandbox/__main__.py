@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "--levels", default="", metavar="NAME", help="whose levels count, when not the stack's: dev, staging, prod"
     )
     check.add_argument(
+        "--pack", type=Path, action="append", default=[], metavar="DIR", help="a pack of one's own, beside the two; once for each"
+    )
+    check.add_argument(
         "--exemptions", type=Path, metavar="FILE", help="exemptions of one's own (default: policies/exemptions.toml)"
     )
     check.add_argument("--ignore-exemptions", action="store_true", help="apply no exemption, to show an auditor everything")
@@ -126,12 +129,16 @@ def _check(options: argparse.Namespace) -> int:
     from sandbox import check
 
     variables = check.exemptions(options.exemptions, options.ignore_exemptions)
+    folders = (*check.PACKS, *options.pack)
     if options.state is not None:
-        checked = check.check_state(options.state, levels=options.levels or options.env or "", variables=variables)
+        levels = options.levels or options.env or ""
+        checked = check.check_state(options.state, levels=levels, folders=folders, variables=variables)
     else:
         passes = check.PASSES if options.passes == "both" else (options.passes,)
         program = options.program.resolve()
-        checked = check.check(program, options.env or "dev", levels=options.levels, passes=passes, variables=variables)
+        checked = check.check(
+            program, options.env or "dev", levels=options.levels, passes=passes, folders=folders, variables=variables
+        )
     check.write(checked, options.home)
     if options.output is not None:
         _write(options.output, checked.text(options.format))

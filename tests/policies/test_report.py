@@ -116,3 +116,12 @@ def test_markdown_has_a_row_with_a_link_for_each_finding() -> None:
 
 def test_a_pipe_in_a_message_does_not_break_the_markdown_table() -> None:
     assert "a \\| b" in report.markdown([violation(message="a | b. Fix: c")], RUN)
+
+
+def test_junit_has_a_suite_for_a_pack_of_ones_own() -> None:
+    own = replace(violation(policy="ACME-SNS-001", message="open. Fix: shut it"), pack="guard")
+    root = ElementTree.fromstring(report.junit([own], RUN))  # noqa: S314  our own output
+
+    [suite] = [suite for suite in root if suite.get("name") == "guard"]
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert suite.findtext("testcase/failure") == f"violation: {URN} (components/bucket.py:88): open. Fix: shut it"

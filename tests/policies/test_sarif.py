@@ -61,6 +61,7 @@ LOCATION = exactly(
 RESULT = exactly(
     {
         "ruleId": {"type": "string"},
+        "ruleIndex": {"type": "integer", "minimum": 0},
         "kind": {"enum": ["fail", "open"]},
         "level": {"enum": ["error", "warning", "note", "none"]},
         "message": TEXT,
@@ -69,7 +70,6 @@ RESULT = exactly(
         "locations": {"type": "array", "items": LOCATION, "minItems": 1, "maxItems": 1},
     },
     {
-        "ruleIndex": {"type": "integer", "minimum": 0},
         "suppressions": {
             "type": "array",
             "items": exactly(
@@ -79,7 +79,11 @@ RESULT = exactly(
     },
 )
 DRIVER = exactly(
-    {"name": {"const": "gatehouse"}, "semanticVersion": {"type": "string"}, "rules": {"type": "array", "items": RULE}}
+    {
+        "name": {"const": "gatehouse"},
+        "semanticVersion": {"type": "string"},
+        "rules": {"type": "array", "items": {"anyOf": [RULE, exactly({"id": {"type": "string", "pattern": "^OWN-"}})]}},
+    }
 )
 LOG = exactly(
     {
