@@ -22,6 +22,9 @@ _UNDECIDED_FORM = re.compile(
 )
 _EXEMPTED_FORM = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_FORM = re.compile(r"^rule (?P<rule>\S+) is broken on ")
+# Control characters and those that turn the direction of writing: a name in a foreign program could play with a terminal,
+# and XML has no form for them.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _SEVERITIES = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
 
@@ -85,6 +88,7 @@ def finding(
     `pack` is the pack's name or folder, `policy`, `message`, `urn` are the diagnostic's fields, `level` is "advisory"
     or "mandatory". The SDK puts the policy's description above the message; that line is dropped.
     """
+    message, urn, resource_type, source = (_UNSHOWABLE.sub("\ufffd", one) for one in (message, urn, resource_type, source))
     known = catalogue.find(policy)
     text = message.removeprefix(f"{known.title}\n") if known else message
     what, _, fix = text.partition(". Fix: ")

@@ -28,11 +28,13 @@ def level_name(level: int) -> str:
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """The raw levels of `<pack>/levels/<environment>.json`.
+    """The raw levels of `<pack>/levels/<environment>.json`; none for a pack without that folder, which has its own.
 
-    Raises SandboxError when there is none or it is no JSON object.
+    Raises SandboxError when the folder has no such file or it is no JSON object.
     """
     file = pack / "levels" / f"{environment}.json"
+    if not file.parent.is_dir():
+        return {}
     if not file.is_file():
         known = ", ".join(sorted(found.stem for found in file.parent.glob("*.json"))) or "none"
         raise SandboxError(

@@ -22,6 +22,12 @@ _STACK = "pulumi:pulumi:Stack"
 _REDACTED = "[secret]"
 _OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"  # sdk/go/common/resource/sig: a value with its own dependencies
 _HOW = "Write one with: pulumi stack export --file FILE"
+_SHAPES: dict[type, tuple[str, ...]] = {
+    str: ("id", "parent", "provider", "sourcePosition"),
+    list: ("dependencies", "additionalSecretOutputs", "ignoreChanges"),
+    dict: ("inputs", "outputs", "propertyDependencies"),
+}
+_WORDS: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
 _READABLE = {
     rpc._special_asset_sig: ("text", "path", "uri"),
     rpc._special_archive_sig: ("assets", "path", "uri"),
@@ -48,7 +54,7 @@ def read(file: Path) -> tuple[Project, Deployment]:
     stack, project = urns[0].split("::")[0].rpartition(":")[2], urns[0].split("::")[1]
     root = next((row for row in kept if row["type"] == _STACK), {})
     resources = [_resource(row, set(urns), leaving, file) for row in kept if row["type"] != _STACK]
-    exports = _values(root.get("outputs"), [], file, stack)
+    exports = _values(_shaped(root, "outputs", dict, file), [])
     deployment = Deployment(project, stack, tuple(resources), exports, preview=False)
     return Project(project, stack, file.parent, file.parent, {}), deployment
 
@@ -56,6 +62,7 @@ def read(file: Path) -> tuple[Project, Deployment]:
 def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         document = json.loads(file.read_text(encoding="utf-8-sig"))
+        json.dumps(document, ensure_ascii=False).encode()  # half a character, as "\\ud800" is, could not be passed on
     except OSError as problem:
         raise SandboxError(f"{file} cannot be read: {problem.strerror}. {_HOW}") from problem
     except (ValueError, RecursionError) as problem:
@@ -82,58 +89,62 @@ def _urn(row: Mapping[str, Any], number: int, file: Path) -> str:
 
 
 def _resource(row: dict[str, Any], known: set[str], leaving: set[str], file: Path) -> Resource:
-    urn, parent = row["urn"], row.get("parent") or ""
-    secrets: list[str] = []
-    inputs, outputs = _values(row.get("inputs"), secrets, file, urn), _values(row.get("outputs"), [], file, urn)
-    dependencies = _urns(row.get("dependencies"), known, leaving, file, urn)
-    by_property = row.get("propertyDependencies") or {}
-    if not isinstance(by_property, dict):
-        raise SandboxError(f"{file}: {urn}: propertyDependencies is not an object. {_HOW}")
+    urn = row["urn"]
+    held = {name: _shaped(row, name, kind, file) for kind, names in _SHAPES.items() for name in names}
+    listed = {name: _texts(held[name], name, file, urn) for name in _SHAPES[list]}
+    by_property = {name: _texts(urns, "propertyDependencies", file, urn) for name, urns in held["propertyDependencies"].items()}
+    for other in (held["parent"], *listed["dependencies"], *(one for urns in by_property.values() for one in urns)):
+        if other and other not in known | leaving:
+            raise SandboxError(f"{file}: {urn} leans on {other}, which is not in it. Mend the stack with: pulumi state repair")
+    parent, secrets = held["parent"] if held["parent"] in known else "", list[str]()
+    inputs, outputs = _values(held["inputs"], secrets), _values(held["outputs"], [])
     registration = Registration(
         urn=urn,
         type=row["type"],
         name=urn.split("::", 3)[3],
         custom=row.get("custom") is True,
-        parent="" if parent.split("::")[2:3] == [_STACK] else "".join(_urns([parent], known, leaving, file, urn)),
+        parent="" if _is_stack(parent) else parent,
         inputs=inputs,
         protect=row.get("protect") is True,
-        provider=str(row.get("provider") or ""),
-        dependencies=dependencies,
-        property_dependencies={key: _urns(urns, known, leaving, file, urn) for key, urns in by_property.items()},
+        provider=held["provider"],
+        dependencies=tuple(one for one in listed["dependencies"] if one in known),
+        property_dependencies={name: tuple(one for one in urns if one in known) for name, urns in by_property.items()},
         secret_inputs=tuple(secrets),
-        additional_secret_outputs=tuple(row.get("additionalSecretOutputs") or ()),
-        ignore_changes=tuple(row.get("ignoreChanges") or ()),
+        additional_secret_outputs=tuple(listed["additionalSecretOutputs"]),
+        ignore_changes=tuple(listed["ignoreChanges"]),
         retain_on_delete=row.get("retainOnDelete") is True,
-        import_id=str(row.get("importID") or ""),
-        source=_source(row.get("sourcePosition")),
+        source=_source(held["sourcePosition"]),
     )
     # A component of an older engine has no outputs of its own: what it was given stands for them.
-    return Resource(registration, str(row.get("id") or ""), outputs or dict(inputs))
+    return Resource(registration, held["id"], outputs or dict(inputs))
 
 
-def _urns(found: Any, known: set[str], leaving: set[str], file: Path, urn: str) -> tuple[str, ...]:
-    """Those that are in the file; one that only waits for its deletion is no dependency any more."""
-    listed = [] if found is None else found
-    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise SandboxError(f"{file}: {urn}: its dependencies are not a list of URNs. {_HOW}")
-    for one in listed:
-        if one and one not in known | leaving:
-            raise SandboxError(f"{file}: {urn} depends on {one}, which is not in it. Mend the stack with: pulumi state repair")
-    return tuple(one for one in listed if one in known)
+def _shaped(row: Mapping[str, Any], name: str, kind: type, file: Path) -> Any:
+    """The member, empty where it is missing or null."""
+    value = row.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise SandboxError(f"{file}: {row['urn']}: {name} is not {_WORDS[kind]}. {_HOW}")
+    return kind() if value is None else value
 
 
-def _source(position: Any) -> str:
+def _texts(found: Any, name: str, file: Path, urn: str) -> list[str]:
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise SandboxError(f"{file}: {urn}: {name} does not list text. {_HOW}")
+    return found
+
+
+def _is_stack(urn: str) -> bool:
+    return urn.split("::")[2:3] == [_STACK]
+
+
+def _source(position: str) -> str:
     """`project:///components/bucket.py#88,12` as "components/bucket.py:88"."""
-    path, _, place = str(position or "").removeprefix("project:///").partition("#")
+    path, _, place = position.removeprefix("project:///").partition("#")
     line = place.partition(",")[0]
     return f"{path}:{line}" if path and line.isdigit() and "://" not in path else ""
 
 
-def _values(found: Any, secrets: list[str], file: Path, urn: str) -> dict[str, Any]:
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise SandboxError(f"{file}: {urn}: its inputs or outputs are not an object. {_HOW}")
+def _values(found: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
     return {key: value for key, one in _items(found) if (value := _plain(one, key, secrets)) is not None}
 
 

@@ -13,7 +13,6 @@ from policies import catalogue
 MISTAKES = read()
 
 
-@pytest.mark.promise("PP-03")
 def test_the_page_says_what_gatehouse_says_now() -> None:
     assert page.PAGE.read_text() == page.page(gatehouse.caught(MISTAKES)), f"run: {page.COMMAND}"
 

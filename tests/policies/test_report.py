@@ -125,3 +125,10 @@ def test_junit_has_a_suite_for_a_pack_of_ones_own() -> None:
     [suite] = [suite for suite in root if suite.get("name") == "guard"]
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert suite.findtext("testcase/failure") == f"violation: {URN} (components/bucket.py:88): open. Fix: shut it"
+
+
+def test_a_name_that_plays_with_the_terminal_is_shown_without_its_tricks() -> None:
+    found = violation(urn=f"{URN}\x1b[2J\u202egpj", message="red\x1b[31m. Fix: go", source="a\x07.py:1")
+
+    assert (found.urn, found.message, found.source) == (f"{URN}\ufffd[2J\ufffdgpj", "red\ufffd[31m", "a\ufffd.py:1")
+    assert ElementTree.fromstring(report.junit([found], RUN)) is not None  # noqa: S314  our own output

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sandbox import check, state
+from sandbox import check, messages, state
 from sandbox.__main__ import main
 from sandbox.errors import SandboxError
 from sandbox.export import export
@@ -17,6 +19,12 @@ FAMILY = Path(__file__).parent / "programs" / "family"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 URN = "urn:pulumi:dev::shop::"
 STACK = {"urn": f"{URN}pulumi:pulumi:Stack::shop-dev", "type": "pulumi:pulumi:Stack", "outputs": {"open": True}}
+
+
+MEMBERS = (
+    *("urn", "type", "custom", "id", "parent", "inputs", "outputs", "dependencies", "propertyDependencies", "provider"),
+    *("protect", "delete", "sourcePosition", "additionalSecretOutputs", "ignoreChanges", "plaintext", next(iter(SECRET))),
+)
 
 
 def bucket(**more: Any) -> dict[str, Any]:
@@ -140,6 +148,7 @@ HOW = "Write one with: pulumi stack export --file FILE"
         ("", f"is not JSON (JSONDecodeError). {HOW}"),
         ("\xff\xfe", f"is not JSON (UnicodeDecodeError). {HOW}"),
         ("[" * 100_000, f"is not JSON (RecursionError). {HOW}"),
+        ('{"a": "\\ud800"}', f"is not JSON (UnicodeEncodeError). {HOW}"),
         ("[]", f'is not an exported stack: it has no "deployment". {HOW}'),
         ('{"version": 3, "resources": []}', f'is not an exported stack: it has no "deployment". {HOW}'),
         ('{"version": 1, "deployment": {}}', f": version 1 is not known, only 3 and 4. {HOW}"),
@@ -163,10 +172,11 @@ def test_a_file_that_is_no_stack_gets_one_message(
     ("rows", "said"),
     [
         ([bucket(), bucket()], "is in it twice. Mend the stack with: pulumi state repair"),
-        ([bucket(dependencies=["urn:x"])], "depends on urn:x, which is not in it. Mend the stack with: pulumi state repair"),
-        ([bucket(dependencies="urn:x")], f"its dependencies are not a list of URNs. {HOW}"),
+        ([bucket(dependencies=["urn:x"])], "leans on urn:x, which is not in it. Mend the stack with: pulumi state repair"),
+        ([bucket(dependencies="urn:x")], f"dependencies is not a list. {HOW}"),
         ([bucket(propertyDependencies=[1])], f"propertyDependencies is not an object. {HOW}"),
-        ([bucket(inputs=[1])], f"its inputs or outputs are not an object. {HOW}"),
+        ([bucket(propertyDependencies={"bucket": [1]})], f"propertyDependencies does not list text. {HOW}"),
+        ([bucket(inputs=[1])], f"inputs is not an object. {HOW}"),
         ([bucket(urn="urn:pulumi:prod::shop::a::b")], f"resources of several stacks are in one file. {HOW}"),
     ],
 )
@@ -175,6 +185,26 @@ def test_a_stack_that_does_not_hold_together_is_refused(rows: list[dict[str, Any
     with pytest.raises(SandboxError) as refused:
         state.read(file)
     assert refused.value.message.endswith(said)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("a:.$/#", max_size=5) | st.sampled_from([STACK["urn"], bucket()["urn"]]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(row=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=8))
+def test_whatever_a_resource_holds_it_is_read_or_refused_with_one_message(
+    row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = exported(tmp_path_factory.getbasetemp(), {**bucket(), **row})
+    refused = ""
+    try:
+        shown = messages.stack_request(state.read(file)[1]).resources
+    except SandboxError as problem:
+        refused = problem.message
+    assert refused.startswith(str(file)) if refused else shown
 
 
 def test_a_stack_of_another_name_needs_to_say_whose_levels_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
