@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("components", "policies", "sandbox", "release", "runtime/gatehouse", "runtime/functions")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LINES_MAX = 400
-ENV_TARGETS = ("deploy", "preview", "destroy", "logs")
+ENV_TARGETS = ("deploy", "verify", "rollback", "preview", "destroy", "logs")
 
 
 def _name(path: Path) -> str:
