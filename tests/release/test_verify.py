@@ -46,7 +46,7 @@ def test_before_the_first_deployment_there_is_nothing_to_see(emulator: Emulator)
 
 
 def test_a_service_without_its_tasks_is_waited_for_and_then_told(emulator: Emulator) -> None:
-    ecs, waits = emulator.client("ecs", REGION), []
+    ecs, waits = emulator.client("ecs", REGION), list[float]()
     definition = define(ecs, NEW)
     started(ecs, definition, tasks=2)
     after = settle(ecs, "main", ["gate"], wait_s_max=20, pause=waits.append)
@@ -55,7 +55,7 @@ def test_a_service_without_its_tasks_is_waited_for_and_then_told(emulator: Emula
 
 
 def test_a_service_that_has_its_tasks_is_not_waited_for(emulator: Emulator) -> None:
-    ecs, waits = emulator.client("ecs", REGION), []
+    ecs, waits = emulator.client("ecs", REGION), list[float]()
     definition = define(ecs, NEW)
     started(ecs, definition, tasks=0)
     after = settle(ecs, "main", ["gate"], pause=waits.append)
@@ -99,7 +99,7 @@ def test_a_new_deployment_of_what_was_asked_is_fine_and_so_is_no_change() -> Non
 
 
 def test_a_door_gets_a_few_tries_and_is_then_named() -> None:
-    account, waits = Account(sick=("share",)), []
+    account, waits = Account(sick=("share",)), list[float]()
     with serving(account) as url:
         found = smoke({"gate": f"{url}/gate", "share": f"{url}/share"}, tries=3, pause=waits.append)
     assert (found, waits) == ([f"share: {url}/share/healthz answers 503"], [10.0, 10.0])
