@@ -43,6 +43,10 @@ else
 	@for environment in $(ENVIRONMENTS); do $(PY) -m sandbox check --env $$environment || exit $$?; done
 endif
 
+audit: ## Prowler over the stack in the emulator (ENV=, prod when not said); the first run installs it
+	@scripts/setup.sh
+	@$(PY) -m sandbox audit --env $(or $(ENV),prod)
+
 bench: ## Measure the gate and print ratios (needs nothing else running)
 	@scripts/setup.sh
 	@$(PY) -m bench

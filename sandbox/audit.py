@@ -1,4 +1,4 @@
-"""`python -m sandbox audit`: Prowler looks at the emulator that holds the deployed stack; what it finds is fixed or has a reason."""
+"""Lets Prowler look at the emulator that holds the deployed stack; what it finds is mended or has a written reason."""
 
 import json
 import os
