@@ -29,12 +29,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     started = sandbox(home, "up", "--env", STACK, "--detach")
     assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
     try:
-        told = json.loads((home / "up.json").read_text())
-        walk(Running(home, told["gate"], told["console"], told["emulator"], told["admin_token"], told["stack"]))
+        at = json.loads((home / "up.json").read_text())
+        walk(Running(home, at["gate"], at["console"], at["emulator"], at["admin_token"], at["stack"]))
     finally:
         stopped = sandbox(home, "down")
     assert stopped.returncode == 0, stopped.stderr
-    return json.loads((home / "permissions.json").read_text())
+    told: dict[str, Any] = json.loads((home / "permissions.json").read_text())
+    return told
 
 
 @pytest.mark.promise("CG-18", "ECS-01")
