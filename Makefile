@@ -1,6 +1,6 @@
 # Gatehouse. `make` alone lists the targets; every target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check bench deploy preview destroy logs api-keys clean
+.PHONY: help init up down test check bench audit deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -43,6 +43,10 @@ else
 	@for environment in $(ENVIRONMENTS); do $(PY) -m sandbox check --env $$environment || exit $$?; done
 endif
 
+audit: ## Prowler over the stack in the emulator (ENV=, prod when not said); the first run installs it
+	@scripts/setup.sh
+	@$(PY) -m sandbox audit --env $(or $(ENV),prod)
+
 bench: ## Measure the gate and print ratios (needs nothing else running)
 	@scripts/setup.sh
 	@$(PY) -m bench
@@ -51,17 +55,25 @@ preview: ## What `make deploy` would change on AWS (ENV= is required)
 	@scripts/setup.sh
 	@$(PY) -m release preview --env "$(ENV)"
 
-deploy: ## pulumi up with both policy packs (ENV= is required)
+deploy: ## Release: preview, both packs, migration, services, verification (ENV= is required, YES=1 does not ask)
 	@scripts/setup.sh
-	@$(PY) -m release deploy --env "$(ENV)"
+	@$(PY) -m release deploy --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes)
+
+verify: ## Does AWS run what the stack asked for, and does every door answer? (ENV= is required)
+	@scripts/setup.sh
+	@$(PY) -m release verify --env "$(ENV)"
+
+rollback: ## Back to the image before, or to DIGEST= (ENV= is required, YES=1 does not ask)
+	@scripts/setup.sh
+	@$(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes)
 
 destroy: ## pulumi destroy, after a typed confirmation (ENV= is required)
 	@scripts/setup.sh
 	@$(PY) -m release destroy --env "$(ENV)"
 
-logs: ## Follow the logs: of AWS with ENV=, of the running `make up` without
+logs: ## Follow the logs: of AWS with ENV= (PROCESS=), of the running `make up` without
 	@scripts/setup.sh
-	@$(PY) -m release logs --env "$(ENV)"
+	@$(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
 
 api-keys: ## List the keys of the running gate; NAME="my app" creates one
 	@scripts/setup.sh

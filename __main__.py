@@ -287,7 +287,14 @@ pulumi.export(
     "services",
     {name: {"service": service.name, "taskDefinition": tasks[name].definition_arn} for name, service in services.items()},
 )
-pulumi.export("migration", {"taskDefinition": tasks["migrate"].definition_arn})
+pulumi.export(
+    "migration",
+    {
+        "taskDefinition": tasks["migrate"].definition_arn,
+        "subnets": net.subnets["app"],
+        "securityGroup": firewall.groups["migrate"],
+    },
+)
 pulumi.export(
     "rotation",
     {

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,9 @@ def read_stack(name: str, root: Path = ROOT) -> Stack:
     )
 
 
-def missing(stack: Stack, *, image: bool) -> list[str]:
+def missing(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
     """One sentence for each thing that is missing; `image` says whether a pushed image is needed too."""
-    answers = [_cli(), _login(), _account(stack), _image(stack) if image else None]
+    answers = [_cli(), _login(root), _account(stack), _image(stack) if image else None]
     return [answer for answer in answers if answer]
 
 
@@ -77,11 +78,11 @@ def _cli() -> str | None:
     return None
 
 
-def _login() -> str | None:
+def _login(root: Path) -> str | None:
     path = shutil.which("pulumi")
     if path is None:
         return None  # said already
-    who = subprocess.run([path, "whoami", "--non-interactive"], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    who = subprocess.run([path, "whoami", "--non-interactive"], capture_output=True, text=True, timeout=60, check=False, cwd=root)
     return (
         None
         if who.returncode == 0
@@ -114,11 +115,17 @@ def _image(stack: Stack) -> str | None:
     return None
 
 
-def stack_output(stack: Stack, name: str) -> Any:
+def serving_processes(root: Path = ROOT) -> list[str]:
+    """The processes of the contract that have a door, and so run as services."""
+    processes: dict[str, dict[str, Any]] = tomllib.loads((root / "runtime" / "contract.toml").read_text())["process"]
+    return [name for name, process in processes.items() if process["doors"]]
+
+
+def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
     """An export of the deployed stack. Raises ValueError when the stack or the export does not exist."""
     result = subprocess.run(
         ["pulumi", "stack", "output", name, "--json", "--stack", stack.name, "--non-interactive"],
-        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+        capture_output=True, text=True, timeout=120, check=False, cwd=root,
     )  # fmt: skip
     if result.returncode != 0:
         raise ValueError(f"the stack {stack.name} has no output {name!r}; was it deployed? type: make deploy ENV={stack.name}")

@@ -1,6 +1,6 @@
-"""The sandbox's command line: `python -m sandbox up|down|check|export`.
+"""The sandbox's command line: `python -m sandbox up|down|check|export|graph|diff|audit`.
 
-Exit codes: 0 done, 1 a mandatory rule is broken, 2 it could not run.
+Exit codes: 0 done, 1 a mandatory rule is broken, a store would be replaced or a finding has no reason, 2 it could not run.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Where logs, reports and the journal go; the tests give a folder of their own.
     parser.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(required=True, metavar="up|down|check|export")
+    commands = parser.add_subparsers(required=True, metavar="up|down|check|export|graph|diff|audit")
     known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml"))
     stacks = ", ".join(known)
 
@@ -85,6 +85,28 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help="folder of a Pulumi Python program")
     export.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
     export.set_defaults(command=_export)
+
+    graph = commands.add_parser("graph", help="draw the components of a stack, and who talks to whom")
+    graph.add_argument("--env", default="dev", metavar="STACK", help=f"which stack: {stacks} (default: dev)")
+    graph.add_argument("--format", default="mermaid", choices=("mermaid", "svg"))
+    graph.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    graph.set_defaults(command=_graph)
+
+    diff = commands.add_parser("diff", help="what a change of settings would create, update, replace and delete")
+    diff.add_argument("--env", default="dev", metavar="STACK", help=f"which stack: {stacks} (default: dev)")
+    diff.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting, such as image.digest=sha256:...",
+    )
+    diff.set_defaults(command=_diff)
+
+    audit = commands.add_parser("audit", help="run Prowler against the emulator that holds the deployed stack")
+    audit.add_argument("--env", default="prod", metavar="STACK", help=f"which stack: {stacks} (default: prod)")
+    audit.set_defaults(command=_audit)
     return parser
 
 
@@ -158,6 +180,34 @@ def _export(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from sandbox.clouds import InventedCloud
+    from sandbox.engine import run
+    from sandbox.graph import draw, graph
+
+    text = draw(graph(run(REPOSITORY, options.env, InventedCloud(), preview=False)), options.format)
+    if options.output is not None:
+        _write(options.output, text)
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from sandbox.diff import diff, text
+
+    steps = diff(REPOSITORY, options.env, options.changes)
+    sys.stdout.write(text(steps))
+    # A replaced store loses what is in it: the caller has to look.
+    return 1 if any(step.loses_data for step in steps) else 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from sandbox.audit import audit
+
+    return audit(options.env, options.home)
 
 
 def _write(file: Path, text: str) -> None:

@@ -11,8 +11,9 @@ import runpy
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,20 @@ def run(
     *,
     preview: bool,
     on_resource: Callable[[Resource], None] | None = None,
+    config: Mapping[str, str] | None = None,
 ) -> Deployment:
     """Run the program in the folder `program` (with Pulumi.yaml and Pulumi.<stack>.yaml) and return what it made.
 
     With `preview`, an empty id and `UNKNOWN` outputs stay unknown downstream, as in a first `pulumi preview`.
-    `on_resource` is called after each resource, components included, in order of creation.
+    `on_resource` is called after each resource, components included, in order of creation. `config` replaces values of the
+    stack file, by their whole key.
 
     Raises SandboxError with one message that names the program's file and line. The working directory, `sys.path` and
     the imported modules are as before when it returns, so that it can be called again.
     """
     project = load(program, stack)
+    if config:
+        project = replace(project, config={**project.config, **config})
     monitor = Monitor(project, cloud, on_resource)
     with _ONE_RUN_AT_A_TIME, _program_environment(project), no_collection():
         # An empty context: Pulumi keeps its settings in context variables, so nothing of an earlier run is seen.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tests.house import page_policies, page_runtime, page_settings
+from tests.house import page_diagram, page_permissions, page_policies, page_runtime, page_scans, page_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 COMMAND = ".venv/bin/python tests/house/pages.py"
@@ -13,6 +14,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": page_settings.page,
     "settings-runtime.md": page_runtime.page,
     "policies.md": page_policies.page,
+    "permissions.md": page_permissions.page,
+    "scans.md": page_scans.page,
+    **{f"diagrams/{stack}.md": partial(page_diagram.page, stack) for stack in page_diagram.STACKS},
 }
 
 
@@ -23,4 +27,5 @@ def text(name: str) -> str:
 
 if __name__ == "__main__":
     for page in PAGES:
+        (DOCS / page).parent.mkdir(exist_ok=True)
         (DOCS / page).write_text(text(page))

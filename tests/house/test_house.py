@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("components", "policies", "sandbox", "release", "runtime/gatehouse", "runtime/functions")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LINES_MAX = 400
-ENV_TARGETS = ("deploy", "preview", "destroy", "logs")
+ENV_TARGETS = ("deploy", "verify", "rollback", "preview", "destroy", "logs")
 
 
 def _name(path: Path) -> str:
@@ -55,7 +55,7 @@ def test_the_readme_names_only_make_targets_that_exist() -> None:
 @pytest.mark.promise("CG-24")
 def test_make_alone_lists_every_target_with_a_line_of_help() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
-    for target in (*ENV_TARGETS, "help", "init", "up", "down", "test", "check", "bench", "api-keys", "clean"):
+    for target in (*ENV_TARGETS, "help", "init", "up", "down", "test", "check", "audit", "bench", "api-keys", "clean"):
         assert re.search(rf"^  {target} +\S", listed, flags=re.MULTILINE), target
 
 

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Brings the Pulumi CLI of uv.lock's version into .gatehouse/pulumi and prints the folder to put on PATH. For pipelines on Linux.
+set -eu
+cd "$(dirname "$0")/.."
+
+version=$(awk '/^name = "pulumi"$/ { getline; gsub(/version = |"/, ""); print; exit }' uv.lock)
+[ -n "$version" ] || { printf '%s\n' "pulumi: uv.lock names no version of pulumi" >&2; exit 1; }
+case "$(uname -m)" in
+    x86_64) machine=x64 ;;
+    aarch64 | arm64) machine=arm64 ;;
+    *) printf '%s\n' "pulumi: no release for $(uname -m)" >&2; exit 1 ;;
+esac
+folder=.gatehouse/pulumi
+if [ "$("$folder/pulumi" version 2>/dev/null)" != "v$version" ]; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    archive="pulumi-v$version-linux-$machine.tar.gz"
+    base="https://github.com/pulumi/pulumi/releases/download/v$version"
+    curl --fail --silent --show-error --location --output "$folder/$archive" "$base/$archive"
+    curl --fail --silent --show-error --location --output "$folder/sums" "$base/pulumi-$version-checksums.txt"
+    (cd "$folder" && grep " $archive\$" sums | sha256sum --check --quiet -) >&2
+    tar --extract --gzip --file "$folder/$archive" --directory "$folder" --strip-components 1
+fi
+printf '%s\n' "$PWD/$folder"

@@ -1,0 +1,81 @@
+"""Asks the policy documents of the prod stack a question: who does what to what, under which conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import yaml
+
+from components.naming import Naming
+from sandbox.clouds import InventedCloud
+from sandbox.documents import Documents, collect
+from sandbox.engine import run
+from sandbox.iam_evaluator import Call, Decision, Effect, decide
+from sandbox.journal import REPOSITORY
+
+STACK = "prod"
+ALLOWED, NOT_ALLOWED, DENIED = Effect.ALLOWED, Effect.NOT_ALLOWED, Effect.DENIED
+_SETTINGS = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())["config"]["gatehouse:settings"]
+NAMES = Naming(STACK, _SETTINGS["account"], _SETTINGS["region"])
+OTHER = "999999999999"
+ADMINISTRATOR = f"arn:aws:iam::{NAMES.account}:role/administrator"
+STRANGER = f"arn:aws:iam::{OTHER}:role/stranger"
+OPERATOR = _SETTINGS["secrets"]["operators"][0]
+_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+_WORDS = {ADMINISTRATOR: "an administrator with `*` on `*`", STRANGER: "a role of another account with `*` on `*`"}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """who: a role of the stack by its short name, an AWS service, or the ARN of somebody who has `*` on `*`.
+
+    about: what the row shows, in words. on: kind and name of the resource whose policy is asked too. through: the VPC
+    endpoint that the call passes. owner: account of the resource, ours when empty.
+    """
+
+    about: str
+    who: str
+    action: str
+    resource: str
+    expected: Effect
+    context: Mapping[str, str] = field(default_factory=dict)
+    on: tuple[str, str] | None = None
+    through: str = ""
+    owner: str = ""
+
+    @property
+    def principal(self) -> str:
+        return self.who if ":" in self.who or self.who.endswith(".amazonaws.com") else NAMES.role_arn(self.who)
+
+    @property
+    def shown(self) -> str:
+        """Who asks, as a reader would say it."""
+        if self.who == OPERATOR:
+            return "an operator of the settings, with `*` on `*`"
+        return _WORDS.get(self.who, f"`{self.who}`")
+
+
+@cache
+def documents() -> Documents:
+    """Every policy document of the stack."""
+    return collect(run(REPOSITORY, STACK, InventedCloud(), preview=False))
+
+
+def answer(question: Question) -> Decision:
+    """What the stack's documents say."""
+    found = documents()
+    own = next((role.policies for role in found.roles.values() if role.arn == question.principal), None)
+    if own is None:
+        own = [_EVERYTHING] if question.principal.startswith("arn:") else []
+    kind, name = question.on or ("", "")
+    guard = found.roles[NAMES.name(name)].trust if kind == "role" else found.on(kind, name) if kind else None
+    return decide(
+        Call(question.principal, question.action, question.resource, question.context),
+        identity=own,
+        resource=guard,
+        limits=[found.on("endpoint", question.through)] if question.through else [],
+        owner=question.owner or NAMES.account,
+        resource_decides=kind in ("key", "role"),
+    )

@@ -1,0 +1,29 @@
+"""docs/scans.md: why findings of scanners over the deployed stack stay, from the file that the audit itself reads."""
+
+from __future__ import annotations
+
+from sandbox.audit import VERSION, accepted
+from tests.house.page_table import prose, table
+
+KINDS = {
+    "emulator": "It is so in the emulator, and not on AWS.",
+    "account": "The owner of the account decides it, once for all stacks in it.",
+    "decision": "It is meant.",
+}
+HEAD = f"""# Findings that stay
+
+`make audit ENV=prod` deploys the stack to the emulator and lets Prowler {VERSION} look at it. A finding is mended, or it has a
+reason here; a critical or high one without a reason makes the audit fail, and so does a scan that cannot run. Prowler lives in an
+environment of its own under `.gatehouse/`, about 2 GB, which the first audit installs; it is not part of `uv.lock`.
+
+The rows are [sandbox/accepted.toml](../sandbox/accepted.toml). A reason that covers nothing any more is shown by the audit.
+"""
+
+
+def page() -> str:
+    """The page without the word on top."""
+    parts = [HEAD]
+    for kind, words in KINDS.items():
+        rows = [(f"`{row.check}`", f"`{row.resource}`", prose(row.why)) for row in accepted() if row.kind == kind]
+        parts.append(f"## {kind.capitalize()}\n\n{words}\n\n{table(('check', 'on', 'why'), rows)}\n")
+    return "\n".join(parts)

@@ -1,0 +1,189 @@
+"""An account to release to: the few calls of STS and ECS that a release makes, a Pulumi CLI that does as it is told, doors."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "123456789012"
+OLD, NEW = (f"sha256:{letter * 64}" for letter in "ab")
+SERVICES = ("gate", "console")
+_CLI = """#!{python}
+import json, sys, urllib.request
+words = sys.argv[1:]
+if words[0] == "version":
+    print("v3.300.0")
+elif words[0] != "whoami":
+    told = json.dumps(words).encode()
+    request = urllib.request.Request("{url}/pulumi", data=told)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request) as answer:
+        said = json.load(answer)
+    print(said["text"])
+    sys.exit(said["code"])
+"""
+_IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>arn:aws:iam::{ACCOUNT}:user/x</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>
+<ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
+
+
+def arn(process: str, revision: int) -> str:
+    return f"arn:aws:ecs:eu-west-1:{ACCOUNT}:task-definition/gatehouse-dev-{process}:{revision}"
+
+
+@dataclass
+class Account:
+    """What stands, and what is done to it. Revision 1 runs the image OLD, revision 2 the image NEW.
+
+    steps: what happened, in order. goes_back: ECS gives the new deployment up. migration: exit code, None for a container
+    that never started. sick: doors that answer 503. preview: exit code of the CLI's preview.
+    """
+
+    url: str = ""
+    running: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 1))
+    wanted: int = 2
+    steps: list[str] = field(default_factory=list)
+    goes_back: bool = False
+    migration: int | None = 0
+    sick: tuple[str, ...] = ()
+    preview: int = 0
+
+    def pulumi(self, words: list[str]) -> dict[str, Any]:
+        if words[:2] == ["stack", "output"]:
+            return {"code": 0, "text": json.dumps(self._outputs()[words[2]])}
+        if words[0] == "preview":
+            self.steps.append("preview")
+            return {"code": self.preview, "text": ""}
+        excluded = "--exclude-dependents" in words
+        self.steps.append("up without services" if excluded else "up")
+        assert words.count("--policy-pack") == 2
+        if not excluded and not self.goes_back:
+            self.running = dict.fromkeys(SERVICES, self.wanted)
+        return {"code": 0, "text": ""}
+
+    def ecs(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
+        if action == "DescribeServices":
+            return {"services": [self._service(name) for name in asked["services"]], "failures": []}
+        if action == "RunTask":
+            self.steps.append(f"run {asked['taskDefinition'].rpartition('/')[2]}")
+            assert asked["networkConfiguration"]["awsvpcConfiguration"] == {
+                "subnets": ["subnet-1"],
+                "securityGroups": ["sg-1"],
+                "assignPublicIp": "DISABLED",
+            }
+            return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
+        if action == "DescribeTasks":
+            code = {} if self.migration is None else {"exitCode": self.migration}
+            task = {
+                "lastStatus": "STOPPED",
+                "stoppedReason": "Essential container exited",
+                "containers": [{"name": "migrate", **code}],
+            }
+            return {"tasks": [task], "failures": []}
+        if action == "ListTaskDefinitions":
+            process = asked["familyPrefix"].rpartition("-")[2]
+            return {"taskDefinitionArns": [arn(process, 2 if asked["status"] == "ACTIVE" else 1)]}
+        assert action == "DescribeTaskDefinition", action
+        digest = NEW if asked["taskDefinition"].endswith(":2") else OLD
+        return {"taskDefinition": {"containerDefinitions": [{"image": f"registry/gatehouse@{digest}"}]}}
+
+    def _outputs(self) -> dict[str, Any]:
+        return {
+            "cluster": "gatehouse-dev-main",
+            "services": {
+                name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.wanted)} for name in SERVICES
+            },
+            "migration": {"taskDefinition": arn("migrate", 2), "subnets": ["subnet-1"], "securityGroup": "sg-1"},
+            "urls": {door: f"{self.url}/{door}" for door in ("gate", "console", "share")},
+        }
+
+    def _service(self, name: str) -> dict[str, Any]:
+        revision = self.running[name.rpartition("-")[2]]
+        primary = {
+            "status": "PRIMARY",
+            "id": f"ecs-svc/{revision}",
+            "taskDefinition": arn(name.rpartition("-")[2], revision),
+            "rolloutState": "COMPLETED",
+            "rolloutStateReason": "ECS deployment circuit breaker: rolling back." if self.goes_back else "",
+            "runningCount": 1,
+            "desiredCount": 1,
+        }
+        return {"serviceName": name, "status": "ACTIVE", "deployments": [primary]}
+
+
+@contextmanager
+def serving(account: Account) -> Iterator[str]:
+    """The account on a free port of this machine; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            door = self.path.split("/")[1]
+            self._answer(503 if door in account.sick else 200, b"{}")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/pulumi":
+                self._answer(200, json.dumps(account.pulumi(json.loads(body))).encode())
+            elif target := self.headers.get("X-Amz-Target"):
+                self._answer(200, json.dumps(account.ecs(target.partition(".")[2], json.loads(body))).encode())
+            else:
+                self._answer(200, _IDENTITY.encode())
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        account.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield account.url
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def checkout(folder: Path, digest: str, url: str) -> Path:
+    """A checkout with the dev stack and this image, and a Pulumi CLI beside it."""
+    text = (ROOT / "Pulumi.dev.yaml").read_text()
+    (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {digest}", text))
+    cli = folder / "bin" / "pulumi"
+    cli.parent.mkdir()
+    cli.write_text(_CLI.format(python=sys.executable, url=url))
+    cli.chmod(cli.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def release(folder: Path, url: str, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    """`python -m release <words> --env dev` in that checkout; `said` is typed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environ |= {
+        "PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}",
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+    }
+    command = [sys.executable, "-m", "release", *words, "--env", "dev", "--root", str(folder)]
+    return subprocess.run(command, cwd=ROOT, env=environ, input=said, capture_output=True, text=True, timeout=120, check=False)
