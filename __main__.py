@@ -26,6 +26,7 @@ from components.keyring import Keyring, KeyringArgs
 from components.naming import Naming
 from components.network import Network, NetworkArgs
 from components.notices import Notices, NoticesArgs
+from components.proxy import Proxy, ProxyArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
 from components.service import Service, ServiceArgs
@@ -55,7 +56,7 @@ opts = pulumi.ResourceOptions(provider=provider)
 # Who may do what, and the keys that hold it together.
 # Copies go to the second region, if anywhere: `away` has the names there.
 away, replicated = replace(names, region=settings.away), settings.away if settings.buckets.replicate else ""
-roles = grants.grants(names, seam) | recovery.grants(names, replicated=replicated)
+roles = grants.grants(names, seam, proxied=settings.database.proxy) | recovery.grants(names, replicated=replicated)
 access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
     "keyring",
@@ -66,7 +67,7 @@ keys = Keyring(
         readers=grants.secret_readers(names, seam),
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups(tuple(seam.processes)),
+        log_groups=names.log_groups(tuple(seam.processes), proxied=settings.database.proxy),
         roles=access.roles,
         signers=(grants.task_role(seam.processes["console"]),),
         more={**recovery.key_users(names, replicated=replicated, away=settings.away), "logs": notices.key_users(names)},
@@ -138,7 +139,9 @@ net = Network(
     NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
     opts,
 )
-firewall = Firewall("firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists), opts)
+firewall = Firewall(
+    "firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists, settings.database.proxy), opts
+)
 Acl("acl", AclArgs(names, settings.network, net.vpc_id, net.subnets, (database.PORT, CACHE_PORT)), opts)
 endpoints = Endpoints(
     "endpoints",
@@ -185,6 +188,18 @@ postgres = Database(
     ),
     opts,
 )
+met = postgres.address
+if settings.database.proxy:
+    pool = ProxyArgs(
+        names,
+        net.subnets["app"],
+        firewall.groups[grants.PROXY],
+        access.roles[grants.PROXY],
+        postgres.identifier,
+        keys.logs_arn,
+        days,
+    )
+    met = Proxy("database", pool, opts).address
 cache = Cache("cache", CacheArgs(names, settings.cache, net.subnets["data"], firewall.groups["cache"], keys.data_arn), opts)
 tokens = Tokens("tokens", TokensArgs(names, settings.tokens, keep, keys.data_arn), opts)
 Backup(
@@ -255,7 +270,8 @@ told = variables(
     names,
     seam,
     Surroundings(
-        database=postgres.address,
+        database=met,
+        database_direct=postgres.address,
         database_name=database.NAME,
         application=grants.DATABASE_USER,
         owner=database.OWNER,

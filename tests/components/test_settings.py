@@ -134,6 +134,7 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
         ("second_region", "frankfurt", "second_region is 'frankfurt'; allowed: an AWS region such as \"eu-central-1\""),
         ("network.exec_endpoints", "on", "network.exec_endpoints is 'on'; allowed: true or false"),
         ("database.insights", "full", "database.insights is 'full'; allowed: standard, advanced"),
+        ("database.proxy", "yes", "database.proxy is 'yes'; allowed: true or false"),
         ("buckets.replicate", 1, "buckets.replicate is 1; allowed: true or false"),
         ("backup.days", 6, "backup.days is 6; allowed: a whole number from 7 to 3650 (days)"),
         ("backup.lock", False, "backup.lock is false; allowed: none, GOVERNANCE, COMPLIANCE"),

@@ -57,6 +57,7 @@ config:
       monitoring_interval_s: 0
       slow_query_ms: 500
       insights: standard
+      proxy: false
     cache: {engine_version: "8.0", node_type: cache.t4g.micro, replicas: 0, snapshot_days: 1}
     tokens: {recovery_days: 7, deletion_protection: false}
     buckets:

@@ -695,6 +695,7 @@ aws.cloudtrail.Trail(
 safeguards.network(vpc, subnets[0], o)
 copied = safeguards.copies(bucket.id, role.arn, pulumi.ResourceOptions(provider=provider, depends_on=[versions]))
 safeguards.backups(copied, tokens.arn, role.arn, topic.arn, o)
+safeguards.proxy(subnets, back.id, role.arn, database.identifier, o)
 safeguards.costs(topic.arn, o)
 safeguards.account(delivered.bucket, o)
 

@@ -1,6 +1,7 @@
 """What guards data and account: network ACLs, copies in a second region, backups, budgets, watchers of the account."""
 
 import json
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -10,8 +11,15 @@ AWAY = "eu-central-1"
 
 def network(vpc: aws.ec2.Vpc, subnet: aws.ec2.Subnet, o: pulumi.ResourceOptions) -> None:
     """An ACL that lets in one port, and both halves of blocking public access."""
-    rule = {"rule_no": 10, "action": "allow", "protocol": "tcp", "cidr_block": "10.0.0.0/16", "from_port": 5432, "to_port": 5432}
-    aws.ec2.NetworkAcl("data", vpc_id=vpc.id, subnet_ids=[subnet.id], ingress=[rule], egress=[{**rule, "rule_no": 20}], opts=o)
+    rule: Any = {
+        "rule_no": 10,
+        "action": "allow",
+        "protocol": "tcp",
+        "cidr_block": "10.0.0.0/16",
+        "from_port": 5432,
+        "to_port": 5432,
+    }
+    aws.ec2.NetworkAcl("data", vpc_id=vpc.id, subnet_ids=[subnet.id], ingress=[rule], egress=[rule], opts=o)
     aws.ec2.VpcBlockPublicAccessExclusion(
         "data", subnet_id=subnet.id, internet_gateway_exclusion_mode="allow-bidirectional", opts=o
     )
@@ -34,7 +42,7 @@ def copies(source: pulumi.Output[str], role_arn: pulumi.Output[str], o: pulumi.R
     aws.kms.Alias("away", name="alias/copies", region=AWAY, target_key_id=replica.key_id, opts=o)
     target = aws.s3.Bucket("away", bucket="estate-away", region=AWAY, opts=o)
     aws.s3.BucketVersioning("away", bucket=target.id, region=AWAY, versioning_configuration={"status": "Enabled"}, opts=o)
-    rule = {
+    rule: Any = {
         "id": "all",
         "status": "Enabled",
         "filter": {"prefix": "kept/"},
@@ -68,7 +76,7 @@ def backups(
     aws.backup.VaultNotifications(
         "vault", backup_vault_name=vault.name, sns_topic_arn=topic, backup_vault_events=["BACKUP_JOB_FAILED"], opts=o
     )
-    rule = {
+    rule: Any = {
         "rule_name": "daily",
         "target_vault_name": vault.name,
         "schedule": "cron(0 5 * * ? *)",
@@ -82,7 +90,7 @@ def backups(
 
 def costs(topic: pulumi.Output[str], o: pulumi.ResourceOptions) -> None:
     """A budget with a forecast, and an anomaly monitor."""
-    alert = {
+    alert: Any = {
         "notification_type": "FORECASTED",
         "comparison_operator": "GREATER_THAN",
         "threshold": 100,
@@ -119,6 +127,31 @@ def costs(topic: pulumi.Output[str], o: pulumi.ResourceOptions) -> None:
         },
         opts=o,
     )
+
+
+def proxy(
+    subnets: list[aws.ec2.Subnet],
+    group: pulumi.Output[str],
+    role_arn: pulumi.Output[str],
+    database: pulumi.Output[str],
+    o: pulumi.ResourceOptions,
+) -> None:
+    """A proxy with IAM sign-in."""
+    made = aws.rds.Proxy(
+        "proxy",
+        name="estate",
+        engine_family="POSTGRESQL",
+        default_auth_scheme="IAM_AUTH",
+        require_tls=True,
+        role_arn=role_arn,
+        vpc_subnet_ids=[subnet.id for subnet in subnets],
+        vpc_security_group_ids=[group],
+        opts=o,
+    )
+    pool = aws.rds.ProxyDefaultTargetGroup(
+        "proxy", db_proxy_name=made.name, connection_pool_config={"max_connections_percent": 90}, opts=o
+    )
+    aws.rds.ProxyTarget("proxy", db_proxy_name=made.name, target_group_name=pool.name, db_instance_identifier=database, opts=o)
 
 
 def account(bucket: pulumi.Output[str], o: pulumi.ResourceOptions) -> None:
