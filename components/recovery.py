@@ -50,7 +50,8 @@ def backup_permissions(names: Naming) -> Document:
     three kinds of store, with our ARNs in the place of theirs. Restoring is a person's act, with a role of its own.
     """
     bucket = names.bucket_arn("data")
-    snapshots = names.arn("rds", "snapshot:awsbackup:*")
+    # A copy is made in the region it goes to.
+    snapshots = f"arn:aws:rds:*:{names.account}:snapshot:awsbackup:*"
     table = names.table_arn("tokens")
     return document(
         allow(
