@@ -1,11 +1,19 @@
 """Joins the components of one stack: settings first, then each component with what the ones before it have made."""
 
+from dataclasses import replace
+from functools import partial
+
 import pulumi
 import pulumi_aws as aws
 
-from components import bucketpolicy, contract, database, edge, grants, network
+from components import baseline, bucketpolicy, contract, database, edge, grants, notices, recovery
 from components.access import Access, AccessArgs
-from components.bucket import Bucket, BucketArgs
+from components.acl import Acl, AclArgs
+from components.backup import Away, Backup, BackupArgs
+from components.baseline import Baseline, BaselineArgs
+from components.bucket import Bucket, BucketArgs, Copy
+from components.budget import Budget, BudgetArgs
+from components.cache import PORT as CACHE_PORT
 from components.cache import Cache, CacheArgs
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
@@ -17,12 +25,15 @@ from components.image import Image, ImageArgs
 from components.keyring import Keyring, KeyringArgs
 from components.naming import Naming
 from components.network import Network, NetworkArgs
+from components.notices import Notices, NoticesArgs
+from components.proxy import Proxy, ProxyArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
 from components.service import Service, ServiceArgs
 from components.settings import load
 from components.tags import default_tags
 from components.task import Task, TaskArgs
+from components.tiers import tier_cidrs
 from components.tokens import Tokens, TokensArgs
 from components.trail import Trail, TrailArgs
 from components.variables import Surroundings, variables
@@ -43,7 +54,10 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 
 # Who may do what, and the keys that hold it together.
-access = Access("access", AccessArgs(names, grants.grants(names, seam)), opts)
+# Copies go to the second region, if anywhere: `away` has the names there.
+away, replicated = replace(names, region=settings.away), settings.away if settings.buckets.replicate else ""
+roles = grants.grants(names, seam, proxied=settings.database.proxy) | recovery.grants(names, replicated=replicated)
+access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
     "keyring",
     KeyringArgs(
@@ -53,69 +67,58 @@ keys = Keyring(
         readers=grants.secret_readers(names, seam),
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups(tuple(seam.processes)),
+        log_groups=names.log_groups(tuple(seam.processes), proxied=settings.database.proxy),
         roles=access.roles,
+        signers=(grants.task_role(seam.processes["console"]),),
+        more={**recovery.key_users(names, replicated=replicated, away=settings.away), "logs": notices.key_users(names)},
+        away=settings.away,
     ),
     opts,
 )
+told_of = Notices("notices", NoticesArgs(names, settings.watch.emails, keys.logs_arn), opts)
 
-# Buckets: the sink of all logs, the audit trail, and data.
+# Buckets: the sink of all logs, the audit trail, and data with its copy.
 sink, trail_bucket, data_bucket = (names.bucket(thing) for thing in ("logs", "trail", "data"))
-logs = Bucket.log_sink(
-    "logs",
-    BucketArgs(
-        sink,
-        bucketpolicy.bucket_policy(
-            names,
-            sink,
-            encrypted_by_key=False,
-            writers=(
-                *bucketpolicy.access_log_writers(names, sink, (trail_bucket, data_bucket)),
-                *bucketpolicy.load_balancer_log_writers(names, sink, edge.LOG_PREFIXES),
-            ),
-        ),
-        "log",
-        keep,
-        noncurrent_days=settings.buckets.noncurrent_days,
-        expire_days=settings.buckets.log_days,
-        force_destroy=settings.buckets.force_destroy,
-    ),
-    opts,
+store = partial(
+    BucketArgs, keep=keep, noncurrent_days=settings.buckets.noncurrent_days, force_destroy=settings.buckets.force_destroy
+)
+writers = (
+    *bucketpolicy.access_log_writers(names, sink, (trail_bucket, data_bucket)),
+    *bucketpolicy.load_balancer_log_writers(names, sink, edge.LOG_PREFIXES),
+    *(bucketpolicy.config_writers(names, sink, baseline.LOG_PREFIX) if settings.baseline.enabled else ()),
+)
+policy = bucketpolicy.bucket_policy(names, sink, encrypted_by_key=False, writers=writers)
+logs = Bucket.log_sink("logs", store(sink, policy, "log", expire_days=settings.buckets.log_days), opts)
+policy = bucketpolicy.bucket_policy(
+    names, trail_bucket, encrypted_by_key=True, writers=bucketpolicy.trail_writers(names, trail_bucket)
 )
 evidence = Bucket(
     "trail",
-    BucketArgs(
+    store(
         trail_bucket,
-        bucketpolicy.bucket_policy(
-            names, trail_bucket, encrypted_by_key=True, writers=bucketpolicy.trail_writers(names, trail_bucket)
-        ),
+        policy,
         "log",
-        keep,
         key_arn=keys.logs_arn,
         log_bucket=logs.name,
-        noncurrent_days=settings.buckets.noncurrent_days,
         expire_days=settings.buckets.trail_days,
         lock_days=settings.buckets.lock_days,
         lock_mode=settings.buckets.lock_mode,
-        force_destroy=settings.buckets.force_destroy,
         purpose="trail",
     ),
     opts,
 )
-data = Bucket(
-    "data",
-    BucketArgs(
-        data_bucket,
-        bucketpolicy.bucket_policy(names, data_bucket, encrypted_by_key=True),
-        "confidential",
-        keep,
-        key_arn=keys.data_arn,
-        log_bucket=logs.name,
-        noncurrent_days=settings.buckets.noncurrent_days,
-        force_destroy=settings.buckets.force_destroy,
-    ),
-    opts,
-)
+copy: Copy | None = None
+if replicated and keys.away_arn:
+    sink, target = (away.bucket(thing) for thing in ("logs", "data"))
+    writers = bucketpolicy.access_log_writers(names, sink, (target,))
+    policy = bucketpolicy.bucket_policy(names, sink, encrypted_by_key=False, writers=writers)
+    far = partial(store, region=away.region)
+    far_logs = Bucket.log_sink("logs-away", far(sink, policy, "log", expire_days=settings.buckets.log_days), opts)
+    policy = bucketpolicy.bucket_policy(names, target, encrypted_by_key=True)
+    held = far(target, policy, "confidential", key_arn=keys.away_arn, log_bucket=far_logs.name)
+    copy = Copy(Bucket("data-away", held, opts).arn, keys.away_arn, access.roles[recovery.REPLICATION])
+policy = bucketpolicy.bucket_policy(names, data_bucket, encrypted_by_key=True)
+data = Bucket("data", store(data_bucket, policy, "confidential", key_arn=keys.data_arn, log_bucket=logs.name, copy=copy), opts)
 trail = Trail(
     "trail",
     TrailArgs(
@@ -136,8 +139,15 @@ net = Network(
     NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
     opts,
 )
-firewall = Firewall("firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists), opts)
-endpoints = Endpoints("endpoints", EndpointsArgs(names, net.vpc_id, net.subnets["app"], firewall.groups["endpoints"]), opts)
+firewall = Firewall(
+    "firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists, settings.database.proxy), opts
+)
+Acl("acl", AclArgs(names, settings.network, net.vpc_id, net.subnets, (database.PORT, CACHE_PORT)), opts)
+endpoints = Endpoints(
+    "endpoints",
+    EndpointsArgs(names, net.vpc_id, net.subnets["app"], firewall.groups["endpoints"], settings.network.exec_endpoints),
+    opts,
+)
 
 # Secrets and stores.
 rotation = Rotation(
@@ -174,11 +184,39 @@ postgres = Database(
         log_key_arn=keys.logs_arn,
         log_retention_days=days,
         monitor_role_arn=access.roles["database-monitor"],
+        topic_arn=told_of.arn,
     ),
     opts,
 )
+met = postgres.address
+if settings.database.proxy:
+    pool = ProxyArgs(
+        names,
+        net.subnets["app"],
+        firewall.groups[grants.PROXY],
+        access.roles[grants.PROXY],
+        postgres.identifier,
+        keys.logs_arn,
+        days,
+    )
+    met = Proxy("database", pool, opts).address
 cache = Cache("cache", CacheArgs(names, settings.cache, net.subnets["data"], firewall.groups["cache"], keys.data_arn), opts)
 tokens = Tokens("tokens", TokensArgs(names, settings.tokens, keep, keys.data_arn), opts)
+Backup(
+    "backup",
+    BackupArgs(
+        names,
+        settings.backup,
+        keep,
+        empty=settings.buckets.force_destroy,
+        key_arn=keys.backup_arn,
+        role_arn=access.roles[recovery.BACKUP],
+        topic_arn=told_of.arn,
+        resources=(postgres.arn, tokens.arn, data.arn),
+        away=Away(away.region, keys.away_arn) if settings.backup.copy_away and keys.away_arn else None,
+    ),
+    opts,
+)
 image = Image("image", ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy), opts)
 
 # The edge: three host names in front of three doors.
@@ -203,6 +241,12 @@ front = Edge(
 )
 waf = Waf("edge", WafArgs(names, settings.edge, front.arn, keys.logs_arn, days), opts)
 
+# The bill, and the account around the stack.
+Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
+if settings.baseline.enabled:
+    guards = BaselineArgs(names, logs.name, settings.baseline.block_public_vpcs, net.exclusions)
+    Baseline("baseline", guards, opts)
+
 # What runs, and who is told when it does not.
 cluster = Cluster("main", ClusterArgs(names), opts)
 watch = Watch(
@@ -226,7 +270,8 @@ told = variables(
     names,
     seam,
     Surroundings(
-        database=postgres.address,
+        database=met,
+        database_direct=postgres.address,
         database_name=database.NAME,
         application=grants.DATABASE_USER,
         owner=database.OWNER,
@@ -235,7 +280,7 @@ told = variables(
         cache_group=names.name("cache"),
         tokens=names.name("tokens"),
         urls=urls,
-        proxies=tuple(network.tier_cidrs(settings.network, "edge")),
+        proxies=tuple(tier_cidrs(settings.network, "edge")),
     ),
 )
 tasks = {

@@ -107,3 +107,26 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
             conditions={"StringEquals": {**source, "s3:x-amz-acl": "bucket-owner-full-control"}},
         ),
     )
+
+
+def config_writers(names: Naming, sink: str, prefix: str) -> tuple[Statement, ...]:
+    """AWS Config may write its history below the prefix. Source: Config developer guide, "Permissions for the Amazon S3
+    bucket for the AWS Config delivery channel"."""
+    service = {"Service": "config.amazonaws.com"}
+    arn, source = f"arn:aws:s3:::{sink}", {"aws:SourceAccount": names.account}
+    return (
+        allow(
+            "ConfigLooksAtBucket",
+            ["s3:GetBucketAcl", "s3:ListBucket"],
+            [arn],
+            principal=service,
+            conditions={"StringEquals": source},
+        ),
+        allow(
+            "ConfigWrites",
+            ["s3:PutObject"],
+            [f"{arn}/{prefix}/AWSLogs/{names.account}/Config/*"],
+            principal=service,
+            conditions={"StringEquals": {**source, "s3:x-amz-acl": "bucket-owner-full-control"}},
+        ),
+    )

@@ -17,6 +17,14 @@ OWNER = "gatehouse_owner"
 """The role that owns the schema and runs migrations; RDS makes and rotates its password."""
 PORT = 5432
 LOGS = ("postgresql", "upgrade")
+INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
+"""How long each mode of Database Insights keeps its statistics (RDS user guide, "Monitoring with Database Insights")."""
+EVENTS = {
+    "db-instance": ("availability", "configuration change", "deletion", "failover", "failure", "low storage", "maintenance"),
+    "db-parameter-group": ("configuration change",),
+    "db-security-group": ("configuration change", "failure"),
+}
+"""What RDS tells of each kind of thing."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class DatabaseArgs:
     subnet_ids: the data tier. security_group_id: who may connect.
     key_arn: the key of storage, snapshots and insights. secrets_key_arn: the key of the owner's password.
     log_key_arn, log_retention_days: its log groups.
-    monitor_role_arn: the role that writes operating system metrics.
+    monitor_role_arn: the role that writes operating system metrics. topic_arn: who is told of events.
     """
 
     names: Naming
@@ -42,16 +50,18 @@ class DatabaseArgs:
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
     monitor_role_arn: pulumi.Input[str]
+    topic_arn: pulumi.Input[str]
 
 
 class Database(pulumi.ComponentResource):
     """RDS for PostgreSQL in the data tier, encrypted, TLS only, with point-in-time recovery.
 
     Why: the application signs in with IAM tokens; the owner's password is RDS' own secret, so no password is in the
-    program. Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large in two zones), plus 0.12 USD a GB.
-    Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015, GH-RDS-016.
+    program. Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large in two zones), plus 0.12 USD a GB,
+    and with advanced insights 18 USD for its two vCPU. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to GH-RDS-017.
     """
 
+    arn: pulumi.Output[str]
     identifier: pulumi.Output[str]
     endpoint: pulumi.Output[str]
     address: pulumi.Output[str]
@@ -119,7 +129,8 @@ class Database(pulumi.ComponentResource):
             enabled_cloudwatch_logs_exports=list(LOGS),
             performance_insights_enabled=True,
             performance_insights_kms_key_id=args.key_arn,
-            performance_insights_retention_period=7,
+            performance_insights_retention_period=INSIGHTS_DAYS[size.insights],
+            database_insights_mode=size.insights,
             monitoring_interval=size.monitoring_interval_s,
             monitoring_role_arn=args.monitor_role_arn if size.monitoring_interval_s else None,
             tags=tags("confidential"),
@@ -132,6 +143,20 @@ class Database(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
             ),
         )
+        for source, categories in EVENTS.items():
+            aws.rds.EventSubscription(
+                source,
+                name=names.name(source),
+                sns_topic=args.topic_arn,
+                source_type=source,
+                # A database in a VPC has no DB security group; this tells when somebody makes one in the account.
+                source_ids={"db-instance": [instance.identifier], "db-parameter-group": [parameters.name]}.get(source),
+                event_categories=list(categories),
+                enabled=True,
+                tags=tags("internal"),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
         self.owner_secret_arn = instance.master_user_secrets.apply(owner_secret)
         self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})

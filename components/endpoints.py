@@ -15,12 +15,13 @@ from components.tags import tags
 @dataclass(frozen=True)
 class EndpointsArgs:
     """names: the stack's names. vpc_id, subnet_ids: where the endpoints stand, one address a zone. security_group_id:
-    who may reach them."""
+    who may reach them. with_exec: also those of ECS Exec."""
 
     names: Naming
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
+    with_exec: bool = False
 
 
 class Endpoints(pulumi.ComponentResource):
@@ -48,14 +49,14 @@ class Endpoints(pulumi.ComponentResource):
                 tags=tags("none", Name=args.names.name(service.replace(".", "-"))),
                 opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for service, policy in policies(args.names).items()
+            for service, policy in policies(args.names, with_exec=args.with_exec).items()
         }
         self.register_outputs({"ids": self.ids})
 
 
-def policies(names: Naming) -> dict[str, Document]:
+def policies(names: Naming, *, with_exec: bool = False) -> dict[str, Document]:
     """What may pass each endpoint. Everywhere: principals of our account only; where the call has a resource: resources
-    of ours only."""
+    of ours only. with_exec: also the endpoints of ECS Exec."""
     repository = names.arn("ecr", f"repository/{names.name('*')}")
     pull = _ours(
         names,
@@ -85,12 +86,24 @@ def policies(names: Naming) -> dict[str, Document]:
                 "UseKeys",
                 ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
                 [names.arn("kms", "key/*")],
-            )
+            ),
+            _ours(names, "SignCheckpoints", ["kms:Sign", "kms:GetPublicKey"], [names.arn("kms", "key/*")]),
         ),
         "sts": document(_ours(names, "WhoAmI", ["sts:GetCallerIdentity"], ["*"])),
         "monitoring": document(
             _ours(names, "Measure", ["cloudwatch:PutMetricData"], ["*"], {"cloudwatch:namespace": "Gatehouse"})
         ),
+        **(_exec(names) if with_exec else {}),
+    }
+
+
+def _exec(names: Naming) -> dict[str, Document]:
+    """The channels of a shell in a task; the calls know no resource (Service Authorization Reference, Session Manager
+    Message Gateway)."""
+    channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
+    return {
+        "ssmmessages": document(_ours(names, "Channels", channels, ["*"])),
+        "ssm": document(_ours(names, "AgentReports", ["ssm:UpdateInstanceInformation"], ["*"])),
     }
 
 

@@ -23,6 +23,7 @@ GROUPS = {
     "cache": "Valkey",
     "endpoints": "Interface endpoints of AWS services",
 }
+PROXY = "database-proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class FirewallArgs:
 
     names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
-    database_port, cache_port: where the stores listen.
+    with_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
+    listen.
     """
 
     names: Naming
@@ -56,6 +58,7 @@ class FirewallArgs:
     contract: Contract
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
+    with_proxy: bool = False
     database_port: int = 5432
     cache_port: int = 6379
 
@@ -80,7 +83,7 @@ class Firewall(pulumi.ComponentResource):
                 tags=tags("none", Name=args.names.name(group)),
                 opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for group, words in GROUPS.items()
+            for group, words in (GROUPS | ({PROXY: "RDS Proxy"} if args.with_proxy else {})).items()
         }
         for flow in flows(args):
             self._open(flow, args)
@@ -126,11 +129,15 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
     for process in args.contract.processes.values():
         for door in process.doors:
             yield Flow("edge", f"Requests and health checks to the {door.name} door", door.port, process.name)
-        yield Flow(process.name, f"{process.name} to its database", args.database_port, "database")
+        # The owner's password opens the database itself; the proxy knows the application alone.
+        met = PROXY if args.with_proxy and process.doors else "database"
+        yield Flow(process.name, f"{process.name} to its database", args.database_port, met)
         if process.doors:
             yield Flow(process.name, f"{process.name} to its cache", args.cache_port, "cache")
         yield Flow(process.name, f"{process.name} to AWS services by interface endpoint", 443, "endpoints")
         yield Flow(process.name, "Image layers and files by the S3 endpoint", 443, prefix_list="s3")
+    if args.with_proxy:
+        yield Flow(PROXY, "RDS Proxy to the database", args.database_port, "database")
     yield Flow("console", "Share tokens by the DynamoDB endpoint", 443, prefix_list="dynamodb")
     yield Flow("gate", "Cores at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
     for cidr in args.network.core_networks:

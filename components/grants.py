@@ -7,6 +7,7 @@ from components.document import Document, Statement, allow, document, trust
 from components.naming import Naming
 
 ROTATOR = "rotate"
+PROXY = "database-proxy"
 BOOTSTRAP = "bootstrap-token"
 DATABASE_USER = "gatehouse_app"
 """The PostgreSQL role that the first migration makes; it logs in with IAM tokens only."""
@@ -24,14 +25,15 @@ class Grant:
     allowed: Document | None
 
 
-def grants(names: Naming, contract: Contract) -> dict[str, Grant]:
-    """Every role of the stack by its name (Naming.name's `thing`)."""
+def grants(names: Naming, contract: Contract, *, proxied: bool = False) -> dict[str, Grant]:
+    """Every role of the stack by its name (Naming.name's `thing`). proxied: the application meets the database behind RDS
+    Proxy."""
     found = {}
     for process in contract.processes.values():
         tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
-        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, _task(names, process))
+        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, _task(names, process, proxied))
         found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, _execution(names, process))
-    return found | _helpers(names, contract)
+    return found | _helpers(names, contract) | (_proxy(names) if proxied else {})
 
 
 def _helpers(names: Naming, contract: Contract) -> dict[str, Grant]:
@@ -61,6 +63,19 @@ def _helpers(names: Naming, contract: Contract) -> dict[str, Grant]:
             trust("monitoring.rds.amazonaws.com", account=names.account, source_arn=database),
             _monitoring(names),
         ),
+    }
+
+
+def _proxy(names: Naming) -> dict[str, Grant]:
+    """RDS Proxy signs in to the database as the application does, which has signed in to it (RDS user guide, "Setting up
+    end-to-end IAM authentication for RDS Proxy")."""
+    sign_in = allow("SignInToDatabase", ["rds-db:connect"], [names.arn("rds-db", f"dbuser:db-*/{DATABASE_USER}")])
+    return {
+        PROXY: Grant(
+            "Signs in to the database for the application",
+            trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
+            document(sign_in),
+        )
     }
 
 
@@ -96,15 +111,16 @@ def token_users(contract: Contract) -> tuple[str, ...]:
     return tuple(task_role(contract.processes[process]) for process in TABLE_ACTIONS)
 
 
-def _task(names: Naming, process: Process) -> Document | None:
+def _task(names: Naming, process: Process, proxied: bool) -> Document | None:
     """The application: it signs in to its stores as itself, and reads the table it needs."""
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:
         cache_user = names.name("app")
         # The resource id of the database is made by RDS, so it cannot be named before the database exists; the user is
         # named exactly, and the security groups let a task reach no database but its own.
+        met = "prx" if proxied else "db"
         statements += [
-            allow("SignInToDatabase", ["rds-db:connect"], [names.arn("rds-db", f"dbuser:db-*/{DATABASE_USER}")]),
+            allow("SignInToDatabase", ["rds-db:connect"], [names.arn("rds-db", f"dbuser:{met}-*/{DATABASE_USER}")]),
             allow(
                 "SignInToCache",
                 ["elasticache:Connect"],

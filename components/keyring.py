@@ -1,7 +1,7 @@
 """The KMS keys of a stack, one for each class of data, and who may use each of them for what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pulumi
 import pulumi_aws as aws
@@ -16,6 +16,8 @@ CLASSES: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, tokens, files and images"),
     "secrets": ("secret", "secrets and the settings of the function that rotates them"),
     "logs": ("log", "logs, audit trail and alarms"),
+    "backup": ("confidential", "backups and copies"),
+    "audit": ("log", "signatures under checkpoints of the audit chain"),
 }
 """Name of the key, class of what it protects, and that in words."""
 
@@ -23,8 +25,12 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
     "data": ("rds", "dynamodb", "elasticache", "ecr", "s3"),
     "secrets": ("secretsmanager", "rds", "lambda"),
     "logs": ("cloudtrail", "s3", "sns"),
+    "backup": ("backup", "rds", "dynamodb", "s3"),
 }
-"""The services through which the account may use a key. Nobody uses one directly."""
+"""The services through which the account may use a key. Nobody encrypts or decrypts with one directly."""
+
+SIGNATURE = "ECDSA_SHA_256"
+"""How the audit key signs; its curve is NIST P-256, so anyone can check a signature with the public key alone."""
 
 USE = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
 
@@ -61,6 +67,9 @@ class KeyringArgs:
     rotator: name of the role that makes and rotates secrets.
     log_groups: full names of the log groups that the `logs` key encrypts.
     roles: the ARNs of those roles, as created: KMS refuses a policy that names a role which does not exist yet.
+    signers: names of the roles that may sign with the audit key.
+    more: statements for further users of a key, by its name, and under `away` for the replica.
+    away: the region in which the backup key has a replica, for the copies there; "" is none.
     """
 
     names: Naming
@@ -71,38 +80,53 @@ class KeyringArgs:
     rotator: str
     log_groups: tuple[str, ...]
     roles: Mapping[str, pulumi.Input[str]]
+    signers: tuple[str, ...] = ()
+    more: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
+    away: str = ""
 
 
 class Keyring(pulumi.ComponentResource):
-    """Three customer-managed keys with rotation, alias and a policy that names every user.
+    """Customer-managed keys, one for each class of data, with rotation, alias and a policy that names every user; and
+    a pair of keys that signs.
 
     Why: a copied disk, snapshot or log is useless without the key, and the key's policy is the one list of who may open
-    what; no identity policy grants anything on a key. Cost: 1 USD a key and month, plus 0.03 USD for 10,000 uses.
-    Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008.
+    what; no identity policy grants anything on a key. Cost: 1 USD a key and month, plus 0.03 USD for 10,000 uses and
+    0.15 USD for 10,000 signatures. Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
     """
 
     data_arn: pulumi.Output[str]
     secrets_arn: pulumi.Output[str]
     logs_arn: pulumi.Output[str]
+    backup_arn: pulumi.Output[str]
+    audit_arn: pulumi.Output[str]
+    away_arn: pulumi.Output[str] | None
+    """The backup key's replica in the other region, if copies go there."""
 
     def __init__(self, name: str, args: KeyringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:keyring:Keyring", name, props(args), opts)
-        arns = {key: self._key(key, args) for key in CLASSES}
-        self.data_arn, self.secrets_arn, self.logs_arn = arns["data"], arns["secrets"], arns["logs"]
-        self.register_outputs({"dataArn": self.data_arn, "secretsArn": self.secrets_arn, "logsArn": self.logs_arn})
+        keys = {key: self._key(key, args) for key in CLASSES}
+        self.data_arn, self.secrets_arn, self.logs_arn = keys["data"].arn, keys["secrets"].arn, keys["logs"].arn
+        self.backup_arn, self.audit_arn = keys["backup"].arn, keys["audit"].arn
+        self.away_arn = self._replica(keys["backup"], args) if args.away else None
+        self.register_outputs({f"{key}Arn": made.arn for key, made in keys.items()} | {"awayArn": self.away_arn})
 
-    def _key(self, key_class: str, args: KeyringArgs) -> pulumi.Output[str]:
+    def _key(self, key_class: str, args: KeyringArgs) -> aws.kms.Key:
         data_class, words = CLASSES[key_class]
+        signs = key_class == "audit"
         key = aws.kms.Key(
             key_class,
             description=f"Gatehouse {args.names.environment}: {words}",
-            enable_key_rotation=True,
-            rotation_period_in_days=args.keys.rotation_days,
+            # KMS makes no new material for a key that signs: old signatures must stay valid.
+            key_usage="SIGN_VERIFY" if signs else None,
+            customer_master_key_spec="ECC_NIST_P256" if signs else None,
+            enable_key_rotation=None if signs else True,
+            rotation_period_in_days=None if signs else args.keys.rotation_days,
+            multi_region=True if key_class == "backup" and args.away else None,
             deletion_window_in_days=args.keys.deletion_window_days,
             policy=render(key_policy(key_class, args)),
             tags=tags(data_class),
             # The inputs of this component carry the roles, so the keys wait for them.
-            opts=pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain),
+            opts=self._keep(args),
         )
         aws.kms.Alias(
             key_class,
@@ -110,14 +134,71 @@ class Keyring(pulumi.ComponentResource):
             target_key_id=key.key_id,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        return key.arn
+        return key
+
+    def _replica(self, key: aws.kms.Key, args: KeyringArgs) -> pulumi.Output[str]:
+        """The same key material in the other region: what is copied there opens even when this region is gone."""
+        data_class, words = CLASSES["backup"]
+        replica = aws.kms.ReplicaKey(
+            "backup",
+            region=args.away,
+            primary_key_arn=key.arn,
+            description=f"Gatehouse {args.names.environment}: {words}, second region",
+            deletion_window_in_days=args.keys.deletion_window_days,
+            policy=render(replica_policy(args)),
+            tags=tags(data_class),
+            opts=self._keep(args),
+        )
+        aws.kms.Alias(
+            "away",
+            name=args.names.alias("backup"),
+            region=args.away,
+            target_key_id=replica.key_id,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return replica.arn
+
+    def _keep(self, args: KeyringArgs) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain)
 
 
 def key_policy(key_class: str, args: KeyringArgs) -> Document:
     """The policy of one key: administration, use through services, and the class's own users. Source: KMS developer
     guide, "Key policies"."""
-    own = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}[key_class]
-    return document(*_account(key_class, args.names), *own(args))
+    if key_class == "audit":
+        return document(_administration(args.names), *_signers(args))
+    own = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key_class)
+    return document(*_account(key_class, args.names), *(own(args) if own else ()), *args.more.get(key_class, ()))
+
+
+def replica_policy(args: KeyringArgs) -> Document:
+    """The policy of the backup key's replica: the same account and services, in the other region."""
+    return document(*_account("backup", replace(args.names, region=args.away)), *args.more.get("away", ()))
+
+
+def _administration(names: Naming) -> Statement:
+    return allow("AccountAdministers", ADMINISTER, ["*"], principal={"AWS": names.root_arn})
+
+
+def _signers(args: KeyringArgs) -> list[Statement]:
+    """Exact roles sign, in one way; everybody of the account may be allowed to check."""
+    caller = {"kms:CallerAccount": args.names.account}
+    return [
+        allow(
+            "SignCheckpoints",
+            ["kms:Sign"],
+            ["*"],
+            principal={"AWS": [args.names.role_arn(role) for role in args.signers]},
+            conditions={"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNATURE}},
+        ),
+        allow(
+            "CheckSignatures",
+            ["kms:GetPublicKey", "kms:Verify"],
+            ["*"],
+            principal={"AWS": args.names.root_arn},
+            conditions={"StringEquals": caller},
+        ),
+    ]
 
 
 def _account(key_class: str, names: Naming) -> list[Statement]:
@@ -125,7 +206,7 @@ def _account(key_class: str, names: Naming) -> list[Statement]:
     account."""
     services = [f"{service}.{names.region}.amazonaws.com" for service in SERVICES[key_class]]
     return [
-        allow("AccountAdministers", ADMINISTER, ["*"], principal={"AWS": names.root_arn}),
+        _administration(names),
         allow(
             "AccountUsesThroughServices",
             USE,

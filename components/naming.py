@@ -43,9 +43,16 @@ class Naming:
         destinations")."""
         return f"aws-waf-logs-{self.name('edge')}"
 
-    def log_groups(self, processes: tuple[str, ...]) -> tuple[str, ...]:
+    @property
+    def proxy_log_group(self) -> str:
+        """`/aws/rds/proxy/gatehouse-dev-main`: RDS chooses this name."""
+        return f"/aws/rds/proxy/{self.name('main')}"
+
+    def log_groups(self, processes: tuple[str, ...], *, proxied: bool = False) -> tuple[str, ...]:
         """Full names of every log group of the stack, for the policy of the key that encrypts them."""
         own = [self.log_group(writer) for writer in (*processes, "rotate", "network", "trail")]
+        if proxied:
+            own.append(self.proxy_log_group)
         return (*own, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
 
     def cache_nodes(self, count: int) -> tuple[str, ...]:

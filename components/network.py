@@ -1,6 +1,5 @@
 """The VPC: three subnet tiers over the zones, the way out of each, gateway endpoints, and a log of every connection."""
 
-import ipaddress
 from dataclasses import dataclass
 
 import pulumi
@@ -11,10 +10,7 @@ from components.document import Document, allow, document, render
 from components.naming import Naming
 from components.props import props
 from components.tags import tags
-
-TIERS = {"edge": (0, 8), "data": (8, 8), "app": (1, 4)}
-"""First block and prefix bits beyond the VPC's for each tier: edge and data are /24s in the first /20 of a /16, app are
-the /20s after it."""
+from components.tiers import TIERS, tier_cidrs
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,13 @@ class Network(pulumi.ComponentResource):
 
     Why: each tier is reached only through the one before it; what a task may reach is decided by security groups,
     endpoints and routes together. Cost: about 35 USD a month for each NAT gateway, plus traffic; flow logs 0.57 USD a
-    GB. Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-010.
+    GB. Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-011.
     """
 
     vpc_id: pulumi.Output[str]
     subnets: dict[str, list[pulumi.Output[str]]]
+    exclusions: list[pulumi.Output[str]]
+    """What keeps the edge open when an account blocks public access to its VPCs."""
     prefix_lists: dict[str, pulumi.Output[str]]
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -67,6 +65,9 @@ class Network(pulumi.ComponentResource):
         self.vpc_id = vpc.id
         self._log(args)
         self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
+        self.exclusions = [
+            self._exclude(zone, subnet, names) for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True)
+        ]
         tables = self._routes(args)
         self.prefix_lists = {
             service: self._gateway(service, policy, tables, names)
@@ -91,6 +92,17 @@ class Network(pulumi.ComponentResource):
             ).id
             for zone, cidr in blocks
         ]
+
+    def _exclude(self, zone: str, subnet: pulumi.Output[str], names: Naming) -> pulumi.Output[str]:
+        """The load balancer's subnet stays reachable when public access is blocked; before that it changes nothing (VPC
+        user guide, "Create and delete exclusions")."""
+        return aws.ec2.VpcBlockPublicAccessExclusion(
+            f"edge-{zone}",
+            subnet_id=subnet,
+            internet_gateway_exclusion_mode="allow-bidirectional",
+            tags=tags("none", Name=names.name(f"edge-{zone}")),
+            opts=self._child(),
+        ).id
 
     def _routes(self, args: NetworkArgs) -> list[pulumi.Output[str]]:
         """Edge goes to the internet, app through NAT if there is one, data nowhere. Returns the route tables of the app
@@ -172,13 +184,6 @@ class Network(pulumi.ComponentResource):
             tags=tags("log", Name=args.names.name("flow")),
             opts=self._child(),
         )
-
-
-def tier_cidrs(network: sections.Network, tier: str) -> list[str]:
-    """The address blocks of a tier, one for each zone in the order of the settings."""
-    first, bits = TIERS[tier]
-    blocks = list(ipaddress.IPv4Network(network.cidr).subnets(prefixlen_diff=bits))
-    return [str(block) for block in blocks[first : first + len(network.zones)]]
 
 
 def nat_count(network: sections.Network) -> int:

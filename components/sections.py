@@ -56,6 +56,12 @@ class Network(Section):
         ),
     ]
     core_port_last: Annotated[int, whole(1024, 65535, "a TCP port"), Field(description="Last such port.")]
+    exec_endpoints: Annotated[
+        Flag,
+        Field(
+            description="Endpoints for ECS Exec, a shell in a running task. Without them Exec has no way in where nat is none."
+        ),
+    ]
 
 
 class Keys(Section):
@@ -125,6 +131,21 @@ class Database(Section):
         whole(10, 60000, "milliseconds"),
         Field(description="Statements that take longer, in milliseconds, stand in the log."),
     ]
+    insights: Annotated[
+        str,
+        word("standard", "advanced"),
+        Field(
+            description="Database Insights: standard keeps query statistics for 7 days at no charge, advanced for 15 months "
+            "with plans and locks, at about 9 USD a month for each vCPU."
+        ),
+    ]
+    proxy: Annotated[
+        Flag,
+        Field(
+            description="Tasks share connections through RDS Proxy, and a failover takes seconds; worth it from some 50 tasks. "
+            "At least 22 USD a month."
+        ),
+    ]
 
 
 class Cache(Section):
@@ -170,6 +191,13 @@ class Buckets(Section):
     """GOVERNANCE can be lifted with a special permission, COMPLIANCE by nobody."""
     force_destroy: Flag
     """Empty a bucket to delete it; only for throw-away environments."""
+    replicate: Annotated[
+        Flag,
+        Field(
+            description="Every object of the data bucket is copied to second_region within 15 minutes, with an alarm metric; "
+            "costs the storage again and 0.035 USD a GB."
+        ),
+    ]
 
 
 class Image(Section):
@@ -277,4 +305,57 @@ class Watch(Section):
         int,
         whole(1, 100_000, "failed requests in five minutes"),
         Field(description="Answers with 5xx in five minutes, of the load balancer or of a door, before an alarm."),
+    ]
+
+
+class Backup(Section):
+    """AWS Backup of database, tokens table and data bucket, beside their own recovery."""
+
+    days: Annotated[
+        int, whole(7, 3650, "days"), Field(description="Days that each daily backup is kept, and its copy in second_region.")
+    ]
+    copy_away: Annotated[
+        Flag, Field(description="Each backup is copied to a vault in second_region: it survives the loss of the region.")
+    ]
+    lock: Annotated[
+        str,
+        word("none", "GOVERNANCE", "COMPLIANCE"),
+        Field(
+            description="Who may delete a backup before its days are over: none does not lock, GOVERNANCE leaves it to those "
+            "who may remove the lock, COMPLIANCE to nobody, AWS and the account's owner included, from the fourth day on."
+        ),
+    ]
+
+
+class Budget(Section):
+    """What the stack may cost, and who hears when it costs more."""
+
+    monthly_usd: Annotated[
+        int,
+        whole(1, 1_000_000, "USD a month"),
+        Field(description="Budget of a month. Told at 80 and 100 percent of it, and when the forecast of the month is above it."),
+    ]
+    anomaly_usd: Annotated[
+        int,
+        whole(1, 100_000, "USD"),
+        Field(description="What an unusual rise of cost must come to before it is told."),
+    ]
+
+
+class Baseline(Section):
+    """The guards of a whole AWS account: one stack of an account has them, the others leave them to it."""
+
+    enabled: Annotated[
+        Flag,
+        Field(
+            description="This stack sets the account's guards: no public buckets, encrypted disks, password policy, GuardDuty, "
+            "Security Hub, Config and Access Analyzer. Exactly one stack of an account and region."
+        ),
+    ]
+    block_public_vpcs: Annotated[
+        Flag,
+        Field(
+            description="No VPC of account and region is reached from the internet, other than our load balancer's subnets. "
+            "Shuts out every other VPC there too, unless it has an exclusion of its own."
+        ),
     ]

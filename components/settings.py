@@ -68,7 +68,15 @@ class Settings(sections.Section):
     region: Annotated[
         str,
         text(r"[a-z]{2}(-[a-z]+)+-\d", 'an AWS region such as "eu-west-1"'),
-        Field(description="The AWS region of every resource."),
+        Field(description="The AWS region of every resource but the copies in second_region."),
+    ]
+    second_region: Annotated[
+        str,
+        text(r"[a-z]{2}(-[a-z]+)+-\d", 'an AWS region such as "eu-central-1"'),
+        Field(
+            description="Where copies of buckets and backups go, when buckets.replicate or backup.copy_away asks for them. "
+            "Settle it, and whether there are copies at all, before the first deployment: both decide what the backup key is."
+        ),
     ]
     domain: Annotated[
         str,
@@ -110,6 +118,14 @@ class Settings(sections.Section):
     services: sections.Services
     edge: sections.Edge
     watch: sections.Watch
+    backup: sections.Backup
+    budget: sections.Budget
+    baseline: sections.Baseline
+
+    @property
+    def away(self) -> str:
+        """The region of the copies; "" when the stack makes none."""
+        return self.second_region if self.buckets.replicate or self.backup.copy_away else ""
 
 
 class SettingsError(pulumi.RunError):
@@ -200,12 +216,23 @@ _LIVE: tuple[tuple[str, Callable[[Settings], Any], Callable[[Any], bool], str], 
         lambda v: v > 0,
         "1, 5, 10, 15, 30 or 60",
     ),
+    (
+        "network.exec_endpoints",
+        lambda s: s.network.exec_endpoints,
+        lambda v: not v,
+        "false: nobody opens a shell beside live keys",
+    ),
+    ("database.insights", lambda s: s.database.insights, lambda v: v == "advanced", "advanced"),
     ("cache.replicas", lambda s: s.cache.replicas, lambda v: v >= 1, "1 or more replicas"),
     ("cache.snapshot_days", lambda s: s.cache.snapshot_days, lambda v: v >= 7, "7 or more days"),
     ("tokens.recovery_days", lambda s: s.tokens.recovery_days, lambda v: v == 35, "35 days"),
     ("tokens.deletion_protection", lambda s: s.tokens.deletion_protection, bool, "true"),
     ("buckets.force_destroy", lambda s: s.buckets.force_destroy, lambda v: not v, "false"),
     ("buckets.lock_days", lambda s: s.buckets.lock_days, lambda v: v >= 365, "365 or more days"),
+    ("buckets.replicate", lambda s: s.buckets.replicate, bool, "true"),
+    ("backup.days", lambda s: s.backup.days, lambda v: v >= 35, "35 or more days"),
+    ("backup.copy_away", lambda s: s.backup.copy_away, bool, "true"),
+    ("backup.lock", lambda s: s.backup.lock, lambda v: v != "none", "GOVERNANCE or COMPLIANCE"),
     ("log_retention_days", lambda s: s.log_retention_days, lambda v: v >= 365, "365 or more days"),
     ("services.gate.tasks_min", lambda s: s.services.gate.tasks_min, lambda v: v >= 2, "2 or more tasks"),
     ("services.console.tasks_min", lambda s: s.services.console.tasks_min, lambda v: v >= 2, "2 or more tasks"),
@@ -228,6 +255,15 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
     elif settings.key_environment == "live":
         yield "key_environment", f"is 'live'; allowed in {settings.environment}: test, for only {live} issues live keys"
     yield from _network(settings)
+    if settings.second_region == settings.region:
+        yield "second_region", f"is {shown(settings.second_region)}; allowed: another region than region"
+    if settings.baseline.block_public_vpcs and not settings.baseline.enabled:
+        yield "baseline.block_public_vpcs", "is true; allowed without baseline.enabled: false"
+    if settings.buckets.force_destroy and settings.backup.lock != "none":
+        yield (
+            "backup.lock",
+            f"is {settings.backup.lock}; allowed with buckets.force_destroy: none, for a locked vault cannot be emptied",
+        )
     database, buckets = settings.database, settings.buckets
     if database.storage_gib_max < database.storage_gib:
         yield (

@@ -14,12 +14,14 @@ from components.settings import Settings
 class Surroundings:
     """What the processes meet.
 
-    database: host name; database_name; application and owner: PostgreSQL roles. cache: host name; cache_user;
-    cache_group: replication group id.
+    database: host name for the application; database_direct: the same of the database itself, when a proxy is before it;
+    database_name; application and owner: PostgreSQL roles. cache: host name; cache_user; cache_group: replication group
+    id.
     tokens: table name. urls: public URL by door. proxies: networks of the load balancer.
     """
 
     database: pulumi.Input[str]
+    database_direct: pulumi.Input[str]
     database_name: str
     application: str
     owner: str
@@ -39,7 +41,7 @@ def variables(
         "GATEHOUSE_ENVIRONMENT": settings.environment,
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
-        "GATEHOUSE_DATABASE_URL": _database_url(around.application, around),
+        "GATEHOUSE_DATABASE_URL": _database_url(around.application, around.database, around),
         "GATEHOUSE_DATABASE_AUTH": "iam",
         "GATEHOUSE_REDIS_URL": pulumi.Output.format("rediss://{}@{}:6379/0", around.cache_user, around.cache),
         "GATEHOUSE_REDIS_AUTH": "iam",
@@ -58,7 +60,7 @@ def variables(
         "gate": {"GATEHOUSE_WORKERS": str(services.gate.workers)},
         # The owner signs in with the password that RDS made; ECS injects it.
         "migrate": {
-            "GATEHOUSE_DATABASE_URL": _database_url(around.owner, around),
+            "GATEHOUSE_DATABASE_URL": _database_url(around.owner, around.database_direct, around),
             "GATEHOUSE_DATABASE_AUTH": "password",
         },
     }
@@ -68,6 +70,6 @@ def variables(
     }
 
 
-def _database_url(user: str, around: Surroundings) -> pulumi.Output[str]:
+def _database_url(user: str, host: pulumi.Input[str], around: Surroundings) -> pulumi.Output[str]:
     """TLS with the server's name checked; no password is ever part of it."""
-    return pulumi.Output.format("postgresql://{}@{}:5432/{}?sslmode=verify-full", user, around.database, around.database_name)
+    return pulumi.Output.format("postgresql://{}@{}:5432/{}?sslmode=verify-full", user, host, around.database_name)

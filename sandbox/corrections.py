@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
+from moto.core.responses import ActionResult
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.kms.responses import KmsResponse
+from moto.s3.exceptions import ReplicationConfigurationNotFoundError
 from moto.s3.models import FakeBucket
+from moto.s3.responses import S3Response
 
 _LOG_SERVICE = "logging.s3.amazonaws.com"
 
@@ -18,12 +21,14 @@ def install() -> Callable[[], None]:
     """Correct moto; the returned function undoes it.
 
     Server access logs: moto stumbles over a target policy with a statement for everyone (`"Principal": "*"`) and over
-    lists, which AWS accepts. Answers: moto leaves out of them what `sandbox/rows/kept.py` remembers.
+    lists, which AWS accepts. Replication: its answer forgets most of what was put. Other answers: moto leaves out of them
+    what `sandbox/rows/kept.py` remembers.
     """
     corrected: tuple[tuple[Any, str, Any], ...] = (
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_may_log_to)),
         (SecurityGroupRule, "description", _described(SecurityGroupRule.__dict__["description"])),
         (KmsResponse, "get_key_rotation_status", _with_period(KmsResponse.get_key_rotation_status)),
+        (S3Response, "get_bucket_replication", _whole_replication),
         (LambdaFunction, "get_configuration", _with_logging(LambdaFunction.get_configuration)),
     )
     before = [(owner, name, owner.__dict__[name]) for owner, name, _ in corrected]
@@ -59,6 +64,16 @@ def _with_logging(original: Any) -> Any:
         return {**original(function, *args, **kwargs), **({"LoggingConfig": logging} if logging else {})}
 
     return get_configuration
+
+
+def _whole_replication(response: Any) -> Any:
+    """moto answers with an empty filter and with deletions that are not copied, whatever was put."""
+    response.data["Action"] = "GetBucketReplication"
+    held = response.backend.get_bucket_replication(response.bucket_name)
+    if not held:
+        raise ReplicationConfigurationNotFoundError(bucket_name=response.bucket_name)
+    rules = [{**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}} for rule in held["Rule"]]
+    return response.serialized(ActionResult({"ReplicationConfiguration": {"Role": held["Role"], "Rules": rules}}))
 
 
 def _may_log_to(target_bucket: Any, target_prefix: str | None) -> bool:

@@ -1,9 +1,12 @@
 """One row for each resource type that the emulator can create: `ROWS`, by type token."""
 
 from sandbox.rows import (
+    account,
+    backup,
     balancer,
     cache,
     containers,
+    costs,
     database,
     dns,
     encryption,
@@ -20,9 +23,12 @@ from sandbox.rows.make import Make
 from sandbox.rows.row import Row, create
 
 _SERVICES = (
+    account,
+    backup,
     balancer,
     cache,
     containers,
+    costs,
     database,
     dns,
     encryption,

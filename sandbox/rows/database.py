@@ -111,6 +111,27 @@ def _table_details(make: Make, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _proxy(make: Make, parameters: dict[str, Any]) -> None:
+    """moto reads the list of secrets that IAM sign-in does without."""
+    parameters.setdefault("Auth", [])
+
+
+def _pool(make: Make) -> tuple[str, dict[str, Any]]:
+    """Every proxy has this group from the start; only how it pools is set."""
+    proxy = make.take("dbProxyName")
+    operation = "rds.modify_db_proxy_target_group"
+    body = make.part(operation, "ConnectionPoolConfig", make.take("connectionPoolConfig") or {})
+    group = make.call(operation, DBProxyName=proxy, TargetGroupName="default", ConnectionPoolConfig=body)["DBProxyTargetGroup"]
+    return proxy, {"arn": group["TargetGroupArn"], "name": group["TargetGroupName"]}
+
+
+def _target(make: Make) -> tuple[str, dict[str, Any]]:
+    proxy, group, instance = make.take("dbProxyName"), make.take("targetGroupName"), make.take("dbInstanceIdentifier")
+    request = {"DBProxyName": proxy, "TargetGroupName": group, "DBInstanceIdentifiers": [instance]}
+    make.call("rds.register_db_proxy_targets", request)
+    return f"{proxy}/{group}/RDS_INSTANCE/{instance}", {"type": "RDS_INSTANCE", "rdsResourceId": instance}
+
+
 _DELETE_ONLY = {
     "skipFinalSnapshot": HOW_PULUMI_WORKS,
     "finalSnapshotIdentifier": HOW_PULUMI_WORKS,
@@ -156,6 +177,17 @@ ROWS: dict[str, Row] = {
         by_hand=("parameters",),
         ignored={"skipDestroy": HOW_PULUMI_WORKS},
     ),
+    "aws:rds/proxy:Proxy": Row(
+        call="rds.create_db_proxy",
+        reply="DBProxy",
+        id="{DBProxyName}",
+        names={"name": "DBProxyName", "auths": "Auth"},
+        shape=_proxy,
+        outputs={"arn": "{DBProxyArn}", "endpoint": "{Endpoint}"},
+        dropped={"defaultAuthScheme": "moto knows sign-in by secrets alone"},
+    ),
+    "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": Row(make=_pool),
+    "aws:rds/proxyTarget:ProxyTarget": Row(make=_target),
     "aws:rds/eventSubscription:EventSubscription": Row(
         call="rds.create_event_subscription",
         reply="EventSubscription",

@@ -25,6 +25,7 @@ _DATABASE = {
     "EnablePerformanceInsights": "performance_insights_enabled",
     "PerformanceInsightsKMSKeyId": "performance_insights_kms_key_id",
     "PerformanceInsightsRetentionPeriod": "performance_insights_retention_period",
+    "DatabaseInsightsMode": "database_insights_mode",
 }
 
 
@@ -36,7 +37,7 @@ def ecs_service(make: Make, service: Mapping[str, Any]) -> None:
 
 
 def database(make: Make, instance: Mapping[str, Any]) -> None:
-    """Performance Insights of a database."""
+    """Insights of a database."""
     _set(rds_backends[make.account][make.region].databases[instance["DBInstanceIdentifier"]], make.sent, _DATABASE)
 
 
@@ -44,6 +45,12 @@ def key_rotation(make: Make, key_id: str, days: int) -> None:
     """The days between two rotations of a KMS key."""
     held: Any = kms_backends[make.account][make.region].keys[key_id]
     held.kept_rotation_days = days
+
+
+def replica_key(make: Make, key_id: str) -> None:
+    """moto's copy of a key for another region shares aliases and grants with the primary; AWS's has its own."""
+    held: Any = kms_backends[make.account][make.region].keys[key_id]
+    held.aliases, held.grants = {}, {}
 
 
 def function_logging(make: Make, name: str) -> None:

@@ -51,11 +51,12 @@ class Make:
         """A boto3 client of the emulator; for the resource's own region unless another one is given."""
         return self._client(service, region or self.region)
 
-    def call(self, call: str, parameters: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-        """Call "service.operation"; raises SandboxError when AWS's model or the emulator refuses."""
+    def call(self, call: str, parameters: Mapping[str, Any] | None = None, *, in_region: str = "", **more: Any) -> dict[str, Any]:
+        """Call "service.operation", in the resource's own region unless another one is given; raises SandboxError when
+        AWS's model or the emulator refuses."""
         service, _, operation = call.partition(".")
         try:
-            answer: dict[str, Any] = getattr(self.client(service), operation)(**{**(parameters or {}), **more})
+            answer: dict[str, Any] = getattr(self.client(service, in_region), operation)(**{**(parameters or {}), **more})
         except ParamValidationError as exc:
             raise self._refused(operation, str(exc.kwargs.get("report", exc))) from exc
         except ClientError as exc:

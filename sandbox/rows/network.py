@@ -83,6 +83,53 @@ def _flow_log(make: Make) -> tuple[str, dict[str, Any]]:
     return identity, {"arn": f"arn:aws:ec2:{make.region}:{make.account}:vpc-flow-log/{identity}"}
 
 
+def _acl(make: Make) -> tuple[str, dict[str, Any]]:
+    """The rules and the subnets of an ACL are calls of their own."""
+    parameters = make.parameters("ec2.create_network_acl", tag_kind="network-acl")
+    identity = make.call("ec2.create_network_acl", parameters)["NetworkAcl"]["NetworkAclId"]
+    names = {"action": "RuleAction", "ruleNo": "RuleNumber", "fromPort": "", "toPort": ""}
+    for key, leaving in (("ingress", False), ("egress", True)):
+        for rule in make.take(key) or []:
+            entry = {
+                names.get(name) or f"{name[0].upper()}{name[1:]}": value for name, value in rule.items() if names.get(name) != ""
+            }
+            entry |= {
+                "Protocol": {"tcp": "6", "udp": "17", "icmp": "1"}.get(str(rule["protocol"]), str(rule["protocol"])),
+                "PortRange": {"From": int(rule["fromPort"]), "To": int(rule["toPort"])},
+                "RuleNumber": int(rule["ruleNo"]),
+            }
+            make.call("ec2.create_network_acl_entry", entry, NetworkAclId=identity, Egress=leaving)
+    for subnet in make.take("subnetIds") or []:
+        held = make.call("ec2.describe_network_acls", Filters=[{"Name": "association.subnet-id", "Values": [subnet]}])
+        (association,) = (a for acl in held["NetworkAcls"] for a in acl["Associations"] if a["SubnetId"] == subnet)
+        make.call(
+            "ec2.replace_network_acl_association",
+            AssociationId=association["NetworkAclAssociationId"],
+            NetworkAclId=identity,
+        )
+    return identity, {
+        "arn": f"arn:aws:ec2:{make.region}:{make.account}:network-acl/{identity}",
+        "ownerId": make.account,
+    }
+
+
+def _exclusion(make: Make) -> tuple[str, dict[str, Any]]:
+    parameters = make.parameters("ec2.create_vpc_block_public_access_exclusion", tag_kind="vpc-block-public-access-exclusion")
+    make.check("ec2.create_vpc_block_public_access_exclusion", parameters)
+    target = make.peek("subnetId") or make.peek("vpcId")
+    identity = f"vpcbpa-exclude-{hashlib.sha256(str(target).encode()).hexdigest()[:17]}"
+    kind = "subnet" if make.peek("subnetId") else "vpc"
+    return identity, {"resourceArn": f"arn:aws:ec2:{make.region}:{make.account}:{kind}/{target}"}
+
+
+def _block_public(make: Make) -> tuple[str, dict[str, Any]]:
+    operation = "ec2.modify_vpc_block_public_access_options"
+    make.check(operation, make.parameters(operation))
+    return make.region, {"awsAccountId": make.account, "awsRegion": make.region}
+
+
+_NO_BLOCKING = "moto has no VPC block public access"
+
 ROWS: dict[str, Row] = {
     "aws:ec2/vpc:Vpc": Row(
         call="ec2.create_vpc",
@@ -143,4 +190,7 @@ ROWS: dict[str, Row] = {
         ignored={"autoAccept": HOW_PULUMI_WORKS},
     ),
     "aws:ec2/flowLog:FlowLog": Row(make=_flow_log),
+    "aws:ec2/networkAcl:NetworkAcl": Row(make=_acl),
+    "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion": Row(make=_exclusion, modelled=_NO_BLOCKING),
+    "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions": Row(make=_block_public, modelled=_NO_BLOCKING),
 }

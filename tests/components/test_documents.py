@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from components import bucketpolicy, endpoints, network
+from components import bucketpolicy, endpoints, network, notices
 from components.contract import read
 from components.grants import Grant, grants, readers_of, secret_readers, token_users
-from components.keyring import ADMINISTER, KeyringArgs, key_policy
+from components.keyring import ADMINISTER, CLASSES, KeyringArgs, key_policy
 from components.naming import Naming
+from components.recovery import key_users
 from components.secret import secret_policy
 from components.sections import Keep, Keys
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
+AWAY = replace(NAMES, region="eu-central-1")
 CONTRACT = read()
 GRANTS = grants(NAMES, CONTRACT)
 KEYRING = KeyringArgs(
@@ -27,6 +29,9 @@ KEYRING = KeyringArgs(
     rotator="rotate",
     log_groups=("/gatehouse/dev/gate",),
     roles={},
+    signers=("console-task",),
+    more={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": notices.key_users(NAMES)},
+    away=AWAY.region,
 )
 BUCKET = NAMES.bucket("data")
 
@@ -125,7 +130,7 @@ def test_the_trail_role_has_no_condition_because_cloudtrail_sends_none() -> None
 
 
 @pytest.mark.promise("CG-17")
-@pytest.mark.parametrize("name", ["data", "secrets", "logs"])
+@pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup", "audit"])
 def test_a_key_is_administered_and_used_by_different_statements(name: str) -> None:
     crypto = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey")
     administration = sid(key(name), "AccountAdministers")
@@ -137,7 +142,7 @@ def test_a_key_is_administered_and_used_by_different_statements(name: str) -> No
             assert statement["Condition"], statement["Sid"]
 
 
-@pytest.mark.parametrize("name", ["data", "secrets", "logs"])
+@pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup"])
 def test_nobody_uses_a_key_without_a_service_in_between(name: str) -> None:
     for statement in key(name):
         if "AWS" in statement["Principal"] and "kms:Decrypt" in statement["Action"]:
@@ -243,5 +248,5 @@ def test_every_endpoint_lets_only_our_principals_pass() -> None:
 def test_documents_are_as_short_as_aws_wants_them() -> None:
     sizes = {role: len(json.dumps(g.allowed or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
     assert max(sizes.values()) <= 10_240, "inline policies of one role"
-    assert all(len(json.dumps(key_policy(name, KEYRING))) <= 32_768 for name in ("data", "secrets", "logs"))
+    assert all(len(json.dumps(key_policy(name, KEYRING))) <= 32_768 for name in CLASSES)
     assert all(len(json.dumps(p)) <= 20_480 for p in endpoints.policies(NAMES).values())

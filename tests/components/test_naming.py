@@ -8,8 +8,8 @@ import pytest
 from components.contract import read
 from components.grants import grants
 from components.naming import Naming
-from components.network import tier_cidrs
 from components.settings import parse
+from components.tiers import tier_cidrs
 from tests.components.program import STACKS, stack_file
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")

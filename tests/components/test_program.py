@@ -18,7 +18,25 @@ STATEFUL = {
     "aws:dynamodb/table:Table",
     "aws:s3/bucket:Bucket",
     "aws:route53/zone:Zone",
+    "aws:backup/vault:Vault",
 }
+BY_SETTING = {
+    "watch.emails": {"aws:sns/topicSubscription:TopicSubscription"},
+    "buckets.replicate, backup.copy_away": {"aws:kms/replicaKey:ReplicaKey"},
+    "buckets.replicate": {"aws:s3/bucketReplicationConfig:BucketReplicationConfig"},
+    "backup.lock": {"aws:backup/vaultLockConfiguration:VaultLockConfiguration"},
+    "buckets.force_destroy": {"aws:backup/vaultPolicy:VaultPolicy"},
+    "baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
+    "baseline.enabled": {
+        *("gatehouse:baseline:Baseline", "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
+        *("aws:ebs/encryptionByDefault:EncryptionByDefault", "aws:iam/accountPasswordPolicy:AccountPasswordPolicy"),
+        *("aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"),
+        *("aws:securityhub/account:Account", "aws:accessanalyzer/analyzer:Analyzer", "aws:backup/regionSettings:RegionSettings"),
+        *("aws:iam/serviceLinkedRole:ServiceLinkedRole", "aws:cfg/recorder:Recorder"),
+        *("aws:cfg/deliveryChannel:DeliveryChannel", "aws:cfg/recorderStatus:RecorderStatus"),
+    },
+}
+"""Kinds of resource that a setting switches on, by the setting."""
 EXPORTS = {
     *("environment", "region", "account", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("database", "cache", "tokens", "buckets", "loadBalancer"),
@@ -55,8 +73,10 @@ def test_preview_and_deployment_ask_for_the_same_resources(stack: str) -> None:
 
 @pytest.mark.promise("CG-26")
 def test_environments_differ_by_values_only() -> None:
-    kinds = [{a.type for a in run(stack).resources} - {"aws:sns/topicSubscription:TopicSubscription"} for stack in STACKS]
-    assert kinds[0] == kinds[1] == kinds[2]
+    switched = set().union(*BY_SETTING.values())
+    kinds = [{a.type for a in run(stack).resources} for stack in STACKS]
+    assert kinds[0] - switched == kinds[1] - switched == kinds[2] - switched
+    assert switched <= kinds[2], "what no stack switches on is tested by nobody"
     keys = [json.dumps(stack_file(stack), sort_keys=True) for stack in STACKS]
     shapes = {tuple(sorted(json.loads(k)["gatehouse:settings"])) for k in keys}
     assert len(shapes) == 1
@@ -133,8 +153,8 @@ def test_no_secret_value_is_in_the_program(stack: str) -> None:
 
 @pytest.mark.parametrize(("stack", "kept"), [("dev", False), ("staging", False), ("prod", True)])
 def test_what_holds_data_is_kept_where_the_settings_say_so(stack: str, kept: bool) -> None:
-    held = [a for a in run(stack).resources if a.type in STATEFUL]
-    assert {a.type for a in held} == STATEFUL
+    held = [a for a in run(stack).resources if a.type in STATEFUL | {"aws:kms/replicaKey:ReplicaKey"}]
+    assert {a.type for a in held} >= STATEFUL
     assert all((a.protect, a.retain) == (kept, kept) for a in held)
 
 
@@ -156,14 +176,22 @@ def test_the_exports_are_those_that_others_read(stack: str) -> None:
 def test_every_bucket_has_all_of_its_guards(stack: str) -> None:
     program = run(stack)
     buckets = {a.name for a in program.of("s3/bucket:Bucket")}
-    assert buckets == {"logs", "trail", "data"}
+    assert buckets == {"logs", "trail", "data", *(("logs-away", "data-away") if stack == "prod" else ())}
     for guard in ("PublicAccessBlock", "OwnershipControls", "Policy", "Versioning", "LifecycleConfiguration"):
         kind = f"s3/bucket{guard}:Bucket{guard}"
         assert {a.name for a in program.of(kind)} == buckets, guard
     for closed in program.of("s3/bucketPublicAccessBlock:BucketPublicAccessBlock"):
         flags = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
         assert [closed.inputs[flag] for flag in flags] == [True] * 4
-    assert {a.name for a in program.of("s3/bucketLogging:BucketLogging")} == {"trail", "data"}
+    sinks = {"logs", "logs-away"}
+    assert {a.name for a in program.of("s3/bucketLogging:BucketLogging")} == buckets - sinks
+
+
+def test_every_part_of_a_bucket_lies_in_the_region_of_the_bucket() -> None:
+    found = [a for a in run("prod").resources if a.type.startswith("aws:s3/bucket")]
+    away = {a.name for a in found if a.inputs.get("region") == "eu-central-1"}
+    assert away == {"logs-away", "data-away"}
+    assert not [a for a in found if (a.name in away) != (a.inputs.get("region") == "eu-central-1")]
 
 
 @pytest.mark.parametrize(("bucket", "algorithm"), [("logs", "AES256"), ("data", "aws:kms"), ("trail", "aws:kms")])

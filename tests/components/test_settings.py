@@ -130,6 +130,27 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             "services.console.workers is not a setting; allowed here: "
             "cpu, cpu_target_percent, memory_mib, requests_target, tasks_max, tasks_min",
         ),
+        ("second_region", "eu-west-1", "second_region is 'eu-west-1'; allowed: another region than region"),
+        ("second_region", "frankfurt", "second_region is 'frankfurt'; allowed: an AWS region such as \"eu-central-1\""),
+        ("network.exec_endpoints", "on", "network.exec_endpoints is 'on'; allowed: true or false"),
+        ("database.insights", "full", "database.insights is 'full'; allowed: standard, advanced"),
+        ("database.proxy", "yes", "database.proxy is 'yes'; allowed: true or false"),
+        ("buckets.replicate", 1, "buckets.replicate is 1; allowed: true or false"),
+        ("backup.days", 6, "backup.days is 6; allowed: a whole number from 7 to 3650 (days)"),
+        ("backup.lock", False, "backup.lock is false; allowed: none, GOVERNANCE, COMPLIANCE"),
+        (
+            "backup.lock",
+            "GOVERNANCE",
+            "backup.lock is GOVERNANCE; allowed with buckets.force_destroy: none, for a locked vault cannot be emptied",
+        ),
+        ("budget.monthly_usd", 0, "budget.monthly_usd is 0; allowed: a whole number from 1 to 1000000 (USD a month)"),
+        ("budget.anomaly_usd", "20", "budget.anomaly_usd is '20'; allowed: a whole number from 1 to 100000 (USD)"),
+        ("baseline.enabled", None, "baseline.enabled is empty; allowed: true or false"),
+        (
+            "baseline.block_public_vpcs",
+            True,
+            "baseline.block_public_vpcs is true; allowed without baseline.enabled: false",
+        ),
         ("edge.wall", True, "edge.wall is not a setting; allowed here: deletion_protection, requests_max"),
     ],
 )
@@ -167,8 +188,17 @@ def test_a_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, mess
         ("cache.snapshot_days", 1, "cache.snapshot_days is 1; allowed in prod: 7 or more days"),
         ("tokens.recovery_days", 7, "tokens.recovery_days is 7; allowed in prod: 35 days"),
         ("tokens.deletion_protection", False, "tokens.deletion_protection is false; allowed in prod: true"),
-        ("buckets.force_destroy", True, "buckets.force_destroy is true; allowed in prod: false"),
         ("buckets.lock_days", 30, "buckets.lock_days is 30; allowed in prod: 365 or more days"),
+        ("buckets.replicate", False, "buckets.replicate is false; allowed in prod: true"),
+        ("backup.days", 34, "backup.days is 34; allowed in prod: 35 or more days"),
+        ("backup.copy_away", False, "backup.copy_away is false; allowed in prod: true"),
+        ("backup.lock", "none", "backup.lock is 'none'; allowed in prod: GOVERNANCE or COMPLIANCE"),
+        ("database.insights", "standard", "database.insights is 'standard'; allowed in prod: advanced"),
+        (
+            "network.exec_endpoints",
+            True,
+            "network.exec_endpoints is true; allowed in prod: false: nobody opens a shell beside live keys",
+        ),
         ("log_retention_days", 90, "log_retention_days is 90; allowed in prod: 365 or more days"),
         ("services.gate.tasks_min", 1, "services.gate.tasks_min is 1; allowed in prod: 2 or more tasks"),
         ("services.console.tasks_min", 1, "services.console.tasks_min is 1; allowed in prod: 2 or more tasks"),
@@ -179,6 +209,13 @@ def test_a_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, mess
 )
 def test_prod_cannot_be_weakened(path: str, value: Any, message: str) -> None:
     assert refusal(changed("prod", path, value), "prod") == [message]
+
+
+def test_prod_keeps_its_buckets_and_locked_backups() -> None:
+    assert refusal(changed("prod", "buckets.force_destroy", True), "prod") == [
+        "buckets.force_destroy is true; allowed in prod: false",
+        "backup.lock is GOVERNANCE; allowed with buckets.force_destroy: none, for a locked vault cannot be emptied",
+    ]
 
 
 def test_a_missing_value_is_named_with_what_it_should_be() -> None:

@@ -25,6 +25,7 @@ config:
     cost_centre: "4200"
     account: "123456789012"
     region: eu-west-1
+    second_region: eu-central-1
     domain: dev.gatehouse.example.com
     key_prefix: gtk
     key_environment: test
@@ -38,6 +39,7 @@ config:
       core_networks: ["10.99.0.0/16"]
       core_port_first: 8000
       core_port_last: 8999
+      exec_endpoints: false
     keys: {rotation_days: 365, deletion_window_days: 7}
     secrets:
       rotation_days: 30
@@ -54,9 +56,18 @@ config:
       final_snapshot: false
       monitoring_interval_s: 0
       slow_query_ms: 500
+      insights: standard
+      proxy: false
     cache: {engine_version: "8.0", node_type: cache.t4g.micro, replicas: 0, snapshot_days: 1}
     tokens: {recovery_days: 7, deletion_protection: false}
-    buckets: {noncurrent_days: 7, log_days: 30, trail_days: 90, lock_days: 1, lock_mode: GOVERNANCE, force_destroy: true}
+    buckets:
+      noncurrent_days: 7
+      log_days: 30
+      trail_days: 90
+      lock_days: 1
+      lock_mode: GOVERNANCE
+      force_destroy: true
+      replicate: false
     image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", kept: 10}
     services:
       gate: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, workers: 1, cpu_target_percent: 60, requests_target: 60000}
@@ -64,6 +75,9 @@ config:
       migrate: {cpu: 256, memory_mib: 512}
     edge: {deletion_protection: false, requests_max: 20000}
     watch: {emails: [], latency_s_max: 1, errors_max: 50}
+    backup: {days: 7, copy_away: false, lock: none}
+    budget: {monthly_usd: 200, anomaly_usd: 20}
+    baseline: {enabled: false, block_public_vpcs: false}
 """
 RULES: tuple[tuple[str, str, Any], ...] = (
     # what must hold, then a value that breaks it in the example: the loader's own answer stands beside it
@@ -71,6 +85,9 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("only prod has live keys", "key_environment", "live"),
     ("zones lie in `region`", "network.zones", ["eu-west-1a", "eu-central-1a"]),
     ("`network.cidr` and `network.core_networks` are private", "network.core_networks", ["8.8.8.0/24"]),
+    ("copies go to another region", "second_region", "eu-west-1"),
+    ("a vault that may be emptied is not locked", "backup.lock", "GOVERNANCE"),
+    ("one switch turns the account's guards on", "baseline.block_public_vpcs", True),
     ("the range of Core ports is not empty", "network.core_port_last", 7999),
     ("operators belong to `account`", "secrets.operators", ["arn:aws:iam::210987654321:role/ops"]),
     ("storage grows, it does not shrink", "database.storage_gib", 100),

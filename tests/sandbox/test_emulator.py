@@ -57,9 +57,19 @@ def test_the_estate_has_a_resource_of_every_row(world: World) -> None:
     assert made == set(ROWS)
 
 
-def test_only_three_types_are_modelled_and_each_says_why(world: World) -> None:
+def test_what_is_modelled_says_why(world: World) -> None:
+    blocking, anomalies = "moto has no VPC block public access", "moto's Cost Explorer has no anomaly detection"
     assert sorted(world[0].modelled) == [
+        "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
+        "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
+        "aws:backup/selection:Selection: moto has no CreateBackupSelection",
+        "aws:backup/vaultNotifications:VaultNotifications: moto has no PutBackupVaultNotifications",
+        "aws:backup/vaultPolicy:VaultPolicy: moto has no PutBackupVaultAccessPolicy",
         "aws:cloudwatch/compositeAlarm:CompositeAlarm: moto has no PutCompositeAlarm",
+        f"aws:costexplorer/anomalyMonitor:AnomalyMonitor: {anomalies}",
+        f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
+        f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
+        f"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: {blocking}",
         "aws:elasticache/parameterGroup:ParameterGroup: moto has no CreateCacheParameterGroup",
         "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
+import safeguards  # type: ignore[import-not-found]
 
 provider = aws.Provider(
     "ireland",
@@ -689,6 +690,14 @@ aws.cloudtrail.Trail(
     ],
     opts=o,
 )
+
+# What guards data and account
+safeguards.network(vpc, subnets[0], o)
+copied = safeguards.copies(bucket.id, role.arn, pulumi.ResourceOptions(provider=provider, depends_on=[versions]))
+safeguards.backups(copied, tokens.arn, role.arn, topic.arn, o)
+safeguards.proxy(subnets, back.id, role.arn, database.identifier, o)
+safeguards.costs(topic.arn, o)
+safeguards.account(delivered.bucket, o)
 
 pulumi.export("cacheAddress", cache.primary_endpoint_address)
 pulumi.export("database", {"endpoint": database.endpoint, "secret": database.master_user_secrets[0].secret_arn})

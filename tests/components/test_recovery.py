@@ -1,0 +1,132 @@
+"""Who copies data and where to: roles, keys, vaults and network ACLs, read as AWS will."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components import backup, recovery
+from components.acl import AclArgs, entering, leaving
+from components.naming import Naming
+from components.settings import parse
+from tests.components.program import STACKS, run, stack_file
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+NAMES = Naming("prod", "123456789012", "eu-west-1")
+AWAY = replace(NAMES, region="eu-central-1")
+GRANTS = recovery.grants(NAMES, replicated=AWAY.region)
+
+
+def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
+    assert document is not None
+    return list(document["Statement"])
+
+
+def acl(stack: str, **changes: Any) -> AclArgs:
+    raw = copy.deepcopy(stack_file(stack)["gatehouse:settings"])
+    raw["network"] |= changes
+    return AclArgs(NAMES, parse(raw, stack).network, "vpc-1", {}, (5432, 6379))
+
+
+@pytest.mark.promise("CG-18")
+@pytest.mark.parametrize("role", ["backup", "data-copy"])
+def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
+    for statement in every(GRANTS[role].allowed):
+        assert not [a for a in statement["Action"] if "*" in a or a.startswith("kms:")], statement["Sid"]
+        for resource in statement["Resource"]:
+            assert resource != "*"
+            assert "gatehouse-prod" in resource or "AwsBackupManagedRule" in resource or ":123456789012:" in resource
+
+
+@pytest.mark.promise("ECS-12")
+def test_replication_reads_one_bucket_and_writes_one_other() -> None:
+    here, there = NAMES.bucket_arn("data"), AWAY.bucket_arn("data")
+    found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["data-copy"].allowed)}
+    assert found["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{there}/*"])
+    assert {tuple(resources) for sid, (_, resources) in found.items() if sid != "WriteCopies"} == {(here,), (f"{here}/*",)}
+    (trust,) = every(GRANTS["data-copy"].trusted)
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+        "ArnLike": {"aws:SourceArn": here},
+    }
+
+
+def test_a_stack_without_copies_has_no_role_for_them() -> None:
+    assert set(recovery.grants(NAMES, replicated="")) == {"backup"}
+    assert set(recovery.key_users(NAMES, replicated="", away="")) == {"data", "backup"}
+
+
+@pytest.mark.promise("CG-17")
+def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_the_replica() -> None:
+    users = recovery.key_users(NAMES, replicated=AWAY.region, away=AWAY.region)
+    for key, action, names in (("data", "kms:Decrypt", NAMES), ("away", "kms:Encrypt", AWAY)):
+        (statement,) = (s for s in users[key] if s["Sid"] == "DataCopy")
+        assert statement["Action"] == [action]
+        assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:role/gatehouse-prod-data-copy"}
+        assert statement["Condition"]["StringEquals"] == {
+            "kms:CallerAccount": "123456789012",
+            "kms:ViaService": f"s3.{names.region}.amazonaws.com",
+            "kms:EncryptionContext:aws:s3:arn": names.bucket_arn("data"),
+        }
+
+
+@pytest.mark.promise("CG-20")
+def test_nobody_deletes_a_backup_whoever_asks() -> None:
+    first, second = every(recovery.vault_policy(NAMES))
+    assert (first["Effect"], first["Principal"], "Condition" in first) == ("Deny", "*", False)
+    assert {"backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle", "backup:DeleteBackupVault"} <= set(
+        first["Action"]
+    )
+    assert second["Condition"] == {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}}
+
+
+@pytest.mark.promise("CG-20", "ECS-11")
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_store_is_backed_up(stack: str) -> None:
+    program = run(stack)
+    (selection,) = program.of("backup/selection:Selection")
+    assert set(selection.inputs["resources"]) == {f"arn:aws:mock:::{store}" for store in ("database", "tokens", "data")}
+    (plan,) = program.of("backup/plan:Plan")
+    days = stack_file(stack)["gatehouse:settings"]["backup"]["days"]
+    assert plan.inputs["rules"][0]["lifecycle"] == {"deleteAfter": days}
+
+
+@pytest.mark.parametrize(("stack", "vaults", "locked"), [("dev", {"here"}, set()), ("prod", {"here", "away"}, {"here", "away"})])
+def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaults: set[str], locked: set[str]) -> None:
+    program = run(stack)
+    assert {a.name for a in program.of("backup/vault:Vault")} == vaults
+    for kind in ("VaultLockConfiguration", "VaultPolicy"):
+        assert {a.name for a in program.of(f"backup/{kind[0].lower()}{kind[1:]}:{kind}")} == locked
+    (notifications,) = program.of("backup/vaultNotifications:VaultNotifications")
+    assert notifications.inputs["backupVaultEvents"] == list(backup.TOLD)
+
+
+@pytest.mark.promise("ECS-03")
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("tier", ["edge", "app", "data"])
+@pytest.mark.parametrize("port", [22, 3389])
+def test_a_closed_port_is_refused_before_anything_from_outside_is_let_in(stack: str, tier: str, port: int) -> None:
+    whole = stack_file(stack)["gatehouse:settings"]["network"]["cidr"]
+    outside = [e for e in entering(tier, acl(stack)) if e.cidr == "0.0.0.0/0" and e.first <= port <= e.last]
+    assert [e.action for e in outside] == ([] if tier == "data" else ["deny"])
+    assert not [e for e in entering(tier, acl(stack)) if e.cidr == whole and e.first <= 22]
+
+
+def test_the_data_tier_speaks_with_the_app_tier_alone() -> None:
+    args = acl("dev")
+    app = {"10.20.16.0/20", "10.20.32.0/20"}
+    assert {(e.cidr, e.first, e.last) for e in entering("data", args)} == {(c, p, p) for c in app for p in (5432, 6379)}
+    assert {e.cidr for e in leaving("data", args)} == app
+
+
+def test_a_private_network_of_cores_is_reached_from_the_app_tier_alone() -> None:
+    args = acl("dev", core_networks=["10.99.0.0/16"])
+    reached = {tier for tier in ("edge", "app", "data") for e in leaving(tier, args) if e.cidr == "10.99.0.0/16"}
+    assert reached == {"app"}
+
+
+def test_an_acl_has_no_more_rules_than_aws_takes() -> None:
+    args = acl("prod", core_networks=[f"10.{number}.0.0/16" for number in range(100, 110)])
+    assert all(len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (entering, leaving))
