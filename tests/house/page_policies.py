@@ -73,8 +73,8 @@ An entry in [policies/exemptions.toml](../policies/exemptions.toml) lifts a rule
 reason and ticket. Rules marked "never exempted" refuse that.
 
 Some rules can change the input themselves. That is off everywhere; `python -m policies remediate security dev` prints levels for
-dev at which they do, for `--policy-pack-config`. Such a rule changes inputs of that one resource, only when it passes afterwards, and
-`GH-REMEDIATED` names each change, so that it comes into the program.
+dev at which they do, for `--policy-pack-config`. Such a rule changes inputs of that one resource, only when it passes afterwards,
+and `GH-REMEDIATED` names each change, so that it comes into the program.
 """
 
 
