@@ -6,6 +6,7 @@ from policies import iam_document, tokens
 from policies.iam_grammar import matches
 from policies.props import Props
 from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.rules.s3_keep import is_a_copy
 from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
@@ -115,18 +116,10 @@ _SERVICE = {
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def all_data_is_backed_up(store: Resource, stack: Stack) -> Found:
-    if store.props.block("tags").text("gatehouse:purpose") in _NOT_BACKED_UP or _is_a_copy(store, stack):
+    if store.props.block("tags").text("gatehouse:purpose") in _NOT_BACKED_UP or is_a_copy(store, stack):
         return
     if not any(_selects(selection, store, stack) for selection in stack.of(tokens.BACKUP_SELECTION)):
         yield "no backup selection names this resource or a tag of it"
-
-
-def _is_a_copy(store: Resource, stack: Stack) -> bool:
-    """True for a bucket that another one is replicated into."""
-    return any(
-        stack.points(one, "rules", store) and not stack.points(one, "bucket", store)
-        for one in stack.of(tokens.BUCKET_REPLICATION)
-    )
 
 
 def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:

@@ -47,7 +47,7 @@ def no_stranger_key_is_used(bucket: Resource, stack: Stack) -> Found:
 )
 def data_is_copied(bucket: Resource, stack: Stack) -> Found:
     # Logs and the trail are evidence of one region, and reach CloudWatch too; a copy is not copied again.
-    if _purpose(bucket) in ("log-sink", "trail") or _is_a_copy(bucket, stack):
+    if _purpose(bucket) in ("log-sink", "trail") or is_a_copy(bucket, stack):
         return
     configurations = stack.users(bucket, tokens.BUCKET_REPLICATION, "bucket")
     if not configurations:
@@ -116,7 +116,8 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
     return [lock for lock in found if lock.props.block("rule").has("defaultRetention")]
 
 
-def _is_a_copy(bucket: Resource, stack: Stack) -> bool:
+def is_a_copy(bucket: Resource, stack: Stack) -> bool:
+    """True for a bucket that another one is replicated into."""
     return any(
         stack.points(one, "rules", bucket) and not stack.points(one, "bucket", bucket)
         for one in stack.of(tokens.BUCKET_REPLICATION)

@@ -58,6 +58,20 @@ FIRST_SET = [
     "GH-IAM-008",
 ]
 
+# How many controls the catalogue has for each service; their numbers run from 001 without a gap.
+CONTROLS = {
+    **{"S3": 17, "KMS": 9, "SM": 6, "ECS": 16, "ECR": 4, "ALB": 10, "ACM": 1, "WAF": 4, "RDS": 18, "EC": 7, "DDB": 5, "BAK": 4},
+    **{"VPC": 11, "CT": 6, "CW": 6, "SNS": 1, "IAM": 8, "LAM": 5, "API": 5, "ACC": 1, "COST": 1, "TAG": 1, "PUL": 5},
+}
+
+
+@pytest.mark.promise("PP-03")
+def test_every_control_of_the_catalogue_is_a_rule() -> None:
+    wanted = {f"GH-{service}-{number:03}" for service, last in CONTROLS.items() for number in range(1, last + 1)}
+
+    assert len(wanted) == 151
+    assert {rule.id for rule in RULES} == wanted
+
 
 def test_ids_are_unique_and_well_formed() -> None:
     ids = [rule.id for rule in RULES]

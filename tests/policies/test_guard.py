@@ -168,6 +168,23 @@ def test_no_property_of_a_wrong_kind_breaks_a_rule(name: str, value: Any, securi
     assert said != []
 
 
+def test_a_program_of_two_thousand_resources_is_judged_in_full(security: RunningPack, resilience: RunningPack) -> None:
+    """Every rule about many resources meets all of them, half of them with everything unknown."""
+    one_of_each = [one for name in ("s3", "edge", "rds", "stores") for one in getattr(programs, name)()]
+    named = {one.name: one for one in one_of_each}.values()
+    many = [
+        Declared(one.type, f"{one.name}-{number}", dict.fromkeys(one.inputs, Unknown()) if number % 2 else {"tags": {}})
+        for number in range(2000 // len(named) + 1)
+        for one in named
+    ]
+
+    said = [*security.check(many), *resilience.check(many)]
+    assert len(many) >= 2000
+    assert [one for one in said if one.policy == "GH-BROKEN"] == []
+    assert {one.name for one in said if one.policy == "GH-S3-001"} >= {"files-0", "sink-0", "files-2"}
+    assert {one.name for one in said if one.policy == "GH-KMS-001"} >= {"key-0", "key-2"}
+
+
 def test_a_list_that_is_a_string_is_a_violation_that_names_the_property(security: RunningPack) -> None:
     program = [one.with_inputs(containerDefinitions="no JSON") if one.name == "task" else one for one in programs.ecs()]
 

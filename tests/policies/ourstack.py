@@ -1,0 +1,75 @@
+"""Our own prod stack as the rules see it, judged in this process, so that hundreds of broken variants take seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from policies import tokens
+from policies.catalogue import RULES
+from policies.props import Props, plain
+from policies.rule import Rule, decide
+from policies.stack import Resource, Stack, names_of
+from sandbox.clouds import InventedCloud
+from sandbox.engine import run
+from sandbox.journal import REPOSITORY
+
+Spoken = tuple[str, str, str]  # rule, resource, what it says
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One resource with its inputs, which a mutation changes."""
+
+    resource: Resource
+    inputs: Mapping[str, Any]
+
+    def put(self, **inputs: Any) -> Made:
+        """With some inputs changed; None removes one."""
+        merged = {key: value for key, value in {**self.inputs, **inputs}.items() if value is not None}
+        return Made(replace(self.resource, props=Props(merged)), merged)
+
+
+@cache
+def prod() -> tuple[Made, ...]:
+    """Every resource of the prod stack, with known outputs, and the stack itself with its exports."""
+    deployment = run(REPOSITORY, "prod", InventedCloud(), preview=False)
+    asked = {one.registration.urn: one.registration for one in deployment.resources}
+    root = Resource(deployment.stack_urn, tokens.STACK, "gatehouse-prod", Props(plain(deployment.exports)[0]))
+    made = [Made(root, plain(deployment.exports)[0])]
+    for one in deployment.resources:
+        registration = one.registration
+        provider = asked.get(registration.provider.rpartition("::")[0])
+        inputs = {key: value for key, value in plain(registration.inputs)[0].items() if not key.startswith("__")}
+        # As the engine shows them after a deployment: what was asked for, with the values that AWS gave.
+        inputs |= {key: plain(one.outputs[key])[0] for key in inputs if key in one.outputs}
+        resource = Resource(
+            urn=registration.urn,
+            type=registration.type,
+            name=registration.name,
+            props=Props(inputs),
+            names=names_of({**plain(one.outputs)[0], "id": one.id}),
+            protect=registration.protect,
+            parent=registration.parent,
+            depends_on=registration.dependencies,
+            feeds=dict(registration.property_dependencies),
+            provider=Props(plain(provider.inputs)[0], "provider") if provider else None,
+        )
+        made.append(Made(resource, inputs))
+    return tuple(made)
+
+
+def speak(made: tuple[Made, ...]) -> set[Spoken]:
+    """What all rules of prod say, undecided and broken ones included."""
+    stack = Stack(one.resource for one in made)
+    return {spoken for rule in RULES for resource in stack for spoken in _said(rule, resource, stack)}
+
+
+def _said(rule: Rule, resource: Resource, stack: Stack) -> list[Spoken]:
+    if rule.types and resource.type not in rule.types:
+        return []
+    decision = decide(rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack)
+    said = [violation.what for violation in decision.violations] + [f"undecided: {path}" for path in decision.undecided]
+    return [(rule.id, resource.name, what) for what in (*said, *([f"broken: {decision.broken}"] if decision.broken else []))]
