@@ -19,7 +19,7 @@ from components.naming import Naming
 from components.network import Network, NetworkArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
-from components.service import Service, ServiceArgs
+from components.service import Demand, Service, ServiceArgs
 from components.settings import load
 from components.tags import default_tags
 from components.task import Task, TaskArgs
@@ -213,11 +213,13 @@ watch = Watch(
         settings.database,
         key_arn=keys.logs_arn,
         balancer_label=front.label,
-        target_labels=front.target_labels,
+        routes=front.routes,
         services=tuple(process.name for process in seam.serving),
         cluster=cluster.name,
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+        certificate_arn=certificate.arn,
+        rotator=names.name(grants.ROTATOR),
     ),
     opts,
 )
@@ -263,15 +265,16 @@ services = {
         process.name,
         ServiceArgs(
             names,
-            process,
-            settings.services.scale(process.name),
+            Demand.of(settings.services.scale(process.name)),
+            settings.rollout,
             cluster_arn=cluster.arn,
             cluster_name=cluster.name,
             definition_arn=tasks[process.name].definition_arn,
             subnet_ids=net.subnets["app"],
             security_group_id=firewall.groups[process.name],
-            target_groups=front.target_groups,
-            request_label=front.request_label(process.doors[0].name),
+            routes={door.port: front.routes[door.name] for door in process.doors},
+            balancer_label=front.label,
+            mover_arn=access.roles[grants.MOVER],
             alarms=[alarm for door in process.doors for alarm in watch.door_alarms[door.name]],
         ),
         opts,

@@ -7,6 +7,7 @@ from components.document import Document, Statement, allow, document, trust
 from components.naming import Naming
 
 ROTATOR = "rotate"
+MOVER = "traffic-mover"
 BOOTSTRAP = "bootstrap-token"
 DATABASE_USER = "gatehouse_app"
 """The PostgreSQL role that the first migration makes; it logs in with IAM tokens only."""
@@ -60,6 +61,11 @@ def _helpers(names: Naming, contract: Contract) -> dict[str, Grant]:
             "Writes the operating system metrics of the database",
             trust("monitoring.rds.amazonaws.com", account=names.account, source_arn=database),
             _monitoring(names),
+        ),
+        MOVER: Grant(
+            "Moves traffic from the old tasks to the new ones in a deployment",
+            trust("ecs.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*")),
+            _moving(names),
         ),
     }
 
@@ -187,3 +193,27 @@ def _writes_log(names: Naming, process: str, *, describe: bool = False) -> State
 
 def _secret_arn(names: Naming, secret: Secret) -> str:
     return names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind)
+
+
+def _moving(names: Naming) -> Document:
+    """ECS in a deployment that moves traffic: it fills target groups of ours and changes the weights of our listener
+    rules (ECS developer guide, "Amazon ECS infrastructure IAM role for load balancers")."""
+    edge = names.name("edge")
+    return document(
+        # These calls know no resource (Service Authorization Reference, Elastic Load Balancing V2).
+        allow(
+            "SeeBalancer",
+            [f"elasticloadbalancing:Describe{what}" for what in ("Listeners", "Rules", "TargetGroups", "TargetHealth")],
+            ["*"],
+        ),
+        allow(
+            "FillTargetGroups",
+            ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
+            [names.arn("elasticloadbalancing", f"targetgroup/{names.name('*')}/*")],
+        ),
+        allow(
+            "MoveTraffic",
+            ["elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyRule"],
+            [names.arn("elasticloadbalancing", f"{kind}/app/{edge}/*") for kind in ("listener", "listener-rule")],
+        ),
+    )

@@ -273,6 +273,13 @@ class Watch(Section):
             description="Seconds that the slowest request in a hundred may take at a door, five minutes long, before an alarm."
         ),
     ]
+    runbooks_url: Annotated[
+        str,
+        text(
+            r"https://[^\s/]+(/[^\s/]+)+", 'an https URL without a slash at its end, such as "https://example.com/docs/runbooks"'
+        ),
+        Field(description="Where people of the team read docs/runbooks; every alarm ends with the page that helps."),
+    ]
     errors_max: Annotated[
         int,
         whole(1, 100_000, "failed requests in five minutes"),

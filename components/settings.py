@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pulumi
 from pydantic import BaseModel, Field, ValidationError
 
-from components import sections
+from components import sections, workload_rules, workloads
 from components.allowed import Allowed, shown, text, word
 
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -108,6 +108,7 @@ class Settings(sections.Section):
     buckets: sections.Buckets
     image: sections.Image
     services: sections.Services
+    rollout: workloads.Rollout
     edge: sections.Edge
     watch: sections.Watch
 
@@ -209,6 +210,7 @@ _LIVE: tuple[tuple[str, Callable[[Settings], Any], Callable[[Any], bool], str], 
     ("log_retention_days", lambda s: s.log_retention_days, lambda v: v >= 365, "365 or more days"),
     ("services.gate.tasks_min", lambda s: s.services.gate.tasks_min, lambda v: v >= 2, "2 or more tasks"),
     ("services.console.tasks_min", lambda s: s.services.console.tasks_min, lambda v: v >= 2, "2 or more tasks"),
+    ("rollout.strategy", lambda s: s.rollout.strategy, lambda v: v != workloads.ROLLING, "blue_green, canary or linear"),
     ("edge.deletion_protection", lambda s: s.edge.deletion_protection, bool, "true"),
     ("watch.emails", lambda s: list(s.watch.emails), bool, "at least one address: somebody must hear an alarm"),
     ("key_environment", lambda s: s.key_environment, lambda v: v == "live", "live"),
@@ -228,6 +230,7 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
     elif settings.key_environment == "live":
         yield "key_environment", f"is 'live'; allowed in {settings.environment}: test, for only {live} issues live keys"
     yield from _network(settings)
+    yield from workload_rules.disagreements(settings)
     database, buckets = settings.database, settings.buckets
     if database.storage_gib_max < database.storage_gib:
         yield (
