@@ -10,6 +10,7 @@ from components.cache import Cache, CacheArgs
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
 from components.database import Database, DatabaseArgs
+from components.detection import Detection, DetectionArgs
 from components.edge import Edge, EdgeArgs
 from components.endpoints import Endpoints, EndpointsArgs
 from components.firewall import Firewall, FirewallArgs
@@ -125,6 +126,7 @@ trail = Trail(
         role_arn=access.roles["trail-log"],
         watched_buckets=(names.bucket_arn("data"),),
         watched_tables=(names.table_arn("tokens"),),
+        watched_functions=(names.arn("lambda", f"function:{names.name(grants.ROTATOR)}"),),
         log_retention_days=days,
     ),
     opts,
@@ -201,7 +203,7 @@ front = Edge(
     ),
     opts,
 )
-waf = Waf("edge", WafArgs(names, settings.edge, front.arn, keys.logs_arn, days), opts)
+waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days), opts)
 
 # What runs, and who is told when it does not.
 cluster = Cluster("main", ClusterArgs(names), opts)
@@ -281,6 +283,11 @@ services = {
     )
     for process in seam.serving
 }
+Detection(
+    "detection",
+    DetectionArgs(names, settings.watch, watch.topic_arn, trail_group=trail.log_group, gate_group=tasks["gate"].log_group),
+    opts,
+)
 
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)

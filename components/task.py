@@ -47,6 +47,7 @@ class Task(pulumi.ComponentResource):
     """
 
     definition_arn: pulumi.Output[str]
+    log_group: pulumi.Output[str]
 
     def __init__(self, name: str, args: TaskArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:task:Task", name, props(args), opts)
@@ -83,5 +84,5 @@ class Task(pulumi.ComponentResource):
             # Named in the definition as a plain string, so say that it must exist first.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[group]),
         )
-        self.definition_arn = task.arn
+        self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})

@@ -15,6 +15,7 @@ Mistake = tuple[str, str]
 def disagreements(settings: "Settings") -> Iterator[Mistake]:
     """Key and message of each value that is possible alone, but not with the others."""
     yield from _rollout(settings)
+    yield from _rates(settings)
 
 
 def _rollout(settings: "Settings") -> Iterator[Mistake]:
@@ -25,3 +26,13 @@ def _rollout(settings: "Settings") -> Iterator[Mistake]:
             f"is {rollout.bake_minutes}; allowed: with step_minutes and step_percent at most {ROLLOUT_MINUTES_MAX} minutes in "
             f"all, here {rollout.minutes}",
         )
+
+
+def _rates(settings: "Settings") -> Iterator[Mistake]:
+    """A door's own bound above the common one would never be reached."""
+    for door, requests in settings.edge.door_requests_max().items():
+        if requests > settings.edge.requests_max:
+            yield (
+                f"edge.{door}_requests_max",
+                f"is {requests}; allowed: edge.requests_max ({settings.edge.requests_max}) or less",
+            )

@@ -162,6 +162,14 @@ aws.cloudwatch.MetricAlarm(
     ],
     opts=o,
 )
+rule = aws.cloudwatch.EventRule(
+    "rule",
+    name="estate-failed",
+    description="A job has failed",
+    event_pattern='{"source": ["aws.ecs"], "detail": {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]}}',
+    opts=o,
+)
+aws.cloudwatch.EventTarget("rule", rule=rule.name, arn=topic.arn, target_id="topic", opts=o)
 aws.cloudwatch.CompositeAlarm("any", alarm_name="any", alarm_rule="ALARM(estate-errors)", opts=o)
 aws.cloudwatch.Dashboard("board", dashboard_name="estate", dashboard_body='{"widgets": []}', opts=o)
 
