@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components import bucketpolicy, contract, database, edge, grants, network
+from components import bucketpolicy, contract, database, directory, edge, grants, network
 from components.access import Access, AccessArgs
 from components.bucket import Bucket, BucketArgs
 from components.cache import Cache, CacheArgs
@@ -11,6 +11,7 @@ from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
 from components.database import Database, DatabaseArgs
 from components.detection import Detection, DetectionArgs
+from components.directory import Directory, DirectoryArgs
 from components.edge import Edge, EdgeArgs
 from components.endpoints import Endpoints, EndpointsArgs
 from components.firewall import Firewall, FirewallArgs
@@ -26,13 +27,15 @@ from components.tags import default_tags
 from components.task import Task, TaskArgs
 from components.tokens import Tokens, TokensArgs
 from components.trail import Trail, TrailArgs
-from components.variables import Surroundings, variables
+from components.variables import Surroundings, of_core, variables
 from components.waf import Waf, WafArgs
 from components.watch import Watch, WatchArgs
 
 settings = load()
 names = Naming.of(settings)
 seam = contract.read()
+cores = {core.thing: core for core in settings.cores}
+processes = seam.processes | {name: core.process for name, core in cores.items()}
 keep = settings.keep
 days = settings.log_retention_days
 provider = aws.Provider(
@@ -44,17 +47,18 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 
 # Who may do what, and the keys that hold it together.
-access = Access("access", AccessArgs(names, grants.grants(names, seam)), opts)
+roles = grants.grants(names, seam) | grants.core_grants(names, settings.cores)
+access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
     "keyring",
     KeyringArgs(
         names,
         settings.keys,
         keep,
-        readers=grants.secret_readers(names, seam),
+        readers=grants.secret_readers(names, seam) | grants.core_readers(settings.cores),
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups(tuple(seam.processes)),
+        log_groups=names.log_groups(tuple(processes)),
         roles=access.roles,
     ),
     opts,
@@ -138,7 +142,8 @@ net = Network(
     NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
     opts,
 )
-firewall = Firewall("firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists), opts)
+core_ports = {core.thing: core.port for core in settings.cores}
+firewall = Firewall("firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists, cores=core_ports), opts)
 endpoints = Endpoints("endpoints", EndpointsArgs(names, net.vpc_id, net.subnets["app"], firewall.groups["endpoints"]), opts)
 
 # Secrets and stores.
@@ -216,7 +221,7 @@ watch = Watch(
         key_arn=keys.logs_arn,
         balancer_label=front.label,
         routes=front.routes,
-        services=tuple(process.name for process in seam.serving),
+        services=tuple(name for name, process in processes.items() if process.doors),
         cluster=cluster.name,
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
@@ -240,48 +245,62 @@ told = variables(
         tokens=names.name("tokens"),
         urls=urls,
         proxies=tuple(network.tier_cidrs(settings.network, "edge")),
+        core_tier=tuple(network.tier_cidrs(settings.network, "app")) if cores else (),
     ),
 )
+told |= {name: of_core(core, directory.url(names, core.name, core.port), urls["gate"]) for name, core in cores.items()}
+registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
+images = {
+    name: Image(
+        name, ImageArgs(names, core.shipped(settings.image.kept), keys.data_arn, settings.buckets.force_destroy, name), opts
+    )
+    for name, core in cores.items()
+}
 tasks = {
     name: Task(
         name,
         TaskArgs(
             names,
             process,
-            settings.services.of(name),
-            image.reference,
+            cores.get(name) or settings.services.of(name),
+            images.get(name, image).reference,
             seam.user,
             variables=told[name],
-            secret_arns={kind: secret.arn for kind, secret in secrets.items()} | {"database-owner": postgres.owner_secret_arn},
+            secret_arns={kind: secret.arn for kind, secret in secrets.items()}
+            | {"database-owner": postgres.owner_secret_arn}
+            | {thing: core.token_arn for thing, core in cores.items()},
             task_role_arn=access.roles[grants.task_role(process)],
             execution_role_arn=access.roles[grants.execution_role(process)],
             log_key_arn=keys.logs_arn,
             log_retention_days=days,
+            health=cores[name].health if name in cores else (),
         ),
         opts,
     )
-    for name, process in seam.processes.items()
+    for name, process in processes.items()
 }
 services = {
-    process.name: Service(
-        process.name,
+    name: Service(
+        name,
         ServiceArgs(
             names,
-            Demand.of(settings.services.scale(process.name)),
+            Demand.of(cores.get(name) or settings.services.scale(name)),
             settings.rollout,
             cluster_arn=cluster.arn,
             cluster_name=cluster.name,
-            definition_arn=tasks[process.name].definition_arn,
+            definition_arn=tasks[name].definition_arn,
             subnet_ids=net.subnets["app"],
-            security_group_id=firewall.groups[process.name],
-            routes={door.port: front.routes[door.name] for door in process.doors},
+            security_group_id=firewall.groups[name],
+            routes={door.port: front.routes[door.name] for door in process.doors if door.name in front.routes},
             balancer_label=front.label,
             mover_arn=access.roles[grants.MOVER],
-            alarms=[alarm for door in process.doors for alarm in watch.door_alarms[door.name]],
+            alarms=[alarm for door in process.doors for alarm in watch.door_alarms.get(door.name, [])],
+            registry_arn=registry.registries.get(name),
         ),
         opts,
     )
-    for process in seam.serving
+    for name, process in processes.items()
+    if process.doors
 }
 Detection(
     "detection",
@@ -295,7 +314,7 @@ pulumi.export("account", settings.account)
 pulumi.export("cluster", cluster.name)
 pulumi.export(
     "services",
-    {name: {"service": service.name, "taskDefinition": tasks[name].definition_arn} for name, service in services.items()},
+    {p.name: {"service": services[p.name].name, "taskDefinition": tasks[p.name].definition_arn} for p in seam.serving},
 )
 pulumi.export("migration", {"taskDefinition": tasks["migrate"].definition_arn})
 pulumi.export(

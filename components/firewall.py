@@ -1,7 +1,7 @@
 """The security groups, and the table of who may open a connection to whom."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
@@ -48,7 +48,7 @@ class FirewallArgs:
 
     names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
-    database_port, cache_port: where the stores listen.
+    database_port, cache_port: where the stores listen. cores: port of each Core beside the gate, by the name of its group.
     """
 
     names: Naming
@@ -58,6 +58,7 @@ class FirewallArgs:
     prefix_lists: Mapping[str, pulumi.Input[str]]
     database_port: int = 5432
     cache_port: int = 6379
+    cores: Mapping[str, int] = field(default_factory=dict)
 
 
 class Firewall(pulumi.ComponentResource):
@@ -80,7 +81,7 @@ class Firewall(pulumi.ComponentResource):
                 tags=tags("none", Name=args.names.name(group)),
                 opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for group, words in GROUPS.items()
+            for group, words in (GROUPS | dict.fromkeys(args.cores, "Tasks of a Core beside the gate")).items()
         }
         for flow in flows(args):
             self._open(flow, args)
@@ -141,3 +142,8 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
             cidr=cidr,
             port_last=args.network.core_port_last,
         )
+    for core, port in args.cores.items():
+        yield Flow("gate", "The gate to a Core beside it, which nobody else reaches", port, core)
+        yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")
+        yield Flow(core, "Image layers by the S3 endpoint", 443, prefix_list="s3")
+        yield Flow(core, "A Core to the gate's public name, to register", 443, cidr=ANYWHERE)

@@ -1,10 +1,12 @@
 """Who may do what: each role's trust and permissions, as plain documents made from names alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.contract import Contract, Process, Secret
 from components.document import Document, Statement, allow, document, trust
 from components.naming import Naming
+from components.workloads import Core
 
 ROTATOR = "rotate"
 MOVER = "traffic-mover"
@@ -131,13 +133,7 @@ def _execution(names: Naming, process: Process) -> Document:
     own = [secret for secret in process.secrets if not secret.managed]
     managed = [secret for secret in process.secrets if secret.managed]
     statements = [
-        # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
-        allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
-        allow(
-            "PullImage",
-            ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
-            [names.arn("ecr", f"repository/{names.name('runtime')}")],
-        ),
+        *_pulls(names, "runtime"),
         _writes_log(names, process.name),
     ]
     if own:
@@ -217,3 +213,39 @@ def _moving(names: Naming) -> Document:
             [names.arn("elasticloadbalancing", f"{kind}/app/{edge}/*") for kind in ("listener", "listener-rule")],
         ),
     )
+
+
+def core_grants(names: Naming, cores: Sequence[Core]) -> dict[str, Grant]:
+    """The roles of the Cores beside the gate: a Core itself may do nothing in AWS; ECS starts it with its own image, log
+    and key."""
+    tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
+    found = {}
+    for core in cores:
+        found[task_role(core.process)] = Grant(f"What the Core {core.name} itself may do", tasks, None)
+        found[execution_role(core.process)] = Grant(f"How ECS starts the Core {core.name}", tasks, _core_execution(names, core))
+    return found
+
+
+def core_readers(cores: Sequence[Core]) -> dict[str, tuple[str, ...]]:
+    """ARN of the secret with each Core's key, and the role that is given its value."""
+    return {core.token_arn: (execution_role(core.process),) for core in cores}
+
+
+def _core_execution(names: Naming, core: Core) -> Document:
+    return document(
+        *_pulls(names, core.thing),
+        _writes_log(names, core.thing),
+        allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [core.token_arn]),
+    )
+
+
+def _pulls(names: Naming, repository: str) -> list[Statement]:
+    return [
+        # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
+        allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow(
+            "PullImage",
+            ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+            [names.arn("ecr", f"repository/{names.name(repository)}")],
+        ),
+    ]

@@ -13,7 +13,7 @@ from components.props import props
 from components.route import Route
 from components.sections import Scale
 from components.tags import tags
-from components.workloads import ROLLING, Rollout
+from components.workloads import ROLLING, Core, Rollout
 
 GRACE_S = 60
 """How long a new task may fail health checks of the load balancer."""
@@ -34,9 +34,10 @@ class Demand:
     requests: int = 0
 
     @classmethod
-    def of(cls, scale: Scale) -> "Demand":
-        """What the settings of a process say."""
-        return cls(scale.tasks_min, scale.tasks_max, scale.cpu_target_percent, scale.requests_target)
+    def of(cls, wanted: Scale | Core) -> "Demand":
+        """What the settings of a process, or of a Core, say."""
+        requests = wanted.requests_target if isinstance(wanted, Scale) else 0
+        return cls(wanted.tasks_min, wanted.tasks_max, wanted.cpu_target_percent, requests)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@ mistake."""
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pulumi
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from components import sections, workload_rules, workloads
 from components.allowed import Allowed, shown, text, word
@@ -109,6 +109,11 @@ class Settings(sections.Section):
     image: sections.Image
     services: sections.Services
     rollout: workloads.Rollout
+    cores: Annotated[
+        tuple[workloads.Core, ...],
+        BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),
+        Field(description="Cores of your own that run beside the gate, reached by it alone. Each has the keys below."),
+    ]
     edge: sections.Edge
     watch: sections.Watch
 
@@ -161,15 +166,24 @@ def _section(path: list[str]) -> type[BaseModel]:
     """The model at a path of keys."""
     model: type[BaseModel] = Settings
     for part in path:
-        inner = model.model_fields[part].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if part.isdigit():  # A place in a list of sections.
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = next((kind for kind in (annotation, *get_args(annotation)) if _is_section(kind)), None)
+        if inner is None:
             break
         model = inner
     return model
 
 
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
 def _words(path: list[str]) -> str:
     """What is allowed at a path of keys, in words."""
+    if path[-1].isdigit():
+        return f"a mapping with {', '.join(sorted(_section(path).model_fields))}"
     field = _section(path[:-1]).model_fields[path[-1]]
     for item in field.metadata:
         check = getattr(item, "func", None)
@@ -240,11 +254,17 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
     if buckets.trail_days < buckets.lock_days:
         yield "buckets.trail_days", f"is {buckets.trail_days}; allowed: buckets.lock_days ({buckets.lock_days}) or more"
     services = settings.services
-    for name, size in (("gate", services.gate), ("console", services.console), ("migrate", services.migrate)):
+    sizes: dict[str, sections.Size] = {
+        "services.gate": services.gate,
+        "services.console": services.console,
+        "services.migrate": services.migrate,
+        **{f"cores.{index}": core for index, core in enumerate(settings.cores)},
+    }
+    for key, size in sizes.items():
         low, high = MEMORY_MIB[size.cpu]
         if not low <= size.memory_mib <= high or (size.memory_mib > 1024 and size.memory_mib % 1024):
             yield (
-                f"services.{name}.memory_mib",
+                f"{key}.memory_mib",
                 f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps of 1024",
             )
     for name, scale in (("gate", services.gate), ("console", services.console)):

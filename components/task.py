@@ -22,7 +22,7 @@ class TaskArgs:
     image: reference by digest. user: numeric "uid:gid".
     variables: value of each variable. secret_arns: ARN of each secret by kind.
     task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
-    log_key_arn, log_retention_days: its log group.
+    log_key_arn, log_retention_days: its log group. health: the command that tells how it is, when it is not our image.
     """
 
     names: Naming
@@ -36,6 +36,7 @@ class TaskArgs:
     execution_role_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
+    health: tuple[str, ...] = ()
 
 
 class Task(pulumi.ComponentResource):
@@ -67,6 +68,7 @@ class Task(pulumi.ComponentResource):
             log_group=args.names.log_group(name),
             variables=args.variables,
             secret_arns=args.secret_arns,
+            health=args.health,
         )
         task = aws.ecs.TaskDefinition(
             name,

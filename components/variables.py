@@ -8,6 +8,7 @@ import pulumi
 from components.contract import Contract
 from components.naming import Naming
 from components.settings import Settings
+from components.workloads import Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Surroundings:
 
     database: host name; database_name; application and owner: PostgreSQL roles. cache: host name; cache_user;
     cache_group: replication group id.
-    tokens: table name. urls: public URL by door. proxies: networks of the load balancer.
+    tokens: table name. urls: public URL by door. proxies: networks of the load balancer. core_tier: networks in which
+    Cores run beside the gate, empty without one.
     """
 
     database: pulumi.Input[str]
@@ -29,6 +31,7 @@ class Surroundings:
     tokens: str
     urls: Mapping[str, str]
     proxies: tuple[str, ...]
+    core_tier: tuple[str, ...] = ()
 
 
 def variables(
@@ -48,7 +51,7 @@ def variables(
         "GATEHOUSE_GATE_URL": around.urls["gate"],
         "GATEHOUSE_CONSOLE_URL": around.urls["console"],
         "GATEHOUSE_SHARE_URL": around.urls["share"],
-        "GATEHOUSE_CORE_NETWORKS": ",".join(settings.network.core_networks),
+        "GATEHOUSE_CORE_NETWORKS": ",".join((*settings.network.core_networks, *around.core_tier)),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(around.proxies),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         "AWS_REGION": names.region,
@@ -66,6 +69,11 @@ def variables(
         name: {variable: (shared | own.get(name, {}))[variable] for variable in process.variables}
         for name, process in contract.processes.items()
     }
+
+
+def of_core(core: Core, url: str, gate_url: str) -> dict[str, pulumi.Input[str]]:
+    """What a Core beside the gate is told."""
+    return {"GATEHOUSE_CORE_NAME": core.name, "GATEHOUSE_CORE_URL": url, "GATEHOUSE_GATE_URL": gate_url}
 
 
 def _database_url(user: str, around: Surroundings) -> pulumi.Output[str]:

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from components.allowed import shown
+from components.contract import read
+
 if TYPE_CHECKING:
     from components.settings import Settings
 
@@ -16,6 +19,7 @@ def disagreements(settings: "Settings") -> Iterator[Mistake]:
     """Key and message of each value that is possible alone, but not with the others."""
     yield from _rollout(settings)
     yield from _rates(settings)
+    yield from _cores(settings)
 
 
 def _rollout(settings: "Settings") -> Iterator[Mistake]:
@@ -36,3 +40,25 @@ def _rates(settings: "Settings") -> Iterator[Mistake]:
                 f"edge.{door}_requests_max",
                 f"is {requests}; allowed: edge.requests_max ({settings.edge.requests_max}) or less",
             )
+
+
+def _cores(settings: "Settings") -> Iterator[Mistake]:
+    """A Core has a name and a port of its own, and reaches the gate."""
+    contract = read()
+    doors = {door.port: door.name for door in contract.doors.values()}
+    names = dict.fromkeys((*contract.processes, *contract.doors), "the gate itself")
+    ports = {port: f"the {door} door" for port, door in doors.items()}
+    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+    for index, core in enumerate(settings.cores):
+        key = f"cores.{index}"
+        if core.name in names:
+            yield f"{key}.name", f"is {shown(core.name)}; allowed: a name that is not taken by {names[core.name]}"
+        if core.port in ports:
+            yield f"{key}.port", f"is {core.port}; allowed: a port that is not taken by {ports[core.port]}"
+        names[core.name] = ports[core.port] = key
+        if core.tasks_max < core.tasks_min:
+            yield f"{key}.tasks_max", f"is {core.tasks_max}; allowed: tasks_min ({core.tasks_min}) or more"
+        if not core.token_arn.startswith(prefix):
+            yield f"{key}.token_arn", f"is {shown(core.token_arn)}; allowed: a secret whose ARN begins with {prefix}"
+    if settings.cores and settings.network.nat == "none":
+        yield "network.nat", "is 'none'; allowed with cores: one or per_zone, for a Core registers at the gate's public name"

@@ -46,7 +46,7 @@ def test_every_alarm_ends_with_the_address_of_a_page_that_exists_and_names_it(st
         assert (ROOT / "docs/runbooks" / page[1]).is_file()
         row = next(line for line in index.splitlines() if f"({page[1]})" in line)
         short = name.removeprefix(f"gatehouse-{stack}-")
-        patterns = [re.sub(r"<[a-z]+>", r"[a-z0-9]+", cell).replace("*", ".*") for cell in re.findall(r"`([^`]+)`", row)]
+        patterns = [re.sub(r"<[a-z]+>", r"[a-z0-9-]+", cell).replace("*", ".*") for cell in re.findall(r"`([^`]+)`", row)]
         assert any(re.fullmatch(pattern, short) for pattern in patterns), f"{page[1]} does not name {short}"
 
 

@@ -623,6 +623,14 @@ aws.wafv2.WebAclLoggingConfiguration(
     redacted_fields=[{"single_header": {"name": "authorization"}}],
     opts=o,
 )
+cores = aws.servicediscovery.PrivateDnsNamespace("cores", name="cores.estate.internal", vpc=vpc.id, opts=o)
+aws.servicediscovery.Service(
+    "files",
+    name="files",
+    dns_config={"namespace_id": cores.id, "routing_policy": "MULTIVALUE", "dns_records": [{"type": "A", "ttl": 10}]},
+    health_check_custom_config={"failure_threshold": 1},
+    opts=o,
+)
 service = aws.ecs.Service(
     "service",
     name="app",
