@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components import bucketpolicy, contract, database, directory, edge, grants, network
+from components import bucketpolicy, collector, contract, database, directory, edge, grants, network
 from components.access import Access, AccessArgs
 from components.bucket import Bucket, BucketArgs
 from components.cache import Cache, CacheArgs
@@ -47,7 +47,7 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 
 # Who may do what, and the keys that hold it together.
-roles = grants.grants(names, seam) | grants.core_grants(names, settings.cores)
+roles = grants.grants(names, seam, collector=settings.telemetry.on) | grants.core_grants(names, settings.cores)
 access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
     "keyring",
@@ -250,12 +250,20 @@ told = variables(
 )
 told |= {name: of_core(core, directory.url(names, core.name, core.port), urls["gate"]) for name, core in cores.items()}
 registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
+kept = settings.image.kept
 images = {
-    name: Image(
-        name, ImageArgs(names, core.shipped(settings.image.kept), keys.data_arn, settings.buckets.force_destroy, name), opts
-    )
+    name: Image(name, ImageArgs(names, core.shipped(kept), keys.data_arn, settings.buckets.force_destroy, name), opts)
     for name, core in cores.items()
 }
+beside = (
+    Image(
+        collector.NAME,
+        ImageArgs(names, settings.telemetry.shipped(kept), keys.data_arn, settings.buckets.force_destroy, collector.NAME),
+        opts,
+    ).reference
+    if settings.telemetry.on
+    else ""
+)
 tasks = {
     name: Task(
         name,
@@ -274,6 +282,7 @@ tasks = {
             log_key_arn=keys.logs_arn,
             log_retention_days=days,
             health=cores[name].health if name in cores else (),
+            collector_image=beside if process in seam.serving else "",
         ),
         opts,
     )

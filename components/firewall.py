@@ -49,6 +49,7 @@ class FirewallArgs:
     names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
     database_port, cache_port: where the stores listen. cores: port of each Core beside the gate, by the name of its group.
+    collector: one runs in the tasks that serve, and sends traces to X-Ray.
     """
 
     names: Naming
@@ -59,6 +60,7 @@ class FirewallArgs:
     database_port: int = 5432
     cache_port: int = 6379
     cores: Mapping[str, int] = field(default_factory=dict)
+    collector: bool = False
 
 
 class Firewall(pulumi.ComponentResource):
@@ -142,6 +144,8 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
             cidr=cidr,
             port_last=args.network.core_port_last,
         )
+    if args.collector:
+        yield Flow("console", "The collector beside the console to X-Ray", 443, cidr=ANYWHERE)
     for core, port in args.cores.items():
         yield Flow("gate", "The gate to a Core beside it, which nobody else reaches", port, core)
         yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")

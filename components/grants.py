@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.collector import EXPORTER_STREAM
+from components.collector import NAME as COLLECTOR
 from components.contract import Contract, Process, Secret
 from components.document import Document, Statement, allow, document, trust
 from components.naming import Naming
@@ -27,13 +29,16 @@ class Grant:
     allowed: Document | None
 
 
-def grants(names: Naming, contract: Contract) -> dict[str, Grant]:
-    """Every role of the stack by its name (Naming.name's `thing`)."""
+def grants(names: Naming, contract: Contract, *, collector: bool = False) -> dict[str, Grant]:
+    """Every role of the stack by its name (Naming.name's `thing`). `collector`: one runs beside each process that
+    serves."""
     found = {}
     for process in contract.processes.values():
         tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
-        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, _task(names, process))
-        found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, _execution(names, process))
+        beside = collector and bool(process.doors)
+        own, starting = _task(names, process, collector=beside), _execution(names, process, collector=beside)
+        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, own)
+        found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, starting)
     return found | _helpers(names, contract)
 
 
@@ -104,7 +109,7 @@ def token_users(contract: Contract) -> tuple[str, ...]:
     return tuple(task_role(contract.processes[process]) for process in TABLE_ACTIONS)
 
 
-def _task(names: Naming, process: Process) -> Document | None:
+def _task(names: Naming, process: Process, *, collector: bool) -> Document | None:
     """The application: it signs in to its stores as itself, and reads the table it needs."""
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:
@@ -124,16 +129,22 @@ def _task(names: Naming, process: Process) -> Document | None:
         ]
     if process.name in TABLE_ACTIONS:
         statements.append(allow("TokensTable", TABLE_ACTIONS[process.name], [names.table_arn("tokens")]))
+    if collector:
+        statements += [
+            # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
+            allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
+            _writes_log(names, process.name, stream=EXPORTER_STREAM),
+        ]
     return document(*statements) if statements else None
 
 
-def _execution(names: Naming, process: Process) -> Document:
+def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
     """The ECS agent: it pulls this image, opens this log, and reads these secrets. The key policy lets it decrypt
     them."""
     own = [secret for secret in process.secrets if not secret.managed]
     managed = [secret for secret in process.secrets if secret.managed]
     statements = [
-        *_pulls(names, "runtime"),
+        *_pulls(names, "runtime", *([COLLECTOR] if collector else [])),
         _writes_log(names, process.name),
     ]
     if own:
@@ -182,9 +193,11 @@ def _monitoring(names: Naming) -> Document:
     )
 
 
-def _writes_log(names: Naming, process: str, *, describe: bool = False) -> Statement:
+def _writes_log(names: Naming, process: str, *, describe: bool = False, stream: str = "") -> Statement:
     actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
-    return allow("WriteLog", actions, [f"{names.log_group_arn(names.log_group(process))}:*"])
+    return allow(
+        "WriteLog", actions, [f"{names.log_group_arn(names.log_group(process))}:{f'log-stream:{stream}' if stream else '*'}"]
+    )
 
 
 def _secret_arn(names: Naming, secret: Secret) -> str:
@@ -239,13 +252,13 @@ def _core_execution(names: Naming, core: Core) -> Document:
     )
 
 
-def _pulls(names: Naming, repository: str) -> list[Statement]:
+def _pulls(names: Naming, *repositories: str) -> list[Statement]:
     return [
         # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
         allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
         allow(
             "PullImage",
             ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
-            [names.arn("ecr", f"repository/{names.name(repository)}")],
+            [names.arn("ecr", f"repository/{names.name(repository)}") for repository in repositories],
         ),
     ]

@@ -109,6 +109,7 @@ class Settings(sections.Section):
     image: sections.Image
     services: sections.Services
     rollout: workloads.Rollout
+    telemetry: workloads.Telemetry
     cores: Annotated[
         tuple[workloads.Core, ...],
         BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),

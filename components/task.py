@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import sections
+from components.collector import collector
 from components.container import SCRATCH, container
 from components.contract import Process
 from components.naming import Naming
@@ -23,6 +24,7 @@ class TaskArgs:
     variables: value of each variable. secret_arns: ARN of each secret by kind.
     task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
     log_key_arn, log_retention_days: its log group. health: the command that tells how it is, when it is not our image.
+    collector_image: reference of the collector beside the process, "" for none.
     """
 
     names: Naming
@@ -37,6 +39,7 @@ class TaskArgs:
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
     health: tuple[str, ...] = ()
+    collector_image: str = ""
 
 
 class Task(pulumi.ComponentResource):
@@ -70,10 +73,20 @@ class Task(pulumi.ComponentResource):
             secret_arns=args.secret_arns,
             health=args.health,
         )
+        beside = [
+            collector(
+                image=args.collector_image,
+                region=args.names.region,
+                environment=args.names.environment,
+                process=name,
+                doors=args.process.doors,
+                log_group=args.names.log_group(name),
+            )
+        ]
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
-            container_definitions=pulumi.Output.json_dumps([definition]),
+            container_definitions=pulumi.Output.json_dumps([definition, *(beside if args.collector_image else [])]),
             cpu=str(args.size.cpu),
             memory=str(args.size.memory_mib),
             network_mode="awsvpc",

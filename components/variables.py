@@ -73,7 +73,7 @@ def variables(
 
 def of_core(core: Core, url: str, gate_url: str) -> dict[str, pulumi.Input[str]]:
     """What a Core beside the gate is told."""
-    return {"GATEHOUSE_CORE_NAME": core.name, "GATEHOUSE_CORE_URL": url, "GATEHOUSE_GATE_URL": gate_url}
+    return {"CORE_NAME": core.name, "CORE_URL": url, "GATEHOUSE_GATE_URL": gate_url}
 
 
 def _database_url(user: str, around: Surroundings) -> pulumi.Output[str]:

@@ -60,5 +60,11 @@ def _cores(settings: "Settings") -> Iterator[Mistake]:
             yield f"{key}.tasks_max", f"is {core.tasks_max}; allowed: tasks_min ({core.tasks_min}) or more"
         if not core.token_arn.startswith(prefix):
             yield f"{key}.token_arn", f"is {shown(core.token_arn)}; allowed: a secret whose ARN begins with {prefix}"
-    if settings.cores and settings.network.nat == "none":
-        yield "network.nat", "is 'none'; allowed with cores: one or per_zone, for a Core registers at the gate's public name"
+    needs = {"cores": bool(settings.cores), "telemetry.collector": settings.telemetry.on}
+    if settings.network.nat == "none" and any(needs.values()):
+        having = " and ".join(what for what, needed in needs.items() if needed)
+        yield (
+            "network.nat",
+            f"is 'none'; allowed with {having}: one or per_zone, for a Core registers at the gate's public name and traces go "
+            "to X-Ray",
+        )

@@ -45,6 +45,31 @@ class Rollout(Section):
         return 0 if self.strategy == ROLLING else steps * self.step_minutes + self.bake_minutes
 
 
+OFF = "none"
+
+
+class Telemetry(Section):
+    """The OpenTelemetry collector beside each process that serves."""
+
+    collector: Annotated[
+        str,
+        text(rf"{OFF}|sha256:[0-9a-f]{{64}}", f'{OFF}, or "sha256:" and 64 hexadecimal digits of the image'),
+        Field(
+            description="Image of the AWS Distro for OpenTelemetry collector, by digest, in the repository that the stack makes "
+            "for it; none runs no collector. It needs about 64 MB of a task's memory."
+        ),
+    ]
+
+    @property
+    def on(self) -> bool:
+        """Whether a collector runs."""
+        return self.collector != OFF
+
+    def shipped(self, kept: int) -> Image:
+        """Its image, as that of the gate is described."""
+        return Image(digest=self.collector, kept=kept)
+
+
 class Core(Size):
     """A Core of your own that runs beside the gate: a service without a public address, which only the gate reaches."""
 
@@ -95,6 +120,6 @@ class Core(Size):
             name=self.thing,
             command=(),
             doors=(Door(self.thing, self.port, "", ""),),
-            variables=("GATEHOUSE_CORE_NAME", "GATEHOUSE_CORE_URL", "GATEHOUSE_GATE_URL"),
+            variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATE_URL"),
             secrets=(Secret("GATEHOUSE_CORE_TOKEN", self.thing, "operator", ""),),
         )

@@ -49,8 +49,8 @@ def test_a_core_s_container_is_locked_down_like_the_gate_s_own() -> None:
 @pytest.mark.promise("ECS-14")
 def test_a_core_is_told_how_to_register_and_gets_its_key_by_arn() -> None:
     assert {entry["name"]: entry["value"] for entry in container()["environment"]} == {
-        "GATEHOUSE_CORE_NAME": "files",
-        "GATEHOUSE_CORE_URL": "http://files.cores.gatehouse-dev.internal:9000",
+        "CORE_NAME": "files",
+        "CORE_URL": "http://files.cores.gatehouse-dev.internal:9000",
         "GATEHOUSE_GATE_URL": "https://gate.dev.gatehouse.example.com",
     }
     assert container()["secrets"] == [{"name": "GATEHOUSE_CORE_TOKEN", "valueFrom": TOKEN}]
@@ -138,5 +138,6 @@ def test_a_core_without_a_way_to_the_gate_is_refused() -> None:
     settings = changed("dev", "cores", [FILES])
     settings["network"] = {**settings["network"], "nat": "none"}
     assert refusal(settings, "dev") == [
-        "network.nat is 'none'; allowed with cores: one or per_zone, for a Core registers at the gate's public name"
+        "network.nat is 'none'; allowed with cores: one or per_zone, for a Core registers at the gate's public name and traces go "
+        "to X-Ray"
     ]

@@ -63,6 +63,7 @@ config:
       console: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, cpu_target_percent: 60, requests_target: 6000}
       migrate: {cpu: 256, memory_mib: 512}
     rollout: {strategy: rolling, bake_minutes: 0, step_percent: 10, step_minutes: 1}
+    telemetry: {collector: none}
     cores:
       - name: files
         image: "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -93,7 +94,20 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("storage grows, it does not shrink", "database.storage_gib", 100),
     ("the trail is kept for as long as it is locked", "buckets.lock_days", 91),
     ("Fargate sells that much memory with that `cpu`", "services.gate.memory_mib", 8192),
+    (
+        "a rollout ends within a working day",
+        "rollout",
+        {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60},
+    ),
+    ("a Core has a name of its own", "cores.0.name", "gate"),
     ("a Core has a port of its own", "cores.0.port", 8081),
+    ("there is room between a Core's `tasks_min` and `tasks_max`", "cores.0.tasks_min", 3),
+    (
+        "a Core's key lies in this environment",
+        "cores.0.token_arn",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/prod/files-AbCdEf",
+    ),
+    ("Cores and the collector have a way out", "network.nat", "none"),
     ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
     ("there is room between `tasks_min` and `tasks_max`", "services.gate.tasks_min", 3),
 )

@@ -10,6 +10,7 @@ import yaml
 from sandbox.emulator import Emulator
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY
+from sandbox.task import Aws, Contract, Credentials, read
 
 REGION = "eu-west-1"
 CORE = {
@@ -24,6 +25,7 @@ CORE = {
     "health": ["python", "health.py"],
     "token_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
 }
+COLLECTOR = {"collector": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
 
 
@@ -34,7 +36,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     for name in ("__main__.py", "Pulumi.yaml", "components", "runtime"):
         (program / name).symlink_to(REPOSITORY / name)
     file: dict[str, Any] = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    file["config"]["gatehouse:settings"] |= {"cores": [CORE], "rollout": CANARY}
+    file["config"]["gatehouse:settings"] |= {"cores": [CORE], "rollout": CANARY, "telemetry": COLLECTOR}
     (program / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
     emulator = Emulator.start()
     try:
@@ -138,3 +140,13 @@ def test_the_dashboard_is_there_with_the_real_names(emulator: Emulator) -> None:
     graphs = [widget for widget in document["widgets"] if widget["type"] == "metric"]
     labels = {metric[5] for graph in graphs for metric in graph["properties"]["metrics"] if metric[0] == "AWS/ApplicationELB"}
     assert labels == {arn.rpartition(":")[2] for arn in target_groups(emulator)}
+
+
+@pytest.mark.parametrize("process", ["gate", "console"])
+def test_the_sandbox_runs_the_process_and_not_the_collector_beside_it(emulator: Emulator, process: str) -> None:
+    aws = Aws(emulator.endpoint, REGION, Credentials(*emulator.credentials, ""))
+    contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
+    arn = service(emulator, process)["taskDefinition"]
+    definition = emulator.client("ecs", REGION).describe_task_definition(taskDefinition=arn)["taskDefinition"]
+    assert [one["name"] for one in definition["containerDefinitions"]] == [process, "collector"]
+    assert read(aws, arn, process, contract).command == contract.commands[process]
