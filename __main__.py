@@ -6,7 +6,7 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import baseline, bucketpolicy, contract, database, edge, grants, notices, recovery
+from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, notices, recovery
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
@@ -18,6 +18,8 @@ from components.cache import Cache, CacheArgs
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
 from components.database import Database, DatabaseArgs
+from components.detection import Detection, DetectionArgs
+from components.directory import Directory, DirectoryArgs
 from components.edge import Edge, EdgeArgs
 from components.endpoints import Endpoints, EndpointsArgs
 from components.firewall import Firewall, FirewallArgs
@@ -29,20 +31,22 @@ from components.notices import Notices, NoticesArgs
 from components.proxy import Proxy, ProxyArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
-from components.service import Service, ServiceArgs
+from components.service import Demand, Service, ServiceArgs
 from components.settings import load
 from components.tags import default_tags
 from components.task import Task, TaskArgs
 from components.tiers import tier_cidrs
 from components.tokens import Tokens, TokensArgs
 from components.trail import Trail, TrailArgs
-from components.variables import Surroundings, variables
+from components.variables import Surroundings, of_core, variables
 from components.waf import Waf, WafArgs
 from components.watch import Watch, WatchArgs
 
 settings = load()
 names = Naming.of(settings)
 seam = contract.read()
+cores = {core.thing: core for core in settings.cores}
+processes = seam.processes | {name: core.process for name, core in cores.items()}
 keep = settings.keep
 days = settings.log_retention_days
 provider = aws.Provider(
@@ -56,7 +60,11 @@ opts = pulumi.ResourceOptions(provider=provider)
 # Who may do what, and the keys that hold it together.
 # Copies go to the second region, if anywhere: `away` has the names there.
 away, replicated = replace(names, region=settings.away), settings.away if settings.buckets.replicate else ""
-roles = grants.grants(names, seam, proxied=settings.database.proxy) | recovery.grants(names, replicated=replicated)
+roles = (
+    grants.grants(names, seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
+    | grants.core_grants(names, settings.cores)
+    | recovery.grants(names, replicated=replicated)
+)
 access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
     "keyring",
@@ -64,10 +72,10 @@ keys = Keyring(
         names,
         settings.keys,
         keep,
-        readers=grants.secret_readers(names, seam),
+        readers=grants.secret_readers(names, seam) | grants.core_readers(settings.cores),
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups(tuple(seam.processes), proxied=settings.database.proxy),
+        log_groups=names.log_groups(tuple(processes), proxied=settings.database.proxy),
         roles=access.roles,
         signers=(grants.task_role(seam.processes["console"]),),
         more={**recovery.key_users(names, replicated=replicated, away=settings.away), "logs": notices.key_users(names)},
@@ -128,6 +136,7 @@ trail = Trail(
         role_arn=access.roles["trail-log"],
         watched_buckets=(names.bucket_arn("data"),),
         watched_tables=(names.table_arn("tokens"),),
+        watched_functions=(names.arn("lambda", f"function:{names.name(grants.ROTATOR)}"),),
         log_retention_days=days,
     ),
     opts,
@@ -139,8 +148,11 @@ net = Network(
     NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
     opts,
 )
+core_ports = {core.thing: core.port for core in settings.cores}
 firewall = Firewall(
-    "firewall", FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists, settings.database.proxy), opts
+    "firewall",
+    FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists, settings.database.proxy, cores=core_ports),
+    opts,
 )
 Acl("acl", AclArgs(names, settings.network, net.vpc_id, net.subnets, (database.PORT, CACHE_PORT)), opts)
 endpoints = Endpoints(
@@ -239,7 +251,7 @@ front = Edge(
     ),
     opts,
 )
-waf = Waf("edge", WafArgs(names, settings.edge, front.arn, keys.logs_arn, days), opts)
+waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days), opts)
 
 # The bill, and the account around the stack.
 Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
@@ -257,11 +269,13 @@ watch = Watch(
         settings.database,
         key_arn=keys.logs_arn,
         balancer_label=front.label,
-        target_labels=front.target_labels,
-        services=tuple(process.name for process in seam.serving),
+        routes=front.routes,
+        services=tuple(name for name, process in processes.items() if process.doors),
         cluster=cluster.name,
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+        certificate_arn=certificate.arn,
+        rotator=names.name(grants.ROTATOR),
     ),
     opts,
 )
@@ -281,7 +295,24 @@ told = variables(
         tokens=names.name("tokens"),
         urls=urls,
         proxies=tuple(tier_cidrs(settings.network, "edge")),
+        core_tier=tuple(tier_cidrs(settings.network, "app")) if cores else (),
     ),
+)
+told |= {name: of_core(core, directory.url(names, core.name, core.port), urls["gate"]) for name, core in cores.items()}
+registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
+kept = settings.image.kept
+images = {
+    name: Image(name, ImageArgs(names, core.shipped(kept), keys.data_arn, settings.buckets.force_destroy, name), opts)
+    for name, core in cores.items()
+}
+beside = (
+    Image(
+        collector.NAME,
+        ImageArgs(names, settings.telemetry.shipped(kept), keys.data_arn, settings.buckets.force_destroy, collector.NAME),
+        opts,
+    ).reference
+    if settings.telemetry.on
+    else ""
 )
 tasks = {
     name: Task(
@@ -289,40 +320,52 @@ tasks = {
         TaskArgs(
             names,
             process,
-            settings.services.of(name),
-            image.reference,
+            cores.get(name) or settings.services.of(name),
+            images.get(name, image).reference,
             seam.user,
             variables=told[name],
-            secret_arns={kind: secret.arn for kind, secret in secrets.items()} | {"database-owner": postgres.owner_secret_arn},
+            secret_arns={kind: secret.arn for kind, secret in secrets.items()}
+            | {"database-owner": postgres.owner_secret_arn}
+            | {thing: core.token_arn for thing, core in cores.items()},
             task_role_arn=access.roles[grants.task_role(process)],
             execution_role_arn=access.roles[grants.execution_role(process)],
             log_key_arn=keys.logs_arn,
             log_retention_days=days,
+            health=cores[name].health if name in cores else (),
+            collector_image=beside if process in seam.serving else "",
         ),
         opts,
     )
-    for name, process in seam.processes.items()
+    for name, process in processes.items()
 }
 services = {
-    process.name: Service(
-        process.name,
+    name: Service(
+        name,
         ServiceArgs(
             names,
-            process,
-            settings.services.scale(process.name),
+            Demand.of(cores.get(name) or settings.services.scale(name)),
+            settings.rollout,
             cluster_arn=cluster.arn,
             cluster_name=cluster.name,
-            definition_arn=tasks[process.name].definition_arn,
+            definition_arn=tasks[name].definition_arn,
             subnet_ids=net.subnets["app"],
-            security_group_id=firewall.groups[process.name],
-            target_groups=front.target_groups,
-            request_label=front.request_label(process.doors[0].name),
-            alarms=[alarm for door in process.doors for alarm in watch.door_alarms[door.name]],
+            security_group_id=firewall.groups[name],
+            routes={door.port: front.routes[door.name] for door in process.doors if door.name in front.routes},
+            balancer_label=front.label,
+            mover_arn=access.roles[grants.MOVER],
+            alarms=[alarm for door in process.doors for alarm in watch.door_alarms.get(door.name, [])],
+            registry_arn=registry.registries.get(name),
         ),
         opts,
     )
-    for process in seam.serving
+    for name, process in processes.items()
+    if process.doors
 }
+Detection(
+    "detection",
+    DetectionArgs(names, settings.watch, watch.topic_arn, trail_group=trail.log_group, gate_group=tasks["gate"].log_group),
+    opts,
+)
 
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
@@ -330,7 +373,7 @@ pulumi.export("account", settings.account)
 pulumi.export("cluster", cluster.name)
 pulumi.export(
     "services",
-    {name: {"service": service.name, "taskDefinition": tasks[name].definition_arn} for name, service in services.items()},
+    {p.name: {"service": services[p.name].name, "taskDefinition": tasks[p.name].definition_arn} for p in seam.serving},
 )
 pulumi.export(
     "migration",

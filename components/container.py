@@ -1,7 +1,7 @@
 """The container definition of a process: what the contract says, in the form ECS takes, with nothing allowed that it
 does not need."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -24,17 +24,18 @@ def container(
     log_group: str,
     variables: Mapping[str, pulumi.Input[str]],
     secret_arns: Mapping[str, pulumi.Input[str]],
+    health: Sequence[str] = (),
 ) -> dict[str, Any]:
     """One container definition (ECS API, ContainerDefinition).
 
-    variables: value of each variable of the process. secret_arns: ARN of each secret by kind. Raises KeyError naming
-    what is missing.
+    variables: value of each variable of the process. secret_arns: ARN of each secret by kind. health: the command that
+    tells how it is; without one, our own processes ask their doors. Raises KeyError naming what is missing.
     """
     definition: dict[str, Any] = {
         "name": process.name,
         "image": image,
         "essential": True,
-        "command": list(process.command),
+        **({"command": list(process.command)} if process.command else {}),
         "user": user,
         "privileged": False,
         "readonlyRootFilesystem": True,
@@ -59,7 +60,7 @@ def container(
     if process.doors:
         # The image has no shell tools; it asks its own doors whether they answer.
         definition["healthCheck"] = {
-            "command": ["CMD", process.command[0], "health", *(door.name for door in process.doors)],
+            "command": ["CMD", *(health or (process.command[0], "health", *(door.name for door in process.doors)))],
             "interval": 15,
             "timeout": 10,
             "retries": 3,

@@ -11,6 +11,7 @@ from components.after import after
 from components.contract import Door
 from components.naming import Naming
 from components.props import props
+from components.route import Route
 from components.tags import tags
 
 ACCESS_PREFIX, CONNECTION_PREFIX = LOG_PREFIXES = ("edge-access", "edge-connection")
@@ -45,30 +46,27 @@ class EdgeArgs:
 
 
 class Edge(pulumi.ComponentResource):
-    """An application load balancer with a target group and a host name for each door; a request that fits none is
+    """An application load balancer with a host name and two target groups for each door; a request that fits none is
     answered with 404.
 
-    Why: three host names are three origins, so what a Core sends can never run in the console. `/metrics` is answered
-    here, before any door sees it. Cost: about 20 USD a month, plus 6 USD for each capacity unit used throughout.
+    Why: three host names are three origins, so what a Core sends can never run in the console. Of two target groups one
+    takes the traffic, and a deployment fills the other before it moves. `/metrics` is answered here, before any door
+    sees it. Cost: about 20 USD a month, plus 6 USD for each capacity unit used throughout.
     Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
     """
 
     arn: pulumi.Output[str]
     dns_name: pulumi.Output[str]
     label: pulumi.Output[str]
-    target_groups: dict[str, pulumi.Output[str]]
-    """ARN by door, known once the door's listener rule stands: ECS refuses a target group without a load balancer."""
-    target_labels: dict[str, pulumi.Output[str]]
+    routes: dict[str, Route]
+    """The way to each door."""
 
     def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:Edge", name, props(args), opts)
         balancer = self._balancer(name, args)
         https = self._listeners(balancer.arn, args)
         self._hide_metrics(https)
-        groups = {door.name: self._target_group(door, args) for door in args.doors.values()}
-        rules = {
-            door: self._rule(door, 10 + index, https, args.hosts[door], groups[door]) for index, door in enumerate(args.doors)
-        }
+        self.routes = {name: self._route(door, 10 + index, https, args) for index, (name, door) in enumerate(args.doors.items())}
         for door, host in args.hosts.items():
             aws.route53.Record(
                 door,
@@ -81,13 +79,8 @@ class Edge(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self),
             )
         self.arn, self.dns_name, self.label = balancer.arn, balancer.dns_name, balancer.arn_suffix
-        self.target_groups = {door: after(group.arn, rules[door].arn) for door, group in groups.items()}
-        self.target_labels = {door: group.arn_suffix for door, group in groups.items()}
-        self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": self.target_groups})
-
-    def request_label(self, door: str) -> pulumi.Output[str]:
-        """Load balancer and target group as auto scaling and CloudWatch name them together."""
-        return pulumi.Output.format("{}/{}", self.label, self.target_labels[door])
+        groups = {door: [route.blue, route.green] for door, route in self.routes.items()}
+        self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
 
     def _balancer(self, name: str, args: EdgeArgs) -> aws.lb.LoadBalancer:
         return aws.lb.LoadBalancer(
@@ -158,10 +151,16 @@ class Edge(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _target_group(self, door: Door, args: EdgeArgs) -> aws.lb.TargetGroup:
+    def _route(self, door: Door, priority: int, listener: pulumi.Output[str], args: EdgeArgs) -> Route:
+        blue, green = (self._target_group(name, door, args) for name in (door.name, f"{door.name}-green"))
+        rule = self._rule(door.name, priority, listener, args.hosts[door.name], (blue, green))
+        labels = (blue.arn_suffix, green.arn_suffix)
+        return Route(after(blue.arn, rule.arn), after(green.arn, rule.arn), rule.arn, labels)
+
+    def _target_group(self, name: str, door: Door, args: EdgeArgs) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
-            door.name,
-            name=args.names.name(door.name),
+            name,
+            name=args.names.name(name),
             port=door.port,
             protocol="HTTP",
             target_type="ip",
@@ -185,15 +184,21 @@ class Edge(pulumi.ComponentResource):
         )
 
     def _rule(
-        self, door: str, priority: int, listener: pulumi.Output[str], host: str, group: aws.lb.TargetGroup
+        self, door: str, priority: int, listener: pulumi.Output[str], host: str, groups: Sequence[aws.lb.TargetGroup]
     ) -> aws.lb.ListenerRule:
         hosts = aws.lb.ListenerRuleConditionHostHeaderArgs(values=[host])
+        weights = [
+            aws.lb.ListenerRuleActionForwardTargetGroupArgs(arn=group.arn, weight=weight)
+            for group, weight in zip(groups, (100, 0), strict=True)
+        ]
+        forward = aws.lb.ListenerRuleActionForwardArgs(target_groups=weights)
         return aws.lb.ListenerRule(
             door,
             listener_arn=listener,
             priority=priority,
             conditions=[aws.lb.ListenerRuleConditionArgs(host_header=hosts)],
-            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=group.arn)],
+            actions=[aws.lb.ListenerRuleActionArgs(type="forward", forward=forward)],
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            # ECS changes the weights with every deployment; setting them back would send users to tasks that are gone.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         )

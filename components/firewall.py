@@ -1,7 +1,7 @@
 """The security groups, and the table of who may open a connection to whom."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
@@ -50,7 +50,8 @@ class FirewallArgs:
     names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
     with_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
-    listen.
+    listen. cores: port of each Core beside the gate, by the name of its group. collector: one runs in the tasks that
+    serve, and sends traces to X-Ray.
     """
 
     names: Naming
@@ -61,6 +62,8 @@ class FirewallArgs:
     with_proxy: bool = False
     database_port: int = 5432
     cache_port: int = 6379
+    cores: Mapping[str, int] = field(default_factory=dict)
+    collector: bool = False
 
 
 class Firewall(pulumi.ComponentResource):
@@ -83,7 +86,11 @@ class Firewall(pulumi.ComponentResource):
                 tags=tags("none", Name=args.names.name(group)),
                 opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for group, words in (GROUPS | ({PROXY: "RDS Proxy"} if args.with_proxy else {})).items()
+            for group, words in (
+                GROUPS
+                | ({PROXY: "RDS Proxy"} if args.with_proxy else {})
+                | dict.fromkeys(args.cores, "Tasks of a Core beside the gate")
+            ).items()
         }
         for flow in flows(args):
             self._open(flow, args)
@@ -148,3 +155,10 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
             cidr=cidr,
             port_last=args.network.core_port_last,
         )
+    if args.collector:
+        yield Flow("console", "The collector beside the console to X-Ray", 443, cidr=ANYWHERE)
+    for core, port in args.cores.items():
+        yield Flow("gate", "The gate to a Core beside it, which nobody else reaches", port, core)
+        yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")
+        yield Flow(core, "Image layers by the S3 endpoint", 443, prefix_list="s3")
+        yield Flow(core, "A Core to the gate's public name, to register", 443, cidr=ANYWHERE)

@@ -1,13 +1,18 @@
 """Who may do what: each role's trust and permissions, as plain documents made from names alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.collector import EXPORTER_STREAM
+from components.collector import NAME as COLLECTOR
 from components.contract import Contract, Process, Secret
 from components.document import Document, Statement, allow, document, trust
 from components.naming import Naming
+from components.workloads import Core
 
 ROTATOR = "rotate"
 PROXY = "database-proxy"
+MOVER = "traffic-mover"
 BOOTSTRAP = "bootstrap-token"
 DATABASE_USER = "gatehouse_app"
 """The PostgreSQL role that the first migration makes; it logs in with IAM tokens only."""
@@ -25,14 +30,18 @@ class Grant:
     allowed: Document | None
 
 
-def grants(names: Naming, contract: Contract, *, proxied: bool = False) -> dict[str, Grant]:
-    """Every role of the stack by its name (Naming.name's `thing`). proxied: the application meets the database behind RDS
-    Proxy."""
+def grants(names: Naming, contract: Contract, *, proxied: bool = False, collector: bool = False) -> dict[str, Grant]:
+    """Every role of the stack by its name (Naming.name's `thing`).
+
+    proxied: the application meets the database behind RDS Proxy. collector: one runs beside each process that serves.
+    """
     found = {}
     for process in contract.processes.values():
         tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
-        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, _task(names, process, proxied))
-        found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, _execution(names, process))
+        beside = collector and bool(process.doors)
+        own, starting = _task(names, process, proxied, collector=beside), _execution(names, process, collector=beside)
+        found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, own)
+        found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, starting)
     return found | _helpers(names, contract) | (_proxy(names) if proxied else {})
 
 
@@ -62,6 +71,11 @@ def _helpers(names: Naming, contract: Contract) -> dict[str, Grant]:
             "Writes the operating system metrics of the database",
             trust("monitoring.rds.amazonaws.com", account=names.account, source_arn=database),
             _monitoring(names),
+        ),
+        MOVER: Grant(
+            "Moves traffic from the old tasks to the new ones in a deployment",
+            trust("ecs.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*")),
+            _moving(names),
         ),
     }
 
@@ -111,7 +125,7 @@ def token_users(contract: Contract) -> tuple[str, ...]:
     return tuple(task_role(contract.processes[process]) for process in TABLE_ACTIONS)
 
 
-def _task(names: Naming, process: Process, proxied: bool) -> Document | None:
+def _task(names: Naming, process: Process, proxied: bool, *, collector: bool) -> Document | None:
     """The application: it signs in to its stores as itself, and reads the table it needs."""
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:
@@ -132,22 +146,22 @@ def _task(names: Naming, process: Process, proxied: bool) -> Document | None:
         ]
     if process.name in TABLE_ACTIONS:
         statements.append(allow("TokensTable", TABLE_ACTIONS[process.name], [names.table_arn("tokens")]))
+    if collector:
+        statements += [
+            # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
+            allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
+            _writes_log(names, process.name, stream=EXPORTER_STREAM),
+        ]
     return document(*statements) if statements else None
 
 
-def _execution(names: Naming, process: Process) -> Document:
+def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
     """The ECS agent: it pulls this image, opens this log, and reads these secrets. The key policy lets it decrypt
     them."""
     own = [secret for secret in process.secrets if not secret.managed]
     managed = [secret for secret in process.secrets if secret.managed]
     statements = [
-        # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
-        allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
-        allow(
-            "PullImage",
-            ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
-            [names.arn("ecr", f"repository/{names.name('runtime')}")],
-        ),
+        *_pulls(names, "runtime", *([COLLECTOR] if collector else [])),
         _writes_log(names, process.name),
     ]
     if own:
@@ -196,10 +210,72 @@ def _monitoring(names: Naming) -> Document:
     )
 
 
-def _writes_log(names: Naming, process: str, *, describe: bool = False) -> Statement:
+def _writes_log(names: Naming, process: str, *, describe: bool = False, stream: str = "") -> Statement:
     actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
-    return allow("WriteLog", actions, [f"{names.log_group_arn(names.log_group(process))}:*"])
+    return allow(
+        "WriteLog", actions, [f"{names.log_group_arn(names.log_group(process))}:{f'log-stream:{stream}' if stream else '*'}"]
+    )
 
 
 def _secret_arn(names: Naming, secret: Secret) -> str:
     return names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind)
+
+
+def _moving(names: Naming) -> Document:
+    """ECS in a deployment that moves traffic: it fills target groups of ours and changes the weights of our listener
+    rules (ECS developer guide, "Amazon ECS infrastructure IAM role for load balancers")."""
+    edge = names.name("edge")
+    return document(
+        # These calls know no resource (Service Authorization Reference, Elastic Load Balancing V2).
+        allow(
+            "SeeBalancer",
+            [f"elasticloadbalancing:Describe{what}" for what in ("Listeners", "Rules", "TargetGroups", "TargetHealth")],
+            ["*"],
+        ),
+        allow(
+            "FillTargetGroups",
+            ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
+            [names.arn("elasticloadbalancing", f"targetgroup/{names.name('*')}/*")],
+        ),
+        allow(
+            "MoveTraffic",
+            ["elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyRule"],
+            [names.arn("elasticloadbalancing", f"{kind}/app/{edge}/*") for kind in ("listener", "listener-rule")],
+        ),
+    )
+
+
+def core_grants(names: Naming, cores: Sequence[Core]) -> dict[str, Grant]:
+    """The roles of the Cores beside the gate: a Core itself may do nothing in AWS; ECS starts it with its own image, log
+    and key."""
+    tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
+    found = {}
+    for core in cores:
+        found[task_role(core.process)] = Grant(f"What the Core {core.name} itself may do", tasks, None)
+        found[execution_role(core.process)] = Grant(f"How ECS starts the Core {core.name}", tasks, _core_execution(names, core))
+    return found
+
+
+def core_readers(cores: Sequence[Core]) -> dict[str, tuple[str, ...]]:
+    """ARN of the secret with each Core's key, and the role that is given its value."""
+    return {core.token_arn: (execution_role(core.process),) for core in cores}
+
+
+def _core_execution(names: Naming, core: Core) -> Document:
+    return document(
+        *_pulls(names, core.thing),
+        _writes_log(names, core.thing),
+        allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [core.token_arn]),
+    )
+
+
+def _pulls(names: Naming, *repositories: str) -> list[Statement]:
+    return [
+        # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
+        allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow(
+            "PullImage",
+            ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+            [names.arn("ecr", f"repository/{names.name(repository)}") for repository in repositories],
+        ),
+    ]

@@ -11,16 +11,19 @@ from components.naming import Naming
 from components.props import props
 from components.tags import tags
 
+RUNTIME = "runtime"
+
 
 @dataclass(frozen=True)
 class ImageArgs:
     """names: the stack's names. image: which image runs, and how many are kept. key_arn: the KMS key of the layers.
-    force_delete: delete with images in it."""
+    force_delete: delete with images in it. repository: what it is called (Naming.name's `thing`)."""
 
     names: Naming
     image: sections.Image
     key_arn: pulumi.Input[str]
     force_delete: bool
+    repository: str = RUNTIME
 
 
 class Image(pulumi.ComponentResource):
@@ -38,7 +41,7 @@ class Image(pulumi.ComponentResource):
         super().__init__("gatehouse:image:Image", name, props(args), opts)
         repository = aws.ecr.Repository(
             name,
-            name=args.names.name("runtime"),
+            name=args.names.name(args.repository),
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=[
@@ -55,13 +58,13 @@ class Image(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.repository = repository.name
-        self.reference = reference(args.names, args.image.digest)
+        self.reference = reference(args.names, args.image.digest, args.repository)
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 
 
-def reference(names: Naming, digest: str) -> str:
-    """The image with this digest in the stack's repository."""
-    return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name('runtime')}@{digest}"
+def reference(names: Naming, digest: str, repository: str = RUNTIME) -> str:
+    """The image with this digest in a repository of the stack."""
+    return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name(repository)}@{digest}"
 
 
 def lifecycle(kept: int) -> dict[str, object]:

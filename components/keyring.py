@@ -323,4 +323,11 @@ def _log_users(args: KeyringArgs) -> list[Statement]:
                 "ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.name('*')}")},
             },
         ),
+        allow(
+            "EventsPublish",
+            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            ["*"],
+            principal={"Service": "events.amazonaws.com"},
+            conditions={"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name('*')}")}},
+        ),
     ]

@@ -282,8 +282,22 @@ class Edge(Section):
     requests_max: Annotated[
         int,
         whole(100, 2_000_000, "requests in five minutes from one address"),
-        Field(description="Requests in five minutes from one address; the WAF answers more of them with 429."),
+        Field(description="Requests in five minutes from one address to all doors; the WAF answers more of them with 429."),
     ]
+    console_requests_max: Annotated[
+        int,
+        whole(100, 2_000_000, "requests in five minutes from one address"),
+        Field(description="The same for the console alone: people and their scripts, so far fewer than at the gate."),
+    ]
+    share_requests_max: Annotated[
+        int,
+        whole(100, 2_000_000, "requests in five minutes from one address"),
+        Field(description="The same for the page behind a secret link: a person opens few of them; a guesser many."),
+    ]
+
+    def door_requests_max(self) -> dict[str, int]:
+        """The bound of each door that has one of its own."""
+        return {"console": self.console_requests_max, "share": self.share_requests_max}
 
 
 class Watch(Section):
@@ -300,6 +314,18 @@ class Watch(Section):
         Field(
             description="Seconds that the slowest request in a hundred may take at a door, five minutes long, before an alarm."
         ),
+    ]
+    rejected_max: Annotated[
+        int,
+        whole(1, 1_000_000, "refused keys in five minutes"),
+        Field(description="Requests that the gate refuses for their key in five minutes, before an alarm."),
+    ]
+    runbooks_url: Annotated[
+        str,
+        text(
+            r"https://[^\s/]+(/[^\s/]+)+", 'an https URL without a slash at its end, such as "https://example.com/docs/runbooks"'
+        ),
+        Field(description="Where people of the team read docs/runbooks; every alarm ends with the page that helps."),
     ]
     errors_max: Annotated[
         int,

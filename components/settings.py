@@ -3,12 +3,12 @@ mistake."""
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pulumi
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from components import sections
+from components import sections, workload_rules, workloads
 from components.allowed import Allowed, shown, text, word
 
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -116,6 +116,13 @@ class Settings(sections.Section):
     buckets: sections.Buckets
     image: sections.Image
     services: sections.Services
+    rollout: workloads.Rollout
+    telemetry: workloads.Telemetry
+    cores: Annotated[
+        tuple[workloads.Core, ...],
+        BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),
+        Field(description="Cores of your own that run beside the gate, reached by it alone. Each has the keys below."),
+    ]
     edge: sections.Edge
     watch: sections.Watch
     backup: sections.Backup
@@ -176,15 +183,24 @@ def _section(path: list[str]) -> type[BaseModel]:
     """The model at a path of keys."""
     model: type[BaseModel] = Settings
     for part in path:
-        inner = model.model_fields[part].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if part.isdigit():  # A place in a list of sections.
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = next((kind for kind in (annotation, *get_args(annotation)) if _is_section(kind)), None)
+        if inner is None:
             break
         model = inner
     return model
 
 
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
 def _words(path: list[str]) -> str:
     """What is allowed at a path of keys, in words."""
+    if path[-1].isdigit():
+        return f"a mapping with {', '.join(sorted(_section(path).model_fields))}"
     field = _section(path[:-1]).model_fields[path[-1]]
     for item in field.metadata:
         check = getattr(item, "func", None)
@@ -236,6 +252,7 @@ _LIVE: tuple[tuple[str, Callable[[Settings], Any], Callable[[Any], bool], str], 
     ("log_retention_days", lambda s: s.log_retention_days, lambda v: v >= 365, "365 or more days"),
     ("services.gate.tasks_min", lambda s: s.services.gate.tasks_min, lambda v: v >= 2, "2 or more tasks"),
     ("services.console.tasks_min", lambda s: s.services.console.tasks_min, lambda v: v >= 2, "2 or more tasks"),
+    ("rollout.strategy", lambda s: s.rollout.strategy, lambda v: v != workloads.ROLLING, "blue_green, canary or linear"),
     ("edge.deletion_protection", lambda s: s.edge.deletion_protection, bool, "true"),
     ("watch.emails", lambda s: list(s.watch.emails), bool, "at least one address: somebody must hear an alarm"),
     ("key_environment", lambda s: s.key_environment, lambda v: v == "live", "live"),
@@ -264,6 +281,7 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
             "backup.lock",
             f"is {settings.backup.lock}; allowed with buckets.force_destroy: none, for a locked vault cannot be emptied",
         )
+    yield from workload_rules.disagreements(settings)
     database, buckets = settings.database, settings.buckets
     if database.storage_gib_max < database.storage_gib:
         yield (
@@ -273,11 +291,17 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
     if buckets.trail_days < buckets.lock_days:
         yield "buckets.trail_days", f"is {buckets.trail_days}; allowed: buckets.lock_days ({buckets.lock_days}) or more"
     services = settings.services
-    for name, size in (("gate", services.gate), ("console", services.console), ("migrate", services.migrate)):
+    sizes: dict[str, sections.Size] = {
+        "services.gate": services.gate,
+        "services.console": services.console,
+        "services.migrate": services.migrate,
+        **{f"cores.{index}": core for index, core in enumerate(settings.cores)},
+    }
+    for key, size in sizes.items():
         low, high = MEMORY_MIB[size.cpu]
         if not low <= size.memory_mib <= high or (size.memory_mib > 1024 and size.memory_mib % 1024):
             yield (
-                f"services.{name}.memory_mib",
+                f"{key}.memory_mib",
                 f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps of 1024",
             )
     for name, scale in (("gate", services.gate), ("console", services.console)):

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import sections
+from components.collector import collector
 from components.container import SCRATCH, container
 from components.contract import Process
 from components.naming import Naming
@@ -22,7 +23,8 @@ class TaskArgs:
     image: reference by digest. user: numeric "uid:gid".
     variables: value of each variable. secret_arns: ARN of each secret by kind.
     task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
-    log_key_arn, log_retention_days: its log group.
+    log_key_arn, log_retention_days: its log group. health: the command that tells how it is, when it is not our image.
+    collector_image: reference of the collector beside the process, "" for none.
     """
 
     names: Naming
@@ -36,6 +38,8 @@ class TaskArgs:
     execution_role_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
+    health: tuple[str, ...] = ()
+    collector_image: str = ""
 
 
 class Task(pulumi.ComponentResource):
@@ -47,6 +51,7 @@ class Task(pulumi.ComponentResource):
     """
 
     definition_arn: pulumi.Output[str]
+    log_group: pulumi.Output[str]
 
     def __init__(self, name: str, args: TaskArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:task:Task", name, props(args), opts)
@@ -66,11 +71,22 @@ class Task(pulumi.ComponentResource):
             log_group=args.names.log_group(name),
             variables=args.variables,
             secret_arns=args.secret_arns,
+            health=args.health,
         )
+        beside = [
+            collector(
+                image=args.collector_image,
+                region=args.names.region,
+                environment=args.names.environment,
+                process=name,
+                doors=args.process.doors,
+                log_group=args.names.log_group(name),
+            )
+        ]
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
-            container_definitions=pulumi.Output.json_dumps([definition]),
+            container_definitions=pulumi.Output.json_dumps([definition, *(beside if args.collector_image else [])]),
             cpu=str(args.size.cpu),
             memory=str(args.size.memory_mib),
             network_mode="awsvpc",
@@ -83,5 +99,5 @@ class Task(pulumi.ComponentResource):
             # Named in the definition as a plain string, so say that it must exist first.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[group]),
         )
-        self.definition_arn = task.arn
+        self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})

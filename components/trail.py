@@ -16,8 +16,8 @@ class TrailArgs:
 
     names: the stack's names. bucket: takes the files, once its policy stands. key_arn: encrypts them. role_arn: writes
     the log group.
-    watched_buckets, watched_tables: ARNs whose reads and writes are recorded one by one. log_retention_days: the log
-    group.
+    watched_buckets, watched_tables, watched_functions: ARNs whose reads, writes and calls are recorded one by one;
+    what reads a secret or uses a key is in the trail without that. log_retention_days: the log group.
     """
 
     names: Naming
@@ -26,6 +26,7 @@ class TrailArgs:
     role_arn: pulumi.Input[str]
     watched_buckets: tuple[str, ...]
     watched_tables: tuple[str, ...]
+    watched_functions: tuple[str, ...]
     log_retention_days: int
 
 
@@ -37,6 +38,7 @@ class Trail(pulumi.ComponentResource):
     """
 
     arn: pulumi.Output[str]
+    log_group: pulumi.Output[str]
 
     def __init__(self, name: str, args: TrailArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:trail:Trail", name, props(args), opts)
@@ -63,11 +65,12 @@ class Trail(pulumi.ComponentResource):
                 _selector("Management", _field("eventCategory", equals=["Management"])),
                 _data("Objects", "AWS::S3::Object", [f"{arn}/" for arn in args.watched_buckets]),
                 _data("Items", "AWS::DynamoDB::Table", list(args.watched_tables)),
+                _data("Calls", "AWS::Lambda::Function", list(args.watched_functions)),
             ],
             tags=tags("log"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.arn = trail.arn
+        self.arn, self.log_group = trail.arn, group.name
         self.register_outputs({"arn": self.arn})
 
 

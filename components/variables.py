@@ -8,6 +8,7 @@ import pulumi
 from components.contract import Contract
 from components.naming import Naming
 from components.settings import Settings
+from components.workloads import Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Surroundings:
     database: host name for the application; database_direct: the same of the database itself, when a proxy is before it;
     database_name; application and owner: PostgreSQL roles. cache: host name; cache_user; cache_group: replication group
     id.
-    tokens: table name. urls: public URL by door. proxies: networks of the load balancer.
+    tokens: table name. urls: public URL by door. proxies: networks of the load balancer. core_tier: networks in which
+    Cores run beside the gate, empty without one.
     """
 
     database: pulumi.Input[str]
@@ -31,6 +33,7 @@ class Surroundings:
     tokens: str
     urls: Mapping[str, str]
     proxies: tuple[str, ...]
+    core_tier: tuple[str, ...] = ()
 
 
 def variables(
@@ -50,7 +53,7 @@ def variables(
         "GATEHOUSE_GATE_URL": around.urls["gate"],
         "GATEHOUSE_CONSOLE_URL": around.urls["console"],
         "GATEHOUSE_SHARE_URL": around.urls["share"],
-        "GATEHOUSE_CORE_NETWORKS": ",".join(settings.network.core_networks),
+        "GATEHOUSE_CORE_NETWORKS": ",".join((*settings.network.core_networks, *around.core_tier)),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(around.proxies),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         "AWS_REGION": names.region,
@@ -68,6 +71,11 @@ def variables(
         name: {variable: (shared | own.get(name, {}))[variable] for variable in process.variables}
         for name, process in contract.processes.items()
     }
+
+
+def of_core(core: Core, url: str, gate_url: str) -> dict[str, pulumi.Input[str]]:
+    """What a Core beside the gate is told."""
+    return {"CORE_NAME": core.name, "CORE_URL": url, "GATEHOUSE_GATE_URL": gate_url}
 
 
 def _database_url(user: str, host: pulumi.Input[str], around: Surroundings) -> pulumi.Output[str]:

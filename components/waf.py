@@ -1,6 +1,8 @@
 """The web application firewall in front of the load balancer."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -16,27 +18,37 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
+UPLOADS_AT = "gate"
+"""The one door at which large bodies pass, on their way to a Core."""
+BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
+"""The rule of the common group against bodies above 8 KB, and the label that it leaves on what it would have refused (WAF
+developer guide, "Core rule set managed rule group")."""
+_SHAPES = ("URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
+_Statement = aws.wafv2.WebAclRuleStatementArgs
 REDACTED = ("authorization", "cookie", "x-api-key")
 """Headers that carry keys and sessions: WAF logs them as REDACTED."""
 
 
 @dataclass(frozen=True)
 class WafArgs:
-    """names: the stack's names. edge: rate limit. balancer_arn: what is protected. log_key_arn, log_retention_days: its
-    log group."""
+    """names: the stack's names. edge: rate limits. hosts: host name of each door. balancer_arn: what is protected.
+    log_key_arn, log_retention_days: its log group."""
 
     names: Naming
     edge: sections.Edge
+    hosts: Mapping[str, str]
     balancer_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
 
 
 class Waf(pulumi.ComponentResource):
-    """A web ACL with AWS' reputation, common and bad-input groups, a rate limit by address, and a log without keys.
+    """A web ACL with AWS' reputation, common and bad-input groups, rate limits by address for all doors and for each
+    narrow one, and a log without keys.
 
-    Why: known attacks and floods end before they cost a task anything; per-key limits are the gate's. Cost: 5 USD a
-    month, 1 USD a rule, and 0.60 USD a million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
+    Why: known attacks and floods end before they cost a task anything; per-key limits are the gate's. Large bodies are
+    refused everywhere but at the gate, where they are uploads to Cores; the rest of the common group holds there too.
+    Cost: 5 USD a month, 1 USD a rule, and 0.60 USD a million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
     arn: pulumi.Output[str]
@@ -51,9 +63,14 @@ class Waf(pulumi.ComponentResource):
             scope="REGIONAL",
             default_action=aws.wafv2.WebAclDefaultActionArgs(allow=aws.wafv2.WebAclDefaultActionAllowArgs()),
             rules=[
-                _rate(names, 0, args.edge.requests_max),
+                _rate(names, 0, "rate", args.edge.requests_max),
                 _metrics(names, 1),
+                *(
+                    _rate(names, 2 + index, f"rate-{door}", most, args.hosts[door])
+                    for index, (door, most) in enumerate(args.edge.door_requests_max().items())
+                ),
                 *(_managed(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
+                _body_size(names, 20, args.hosts[UPLOADS_AT]),
             ],
             visibility_config=aws.wafv2.WebAclVisibilityConfigArgs(
                 cloudwatch_metrics_enabled=True, metric_name=names.name("edge"), sampled_requests_enabled=False
@@ -122,7 +139,11 @@ def _visible(names: Naming, rule: str) -> aws.wafv2.WebAclRuleVisibilityConfigAr
 
 
 def _managed(names: Naming, priority: int, rule: str, group: str) -> aws.wafv2.WebAclRuleArgs:
-    statement = aws.wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(vendor_name="AWS", name=group)
+    # Counted here, so that the label is set; `_body_size` refuses it at every host name but the gate's.
+    counted: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}]
+    statement = aws.wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(
+        vendor_name="AWS", name=group, rule_action_overrides=counted if rule == "common" else None
+    )
     # The group's own actions stand; counting alone would let everything pass.
     enforced = aws.wafv2.WebAclRuleOverrideActionNoneArgs()  # type: ignore[no-untyped-call]
     return aws.wafv2.WebAclRuleArgs(
@@ -134,38 +155,69 @@ def _managed(names: Naming, priority: int, rule: str, group: str) -> aws.wafv2.W
     )
 
 
-def _rate(names: Naming, priority: int, requests_max: int) -> aws.wafv2.WebAclRuleArgs:
-    statement = aws.wafv2.WebAclRuleStatementRateBasedStatementArgs(
-        limit=requests_max, aggregate_key_type="IP", evaluation_window_sec=300
+def _body_size(names: Naming, priority: int, uploads_host: str) -> aws.wafv2.WebAclRuleArgs:
+    """Refuses what the common group found too large, unless it is on its way to a Core."""
+    labelled = _Statement(
+        label_match_statement=aws.wafv2.WebAclRuleStatementLabelMatchStatementArgs(scope="LABEL", key=BODY_LABEL)
     )
-    too_many = aws.wafv2.WebAclRuleActionBlockCustomResponseArgs(response_code=429)
-    return aws.wafv2.WebAclRuleArgs(
-        name="rate",
-        priority=priority,
-        statement=aws.wafv2.WebAclRuleStatementArgs(rate_based_statement=statement),
-        action=aws.wafv2.WebAclRuleActionArgs(block=aws.wafv2.WebAclRuleActionBlockArgs(custom_response=too_many)),
-        visibility_config=_visible(names, "rate"),
+    elsewhere = _Statement(not_statement=aws.wafv2.WebAclRuleStatementNotStatementArgs(statement=_at_host(uploads_host)))
+    both = _Statement(and_statement=aws.wafv2.WebAclRuleStatementAndStatementArgs(statements=[labelled, elsewhere]))
+    return _blocking(names, priority, "body-size", both, 413)
+
+
+def _rate(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> aws.wafv2.WebAclRuleArgs:
+    """Requests of one address, at one host name or at all."""
+    # Plain dictionaries: pulumi-aws has classes of their own for the same statement in this place.
+    narrowed: Any = {
+        "byte_match_statement": {
+            "search_string": host,
+            "positional_constraint": "EXACTLY",
+            "field_to_match": {"single_header": {"name": "host"}},
+            "text_transformations": [{"priority": 0, "type": "LOWERCASE"}],
+        }
+    }
+    rate = aws.wafv2.WebAclRuleStatementRateBasedStatementArgs(
+        limit=requests_max,
+        aggregate_key_type="IP",
+        evaluation_window_sec=300,
+        scope_down_statement=narrowed if host else None,
     )
+    return _blocking(names, priority, rule, _Statement(rate_based_statement=rate), 429)
+
+
+def _at_host(host: str) -> _Statement:
+    """The request is for this host name, in any case."""
+    return _matching({"single_header": {"name": "host"}}, "EXACTLY", host, ("LOWERCASE",))
 
 
 def _metrics(names: Naming, priority: int) -> aws.wafv2.WebAclRuleArgs:
     """`/metrics` in any spelling: decoded, normalised and in lower case before it is compared."""
-    shapes = ("URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
-    path = aws.wafv2.WebAclRuleStatementByteMatchStatementFieldToMatchUriPathArgs()  # type: ignore[no-untyped-call]
-    statement = aws.wafv2.WebAclRuleStatementByteMatchStatementArgs(
-        search_string="/metrics",
-        positional_constraint="STARTS_WITH",
-        field_to_match=aws.wafv2.WebAclRuleStatementByteMatchStatementFieldToMatchArgs(uri_path=path),
-        text_transformations=[
-            aws.wafv2.WebAclRuleStatementByteMatchStatementTextTransformationArgs(priority=index, type=shape)
-            for index, shape in enumerate(shapes)
-        ],
+    path: Any = {"uri_path": {}}
+    return _blocking(names, priority, "metrics", _matching(path, "STARTS_WITH", "/metrics", _SHAPES), 404)
+
+
+def _matching(part: Any, how: str, text: str, shapes: Sequence[str]) -> _Statement:
+    """This part of the request, brought into these shapes one after the other, matches the text."""
+    return _Statement(
+        byte_match_statement=aws.wafv2.WebAclRuleStatementByteMatchStatementArgs(
+            search_string=text,
+            positional_constraint=how,
+            field_to_match=part,
+            text_transformations=[
+                aws.wafv2.WebAclRuleStatementByteMatchStatementTextTransformationArgs(priority=index, type=shape)
+                for index, shape in enumerate(shapes)
+            ],
+        )
     )
-    missing = aws.wafv2.WebAclRuleActionBlockCustomResponseArgs(response_code=404)
+
+
+def _blocking(names: Naming, priority: int, rule: str, statement: _Statement, status: int) -> aws.wafv2.WebAclRuleArgs:
+    """A rule of ours, which answers with this status."""
+    answer = aws.wafv2.WebAclRuleActionBlockCustomResponseArgs(response_code=status)
     return aws.wafv2.WebAclRuleArgs(
-        name="metrics",
+        name=rule,
         priority=priority,
-        statement=aws.wafv2.WebAclRuleStatementArgs(byte_match_statement=statement),
-        action=aws.wafv2.WebAclRuleActionArgs(block=aws.wafv2.WebAclRuleActionBlockArgs(custom_response=missing)),
-        visibility_config=_visible(names, "metrics"),
+        statement=statement,
+        action=aws.wafv2.WebAclRuleActionArgs(block=aws.wafv2.WebAclRuleActionBlockArgs(custom_response=answer)),
+        visibility_config=_visible(names, rule),
     )

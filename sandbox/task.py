@@ -161,7 +161,8 @@ def _secret(client: Any, value_from: str, place: str) -> str:
 
 def _container(definition: dict[str, Any], command: tuple[str, ...], process: str) -> dict[str, Any]:
     containers = definition["containerDefinitions"]
-    for container in containers:
+    # The container that is called like its process is the one; a collector may run beside it.
+    for container in sorted(containers, key=lambda one: one["name"] != process):
         if (*container.get("entryPoint", []), *container.get("command", [])) == command:
             return dict(container)
     seen = "; ".join(f"{c['name']}: {' '.join(c.get('command', [])) or '(image default)'}" for c in containers)

@@ -2,6 +2,8 @@
 it.
 """
 
+from collections.abc import Iterator, Sequence
+
 from policies import tokens
 from policies.props import Props
 from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
@@ -93,11 +95,31 @@ def the_firewall_counts(acl: Resource) -> Found:
     url=f"{_GUIDE}/web-acl-testing.html",
 )
 def no_rule_only_counts(acl: Resource) -> Found:
-    for rule in acl.props.blocks("rules"):
+    rules = acl.props.blocks("rules")
+    for rule in rules:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):
                 yield f"{rule.at(name)} is count"
         group = rule.block("statement").block("managedRuleGroupStatement")
         for override in group.blocks("ruleActionOverrides"):
-            if override.block("actionToUse").has("count"):
+            if override.block("actionToUse").has("count") and not _acted_on(override.text("name"), rules):
                 yield f"{override.at('actionToUse')} is count"
+
+
+def _acted_on(counted: str, rules: Sequence[Props]) -> bool:
+    """Whether another rule blocks by the label that the counted one leaves: so a managed rule is narrowed, not put off.
+
+    A label ends with the rule's name, in another case at times: SizeRestrictions_BODY leaves SizeRestrictions_Body
+    (WAF developer guide, "Core rule set (CRS) managed rule group").
+    """
+    blocking = (rule.block("statement") for rule in rules if rule.block("action").has("block"))
+    return any(label.rpartition(":")[2].lower() == counted.lower() for one in blocking for label in _labels(one))
+
+
+def _labels(statement: Props) -> Iterator[str]:
+    """Keys of the labels that a statement asks for; below a "not" it asks for their absence."""
+    if statement.has("labelMatchStatement"):
+        yield statement.block("labelMatchStatement").text("key")
+    for name in ("andStatement", "orStatement"):
+        for inner in statement.block(name).blocks("statements"):
+            yield from _labels(inner)

@@ -76,9 +76,9 @@ def stack_file(stack: str) -> dict[str, Any]:
 
 
 @cache
-def run(stack: str, *, preview: bool = False) -> Program:
-    """One run of the program. `preview`: nothing that AWS would add is known, as in the first preview of a new
-    stack."""
+def run(stack: str, *, preview: bool = False, changes: str = "{}") -> Program:
+    """One run of the program. `preview`: nothing that AWS would add is known, as in the first preview of a new stack.
+    `changes`: JSON of settings that take the place of those in the stack file, by their first key."""
     program = Program()
     failed: list[BaseException] = []
 
@@ -87,7 +87,7 @@ def run(stack: str, *, preview: bool = False) -> Program:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         try:
-            _run(loop, stack, preview, program)
+            _run(loop, stack, preview, changes, program)
         except BaseException as exc:
             failed.append(exc)
         finally:
@@ -101,12 +101,13 @@ def run(stack: str, *, preview: bool = False) -> Program:
     return program
 
 
-def _run(loop: asyncio.AbstractEventLoop, stack: str, preview: bool, program: Program) -> None:
+def _run(loop: asyncio.AbstractEventLoop, stack: str, preview: bool, changes: str, program: Program) -> None:
     mocks.set_mocks(
         _Cloud(preview), project="gatehouse", stack=stack, preview=preview, monitor=_Monitor(_Cloud(preview), program)
     )
-    config = stack_file(stack).items()
-    set_all_config({key: value if isinstance(value, str) else json.dumps(value) for key, value in config})
+    config = stack_file(stack)
+    config["gatehouse:settings"] |= json.loads(changes)
+    set_all_config({key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()})
     loop.run_until_complete(run_pulumi_func(lambda: _main()))
     root: Any = pulumi.runtime.settings.get_root_resource()
     outputs: dict[str, Any] = root.outputs

@@ -237,6 +237,39 @@ def test_the_firewall_redacts_every_header_that_carries_a_key() -> None:
     assert {"AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"} <= groups
 
 
+def firewall_rules(stack: str) -> dict[str, dict[str, Any]]:
+    (acl,) = run(stack).of("wafv2/webAcl:WebAcl")
+    rules = {rule["name"]: rule for rule in acl.inputs["rules"]}
+    assert len({rule["priority"] for rule in rules.values()}) == len(rules)
+    return rules
+
+
+@pytest.mark.promise("ECS-04")
+@pytest.mark.parametrize("stack", STACKS)
+def test_large_bodies_pass_at_the_gate_alone(stack: str) -> None:
+    rules = firewall_rules(stack)
+    overrides = rules["common"]["statement"]["managedRuleGroupStatement"]["ruleActionOverrides"]
+    assert overrides == [{"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}], "only this rule is softened"
+    labelled, elsewhere = rules["body-size"]["statement"]["andStatement"]["statements"]
+    assert labelled["labelMatchStatement"]["key"] == "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
+    host = elsewhere["notStatement"]["statement"]
+    assert f"https://{host['byteMatchStatement']['searchString']}" == run(stack).exports["urls"]["gate"]
+    assert rules["body-size"]["action"]["block"]["customResponse"]["responseCode"] == 413
+    assert rules["body-size"]["priority"] > rules["common"]["priority"], "a label is seen by later rules alone"
+
+
+@pytest.mark.promise("ECS-04")
+@pytest.mark.parametrize("door", ["console", "share"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_narrow_door_has_a_rate_of_its_own(stack: str, door: str) -> None:
+    rate = firewall_rules(stack)[f"rate-{door}"]["statement"]["rateBasedStatement"]
+    edge = stack_file(stack)["gatehouse:settings"]["edge"]
+    assert rate["limit"] == edge[f"{door}_requests_max"] < edge["requests_max"]
+    host = rate["scopeDownStatement"]["byteMatchStatement"]
+    assert f"https://{host['searchString']}" == run(stack).exports["urls"][door]
+    assert host["fieldToMatch"] == {"singleHeader": {"name": "host"}}
+
+
 def test_metrics_are_hidden_before_any_door_is_asked() -> None:
     rules = {a.name: a.inputs for a in run("prod").of("lb/listenerRule:ListenerRule")}
     assert rules["metrics"]["priority"] < min(rules[door]["priority"] for door in ("gate", "console", "share"))

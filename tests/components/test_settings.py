@@ -10,6 +10,8 @@ from tests.components.program import STACKS, stack_file
 
 ZONES = "a list of 2 to 3 different availability zones of the region"
 DIGEST = '"sha256:" and 64 hexadecimal digits; docker prints it on push'
+EDGE = "console_requests_max, deletion_protection, requests_max, share_requests_max"
+RUNBOOKS = 'an https URL without a slash at its end, such as "https://example.com/docs/runbooks"'
 PRIVATE = "a private network (RFC 1918) written with its first address"
 
 
@@ -112,6 +114,12 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             4096,
             "services.gate.memory_mib is 4096; allowed with cpu 256: 512 to 2048 in steps of 1024",
         ),
+        (
+            "edge.console_requests_max",
+            30000,
+            "edge.console_requests_max is 30000; allowed: edge.requests_max (20000) or less",
+        ),
+        ("watch.runbooks_url", "http://docs", f"watch.runbooks_url is 'http://docs'; allowed: {RUNBOOKS}"),
         ("services.gate.tasks_min", 3, "services.gate.tasks_max is 2; allowed: tasks_min (3) or more"),
         (
             "services.gate",
@@ -151,7 +159,7 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             True,
             "baseline.block_public_vpcs is true; allowed without baseline.enabled: false",
         ),
-        ("edge.wall", True, "edge.wall is not a setting; allowed here: deletion_protection, requests_max"),
+        ("edge.wall", True, f"edge.wall is not a setting; allowed here: {EDGE}"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, message: str) -> None:
@@ -224,7 +232,7 @@ def test_a_missing_value_is_named_with_what_it_should_be() -> None:
     assert refusal(settings, "dev") == [
         "owner is missing; allowed: the team that answers for the stack, 2 to 64 letters",
         "network.nat is missing; allowed: none, one, per_zone",
-        "edge is missing; allowed: a mapping with deletion_protection, requests_max",
+        f"edge is missing; allowed: a mapping with {EDGE}",
     ]
 
 

@@ -6,7 +6,7 @@ import ast
 import copy
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic.fields import FieldInfo
@@ -73,8 +73,26 @@ config:
       gate: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, workers: 1, cpu_target_percent: 60, requests_target: 60000}
       console: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, cpu_target_percent: 60, requests_target: 6000}
       migrate: {cpu: 256, memory_mib: 512}
-    edge: {deletion_protection: false, requests_max: 20000}
-    watch: {emails: [], latency_s_max: 1, errors_max: 50}
+    rollout: {strategy: rolling, bake_minutes: 0, step_percent: 10, step_minutes: 1}
+    telemetry: {collector: none}
+    cores:
+      - name: files
+        image: "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+        port: 9000
+        cpu: 256
+        memory_mib: 512
+        tasks_min: 1
+        tasks_max: 2
+        cpu_target_percent: 60
+        health: [python, health.py]
+        token_arn: arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf
+    edge: {deletion_protection: false, requests_max: 20000, console_requests_max: 2000, share_requests_max: 1000}
+    watch:
+      emails: []
+      rejected_max: 1000
+      runbooks_url: https://github.com/example/gatehouse/blob/main/docs/runbooks
+      latency_s_max: 1
+      errors_max: 50
     backup: {days: 7, copy_away: false, lock: none}
     budget: {monthly_usd: 200, anomaly_usd: 20}
     baseline: {enabled: false, block_public_vpcs: false}
@@ -93,6 +111,21 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("storage grows, it does not shrink", "database.storage_gib", 100),
     ("the trail is kept for as long as it is locked", "buckets.lock_days", 91),
     ("Fargate sells that much memory with that `cpu`", "services.gate.memory_mib", 8192),
+    (
+        "a rollout ends within a working day",
+        "rollout",
+        {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60},
+    ),
+    ("a Core has a name of its own", "cores.0.name", "gate"),
+    ("a Core has a port of its own", "cores.0.port", 8081),
+    ("there is room between a Core's `tasks_min` and `tasks_max`", "cores.0.tasks_min", 3),
+    (
+        "a Core's key lies in this environment",
+        "cores.0.token_arn",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/prod/files-AbCdEf",
+    ),
+    ("Cores and the collector have a way out", "network.nat", "none"),
+    ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
     ("there is room between `tasks_min` and `tasks_max`", "services.gate.tasks_min", 3),
 )
 HEAD = """# Settings of a stack
@@ -136,9 +169,9 @@ def answer(key: str, value: Any) -> list[str]:
     """What the loader says to the example with one value replaced; empty when it takes it."""
     raw = copy.deepcopy(example())
     *parts, last = key.split(".")
-    target = raw
+    target: Any = raw
     for part in parts:
-        target = target[part]
+        target = target[int(part)] if part.isdigit() else target[part]
     target[last] = value
     try:
         settings.parse(raw, STACK)
@@ -177,8 +210,9 @@ def allowed(field: FieldInfo) -> str:
 
 
 def _section(field: FieldInfo) -> type[sections.Section] | None:
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, sections.Section) else None
+    """The section of a field, or that of each entry of a list."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, sections.Section)), None)
 
 
 def _type(field: FieldInfo) -> str:

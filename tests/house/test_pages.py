@@ -11,7 +11,7 @@ import pytest
 import yaml
 from gatehouse.settings import PREFIX, Settings
 
-from components import settings
+from components import settings, workload_rules
 from policies.catalogue import COMPANIONS, RULES
 from tests.house import page_policies, page_settings, pages
 
@@ -57,7 +57,7 @@ def test_a_rule_between_values_is_one_that_the_loader_keeps(rule: str, key: str,
 
 
 def test_every_rule_between_values_stands_on_the_page() -> None:
-    checks = [ast.parse(inspect.getsource(check)) for check in (settings._disagreements, settings._network)]
+    checks = [ast.parse(inspect.getsource(check)) for check in (settings._disagreements, settings._network, workload_rules)]
     refusals = sum(isinstance(node, ast.Yield) for tree in checks for node in ast.walk(tree))
     of_prod = 1  # one `yield` stands for all of _LIVE, whose words are in the rows of the keys
     assert len(page_settings.RULES) == refusals - of_prod, "give the new rule a row in page_settings.RULES"

@@ -47,6 +47,32 @@ def test_no_rule_speaks_about_a_clean_program(name: str, known: bool, security: 
     assert [*security.check(program, known), *resilience.check(program, known)] == []
 
 
+@pytest.mark.parametrize(
+    ("label", "spoken"),
+    [
+        ("awswaf:managed:aws:core-rule-set:SizeRestrictions_Body", False),
+        ("awswaf:managed:aws:core-rule-set:NoUserAgent_Header", True),
+    ],
+    ids=["another rule blocks by its label", "nothing blocks by its label"],
+)
+def test_a_managed_rule_that_counts_must_be_acted_on_by_its_label(label: str, spoken: bool, security: RunningPack) -> None:
+    firewall = next(one for one in programs.edge() if one.name == "firewall")
+    rules = firewall.inputs["rules"]
+    counting = {"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}
+    group = {**rules[0]["statement"]["managedRuleGroupStatement"], "ruleActionOverrides": [counting]}
+    matched = {"labelMatchStatement": {"scope": "LABEL", "key": label}}
+    blocking = {
+        "name": "body-size",
+        "priority": 90,
+        "action": {"block": {}},
+        "statement": {"andStatement": {"statements": [matched, {"notStatement": {"statement": matched}}]}},
+        "visibilityConfig": rules[0]["visibilityConfig"],
+    }
+    changed_rules = [{**rules[0], "statement": {"managedRuleGroupStatement": group}}, *rules[1:], blocking]
+    said = security.check(changed(programs.edge(), "firewall", rules=changed_rules))
+    assert ("GH-WAF-004" in {one.policy for one in said}) is spoken
+
+
 def test_a_policy_that_allows_everything_is_told_as_such(security: RunningPack) -> None:
     assert Said(
         "GH-IAM-001",

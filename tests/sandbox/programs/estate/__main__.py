@@ -163,6 +163,14 @@ aws.cloudwatch.MetricAlarm(
     ],
     opts=o,
 )
+rule = aws.cloudwatch.EventRule(
+    "rule",
+    name="estate-failed",
+    description="A job has failed",
+    event_pattern='{"source": ["aws.ecs"], "detail": {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]}}',
+    opts=o,
+)
+aws.cloudwatch.EventTarget("rule", rule=rule.name, arn=topic.arn, target_id="topic", opts=o)
 aws.cloudwatch.CompositeAlarm("any", alarm_name="any", alarm_rule="ALARM(estate-errors)", opts=o)
 aws.cloudwatch.Dashboard("board", dashboard_name="estate", dashboard_body='{"widgets": []}', opts=o)
 
@@ -614,6 +622,14 @@ aws.wafv2.WebAclLoggingConfiguration(
     resource_arn=acl.arn,
     log_destination_configs=[waf_logs.arn],
     redacted_fields=[{"single_header": {"name": "authorization"}}],
+    opts=o,
+)
+cores = aws.servicediscovery.PrivateDnsNamespace("cores", name="cores.estate.internal", vpc=vpc.id, opts=o)
+aws.servicediscovery.Service(
+    "files",
+    name="files",
+    dns_config={"namespace_id": cores.id, "routing_policy": "MULTIVALUE", "dns_records": [{"type": "A", "ttl": 10}]},
+    health_check_custom_config={"failure_threshold": 1},
     opts=o,
 )
 service = aws.ecs.Service(

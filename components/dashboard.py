@@ -1,0 +1,128 @@
+"""The one dashboard of an environment, as the document CloudWatch takes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.naming import Naming
+
+WIDTH = 24
+"""CloudWatch divides the screen into 24 columns."""
+
+Text = pulumi.Input[str]
+Widget = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the dashboard shows: the load balancer, the labels of each door's target groups, names of services, cluster,
+    database and cache nodes, and where the runbooks are."""
+
+    balancer: Text
+    doors: Mapping[str, tuple[Text, ...]]
+    services: tuple[str, ...]
+    cluster: Text
+    database: Text
+    cache_nodes: tuple[str, ...]
+    runbooks_url: str
+
+
+def body(names: Naming, shown: Shown) -> dict[str, Any]:
+    """The document, from top to bottom as a person asks: is anything wrong, whom does it hurt, and what is full."""
+    rows = [
+        _row(3, _heading(names, shown)),
+        _row(4, _states(names, shown)),
+        *(_row(6, *_door(names, door, shown)) for door in shown.doors),
+        _row(6, *_refusals(names)),
+        _row(6, *_saturation(names, shown)),
+        _row(6, *_stores(names, shown)),
+    ]
+    return {"start": "-PT3H", "periodOverride": "inherit", "widgets": list(_placed(rows))}
+
+
+def _row(height: int, *widgets: Widget) -> tuple[int, tuple[Widget, ...]]:
+    return height, widgets
+
+
+def _placed(rows: list[tuple[int, tuple[Widget, ...]]]) -> Iterator[Widget]:
+    """Rows below each other, the widgets of a row side by side and equally wide."""
+    top = 0
+    for height, widgets in rows:
+        width = WIDTH // len(widgets)
+        for index, widget in enumerate(widgets):
+            yield {**widget, "x": index * width, "y": top, "width": width, "height": height}
+        top += height
+
+
+def _heading(names: Naming, shown: Shown) -> Widget:
+    text = (
+        f"# Gatehouse {names.environment}\n"
+        "Red below: somebody is told already. Doors first, then keys that were refused, then what is full. "
+        f"[Runbooks]({shown.runbooks_url})"
+    )
+    return {"type": "text", "properties": {"markdown": text}}
+
+
+def _states(names: Naming, shown: Shown) -> Widget:
+    alarms = [*shown.doors, "edge-5xx", "database-cpu", "database-storage", "certificate-expiry", "rotation-errors"]
+    arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
+    return {"type": "alarm", "properties": {"title": "Is anything wrong?", "alarms": arns}}
+
+
+def _door(names: Naming, door: str, shown: Shown) -> Iterator[Widget]:
+    def both(metric: str, stat: str, label: str) -> list[list[Any]]:
+        where = [("LoadBalancer", shown.balancer, "TargetGroup", group) for group in shown.doors[door]]
+        return [
+            ["AWS/ApplicationELB", metric, *one, {"stat": stat, "label": f"{label} ({colour})"}]
+            for one, colour in zip(where, ("blue", "green"), strict=False)
+        ]
+
+    yield _graph(names, f"{door}: requests a minute", both("RequestCount", "Sum", "requests"), stacked=True)
+    yield _graph(
+        names,
+        f"{door}: errors a minute",
+        [*both("HTTPCode_Target_5XX_Count", "Sum", "5xx"), *both("HTTPCode_Target_4XX_Count", "Sum", "4xx")],
+    )
+    yield _graph(
+        names,
+        f"{door}: seconds to answer",
+        [*both("TargetResponseTime", "p50", "half"), *both("TargetResponseTime", "p99", "99 of 100")],
+    )
+
+
+def _refusals(names: Naming) -> Iterator[Widget]:
+    group = names.log_group("gate")
+    yield _log(names, "Refused keys by reason", group, 'filter code != "VALID" | stats count(*) as requests by code')
+    yield _log(names, "Errors of the gate", group, 'filter level = "error" | sort ts desc | limit 20', view="table")
+
+
+def _saturation(names: Naming, shown: Shown) -> Iterator[Widget]:
+    for metric, title in (("CPUUtilization", "CPU of services, percent"), ("MemoryUtilization", "Memory of services, percent")):
+        lines = [
+            ["AWS/ECS", metric, "ClusterName", shown.cluster, "ServiceName", names.name(service), {"label": service}]
+            for service in shown.services
+        ]
+        yield _graph(names, title, lines, top=100)
+
+
+def _stores(names: Naming, shown: Shown) -> Iterator[Widget]:
+    def database(metric: str, label: str) -> list[Any]:
+        return ["AWS/RDS", metric, "DBInstanceIdentifier", shown.database, {"label": label}]
+
+    yield _graph(names, "Database: CPU, percent", [database("CPUUtilization", "CPU")], top=100)
+    yield _graph(names, "Database: connections", [database("DatabaseConnections", "connections")])
+    nodes = [["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in shown.cache_nodes]
+    yield _graph(names, "Cache: CPU, percent", nodes, top=100)
+
+
+def _graph(names: Naming, title: str, metrics: list[list[Any]], *, top: int | None = None, stacked: bool = False) -> Widget:
+    axis: dict[str, Any] = {"left": {"min": 0, **({"max": top} if top else {})}}
+    properties = {"title": title, "region": names.region, "view": "timeSeries", "period": 60, "metrics": metrics, "yAxis": axis}
+    return {"type": "metric", "properties": {**properties, "stacked": stacked}}
+
+
+def _log(names: Naming, title: str, group: str, query: str, view: str = "bar") -> Widget:
+    text = f"SOURCE '{group}' | {query}"
+    return {"type": "log", "properties": {"title": title, "region": names.region, "view": view, "query": text}}

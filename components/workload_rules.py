@@ -1,0 +1,70 @@
+"""What settings of workloads must agree on with each other and with the rest of the stack file."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from components.allowed import shown
+from components.contract import read
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+
+ROLLOUT_MINUTES_MAX = 720
+"""A deployment holds the stack's state for as long as it moves traffic; a working day is enough to watch it."""
+
+Mistake = tuple[str, str]
+
+
+def disagreements(settings: "Settings") -> Iterator[Mistake]:
+    """Key and message of each value that is possible alone, but not with the others."""
+    yield from _rollout(settings)
+    yield from _rates(settings)
+    yield from _cores(settings)
+
+
+def _rollout(settings: "Settings") -> Iterator[Mistake]:
+    rollout = settings.rollout
+    if rollout.minutes > ROLLOUT_MINUTES_MAX:
+        yield (
+            "rollout.bake_minutes",
+            f"is {rollout.bake_minutes}; allowed: with step_minutes and step_percent at most {ROLLOUT_MINUTES_MAX} minutes in "
+            f"all, here {rollout.minutes}",
+        )
+
+
+def _rates(settings: "Settings") -> Iterator[Mistake]:
+    """A door's own bound above the common one would never be reached."""
+    for door, requests in settings.edge.door_requests_max().items():
+        if requests > settings.edge.requests_max:
+            yield (
+                f"edge.{door}_requests_max",
+                f"is {requests}; allowed: edge.requests_max ({settings.edge.requests_max}) or less",
+            )
+
+
+def _cores(settings: "Settings") -> Iterator[Mistake]:
+    """A Core has a name and a port of its own, and reaches the gate."""
+    contract = read()
+    doors = {door.port: door.name for door in contract.doors.values()}
+    names = dict.fromkeys((*contract.processes, *contract.doors), "the gate itself")
+    ports = {port: f"the {door} door" for port, door in doors.items()}
+    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+    for index, core in enumerate(settings.cores):
+        key = f"cores.{index}"
+        if core.name in names:
+            yield f"{key}.name", f"is {shown(core.name)}; allowed: a name that is not taken by {names[core.name]}"
+        if core.port in ports:
+            yield f"{key}.port", f"is {core.port}; allowed: a port that is not taken by {ports[core.port]}"
+        names[core.name] = ports[core.port] = key
+        if core.tasks_max < core.tasks_min:
+            yield f"{key}.tasks_max", f"is {core.tasks_max}; allowed: tasks_min ({core.tasks_min}) or more"
+        if not core.token_arn.startswith(prefix):
+            yield f"{key}.token_arn", f"is {shown(core.token_arn)}; allowed: a secret whose ARN begins with {prefix}"
+    needs = {"cores": bool(settings.cores), "telemetry.collector": settings.telemetry.on}
+    if settings.network.nat == "none" and any(needs.values()):
+        having = " and ".join(what for what, needed in needs.items() if needed)
+        yield (
+            "network.nat",
+            f"is 'none'; allowed with {having}: one or per_zone, for a Core registers at the gate's public name and traces go "
+            "to X-Ray",
+        )

@@ -1,0 +1,125 @@
+"""The parts of a stack file about how processes are replaced, what runs beside them, and who may deploy them."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from components.allowed import listed, text, whole, word
+from components.contract import Door, Process, Secret
+from components.sections import Image, Section, Size
+
+ROLLING = "rolling"
+
+
+class Rollout(Section):
+    """How a new version takes the place of the old one."""
+
+    strategy: Annotated[
+        str,
+        word(ROLLING, "blue_green", "canary", "linear"),
+        Field(
+            description="rolling replaces task by task. The others start all new tasks first: blue_green moves the traffic at "
+            "once, canary a share first, linear share by share. An alarm moves it back."
+        ),
+    ]
+    bake_minutes: Annotated[
+        int,
+        whole(0, 1440, "minutes"),
+        Field(description="Minutes that the old tasks stay after all traffic has moved, so that going back takes seconds."),
+    ]
+    step_percent: Annotated[
+        int,
+        whole(3, 50, "percent of the traffic"),
+        Field(description="The first share with canary, each share with linear."),
+    ]
+    step_minutes: Annotated[
+        int,
+        whole(1, 1440, "minutes"),
+        Field(description="Minutes between a share and the next; the alarms look at the new tasks meanwhile."),
+    ]
+
+    @property
+    def minutes(self) -> int:
+        """How long traffic moves and bakes, beside the start of the tasks."""
+        steps = {"canary": 1, "linear": -(-100 // self.step_percent) - 1}.get(self.strategy, 0)
+        return 0 if self.strategy == ROLLING else steps * self.step_minutes + self.bake_minutes
+
+
+OFF = "none"
+
+
+class Telemetry(Section):
+    """The OpenTelemetry collector beside each process that serves."""
+
+    collector: Annotated[
+        str,
+        text(rf"{OFF}|sha256:[0-9a-f]{{64}}", f'{OFF}, or "sha256:" and 64 hexadecimal digits of the image'),
+        Field(
+            description="Image of the AWS Distro for OpenTelemetry collector, by digest, in the repository that the stack makes "
+            "for it; none runs no collector. It needs about 64 MB of a task's memory."
+        ),
+    ]
+
+    @property
+    def on(self) -> bool:
+        """Whether a collector runs."""
+        return self.collector != OFF
+
+    def shipped(self, kept: int) -> Image:
+        """Its image, as that of the gate is described."""
+        return Image(digest=self.collector, kept=kept)
+
+
+class Core(Size):
+    """A Core of your own that runs beside the gate: a service without a public address, which only the gate reaches."""
+
+    name: Annotated[
+        str,
+        text(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files"),
+        Field(description="Under which the Core is reached at the gate: /cores/<name>/."),
+    ]
+    image: Annotated[
+        str,
+        text(r"sha256:[0-9a-f]{64}", '"sha256:" and 64 hexadecimal digits; docker prints it on push'),
+        Field(description="The image that runs, by digest, in the repository that the stack makes for this Core."),
+    ]
+    port: Annotated[int, whole(1024, 65535, "a TCP port"), Field(description="Where the Core listens in its container.")]
+    health: Annotated[
+        tuple[str, ...],
+        listed(r"\S.{0,99}", 1, 10, "words of a command"),
+        Field(description="Command inside the image that ends with 0 while the Core is well, such as [python, health.py]."),
+    ]
+    tasks_min: Annotated[int, whole(1, 100, "tasks"), Field(description="Tasks that always run.")]
+    tasks_max: Annotated[int, whole(1, 100, "tasks"), Field(description="Tasks at most: the bound of the bill.")]
+    cpu_target_percent: Annotated[
+        int, whole(10, 90, "percent"), Field(description="Load that auto scaling aims at, by the CPU of the tasks.")
+    ]
+    token_arn: Annotated[
+        str,
+        text(
+            r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}",
+            "the whole ARN of a secret whose name begins with gatehouse/ and the environment",
+        ),
+        Field(description="Secret that holds the Core's key with the scope cores:register. You make it once, with a key."),
+    ]
+
+    @property
+    def thing(self) -> str:
+        """What everything of this Core is called (Naming.name's `thing`)."""
+        return f"core-{self.name}"
+
+    def shipped(self, kept: int) -> Image:
+        """Its image, as that of the gate is described."""
+        return Image(digest=self.image, kept=kept)
+
+    @property
+    def process(self) -> Process:
+        """The Core as the gate's own processes are described: started as its image says, told its name, the URL at which
+        the gate reaches it, where the gate is, and the key with which it registers."""
+        return Process(
+            name=self.thing,
+            command=(),
+            doors=(Door(self.thing, self.port, "", ""),),
+            variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATE_URL"),
+            secrets=(Secret("GATEHOUSE_CORE_TOKEN", self.thing, "operator", ""),),
+        )

@@ -1,0 +1,143 @@
+"""A Core of the user's own runs beside the gate with the gate's protections, and nobody but the gate reaches it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.components.program import Program, run
+from tests.components.test_settings import changed, refusal
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf"
+FILES = {
+    "name": "files",
+    "image": "sha256:" + "1" * 64,
+    "port": 9000,
+    "cpu": 256,
+    "memory_mib": 512,
+    "tasks_min": 1,
+    "tasks_max": 2,
+    "cpu_target_percent": 60,
+    "health": ["python", "health.py"],
+    "token_arn": TOKEN,
+}
+
+
+def program(*, preview: bool = False) -> Program:
+    return run("dev", preview=preview, changes=json.dumps({"cores": [FILES]}))
+
+
+def container() -> dict[str, Any]:
+    (only,) = json.loads(program().one("ecs/taskDefinition:TaskDefinition", "core-files").inputs["containerDefinitions"])
+    return dict(only)
+
+
+@pytest.mark.promise("ECS-14")
+def test_a_core_s_container_is_locked_down_like_the_gate_s_own() -> None:
+    (gate,) = json.loads(program().one("ecs/taskDefinition:TaskDefinition", "gate").inputs["containerDefinitions"])
+    core = container()
+    for same in ("user", "privileged", "readonlyRootFilesystem", "linuxParameters", "mountPoints", "stopTimeout"):
+        assert core[same] == gate[same], same
+    assert core["image"].endswith(f"gatehouse-dev-core-files@{FILES['image']}")
+    assert core["logConfiguration"]["options"]["awslogs-group"] == "/gatehouse/dev/core-files"
+    assert core["healthCheck"]["command"] == ["CMD", "python", "health.py"]
+    assert "command" not in core, "it starts as its image says"
+
+
+@pytest.mark.promise("ECS-14")
+def test_a_core_is_told_how_to_register_and_gets_its_key_by_arn() -> None:
+    assert {entry["name"]: entry["value"] for entry in container()["environment"]} == {
+        "CORE_NAME": "files",
+        "CORE_URL": "http://files.cores.gatehouse-dev.internal:9000",
+        "GATEHOUSE_GATE_URL": "https://gate.dev.gatehouse.example.com",
+    }
+    assert container()["secrets"] == [{"name": "GATEHOUSE_CORE_TOKEN", "valueFrom": TOKEN}]
+
+
+@pytest.mark.promise("ECS-14")
+def test_only_the_gate_reaches_a_core() -> None:
+    rules = program().of("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+    into = [rule.inputs for rule in rules if rule.inputs["securityGroupId"] == "core-files-id"]
+    assert [(rule["referencedSecurityGroupId"], rule["fromPort"], rule["toPort"]) for rule in into] == [("gate-id", 9000, 9000)]
+    service = program().one("ecs/service:Service", "core-files").inputs
+    assert "loadBalancers" not in service
+    assert service["serviceRegistries"]["registryArn"] == "arn:aws:mock:::files"
+    assert service["networkConfiguration"]["assignPublicIp"] is False
+    assert "deploymentConfiguration" not in service, "there is no traffic of a load balancer to move"
+
+
+@pytest.mark.promise("ECS-14", "CG-18")
+def test_a_core_may_do_nothing_in_aws_and_its_start_reads_its_own_key_alone() -> None:
+    policies = {a.name: json.loads(a.inputs["policy"]) for a in program().of("iam/rolePolicy:RolePolicy")}
+    assert "core-files-task" not in policies
+    statements = {s["Sid"]: s for s in policies["core-files-execution"]["Statement"]}
+    assert statements["InjectSecrets"]["Resource"] == [TOKEN]
+    assert statements["PullImage"]["Resource"] == ["arn:aws:ecr:eu-west-1:123456789012:repository/gatehouse-dev-core-files"]
+    key = json.loads(program().one("kms/key:Key", "secrets").inputs["policy"])
+    opened = [s for s in key["Statement"] if TOKEN in str(s.get("Condition"))]
+    assert [s["Principal"]["AWS"] for s in opened] == [["arn:aws:iam::123456789012:role/gatehouse-dev-core-files-execution"]]
+
+
+def test_the_gate_takes_the_addresses_of_cores_beside_it_and_no_others() -> None:
+    def networks(of: Program) -> str:
+        (gate,) = json.loads(of.one("ecs/taskDefinition:TaskDefinition", "gate").inputs["containerDefinitions"])
+        return str(next(e["value"] for e in gate["environment"] if e["name"] == "GATEHOUSE_CORE_NETWORKS"))
+
+    tier = {a.inputs["cidrBlock"] for a in program().of("ec2/subnet:Subnet") if a.name.startswith("app-")}
+    assert set(networks(program()).split(",")) == tier
+    assert networks(run("dev")) == ""
+
+
+def test_every_document_with_a_core_is_known_before_anything_exists() -> None:
+    assert len(program(preview=True).documents()) > len(run("dev", preview=True).documents())
+
+
+def test_the_key_of_the_logs_knows_a_core_s_log_group() -> None:
+    policy = program().one("kms/key:Key", "logs").inputs["policy"]
+    assert "log-group:/gatehouse/dev/core-files" in policy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "gate"}, "cores.0.name is 'gate'; allowed: a name that is not taken by the gate itself"),
+        ({"port": 8081}, "cores.0.port is 8081; allowed: a port that is not taken by the console door"),
+        ({"port": 80}, "cores.0.port is 80; allowed: a whole number from 1024 to 65535 (a TCP port)"),
+        ({"tasks_min": 3}, "cores.0.tasks_max is 2; allowed: tasks_min (3) or more"),
+        ({"memory_mib": 4096}, "cores.0.memory_mib is 4096; allowed with cpu 256: 512 to 2048 in steps of 1024"),
+        (
+            {"name": "Files!"},
+            "cores.0.name is 'Files!'; allowed: 1 to 20 lower-case letters, digits and inner hyphens, such as files",
+        ),
+        (
+            {"token_arn": TOKEN.replace("/dev/", "/prod/")},
+            "cores.0.token_arn is 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:gat...; allowed: a secret whose ARN "
+            "begins with arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/",
+        ),
+        (
+            {"colour": "red"},
+            "cores.0.colour is not a setting; allowed here: cpu, cpu_target_percent, health, image, memory_mib, name, port, "
+            "tasks_max, tasks_min, token_arn",
+        ),
+    ],
+)
+def test_a_wrong_core_is_refused_before_anything_is_made(change: dict[str, Any], message: str) -> None:
+    assert refusal(changed("dev", "cores", [FILES | change]), "dev") == [message]
+
+
+def test_a_taken_name_or_port_names_the_core_that_has_it() -> None:
+    assert refusal(changed("dev", "cores", [FILES, FILES]), "dev") == [
+        "cores.1.name is 'files'; allowed: a name that is not taken by cores.0",
+        "cores.1.port is 9000; allowed: a port that is not taken by cores.0",
+    ]
+
+
+def test_a_core_without_a_way_to_the_gate_is_refused() -> None:
+    settings = changed("dev", "cores", [FILES])
+    settings["network"] = {**settings["network"], "nat": "none"}
+    assert refusal(settings, "dev") == [
+        "network.nat is 'none'; allowed with cores: one or per_zone, for a "
+        "Core registers at the gate's public name and traces go to X-Ray"
+    ]

@@ -1,0 +1,115 @@
+"""A new version is brought as the settings ask, goes back by an alarm, and auto scaling and alarms follow the traffic."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from components.settings import parse
+from components.workloads import Rollout
+from tests.components.program import STACKS, run, stack_file
+from tests.components.test_settings import changed, refusal
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+SERVICES = ("gate", "console")
+
+
+def service(stack: str, name: str) -> dict[str, Any]:
+    return run(stack).one("ecs/service:Service", name).inputs
+
+
+def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -> Rollout:
+    return Rollout(strategy=strategy, bake_minutes=bake, step_percent=percent, step_minutes=minutes)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_prod_moves_a_share_first_and_can_go_back_in_seconds(name: str) -> None:
+    moving = service("prod", name)["deploymentConfiguration"]
+    assert moving["strategy"] == "CANARY"
+    assert moving["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}
+    assert moving["bakeTimeInMinutes"] == "15"
+
+
+def test_staging_moves_in_equal_shares_and_dev_replaces_task_by_task() -> None:
+    linear = service("staging", "gate")["deploymentConfiguration"]
+    assert (linear["strategy"], linear["linearConfiguration"]["stepPercent"]) == ("LINEAR", 25.0)
+    assert "deploymentConfiguration" not in service("dev", "gate")
+    assert "advancedConfiguration" not in service("dev", "gate")["loadBalancers"][0]
+
+
+@pytest.mark.parametrize("stack", ["staging", "prod"])
+def test_each_door_has_a_second_target_group_behind_its_rule_and_a_role_that_moves_the_traffic(stack: str) -> None:
+    program = run(stack)
+    doors = [door for name in SERVICES for door in service(stack, name)["loadBalancers"]]
+    assert len(doors) == 3
+    for balanced in doors:
+        other = balanced["advancedConfiguration"]
+        name = balanced["targetGroupArn"].rpartition(":")[2]
+        assert other["alternateTargetGroupArn"] == f"arn:aws:mock:::{name}-green"
+        assert other["productionListenerRule"] == f"arn:aws:mock:::{name}"
+        assert other["roleArn"] == "arn:aws:mock:::traffic-mover"
+        rule = program.one("lb/listenerRule:ListenerRule", name)
+        weights = {group["arn"]: group["weight"] for group in rule.inputs["actions"][0]["forward"]["targetGroups"]}
+        assert weights == {f"arn:aws:mock:::{name}": 100, f"arn:aws:mock:::{name}-green": 0}
+        assert rule.ignored == ("actions",), "a second deployment would send users back to tasks that are gone"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_deployment_goes_back_by_itself_when_a_door_of_it_fails(stack: str, name: str) -> None:
+    alarms = service(stack, name)["alarms"]
+    doors = {"gate": ["gate"], "console": ["console", "share"]}[name]
+    assert (alarms["enable"], alarms["rollback"]) == (True, True)
+    assert alarms["alarmNames"] == [
+        f"gatehouse-{stack}-{door}-{what}" for door in doors for what in ("5xx", "latency", "unhealthy")
+    ]
+    assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
+
+
+def test_auto_scaling_counts_requests_wherever_the_traffic_is() -> None:
+    policy = run("prod").one("appautoscaling/policy:Policy", "gate-requests").inputs
+    metrics = policy["targetTrackingScalingPolicyConfiguration"]["customizedMetricSpecification"]["metrics"]
+    assert [metric["id"] for metric in metrics if metric["returnData"]] == ["both"]
+    assert metrics[-1]["expression"] == "FILL(blue, 0) + FILL(green, 0)"
+    stats = [metric["metricStat"]["metric"] for metric in metrics[:-1]]
+    assert {stat["metricName"] for stat in stats} == {"RequestCountPerTarget"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "minutes"), [("rolling", 0), ("blue_green", 5), ("canary", 7), ("linear", 11)], ids=lambda value: str(value)
+)
+def test_the_time_of_a_rollout_is_its_steps_and_its_baking(strategy: str, minutes: int) -> None:
+    assert rollout(strategy).minutes == minutes
+
+
+def test_a_rollout_longer_than_a_working_day_is_refused() -> None:
+    settings = copy.deepcopy(stack_file("staging")["gatehouse:settings"])
+    settings["rollout"] = {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60}
+    assert refusal(settings, "staging") == [
+        "rollout.bake_minutes is 30; allowed: with step_minutes and step_percent at most 720 minutes in all, here 2010"
+    ]
+    settings["rollout"]["strategy"] = "blue_green"
+    assert parse(settings, "staging").rollout.minutes == 30
+
+
+@pytest.mark.parametrize(
+    ("stack", "path", "value", "message"),
+    [
+        ("dev", "rollout.strategy", "bluegreen", "rollout.strategy is 'bluegreen'; allowed: rolling, blue_green, canary, linear"),
+        (
+            "dev",
+            "rollout.step_percent",
+            60,
+            "rollout.step_percent is 60; allowed: a whole number from 3 to 50 (percent of the traffic)",
+        ),
+        (
+            "prod",
+            "rollout.strategy",
+            "rolling",
+            "rollout.strategy is 'rolling'; allowed in prod: blue_green, canary or linear",
+        ),
+    ],
+)
+def test_a_wrong_rollout_is_refused(stack: str, path: str, value: Any, message: str) -> None:
+    assert refusal(changed(stack, path, value), stack) == [message]
