@@ -53,6 +53,7 @@ key = aws.kms.Key(
     tags=tags("confidential"),
     opts=pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True),
 )
+aws.kms.Alias("parcels", name=names.alias("parcels"), target_key_id=key.key_id, opts=opts)
 
 sink, store = names.bucket("logs"), names.bucket("parcels")
 writers = bucketpolicy.access_log_writers(names, sink, (store,))
@@ -83,3 +84,5 @@ table = Tokens("tokens", TokensArgs(names, Recovery(recovery_days=35, deletion_p
 
 pulumi.export("bucket", parcels.name)
 pulumi.export("table", table.table)
+# The account's own guards (Config, GuardDuty, public access block, budget) belong to another program, which this names.
+pulumi.export("accountBaseline", "gatehouse/prod")

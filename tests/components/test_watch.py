@@ -50,7 +50,11 @@ def test_every_alarm_ends_with_the_address_of_a_page_that_exists_and_names_it(st
         assert any(re.fullmatch(pattern, short) for pattern in patterns), f"{page[1]} does not name {short}"
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs/runbooks").glob("*.md") if path.name != "README.md"))
+# recovery.md is a plan for a bad day and has a form of its own; the others answer one alarm each.
+ALARM_PAGES = sorted({path.name for path in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md", "recovery.md"})
+
+
+@pytest.mark.parametrize("page", ALARM_PAGES)
 def test_a_runbook_says_what_to_look_at_what_to_do_and_when_it_is_over(page: str) -> None:
     text = (ROOT / "docs/runbooks" / page).read_text(encoding="utf-8")
     assert re.search(r"\*\*Look", text), page

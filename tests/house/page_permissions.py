@@ -32,6 +32,7 @@ KINDS = {
     "secret": "Whatever a role's own policy says, only these readers get a value.",
     "endpoint": "What may pass each VPC endpoint. An endpoint grants nothing; a call must be allowed here as well.",
     "topic": "Who may publish.",
+    "vault": "Nobody deletes a recovery point by hand, whatever their own policy says.",
     "logs": "Which services may write to log groups by their own power.",
 }
 ANSWERS = {

@@ -45,7 +45,7 @@ def test_every_action_is_pinned_to_a_commit_and_says_its_release(name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_a_workflow_may_read_and_a_job_asks_for_more(name: str) -> None:
     assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
-    allowed = {"contents": "read", "id-token": "write", "pull-requests": "write", "issues": "write"}
+    allowed = {"contents": "read", "id-token": "write", "pull-requests": "write", "issues": "write", "security-events": "write"}
     for job in WORKFLOWS[name]["jobs"].values():
         assert set((job.get("permissions") or {}).items()) <= set(allowed.items())
 

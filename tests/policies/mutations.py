@@ -236,7 +236,8 @@ MUTATIONS: dict[str, Mutation] = {
     "GH-RDS-013": put(DATABASE, username="postgres"),
     "GH-RDS-015": put(DATABASE, caCertIdentifier="rds-ca-2019"),
     "GH-RDS-016": put(DATABASE, vpcSecurityGroupIds=[]),
-    "GH-RDS-017": drop("rds/eventSubscription:EventSubscription"),
+    "GH-BAK-004": drop("backup/selection:Selection"),
+    "GH-RDS-017": drop("rds/eventSubscription:EventSubscription", "db-instance"),
     "GH-S3-001": drop("s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "data"),
     "GH-S3-002": drop("s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
     "GH-S3-003": statements(BUCKET_POLICY, lacking("OnlyTls"), "data"),
@@ -249,7 +250,11 @@ MUTATIONS: dict[str, Mutation] = {
     "GH-S3-010": drop("s3/bucketLogging:BucketLogging", "data"),
     "GH-S3-011": drop("s3/bucketOwnershipControls:BucketOwnershipControls", "data"),
     "GH-S3-012": statements(BUCKET_POLICY, adding(**ANYONE), "data"),
-    "GH-S3-013": drop("s3/bucketReplicationConfig:BucketReplicationConfig"),
+    "GH-S3-013": nested(
+        "s3/bucketReplicationConfig:BucketReplicationConfig",
+        "rules",
+        lambda rules: [{**rule, "deleteMarkerReplication": {"status": "Disabled"}} for rule in rules],
+    ),
     "GH-S3-014": replace(
         nested("s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration", "rule", lambda rule: {}, "trail"),
         first=statements(

@@ -50,7 +50,7 @@ def test_a_larger_database_is_changed_in_place() -> None:
 
 def test_another_name_of_everything_is_seen_to_lose_data(capsys: pytest.CaptureFixture[str]) -> None:
     """A new region moves every store; the command says so and exits with 1."""
-    moved = ["region=eu-central-1", "network.zones=[eu-central-1a, eu-central-1b]"]
+    moved = ["region=eu-north-1", "network.zones=[eu-north-1a, eu-north-1b]"]
     code = main(["diff", "--env", "dev", *(word for item in moved for word in ("--set", item))])
     said = capsys.readouterr().out
     assert code == 1
