@@ -131,7 +131,7 @@ class Keyring(pulumi.ComponentResource):
         aws.kms.Alias(
             key_class,
             name=args.names.alias(key_class),
-            target_key_id=key.key_id,
+            target_key_id=key.id,
             opts=pulumi.ResourceOptions(parent=self),
         )
         return key
@@ -153,7 +153,7 @@ class Keyring(pulumi.ComponentResource):
             "away",
             name=args.names.alias("backup"),
             region=args.away,
-            target_key_id=replica.key_id,
+            target_key_id=replica.id,
             opts=pulumi.ResourceOptions(parent=self),
         )
         return replica.arn

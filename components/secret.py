@@ -65,7 +65,7 @@ class Secret(pulumi.ComponentResource):
         )
         rotation = aws.secretsmanager.SecretRotation(
             name,
-            secret_id=secret.id,
+            secret_id=secret.arn,
             rotation_lambda_arn=args.function_arn,
             rotate_immediately=True,
             rotation_rules=aws.secretsmanager.SecretRotationRotationRulesArgs(
