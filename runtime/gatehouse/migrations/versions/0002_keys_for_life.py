@@ -106,6 +106,7 @@ UPDATE api_key SET state = 'revoked', revoked_at = coalesce(revoked_at, deleted_
     WHERE state IN ('deleted', 'purged');
 DROP TRIGGER api_key_lineage ON api_key;
 DROP FUNCTION begin_lineage;
+DROP INDEX api_key_expiry;
 DROP TABLE key_credit, key_last_use;
 ALTER TABLE gate_worker DROP COLUMN generations;
 ALTER TABLE api_key
