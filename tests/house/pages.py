@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.house import page_policies, page_runtime, page_settings
+from tests.house import page_key_life, page_policies, page_runtime, page_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 COMMAND = ".venv/bin/python tests/house/pages.py"
@@ -13,6 +13,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": page_settings.page,
     "settings-runtime.md": page_runtime.page,
     "policies.md": page_policies.page,
+    "key-life.md": page_key_life.page,
 }
 
 
