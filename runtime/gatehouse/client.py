@@ -15,12 +15,15 @@ from gatehouse.errors import (
     Forbidden,
     GatehouseError,
     NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
     Problem,
     Unauthorized,
     Unavailable,
 )
 from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
+from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
 
 #: A revocation waits for every gate, up to the staleness bound, which may be set to a minute.
 TIMEOUT_S = 75.0
@@ -34,6 +37,8 @@ _BY_STATUS: dict[int, type[GatehouseError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: PreconditionFailed,
+    428: PreconditionRequired,
     413: BadRequest,
 }
 
@@ -62,11 +67,11 @@ class ConsoleClient:
         """`wish`: the JSON members of POST /v1/keys."""
         return self._model(CreatedKey, self._send("POST", "/v1/keys", json=wish))
 
-    def keys(self, *, owner: str | None = None, state: str | None = None) -> Iterator[KeyView]:
-        """Every key, page after page."""
+    def keys(self, **only: str | int | None) -> Iterator[KeyView]:
+        """Every key that `only` (the query of GET /v1/keys) leaves, page after page."""
         cursor: str | None = None
         while True:
-            page = self._model(KeyPage, self._send("GET", "/v1/keys", params=_some(owner=owner, state=state, cursor=cursor)))
+            page = self._model(KeyPage, self._send("GET", "/v1/keys", params=_some(**only, cursor=cursor)))
             yield from page.keys
             cursor = page.next_cursor
             if cursor is None:
@@ -77,6 +82,31 @@ class ConsoleClient:
 
     def revoke_key(self, key_id: str, reason: str) -> RevokedKey:
         return self._model(RevokedKey, self._send("POST", f"/v1/keys/{key_id}/revoke", json={"reason": reason}))
+
+    def update_key(self, key_id: str, wish: dict[str, Any], *, version: int | None) -> ChangedKey:
+        """`wish`: the JSON members of PATCH /v1/keys/{id}. `version`: the one that was read; None overwrites any."""
+        match = {"If-Match": "*" if version is None else f'"{version}"'}
+        return self._model(ChangedKey, self._send("PATCH", f"/v1/keys/{key_id}", json=wish, headers=match))
+
+    def act(self, key_id: str, act: str, wish: dict[str, Any]) -> ChangedKey:
+        """`act`: disable, enable, restore or end-grace."""
+        return self._model(ChangedKey, self._send("POST", f"/v1/keys/{key_id}/{act}", json=wish))
+
+    def delete_key(self, key_id: str, wish: dict[str, Any]) -> ChangedKey:
+        return self._model(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}", json=wish))
+
+    def rotate_key(self, key_id: str, wish: dict[str, Any]) -> RotatedKey:
+        return self._model(RotatedKey, self._send("POST", f"/v1/keys/{key_id}/rotate", json=wish))
+
+    def purge_key(self, key_id: str, reason: str) -> PurgedKey:
+        """Of a deleted or revoked key; there is no way back."""
+        return self._model(PurgedKey, self._send("POST", f"/v1/keys/{key_id}/purge", json={"confirm": key_id, "reason": reason}))
+
+    def explain_key(self, key_id: str, wish: dict[str, Any]) -> Explanation:
+        return self._model(Explanation, self._send("POST", f"/v1/keys/{key_id}/explain", json=wish))
+
+    def pepper_status(self) -> PepperStatus:
+        return self._model(PepperStatus, self._send("GET", "/v1/pepper"))
 
     def audit_events(self, *, target_id: str | None = None, action: str | None = None) -> Iterator[AuditEventView]:
         """Every row, newest first, page after page."""

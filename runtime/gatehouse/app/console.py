@@ -16,6 +16,8 @@ from gatehouse.store.postgres_audit import PostgresAuditTrail
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
+from gatehouse.store.redis_limits import RedisLimits
+from gatehouse.store.redis_login import redis_login
 
 
 def build(settings: Settings) -> asgi.App:
@@ -28,6 +30,11 @@ def build(settings: Settings) -> asgi.App:
     observer = observe.observer("console", settings.log_level, settings.environment)
     engine = postgres_engine.build(database, pool_max=settings.database_pool_max, application="gatehouse console")
     staleness_s = settings.staleness_ms_max / 1000
+    counted = None
+    if settings.redis_url:
+        redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
+        # To explain and to purge, never to decide: what cannot be asked is said to be unknown.
+        counted = RedisLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
     return console.create(
         Parts(
             keys=PostgresKeyStore(engine, staleness_s=staleness_s),
@@ -47,6 +54,8 @@ def build(settings: Settings) -> asgi.App:
             observer=observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
+            limits=counted,
+            counters=counted,
         ),
-        on_stop=[engine.dispose],
+        on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )

@@ -19,6 +19,7 @@ from gatehouse.doors.gate import app as gate
 from gatehouse.errors import Unavailable
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import Registrar
+from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.settings import Settings
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.keycache import KeyCache
@@ -26,8 +27,12 @@ from gatehouse.store.local_limits import LocalLimits
 from gatehouse.store.ports import Limits, Probe
 from gatehouse.store.postgres_changes import PostgresChanges
 from gatehouse.store.postgres_cores import PostgresCores
+from gatehouse.store.postgres_credits import PostgresCredits
 from gatehouse.store.postgres_keys import PostgresKeys
 from gatehouse.store.postgres_login import Login, login
+from gatehouse.store.postgres_rewrap import PostgresRewrap
+from gatehouse.store.postgres_selfrevoke import PostgresSelfRevocations
+from gatehouse.store.prefilter import Prefilter
 from gatehouse.store.probes import FreshnessProbe, PoolProbe, RedisProbe
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
@@ -54,17 +59,22 @@ def build(settings: Settings) -> asgi.App:
             pool = await _pool(database, settings.database_pool_max)
             stack.push_async_callback(pool.close)
             cores = PostgresCores(pool)
+            prefilter = Prefilter(secrets_of_keys)
             changes = PostgresChanges(
                 database,
                 worker_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
                 cache=cache,
                 cores=cores,
                 on_lost=lambda kind: _changes_lost(observer, kind),
+                prefilter=prefilter,
+                generations=secrets_of_keys.generations,
             )
             await changes.start()
             stack.push_async_callback(changes.close)
-            keys = PostgresKeys(pool, cache, changes.staleness_ms)
+            keys = PostgresKeys(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
             stack.push_async_callback(keys.close)
+            rewrap = PostgresRewrap(pool, secrets_of_keys, live_s=2 * settings.staleness_ms_max / 1000)
+            stack.push_async_callback(rewrap.close)
             limits: Limits = LocalLimits()
             redis_probes: list[Probe] = []
             if redis is not None:
@@ -100,6 +110,15 @@ def build(settings: Settings) -> asgi.App:
                         environment=settings.key_environment,
                         default_limit=settings.default_limit,
                         staleness_ms_max=settings.staleness_ms_max,
+                        credits=PostgresCredits(pool),
+                        rewrap=rewrap.offer,
+                    ),
+                    self_revocation=SelfRevocation(
+                        keys=keys,
+                        revocations=PostgresSelfRevocations(pool, cache),
+                        clock=clock,
+                        pepper=secrets_of_keys,
+                        prefix=settings.key_prefix,
                     ),
                     registrar=Registrar(
                         cores=cores,

@@ -9,13 +9,13 @@ from enum import StrEnum
 from starlette.requests import Request
 
 from gatehouse.core import apikey
+from gatehouse.core.roles import ADMIN_SCOPE
 from gatehouse.doors.console.parts import Parts
 from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, Unauthorized
 from gatehouse.flows.actor import Actor
 from gatehouse.store.ports import StoredKey
 from gatehouse.types import KeyState, RequestId
 
-ADMIN_SCOPE = "admin"
 REALM = "gatehouse"
 _NOBODY = bytes(32)
 

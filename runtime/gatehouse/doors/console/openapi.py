@@ -13,7 +13,10 @@ _TEXTS = {
     401: ("unauthorized", "No valid bearer token. `WWW-Authenticate` says how to send one."),
     403: ("forbidden", "The key lacks the scope `admin`."),
     404: ("not_found", "There is nothing with this id."),
+    409: ("conflict", "The state of the key does not allow it; `detail` says what does."),
+    412: ("precondition_failed", "The key has changed since it was read; read it again."),
     413: ("body_too_large", "The body is larger than this deployment reads."),
+    428: ("precondition_required", "If-Match is missing; `errors` says what to send."),
     500: ("internal", "Our fault; quote the request id."),
     503: ("unavailable", "A dependency is away; try again after `Retry-After` seconds."),
 }

@@ -10,7 +10,7 @@ from fastapi import Request
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses
 from gatehouse.observe import Observer
-from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
+from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeyStore, Limits, Probes
 from gatehouse.types import KeyEnvironment, Limit
 
 
@@ -23,6 +23,7 @@ class Parts:
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then).
+    limits, counters: where the gates count; None when each counts for itself.
     """
 
     keys: KeyStore
@@ -42,6 +43,8 @@ class Parts:
     observer: Observer
     random_bytes: Callable[[int], bytes]
     https: bool
+    limits: Limits | None = None
+    counters: Counters | None = None
 
 
 def parts_of(request: Request) -> Parts:

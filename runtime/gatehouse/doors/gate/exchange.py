@@ -49,6 +49,10 @@ class Exchange:
         """All values of a header, in order; `name` in lower case."""
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
+    def client(self, addresses: asgi.ClientAddresses) -> str:
+        """Who sent the request, as far as our own proxies can be believed."""
+        return addresses.client(self.peer, self.values(b"x-forwarded-for"))
+
     def decided(self, verdict: Verdict) -> None:
         """Remembers a decision for the log: the full one, with a revoked key's id."""
         self.code = verdict.code.value

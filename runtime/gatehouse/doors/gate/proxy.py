@@ -67,7 +67,9 @@ class Proxy:
         if token is None:
             await exchange.fail(credential.missing(), headers=credential.challenge(invalid=False))
             return
-        verdict = await self._admission.admit(token, Question(scopes=(SCOPE,), core=path.name))
+        address = exchange.client(self._addresses)
+        question = Question(scopes=(SCOPE,), core=path.name, address=address, method=exchange.method)
+        verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
         exchange.decided(verdict)
         error = credential.refusal(verdict)
