@@ -32,7 +32,8 @@ async def test_a_migrated_database_is_left_as_it_is(database: Database) -> None:
 async def test_two_migrations_at_once_do_the_work_once(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="base", downgrade=True)
     first, second = await asyncio.gather(runner.migrate(empty_database.owner), runner.migrate(empty_database.owner))
-    assert len(first.steps) + len(second.steps) == 1
+    assert sorted([first.steps, second.steps], key=len)[0] == ()
+    assert (await runner.status(empty_database.owner)).pending == ()
     assert first.revision == second.revision
 
 
@@ -43,7 +44,7 @@ async def test_status_changes_nothing(empty_database: Database) -> None:
 
 
 async def test_going_back_needs_to_be_asked_for(database: Database) -> None:
-    with pytest.raises(Conflict, match="going back from 0001 to base deletes data; add --downgrade"):
+    with pytest.raises(Conflict, match=r"going back from \d{4} to base deletes data; add --downgrade"):
         await runner.migrate(database.owner, to="base")
 
 

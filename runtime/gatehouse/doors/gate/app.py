@@ -18,6 +18,7 @@ from gatehouse.doors.gate.verify import Verify
 from gatehouse.doors.gate.verify_header import VerifyHeader
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import Registrar
+from gatehouse.flows.usage import UsageCounter
 from gatehouse.observe import Observer
 from gatehouse.store.ports import Clock, Cores, Probes, Upstream
 
@@ -37,6 +38,7 @@ class Parts:
     pepper: Pepper
     clock: Clock
     addresses: ClientAddresses
+    usage: UsageCounter
     observer: Observer
     probes: Probes
     helpers: Probes
@@ -64,4 +66,6 @@ def create(parts: Parts) -> GateDoor:
         },
         observer=parts.observer,
         secret_mark=f"{parts.admission.prefix}_{parts.admission.environment.value}_",
+        usage=parts.usage,
+        addresses=parts.addresses,
     )

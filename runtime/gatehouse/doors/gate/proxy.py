@@ -69,7 +69,7 @@ class Proxy:
             return
         verdict = await self._admission.admit(token, Question(scopes=(SCOPE,), core=path.name))
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, path.name)
         error = credential.refusal(verdict)
         if error is not None or verdict.record is None:
             await credential.refuse(exchange, verdict, error or credential.missing())
