@@ -21,6 +21,7 @@ from gatehouse.errors import (
 )
 from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
+from gatehouse.wire.usage import KeyUsage, UsageSeries
 
 #: A revocation waits for every gate, up to the staleness bound, which may be set to a minute.
 TIMEOUT_S = 75.0
@@ -92,6 +93,13 @@ class ConsoleClient:
     def audit_verification(self) -> AuditVerification:
         """What the server says of its own chain."""
         return self._model(AuditVerification, self._send("GET", "/v1/audit-verification"))
+
+    def usage(self, **query: str | None) -> UsageSeries:
+        """`query`: the parameters of GET /v1/usage."""
+        return self._model(UsageSeries, self._send("GET", "/v1/usage", params=_some(**query)))
+
+    def key_usage(self, key_id: str) -> KeyUsage:
+        return self._model(KeyUsage, self._send("GET", f"/v1/keys/{key_id}/usage"))
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:

@@ -16,6 +16,7 @@ from gatehouse.store.postgres_audit import PostgresAuditTrail
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
+from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 
 
 def build(settings: Settings) -> asgi.App:
@@ -33,6 +34,7 @@ def build(settings: Settings) -> asgi.App:
             keys=PostgresKeyStore(engine, staleness_s=staleness_s),
             audit=PostgresAuditTrail(engine),
             cores=PostgresDirectory(engine),
+            usage=PostgresUsageReports(engine),
             clock=SystemClock(),
             pepper=pepper(settings.pepper, "PEPPER"),
             cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),

@@ -22,6 +22,7 @@ COMMANDS = {
     "core": "gatehouse.cli.core",
     "keys": "gatehouse.cli.keys",
     "audit": "gatehouse.cli.audit",
+    "usage": "gatehouse.cli.usage",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }

@@ -10,6 +10,10 @@ import msgspec
 KEPT_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 
 
+#: Points that one series may hold.
+POINTS_MAX = 10_000
+
+
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
     """Requests of one minute. `key_id` is empty for tokens that proved no key, `core` when no registered Core was meant."""
 
@@ -79,6 +83,10 @@ class UsageReports(Protocol):
 
     async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
         """Unix seconds of the last successful use; keys that were never used are left out. Raises Unavailable."""
+        ...
+
+    async def addresses(self, key_id: str) -> tuple[str, ...]:
+        """From where the key was used, the newest first. Raises Unavailable."""
         ...
 
     async def prune(self, *, now: float) -> int:

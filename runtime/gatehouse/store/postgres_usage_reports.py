@@ -8,11 +8,9 @@ from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, T
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.core.auditchain import as_datetime, as_seconds
-from gatehouse.store.ports_usage import KEPT_S, UsagePoint
+from gatehouse.store.ports_usage import KEPT_S, POINTS_MAX, UsagePoint
 from gatehouse.store.postgres_engine import connected, transaction
 
-#: Buckets with all their parts that one answer may hold.
-POINTS_MAX = 10_000
 _metadata = MetaData()
 _usage = Table(
     "usage_count",
@@ -26,6 +24,13 @@ _usage = Table(
 )
 _activity = Table(
     "key_activity", _metadata, Column("key_id", Text, primary_key=True), Column("last_used_at", DateTime(timezone=True))
+)
+_address = Table(
+    "key_address",
+    _metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("first_seen_at", DateTime(timezone=True)),
 )
 _flush = Table("usage_flush", _metadata, Column("worker_id", Text, primary_key=True), Column("seen_at", DateTime(timezone=True)))
 
@@ -76,6 +81,12 @@ class PostgresUsageReports:
         query = select(_activity.c.key_id, _activity.c.last_used_at).where(_activity.c.key_id.in_(key_ids))
         async with connected(self._engine) as connection:
             return {row.key_id: as_seconds(row.last_used_at) for row in await connection.execute(query)}
+
+    async def addresses(self, key_id: str) -> tuple[str, ...]:
+        query = select(_address.c.address).where(_address.c.key_id == key_id)
+        async with connected(self._engine) as connection:
+            found = await connection.execute(query.order_by(_address.c.first_seen_at.desc(), _address.c.address))
+            return tuple(found.scalars())
 
     async def prune(self, *, now: float) -> int:
         at = as_datetime(now)

@@ -11,6 +11,7 @@ from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
+from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
 
@@ -28,6 +29,7 @@ class Parts:
     keys: KeyStore
     audit: AuditTrail
     cores: Directory
+    usage: UsageReports
     clock: Clock
     pepper: Pepper
     cursor_pepper: Pepper

@@ -11,8 +11,10 @@ from gatehouse.doors.console.create_key import create_key
 from gatehouse.doors.console.list_audit import list_audit
 from gatehouse.doors.console.list_cores import list_cores
 from gatehouse.doors.console.list_keys import list_keys
+from gatehouse.doors.console.read_usage import read_usage
 from gatehouse.doors.console.revoke_key import revoke_key
 from gatehouse.doors.console.show_key import show_key
+from gatehouse.doors.console.show_key_usage import show_key_usage
 from gatehouse.doors.console.verify_audit import verify_audit
 
 
@@ -34,5 +36,7 @@ ROUTES = (
     Row("POST", "/v1/keys/{id}/revoke", Access.ADMIN, revoke_key, "keys", 200, (400, 404, 413)),
     Row("GET", "/v1/audit-events", Access.ADMIN, list_audit, "audit", 200, (400,)),
     Row("GET", "/v1/audit-verification", Access.ADMIN, verify_audit, "audit", 200, ()),
+    Row("GET", "/v1/usage", Access.ADMIN, read_usage, "usage", 200, (400,)),
+    Row("GET", "/v1/keys/{id}/usage", Access.ADMIN, show_key_usage, "usage", 200, (404,)),
     Row("GET", "/v1/cores", Access.ADMIN, list_cores, "cores", 200, (400,)),
 )
