@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select
@@ -50,13 +51,12 @@ class PostgresAuditTrail:
         async with connected(self._engine) as connection:
             result = await connection.stream(query.execution_options(yield_per=_VERIFY_ROWS))
             async for batch in result.partitions(_VERIFY_ROWS):
-                rows = [_row(row) for row in batch]
-                links = [(row.seq, row.event, row.previous_hash, row.hash) for row in rows]
+                rows = links(batch)
                 # In a thread: a thousand hashes would hold up the event loop for several milliseconds.
-                broken = await asyncio.to_thread(first_break, links, seq=seq, previous=previous)
+                broken = await asyncio.to_thread(first_break, rows, seq=seq, previous=previous)
                 if broken is not None:
-                    return seq - 1 + [row.seq for row in rows].index(broken) + 1, broken
-                seq, previous = rows[-1].seq + 1, rows[-1].hash
+                    return seq - 1 + [row[0] for row in rows].index(broken) + 1, broken
+                seq, previous = rows[-1][0] + 1, rows[-1][3]
         return seq - 1, None
 
 
@@ -83,6 +83,11 @@ async def append(connection: AsyncConnection, event: AuditEvent) -> None:
             hash=row_hash(previous, seq, event),
         )
     )
+
+
+def links(rows: Iterable[Row[Any]]) -> list[tuple[int, AuditEvent, bytes, bytes]]:
+    """Rows of the table as `auditchain.first_break` takes them."""
+    return [(row.seq, row.event, row.previous_hash, row.hash) for row in map(_row, rows)]
 
 
 def _row(row: Row[Any]) -> AuditRow:
