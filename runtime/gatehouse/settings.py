@@ -127,6 +127,26 @@ class Settings(BaseModel):
         description="The longest lease, in seconds, that a Core may ask for: how long one that died unseen can stay on the list.",
     )
 
+    checkpoint_key: str = Field(
+        default="",
+        description="The key that signs checkpoints of the audit trail: id, ARN or alias of an ECC_NIST_P256 key of AWS KMS, or "
+        "file:/path of an Ed25519 key in PEM. Unset, no checkpoints are taken.",
+    )
+    checkpoint_vault: str = Field(
+        default="",
+        description="Where checkpoints are kept, out of the database's reach: s3://bucket/prefix/ with object lock, or "
+        "file:/path. Needed with GATEHOUSE_CHECKPOINT_KEY.",
+    )
+    checkpoint_rows: int = Field(
+        default=1000, ge=1, le=1_000_000, description="A checkpoint is taken after so many new rows of the audit trail ..."
+    )
+    checkpoint_s: int = Field(
+        default=600,
+        ge=10,
+        le=86_400,
+        description="... or when there is a new row and the last checkpoint is so many seconds old.",
+    )
+
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
@@ -184,6 +204,13 @@ class Settings(BaseModel):
             raise ValueError("begins like another issuer's keys, so their leak scanners would claim ours; choose another brand")
         return value
 
+    @field_validator("checkpoint_vault")
+    @classmethod
+    def _vault(cls, value: str) -> str:
+        if value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+", value):
+            raise ValueError("must be s3://bucket/prefix/ or file:/path")
+        return value
+
     @field_validator("core_networks", "trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
@@ -208,6 +235,8 @@ class Settings(BaseModel):
             raise ValueError("GATEHOUSE_DATABASE_AUTH=password needs GATEHOUSE_DATABASE_PASSWORD")
         if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam needs GATEHOUSE_REDIS_CLUSTER")
+        if bool(self.checkpoint_key) != bool(self.checkpoint_vault):
+            raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other")
         return self
 
 

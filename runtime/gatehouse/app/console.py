@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from gatehouse import observe
+from gatehouse.app import watch
 from gatehouse.app.peppers import pepper
 from gatehouse.doors import asgi
 from gatehouse.doors.console import app as console
@@ -13,6 +14,7 @@ from gatehouse.settings import Settings
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.postgres_audit import PostgresAuditTrail
+from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
@@ -29,13 +31,15 @@ def build(settings: Settings) -> asgi.App:
     observer = observe.observer("console", settings.log_level, settings.environment)
     engine = postgres_engine.build(database, pool_max=settings.database_pool_max, application="gatehouse console")
     staleness_s = settings.staleness_ms_max / 1000
+    clock, signing = SystemClock(), watch.signer(settings)
     return console.create(
         Parts(
             keys=PostgresKeyStore(engine, staleness_s=staleness_s),
             audit=PostgresAuditTrail(engine),
             cores=PostgresDirectory(engine),
             usage=PostgresUsageReports(engine),
-            clock=SystemClock(),
+            checkpoints=PostgresCheckpoints(engine),
+            clock=clock,
             pepper=pepper(settings.pepper, "PEPPER"),
             cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
@@ -49,6 +53,8 @@ def build(settings: Settings) -> asgi.App:
             observer=observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
+            signer=signing,
         ),
+        chores=watch.chores(settings, engine, clock, observer, signing),
         on_stop=[engine.dispose],
     )

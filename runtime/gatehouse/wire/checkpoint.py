@@ -38,6 +38,9 @@ class CheckpointPage(BaseModel):
 
     checkpoints: list[CheckpointView]
     next_after: int | None
+    public_key: Annotated[
+        str | None, Field(description="PEM of the key that signs now; keep a copy elsewhere. Null: none signs.")
+    ]
 
 
 def checkpoint_view(checkpoint: Checkpoint) -> CheckpointView:

@@ -15,6 +15,7 @@ from gatehouse.observe import Metrics, Observer
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.postgres_audit import PostgresAuditTrail
+from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
@@ -72,6 +73,7 @@ async def door(database: Database) -> AsyncIterator[Console]:
         audit=PostgresAuditTrail(engine),
         cores=PostgresDirectory(engine),
         usage=PostgresUsageReports(engine),
+        checkpoints=PostgresCheckpoints(engine),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),
         cursor_pepper=Pepper({1: b"s" * 32}, 1),

@@ -18,6 +18,7 @@ from gatehouse import __version__
 from gatehouse.doors import vitals
 from gatehouse.doors.console import problems
 from gatehouse.doors.console.access import Access
+from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.route import AdminRoute
@@ -38,15 +39,19 @@ services are reached through the gate, not through this door.</p>
 Close = Callable[[], Awaitable[None]]
 
 
-def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
+def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Close] = ()) -> ASGIApp:
     """The ASGI application. `on_stop`: what to close at the end of its lifespan, in order, such as the engine's `dispose`."""
     denied = DeniedAttempts(parts.audit, parts.clock, door="console")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        timer = asyncio.create_task(_turning(denied))
+        # Without its turns, the count of a flood that has ended would wait for the next refusal.
+        turns = [Chore("denied attempts", WINDOW_S, denied.turn), *chores]
+        tasks = [asyncio.create_task(chore.run(parts.observer), name=chore.name) for chore in turns]
         yield
-        timer.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await denied.flush()
         for stop in on_stop:
             await stop()
@@ -86,13 +91,6 @@ def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
     problems.install(app)
     app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))
     return Edge(app, parts.observer, https=parts.https)
-
-
-async def _turning(denied: DeniedAttempts) -> None:
-    """Without it, the count of a flood that has ended would wait for the next refusal."""
-    while True:
-        await asyncio.sleep(WINDOW_S)
-        await denied.turn()
 
 
 async def _page(request: Request) -> Response:

@@ -11,6 +11,7 @@ from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
+from gatehouse.store.ports_checkpoint import Checkpoints, Signer
 from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -23,13 +24,14 @@ class Parts:
     bootstrap_token: the first admin credential; None when only keys with the scope `admin` are admitted.
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
-    https: the door's public address is https (HSTS is sent then).
+    https: the door's public address is https (HSTS is sent then). signer: who signs checkpoints; None when nobody does.
     """
 
     keys: KeyStore
     audit: AuditTrail
     cores: Directory
     usage: UsageReports
+    checkpoints: Checkpoints
     clock: Clock
     pepper: Pepper
     cursor_pepper: Pepper
@@ -44,6 +46,7 @@ class Parts:
     observer: Observer
     random_bytes: Callable[[int], bytes]
     https: bool
+    signer: Signer | None = None
 
 
 def parts_of(request: Request) -> Parts:

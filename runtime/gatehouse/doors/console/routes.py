@@ -8,7 +8,9 @@ from typing import Any
 
 from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.create_key import create_key
+from gatehouse.doors.console.export_audit import export_audit
 from gatehouse.doors.console.list_audit import list_audit
+from gatehouse.doors.console.list_checkpoints import list_checkpoints
 from gatehouse.doors.console.list_cores import list_cores
 from gatehouse.doors.console.list_keys import list_keys
 from gatehouse.doors.console.read_usage import read_usage
@@ -35,6 +37,8 @@ ROUTES = (
     Row("GET", "/v1/keys/{id}", Access.ADMIN, show_key, "keys", 200, (404,)),
     Row("POST", "/v1/keys/{id}/revoke", Access.ADMIN, revoke_key, "keys", 200, (400, 404, 413)),
     Row("GET", "/v1/audit-events", Access.ADMIN, list_audit, "audit", 200, (400,)),
+    Row("GET", "/v1/audit-export", Access.ADMIN, export_audit, "audit", 200, (400,)),
+    Row("GET", "/v1/audit-checkpoints", Access.ADMIN, list_checkpoints, "audit", 200, (400,)),
     Row("GET", "/v1/audit-verification", Access.ADMIN, verify_audit, "audit", 200, ()),
     Row("GET", "/v1/usage", Access.ADMIN, read_usage, "usage", 200, (400,)),
     Row("GET", "/v1/keys/{id}/usage", Access.ADMIN, show_key_usage, "usage", 200, (404,)),

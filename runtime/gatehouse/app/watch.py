@@ -1,0 +1,79 @@
+"""Puts together what the console does by itself: checkpoints of the audit trail, and taking old counts of use away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gatehouse.doors.console.chores import Chore
+from gatehouse.flows.checkpoint import Checkpointer
+from gatehouse.observe import Observer
+from gatehouse.settings import Settings
+from gatehouse.store.ports import Clock
+from gatehouse.store.ports_checkpoint import Signer, Vault
+from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
+from gatehouse.store.postgres_usage_reports import PostgresUsageReports
+from gatehouse.store.signing_key import KmsSigner, local_signer
+from gatehouse.store.vault import BucketVault, FolderVault
+
+#: How often it is asked whether a checkpoint is due: one query of one row.
+CHECKPOINT_TURN_S = 5.0
+PRUNE_TURN_S = 3600.0
+_FILE = "file:"
+
+
+def signer(settings: Settings) -> Signer | None:
+    """Raises SettingsError when the file holds no key."""
+    name = settings.checkpoint_key
+    if not name:
+        return None
+    return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
+
+
+def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None) -> list[Chore]:
+    usage = PostgresUsageReports(engine)
+
+    async def prune() -> None:
+        await usage.prune(now=clock.now())
+
+    found = [Chore("usage", PRUNE_TURN_S, prune)]
+    if signing is not None:
+        found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
+    return found
+
+
+class _Turn:
+    def __init__(self, checkpointer: Checkpointer, observer: Observer) -> None:
+        self._checkpointer = checkpointer
+        self._observer = observer
+
+    async def __call__(self) -> None:
+        taken = await self._checkpointer.turn()
+        if taken is not None:
+            self._observer.metrics.checkpoint.set(taken.taken_at)
+            self._observer.log.info("checkpoint", door=self._observer.door, seq=taken.seq)
+
+
+def _checkpoints(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
+    def broken(seq: int) -> None:
+        observer.metrics.trail_broken.inc()
+        observer.log.error("audit trail broken", door=observer.door, seq=seq, fix="run gatehouse audit verify")
+
+    checkpointer = Checkpointer(
+        PostgresCheckpoints(engine),
+        signing,
+        _vault(settings.checkpoint_vault),
+        clock,
+        rows=settings.checkpoint_rows,
+        seconds=settings.checkpoint_s,
+        on_broken=broken,
+    )
+    return _Turn(checkpointer, observer)
+
+
+def _vault(place: str) -> Vault:
+    if place.startswith(_FILE):
+        return FolderVault(Path(place.removeprefix(_FILE)))
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return BucketVault(bucket, prefix)
