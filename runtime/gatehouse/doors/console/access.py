@@ -1,4 +1,4 @@
-"""Who may come in: the bootstrap token or a live key with the scope `admin`, as a bearer token (RFC 6750), in constant time."""
+"""Who may come in: the bootstrap token or a live key with a role, as a bearer token (RFC 6750), compared in constant time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gatehouse.core import apikey
 from gatehouse.doors.console.parts import Parts
 from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, Unauthorized
 from gatehouse.flows.actor import Actor
+from gatehouse.flows.principal import ADMIN_SCOPE, Role, roles_of
 from gatehouse.store.ports import StoredKey
 from gatehouse.types import KeyState, RequestId
 
-ADMIN_SCOPE = "admin"
 REALM = "gatehouse"
 _NOBODY = bytes(32)
 
@@ -28,7 +28,10 @@ class Access(StrEnum):
 
 
 async def admit(request: Request, parts: Parts) -> Actor:
-    """The one behind the request. Raises Unauthorized, Forbidden, BadRequest (ambiguous credentials), Unavailable."""
+    """The one behind the request, with their roles in `request.state.roles`.
+
+    Raises Unauthorized, BadRequest (ambiguous credentials), Unavailable.
+    """
     token = _bearer(request)
     request_id = RequestId(request.state.request_id)
     address = source_address(request, parts)
@@ -38,12 +41,12 @@ async def admit(request: Request, parts: Parts) -> Actor:
     key = await _key(token, parts)
     if is_bootstrap:
         request.state.key_id = "bootstrap"
+        request.state.roles = frozenset({Role.OWNER})
         return Actor(type="bootstrap", id="bootstrap", request_id=request_id, source_address=address)
     if key is None:
         raise Unauthorized("The bearer token is not valid here")
     request.state.key_id = key.record.id
-    if ADMIN_SCOPE not in key.record.scopes:
-        raise Forbidden("This key lacks the scope admin")
+    request.state.roles = roles_of(key.record.scopes)
     return Actor(type="key", id=key.record.id, request_id=request_id, source_address=address)
 
 

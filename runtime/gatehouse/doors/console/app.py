@@ -21,6 +21,7 @@ from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
+from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
 from gatehouse.doors.console.routes import ROUTES
 from gatehouse.doors.edge import Address, Edge
@@ -83,7 +84,10 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
                     tags=[row.tag],
                     operation_id=row.endpoint.__name__,
                     responses=problem_responses(row),
-                    openapi_extra={"security": [{who.value: []}]},
+                    openapi_extra={
+                        "security": [{who.value: []}],
+                        "x-roles": sorted(role.value for role in needed(row.method, row.path)),
+                    },
                 )
         app.include_router(router)
     app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in ROUTES]

@@ -11,7 +11,7 @@ from gatehouse.doors.console.routes import Row
 _TEXTS = {
     400: ("bad_request", "The request is malformed; `errors` says where and what to send instead."),
     401: ("unauthorized", "No valid bearer token. `WWW-Authenticate` says how to send one."),
-    403: ("forbidden", "The key lacks the scope `admin`."),
+    403: ("forbidden", "The credential has no role that this takes, or the key that is meant is an owner's matter."),
     404: ("not_found", "There is nothing with this id."),
     413: ("body_too_large", "The body is larger than this deployment reads."),
     500: ("internal", "Our fault; quote the request id."),
@@ -44,7 +44,11 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         },
     },
 }
-SECURITY = {"type": "http", "scheme": "bearer", "description": "The bootstrap token, or a key with the scope `admin`."}
+SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The bootstrap token, or a key with the scope `admin` (an owner) or a role, such as `role:operator`.",
+}
 
 
 def problem_responses(row: Row) -> dict[int | str, dict[str, Any]]:
