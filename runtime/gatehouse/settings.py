@@ -147,6 +147,16 @@ class Settings(BaseModel):
         description="... or when there is a new row and the last checkpoint is so many seconds old.",
     )
 
+    notice_topic: str = Field(
+        default="",
+        description="ARN of an SNS topic that is told what happens to keys (end, rotation, expiry, leak, unusual use).",
+    )
+    webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
+        default=(),
+        description="Private networks in which webhooks may be, also without TLS: CIDRs with commas between. Public https "
+        "addresses always may.",
+    )
+
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
@@ -211,7 +221,7 @@ class Settings(BaseModel):
             raise ValueError("must be s3://bucket/prefix/ or file:/path")
         return value
 
-    @field_validator("core_networks", "trusted_proxies", mode="before")
+    @field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         if isinstance(value, str):

@@ -18,6 +18,7 @@ from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
+from gatehouse.store.postgres_notices import PostgresNotices
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 
 
@@ -31,6 +32,7 @@ def build(settings: Settings) -> asgi.App:
     observer = observe.observer("console", settings.log_level, settings.environment)
     engine = postgres_engine.build(database, pool_max=settings.database_pool_max, application="gatehouse console")
     staleness_s = settings.staleness_ms_max / 1000
+    peppered = pepper(settings.pepper, "PEPPER")
     clock, signing = SystemClock(), watch.signer(settings)
     return console.create(
         Parts(
@@ -39,8 +41,9 @@ def build(settings: Settings) -> asgi.App:
             cores=PostgresDirectory(engine),
             usage=PostgresUsageReports(engine),
             checkpoints=PostgresCheckpoints(engine),
+            notices=PostgresNotices(engine),
             clock=clock,
-            pepper=pepper(settings.pepper, "PEPPER"),
+            pepper=peppered,
             cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
@@ -54,7 +57,11 @@ def build(settings: Settings) -> asgi.App:
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
             signer=signing,
+            webhook_networks=settings.webhook_networks,
         ),
-        chores=watch.chores(settings, engine, clock, observer, signing),
+        chores=[
+            *watch.chores(settings, engine, clock, observer, signing),
+            *watch.notices(settings, engine, clock, peppered),
+        ],
         on_stop=[engine.dispose],
     )

@@ -1,4 +1,4 @@
-"""Puts together what the console does by itself: checkpoints of the audit trail, and taking old counts of use away."""
+"""Puts together what the console does by itself: checkpoints, notices, and taking old counts of use away."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gatehouse.core.apikey import Pepper
 from gatehouse.doors.console.chores import Chore
 from gatehouse.flows.checkpoint import Checkpointer
+from gatehouse.flows.notify import Notifier
 from gatehouse.observe import Observer
 from gatehouse.settings import Settings
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_checkpoint import Signer, Vault
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
+from gatehouse.store.postgres_notices import PostgresNotices
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
+from gatehouse.store.resolve import SystemResolver
 from gatehouse.store.signing_key import KmsSigner, local_signer
+from gatehouse.store.upstream import Upstreams
 from gatehouse.store.vault import BucketVault, FolderVault
+from gatehouse.store.webhook_sender import TIMEOUT_S, SnsTopic, WebhookSender
 
 #: How often it is asked whether a checkpoint is due: one query of one row.
 CHECKPOINT_TURN_S = 5.0
 PRUNE_TURN_S = 3600.0
+NOTICE_TURN_S = 1.0
+REMIND_TURN_S = 300.0
 _FILE = "file:"
 
 
@@ -41,6 +49,13 @@ def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Obse
     if signing is not None:
         found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
     return found
+
+
+def notices(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
+    sender = WebhookSender(Upstreams(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
+    topic = SnsTopic(settings.notice_topic) if settings.notice_topic else None
+    notifier = Notifier(PostgresNotices(engine), sender, topic, clock, pepper)
+    return [Chore("notices", NOTICE_TURN_S, notifier.turn), Chore("reminders", REMIND_TURN_S, notifier.remind)]
 
 
 class _Turn:

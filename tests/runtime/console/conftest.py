@@ -18,6 +18,7 @@ from gatehouse.store.postgres_audit import PostgresAuditTrail
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
+from gatehouse.store.postgres_notices import PostgresNotices
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.types import KeyEnvironment, Limit
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -74,6 +75,7 @@ async def door(database: Database) -> AsyncIterator[Console]:
         cores=PostgresDirectory(engine),
         usage=PostgresUsageReports(engine),
         checkpoints=PostgresCheckpoints(engine),
+        notices=PostgresNotices(engine),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),
         cursor_pepper=Pepper({1: b"s" * 32}, 1),

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from gatehouse.core.apikey import Pepper
-from gatehouse.doors.asgi import ClientAddresses
+from gatehouse.doors.asgi import ClientAddresses, Network
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
+from gatehouse.store.ports_notice import Notices
 from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -25,6 +26,7 @@ class Parts:
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then). signer: who signs checkpoints; None when nobody does.
+    webhook_networks: private networks in which webhooks may be.
     """
 
     keys: KeyStore
@@ -32,6 +34,7 @@ class Parts:
     cores: Directory
     usage: UsageReports
     checkpoints: Checkpoints
+    notices: Notices
     clock: Clock
     pepper: Pepper
     cursor_pepper: Pepper
@@ -47,6 +50,7 @@ class Parts:
     random_bytes: Callable[[int], bytes]
     https: bool
     signer: Signer | None = None
+    webhook_networks: tuple[Network, ...] = ()
 
 
 def parts_of(request: Request) -> Parts:

@@ -23,6 +23,11 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "GET /v1/audit-export": _READ,
     "GET /v1/audit-checkpoints": _READ,
     "GET /v1/audit-verification": _READ,
+    "POST /v1/webhooks": _OPERATE,
+    "GET /v1/webhooks": _READ,
+    "DELETE /v1/webhooks/{webhook}": _OPERATE,
+    "GET /v1/deliveries": _READ,
+    "POST /v1/deliveries/{notice}/{target}/retry": _OPERATE,
     "GET /v1/cores": _READ,
 }
 
