@@ -157,6 +157,22 @@ class Settings(BaseModel):
         "addresses always may.",
     )
 
+    oidc_issuer: str = Field(
+        default="",
+        description="Whose JWTs people may use at the console, as in `iss`: https://login.example.com. Unset: nobody's.",
+    )
+    oidc_audience: str = Field(default="", description="Our name at the issuer, as in `aud`; needed with GATEHOUSE_OIDC_ISSUER.")
+    oidc_jwks_url: str = Field(default="", description="Where the issuer's keys are. Unset: as its discovery document says.")
+    oidc_claim: str = Field(
+        default="groups",
+        description="The claim that roles are read from: text or a list; dots go deeper, as in realm_access.roles.",
+    )
+    oidc_roles: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Value of the claim = role, with commas between: platform=owner,on-call=operator. "
+        "Needed with GATEHOUSE_OIDC_ISSUER; roles are owner, operator, issuer, auditor, service.",
+    )
+
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
@@ -214,6 +230,23 @@ class Settings(BaseModel):
             raise ValueError("begins like another issuer's keys, so their leak scanners would claim ours; choose another brand")
         return value
 
+    @field_validator("oidc_issuer", "oidc_jwks_url")
+    @classmethod
+    def _issuer(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
+            raise ValueError("must be an https:// URL (http:// on this machine alone)")
+        return value
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _oidc_roles(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = tuple((name.strip(), role.strip()) for name, _, role in (part.rpartition("=") for part in value.split(",")))
+        if any(not name or role not in {"owner", "operator", "issuer", "auditor", "service"} for name, role in pairs):
+            raise ValueError("must be value=role with commas between, such as platform=owner,on-call=operator")
+        return pairs
+
     @field_validator("checkpoint_vault")
     @classmethod
     def _vault(cls, value: str) -> str:
@@ -247,6 +280,8 @@ class Settings(BaseModel):
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam needs GATEHOUSE_REDIS_CLUSTER")
         if bool(self.checkpoint_key) != bool(self.checkpoint_vault):
             raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other")
+        if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
+            raise ValueError("GATEHOUSE_OIDC_ISSUER needs GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
         return self
 
 

@@ -58,6 +58,7 @@ def build(settings: Settings) -> asgi.App:
             https=settings.console_url.startswith("https://"),
             signer=signing,
             webhook_networks=settings.webhook_networks,
+            people=watch.people(settings, clock),
         ),
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),

@@ -10,10 +10,13 @@ from gatehouse.core.apikey import Pepper
 from gatehouse.doors.console.chores import Chore
 from gatehouse.flows.checkpoint import Checkpointer
 from gatehouse.flows.notify import Notifier
+from gatehouse.flows.principal import Role
 from gatehouse.observe import Observer
 from gatehouse.settings import Settings
+from gatehouse.store.oidc import Issuer, OidcPeople
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_checkpoint import Signer, Vault
+from gatehouse.store.ports_people import People
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_notices import PostgresNotices
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
@@ -49,6 +52,14 @@ def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Obse
     if signing is not None:
         found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
     return found
+
+
+def people(settings: Settings, clock: Clock) -> People | None:
+    if not settings.oidc_issuer:
+        return None
+    roles = {name: Role(role) for name, role in settings.oidc_roles}
+    issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
+    return OidcPeople(issuer, clock)
 
 
 def notices(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:

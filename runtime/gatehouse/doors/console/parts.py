@@ -13,6 +13,7 @@ from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
 from gatehouse.store.ports_notice import Notices
+from gatehouse.store.ports_people import People
 from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -26,7 +27,7 @@ class Parts:
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then). signer: who signs checkpoints; None when nobody does.
-    webhook_networks: private networks in which webhooks may be.
+    webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
     """
 
     keys: KeyStore
@@ -51,6 +52,7 @@ class Parts:
     https: bool
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
+    people: People | None = None
 
 
 def parts_of(request: Request) -> Parts:
