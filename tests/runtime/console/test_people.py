@@ -89,7 +89,7 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_a_good_token_of_either_algorithm_is_a_person_with_the_roles_of_the_claim(desk: Desk) -> None:
     person = await desk.people.person(desk.provider.token(groups=["on-call", "books", "golf"]))
     assert person is not None
-    assert (person.subject, person.roles) == ("alice", {Role.OPERATOR, Role.AUDITOR})
+    assert (person.subject, person.roles) == ("alice", frozenset({Role.OPERATOR, Role.AUDITOR}))
     assert await desk.people.person(desk.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
     assert desk.provider.asked == ["/.well-known/openid-configuration", "/keys"]
 

@@ -74,6 +74,16 @@ def source_address(request: Request, parts: Parts) -> str:
     return parts.addresses.client(peer, request.headers.getlist("x-forwarded-for"))
 
 
+def principal_of(request: Request, parts: Parts) -> str:
+    """Whom a request claims to be, unproven: a key's id, `bootstrap`, `person` for a JWT, or `other`."""
+    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    parsed = apikey.parse(token, parts.key_prefix)
+    if parsed is not None:
+        return parsed.id
+    # The bootstrap token begins like this (contract.toml): rubbish that somebody sends is no guess at it.
+    return "bootstrap" if token.startswith(f"{parts.key_prefix}_admin_") else "person" if token.count(".") == 2 else "other"
+
+
 def _bearer(request: Request) -> str:
     values = request.headers.getlist("authorization")
     if len(values) > 1:

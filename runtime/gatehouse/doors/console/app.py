@@ -27,6 +27,7 @@ from gatehouse.doors.console.routes import ROUTES
 from gatehouse.doors.edge import Address, Edge
 from gatehouse.doors.page import page, style_route
 from gatehouse.flows.audit import WINDOW_S, DeniedAttempts
+from gatehouse.flows.lockout import Lockout
 
 _DESCRIPTION = "Issue, list and revoke keys; read the audit trail. Every act is audited. Errors are RFC 9457 problem documents."
 _PAGE = """\
@@ -72,6 +73,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     )
     app.state.parts = parts
     app.state.denied = denied
+    app.state.lockout = Lockout(parts.clock)
     for who, route_class in ((Access.ADMIN, AdminRoute),):
         router = APIRouter(route_class=route_class)
         for row in ROUTES:

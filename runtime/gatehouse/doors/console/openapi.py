@@ -14,10 +14,11 @@ _TEXTS = {
     403: ("forbidden", "The credential has no role that this takes, or the key that is meant is an owner's matter."),
     404: ("not_found", "There is nothing with this id."),
     413: ("body_too_large", "The body is larger than this deployment reads."),
+    429: ("rate_limited", "Too many wrong credentials from this address; `Retry-After` says how many seconds to wait."),
     500: ("internal", "Our fault; quote the request id."),
     503: ("unavailable", "A dependency is away; try again after `Retry-After` seconds."),
 }
-_EVERY = {Access.PUBLIC: (500,), Access.ADMIN: (401, 403, 500, 503)}
+_EVERY = {Access.PUBLIC: (500,), Access.ADMIN: (401, 403, 429, 500, 503)}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -10,11 +10,13 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from gatehouse.core.apikey import key_id
-from gatehouse.doors.console.access import admit, source_address
+from gatehouse.doors.console.access import admit, principal_of, source_address
 from gatehouse.doors.console.body import StrictRequest
 from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.rights import needed
-from gatehouse.errors import BadRequest, Forbidden, Problem, Unauthorized
+from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthorized
+from gatehouse.flows.actor import Actor
+from gatehouse.flows.lockout import Lockout
 from gatehouse.flows.principal import Role, check, check_reach
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -29,10 +31,10 @@ class AdminRoute(APIRoute):
         async def handler(request: Request) -> Response:
             parts: Parts = request.app.state.parts
             try:
-                actor = await admit(request, parts)
+                actor = await _enter(request, parts)
                 check(request.state.roles, needed(request.method, request.scope["route"].path))
                 await _check_target(request, parts)
-            except (Unauthorized, Forbidden) as exc:
+            except (Unauthorized, Forbidden, RateLimited) as exc:
                 await request.app.state.denied.record(source_address(request, parts), request.state.request_id, exc.code)
                 raise
             strict = StrictRequest(request.scope, request.receive)
@@ -47,6 +49,23 @@ class AdminRoute(APIRoute):
             return await endpoint(strict)
 
         return handler
+
+
+async def _enter(request: Request, parts: Parts) -> Actor:
+    """`admit`, unless this address has guessed at this credential too often. Raises RateLimited besides."""
+    lockout: Lockout = request.app.state.lockout
+    address, principal = source_address(request, parts), principal_of(request, parts)
+    wait_s = lockout.wait_s(address, principal)
+    if wait_s:
+        request.state.retry_after = str(wait_s)
+        raise RateLimited("Too many wrong credentials came from your address; wait, and check what you send")
+    try:
+        actor = await admit(request, parts)
+    except Unauthorized:
+        lockout.failed(address, principal)
+        raise
+    lockout.succeeded(address, principal)
+    return actor
 
 
 async def _check_target(request: Request, parts: Parts) -> None:
