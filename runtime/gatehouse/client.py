@@ -22,8 +22,10 @@ from gatehouse.errors import (
     Unavailable,
 )
 from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
+from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
 from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
+from gatehouse.wire.usage import KeyUsage, UsageSeries
 
 #: A revocation waits for every gate, up to the staleness bound, which may be set to a minute.
 TIMEOUT_S = 75.0
@@ -108,20 +110,46 @@ class ConsoleClient:
     def pepper_status(self) -> PepperStatus:
         return self._model(PepperStatus, self._send("GET", "/v1/pepper"))
 
-    def audit_events(self, *, target_id: str | None = None, action: str | None = None) -> Iterator[AuditEventView]:
-        """Every row, newest first, page after page."""
+    def audit_events(self, **wanted: str | None) -> Iterator[AuditEventView]:
+        """Every row that is wanted (the filter of GET /v1/audit-events), newest first, page after page."""
         cursor: str | None = None
         while True:
-            query = _some(target_id=target_id, action=action, cursor=cursor, limit=_AUDIT_PAGE)
+            query = _some(**wanted, cursor=cursor, limit=_AUDIT_PAGE)
             page = self._model(AuditEventPage, self._send("GET", "/v1/audit-events", params=query))
             yield from page.events
             cursor = page.next_cursor
             if cursor is None:
                 return
 
+    def audit_export(self, **query: str | None) -> Iterator[bytes]:
+        """The download of GET /v1/audit-export, piece by piece."""
+        try:
+            with self._client.stream("GET", "/v1/audit-export", params=_some(**query)) as reply:
+                if not reply.is_success:
+                    reply.read()
+                    raise _problem(reply)
+                yield from reply.iter_bytes()
+        except httpx.HTTPError as exc:
+            raise Unavailable(f"the download from {self._console} broke off: {_reason(exc)}") from exc
+
+    def audit_checkpoints(self) -> Iterator[CheckpointView]:
+        """Every checkpoint, in the order of the rows."""
+        after: int | None = 0
+        while after is not None:
+            page = self._model(CheckpointPage, self._send("GET", "/v1/audit-checkpoints", params={"after": after, "limit": 500}))
+            yield from page.checkpoints
+            after = page.next_after
+
     def audit_verification(self) -> AuditVerification:
         """What the server says of its own chain."""
         return self._model(AuditVerification, self._send("GET", "/v1/audit-verification"))
+
+    def usage(self, **query: str | None) -> UsageSeries:
+        """`query`: the parameters of GET /v1/usage."""
+        return self._model(UsageSeries, self._send("GET", "/v1/usage", params=_some(**query)))
+
+    def key_usage(self, key_id: str) -> KeyUsage:
+        return self._model(KeyUsage, self._send("GET", f"/v1/keys/{key_id}/usage"))
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:

@@ -23,6 +23,7 @@ COMMANDS = {
     "keys": "gatehouse.cli.keys",
     "audit": "gatehouse.cli.audit",
     "pepper": "gatehouse.cli.pepper",
+    "usage": "gatehouse.cli.usage",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }

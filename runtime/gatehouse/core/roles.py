@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ADMIN_SCOPE = "admin"
+#: Either makes its key an owner at the console (flows/principal.py), who alone can make further ones.
+OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 #: What a role grants. A role that grants more later grants it to every key that has it, with the next start of the gates.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
     "agent": ("cores:register",),
     "admin": (ADMIN_SCOPE,),
 }
-#: Roles that let a key manage other keys.
+#: Roles that make a key an owner.
 ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if ADMIN_SCOPE in scopes)
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from gatehouse.core.lifecycle import Act, is_repeat, next_state, refusal
-from gatehouse.core.roles import ADMIN_SCOPE
+from gatehouse.core.roles import OWNER_SCOPES
 from gatehouse.errors import Conflict, NotFound
 from gatehouse.flows.actor import Actor, Details
 from gatehouse.store.ports import Alteration, Clock, KeyStore, StoredKey, Surroundings
@@ -74,7 +74,7 @@ async def step(
         if target is None:
             raise Conflict(refusal(state, act))
         draft = change(key, target, now)
-        if act in _GUARDED and around.last_admin and not allow_last_admin and not _manages(draft.key):
+        if act in _GUARDED and around.last_admin and not allow_last_admin and not _owns(draft.key):
             raise Conflict("This is the last key that can manage keys; make another one first, or send allow_last_admin")
         event = actor.did(f"key.{act.value}", target_type="key", target_id=key_id, at=now, details=draft.details)
         return Alteration(key=draft.key, event=event, successor=draft.successor, others_end_at=draft.others_end_at)
@@ -92,5 +92,5 @@ def with_state(key: StoredKey, state: KeyState) -> StoredKey:
     return msgspec.structs.replace(key, record=msgspec.structs.replace(key.record, state=state))
 
 
-def _manages(key: StoredKey) -> bool:
-    return key.record.state is KeyState.ACTIVE and ADMIN_SCOPE in key.record.scopes
+def _owns(key: StoredKey) -> bool:
+    return key.record.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.record.scopes)

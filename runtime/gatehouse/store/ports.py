@@ -273,12 +273,40 @@ class AuditRow(msgspec.Struct, frozen=True):
     hash: bytes
 
 
+class AuditFilter(msgspec.Struct, frozen=True):
+    """Which rows are wanted; None: all. `action` may end in `*`, such as `key.*`. Times are Unix seconds, `until` is left out."""
+
+    target_id: str | None = None
+    action: str | None = None
+    actor_id: str | None = None
+    outcome: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+EVERY_ROW = AuditFilter()
+
+
 class AuditTrail(Protocol):
     async def append(self, event: AuditEvent) -> None:
         """For acts that change no other row (a denied attempt)."""
         ...
 
-    async def page(self, *, before: int | None, size: int, target_id: str | None, action: str | None) -> AuditPage: ...
+    async def page(
+        self,
+        *,
+        before: int | None,
+        size: int,
+        target_id: str | None = None,
+        action: str | None = None,
+        more: AuditFilter = EVERY_ROW,
+    ) -> AuditPage:
+        """Newest first. `more` narrows further than the two most used conditions."""
+        ...
+
+    async def following(self, after: int, size: int, wanted: AuditFilter) -> tuple[AuditRow, ...]:
+        """Up to `size` rows behind row `after`, oldest first."""
+        ...
 
     async def verify(self) -> tuple[int, int | None]:
         """(rows read, sequence number of the first row that breaks the chain or None)."""

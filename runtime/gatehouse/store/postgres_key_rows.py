@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, func
 from gatehouse.core.auditchain import as_datetime, as_seconds
 from gatehouse.core.roles import granted
 from gatehouse.store.ports import KeyFilter, StoredKey
-from gatehouse.store.postgres_tables import api_key, key_last_use
+from gatehouse.store.postgres_tables import api_key, key_activity
 from gatehouse.types import CreditPlan, KeyEnvironment, KeyId, KeyRecord, KeyState, Limit
 
 EXPIRED = "expired"
@@ -28,7 +28,7 @@ def filters(only: KeyFilter) -> list[ColumnElement[bool]]:
         found.append(api_key.c.expires_at <= func.now() + timedelta(seconds=only.expires_within_s))
     if only.unused_for_s is not None:
         found += _in_state(KeyState.ACTIVE.value)
-        used = func.greatest(api_key.c.created_at, key_last_use.c.last_used_at)  # greatest() disregards a missing use
+        used = func.greatest(api_key.c.created_at, key_activity.c.last_used_at)  # greatest() disregards a missing use
         found.append(used <= func.now() - timedelta(seconds=only.unused_for_s))
     return found
 

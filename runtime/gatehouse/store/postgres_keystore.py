@@ -13,13 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.core.auditchain import as_datetime
-from gatehouse.core.roles import ADMIN_ROLES, ADMIN_SCOPE
+from gatehouse.core.roles import ADMIN_ROLES, OWNER_SCOPES
 from gatehouse.errors import Conflict, Unavailable
 from gatehouse.store.ports import Alter, Alteration, GenerationUse, KeyFilter, Page, StoredKey, Surroundings
 from gatehouse.store.postgres_audit import append
 from gatehouse.store.postgres_engine import connected, transaction
 from gatehouse.store.postgres_key_rows import filters, stored, values
-from gatehouse.store.postgres_tables import api_key, core, gate_worker, key_credit, key_last_use
+from gatehouse.store.postgres_tables import api_key, core, gate_worker, key_activity, key_credit
 from gatehouse.types import AuditEvent, CreditPlan, KeyEnvironment, KeyId, KeyState
 
 CONFIRMED_CHANNEL = "gatehouse_confirmed"
@@ -45,7 +45,7 @@ _GENERATIONS = text(
 
 
 class PostgresKeyStore:
-    """`ports.KeyStore` on the tables `api_key`, `key_credit` and `key_last_use`."""
+    """`ports.KeyStore` on the tables `api_key`, `key_credit` and `key_activity`."""
 
     def __init__(self, engine: AsyncEngine, *, staleness_s: float) -> None:
         """`staleness_s`: how old a gate worker's picture may get before it refuses by itself (GATEHOUSE_STALENESS_MS_MAX)."""
@@ -144,14 +144,14 @@ class PostgresKeyStore:
 def _keys() -> Select[Any]:
     """Whole keys: the row, its purse, its last use."""
     joined = api_key.outerjoin(key_credit, key_credit.c.lineage_id == api_key.c.lineage_id)
-    joined = joined.outerjoin(key_last_use, key_last_use.c.key_id == api_key.c.id)
+    joined = joined.outerjoin(key_activity, key_activity.c.key_id == api_key.c.id)
     purse = (key_credit.c.remaining, key_credit.c.refill_amount, key_credit.c.refill_every)
-    return select(api_key, *purse, key_last_use.c.last_used_at).select_from(joined)
+    return select(api_key, *purse, key_activity.c.last_used_at).select_from(joined)
 
 
 async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
     record = key.record
-    if ADMIN_SCOPE not in record.scopes:
+    if set(OWNER_SCOPES).isdisjoint(record.scopes):
         return False
     await connection.execute(select(func.pg_advisory_xact_lock(ADMIN_LOCK)))
     others = (
@@ -162,7 +162,7 @@ async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
             api_key.c.environment == KeyEnvironment(record.environment).value,
             api_key.c.state == KeyState.ACTIVE.value,
             api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now()),
-            api_key.c.scopes.contains([ADMIN_SCOPE]) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
+            api_key.c.scopes.overlap(list(OWNER_SCOPES)) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
         )
     )
     return record.state is KeyState.ACTIVE and (await connection.execute(others)).scalar_one() == 0
@@ -216,7 +216,7 @@ async def _write_credits(connection: AsyncConnection, subject: str, plan: Credit
 
 async def _purge_traces(connection: AsyncConnection, key_id: KeyId, subject: str) -> None:
     """What other tables keep about a key. The purse and the counters stay while another generation is left to use them."""
-    await connection.execute(delete(key_last_use).where(key_last_use.c.key_id == key_id))
+    await connection.execute(select(func.forget_key_use(key_id)))
     gone = update(core).where(core.c.registered_by == key_id)
     await connection.execute(gone.values(url="", lease_id="", draining=True, expires_at=func.now()))
     left = select(api_key.c.id).where(api_key.c.lineage_id == subject, api_key.c.state != KeyState.PURGED.value)

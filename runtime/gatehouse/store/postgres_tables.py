@@ -57,8 +57,8 @@ key_credit = Table(
     Column("refilled_at", _instant),
 )
 
-key_last_use = Table(
-    "key_last_use",
+key_activity = Table(
+    "key_activity",
     _metadata,
     Column("key_id", Text, primary_key=True),
     Column("last_used_at", _instant),

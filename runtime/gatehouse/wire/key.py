@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,6 +30,7 @@ from gatehouse.wire.key_parts import (
     Scope,
     Tags,
     distinct,
+    rfc3339,
 )
 
 DEFAULT_SCOPES = ("cores:read",)
@@ -253,10 +253,3 @@ def etag(key: StoredKey) -> str:
 
 def _maybe(instant: float | None) -> str | None:
     return None if instant is None else rfc3339(instant)
-
-
-def rfc3339(instant: float) -> str:
-    """Unix seconds as `2031-01-01T00:00:00.123456Z`; the fraction is left out when it is zero."""
-    return datetime.fromtimestamp(round(instant * 1_000_000) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{micros:06d}Z" if (micros := round(instant * 1_000_000) % 1_000_000) else "Z"
-    )

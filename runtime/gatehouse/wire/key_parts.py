@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -197,3 +197,10 @@ def distinct_names(limits: list[LimitWish]) -> list[LimitWish]:
 
 
 Limits = Annotated[list[LimitWish], Field(min_length=1, max_length=LIMITS_MAX), AfterValidator(distinct_names)]
+
+
+def rfc3339(instant: float) -> str:
+    """Unix seconds as `2031-01-01T00:00:00.123456Z`; the fraction is left out when it is zero."""
+    return datetime.fromtimestamp(round(instant * 1_000_000) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
+        f".{micros:06d}Z" if (micros := round(instant * 1_000_000) % 1_000_000) else "Z"
+    )

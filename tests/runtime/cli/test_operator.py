@@ -71,3 +71,12 @@ def test_a_row_that_was_deleted_in_the_database_is_found(operator: Command, data
     database.sql("DELETE FROM audit_event WHERE seq = 1")
     result = operator.run("audit", "verify")
     assert (result.code, result.out.startswith("BROKEN at row 2")) == (1, True)
+
+
+@pytest.mark.promise("TR-13")
+def test_use_is_shown_as_a_table_with_bars_and_as_json(operator: Command, database: Database) -> None:
+    database.sql("INSERT INTO usage_count VALUES (3600, '3fGh82kLmQ0a', date_trunc('hour', now()), 'docs', 'VALID', 7)")
+    shown = operator.run("usage", "--by", "key,code", "--last", "24h")
+    assert ("3fGh82kLmQ0a" in shown.out, "VALID" in shown.out, "#" * 30 in shown.out) == (True, True, True)
+    assert shown.err.startswith("7 requests from ")
+    assert json.loads(operator.run("usage", "--json").out)["total"] == 7

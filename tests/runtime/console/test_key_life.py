@@ -231,7 +231,9 @@ async def test_a_purge_leaves_nothing_but_the_id_and_the_audit_trail(door: Conso
     made = await door.create(owner="0wner-word", name="nam3-word", **EVERYTHING)
     key_id = made["key"]["id"]
     door.database.sql(
-        f"INSERT INTO key_last_use VALUES ('{key_id}', now());"  # noqa: S608
+        f"INSERT INTO key_activity VALUES ('{key_id}', now());"  # noqa: S608
+        f"INSERT INTO key_address VALUES ('{key_id}', '192.0.2.0', now());"
+        f"INSERT INTO usage_count VALUES (60, '{key_id}', now(), '', 'VALID', 1);"
         "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at) VALUES"
         f" ('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, now() + interval '1 hour');"
     )
@@ -242,10 +244,11 @@ async def test_a_purge_leaves_nothing_but_the_id_and_the_audit_trail(door: Conso
         assert (await act(door, key_id, "purge", confirm=key_id)).status_code == 200
     left = door.database.sql(
         "SELECT coalesce(string_agg(t::text, ' '), '') FROM (SELECT k::text FROM api_key k UNION ALL SELECT c::text FROM core c"  # noqa: S608
-        " UNION ALL SELECT p::text FROM key_credit p UNION ALL SELECT u::text FROM key_last_use u) AS t"
+        " UNION ALL SELECT p::text FROM key_credit p UNION ALL SELECT u::text FROM key_activity u"
+        " UNION ALL SELECT a::text FROM key_address a UNION ALL SELECT n::text FROM usage_count n) AS t"
         f" WHERE t::text LIKE '%{key_id}%'"
     )
-    assert key_id in left
+    assert left.count(key_id) == 3  # its row with its lineage, and who registered the Core
     for word in ("0wner-word", "nam3-word", "h0st-word", "192.0.2.0", "OPS-1", "two"):
         assert word not in left
     assert door.database.sql(f"SELECT count(*) FROM key_credit WHERE lineage_id = '{key_id}'") == "0"  # noqa: S608
@@ -297,7 +300,7 @@ async def test_lists_say_whom_to_remind_and_what_nobody_uses(door: Console) -> N
     ]
     door.database.sql(
         f"UPDATE api_key SET created_at = now() - interval '100 days' WHERE id IN ('{used}', '{idle}');"  # noqa: S608
-        f"INSERT INTO key_last_use VALUES ('{used}', now() - interval '1 day');"
+        f"INSERT INTO key_activity VALUES ('{used}', now() - interval '1 day');"
     )
 
     async def listed(**query: Any) -> list[str]:

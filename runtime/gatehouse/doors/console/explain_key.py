@@ -7,8 +7,8 @@ from gatehouse.doors.console.found import known_id
 from gatehouse.errors import NotFound
 from gatehouse.flows.explain import explain
 from gatehouse.types import Question
-from gatehouse.wire.key import rfc3339
 from gatehouse.wire.key_life import ExplainKey, Explanation, check_view
+from gatehouse.wire.key_parts import rfc3339
 
 
 async def explain_key(id: str, door: Door, wish: ExplainKey | None = None) -> Explanation:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gatehouse.doors.console.caller import Caller, Door
 from gatehouse.doors.console.found import desk, known_id
 from gatehouse.flows.purge import purge
-from gatehouse.wire.key import rfc3339
 from gatehouse.wire.key_life import PurgedKey, PurgeKey
+from gatehouse.wire.key_parts import rfc3339
 
 
 async def purge_key(id: str, wish: PurgeKey, door: Door, caller: Caller) -> PurgedKey:

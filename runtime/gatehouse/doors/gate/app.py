@@ -21,6 +21,7 @@ from gatehouse.doors.gate.verify_header import VerifyHeader
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
+from gatehouse.flows.usage import UsageCounter
 from gatehouse.observe import Observer
 from gatehouse.store.ports import Clock, Cores, Probes, Upstream
 
@@ -41,6 +42,7 @@ class Parts:
     pepper: Pepper
     clock: Clock
     addresses: ClientAddresses
+    usage: UsageCounter
     observer: Observer
     probes: Probes
     helpers: Probes
@@ -72,4 +74,6 @@ def create(parts: Parts) -> GateDoor:
         },
         observer=parts.observer,
         secret_mark=f"{parts.admission.prefix}_{parts.admission.environment.value}_",
+        usage=parts.usage,
+        addresses=parts.addresses,
     )

@@ -71,7 +71,7 @@ class Proxy:
         question = Question(scopes=(SCOPE,), core=path.name, address=address, method=exchange.method)
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, path.name)
         error = credential.refusal(verdict)
         if error is not None or verdict.record is None:
             await credential.refuse(exchange, verdict, error or credential.missing())

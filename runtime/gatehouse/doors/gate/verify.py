@@ -24,7 +24,7 @@ class Verify:
         token, question = wire.decode(body, exchange.client(self._addresses))
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, question.core, behalf=True)
         public = for_public(verdict)
         # 200 also for a key that is refused: the question was answered. 503 when it could not be.
         status = 503 if public.code == "UNAVAILABLE" else 200

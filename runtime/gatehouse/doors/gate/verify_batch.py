@@ -26,8 +26,9 @@ class VerifyBatch:
         asked = wire.decode_batch(body, exchange.client(self._addresses))
         # Together: what misses the cache becomes one query, and all limits one call to Redis.
         verdicts = await asyncio.gather(*(self._admission.admit(token, question) for token, question in asked))
-        for verdict in verdicts:
+        for (_, question), verdict in zip(asked, verdicts, strict=True):
             self._metrics.by_code[verdict.code].inc()
+            exchange.count(verdict, question.core, behalf=True)
         # 200 also when single answers are UNAVAILABLE: each says so by itself.
         results = tuple(wire.answer(for_public(verdict), exchange.request_id) for verdict in verdicts)
         await exchange.reply(200, asgi.encode(wire.BatchReply(results)))

@@ -32,7 +32,7 @@ class VerifyHeader:
             return
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, question.core)
         error = credential.refusal(verdict)
         if error is None:
             record = verdict.record

@@ -81,16 +81,10 @@ CREATE TABLE key_credit (
     CHECK ((refill_amount IS NULL) = (refill_every IS NULL))
 );
 
--- When a key was used last: written in batches, apart from api_key, so that a use is no change of the key.
-CREATE TABLE key_last_use (
-    key_id       text        PRIMARY KEY REFERENCES api_key (id),
-    last_used_at timestamptz NOT NULL
-);
-
 -- Which pepper generations a worker holds: one is written with only when every live worker can read it.
 ALTER TABLE gate_worker ADD COLUMN generations integer[] NOT NULL DEFAULT '{}';
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, key_last_use TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit TO gatehouse_app;
 """
 
 _DOWN = """
@@ -107,7 +101,7 @@ UPDATE api_key SET state = 'revoked', revoked_at = coalesce(revoked_at, deleted_
 DROP TRIGGER api_key_lineage ON api_key;
 DROP FUNCTION begin_lineage;
 DROP INDEX api_key_expiry;
-DROP TABLE key_credit, key_last_use;
+DROP TABLE key_credit;
 ALTER TABLE gate_worker DROP COLUMN generations;
 ALTER TABLE api_key
     DROP COLUMN roles, DROP COLUMN methods, DROP COLUMN addresses, DROP COLUMN has_credits, DROP COLUMN tags,
