@@ -15,12 +15,17 @@ from gatehouse.errors import (
     Forbidden,
     GatehouseError,
     NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
     Problem,
     Unauthorized,
     Unavailable,
 )
 from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
+from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
+from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
+from gatehouse.wire.usage import KeyUsage, UsageSeries
 
 #: A revocation waits for every gate, up to the staleness bound, which may be set to a minute.
 TIMEOUT_S = 75.0
@@ -34,6 +39,8 @@ _BY_STATUS: dict[int, type[GatehouseError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: PreconditionFailed,
+    428: PreconditionRequired,
     413: BadRequest,
 }
 
@@ -62,11 +69,11 @@ class ConsoleClient:
         """`wish`: the JSON members of POST /v1/keys."""
         return self._model(CreatedKey, self._send("POST", "/v1/keys", json=wish))
 
-    def keys(self, *, owner: str | None = None, state: str | None = None) -> Iterator[KeyView]:
-        """Every key, page after page."""
+    def keys(self, **only: str | int | None) -> Iterator[KeyView]:
+        """Every key that `only` (the query of GET /v1/keys) leaves, page after page."""
         cursor: str | None = None
         while True:
-            page = self._model(KeyPage, self._send("GET", "/v1/keys", params=_some(owner=owner, state=state, cursor=cursor)))
+            page = self._model(KeyPage, self._send("GET", "/v1/keys", params=_some(**only, cursor=cursor)))
             yield from page.keys
             cursor = page.next_cursor
             if cursor is None:
@@ -78,20 +85,71 @@ class ConsoleClient:
     def revoke_key(self, key_id: str, reason: str) -> RevokedKey:
         return self._model(RevokedKey, self._send("POST", f"/v1/keys/{key_id}/revoke", json={"reason": reason}))
 
-    def audit_events(self, *, target_id: str | None = None, action: str | None = None) -> Iterator[AuditEventView]:
-        """Every row, newest first, page after page."""
+    def update_key(self, key_id: str, wish: dict[str, Any], *, version: int | None) -> ChangedKey:
+        """`wish`: the JSON members of PATCH /v1/keys/{id}. `version`: the one that was read; None overwrites any."""
+        match = {"If-Match": "*" if version is None else f'"{version}"'}
+        return self._model(ChangedKey, self._send("PATCH", f"/v1/keys/{key_id}", json=wish, headers=match))
+
+    def act(self, key_id: str, act: str, wish: dict[str, Any]) -> ChangedKey:
+        """`act`: disable, enable, restore or end-grace."""
+        return self._model(ChangedKey, self._send("POST", f"/v1/keys/{key_id}/{act}", json=wish))
+
+    def delete_key(self, key_id: str, wish: dict[str, Any]) -> ChangedKey:
+        return self._model(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}", json=wish))
+
+    def rotate_key(self, key_id: str, wish: dict[str, Any]) -> RotatedKey:
+        return self._model(RotatedKey, self._send("POST", f"/v1/keys/{key_id}/rotate", json=wish))
+
+    def purge_key(self, key_id: str, reason: str) -> PurgedKey:
+        """Of a deleted or revoked key; there is no way back."""
+        return self._model(PurgedKey, self._send("POST", f"/v1/keys/{key_id}/purge", json={"confirm": key_id, "reason": reason}))
+
+    def explain_key(self, key_id: str, wish: dict[str, Any]) -> Explanation:
+        return self._model(Explanation, self._send("POST", f"/v1/keys/{key_id}/explain", json=wish))
+
+    def pepper_status(self) -> PepperStatus:
+        return self._model(PepperStatus, self._send("GET", "/v1/pepper"))
+
+    def audit_events(self, **wanted: str | None) -> Iterator[AuditEventView]:
+        """Every row that is wanted (the filter of GET /v1/audit-events), newest first, page after page."""
         cursor: str | None = None
         while True:
-            query = _some(target_id=target_id, action=action, cursor=cursor, limit=_AUDIT_PAGE)
+            query = _some(**wanted, cursor=cursor, limit=_AUDIT_PAGE)
             page = self._model(AuditEventPage, self._send("GET", "/v1/audit-events", params=query))
             yield from page.events
             cursor = page.next_cursor
             if cursor is None:
                 return
 
+    def audit_export(self, **query: str | None) -> Iterator[bytes]:
+        """The download of GET /v1/audit-export, piece by piece."""
+        try:
+            with self._client.stream("GET", "/v1/audit-export", params=_some(**query)) as reply:
+                if not reply.is_success:
+                    reply.read()
+                    raise _problem(reply)
+                yield from reply.iter_bytes()
+        except httpx.HTTPError as exc:
+            raise Unavailable(f"the download from {self._console} broke off: {_reason(exc)}") from exc
+
+    def audit_checkpoints(self) -> Iterator[CheckpointView]:
+        """Every checkpoint, in the order of the rows."""
+        after: int | None = 0
+        while after is not None:
+            page = self._model(CheckpointPage, self._send("GET", "/v1/audit-checkpoints", params={"after": after, "limit": 500}))
+            yield from page.checkpoints
+            after = page.next_after
+
     def audit_verification(self) -> AuditVerification:
         """What the server says of its own chain."""
         return self._model(AuditVerification, self._send("GET", "/v1/audit-verification"))
+
+    def usage(self, **query: str | None) -> UsageSeries:
+        """`query`: the parameters of GET /v1/usage."""
+        return self._model(UsageSeries, self._send("GET", "/v1/usage", params=_some(**query)))
+
+    def key_usage(self, key_id: str) -> KeyUsage:
+        return self._model(KeyUsage, self._send("GET", f"/v1/keys/{key_id}/usage"))
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:

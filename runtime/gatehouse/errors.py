@@ -9,6 +9,9 @@
     |-- NotFound                  not_found                  404     no
     |-- MethodNotAllowed          method_not_allowed         405     no
     |-- Conflict                  conflict                   409     no
+    |-- PreconditionFailed        precondition_failed        412     no      If-Match names another version than the present one
+    |-- PreconditionRequired      precondition_required      428     no      If-Match is missing (RFC 6585)
+    |-- UsageExceeded             usage_exceeded             402     no      no credits left; waiting does not help by itself
     |-- RateLimited               rate_limited               429     later
     |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades through the gate
     |-- CoreUnreachable           core_unreachable           502     yes     no connection to the Core
@@ -81,6 +84,18 @@ class MethodNotAllowed(GatehouseError):
 
 class Conflict(GatehouseError):
     code, status, title = "conflict", 409, "The request conflicts with the current state"
+
+
+class PreconditionFailed(GatehouseError):
+    code, status, title = "precondition_failed", 412, "The key has changed since it was read"
+
+
+class PreconditionRequired(GatehouseError):
+    code, status, title = "precondition_required", 428, "The request must say which version it changes"
+
+
+class UsageExceeded(GatehouseError):
+    code, status, title = "usage_exceeded", 402, "The credits of this key are used up"
 
 
 class RateLimited(GatehouseError):

@@ -96,6 +96,36 @@ class Metrics:
         self.cores = Gauge(
             "gatehouse_cores", "Cores that are known (registered at any time).", multiprocess_mode="livemax", registry=registry
         )
+        self.usage_written = Counter(
+            "gatehouse_usage_written_total", "Decisions whose count is in the database.", registry=registry
+        )
+        self.usage_delayed = Counter(
+            "gatehouse_usage_delayed_total", "Times that counts of use could not be written and were kept.", registry=registry
+        )
+        self.usage_waiting = Gauge(
+            "gatehouse_usage_waiting",
+            "Decisions that are counted in memory alone: what a kill of the workers would lose.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.unusual = Counter("gatehouse_unusual_use_total", "Unusual use of a key, by kind.", ("kind",), registry=registry)
+        self.chores_failed = Counter(
+            "gatehouse_chores_failed_total",
+            "Turns of the console's own work that failed, by chore.",
+            ("chore",),
+            registry=registry,
+        )
+        self.trail_broken = Counter(
+            "gatehouse_audit_broken_total",
+            "Checkpoints that were not taken because the audit trail is broken.",
+            registry=registry,
+        )
+        self.checkpoint = Gauge(
+            "gatehouse_audit_checkpoint_timestamp_seconds",
+            "When the last checkpoint of the audit trail was taken here.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.by_code = {code: self.decisions.labels(code.value) for code in Code}
         self._routes: dict[tuple[str, str, int], Histogram] = {}
 

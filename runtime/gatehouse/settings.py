@@ -127,6 +127,52 @@ class Settings(BaseModel):
         description="The longest lease, in seconds, that a Core may ask for: how long one that died unseen can stay on the list.",
     )
 
+    checkpoint_key: str = Field(
+        default="",
+        description="The key that signs checkpoints of the audit trail: id, ARN or alias of an ECC_NIST_P256 key of AWS KMS, or "
+        "file:/path of an Ed25519 key in PEM. Unset, no checkpoints are taken.",
+    )
+    checkpoint_vault: str = Field(
+        default="",
+        description="Where checkpoints are kept, out of the database's reach: s3://bucket/prefix/ with object lock, or "
+        "file:/path. Needed with GATEHOUSE_CHECKPOINT_KEY.",
+    )
+    checkpoint_rows: int = Field(
+        default=1000, ge=1, le=1_000_000, description="A checkpoint is taken after so many new rows of the audit trail ..."
+    )
+    checkpoint_s: int = Field(
+        default=600,
+        ge=10,
+        le=86_400,
+        description="... or when there is a new row and the last checkpoint is so many seconds old.",
+    )
+
+    notice_topic: str = Field(
+        default="",
+        description="ARN of an SNS topic that is told what happens to keys (end, rotation, expiry, leak, unusual use).",
+    )
+    webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
+        default=(),
+        description="Private networks in which webhooks may be, also without TLS: CIDRs with commas between. Public https "
+        "addresses always may.",
+    )
+
+    oidc_issuer: str = Field(
+        default="",
+        description="Whose JWTs people may use at the console, as in `iss`: https://login.example.com. Unset: nobody's.",
+    )
+    oidc_audience: str = Field(default="", description="Our name at the issuer, as in `aud`; needed with GATEHOUSE_OIDC_ISSUER.")
+    oidc_jwks_url: str = Field(default="", description="Where the issuer's keys are. Unset: as its discovery document says.")
+    oidc_claim: str = Field(
+        default="groups",
+        description="The claim that roles are read from: text or a list; dots go deeper, as in realm_access.roles.",
+    )
+    oidc_roles: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Value of the claim = role, with commas between: platform=owner,on-call=operator. "
+        "Needed with GATEHOUSE_OIDC_ISSUER; roles are owner, operator, issuer, auditor, service.",
+    )
+
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
@@ -184,7 +230,31 @@ class Settings(BaseModel):
             raise ValueError("begins like another issuer's keys, so their leak scanners would claim ours; choose another brand")
         return value
 
-    @field_validator("core_networks", "trusted_proxies", mode="before")
+    @field_validator("oidc_issuer", "oidc_jwks_url")
+    @classmethod
+    def _issuer(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
+            raise ValueError("must be an https:// URL (http:// on this machine alone)")
+        return value
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _oidc_roles(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = tuple((name.strip(), role.strip()) for name, _, role in (part.rpartition("=") for part in value.split(",")))
+        if any(not name or role not in {"owner", "operator", "issuer", "auditor", "service"} for name, role in pairs):
+            raise ValueError("must be value=role with commas between, such as platform=owner,on-call=operator")
+        return pairs
+
+    @field_validator("checkpoint_vault")
+    @classmethod
+    def _vault(cls, value: str) -> str:
+        if value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+", value):
+            raise ValueError("must be s3://bucket/prefix/ or file:/path")
+        return value
+
+    @field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         if isinstance(value, str):
@@ -208,6 +278,10 @@ class Settings(BaseModel):
             raise ValueError("GATEHOUSE_DATABASE_AUTH=password needs GATEHOUSE_DATABASE_PASSWORD")
         if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam needs GATEHOUSE_REDIS_CLUSTER")
+        if bool(self.checkpoint_key) != bool(self.checkpoint_vault):
+            raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other")
+        if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
+            raise ValueError("GATEHOUSE_OIDC_ISSUER needs GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
         return self
 
 

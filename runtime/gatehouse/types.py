@@ -29,30 +29,34 @@ class KeyState(StrEnum):
 
     ACTIVE = "active"
     DISABLED = "disabled"  # may be enabled again
-    REVOKED = "revoked"  # terminal
+    REVOKED = "revoked"  # never usable again
+    DELETED = "deleted"  # may be restored within a window, to the state it had
+    PURGED = "purged"  # nothing is left but the id, which stays taken
 
 
 class Code(StrEnum):
     """Every outcome of the decision on a key, in the order in which the checks are made."""
 
     NOT_FOUND = "NOT_FOUND"  # malformed, unknown, wrong secret; and, for the public, revoked
-    REVOKED = "REVOKED"  # told to administrators only; the public sees NOT_FOUND
+    REVOKED = "REVOKED"  # or deleted: told to administrators only; the public sees NOT_FOUND
     DISABLED = "DISABLED"
     EXPIRED = "EXPIRED"
-    FORBIDDEN = "FORBIDDEN"  # the key may not be used here: other environment, or a Core that is not on its list
+    FORBIDDEN = "FORBIDDEN"  # not here: other environment, or an address, method or Core that is not on the key's list
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
     RATE_LIMITED = "RATE_LIMITED"
+    USAGE_EXCEEDED = "USAGE_EXCEEDED"  # the key has not enough credits left
     UNAVAILABLE = "UNAVAILABLE"  # the gate cannot vouch for its answer (stale key state, limiter away and set to refuse)
     VALID = "VALID"
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
-    """A rate limit of a key: `quota` requests per `window_s` seconds, of which `burst` may come at once (GCRA)."""
+    """A rate limit of a key: `quota` units per `window_s` seconds, of which `burst` may come at once (GCRA)."""
 
     name: str
     quota: int
     window_s: int
     burst: int
+    cost: int = 1  # units that one request uses; multiplied by the cost of the question
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +74,31 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     limits: tuple[Limit, ...]
     expires_at: float | None
     version: int  # grows by one with every change of the row; a fill with a lower one never replaces a higher one
+    lineage: KeyId = KeyId("")  # the first generation's id: limits and credits are counted under it, over all generations
+    addresses: tuple[str, ...] = ()  # CIDR networks that it may be used from; empty = from anywhere
+    methods: tuple[str, ...] = ()  # HTTP methods that it may be used with; empty = all
+    has_credits: bool = False
+
+    @property
+    def subject(self) -> str:
+        """Under what its limits and credits are counted: never the token, never a configuration."""
+        return self.lineage or self.id
+
+
+class CreditPlan(msgspec.Struct, frozen=True):
+    """What a lineage may still spend, and what it gets when: at every begin of the UTC period at least `refill_amount`."""
+
+    remaining: int
+    refill_amount: int | None = None
+    refill_every: str | None = None  # hour | day | week | month
+
+
+class CreditState(msgspec.Struct, frozen=True, gc=False):
+    """What the purse answered. `exceeded`: it holds less than the request costs, and nothing was taken."""
+
+    remaining: int
+    exceeded: bool
+    refills_at: float | None  # Unix seconds; None when nobody refills it
 
 
 class LimitState(msgspec.Struct, frozen=True, gc=False):
@@ -83,12 +112,25 @@ class LimitState(msgspec.Struct, frozen=True, gc=False):
     degraded: bool = False  # answered without Redis
 
 
+class LimitWish(msgspec.Struct, frozen=True, gc=False):
+    """What a question says about one limit: another cost for a limit of the key, or (with `quota`) a limit of its own."""
+
+    name: str
+    cost: int = 1
+    quota: int | None = None
+    window_s: int | None = None
+    burst: int | None = None
+
+
 class Question(msgspec.Struct, frozen=True, gc=False):
     """What is asked about a token: the scopes that are needed and the Core that shall be opened (None: neither)."""
 
     scopes: tuple[str, ...] = ()
     core: str | None = None
-    cost: int = 1  # 0 = look at the limits without using them
+    cost: int = 1  # 0 = look at the limits and credits without using them
+    address: str = ""  # who uses the key, as far as our proxies can be believed
+    method: str | None = None  # with which HTTP method; None: not asked
+    limits: tuple[LimitWish, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +141,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     limits: tuple[LimitState, ...]
     decided_at: float
     staleness_ms: int
+    credits: CreditState | None = None  # None: the key has none, or they were not reached
 
     @property
     def valid(self) -> bool:

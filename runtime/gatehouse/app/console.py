@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from gatehouse import observe
+from gatehouse.app import watch
 from gatehouse.app.peppers import pepper
 from gatehouse.doors import asgi
 from gatehouse.doors.console import app as console
@@ -13,9 +14,14 @@ from gatehouse.settings import Settings
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.postgres_audit import PostgresAuditTrail
+from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
+from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_usage_reports import PostgresUsageReports
+from gatehouse.store.redis_limits import RedisLimits
+from gatehouse.store.redis_login import redis_login
 
 
 def build(settings: Settings) -> asgi.App:
@@ -28,13 +34,23 @@ def build(settings: Settings) -> asgi.App:
     observer = observe.observer("console", settings.log_level, settings.environment)
     engine = postgres_engine.build(database, pool_max=settings.database_pool_max, application="gatehouse console")
     staleness_s = settings.staleness_ms_max / 1000
+    counted = None
+    if settings.redis_url:
+        redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
+        # To explain and to purge, never to decide: what cannot be asked is said to be unknown.
+        counted = RedisLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
+    peppered = pepper(settings.pepper, "PEPPER")
+    clock, signing = SystemClock(), watch.signer(settings)
     return console.create(
         Parts(
             keys=PostgresKeyStore(engine, staleness_s=staleness_s),
             audit=PostgresAuditTrail(engine),
             cores=PostgresDirectory(engine),
-            clock=SystemClock(),
-            pepper=pepper(settings.pepper, "PEPPER"),
+            usage=PostgresUsageReports(engine),
+            checkpoints=PostgresCheckpoints(engine),
+            notices=PostgresNotices(engine),
+            clock=clock,
+            pepper=peppered,
             cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
@@ -47,6 +63,15 @@ def build(settings: Settings) -> asgi.App:
             observer=observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
+            limits=counted,
+            counters=counted,
+            signer=signing,
+            webhook_networks=settings.webhook_networks,
+            people=watch.people(settings, clock),
         ),
-        on_stop=[engine.dispose],
+        chores=[
+            *watch.chores(settings, engine, clock, observer, signing),
+            *watch.notices(settings, engine, clock, peppered),
+        ],
+        on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )

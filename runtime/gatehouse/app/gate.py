@@ -19,15 +19,23 @@ from gatehouse.doors.gate import app as gate
 from gatehouse.errors import Unavailable
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import Registrar
+from gatehouse.flows.revoke import SelfRevocation
+from gatehouse.flows.usage import UsageCounter, UsageFlusher
 from gatehouse.settings import Settings
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.keycache import KeyCache
 from gatehouse.store.local_limits import LocalLimits
 from gatehouse.store.ports import Limits, Probe
+from gatehouse.store.ports_usage import Unusual
 from gatehouse.store.postgres_changes import PostgresChanges
 from gatehouse.store.postgres_cores import PostgresCores
+from gatehouse.store.postgres_credits import PostgresCredits
 from gatehouse.store.postgres_keys import PostgresKeys
 from gatehouse.store.postgres_login import Login, login
+from gatehouse.store.postgres_rewrap import PostgresRewrap
+from gatehouse.store.postgres_selfrevoke import PostgresSelfRevocations
+from gatehouse.store.postgres_usage import PostgresUsage
+from gatehouse.store.prefilter import Prefilter
 from gatehouse.store.probes import FreshnessProbe, PoolProbe, RedisProbe
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
@@ -50,21 +58,27 @@ def build(settings: Settings) -> asgi.App:
     async def start() -> AsyncIterator[asgi.App]:
         async with AsyncExitStack() as stack:
             clock = SystemClock()
+            worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
             cache = KeyCache(settings.key_cache_max)
             pool = await _pool(database, settings.database_pool_max)
             stack.push_async_callback(pool.close)
             cores = PostgresCores(pool)
+            prefilter = Prefilter(secrets_of_keys)
             changes = PostgresChanges(
                 database,
-                worker_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+                worker_id=worker_id,
                 cache=cache,
                 cores=cores,
                 on_lost=lambda kind: _changes_lost(observer, kind),
+                prefilter=prefilter,
+                generations=secrets_of_keys.generations,
             )
             await changes.start()
             stack.push_async_callback(changes.close)
-            keys = PostgresKeys(pool, cache, changes.staleness_ms)
+            keys = PostgresKeys(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
             stack.push_async_callback(keys.close)
+            rewrap = PostgresRewrap(pool, secrets_of_keys, live_s=2 * settings.staleness_ms_max / 1000)
+            stack.push_async_callback(rewrap.close)
             limits: Limits = LocalLimits()
             redis_probes: list[Probe] = []
             if redis is not None:
@@ -83,11 +97,25 @@ def build(settings: Settings) -> asgi.App:
             stack.push_async_callback(upstream.close)
             refuses = settings.limit_on_error == "refuse"
             metrics = observer.metrics
+            usage = UsageCounter()
+            flusher = UsageFlusher(
+                usage,
+                PostgresUsage(pool),
+                clock,
+                worker_id=worker_id,
+                is_core=lambda name: cores.find(name) is not None,
+                on_flush=metrics.usage_written.inc,
+                on_failure=lambda kind: _usage_delayed(observer, kind),
+                on_unusual=lambda unusual: _unusual(observer, unusual),
+            )
+            flusher.start()
+            stack.push_async_callback(flusher.close)
 
             def refresh_gauges() -> None:
                 metrics.staleness.set(changes.staleness_ms() / 1000)
                 metrics.cached_keys.set(len(cache))
                 metrics.cores.set(len(cores))
+                metrics.usage_waiting.set(flusher.waiting)
 
             door = gate.create(
                 gate.Parts(
@@ -100,6 +128,15 @@ def build(settings: Settings) -> asgi.App:
                         environment=settings.key_environment,
                         default_limit=settings.default_limit,
                         staleness_ms_max=settings.staleness_ms_max,
+                        credits=PostgresCredits(pool),
+                        rewrap=rewrap.offer,
+                    ),
+                    self_revocation=SelfRevocation(
+                        keys=keys,
+                        revocations=PostgresSelfRevocations(pool, cache),
+                        clock=clock,
+                        pepper=secrets_of_keys,
+                        prefix=settings.key_prefix,
                     ),
                     registrar=Registrar(
                         cores=cores,
@@ -115,6 +152,7 @@ def build(settings: Settings) -> asgi.App:
                     pepper=secrets_of_keys,
                     clock=clock,
                     addresses=asgi.ClientAddresses(settings.trusted_proxies),
+                    usage=usage,
                     observer=observer,
                     probes=[
                         PoolProbe(pool),
@@ -153,6 +191,16 @@ def _limiter_degraded(observer: observe.Observer, kind: str) -> None:
 def _changes_lost(observer: observe.Observer, kind: str) -> None:
     observer.metrics.changes_lost.inc()
     observer.log.warning("key changes lost", door=observer.door, reason=kind)
+
+
+def _usage_delayed(observer: observe.Observer, kind: str) -> None:
+    observer.metrics.usage_delayed.inc()
+    observer.log.warning("use not written yet", door=observer.door, reason=kind)
+
+
+def _unusual(observer: observe.Observer, unusual: Unusual) -> None:
+    observer.metrics.unusual.labels(unusual.kind).inc()
+    observer.log.warning("unusual use", door=observer.door, key_id=unusual.key_id, kind=unusual.kind)
 
 
 def _calm_garbage_collector() -> None:

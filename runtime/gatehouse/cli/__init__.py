@@ -22,12 +22,14 @@ COMMANDS = {
     "core": "gatehouse.cli.core",
     "keys": "gatehouse.cli.keys",
     "audit": "gatehouse.cli.audit",
+    "pepper": "gatehouse.cli.pepper",
+    "usage": "gatehouse.cli.usage",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }
 
 #: Commands that only hold others: alone, they show their help.
-GROUPS = (["keys"], ["audit"])
+GROUPS = (["keys"], ["audit"], ["pepper"])
 INTERRUPTED = 130
 
 

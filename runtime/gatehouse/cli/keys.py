@@ -1,21 +1,16 @@
-"""`gatehouse keys`: make, list, show and revoke keys through the console."""
+"""`gatehouse keys`: make, list, show and revoke keys through the console; what else is done to one is in cli/key_life.py."""
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from gatehouse.cli import key_life
 from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
-from gatehouse.cli.output import USAGE, note, print_json, print_table, stop
+from gatehouse.cli.output import note, print_json, print_table
 from gatehouse.wire.key import KeyView
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
-_KEY_ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
-_LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})/([0-9]{1,9}[smhdw]?)(?::([0-9]{1,10}))?", re.ASCII)
 
 
 class Environment(StrEnum):
@@ -27,18 +22,18 @@ class State(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
     REVOKED = "revoked"
+    DELETED = "deleted"
+    PURGED = "purged"
     EXPIRED = "expired"
 
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key: the 12 characters after its environment.")]
-
-
 def register(app: typer.Typer) -> None:
-    keys = typer.Typer(help="Make, list, show and revoke keys.")
+    keys = typer.Typer(help="Make keys and lead them through their life.")
     keys.command()(create)
     keys.command(name="list")(list_)
     keys.command()(show)
     keys.command()(revoke)
+    key_life.register(keys)
     app.add_typer(keys, name="keys")
 
 
@@ -52,6 +47,13 @@ def create(
         list[str] | None,
         typer.Option(metavar="[NAME=]QUOTA/WINDOW[:BURST]", help="Such as 100/1m or daily=10000/1d:500; may be repeated."),
     ] = None,
+    role: Annotated[list[str] | None, typer.Option(help="reader, agent or admin; may be repeated.")] = None,
+    address: Annotated[list[str] | None, typer.Option(help="Network (CIDR) that it may be used from; may be repeated.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="HTTP method that it may be used with; may be repeated.")] = None,
+    credits: Annotated[
+        str, typer.Option(metavar="N[:AMOUNT/PERIOD]", help="Such as 5000 or 5000:5000/month (hour, day, week, month).")
+    ] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime: 90d, 12h, 30m ... Default: no end.")] = "",
     expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Instead of --ttl: 2031-01-01T00:00:00Z.")] = "",
     console: ConsoleOption = "",
@@ -66,10 +68,13 @@ def create(
         wish["scopes"] = scope
     if core:
         wish["cores"] = core
+    wish |= key_life.lists(roles=role, addresses=address, methods=method, tags=tag)
+    if credits:
+        wish["credits"] = key_life.credit_plan(credits)
     if limit:
-        wish["limits"] = [_limit(text) for text in limit]
+        wish["limits"] = [key_life.limit_wish(text) for text in limit]
     if ttl:
-        wish["ttl_s"] = _seconds("--ttl", ttl)
+        wish["ttl_s"] = key_life.seconds("--ttl", ttl)
     if expires_at:
         wish["expires_at"] = expires_at
     with connect(console, token) as client:
@@ -84,13 +89,26 @@ def create(
 def list_(
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[State | None, typer.Option(help="Only keys in this state.")] = None,
+    tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
+    lineage: Annotated[str, typer.Option(metavar="ID", help="All generations of one key.")] = "",
+    expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Whom to remind: keys that end soon.")] = "",
+    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="What to clean up: keys that nobody uses.")] = "",
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List keys."""
     with connect(console, token) as client:
-        keys = list(client.keys(owner=owner or None, state=None if state is None else state.value))
+        keys = list(
+            client.keys(
+                owner=owner or None,
+                state=None if state is None else state.value,
+                tag=tag or None,
+                lineage_id=lineage or None,
+                expires_within_s=key_life.seconds("--expires-within", expires_within) if expires_within else None,
+                unused_for_s=key_life.seconds("--unused-for", unused_for) if unused_for else None,
+            )
+        )
     if as_json:
         print_json([key.model_dump(mode="json") for key in keys])
         return
@@ -101,10 +119,10 @@ def list_(
     note(f"{len(rows)} key{'' if len(rows) == 1 else 's'}")
 
 
-def show(key_id: KeyId, console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
+def show(key_id: key_life.KeyId, console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
     """Show one key."""
     with connect(console, token) as client:
-        key = client.key(_key_id(key_id))
+        key = client.key(key_life.checked_id(key_id))
     if as_json:
         print_json(key.model_dump(mode="json"))
     else:
@@ -112,7 +130,7 @@ def show(key_id: KeyId, console: ConsoleOption = "", token: TokenOption = "", as
 
 
 def revoke(
-    key_id: KeyId,
+    key_id: key_life.KeyId,
     reason: Annotated[str, typer.Option(help="Why; kept with the key and in the audit trail.")] = "",
     console: ConsoleOption = "",
     token: TokenOption = "",
@@ -120,7 +138,7 @@ def revoke(
 ) -> None:
     """End a key for good. Returns when every gate refuses it, or says that this holds within the staleness bound."""
     with connect(console, token) as client:
-        done = client.revoke_key(_key_id(key_id), reason)
+        done = client.revoke_key(key_life.checked_id(key_id), reason)
     if as_json:
         print_json(done.model_dump(mode="json"))
         return
@@ -140,32 +158,17 @@ def _print(key: KeyView) -> None:
         "scopes": " ".join(key.scopes),
         "cores": " ".join(key.cores) or "all",
         "limits": limits,
+        "roles": " ".join(key.roles),
+        "methods": " ".join(key.methods) or "all",
+        "addresses": " ".join(key.addresses) or "from anywhere",
+        "credits": "not counted" if key.credits is None else str(key.credits.remaining),
+        "tags": " ".join(key.tags),
+        "generation": f"{key.generation} of {key.lineage_id}" + (f", replaced by {key.successor_id}" * bool(key.successor_id)),
+        "last used": key.last_used_at or "not known",
+        "version": str(key.version),
         "expires": key.expires_at or "never",
         "created": f"{key.created_at} by {key.created_by}",
     }
     if key.revoked_at:
         facts["revoked"] = f"{key.revoked_at} by {key.revoked_by}" + (f": {key.revoke_reason}" if key.revoke_reason else "")
     print_table("", ("", ""), list(facts.items()))
-
-
-def _key_id(text: str) -> str:
-    if not _KEY_ID.fullmatch(text):
-        # A whole token is a likely slip, and must not be repeated on a screen.
-        stop("ID must be the 12 letters and digits of a key id (gatehouse keys list shows them), not a token", code=USAGE)
-    return text
-
-
-def _limit(text: str) -> dict[str, Any]:
-    match = _LIMIT.fullmatch(text)
-    if match is None:
-        stop("--limit must be [NAME=]QUOTA/WINDOW[:BURST], such as 100/1m or daily=10000/1d:500", code=USAGE)
-    name, quota, window, burst = match.groups()
-    wish: dict[str, Any] = {"name": name or "requests", "quota": int(quota), "window_s": _seconds("--limit", window)}
-    return {**wish, "burst": int(burst)} if burst else wish
-
-
-def _seconds(option: str, text: str) -> int:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        stop(f"{option} must be a duration such as 90d, 12h, 30m or 45s", code=USAGE)
-    return int(match[1]) * _UNITS_S[match[2] or "s"]

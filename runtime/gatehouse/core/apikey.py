@@ -2,12 +2,14 @@
 
     gtk_test_3fGh82kLmQ0a<43 base62 characters of secret><6 of checksum>
     |   |    |
-    |   |    `- id: 12 base62 characters, in clear: look-up and logs
+    |   |    `- id: 8 random base62 characters and 4 of a keyed mark, in clear: look-up and logs
     |   `------ environment: test | live
     `---------- prefix: the brand, may hold underscores (acme_sk)
 
 The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z) left-padded with zeros to six characters: 62^6 > 2^32.
 A scanner can so tell a real key from noise without asking anybody, and the gate refuses garbage before any look-up.
+The mark is an HMAC of the 8 under a pepper generation: whoever makes ids up gets one in 62^4 right, and the gate asks no database
+about the others (decision 6). Keys from before the mark have 12 random characters.
 The secret carries 256 bits (62^43 > 2^256), which is why a plain HMAC and no slow hash protects it at rest.
 """
 
@@ -23,6 +25,8 @@ from gatehouse.types import KeyEnvironment, KeyId
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_CHARS = 12
+MARK_CHARS = 4
+STEM_CHARS = ID_CHARS - MARK_CHARS
 SECRET_CHARS = 43
 CHECKSUM_CHARS = 6
 BODY_CHARS = ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS
@@ -64,8 +68,32 @@ def key_id(text: str) -> KeyId | None:
 
 
 def build(prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes) -> ParsedToken:
-    """A token from random bytes: 9 or more for the id, exactly 32 for the secret."""
-    identity = base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS)
+    """A token from random bytes: 9 or more for the id, exactly 32 for the secret. Its id has no mark."""
+    return _assemble(prefix, environment, base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS), secret_bytes)
+
+
+def build_marked(
+    prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes, *, pepper: Pepper, generation: int
+) -> ParsedToken | None:
+    """The same with an id that is marked under a pepper generation; None when that is not held."""
+    stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
+    mark = _mark(stem, pepper, generation)
+    return None if mark is None else _assemble(prefix, environment, stem + mark, secret_bytes)
+
+
+def is_marked(key_id: str, pepper: Pepper) -> bool:
+    """Whether an id carries the mark of a generation that is held. In constant time: a mark is a kind of secret."""
+    stem, mark = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
+    marks = [_mark(stem, pepper, generation) for generation in pepper.generations]
+    return any(hmac.compare_digest(one, mark) for one in marks if one is not None)
+
+
+def _mark(stem: str, pepper: Pepper, generation: int) -> str | None:
+    digest = pepper.digest(f"key-id:{stem}", generation)
+    return None if digest is None else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
+
+
+def _assemble(prefix: str, environment: KeyEnvironment, identity: str, secret_bytes: bytes) -> ParsedToken:
     secret = base62(int.from_bytes(secret_bytes, "big"), SECRET_CHARS)
     head = f"{prefix}_{environment.value}_{identity}{secret}"
     return ParsedToken(prefix=prefix, environment=environment, id=KeyId(identity), text=head + checksum(head))
@@ -91,7 +119,7 @@ class Pepper:
     HMAC-SHA256 (RFC 2104) from two pre-keyed hashes: copying them is 2.7 times faster than `hmac.digest` (measured).
     """
 
-    __slots__ = ("_keyed", "current")
+    __slots__ = ("_keyed", "current", "generations")
 
     def __init__(self, generations: dict[int, bytes], current: int) -> None:
         """Raises ValueError when `current` is not among the generations or a secret is shorter than 32 bytes."""
@@ -100,6 +128,7 @@ class Pepper:
         if any(len(secret) < 32 for secret in generations.values()):
             raise ValueError("a pepper generation needs at least 32 bytes")
         self.current = current
+        self.generations = tuple(sorted(generations, reverse=True))  # newest first
         self._keyed = {generation: _keyed_hashes(secret) for generation, secret in generations.items()}
 
     def __repr__(self) -> str:

@@ -7,10 +7,12 @@ key learns nothing: malformed, unknown, wrong secret and (for the public) revoke
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 
-from gatehouse.types import Code, KeyEnvironment, KeyRecord, KeyState, LimitState, Question, Verdict
+from gatehouse.core.addresses import allows
+from gatehouse.types import Code, CreditState, KeyEnvironment, KeyRecord, KeyState, Limit, LimitState, Question, Verdict
 
 #: Compared with when no key has the id, so that an unknown id costs the same work as a wrong secret.
 DUMMY_DIGEST = bytes(32)
@@ -24,13 +26,16 @@ def judge(record: KeyRecord | None, question: Question, *, possession: bool, env
     """
     if record is None or not possession:
         return Code.NOT_FOUND
-    if record.state is KeyState.REVOKED:
-        return Code.REVOKED
     if record.state is not KeyState.ACTIVE:
-        return Code.DISABLED
+        # A deleted key is told apart from a revoked one in its record, not in the answer.
+        return Code.DISABLED if record.state is KeyState.DISABLED else Code.REVOKED
     if record.expires_at is not None and now >= record.expires_at:
         return Code.EXPIRED
     if record.environment is not environment:
+        return Code.FORBIDDEN
+    if record.addresses and not allows(record.addresses, question.address):
+        return Code.FORBIDDEN
+    if question.method is not None and record.methods and question.method not in record.methods:
         return Code.FORBIDDEN
     if question.core is not None and record.cores and question.core not in record.cores:
         return Code.FORBIDDEN
@@ -39,13 +44,106 @@ def judge(record: KeyRecord | None, question: Question, *, possession: bool, env
     return Code.VALID
 
 
+def charged(record: KeyRecord, question: Question, default: Limit) -> tuple[Limit, ...] | str:
+    """The limits that the question is counted against, each with its cost; or the name of one that cannot be counted.
+
+    The key's own (else the deployment's default), with the question's costs, and then the limits that the question brings.
+    One that it only names must be among the key's; one that it brings must not be.
+    """
+    own = record.limits or (default,)
+    if not question.limits:
+        return own
+    names = {limit.name for limit in own}
+    costs: dict[str, int] = {}
+    brought: list[Limit] = []
+    for wish in question.limits:
+        if wish.quota is None or wish.window_s is None:
+            if wish.name not in names:
+                return wish.name
+            costs[wish.name] = wish.cost
+        elif wish.name in names:
+            return wish.name
+        else:
+            burst = wish.quota if wish.burst is None else wish.burst
+            brought.append(Limit(name=wish.name, quota=wish.quota, window_s=wish.window_s, burst=burst, cost=wish.cost))
+    told = [msgspec.structs.replace(one, cost=costs[one.name]) if one.name in costs else one for one in own]
+    return (*told, *brought)
+
+
 def judge_limits(states: Sequence[LimitState]) -> Code:
-    """The last check: VALID unless a limit is exceeded."""
+    """VALID unless a limit is exceeded."""
     return Code.RATE_LIMITED if any(state.exceeded for state in states) else Code.VALID
+
+
+def judge_credits(state: CreditState | None) -> Code:
+    """The last check: VALID unless the key has credits and not enough of them."""
+    return Code.USAGE_EXCEEDED if state is not None and state.exceeded else Code.VALID
+
+
+class Outcome(StrEnum):
+    """What one check of an explanation said."""
+
+    PASS = "pass"  # noqa: S105 - an outcome
+    FAIL = "fail"
+    UNKNOWN = "unknown"  # whoever knows cannot be asked at the moment
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check of the decision: its code when it fails, what the key has and what was asked, in words."""
+
+    name: str
+    code: Code
+    outcome: Outcome
+    has: str
+    asked: str
+
+
+def explain(record: KeyRecord, question: Question, *, environment: KeyEnvironment, now: float) -> tuple[Check, ...]:
+    """Every check of `judge` on a key whose possession is taken for granted, in its order, also behind the first that fails."""
+
+    def check(name: str, code: Code, passes: bool, has: str, asked: str) -> Check:
+        return Check(name, code, Outcome.PASS if passes else Outcome.FAIL, has, asked)
+
+    ended = record.state not in {KeyState.ACTIVE, KeyState.DISABLED}
+    missing = [scope for scope in question.scopes if scope not in record.scopes]
+    return (
+        check("not revoked or deleted", Code.REVOKED, not ended, record.state.value, ""),
+        check("enabled", Code.DISABLED, record.state is not KeyState.DISABLED, record.state.value, ""),
+        check(
+            "not expired",
+            Code.EXPIRED,
+            record.expires_at is None or now < record.expires_at,
+            "no end" if record.expires_at is None else f"{record.expires_at - now:.0f} s left",
+            "",
+        ),
+        check("environment", Code.FORBIDDEN, record.environment is environment, record.environment.value, environment.value),
+        check(
+            "address",
+            Code.FORBIDDEN,
+            not record.addresses or allows(record.addresses, question.address),
+            " ".join(record.addresses) or "from anywhere",
+            question.address,
+        ),
+        check(
+            "method",
+            Code.FORBIDDEN,
+            question.method is None or not record.methods or question.method in record.methods,
+            " ".join(record.methods) or "every method",
+            question.method or "",
+        ),
+        check(
+            "core",
+            Code.FORBIDDEN,
+            question.core is None or not record.cores or question.core in record.cores,
+            " ".join(record.cores) or "every Core",
+            question.core or "",
+        ),
+        check("scopes", Code.INSUFFICIENT_PERMISSIONS, not missing, " ".join(record.scopes) or "none", " ".join(question.scopes)),
+    )
 
 
 def for_public(verdict: Verdict) -> Verdict:
     """What the holder of the token may read: a revoked key looks as if it had never been."""
     if verdict.code is not Code.REVOKED:
         return verdict
-    return msgspec.structs.replace(verdict, code=Code.NOT_FOUND, record=None, limits=())
+    return msgspec.structs.replace(verdict, code=Code.NOT_FOUND, record=None, limits=(), credits=None)

@@ -1,8 +1,9 @@
 """The arithmetic of rate limits (GCRA) for several limits tested together; it keeps no state and reads no clock.
 
-A limit is one number: how far its theoretical arrival time lies ahead of now, in microseconds (`ahead_us`, >= 0). A request
-of cost c moves it by c emission intervals (window / quota) and passes while it stays within `burst` intervals. All limits of
-a request are judged first; when one refuses, none is moved. Whoever keeps the numbers (Redis, a dict) only adds and subtracts.
+A limit is one number: how far its theoretical arrival time lies ahead of now, in microseconds (`ahead_us`, >= 0). A request of
+cost c moves it by c emission intervals (window / quota) and passes while it stays within `burst` intervals; c is the cost of
+the request times that of the limit. All limits of a request are judged first; when one refuses, none is moved. Whoever keeps
+the numbers (Redis, a dict) only adds and subtracts.
 Theory: ITU-T I.371, annex A (virtual scheduling form of the generic cell rate algorithm).
 """
 
@@ -18,19 +19,29 @@ SLACK_US = 0.1
 
 
 def interval_us(limit: Limit) -> float:
-    """Microseconds that one request uses up."""
+    """Microseconds that one unit uses up."""
     return limit.window_s * 1_000_000 / limit.quota
+
+
+def move_us(limit: Limit, cost: int) -> float:
+    """How far a request of this cost moves the limit; 0 for one that only looks."""
+    return cost * limit.cost * interval_us(limit)
+
+
+def room_us(limit: Limit, cost: int) -> float:
+    """How far ahead the limit may be before `move_us` is added: a request that only looks must find room for one unit."""
+    units = cost * limit.cost
+    return (limit.burst - (units or 1)) * interval_us(limit)
 
 
 def fits(limit: Limit, ahead_us: float, cost: int) -> bool:
     """Whether a request of this cost stays within the burst."""
-    step = interval_us(limit)
-    return ahead_us + cost * step <= limit.burst * step + SLACK_US
+    return ahead_us <= room_us(limit, cost) + SLACK_US
 
 
 def admits(limits: Sequence[Limit], ahead_us: Sequence[float], cost: int) -> bool:
     """True when every limit lets the request pass. Cost 0 only looks, so it passes unless a limit is used up."""
-    return all(fits(limit, ahead, cost or 1) for limit, ahead in zip(limits, ahead_us, strict=True))
+    return all(fits(limit, ahead, cost) for limit, ahead in zip(limits, ahead_us, strict=True))
 
 
 def report(limits: Sequence[Limit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False) -> tuple[LimitState, ...]:
@@ -47,11 +58,11 @@ def report(limits: Sequence[Limit], ahead_us: Sequence[float], cost: int, *, deg
 
 def _state(limit: Limit, ahead_us: float, cost: int, *, admitted: bool, degraded: bool) -> LimitState:
     step = interval_us(limit)
-    exceeded = not fits(limit, ahead_us, cost or 1)
-    after_us = ahead_us + cost * step if admitted else ahead_us
+    exceeded = not fits(limit, ahead_us, cost)
+    after_us = ahead_us + move_us(limit, cost) if admitted else ahead_us
     retry_us = 0.0
     if exceeded:
-        needed = cost or 1
+        needed = cost * limit.cost or 1
         retry_us = ahead_us + needed * step - limit.burst * step if needed <= limit.burst else max(ahead_us, step)
     return LimitState(
         limit=limit,

@@ -12,9 +12,9 @@ Details = dict[str, str | int | float | bool | list[str] | None]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The one behind a request. `id` is a key id or `bootstrap`, never a token."""
+    """The one behind a request. `id` is a key id, `bootstrap`, or a person's subject at the issuer; never a token."""
 
-    type: Literal["bootstrap", "key", "system"]
+    type: Literal["bootstrap", "key", "person", "system"]
     id: str
     request_id: RequestId
     source_address: str

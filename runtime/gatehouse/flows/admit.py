@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gatehouse.core.apikey import Pepper, parse
-from gatehouse.core.decide import DUMMY_DIGEST, judge, judge_limits
-from gatehouse.errors import Unavailable
-from gatehouse.store.ports import Charge, Clock, Keys, Limits
-from gatehouse.types import Code, KeyEnvironment, KeyRecord, Limit, LimitState, Question, Verdict
+from gatehouse.core.decide import DUMMY_DIGEST, charged, judge, judge_credits, judge_limits
+from gatehouse.errors import BadRequest, Problem, Unavailable
+from gatehouse.store.ports import Charge, Clock, Credits, Keys, Limits
+from gatehouse.types import Code, CreditState, KeyEnvironment, KeyId, KeyRecord, Limit, LimitState, Question, Verdict
+
+#: (key id, token, its pepper generation): told of each use of a key that is not stored under the current generation.
+Rewrap = Callable[[KeyId, str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class Admission:
     prefix, environment: what this deployment's keys look like and serve.
     default_limit: for a key that was created without limits.
     staleness_ms_max: when the picture of the keys is older, every well-formed token gets UNAVAILABLE.
+    credits: the purses of keys that have one; without it such a key is UNAVAILABLE.
+    rewrap: moves keys to the current pepper generation as they are used.
     """
 
     keys: Keys
@@ -28,12 +34,14 @@ class Admission:
     environment: KeyEnvironment
     default_limit: Limit
     staleness_ms_max: int
+    credits: Credits | None = None
+    rewrap: Rewrap | None = None
 
     async def admit(self, token: str, question: Question) -> Verdict:
         """Decides. `record` is set only when the token proved possession; REVOKED is for logs, see `decide.for_public`.
 
-        Never raises: a broken world is the code UNAVAILABLE. The limits of a key are charged only when everything else is
-        in order, and all together.
+        A broken world is the code UNAVAILABLE. Limits and credits are charged only when everything else is in order, and all
+        together. Raises BadRequest alone, when the holder of the key names a limit that it cannot be counted against.
         """
         parsed = parse(token, self.prefix)
         if parsed is None:
@@ -52,12 +60,46 @@ class Admission:
         code = judge(record, question, possession=possession, environment=self.environment, now=now)
         if code is not Code.VALID or record is None:
             return self._verdict(code, record if possession else None, now=now)
-        charge = Charge(subject=record.id, limits=record.limits or (self.default_limit,), cost=question.cost)
+        if record.pepper_generation != self.pepper.current and self.rewrap is not None:
+            self.rewrap(record.id, token, record.pepper_generation)
+        limits = charged(record, question, self.default_limit)
+        if isinstance(limits, str):
+            raise _no_limit(limits, question)
+        charge = Charge(subject=record.subject, limits=limits, cost=question.cost)
         try:
+            if record.has_credits:
+                return await self._spend(record, charge, now)
             states = await self.limits.take(charge)
         except Unavailable:
             return self._verdict(Code.UNAVAILABLE, record, now=now)
         return self._verdict(judge_limits(states), record, states, now=now)
+
+    async def _spend(self, record: KeyRecord, charge: Charge, now: float) -> Verdict:
+        """Limits and credits together, so that a refusal by one uses up nothing of the other. Raises Unavailable.
+
+        First a look at the limits, so that a client that is told to wait costs the database nothing; then the purse; then the
+        limits. When another request took the last of a limit in between, the credits are given back.
+        """
+        if self.credits is None:
+            raise Unavailable
+        looked = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
+        if judge_limits(looked) is not Code.VALID:
+            return self._verdict(Code.RATE_LIMITED, record, looked, now=now)
+        purse = await self.credits.spend(charge.subject, charge.cost)
+        if purse is None:
+            raise Unavailable  # the purse is being taken away: the next look at the key knows
+        if purse.exceeded or not charge.cost:
+            return self._verdict(judge_credits(purse), record, looked, now=now, purse=purse)
+        try:
+            states = await self.limits.take(charge)
+        except Unavailable:
+            await self.credits.give_back(charge.subject, charge.cost)
+            raise
+        code = judge_limits(states)
+        if code is not Code.VALID:
+            await self.credits.give_back(charge.subject, charge.cost)
+            return self._verdict(code, record, states, now=now)
+        return self._verdict(code, record, states, now=now, purse=purse)
 
     def _verdict(
         self,
@@ -66,6 +108,20 @@ class Admission:
         states: tuple[LimitState, ...] = (),
         *,
         now: float | None = None,
+        purse: CreditState | None = None,
     ) -> Verdict:
-        decided_at = self.clock.now() if now is None else now
-        return Verdict(code=code, record=record, limits=states, decided_at=decided_at, staleness_ms=self.keys.staleness_ms())
+        return Verdict(
+            code=code,
+            record=record,
+            limits=states,
+            decided_at=self.clock.now() if now is None else now,
+            staleness_ms=self.keys.staleness_ms(),
+            credits=purse,
+        )
+
+
+def _no_limit(name: str, question: Question) -> BadRequest:
+    known = any(wish.name == name and wish.quota is not None for wish in question.limits)
+    message = "is a limit of the key; it can get another cost, but no other quota" if known else "is no limit of this key"
+    fix = "send its name and cost alone" if known else "send quota and window_s with it, or leave it out"
+    return BadRequest("The request cannot be counted", errors=(Problem(f"body.limits.{name}", message, fix),))

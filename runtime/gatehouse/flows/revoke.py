@@ -1,41 +1,61 @@
-"""Revoking a key: ends it for good, and waits until no gate opens for it any more."""
+"""Revoking a key: ends it for good, and waits until no gate opens for it any more; by an operator, or by whoever holds it."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
 
 import msgspec
 
-from gatehouse.errors import NotFound
+from gatehouse.core.apikey import Pepper, parse
+from gatehouse.core.decide import DUMMY_DIGEST
+from gatehouse.core.lifecycle import Act, next_state
 from gatehouse.flows.actor import Actor
-from gatehouse.store.ports import Clock, KeyStore, StoredKey
-from gatehouse.types import KeyId
+from gatehouse.flows.step import Changed, Desk, Draft, Effective, step, with_state
+from gatehouse.store.ports import Clock, Keys, KeyStore, SelfRevocations, StoredKey
+from gatehouse.types import KeyId, KeyRecord, KeyState, RequestId
+
+__all__ = ["ACTION", "Effective", "Revoked", "SelfRevocation", "revoke"]
 
 ACTION = "key.revoke"
+SELF_ACTION = "key.self-revoke"
 
-
-class Effective(StrEnum):
-    """From when on the revocation holds."""
-
-    EVERYWHERE = "everywhere"  # every live gate worker has confirmed it
-    WITHIN_BOUND = "within_bound"  # stored; a worker that has not heard of it refuses everything after the staleness bound
-
-
-class Revoked(msgspec.Struct, frozen=True):
-    key: StoredKey
-    effective: Effective
+Revoked = Changed
 
 
 async def revoke(key_id: KeyId, reason: str, actor: Actor, *, store: KeyStore, clock: Clock, bound_s: float) -> Revoked:
     """Revokes with an audit event; a second time changes and writes nothing. Waits at most `bound_s`.
 
-    Raises NotFound, Unavailable (then nothing was revoked).
+    Raises NotFound, Conflict (a deleted key), Unavailable (then nothing was revoked).
     """
-    now = clock.now()
-    event = actor.did(ACTION, target_type="key", target_id=key_id, at=now, details={"reason": reason})
-    done = await store.revoke(key_id, at=now, by=actor.label, reason=reason, event=event)
-    if done is None:
-        raise NotFound("There is no key with this id")
-    key, change_seq = done
-    confirmed = await store.confirmed_everywhere(change_seq, timeout_s=bound_s)
-    return Revoked(key=key, effective=Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND)
+
+    def change(key: StoredKey, target: KeyState, now: float) -> Draft:
+        ended = msgspec.structs.replace(with_state(key, target), revoked_at=now, revoked_by=actor.label, revoke_reason=reason)
+        return Draft(ended, {"reason": reason})
+
+    return await step(key_id, Act.REVOKE, actor, change, desk=Desk(store, clock, bound_s))
+
+
+@dataclass(frozen=True, slots=True)
+class SelfRevocation:
+    """Whoever holds a token may end it, without an account: the token itself is the right to do so."""
+
+    keys: Keys
+    revocations: SelfRevocations
+    clock: Clock
+    pepper: Pepper
+    prefix: str
+
+    async def revoke(self, token: str, reason: str, *, request_id: RequestId, source_address: str) -> KeyRecord | None:
+        """The revoked key; None when the token proves possession of none that could be revoked. Raises Unavailable."""
+        parsed = parse(token, self.prefix)
+        if parsed is None:
+            return None
+        record = await self.keys.find(parsed.id)
+        digest, generation = (DUMMY_DIGEST, self.pepper.current) if record is None else (record.digest, record.pepper_generation)
+        proven = self.pepper.matches(token, digest, generation)
+        if record is None or not proven or next_state(record.state, Act.REVOKE) is None or record.state is KeyState.REVOKED:
+            return None
+        now = self.clock.now()
+        actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
+        event = actor.did(SELF_ACTION, target_type="key", target_id=record.id, at=now, details={"reason": reason})
+        return await self.revocations.revoke(record.id, at=now, by=actor.label, reason=reason, event=event)

@@ -1,8 +1,9 @@
 """Key records in the memory of one worker: what may replace what, and what is thrown out first; no I/O.
 
 Three rules keep a dead key dead. A record is replaced by a higher version of its row only. A revoked record is replaced by
-nothing but another revoked one. And a change that is announced while a fill of the same key is under way is kept beside that
-fill, so that the fill, which may have read the row before the change, cannot bring the old state back when it lands late.
+nothing but another revoked one, or by that of a purged key, which nothing replaces. And a change that is announced while a fill
+of the same key is under way is kept beside that fill, so that the fill, which may have read the row before the change, cannot
+bring the old state back when it lands late.
 
 Absence is remembered too (bounded, by id), and forgotten as soon as a row with the id is announced.
 """
@@ -16,6 +17,8 @@ from gatehouse.types import KeyId, KeyRecord, KeyState
 
 #: Ids without a key that are remembered: random well-formed keys cost an attacker's own entries, never those of real keys.
 ABSENT_MAX = 20_000
+#: States without a way back, and which of them goes over the other.
+_TERMINAL = {KeyState.REVOKED: 1, KeyState.PURGED: 2}
 
 
 class KeyCache:
@@ -92,8 +95,7 @@ class KeyCache:
 def _newer(held: KeyRecord | None, offered: KeyRecord | None) -> KeyRecord | None:
     if held is None or offered is None:
         return held or offered
-    if held.state is KeyState.REVOKED and offered.state is not KeyState.REVOKED:
-        return held
-    if offered.state is KeyState.REVOKED and held.state is not KeyState.REVOKED:
-        return offered
+    before, after = _TERMINAL.get(held.state, 0), _TERMINAL.get(offered.state, 0)
+    if before != after:
+        return held if before > after else offered
     return offered if offered.version > held.version else held

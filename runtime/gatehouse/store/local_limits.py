@@ -40,7 +40,7 @@ class LocalLimits:
         ahead = [max(self._arrivals.get(key, 0.0) - now, 0.0) for key in keys]
         if charge.cost and gcra.admits(charge.limits, ahead, charge.cost):
             for key, limit, before in zip(keys, charge.limits, ahead, strict=True):
-                self._arrivals[key] = now + before + charge.cost * gcra.interval_us(limit)
+                self._arrivals[key] = now + before + gcra.move_us(limit, charge.cost)
                 self._arrivals.move_to_end(key)
             while len(self._arrivals) > self._counters_max:
                 self._arrivals.popitem(last=False)

@@ -6,13 +6,24 @@ technology raises `errors.Unavailable`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
-from gatehouse.types import AuditEvent, CoreName, CoreRecord, KeyId, KeyRecord, Limit, LimitState
+from gatehouse.types import (
+    AuditEvent,
+    CoreName,
+    CoreRecord,
+    CreditPlan,
+    CreditState,
+    KeyId,
+    KeyRecord,
+    KeyState,
+    Limit,
+    LimitState,
+)
 
 
 class Clock(Protocol):
@@ -44,6 +55,27 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 class Limits(Protocol):
     async def take(self, charge: Charge) -> tuple[LimitState, ...]:
         """One state a limit, in order. When Redis is away: `degraded` states, or Unavailable where the setting says refuse."""
+        ...
+
+
+class Counters(Protocol):
+    async def forget(self, subject: str) -> bool:
+        """Removes what is counted under a subject; False when nobody could be asked (counters end by themselves)."""
+        ...
+
+
+class Credits(Protocol):
+    """The purses of keys that have one, exact over all workers: what is spent is stored before the request goes on."""
+
+    async def spend(self, subject: str, cost: int) -> CreditState | None:
+        """Takes `cost`, or nothing when the purse holds less; 0 only looks (and asks for one). None: there is no purse.
+
+        Raises Unavailable; then it is not known whether something was taken, and never more than `cost`.
+        """
+        ...
+
+    async def give_back(self, subject: str, cost: int) -> None:
+        """Undoes a `spend` of a request that was refused after all. Never raises: what cannot be given back stays taken."""
         ...
 
 
@@ -119,19 +151,79 @@ class Directory(Protocol):
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """A key as management sees it: the gate's record and the facts that no decision needs."""
+    """A key as management sees it: the gate's record and the facts that no decision needs.
+
+    `record.scopes` holds all scopes; `own_scopes` those that it has besides the ones of its roles.
+    """
 
     record: KeyRecord
     created_at: float
     created_by: str
+    own_scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    notes: str = ""
+    credits: CreditPlan | None = None
+    generation: int = 1  # 1 for a key that was made, one more with every rotation
+    successor_id: KeyId | None = None  # the key that replaces this one; until `record.expires_at` both work
+    rotated_at: float | None = None
     revoked_at: float | None = None
     revoked_by: str | None = None
     revoke_reason: str | None = None
+    deleted_at: float | None = None
+    deleted_by: str | None = None
+    state_before: KeyState | None = None  # of a deleted key: what a restore leads back to
+    purged_at: float | None = None
+    id_generation: int = 0  # pepper generation that marks its id as ours; 0: made without a mark
+    last_used_at: float | None = None
 
 
 class Page(msgspec.Struct, frozen=True):
     keys: tuple[StoredKey, ...]
     next_after: KeyId | None  # position behind the last row, None on the last page
+
+
+class KeyFilter(msgspec.Struct, frozen=True):
+    """Which keys a list shows; None: all. `state`: one of KeyState, or `expired` (active, but past its date)."""
+
+    owner: str | None = None
+    state: str | None = None
+    environment: str | None = None
+    tag: str | None = None
+    lineage: str | None = None
+    expires_within_s: int | None = None  # active keys that end within this time: whom to remind
+    unused_for_s: int | None = None  # active keys that were made and last used before this time ago: what to clean up
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a change of a key may depend on besides the key. `last_admin`: no other live key could manage keys after it."""
+
+    last_admin: bool
+
+
+class Alteration(msgspec.Struct, frozen=True):
+    """What a change writes, in one transaction: the key as it shall be, and its audit event.
+
+    successor: a new key beside it. others_end_at: every other generation of the lineage that still works ends then.
+    """
+
+    key: StoredKey
+    event: AuditEvent
+    successor: StoredKey | None = None
+    others_end_at: float | None = None
+
+
+Alter = Callable[[StoredKey, Surroundings], Alteration | None]
+
+
+class GenerationUse(msgspec.Struct, frozen=True):
+    """How many keys (not purged) are stored under a pepper generation, and how many ids are marked with it."""
+
+    generation: int
+    keys: int
+    ids: int
+    cores: int  # live Cores whose secret was derived with it
 
 
 class KeyStore(Protocol):
@@ -143,14 +235,29 @@ class KeyStore(Protocol):
 
     async def get(self, key_id: KeyId) -> StoredKey | None: ...
 
-    async def page(self, *, after: KeyId | None, size: int, owner: str | None, state: str | None) -> Page: ...
+    async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> Page: ...
 
-    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[StoredKey, int] | None:
-        """The revoked key and its change sequence number; None when unknown. Revoking twice keeps the first date."""
+    async def alter(self, key_id: KeyId, work: Alter) -> tuple[StoredKey, int] | None:
+        """Locks the key and its lineage, asks `work` what to write, and writes it. The key and its change number; None: unknown.
+
+        `work` returns None to change nothing, and may raise: then nothing was changed.
+        """
         ...
+
+    async def writable_generation(self, held: Sequence[int]) -> int | None:
+        """The newest pepper generation of `held` that every live gate worker can read; None while a worker reads none of them."""
+        ...
+
+    async def generations(self) -> tuple[GenerationUse, ...]: ...
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
         """True once every live gate worker has seen this change, False when `timeout_s` passed first."""
+        ...
+
+
+class SelfRevocations(Protocol):
+    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> KeyRecord | None:
+        """Revokes a key that is active or disabled, with its audit event; None when it is neither. Raises Unavailable."""
         ...
 
 
@@ -166,12 +273,40 @@ class AuditRow(msgspec.Struct, frozen=True):
     hash: bytes
 
 
+class AuditFilter(msgspec.Struct, frozen=True):
+    """Which rows are wanted; None: all. `action` may end in `*`, such as `key.*`. Times are Unix seconds, `until` is left out."""
+
+    target_id: str | None = None
+    action: str | None = None
+    actor_id: str | None = None
+    outcome: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+EVERY_ROW = AuditFilter()
+
+
 class AuditTrail(Protocol):
     async def append(self, event: AuditEvent) -> None:
         """For acts that change no other row (a denied attempt)."""
         ...
 
-    async def page(self, *, before: int | None, size: int, target_id: str | None, action: str | None) -> AuditPage: ...
+    async def page(
+        self,
+        *,
+        before: int | None,
+        size: int,
+        target_id: str | None = None,
+        action: str | None = None,
+        more: AuditFilter = EVERY_ROW,
+    ) -> AuditPage:
+        """Newest first. `more` narrows further than the two most used conditions."""
+        ...
+
+    async def following(self, after: int, size: int, wanted: AuditFilter) -> tuple[AuditRow, ...]:
+        """Up to `size` rows behind row `after`, oldest first."""
+        ...
 
     async def verify(self) -> tuple[int, int | None]:
         """(rows read, sequence number of the first row that breaks the chain or None)."""

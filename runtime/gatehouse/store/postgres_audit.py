@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import ColumnElement, Row, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.core.auditchain import APPEND_LOCK, GENESIS, as_datetime, as_seconds, first_break, row_hash
-from gatehouse.store.ports import AuditPage, AuditRow
+from gatehouse.store.ports import EVERY_ROW, AuditFilter, AuditPage, AuditRow
 from gatehouse.store.postgres_engine import connected, transaction
 from gatehouse.store.postgres_tables import audit_event
 from gatehouse.types import AuditEvent
@@ -29,19 +30,30 @@ class PostgresAuditTrail:
         async with transaction(self._engine) as connection:
             await append(connection, event)
 
-    async def page(self, *, before: int | None, size: int, target_id: str | None, action: str | None) -> AuditPage:
+    async def page(
+        self,
+        *,
+        before: int | None,
+        size: int,
+        target_id: str | None = None,
+        action: str | None = None,
+        more: AuditFilter = EVERY_ROW,
+    ) -> AuditPage:
         """Newest first, `size` rows from below `before`. Raises Unavailable."""
-        query = select(audit_event).order_by(audit_event.c.seq.desc()).limit(size + 1)
+        wanted = [*_conditions(AuditFilter(target_id=target_id, action=action)), *_conditions(more)]
+        query = select(audit_event).where(*wanted).order_by(audit_event.c.seq.desc()).limit(size + 1)
         if before is not None:
             query = query.where(audit_event.c.seq < before)
-        if target_id is not None:
-            query = query.where(audit_event.c.target_id == target_id)
-        if action is not None:
-            query = query.where(audit_event.c.action == action)
         async with connected(self._engine) as connection:
             rows = [_row(row) for row in await connection.execute(query)]
-        more = len(rows) > size
-        return AuditPage(events=tuple(rows[:size]), next_before=rows[size - 1].seq if more else None)
+        further = len(rows) > size
+        return AuditPage(events=tuple(rows[:size]), next_before=rows[size - 1].seq if further else None)
+
+    async def following(self, after: int, size: int, wanted: AuditFilter) -> tuple[AuditRow, ...]:
+        """Oldest first, `size` rows from behind `after`. Raises Unavailable."""
+        query = select(audit_event).where(audit_event.c.seq > after, *_conditions(wanted)).order_by(audit_event.c.seq).limit(size)
+        async with connected(self._engine) as connection:
+            return tuple(_row(row) for row in await connection.execute(query))
 
     async def verify(self) -> tuple[int, int | None]:
         """(rows read, first row that breaks the chain or None); reads up to the first break. Raises Unavailable."""
@@ -50,13 +62,12 @@ class PostgresAuditTrail:
         async with connected(self._engine) as connection:
             result = await connection.stream(query.execution_options(yield_per=_VERIFY_ROWS))
             async for batch in result.partitions(_VERIFY_ROWS):
-                rows = [_row(row) for row in batch]
-                links = [(row.seq, row.event, row.previous_hash, row.hash) for row in rows]
+                rows = links(batch)
                 # In a thread: a thousand hashes would hold up the event loop for several milliseconds.
-                broken = await asyncio.to_thread(first_break, links, seq=seq, previous=previous)
+                broken = await asyncio.to_thread(first_break, rows, seq=seq, previous=previous)
                 if broken is not None:
-                    return seq - 1 + [row.seq for row in rows].index(broken) + 1, broken
-                seq, previous = rows[-1].seq + 1, rows[-1].hash
+                    return seq - 1 + [row[0] for row in rows].index(broken) + 1, broken
+                seq, previous = rows[-1][0] + 1, rows[-1][3]
         return seq - 1, None
 
 
@@ -83,6 +94,26 @@ async def append(connection: AsyncConnection, event: AuditEvent) -> None:
             hash=row_hash(previous, seq, event),
         )
     )
+
+
+def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
+    column, found = audit_event.c, list[ColumnElement[bool]]()
+    for name, value in (("target_id", wanted.target_id), ("actor_id", wanted.actor_id), ("outcome", wanted.outcome)):
+        if value is not None:
+            found.append(column[name] == value)
+    if wanted.action is not None:
+        prefix = wanted.action.removesuffix("*")
+        found.append(column.action.startswith(prefix, autoescape=True) if prefix != wanted.action else column.action == prefix)
+    if wanted.since is not None:
+        found.append(column.occurred_at >= as_datetime(wanted.since))
+    if wanted.until is not None:
+        found.append(column.occurred_at < as_datetime(wanted.until))
+    return found
+
+
+def links(rows: Iterable[Row[Any]]) -> list[tuple[int, AuditEvent, bytes, bytes]]:
+    """Rows of the table as `auditchain.first_break` takes them."""
+    return [(row.seq, row.event, row.previous_hash, row.hash) for row in map(_row, rows)]
 
 
 def _row(row: Row[Any]) -> AuditRow:

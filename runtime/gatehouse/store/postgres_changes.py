@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import asyncpg
@@ -25,6 +25,7 @@ from gatehouse.store.postgres_cores import PostgresCores, core_record
 from gatehouse.store.postgres_keys import COLUMNS as KEY_COLUMNS
 from gatehouse.store.postgres_keys import key_record
 from gatehouse.store.postgres_login import Login
+from gatehouse.store.prefilter import Prefilter
 
 CHANGE_CHANNEL = "gatehouse_change"
 CONFIRMED_CHANNEL = "gatehouse_confirmed"
@@ -38,9 +39,17 @@ DEAD_WORKER_S = 600
 
 _KEYS = f"SELECT {KEY_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
 _CORES = f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
+#: The distinct values, one step in the index for each: a million keys take no longer than ten.
+_ID_GENERATIONS = (
+    "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key UNION ALL"
+    " SELECT (SELECT min(id_generation) FROM api_key WHERE id_generation > step.id_generation)"
+    " FROM step WHERE step.id_generation IS NOT NULL)"
+    " SELECT id_generation FROM step WHERE id_generation IS NOT NULL"
+)
 _BEAT = (
-    "WITH beat AS (INSERT INTO gate_worker (id, confirmed_seq, seen_at) VALUES ($1, $2, clock_timestamp())"  # noqa: S608
-    " ON CONFLICT (id) DO UPDATE SET confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at)"
+    "WITH beat AS (INSERT INTO gate_worker (id, confirmed_seq, seen_at, generations)"  # noqa: S608
+    " VALUES ($1, $2, clock_timestamp(), $4) ON CONFLICT (id) DO UPDATE SET"
+    " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = excluded.generations)"
     f" SELECT CASE WHEN $3 THEN pg_notify('{CONFIRMED_CHANNEL}', $1) END"
 )
 
@@ -58,8 +67,15 @@ class PostgresChanges:
         cache: KeyCache,
         cores: PostgresCores,
         on_lost: Callable[[str], None] = lambda _: None,
+        prefilter: Prefilter | None = None,
+        generations: Sequence[int] = (),
     ) -> None:
-        """`on_lost` hears the name of an error each time the connection has to be replaced."""
+        """`on_lost` hears the name of an error each time the connection has to be replaced.
+
+        prefilter: learns here whether there are keys whose ids it cannot judge. generations: of the pepper, held here.
+        """
+        self._prefilter = prefilter
+        self._generations = list(generations)
         self._login = login
         self._worker_id = worker_id
         self._cache = cache
@@ -127,6 +143,9 @@ class PostgresChanges:
         sweep = "DELETE FROM gate_worker WHERE seen_at < now() - make_interval(secs => $1)"
         await connection.execute(sweep, float(DEAD_WORKER_S))
         await self._check_marks(connection)
+        if self._prefilter is not None:
+            for row in await connection.fetch(_ID_GENERATIONS):
+                self._prefilter.saw(row["id_generation"])
 
     async def _check_marks(self, connection: Connection) -> None:
         keys_top = await connection.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key")
@@ -148,6 +167,8 @@ class PostgresChanges:
             rows = await connection.fetch(_KEYS, self._keys_mark)
             for row in rows:
                 self._cache.change(key_record(row))
+                if self._prefilter is not None:
+                    self._prefilter.saw(row["id_generation"])
                 self._keys_mark = row["change_seq"]
             if len(rows) < PAGE_ROWS:
                 break
@@ -158,7 +179,7 @@ class PostgresChanges:
                 self._cores_mark = row["change_seq"]
             if len(rows) < PAGE_ROWS:
                 break
-        await connection.execute(_BEAT, self._worker_id, self._keys_mark, self._told != self._keys_mark)
+        await connection.execute(_BEAT, self._worker_id, self._keys_mark, self._told != self._keys_mark, self._generations)
         self._told = self._keys_mark
         self._fresh_since = asked_at
 

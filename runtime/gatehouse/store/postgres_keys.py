@@ -13,11 +13,15 @@ from typing import TypeAlias
 import asyncpg
 import msgspec
 
+from gatehouse.core.roles import granted
 from gatehouse.errors import Unavailable
 from gatehouse.store.keycache import KeyCache
 from gatehouse.types import KeyEnvironment, KeyId, KeyRecord, KeyState, Limit
 
-COLUMNS = "id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, expires_at, version"
+COLUMNS = (
+    "id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, expires_at, version,"
+    " lineage_id, roles, addresses, methods, has_credits, id_generation"
+)
 #: A lookup that takes longer counts as "the database is away" (failure side: closed, the request is answered 503).
 LOAD_TIMEOUT_S = 2.0
 #: Ids in one query, and queries at the same time.
@@ -34,26 +38,40 @@ _states = {state.value: state for state in KeyState}
 def key_record(row: asyncpg.Record) -> KeyRecord:
     """A row with COLUMNS as the record that decisions are made on."""
     expires_at = row["expires_at"]
+    key_id, lineage = KeyId(row["id"]), KeyId(row["lineage_id"])
     return KeyRecord(
-        id=KeyId(row["id"]),
+        id=key_id,
         digest=row["digest"],
         pepper_generation=row["pepper_generation"],
         environment=_environments[row["environment"]],
         state=_states[row["state"]],
         name=row["name"],
         owner=row["owner"],
-        scopes=tuple(row["scopes"]),
+        scopes=granted(row["scopes"], row["roles"]),
         cores=tuple(row["cores"]),
         limits=_limits.decode(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
+        lineage=key_id if lineage == key_id else lineage,  # one string instead of two equal ones
+        addresses=tuple(row["addresses"]),
+        methods=tuple(row["methods"]),
+        has_credits=row["has_credits"],
     )
 
 
 class PostgresKeys:
     """The Keys port. `staleness_ms` comes from whoever follows the changes (store/postgres_changes.py)."""
 
-    def __init__(self, pool: Pool, cache: KeyCache, staleness_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        cache: KeyCache,
+        staleness_ms: Callable[[], int],
+        *,
+        plausible: Callable[[KeyId], bool] = lambda _: True,
+    ) -> None:
+        """`plausible`: False for an id that nobody can have been given; it costs no look-up (see store/prefilter.py)."""
+        self._plausible = plausible
         self._pool = pool
         self._cache = cache
         self._waiting: dict[KeyId, asyncio.Future[KeyRecord | None]] = {}
@@ -66,7 +84,7 @@ class PostgresKeys:
         record = self._cache.find(key_id)
         if record is not None:
             return record
-        if self._cache.absent(key_id):
+        if self._cache.absent(key_id) or not self._plausible(key_id):
             return None
         waiter = self._waiting.get(key_id)
         if waiter is None:

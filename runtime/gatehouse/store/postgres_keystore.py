@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gatehouse.core.auditchain import as_datetime, as_seconds
+from gatehouse.core.auditchain import as_datetime
+from gatehouse.core.roles import ADMIN_ROLES, OWNER_SCOPES
 from gatehouse.errors import Conflict, Unavailable
-from gatehouse.store.ports import Page, StoredKey
+from gatehouse.store.ports import Alter, Alteration, GenerationUse, KeyFilter, Page, StoredKey, Surroundings
 from gatehouse.store.postgres_audit import append
 from gatehouse.store.postgres_engine import connected, transaction
-from gatehouse.store.postgres_tables import api_key, gate_worker
-from gatehouse.types import AuditEvent, KeyEnvironment, KeyId, KeyRecord, KeyState, Limit
+from gatehouse.store.postgres_key_rows import filters, stored, values
+from gatehouse.store.postgres_tables import api_key, core, gate_worker, key_activity, key_credit
+from gatehouse.types import AuditEvent, CreditPlan, KeyEnvironment, KeyId, KeyState
 
 CONFIRMED_CHANNEL = "gatehouse_confirmed"
 #: A notification may be lost with its connection; the table is looked at this often besides.
 _CONFIRM_POLL_S = 0.25
-EXPIRED = "expired"
+#: Changes of admin keys queue here, so that two of them cannot each take the other for the one that is left. Taken after the
+#: rows of the key's lineage and before the locks of the change trigger (7126501) and of the audit trail (7126502).
+ADMIN_LOCK = 7126503
+
+_WRITABLE = text(
+    "SELECT max(held.generation) FROM unnest(CAST(:held AS integer[])) AS held (generation) WHERE NOT EXISTS ("
+    " SELECT FROM gate_worker WHERE seen_at > now() - make_interval(secs => :live_s)"
+    " AND NOT held.generation = ANY (generations) AND generations <> '{}')"
+)
+_GENERATIONS = text(
+    "SELECT generation, sum(keys) AS keys, sum(ids) AS ids, sum(cores) AS cores FROM ("
+    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores FROM api_key"
+    " WHERE state <> 'purged' GROUP BY 1"
+    " UNION ALL SELECT id_generation, 0, count(*), 0 FROM api_key WHERE state <> 'purged' GROUP BY 1"
+    " UNION ALL SELECT pepper_generation, 0, 0, count(*) FROM core WHERE NOT draining AND expires_at > now() GROUP BY 1"
+    ") AS counted GROUP BY generation ORDER BY generation"
+)
 
 
 class PostgresKeyStore:
-    """`ports.KeyStore` on the table `api_key`."""
+    """`ports.KeyStore` on the tables `api_key`, `key_credit` and `key_activity`."""
 
     def __init__(self, engine: AsyncEngine, *, staleness_s: float) -> None:
         """`staleness_s`: how old a gate worker's picture may get before it refuses by itself (GATEHOUSE_STALENESS_MS_MAX)."""
@@ -36,7 +56,7 @@ class PostgresKeyStore:
         """Raises Conflict when the id exists, Unavailable."""
         try:
             async with transaction(self._engine) as connection:
-                await connection.execute(insert(api_key).values(**_values(key)))
+                await _insert(connection, key)
                 await append(connection, event)
         except Unavailable as exc:
             if isinstance(exc.__cause__, IntegrityError):
@@ -45,37 +65,46 @@ class PostgresKeyStore:
 
     async def get(self, key_id: KeyId) -> StoredKey | None:
         async with connected(self._engine) as connection:
-            row = (await connection.execute(select(api_key).where(api_key.c.id == key_id))).one_or_none()
-        return None if row is None else _stored(row)
+            row = (await connection.execute(_keys().where(api_key.c.id == key_id))).one_or_none()
+        return None if row is None else stored(row)
 
-    async def page(self, *, after: KeyId | None, size: int, owner: str | None, state: str | None) -> Page:
-        """Keys by ascending id. `state`: one of KeyState, or `expired` (active, but past its date; `active` leaves those out)."""
-        query = select(api_key).order_by(api_key.c.id).limit(size + 1)
+    async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> Page:
+        """Keys by ascending id."""
+        query = _keys().where(*filters(only)).order_by(api_key.c.id).limit(size + 1)
         if after is not None:
             query = query.where(api_key.c.id > after)
-        if owner is not None:
-            query = query.where(api_key.c.owner == owner)
-        if state is not None:
-            query = query.where(*_in_state(state))
         async with connected(self._engine) as connection:
-            keys = [_stored(row) for row in await connection.execute(query)]
+            keys = [stored(row) for row in await connection.execute(query)]
         return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].record.id if len(keys) > size else None)
 
-    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[StoredKey, int] | None:
-        """The revoked key and its change number; None when unknown. A key that is revoked already stays as it is: no new row."""
-        change = (
-            update(api_key)
-            .where(api_key.c.id == key_id, api_key.c.state != KeyState.REVOKED.value)
-            .values(state=KeyState.REVOKED.value, revoked_at=as_datetime(at), revoked_by=by, revoke_reason=reason)
-            .returning(api_key)
-        )
+    async def alter(self, key_id: KeyId, work: Alter) -> tuple[StoredKey, int] | None:
+        """The key after `work` and the number of its last change; None when unknown. Raises what `work` raises, Unavailable."""
         async with transaction(self._engine) as connection:
-            row = (await connection.execute(change)).one_or_none()
-            if row is not None:
-                await append(connection, event)
-            else:
-                row = (await connection.execute(select(api_key).where(api_key.c.id == key_id))).one_or_none()
-        return None if row is None else (_stored(row), row.change_seq)
+            # All generations, in one order: a rotation changes its neighbours, and two orders could wait for each other.
+            lineage = select(api_key.c.lineage_id).where(api_key.c.id == key_id).scalar_subquery()
+            family = select(api_key.c.id).where(api_key.c.lineage_id == lineage).order_by(api_key.c.id).with_for_update()
+            if key_id not in (await connection.execute(family)).scalars().all():
+                return None
+            one = _keys().where(api_key.c.id == key_id)
+            before = stored((await connection.execute(one)).one())
+            around = Surroundings(last_admin=await _is_last_admin(connection, before))
+            alteration = work(before, around)
+            if alteration is not None:
+                await _write(connection, before, alteration)
+                await append(connection, alteration.event)
+            row = (await connection.execute(one)).one()
+        return stored(row), row.change_seq
+
+    async def writable_generation(self, held: Sequence[int]) -> int | None:
+        """The newest generation of `held` that every live worker holds. A worker of a version that does not say counts as any."""
+        async with connected(self._engine) as connection:
+            found = (await connection.execute(_WRITABLE, {"held": list(held), "live_s": self._live_s})).scalar_one()
+        return None if found is None else int(found)
+
+    async def generations(self) -> tuple[GenerationUse, ...]:
+        async with connected(self._engine) as connection:
+            rows = (await connection.execute(_GENERATIONS)).all()
+        return tuple(GenerationUse(row.generation, int(row.keys), int(row.ids), int(row.cores)) for row in rows)
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
         """True once no live gate worker lags behind the change. Never raises: whoever cannot look cannot confirm."""
@@ -112,57 +141,83 @@ class PostgresKeyStore:
                 continue
 
 
-def _in_state(state: str) -> list[ColumnElement[bool]]:
-    expired = api_key.c.expires_at <= func.now()
-    if state == EXPIRED:
-        return [api_key.c.state == KeyState.ACTIVE.value, expired]
-    if state == KeyState.ACTIVE.value:
-        return [api_key.c.state == state, (api_key.c.expires_at.is_(None)) | (~expired)]
-    return [api_key.c.state == state]
+def _keys() -> Select[Any]:
+    """Whole keys: the row, its purse, its last use."""
+    joined = api_key.outerjoin(key_credit, key_credit.c.lineage_id == api_key.c.lineage_id)
+    joined = joined.outerjoin(key_activity, key_activity.c.key_id == api_key.c.id)
+    purse = (key_credit.c.remaining, key_credit.c.refill_amount, key_credit.c.refill_every)
+    return select(api_key, *purse, key_activity.c.last_used_at).select_from(joined)
 
 
-def _values(key: StoredKey) -> dict[str, Any]:
+async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
     record = key.record
-    return {
-        "id": record.id,
-        "digest": record.digest,
-        "pepper_generation": record.pepper_generation,
-        "environment": record.environment.value,
-        "state": record.state.value,
-        "name": record.name,
-        "owner": record.owner,
-        "scopes": list(record.scopes),
-        "cores": list(record.cores),
-        "limits": [
-            {"name": limit.name, "quota": limit.quota, "window_s": limit.window_s, "burst": limit.burst}
-            for limit in record.limits
-        ],
-        "expires_at": None if record.expires_at is None else as_datetime(record.expires_at),
-        "created_at": as_datetime(key.created_at),
-        "created_by": key.created_by,
-    }
+    if set(OWNER_SCOPES).isdisjoint(record.scopes):
+        return False
+    await connection.execute(select(func.pg_advisory_xact_lock(ADMIN_LOCK)))
+    others = (
+        select(func.count())
+        .select_from(api_key)
+        .where(
+            api_key.c.id != record.id,
+            api_key.c.environment == KeyEnvironment(record.environment).value,
+            api_key.c.state == KeyState.ACTIVE.value,
+            api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now()),
+            api_key.c.scopes.overlap(list(OWNER_SCOPES)) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
+        )
+    )
+    return record.state is KeyState.ACTIVE and (await connection.execute(others)).scalar_one() == 0
 
 
-def _stored(row: Row[Any]) -> StoredKey:
-    record = KeyRecord(
-        id=KeyId(row.id),
-        digest=bytes(row.digest),
-        pepper_generation=row.pepper_generation,
-        environment=KeyEnvironment(row.environment),
-        state=KeyState(row.state),
-        name=row.name,
-        owner=row.owner,
-        scopes=tuple(row.scopes),
-        cores=tuple(row.cores),
-        limits=tuple(Limit(**limit) for limit in row.limits),
-        expires_at=None if row.expires_at is None else as_seconds(row.expires_at),
-        version=row.version,
+async def _write(connection: AsyncConnection, before: StoredKey, alteration: Alteration) -> None:
+    after, record = alteration.key, alteration.key.record
+    if alteration.successor is not None:
+        await _insert(connection, alteration.successor)
+    if alteration.others_end_at is not None:
+        kept = [record.id, *([alteration.successor.record.id] if alteration.successor else [])]
+        ends = as_datetime(alteration.others_end_at)
+        others = update(api_key).where(
+            api_key.c.lineage_id == record.subject,
+            api_key.c.id.not_in(kept),
+            api_key.c.state.in_([KeyState.ACTIVE.value, KeyState.DISABLED.value]),
+            api_key.c.expires_at.is_(None) | (api_key.c.expires_at > ends),
+        )
+        await connection.execute(others.values(expires_at=ends))
+    await connection.execute(update(api_key).where(api_key.c.id == record.id).values(**values(after)))
+    if after.credits != before.credits and record.state is not KeyState.PURGED:
+        await _write_credits(connection, record.subject, after.credits)
+    if record.state is KeyState.PURGED:
+        await _purge_traces(connection, record.id, record.subject)
+
+
+async def _insert(connection: AsyncConnection, key: StoredKey) -> None:
+    await connection.execute(insert(api_key).values(id=key.record.id, **values(key)))
+    if key.credits is not None and key.generation == 1:
+        await _write_credits(connection, key.record.subject, key.credits)
+
+
+async def _write_credits(connection: AsyncConnection, subject: str, plan: CreditPlan | None) -> None:
+    """The purse belongs to the lineage: setting it on one generation sets it for all, and so does taking it away."""
+    if plan is None:
+        await connection.execute(delete(key_credit).where(key_credit.c.lineage_id == subject))
+    else:
+        purse = {
+            "remaining": plan.remaining,
+            "refill_amount": plan.refill_amount,
+            "refill_every": plan.refill_every,
+            "refilled_at": func.now(),
+        }
+        write = upsert(key_credit).values(lineage_id=subject, **purse)
+        await connection.execute(write.on_conflict_do_update(index_elements=["lineage_id"], set_=purse))
+    family = update(api_key).where(
+        api_key.c.lineage_id == subject, api_key.c.has_credits != (plan is not None), api_key.c.state != KeyState.PURGED.value
     )
-    return StoredKey(
-        record=record,
-        created_at=as_seconds(row.created_at),
-        created_by=row.created_by,
-        revoked_at=None if row.revoked_at is None else as_seconds(row.revoked_at),
-        revoked_by=row.revoked_by,
-        revoke_reason=row.revoke_reason,
-    )
+    await connection.execute(family.values(has_credits=plan is not None))
+
+
+async def _purge_traces(connection: AsyncConnection, key_id: KeyId, subject: str) -> None:
+    """What other tables keep about a key. The purse and the counters stay while another generation is left to use them."""
+    await connection.execute(select(func.forget_key_use(key_id)))
+    gone = update(core).where(core.c.registered_by == key_id)
+    await connection.execute(gone.values(url="", lease_id="", draining=True, expires_at=func.now()))
+    left = select(api_key.c.id).where(api_key.c.lineage_id == subject, api_key.c.state != KeyState.PURGED.value)
+    await connection.execute(delete(key_credit).where(key_credit.c.lineage_id == subject, ~left.exists()))

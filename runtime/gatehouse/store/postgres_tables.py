@@ -29,6 +29,39 @@ api_key = Table(
     Column("revoke_reason", Text),
     Column("version", BigInteger, server_default="1"),
     Column("change_seq", BigInteger, server_default="0"),
+    Column("roles", ARRAY(Text)),
+    Column("methods", ARRAY(Text)),
+    Column("addresses", ARRAY(Text)),
+    Column("has_credits", Boolean),
+    Column("tags", ARRAY(Text)),
+    Column("metadata", JSONB),
+    Column("notes", Text),
+    Column("lineage_id", Text),
+    Column("generation", Integer),
+    Column("successor_id", Text),
+    Column("rotated_at", _instant),
+    Column("deleted_at", _instant),
+    Column("deleted_by", Text),
+    Column("state_before", Text),
+    Column("purged_at", _instant),
+    Column("id_generation", Integer),
+)
+
+key_credit = Table(
+    "key_credit",
+    _metadata,
+    Column("lineage_id", Text, primary_key=True),
+    Column("remaining", BigInteger),
+    Column("refill_amount", BigInteger),
+    Column("refill_every", Text),
+    Column("refilled_at", _instant),
+)
+
+key_activity = Table(
+    "key_activity",
+    _metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("last_used_at", _instant),
 )
 
 core = Table(
@@ -52,6 +85,7 @@ gate_worker = Table(
     Column("id", Text, primary_key=True),
     Column("confirmed_seq", BigInteger),
     Column("seen_at", _instant),
+    Column("generations", ARRAY(Integer)),
 )
 
 audit_event = Table(

@@ -32,8 +32,9 @@ BREAK_S = 0.5
 #: Opening a connection is no request's fault, yet requests wait for it: a little more than one call may take.
 OPEN_TIMEOUT_S = 0.25
 BATCH_MAX = 256
+FORGET_TIMEOUT_S = 2.0
 
-# ARGV: for every request its cost and number of limits, then interval and burst tolerance (us) of each; KEYS in the same order.
+# ARGV: for every request its number of limits, then move and room (us; core/gcra.py) of each; KEYS in the same order.
 # Answers how far each counter was ahead of now *before* the request, in us, as text: Lua numbers become integers in replies.
 # Times count from 2024, because a double holds that to better than 0.01 us and today's Unix time only to 0.25 us.
 # `%.4f` and not tostring, which keeps 14 digits and would lose the microseconds. The arithmetic is that of core/gcra.py.
@@ -42,20 +43,23 @@ local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
 local answer, key, argument = {{}}, 0, 1
 while argument <= #ARGV do
-  local cost, limits = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
-  argument = argument + 2
+  local limits = tonumber(ARGV[argument])
+  argument = argument + 1
   local ahead, passes = {{}}, true
   for i = 1, limits do
-    local step, tolerance = tonumber(ARGV[argument + 2 * i - 2]), tonumber(ARGV[argument + 2 * i - 1])
+    local room = tonumber(ARGV[argument + 2 * i - 1])
     local arrival = tonumber(redis.call('GET', KEYS[key + i]) or '0')
     ahead[i] = math.max(arrival - now, 0)
     answer[#answer + 1] = string.format('%.4f', ahead[i])
-    if ahead[i] + cost * step > tolerance + {gcra.SLACK_US} then passes = false end
+    if ahead[i] > room + {gcra.SLACK_US} then passes = false end
   end
-  if passes and cost > 0 then
+  if passes then
     for i = 1, limits do
-      local moved = ahead[i] + cost * tonumber(ARGV[argument + 2 * i - 2])
-      redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', math.ceil(moved / 1000) + 1000)
+      local move = tonumber(ARGV[argument + 2 * i - 2])
+      if move > 0 then
+        local moved = ahead[i] + move
+        redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', math.ceil(moved / 1000) + 1000)
+      end
     end
   end
   key, argument = key + limits, argument + 2 * limits
@@ -74,6 +78,7 @@ class RedisLimits:
     def __init__(
         self, login: RedisLogin, *, timeout_s: float, on_error: OnError, on_degraded: Callable[[str], None] = lambda _: None
     ) -> None:
+        self._login = login
         self._connection = RedisConnection(login)
         self._timeout_s = timeout_s
         self._on_error = on_error
@@ -108,6 +113,31 @@ class RedisLimits:
             self._task = asyncio.create_task(self._drain())
         return await future
 
+    async def forget(self, subject: str) -> bool:
+        """Removes every counter of a subject; False when Redis cannot be asked (they end by themselves within their window).
+
+        For a purge, which is rare: it walks all counters, since a limit may have been renamed while its counter still lives.
+        """
+        connection, cursor = RedisConnection(self._login), b"0"
+        try:
+            # Timeout FORGET_TIMEOUT_S a call. Failure side: open, nothing but counters with an end of their own is left.
+            await connection.open(FORGET_TIMEOUT_S)
+            while True:
+                walk = ("SCAN", cursor, "MATCH", f"{KEY_PREFIX}*:{subject}", "COUNT", 1000)
+                reply = await connection.call(walk, FORGET_TIMEOUT_S)
+                if not isinstance(reply, list) or not isinstance(reply[0], bytes) or not isinstance(reply[1], list):
+                    return False
+                found = [name for name in reply[1] if isinstance(name, bytes)]
+                if found:
+                    await connection.call(("UNLINK", *found), FORGET_TIMEOUT_S)
+                cursor = reply[0]
+                if cursor == b"0":
+                    return True
+        except (OSError, TimeoutError, RedisRefused):
+            return False
+        finally:
+            connection.close()
+
     async def _drain(self) -> None:
         try:
             while self._waiting:
@@ -129,11 +159,10 @@ class RedisLimits:
         keys: list[str] = []
         arguments: list[str] = []
         for charge, _ in batch:
-            arguments += (str(charge.cost), str(len(charge.limits)))
+            arguments.append(str(len(charge.limits)))
             for limit in charge.limits:
-                step = gcra.interval_us(limit)
                 keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
-                arguments += (repr(step), repr(limit.burst * step))
+                arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
         reply = await self._evaluate(keys, arguments)
         if not isinstance(reply, list) or len(reply) != len(keys):
             raise ValueError("unexpected reply")

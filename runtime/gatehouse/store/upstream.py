@@ -68,6 +68,10 @@ class Upstreams:
         """Timeouts: connecting 3 s, silence 60 s. Failure side: closed, the client gets 502 or 504."""
         return self._exchange(core.url, request)
 
+    def send(self, url: str, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamReply]:
+        """Like `exchange`, to any origin; the same guard, the same errors."""
+        return self._exchange(url, request)
+
     async def warm(self, url: str) -> None:
         """Makes the client of a URL ready, so that the first request does not pay for it."""
         await self._client(url)

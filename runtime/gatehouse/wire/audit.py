@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gatehouse.core.auditchain import as_seconds
-from gatehouse.store.ports import AuditRow
+from gatehouse.store.ports import AuditFilter, AuditRow
 from gatehouse.types import AuditEvent
-from gatehouse.wire.key import rfc3339
+from gatehouse.wire.key_parts import Instant, rfc3339
 
 
-class ListAudit(BaseModel):
-    """The query of a page of the audit trail."""
+class SearchAudit(BaseModel):
+    """Which rows of the audit trail are wanted; everything that is left out does not matter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target_id: Annotated[str | None, Field(max_length=100, description="The key or Core that was acted on.")] = None
-    action: Annotated[str | None, Field(max_length=64, description="Such as key.create, key.revoke, core.register.")] = None
+    action: Annotated[
+        str | None, Field(max_length=64, description="Such as key.create, core.register, or key.* for all of one kind.")
+    ] = None
+    actor_id: Annotated[
+        str | None, Field(max_length=200, description="Who acted: a key's id, bootstrap, a person's subject.")
+    ] = None
+    outcome: Literal["success", "denied"] | None = None
+    since: Annotated[Instant | None, Field(description="RFC 3339; from this instant on.")] = None
+    until: Annotated[Instant | None, Field(description="RFC 3339; before this instant.")] = None
+
+
+class ListAudit(SearchAudit):
+    """The query of a page of the audit trail."""
+
     cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class ExportAudit(SearchAudit):
+    """The query of a download."""
+
+    format: Annotated[
+        Literal["ndjson", "csv"],
+        Field(description="ndjson is exact and can be verified; csv is for spreadsheets, and safe to open in one."),
+    ] = "ndjson"
 
 
 class AuditEventView(BaseModel):
@@ -59,6 +81,17 @@ class AuditVerification(BaseModel):
     rows: Annotated[int, Field(description="Rows that were read.")]
     intact: bool
     first_broken_seq: int | None
+
+
+def audit_filter(query: SearchAudit) -> AuditFilter:
+    return AuditFilter(
+        target_id=query.target_id,
+        action=query.action,
+        actor_id=query.actor_id,
+        outcome=query.outcome,
+        since=None if query.since is None else query.since.timestamp(),
+        until=None if query.until is None else query.until.timestamp(),
+    )
 
 
 def audit_view(row: AuditRow) -> AuditEventView:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gatehouse.types import CoreRecord
-from gatehouse.wire.key import rfc3339
+from gatehouse.wire.key_parts import rfc3339
 
 
 class ListCores(BaseModel):

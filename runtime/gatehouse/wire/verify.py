@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Sequence
@@ -9,24 +10,47 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gatehouse.types import LimitState, Question, Verdict
+from gatehouse.types import LimitState, LimitWish, Question, Verdict
 from gatehouse.wire.body import bad_member, decode_body
 
 TOKEN_CHARS_MAX = 512
 COST_MAX = 1_000_000
 _SCOPE = re.compile(r"[a-z0-9:_.*-]{1,64}")
 _SCOPES_MAX = 50
+BATCH_MAX = 100
+LIMITS_MAX = 10
+QUOTA_MAX = 1_000_000_000
+WINDOW_S_MAX = 31 * 86_400
+ADDRESS_CHARS_MAX = 64
+_METHOD = re.compile(r"[A-Z]{1,16}")
+_LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 #: RFC 9651, section 3.3.3: a String holds visible ASCII and spaces.
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
 
+class LimitAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """With `quota` and `window_s` a limit that the question brings; without them one of the key's, at another cost."""
+
+    name: str
+    cost: int = 1
+    quota: int | None = None
+    window_s: int | None = None
+    burst: int | None = None
+
+
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`scopes` and `core`: what the key is needed for. `cost` 0 looks at the limits without using them."""
+    """`scopes`, `core`, `method`: what the key is needed for. `cost` 0 looks at limits and credits without using them.
+
+    address: who uses the key, when that is not the one who asks. limits: other costs for limits of the key, or more limits.
+    """
 
     token: str
     scopes: tuple[str, ...] = ()
     core: str | None = None
     cost: int = 1
+    address: str | None = None
+    method: str | None = None
+    limits: tuple[LimitAsked, ...] = ()
 
 
 class LimitReply(msgspec.Struct, frozen=True):
@@ -37,6 +61,12 @@ class LimitReply(msgspec.Struct, frozen=True):
     reset_s: float
     exceeded: bool
     degraded: bool
+
+
+class CreditsReply(msgspec.Struct, frozen=True):
+    remaining: int
+    exceeded: bool
+    refills_at: str | None
 
 
 class VerifyReply(msgspec.Struct, frozen=True):
@@ -51,31 +81,98 @@ class VerifyReply(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] | None
     expires_at: str | None
     limits: tuple[LimitReply, ...]
+    credits: CreditsReply | None
     staleness_ms: int
     decided_at: str
     request_id: str
 
 
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to BATCH_MAX questions; each is answered like one that came alone, in the same order."""
+
+    keys: tuple[VerifyRequest, ...]
+
+
+class BatchReply(msgspec.Struct, frozen=True):
+    results: tuple[VerifyReply, ...]
+
+
 _decoder = msgspec.json.Decoder(VerifyRequest)
+_batch_decoder = msgspec.json.Decoder(BatchRequest)
 
 
-def decode(body: bytes) -> tuple[str, Question]:
-    """The token and what is asked about it. Raises BadRequest that names the member which is wrong."""
-    request = decode_body(_decoder, body)
+def decode(body: bytes, client: str) -> tuple[str, Question]:
+    """The token and what is asked about it; `client`: who asks. Raises BadRequest that names the member which is wrong."""
+    return _question(decode_body(_decoder, body), client, "body")
+
+
+def decode_batch(body: bytes, client: str) -> tuple[tuple[str, Question], ...]:
+    """The same for many. Raises BadRequest."""
+    request = decode_body(_batch_decoder, body)
+    if not 1 <= len(request.keys) <= BATCH_MAX:
+        raise bad_member("body.keys", f"must hold 1 to {BATCH_MAX} questions", "send the others in another request")
+    return tuple(_question(one, client, f"body.keys[{index}]") for index, one in enumerate(request.keys))
+
+
+def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, Question]:
     if len(request.token) > TOKEN_CHARS_MAX:
         raise bad_member(
-            "body.token",
+            f"{at}.token",
             f"is longer than {TOKEN_CHARS_MAX} characters",
             "send one key as it was shown when it was made",
         )
     if not 0 <= request.cost <= COST_MAX:
-        raise bad_member("body.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look without using anything")
+        raise bad_member(f"{at}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look without using anything")
     if len(request.scopes) > _SCOPES_MAX:
-        raise bad_member("body.scopes", f"holds more than {_SCOPES_MAX} names", "ask for the scopes that this one request needs")
+        raise bad_member(f"{at}.scopes", f"holds more than {_SCOPES_MAX} names", "ask for the scopes that this one request needs")
     for index, scope in enumerate(request.scopes):
         if _SCOPE.fullmatch(scope) is None:
-            raise bad_member(f"body.scopes[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
-    return request.token, Question(scopes=request.scopes, core=request.core, cost=request.cost)
+            raise bad_member(f"{at}.scopes[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
+    if request.address is not None and not _is_address(request.address):
+        raise bad_member(f"{at}.address", "is no IP address", "send the client's address, such as 192.0.2.7, or leave it out")
+    if request.method is not None and _METHOD.fullmatch(request.method) is None:
+        raise bad_member(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
+    return request.token, Question(
+        scopes=request.scopes,
+        core=request.core,
+        cost=request.cost,
+        address=client if request.address is None else request.address,
+        method=request.method,
+        limits=_limits(request.limits, at) if request.limits else (),
+    )
+
+
+def _limits(asked: tuple[LimitAsked, ...], at: str) -> tuple[LimitWish, ...]:
+    """A wrong limit is an error and not a limit that is not there: whoever sends one relies on it."""
+    if len(asked) > LIMITS_MAX:
+        raise bad_member(f"{at}.limits", f"holds more than {LIMITS_MAX} limits", "send fewer")
+    if len({one.name for one in asked}) != len(asked):
+        raise bad_member(f"{at}.limits", "names a limit twice", "send each name once")
+    for index, one in enumerate(asked):
+        here = f"{at}.limits[{index}]"
+        if _LIMIT_NAME.fullmatch(one.name) is None:
+            raise bad_member(f"{here}.name", "is no name of a limit", "use 1 to 64 of a-z 0-9 _ . - and begin with a letter")
+        if not 0 <= one.cost <= COST_MAX:
+            raise bad_member(f"{here}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look only")
+        if (one.quota is None) != (one.window_s is None) or (one.burst is not None and one.quota is None):
+            raise bad_member(here, "needs both quota and window_s, or neither", "name a limit of the key alone, with its cost")
+        if one.quota is not None and not 1 <= one.quota <= QUOTA_MAX:
+            raise bad_member(f"{here}.quota", f"must be 1 to {QUOTA_MAX}", "send how many units pass in a window")
+        if one.window_s is not None and not 1 <= one.window_s <= WINDOW_S_MAX:
+            raise bad_member(f"{here}.window_s", f"must be 1 to {WINDOW_S_MAX} seconds", "send a window of up to 31 days")
+        if one.burst is not None and not 1 <= one.burst <= (one.quota or 0):
+            raise bad_member(f"{here}.burst", "must be 1 to quota", "leave it out to let all of the quota come at once")
+    return tuple(
+        LimitWish(name=one.name, cost=one.cost, quota=one.quota, window_s=one.window_s, burst=one.burst) for one in asked
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return len(text) <= ADDRESS_CHARS_MAX
 
 
 def answer(verdict: Verdict, request_id: str) -> VerifyReply:
@@ -101,6 +198,13 @@ def answer(verdict: Verdict, request_id: str) -> VerifyReply:
                 degraded=state.degraded,
             )
             for state in verdict.limits
+        ),
+        credits=None
+        if verdict.credits is None
+        else CreditsReply(
+            remaining=verdict.credits.remaining,
+            exceeded=verdict.credits.exceeded,
+            refills_at=None if verdict.credits.refills_at is None else rfc3339(verdict.credits.refills_at),
         ),
         staleness_ms=verdict.staleness_ms,
         decided_at=rfc3339(verdict.decided_at),

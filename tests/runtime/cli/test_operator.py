@@ -23,7 +23,7 @@ def test_a_key_is_made_listed_shown_and_revoked(operator: Command) -> None:
     assert "not shown again" in made.err
     assert _id(token) in operator.run("keys", "list", "--owner", "me").out
     shown = json.loads(operator.run("keys", "show", _id(token), "--json").out)
-    assert (shown["name"], shown["limits"]) == ("Prüfung", [{"name": "a", "quota": 5, "window_s": 60, "burst": 2}])
+    assert (shown["name"], shown["limits"]) == ("Prüfung", [{"name": "a", "quota": 5, "window_s": 60, "burst": 2, "cost": 1}])
     revoked = operator.run("keys", "revoke", _id(token), "--reason", "test over")
     assert (revoked.code, "every gate refuses it now" in revoked.out) == (0, True)
     assert json.loads(operator.run("keys", "list", "--owner", "me", "--json").out)[0]["state"] == "revoked"
@@ -71,3 +71,12 @@ def test_a_row_that_was_deleted_in_the_database_is_found(operator: Command, data
     database.sql("DELETE FROM audit_event WHERE seq = 1")
     result = operator.run("audit", "verify")
     assert (result.code, result.out.startswith("BROKEN at row 2")) == (1, True)
+
+
+@pytest.mark.promise("TR-13")
+def test_use_is_shown_as_a_table_with_bars_and_as_json(operator: Command, database: Database) -> None:
+    database.sql("INSERT INTO usage_count VALUES (3600, '3fGh82kLmQ0a', date_trunc('hour', now()), 'docs', 'VALID', 7)")
+    shown = operator.run("usage", "--by", "key,code", "--last", "24h")
+    assert ("3fGh82kLmQ0a" in shown.out, "VALID" in shown.out, "#" * 30 in shown.out) == (True, True, True)
+    assert shown.err.startswith("7 requests from ")
+    assert json.loads(operator.run("usage", "--json").out)["total"] == 7

@@ -15,8 +15,11 @@ from gatehouse.observe import Metrics, Observer
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.postgres_audit import PostgresAuditTrail
+from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
+from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.types import KeyEnvironment, Limit
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -70,6 +73,9 @@ async def door(database: Database) -> AsyncIterator[Console]:
         keys=PostgresKeyStore(engine, staleness_s=1.0),
         audit=PostgresAuditTrail(engine),
         cores=PostgresDirectory(engine),
+        usage=PostgresUsageReports(engine),
+        checkpoints=PostgresCheckpoints(engine),
+        notices=PostgresNotices(engine),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),
         cursor_pepper=Pepper({1: b"s" * 32}, 1),

@@ -14,7 +14,7 @@ from tests.runtime.console.conftest import Console
 
 @pytest.mark.promise("CG-01")
 async def test_a_new_key_is_answered_once_with_its_token_and_where_it_is(door: Console) -> None:
-    limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5}
+    limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
     wish = {"name": "nightly export", "owner": "billing", "scopes": ["cores:read"], "cores": ["docs"], "limits": [limit]}
     reply = await door.client.post("/v1/keys", json={**wish, "ttl_s": 3600})
     assert reply.status_code == 201
@@ -32,7 +32,7 @@ async def test_a_new_key_is_answered_once_with_its_token_and_where_it_is(door: C
 async def test_a_key_without_wishes_gets_the_defaults_of_the_deployment(door: Console) -> None:
     key = (await door.create(name="plain"))["key"]
     assert key["scopes"] == ["cores:read"]
-    assert key["limits"] == [{"name": "requests", "quota": 600, "window_s": 60, "burst": 600}]
+    assert key["limits"] == [{"name": "requests", "quota": 600, "window_s": 60, "burst": 600, "cost": 1}]
     assert (key["expires_at"], key["cores"], key["owner"]) == (None, [], "")
 
 

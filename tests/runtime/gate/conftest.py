@@ -17,7 +17,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.apikey import Pepper, build
+from gatehouse.core.apikey import Pepper, build_marked
 from gatehouse.types import KeyEnvironment
 
 from sandbox import process
@@ -91,12 +91,15 @@ class Gate:
     async def mint(self, **columns: Any) -> Key:
         """A key with scope cores:read and no limits of its own, unless told otherwise."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
-        token = build("gtk", environment, secrets.token_bytes(9), secrets.token_bytes(32))
+        random = secrets.token_bytes(9), secrets.token_bytes(32)
+        token = build_marked("gtk", environment, *random, pepper=self.pepper, generation=1)
+        assert token is not None
         limits = columns.pop("limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}])
         values = {
             "id": token.id,
             "digest": self.pepper.digest(token.text, 1),
             "pepper_generation": 1,
+            "id_generation": 1,
             "environment": environment.value,
             "state": "active",
             "name": "reader",

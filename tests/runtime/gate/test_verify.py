@@ -41,6 +41,7 @@ async def test_a_valid_key_is_described(gate: Any) -> None:
         "environment": "test",
         "scopes": ["cores:read"],
         "expires_at": "2099-01-02T03:04:05.000Z",
+        "credits": None,
     }
 
 

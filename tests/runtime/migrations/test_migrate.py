@@ -32,7 +32,8 @@ async def test_a_migrated_database_is_left_as_it_is(database: Database) -> None:
 async def test_two_migrations_at_once_do_the_work_once(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="base", downgrade=True)
     first, second = await asyncio.gather(runner.migrate(empty_database.owner), runner.migrate(empty_database.owner))
-    assert len(first.steps) + len(second.steps) == 1
+    assert sorted((len(first.steps), len(second.steps))) == [0, len(first.steps or second.steps)]
+    assert first.pending == second.pending == ()
     assert first.revision == second.revision
 
 
@@ -43,7 +44,7 @@ async def test_status_changes_nothing(empty_database: Database) -> None:
 
 
 async def test_going_back_needs_to_be_asked_for(database: Database) -> None:
-    with pytest.raises(Conflict, match="going back from 0001 to base deletes data; add --downgrade"):
+    with pytest.raises(Conflict, match=r"going back from \d{4} to base deletes data; add --downgrade"):
         await runner.migrate(database.owner, to="base")
 
 
@@ -53,13 +54,13 @@ async def test_an_unknown_revision_is_refused_with_those_that_exist(database: Da
 
 
 async def test_a_database_of_a_newer_version_is_not_touched(empty_database: Database) -> None:
-    await runner.migrate(empty_database.owner)
+    head = (await runner.migrate(empty_database.owner)).revision
     empty_database.sql("UPDATE alembic_version SET version_num = '9998'")
     try:
         with pytest.raises(Conflict, match="revision 9998, which this version of Gatehouse does not know"):
             await runner.migrate(empty_database.owner)
     finally:
-        empty_database.sql("UPDATE alembic_version SET version_num = '0001'")
+        empty_database.sql(f"UPDATE alembic_version SET version_num = '{head}'")  # noqa: S608
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who may come in: the bootstrap token or a live key with the scope `admin`, as a bearer token (RFC 6750), in constant time."""
+"""Who may come in: the bootstrap token or a live key with a role, as a bearer token (RFC 6750), compared in constant time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from enum import StrEnum
 from starlette.requests import Request
 
 from gatehouse.core import apikey
+from gatehouse.core.roles import ADMIN_SCOPE
 from gatehouse.doors.console.parts import Parts
 from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, Unauthorized
 from gatehouse.flows.actor import Actor
+from gatehouse.flows.principal import Role, roles_of
 from gatehouse.store.ports import StoredKey
 from gatehouse.types import KeyState, RequestId
 
-ADMIN_SCOPE = "admin"
 REALM = "gatehouse"
 _NOBODY = bytes(32)
 
@@ -28,22 +29,33 @@ class Access(StrEnum):
 
 
 async def admit(request: Request, parts: Parts) -> Actor:
-    """The one behind the request. Raises Unauthorized, Forbidden, BadRequest (ambiguous credentials), Unavailable."""
+    """The one behind the request, with their roles in `request.state.roles`.
+
+    Raises Unauthorized, BadRequest (ambiguous credentials), Unavailable.
+    """
     token = _bearer(request)
     request_id = RequestId(request.state.request_id)
     address = source_address(request, parts)
+    # A token of ours has no dot; a JWT has two.
+    if parts.people is not None and "." in token:
+        person = await parts.people.person(token)
+        if person is None:
+            raise Unauthorized("The bearer token is not valid here")
+        request.state.key_id = "person"
+        request.state.roles = person.roles
+        return Actor(type="person", id=person.subject, request_id=request_id, source_address=address)
     bootstrap = parts.bootstrap_token
     # Hashes are compared, so that neither the time nor an exception tells anything about the length.
     is_bootstrap = hmac.compare_digest(_sha256(token), _NOBODY if bootstrap is None else _sha256(bootstrap))
     key = await _key(token, parts)
     if is_bootstrap:
         request.state.key_id = "bootstrap"
+        request.state.roles = frozenset({Role.OWNER})
         return Actor(type="bootstrap", id="bootstrap", request_id=request_id, source_address=address)
     if key is None:
         raise Unauthorized("The bearer token is not valid here")
     request.state.key_id = key.record.id
-    if ADMIN_SCOPE not in key.record.scopes:
-        raise Forbidden("This key lacks the scope admin")
+    request.state.roles = roles_of(key.record.scopes)
     return Actor(type="key", id=key.record.id, request_id=request_id, source_address=address)
 
 
@@ -61,6 +73,16 @@ def source_address(request: Request, parts: Parts) -> str:
     """The caller's address, as far as our own proxies can be believed."""
     peer = request.client.host if request.client else "unknown"
     return parts.addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+
+
+def principal_of(request: Request, parts: Parts) -> str:
+    """Whom a request claims to be, unproven: a key's id, `bootstrap`, `person` for a JWT, or `other`."""
+    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    parsed = apikey.parse(token, parts.key_prefix)
+    if parsed is not None:
+        return parsed.id
+    # The bootstrap token begins like this (contract.toml): rubbish that somebody sends is no guess at it.
+    return "bootstrap" if token.startswith(f"{parts.key_prefix}_admin_") else "person" if token.count(".") == 2 else "other"
 
 
 def _bearer(request: Request) -> str:

@@ -18,13 +18,16 @@ from gatehouse import __version__
 from gatehouse.doors import vitals
 from gatehouse.doors.console import problems
 from gatehouse.doors.console.access import Access
+from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
+from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
 from gatehouse.doors.console.routes import ROUTES
 from gatehouse.doors.edge import Address, Edge
 from gatehouse.doors.page import page, style_route
 from gatehouse.flows.audit import WINDOW_S, DeniedAttempts
+from gatehouse.flows.lockout import Lockout
 
 _DESCRIPTION = "Issue, list and revoke keys; read the audit trail. Every act is audited. Errors are RFC 9457 problem documents."
 _PAGE = """\
@@ -38,15 +41,19 @@ services are reached through the gate, not through this door.</p>
 Close = Callable[[], Awaitable[None]]
 
 
-def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
+def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Close] = ()) -> ASGIApp:
     """The ASGI application. `on_stop`: what to close at the end of its lifespan, in order, such as the engine's `dispose`."""
     denied = DeniedAttempts(parts.audit, parts.clock, door="console")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        timer = asyncio.create_task(_turning(denied))
+        # Without its turns, the count of a flood that has ended would wait for the next refusal.
+        turns = [Chore("denied attempts", WINDOW_S, denied.turn), *chores]
+        tasks = [asyncio.create_task(chore.run(parts.observer), name=chore.name) for chore in turns]
         yield
-        timer.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await denied.flush()
         for stop in on_stop:
             await stop()
@@ -66,6 +73,7 @@ def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
     )
     app.state.parts = parts
     app.state.denied = denied
+    app.state.lockout = Lockout(parts.clock)
     for who, route_class in ((Access.ADMIN, AdminRoute),):
         router = APIRouter(route_class=route_class)
         for row in ROUTES:
@@ -78,7 +86,10 @@ def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
                     tags=[row.tag],
                     operation_id=row.endpoint.__name__,
                     responses=problem_responses(row),
-                    openapi_extra={"security": [{who.value: []}]},
+                    openapi_extra={
+                        "security": [{who.value: []}],
+                        "x-roles": sorted(role.value for role in needed(row.method, row.path)),
+                    },
                 )
         app.include_router(router)
     app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in ROUTES]
@@ -86,13 +97,6 @@ def create(parts: Parts, *, on_stop: Sequence[Close] = ()) -> ASGIApp:
     problems.install(app)
     app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))
     return Edge(app, parts.observer, https=parts.https)
-
-
-async def _turning(denied: DeniedAttempts) -> None:
-    """Without it, the count of a flood that has ended would wait for the next refusal."""
-    while True:
-        await asyncio.sleep(WINDOW_S)
-        await denied.turn()
 
 
 async def _page(request: Request) -> Response:

@@ -11,13 +11,17 @@ from gatehouse.doors.console.routes import Row
 _TEXTS = {
     400: ("bad_request", "The request is malformed; `errors` says where and what to send instead."),
     401: ("unauthorized", "No valid bearer token. `WWW-Authenticate` says how to send one."),
-    403: ("forbidden", "The key lacks the scope `admin`."),
+    403: ("forbidden", "The credential has no role that this takes, or the key that is meant is an owner's matter."),
     404: ("not_found", "There is nothing with this id."),
+    409: ("conflict", "The state of the key does not allow it; `detail` says what does."),
+    412: ("precondition_failed", "The key has changed since it was read; read it again."),
     413: ("body_too_large", "The body is larger than this deployment reads."),
+    428: ("precondition_required", "If-Match is missing; `errors` says what to send."),
+    429: ("rate_limited", "Too many wrong credentials from this address; `Retry-After` says how many seconds to wait."),
     500: ("internal", "Our fault; quote the request id."),
     503: ("unavailable", "A dependency is away; try again after `Retry-After` seconds."),
 }
-_EVERY = {Access.PUBLIC: (500,), Access.ADMIN: (401, 403, 500, 503)}
+_EVERY = {Access.PUBLIC: (500,), Access.ADMIN: (401, 403, 429, 500, 503)}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -44,7 +48,11 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         },
     },
 }
-SECURITY = {"type": "http", "scheme": "bearer", "description": "The bootstrap token, or a key with the scope `admin`."}
+SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The bootstrap token, or a key with the scope `admin` (an owner) or a role, such as `role:operator`.",
+}
 
 
 def problem_responses(row: Row) -> dict[int | str, dict[str, Any]]:

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from gatehouse.core.apikey import Pepper
-from gatehouse.doors.asgi import ClientAddresses
+from gatehouse.doors.asgi import ClientAddresses, Network
 from gatehouse.observe import Observer
-from gatehouse.store.ports import AuditTrail, Clock, Directory, KeyStore, Probes
+from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeyStore, Limits, Probes
+from gatehouse.store.ports_checkpoint import Checkpoints, Signer
+from gatehouse.store.ports_notice import Notices
+from gatehouse.store.ports_people import People
+from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
 
@@ -23,11 +27,17 @@ class Parts:
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then).
+    limits, counters: where the gates count; None when each counts for itself.
+    signer: who signs checkpoints; None when nobody does.
+    webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
     """
 
     keys: KeyStore
     audit: AuditTrail
     cores: Directory
+    usage: UsageReports
+    checkpoints: Checkpoints
+    notices: Notices
     clock: Clock
     pepper: Pepper
     cursor_pepper: Pepper
@@ -42,6 +52,11 @@ class Parts:
     observer: Observer
     random_bytes: Callable[[int], bytes]
     https: bool
+    limits: Limits | None = None
+    counters: Counters | None = None
+    signer: Signer | None = None
+    webhook_networks: tuple[Network, ...] = ()
+    people: People | None = None
 
 
 def parts_of(request: Request) -> Parts:

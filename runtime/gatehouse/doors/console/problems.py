@@ -68,7 +68,11 @@ def respond(request: Request, error: GatehouseError, headers: dict[str, str] | N
     request.state.code = error.code
     if error.detail:
         request.state.detail = error.detail
-    sent = {**(headers or {}), **challenge(error, request), **({"Retry-After": "1"} if error.retryable else {})}
+    sent = {
+        **(headers or {}),
+        **challenge(error, request),
+        **({"Retry-After": getattr(request.state, "retry_after", "1")} if error.retryable else {}),
+    }
     body = asgi.problem(error, request.state.request_id)
     return Response(body, error.status, {**sent, "Cache-Control": "no-store"}, media_type="application/problem+json")
 

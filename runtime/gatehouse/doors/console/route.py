@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from gatehouse.doors.console.access import admit, source_address
+from gatehouse.core.apikey import key_id
+from gatehouse.core.roles import granted
+from gatehouse.doors.console.access import admit, principal_of, source_address
 from gatehouse.doors.console.body import StrictRequest
 from gatehouse.doors.console.parts import Parts
-from gatehouse.errors import BadRequest, Forbidden, Problem, Unauthorized
+from gatehouse.doors.console.rights import changes, needed
+from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthorized
+from gatehouse.flows.actor import Actor
+from gatehouse.flows.lockout import Lockout
+from gatehouse.flows.principal import Role, check, check_reach
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AdminRoute(APIRoute):
-    """A route for administrators. Leaves the caller in `request.state.actor`."""
+    """A route for those who manage. Leaves the caller in `request.state.actor`."""
 
     def get_route_handler(self) -> Handler:
         endpoint = super().get_route_handler()
@@ -26,17 +32,80 @@ class AdminRoute(APIRoute):
         async def handler(request: Request) -> Response:
             parts: Parts = request.app.state.parts
             try:
-                actor = await admit(request, parts)
-            except (Unauthorized, Forbidden) as exc:
+                actor = await _enter(request, parts)
+                check(request.state.roles, needed(request.method, request.scope["route"].path))
+                await _check_target(request, parts)
+            except (Unauthorized, Forbidden, RateLimited) as exc:
                 await request.app.state.denied.record(source_address(request, parts), request.state.request_id, exc.code)
                 raise
             strict = StrictRequest(request.scope, request.receive)
             _check_query(strict)
             await _check_body(strict)
+            try:
+                await _check_scopes(strict)
+            except Forbidden as exc:
+                await request.app.state.denied.record(source_address(request, parts), request.state.request_id, exc.code)
+                raise
             strict.state.actor = actor
             return await endpoint(strict)
 
         return handler
+
+
+async def _enter(request: Request, parts: Parts) -> Actor:
+    """`admit`, unless this address has guessed at this credential too often. Raises RateLimited besides."""
+    lockout: Lockout = request.app.state.lockout
+    address, principal = source_address(request, parts), principal_of(request, parts)
+    wait_s = lockout.wait_s(address, principal)
+    if wait_s:
+        request.state.retry_after = str(wait_s)
+        raise RateLimited("Too many wrong credentials came from your address; wait, and check what you send")
+    try:
+        actor = await admit(request, parts)
+    except Unauthorized:
+        lockout.failed(address, principal)
+        raise
+    lockout.succeeded(address, principal)
+    return actor
+
+
+async def _check_target(request: Request, parts: Parts) -> None:
+    """What is done to a key that manages is an owner's act: whoever could rotate it would have its rights."""
+    known = key_id(request.path_params.get("id", ""))
+    if not _changes(request) or Role.OWNER in request.state.roles or known is None:
+        return
+    target = await parts.keys.get(known)
+    if target is not None:
+        check_reach(request.state.roles, target.record.scopes)
+
+
+async def _check_scopes(request: StrictRequest) -> None:
+    """No body of somebody who is not an owner may give a key a role, whatever route it is sent to."""
+    if _changes(request) and Role.OWNER not in request.state.roles and await request.body():
+        check_reach(request.state.roles, _scopes(await request.json()))
+
+
+def _changes(request: Request) -> bool:
+    return changes(request.method, request.scope["route"].path)
+
+
+def _scopes(value: Any) -> Iterator[str]:
+    """Every text in a member `scopes` or `scope`, and every scope that a member `roles` or `role` grants, at any depth."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _scopes(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in {"scope", "scopes"}:
+                yield from _texts(item)
+            elif name in {"role", "roles"}:
+                yield from granted((), tuple(_texts(item)))
+            else:
+                yield from _scopes(item)
+
+
+def _texts(item: Any) -> Iterator[str]:
+    return (text for text in (item if isinstance(item, list) else [item]) if isinstance(text, str))
 
 
 def _check_query(request: Request) -> None:

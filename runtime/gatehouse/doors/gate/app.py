@@ -13,11 +13,15 @@ from gatehouse.doors.gate.lease import PREFIX as LEASES
 from gatehouse.doors.gate.lease import CoreLease
 from gatehouse.doors.gate.openapi import OpenApi
 from gatehouse.doors.gate.proxy import Proxy
+from gatehouse.doors.gate.revoke_self import RevokeSelf
 from gatehouse.doors.gate.routes import GateDoor, Route
 from gatehouse.doors.gate.verify import Verify
+from gatehouse.doors.gate.verify_batch import VerifyBatch
 from gatehouse.doors.gate.verify_header import VerifyHeader
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import Registrar
+from gatehouse.flows.revoke import SelfRevocation
+from gatehouse.flows.usage import UsageCounter
 from gatehouse.observe import Observer
 from gatehouse.store.ports import Clock, Cores, Probes, Upstream
 
@@ -31,12 +35,14 @@ class Parts:
     """
 
     admission: Admission
+    self_revocation: SelfRevocation
     registrar: Registrar
     cores: Cores
     upstream: Upstream
     pepper: Pepper
     clock: Clock
     addresses: ClientAddresses
+    usage: UsageCounter
     observer: Observer
     probes: Probes
     helpers: Probes
@@ -46,13 +52,17 @@ class Parts:
 
 def create(parts: Parts) -> GateDoor:
     metrics = parts.observer.metrics
-    verify = Verify(parts.admission, metrics, body_bytes_max=parts.body_bytes_max)
-    verify_header = VerifyHeader(parts.admission, metrics)
+    verify = Verify(parts.admission, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
+    verify_batch = VerifyBatch(parts.admission, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
+    verify_header = VerifyHeader(parts.admission, parts.addresses, metrics)
+    revoke_self = RevokeSelf(parts.self_revocation, parts.addresses, body_bytes_max=parts.body_bytes_max)
     lease = CoreLease(parts.admission, parts.registrar, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
     proxy = Proxy(parts.admission, parts.cores, parts.upstream, parts.pepper, parts.clock, parts.addresses, metrics)
     return GateDoor(
         exact={
             b"/v1/keys/verify": Route("/v1/keys/verify", {"POST": verify, "GET": verify_header}),
+            b"/v1/keys/verify-batch": Route("/v1/keys/verify-batch", {"POST": verify_batch}),
+            b"/v1/keys/revoke-self": Route("/v1/keys/revoke-self", {"POST": revoke_self}),
             b"/healthz": Route("/healthz", {"GET": healthz}),
             b"/readyz": Route("/readyz", {"GET": Readyz(parts.probes, parts.helpers)}),
             b"/metrics": Route("/metrics", {"GET": MetricsPage(metrics, parts.refresh_gauges)}),
@@ -64,4 +74,6 @@ def create(parts: Parts) -> GateDoor:
         },
         observer=parts.observer,
         secret_mark=f"{parts.admission.prefix}_{parts.admission.environment.value}_",
+        usage=parts.usage,
+        addresses=parts.addresses,
     )

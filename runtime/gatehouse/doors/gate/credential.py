@@ -5,7 +5,7 @@ from __future__ import annotations
 from gatehouse.core.decide import for_public
 from gatehouse.doors.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
 from gatehouse.doors.gate.exchange import Exchange
-from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, RateLimited, Unauthorized, Unavailable
+from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, RateLimited, Unauthorized, Unavailable, UsageExceeded
 from gatehouse.types import Code, Verdict
 from gatehouse.wire.verify import limit_headers
 
@@ -16,6 +16,7 @@ _PUBLIC: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.FORBIDDEN: (Forbidden, "This key may not be used here"),
     Code.INSUFFICIENT_PERMISSIONS: (Forbidden, "This key lacks a scope that is needed here"),
     Code.RATE_LIMITED: (RateLimited, "A rate limit of this key is used up"),
+    Code.USAGE_EXCEEDED: (UsageExceeded, "The credits of this key are used up"),
     Code.UNAVAILABLE: (Unavailable, "Keys cannot be checked at the moment"),
 }
 _FIX = "send the key once: as `Authorization: Bearer <key>` or as `X-API-Key: <key>`"

@@ -12,7 +12,19 @@ from gatehouse.types import Code, RequestId, Verdict
 class Exchange:
     """Given to every endpoint. `status` is 0 until an answer has begun."""
 
-    __slots__ = ("code", "detail", "fields", "key_id", "receive", "request_id", "scope", "send", "status", "template")
+    __slots__ = (
+        "code",
+        "counted",
+        "detail",
+        "fields",
+        "key_id",
+        "receive",
+        "request_id",
+        "scope",
+        "send",
+        "status",
+        "template",
+    )
 
     def __init__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         self.scope = scope
@@ -25,6 +37,7 @@ class Exchange:
         self.key_id: str | None = None
         self.code: str | None = None
         self.detail = ""
+        self.counted: list[tuple[str, str, str, bool]] = []
 
     @property
     def method(self) -> str:
@@ -49,11 +62,24 @@ class Exchange:
         """All values of a header, in order; `name` in lower case."""
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
-    def decided(self, verdict: Verdict) -> None:
-        """Remembers a decision for the log: the full one, with a revoked key's id."""
+    def client(self, addresses: asgi.ClientAddresses) -> str:
+        """Who sent the request, as far as our own proxies can be believed."""
+        peer = self.peer
+        return addresses.client(peer, self.values(b"x-forwarded-for")) if addresses.trusts(peer) else peer
+
+    def decided(self, verdict: Verdict, core: str | None = None, *, behalf: bool = False) -> None:
+        """Remembers a decision for the log (the full one, with a revoked key's id) and for the count of use.
+
+        behalf: a service asks about a client's token, so whoever sent this request is not the one who uses the key.
+        """
+        self.count(verdict, core, behalf=behalf)
         self.code = verdict.code.value
         if verdict.record is not None and verdict.code is not Code.NOT_FOUND:
             self.key_id = verdict.record.id
+
+    def count(self, verdict: Verdict, core: str | None = None, *, behalf: bool = False) -> None:
+        """Remembers a decision for the count of use alone: one of several in a request."""
+        self.counted.append(("" if verdict.record is None else verdict.record.id, core or "", verdict.code.value, behalf))
 
     async def reply(
         self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()

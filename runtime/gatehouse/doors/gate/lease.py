@@ -61,7 +61,9 @@ class CoreLease:
         token = credential.presented_token(exchange)
         if token is None:
             raise credential.missing()
-        verdict = await self._admission.admit(token, Question(scopes=(SCOPE,), core=name))
+        address = exchange.client(self._addresses)
+        question = Question(scopes=(SCOPE,), core=name, address=address, method=exchange.method)
+        verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
         exchange.decided(verdict)
         error = credential.refusal(verdict)
@@ -69,7 +71,6 @@ class CoreLease:
             if error is not None:
                 await credential.refuse(exchange, verdict, error)
             return None
-        address = self._addresses.client(exchange.peer, exchange.values(b"x-forwarded-for"))
         return Caller(key=verdict.record, request_id=exchange.request_id, source_address=address)
 
 

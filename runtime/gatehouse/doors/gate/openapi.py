@@ -8,6 +8,7 @@ from gatehouse import __version__
 from gatehouse.doors import asgi
 from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.types import Code
+from gatehouse.wire import verify as wire
 
 Json = dict[str, Any]
 
@@ -33,6 +34,8 @@ def document() -> Json:
         },
         "paths": {
             "/v1/keys/verify": {"post": _verify(), "get": _verify_header()},
+            "/v1/keys/verify-batch": {"post": _verify_batch()},
+            "/v1/keys/revoke-self": {"post": _revoke_self()},
             "/cores/{name}/{path}": _proxy(),
             "/v1/cores/{name}": {"parameters": [_NAME], "put": _register(), "delete": _drain()},
             "/healthz": {"get": _plain("The process answers", "health")},
@@ -44,7 +47,14 @@ def document() -> Json:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
-            "schemas": {"Problem": _PROBLEM, "VerifyReply": _VERIFY_REPLY, "Lease": _LEASE},
+            "schemas": {
+                "Problem": _PROBLEM,
+                "VerifyRequest": _VERIFY_REQUEST,
+                "VerifyReply": _VERIFY_REPLY,
+                "BatchReply": _BATCH_REPLY,
+                "SelfRevoked": _SELF_REVOKED,
+                "Lease": _LEASE,
+            },
         },
     }
 
@@ -100,10 +110,69 @@ _VERIFY_REPLY: Json = {
         "scopes": {"type": ["array", "null"], "items": _TEXT},
         "expires_at": {"type": ["string", "null"], "format": "date-time"},
         "limits": {"type": "array", "items": _LIMIT},
+        "credits": {
+            "type": ["object", "null"],
+            "description": "Of a key that has credits, once everything before them was in order.",
+            "properties": {
+                "remaining": {"type": "integer"},
+                "exceeded": {"type": "boolean"},
+                "refills_at": {"type": ["string", "null"], "format": "date-time"},
+            },
+        },
         "staleness_ms": {"type": "integer", "description": "How old, at most, the state of keys behind this answer is."},
         "decided_at": {"type": "string", "format": "date-time"},
         "request_id": _TEXT,
     },
+}
+_VERIFY_REQUEST: Json = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["token"],
+    "properties": {
+        "token": {"type": "string", "maxLength": wire.TOKEN_CHARS_MAX},
+        "scopes": _SCOPES,
+        "core": _MAYBE_TEXT,
+        "cost": {"type": "integer", "minimum": 0, "maximum": wire.COST_MAX, "default": 1, "description": "0 looks only."},
+        "address": {"type": ["string", "null"], "maxLength": 64, "description": "Who uses the key; default: who asks."},
+        "method": {"type": ["string", "null"], "pattern": "^[A-Z]{1,16}$"},
+        "limits": {
+            "type": "array",
+            "maxItems": wire.LIMITS_MAX,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name"],
+                "description": "With quota and window_s a limit that the question brings; without them one of the key's.",
+                "properties": {
+                    "name": {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"},
+                    "cost": {"type": "integer", "minimum": 0, "maximum": wire.COST_MAX, "default": 1},
+                    "quota": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.QUOTA_MAX},
+                    "window_s": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.WINDOW_S_MAX},
+                    "burst": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.QUOTA_MAX},
+                },
+            },
+        },
+    },
+    "examples": [
+        {
+            "token": "gtk_test_3fGh82kLmQ0a...",
+            "scopes": ["cores:read"],
+            "core": "docs",
+            "address": "192.0.2.7",
+            "method": "GET",
+            "limits": [{"name": "requests", "cost": 5}, {"name": "per_file", "quota": 10, "window_s": 60}],
+        }
+    ],
+}
+_BATCH_REPLY: Json = {
+    "type": "object",
+    "required": ["results"],
+    "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/VerifyReply"}}},
+}
+_SELF_REVOKED: Json = {
+    "type": "object",
+    "properties": {"key_id": _TEXT, "effective": {"type": "string", "enum": ["within_bound"]}, "request_id": _TEXT},
+    "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "within_bound", "request_id": "req_0199f3a8c0d1b6e5f4a3928170"}],
 }
 _LEASE: Json = {
     "type": "object",
@@ -119,28 +188,58 @@ _LEASE: Json = {
 
 
 def _verify() -> Json:
-    body = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["token"],
-        "properties": {
-            "token": {"type": "string", "maxLength": 512},
-            "scopes": _SCOPES,
-            "core": _MAYBE_TEXT,
-            "cost": {"type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 1},
-        },
-    }
     return {
         "summary": "Decide on a key",
         "operationId": "verifyKey",
         "tags": ["keys"],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "requestBody": _body({"$ref": "#/components/schemas/VerifyRequest"}),
         "responses": {
             "200": _json("A decision; `valid` and `code` say which", "VerifyReply"),
             "503": _json("No decision can be made at the moment (code UNAVAILABLE)", "VerifyReply"),
             **_problems(400, 413),
         },
     }
+
+
+def _verify_batch() -> Json:
+    keys = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": wire.BATCH_MAX,
+        "items": {"$ref": "#/components/schemas/VerifyRequest"},
+    }
+    asked = {"type": "object", "additionalProperties": False, "required": ["keys"], "properties": {"keys": keys}}
+    return {
+        "summary": "Decide on many keys; each is answered like one that came alone, in the same order",
+        "operationId": "verifyKeys",
+        "tags": ["keys"],
+        "requestBody": _body(asked),
+        "responses": {"200": _json("One decision a question", "BatchReply"), **_problems(400, 413)},
+    }
+
+
+def _revoke_self() -> Json:
+    asked = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["token"],
+        "properties": {
+            "token": {"type": "string", "maxLength": wire.TOKEN_CHARS_MAX},
+            "reason": {"type": "string", "maxLength": 300},
+        },
+        "examples": [{"token": "gtk_test_3fGh82kLmQ0a...", "reason": "pasted into a chat"}],
+    }
+    return {
+        "summary": "End a key for good; holding its token is the right to do so",
+        "operationId": "revokeSelf",
+        "tags": ["keys"],
+        "requestBody": _body(asked),
+        "responses": {"200": _json("Revoked", "SelfRevoked"), **_problems(400, 401, 413, 503)},
+    }
+
+
+def _body(schema: Json) -> Json:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _verify_header() -> Json:
@@ -152,10 +251,12 @@ def _verify_header() -> Json:
         "parameters": [
             {"name": "scope", "in": "query", "schema": {"type": "array", "items": _TEXT}},
             {"name": "core", "in": "query", "schema": _TEXT},
+            {"name": "method", "in": "query", "schema": _TEXT},
         ],
         "responses": {
             "200": {"description": "Valid"},
             "401": {"description": "Missing, unknown, disabled or expired"},
+            "402": {"description": "The credits of the key are used up"},
             "403": {"description": "Not for this"},
             "429": {"description": "A rate limit is used up"},
             "503": {"description": "No decision can be made at the moment"},
@@ -171,7 +272,7 @@ def _proxy() -> Json:
         "security": _KEY,
         "responses": {
             "default": {"description": "The Core's own answer"},
-            **_problems(400, 401, 403, 404, 429, 501, 502, 503, 504),
+            **_problems(400, 401, 402, 403, 404, 429, 501, 502, 503, 504),
         },
     }
     path = {"name": "path", "in": "path", "required": True, "schema": _TEXT, "description": "Sent on as it came."}
@@ -191,7 +292,7 @@ def _register() -> Json:
         "tags": ["cores"],
         "security": _KEY,
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": _json("The lease", "Lease"), **_problems(400, 401, 403, 409, 429, 503)},
+        "responses": {"200": _json("The lease", "Lease"), **_problems(400, 401, 402, 403, 409, 429, 503)},
     }
 
 
@@ -202,7 +303,10 @@ def _drain() -> Json:
         "tags": ["cores"],
         "security": _KEY,
         "parameters": [{"name": "lease_id", "in": "query", "required": True, "schema": _TEXT}],
-        "responses": {"204": {"description": "No request is sent to it any more"}, **_problems(400, 401, 403, 409, 503)},
+        "responses": {
+            "204": {"description": "No request is sent to it any more"},
+            **_problems(400, 401, 402, 403, 409, 429, 503),
+        },
     }
 
 

@@ -67,9 +67,11 @@ class Proxy:
         if token is None:
             await exchange.fail(credential.missing(), headers=credential.challenge(invalid=False))
             return
-        verdict = await self._admission.admit(token, Question(scopes=(SCOPE,), core=path.name))
+        address = exchange.client(self._addresses)
+        question = Question(scopes=(SCOPE,), core=path.name, address=address, method=exchange.method)
+        verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, path.name)
         error = credential.refusal(verdict)
         if error is not None or verdict.record is None:
             await credential.refuse(exchange, verdict, error or credential.missing())

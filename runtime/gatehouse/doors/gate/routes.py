@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from gatehouse.doors import asgi
 from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound
+from gatehouse.flows.usage import UsageCounter
 from gatehouse.observe import Observer
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
@@ -35,12 +36,21 @@ class GateDoor:
     """exact: raw path -> route. prefixes: raw path prefix -> route, tried in order. secret_mark: the start of every key."""
 
     def __init__(
-        self, exact: Mapping[bytes, Route], prefixes: Mapping[bytes, Route], observer: Observer, *, secret_mark: str
+        self,
+        exact: Mapping[bytes, Route],
+        prefixes: Mapping[bytes, Route],
+        observer: Observer,
+        *,
+        secret_mark: str,
+        usage: UsageCounter,
+        addresses: asgi.ClientAddresses,
     ) -> None:
         self._exact = dict(exact)
         self._prefixes = tuple(prefixes.items())
         self._observer = observer
         self._secret_mark = secret_mark
+        self._usage = usage
+        self._addresses = addresses
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] != "http":
@@ -65,6 +75,8 @@ class GateDoor:
                 raise
             await exchange.fail(GatehouseError("Something went wrong here; the request id finds it in the logs"))
         finally:
+            for key_id, core, code, behalf in exchange.counted:
+                self._usage.count(key_id, core, code, "" if behalf else exchange.client(self._addresses))
             self._observe(exchange, time.perf_counter() - started)
 
     async def _answer(self, exchange: Exchange) -> None:

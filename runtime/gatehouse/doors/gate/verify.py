@@ -13,17 +13,18 @@ from gatehouse.wire import verify as wire
 class Verify:
     """body_bytes_max: largest body that is read."""
 
-    def __init__(self, admission: Admission, metrics: Metrics, *, body_bytes_max: int) -> None:
+    def __init__(self, admission: Admission, addresses: asgi.ClientAddresses, metrics: Metrics, *, body_bytes_max: int) -> None:
         self._admission = admission
+        self._addresses = addresses
         self._metrics = metrics
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, exchange: Exchange) -> None:
         body = await asgi.read_body(exchange.receive, self._body_bytes_max)
-        token, question = wire.decode(body)
+        token, question = wire.decode(body, exchange.client(self._addresses))
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, question.core, behalf=True)
         public = for_public(verdict)
         # 200 also for a key that is refused: the question was answered. 503 when it could not be.
         status = 503 if public.code == "UNAVAILABLE" else 200

@@ -1,12 +1,14 @@
 """GET /v1/keys/verify: the key in a header, the decision in the status alone; for `auth_request` of nginx and its like.
 
-Optional query: `scope` (may repeat) and `core`, what the key is needed for.
+Optional query: `scope` (may repeat), `core` and `method`, what the key is needed for. The address is the caller's own, behind
+trusted proxies the one that they name.
 """
 
 from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
+from gatehouse.doors import asgi
 from gatehouse.doors.gate import credential
 from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.flows.admit import Admission
@@ -17,19 +19,20 @@ from gatehouse.wire.verify import limit_headers
 
 
 class VerifyHeader:
-    def __init__(self, admission: Admission, metrics: Metrics) -> None:
+    def __init__(self, admission: Admission, addresses: asgi.ClientAddresses, metrics: Metrics) -> None:
         self._admission = admission
+        self._addresses = addresses
         self._metrics = metrics
 
     async def __call__(self, exchange: Exchange) -> None:
         token = credential.presented_token(exchange)
-        question = _question(exchange.scope["query_string"])
+        question = _question(exchange.scope["query_string"], exchange.client(self._addresses))
         if token is None:
             await exchange.reply(401, headers=credential.challenge(invalid=False))
             return
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
+        exchange.decided(verdict, question.core)
         error = credential.refusal(verdict)
         if error is None:
             record = verdict.record
@@ -44,16 +47,20 @@ class VerifyHeader:
         await exchange.reply(error.status, headers=headers)
 
 
-def _question(query: bytes) -> Question:
+def _question(query: bytes, address: str) -> Question:
     if not query:
-        return Question()
+        return Question(address=address)
     scopes: list[str] = []
     core: str | None = None
+    method: str | None = None
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name == "scope":
             scopes.append(value)
         elif name == "core" and core is None:
             core = value
+        elif name == "method" and method is None:
+            method = value
         else:
-            raise bad_member("query", "holds more than scope and one core", "GET /v1/keys/verify?scope=cores:read&core=docs")
-    return Question(scopes=tuple(scopes), core=core)
+            fix = "GET /v1/keys/verify?scope=cores:read&core=docs&method=GET"
+            raise bad_member("query", "holds more than scope, one core and one method", fix)
+    return Question(scopes=tuple(scopes), core=core, address=address, method=method)

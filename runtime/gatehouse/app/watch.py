@@ -1,0 +1,105 @@
+"""Puts together what the console does by itself: checkpoints, notices, and taking old counts of use away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gatehouse.core.apikey import Pepper
+from gatehouse.doors.console.chores import Chore
+from gatehouse.flows.checkpoint import Checkpointer
+from gatehouse.flows.notify import Notifier
+from gatehouse.flows.principal import Role
+from gatehouse.observe import Observer
+from gatehouse.settings import Settings
+from gatehouse.store.oidc import Issuer, OidcPeople
+from gatehouse.store.ports import Clock
+from gatehouse.store.ports_checkpoint import Signer, Vault
+from gatehouse.store.ports_people import People
+from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
+from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_usage_reports import PostgresUsageReports
+from gatehouse.store.resolve import SystemResolver
+from gatehouse.store.signing_key import KmsSigner, local_signer
+from gatehouse.store.upstream import Upstreams
+from gatehouse.store.vault import BucketVault, FolderVault
+from gatehouse.store.webhook_sender import TIMEOUT_S, SnsTopic, WebhookSender
+
+#: How often it is asked whether a checkpoint is due: one query of one row.
+CHECKPOINT_TURN_S = 5.0
+PRUNE_TURN_S = 3600.0
+NOTICE_TURN_S = 1.0
+REMIND_TURN_S = 300.0
+_FILE = "file:"
+
+
+def signer(settings: Settings) -> Signer | None:
+    """Raises SettingsError when the file holds no key."""
+    name = settings.checkpoint_key
+    if not name:
+        return None
+    return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
+
+
+def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None) -> list[Chore]:
+    usage = PostgresUsageReports(engine)
+
+    async def prune() -> None:
+        await usage.prune(now=clock.now())
+
+    found = [Chore("usage", PRUNE_TURN_S, prune)]
+    if signing is not None:
+        found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
+    return found
+
+
+def people(settings: Settings, clock: Clock) -> People | None:
+    if not settings.oidc_issuer:
+        return None
+    roles = {name: Role(role) for name, role in settings.oidc_roles}
+    issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
+    return OidcPeople(issuer, clock)
+
+
+def notices(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
+    sender = WebhookSender(Upstreams(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
+    topic = SnsTopic(settings.notice_topic) if settings.notice_topic else None
+    notifier = Notifier(PostgresNotices(engine), sender, topic, clock, pepper)
+    return [Chore("notices", NOTICE_TURN_S, notifier.turn), Chore("reminders", REMIND_TURN_S, notifier.remind)]
+
+
+class _Turn:
+    def __init__(self, checkpointer: Checkpointer, observer: Observer) -> None:
+        self._checkpointer = checkpointer
+        self._observer = observer
+
+    async def __call__(self) -> None:
+        taken = await self._checkpointer.turn()
+        if taken is not None:
+            self._observer.metrics.checkpoint.set(taken.taken_at)
+            self._observer.log.info("checkpoint", door=self._observer.door, seq=taken.seq)
+
+
+def _checkpoints(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
+    def broken(seq: int) -> None:
+        observer.metrics.trail_broken.inc()
+        observer.log.error("audit trail broken", door=observer.door, seq=seq, fix="run gatehouse audit verify")
+
+    checkpointer = Checkpointer(
+        PostgresCheckpoints(engine),
+        signing,
+        _vault(settings.checkpoint_vault),
+        clock,
+        rows=settings.checkpoint_rows,
+        seconds=settings.checkpoint_s,
+        on_broken=broken,
+    )
+    return _Turn(checkpointer, observer)
+
+
+def _vault(place: str) -> Vault:
+    if place.startswith(_FILE):
+        return FolderVault(Path(place.removeprefix(_FILE)))
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return BucketVault(bucket, prefix)

@@ -1,0 +1,38 @@
+"""POST /v1/keys/revoke-self: whoever holds a key may end it, at any hour and without an account."""
+
+from __future__ import annotations
+
+from gatehouse.doors import asgi
+from gatehouse.doors.gate import credential
+from gatehouse.doors.gate.exchange import Exchange
+from gatehouse.errors import Unauthorized
+from gatehouse.flows.revoke import SelfRevocation
+from gatehouse.wire import selfrevoke as wire
+
+
+class RevokeSelf:
+    """body_bytes_max: largest body that is read."""
+
+    def __init__(self, revocation: SelfRevocation, addresses: asgi.ClientAddresses, *, body_bytes_max: int) -> None:
+        self._revocation = revocation
+        self._addresses = addresses
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, exchange: Exchange) -> None:
+        request = wire.decode(await asgi.read_body(exchange.receive, self._body_bytes_max))
+        record = await self._revocation.revoke(
+            request.token,
+            request.reason,
+            request_id=exchange.request_id,
+            source_address=exchange.client(self._addresses),
+        )
+        if record is None:
+            # Unknown, another's, revoked before: nobody learns which.
+            await exchange.fail(
+                Unauthorized("This token proves possession of no key that could be revoked"),
+                headers=credential.challenge(invalid=True),
+            )
+            return
+        exchange.key_id = record.id
+        answer = wire.SelfRevoked(key_id=record.id, effective="within_bound", request_id=exchange.request_id)
+        await exchange.reply(200, asgi.encode(answer))

@@ -1,0 +1,34 @@
+"""POST /v1/keys/verify-batch: many tokens in one body, a decision for each, in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gatehouse.core.decide import for_public
+from gatehouse.doors import asgi
+from gatehouse.doors.gate.exchange import Exchange
+from gatehouse.flows.admit import Admission
+from gatehouse.observe import Metrics
+from gatehouse.wire import verify as wire
+
+
+class VerifyBatch:
+    """body_bytes_max: largest body that is read."""
+
+    def __init__(self, admission: Admission, addresses: asgi.ClientAddresses, metrics: Metrics, *, body_bytes_max: int) -> None:
+        self._admission = admission
+        self._addresses = addresses
+        self._metrics = metrics
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, exchange: Exchange) -> None:
+        body = await asgi.read_body(exchange.receive, self._body_bytes_max)
+        asked = wire.decode_batch(body, exchange.client(self._addresses))
+        # Together: what misses the cache becomes one query, and all limits one call to Redis.
+        verdicts = await asyncio.gather(*(self._admission.admit(token, question) for token, question in asked))
+        for (_, question), verdict in zip(asked, verdicts, strict=True):
+            self._metrics.by_code[verdict.code].inc()
+            exchange.count(verdict, question.core, behalf=True)
+        # 200 also when single answers are UNAVAILABLE: each says so by itself.
+        results = tuple(wire.answer(for_public(verdict), exchange.request_id) for verdict in verdicts)
+        await exchange.reply(200, asgi.encode(wire.BatchReply(results)))

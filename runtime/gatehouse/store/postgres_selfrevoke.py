@@ -1,0 +1,49 @@
+"""Ends a key from the gate's side, in one transaction with its audit event; the worker that did it knows at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import asyncpg
+
+from gatehouse.errors import Unavailable
+from gatehouse.store.audit_append import append_event
+from gatehouse.store.keycache import KeyCache
+from gatehouse.store.postgres_keys import COLUMNS, key_record
+from gatehouse.types import AuditEvent, KeyId, KeyRecord
+
+#: Failure side: closed. The holder is told that nothing was revoked and tries again.
+WRITE_TIMEOUT_S = 5.0
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+class PostgresSelfRevocations:
+    """`ports.SelfRevocations` on the table `api_key`."""
+
+    def __init__(self, pool: Pool, cache: KeyCache) -> None:
+        self._pool = pool
+        self._cache = cache
+
+    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> KeyRecord | None:
+        try:
+            async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
+                row = await connection.fetchrow(
+                    "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"  # noqa: S608
+                    f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {COLUMNS}",
+                    key_id,
+                    datetime.fromtimestamp(at, UTC),
+                    by,
+                    reason,
+                )
+                if row is not None:
+                    await append_event(connection, event)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            detail = f"self-revoke: {type(exc).__name__}"
+            raise Unavailable("The key cannot be revoked at the moment; try again", detail=detail) from exc
+        if row is None:
+            return None
+        record = key_record(row)
+        self._cache.change(record)
+        return record

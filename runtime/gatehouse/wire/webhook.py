@@ -1,0 +1,86 @@
+"""The JSON shapes of webhooks and of notices that could not be delivered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatehouse.store.ports_notice import Delivery, Webhook
+from gatehouse.wire.key_parts import rfc3339
+
+URL_CHARS_MAX = 500
+Event = Literal["key.revoked", "key.rotated", "key.expires_soon", "key.leaked", "key.unusual"]
+
+
+class CreateWebhook(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    url: Annotated[str, Field(max_length=URL_CHARS_MAX, description="https, a public address, no user name; POST goes there.")]
+    events: Annotated[list[Event], Field(max_length=20, description="Which events; none: all of them.")] = []
+
+
+class WebhookView(BaseModel):
+    id: str
+    url: str
+    events: list[str]
+    created_at: str
+    created_by: str
+
+
+class CreatedWebhook(BaseModel):
+    secret: Annotated[str, Field(description="For the receiver, to check signatures with (Standard Webhooks). Shown this once.")]
+    webhook: WebhookView
+
+
+class WebhookList(BaseModel):
+    webhooks: list[WebhookView]
+
+
+class ListDeliveries(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: Annotated[Literal["waiting", "delivered", "dead"], Field(description="dead: given up after the last attempt.")] = (
+        "dead"
+    )
+    cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class DeliveryView(BaseModel):
+    notice_id: str
+    target: Annotated[str, Field(description="Id of the webhook, or topic.")]
+    event: str
+    state: str
+    attempts: int
+    next_at: str
+    created_at: str
+    problem: Annotated[str, Field(description="Why the last attempt failed.")]
+
+
+class DeliveryPage(BaseModel):
+    deliveries: list[DeliveryView]
+    next_cursor: str | None
+
+
+def webhook_view(webhook: Webhook) -> WebhookView:
+    return WebhookView(
+        id=webhook.id,
+        url=webhook.url,
+        events=list(webhook.events),
+        created_at=rfc3339(webhook.created_at),
+        created_by=webhook.created_by,
+    )
+
+
+def delivery_view(delivery: Delivery) -> DeliveryView:
+    return DeliveryView(
+        notice_id=delivery.notice_id,
+        target=delivery.target,
+        event=delivery.event,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        next_at=rfc3339(delivery.next_at),
+        created_at=rfc3339(delivery.created_at),
+        problem=delivery.problem,
+    )

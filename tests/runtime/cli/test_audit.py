@@ -1,0 +1,127 @@
+"""`gatehouse audit` offline: an exported trail and its checkpoints, and everything that can have been done to either."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.core.auditchain import GENESIS, row_hash
+from gatehouse.core.checkpoint import Checkpoint, to_sign
+from gatehouse.store.ports import AuditRow
+from gatehouse.store.signing_key import LocalSigner
+from gatehouse.types import AuditEvent
+from gatehouse.wire.audit import audit_view
+from gatehouse.wire.checkpoint import checkpoint_view
+
+from tests.runtime.cli.conftest import Command
+
+KEY = Ed25519PrivateKey.generate()
+PROOF = ("--checkpoints", "checkpoints", "--public-key", "key.pem")
+
+
+def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
+    previous, found = GENESIS, []
+    for seq in range(1, rows + 1):
+        event = AuditEvent(1_800_000_000.0 + seq, "system", "test", "key.create", "key", "k", "success", "", "", {"name": name})
+        digest = row_hash(previous, seq, event)
+        found.append(AuditRow(seq, event, previous, digest))
+        previous = digest
+    return found
+
+
+def write(folder: Path, rows: list[AuditRow]) -> None:
+    (folder / "audit.ndjson").write_text("".join(audit_view(row).model_dump_json() + "\n" for row in rows))
+
+
+@pytest.fixture
+async def offline(bare: Command) -> Command:
+    """A folder with ten rows, checkpoints of rows 4 and 9, and the public key."""
+    signer, rows = LocalSigner(KEY), trail(10)
+    write(bare.folder, rows)
+    (bare.folder / "checkpoints").mkdir()
+    for seq in (4, 9):
+        key_id, row = await signer.key_id(), rows[seq - 1]
+        signature = await signer.sign(to_sign(seq, row.hash, 1_800_000_100.0, key_id, "ed25519"))
+        view = checkpoint_view(Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", signature))
+        (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(view.model_dump_json())
+    (bare.folder / "key.pem").write_bytes(await signer.public_key())
+    return bare
+
+
+def verify(command: Command, *more: str) -> tuple[int, str]:
+    result = command.run("audit", "verify", "--file", "audit.ndjson", *more)
+    return result.code, result.out.strip() or result.err.strip()
+
+
+@pytest.mark.promise("TR-11")
+def test_an_untouched_copy_agrees_with_its_checkpoints(offline: Command) -> None:
+    code, text = verify(offline, *PROOF)
+    assert code == 0
+    assert text.startswith("intact: 10 rows")
+    assert text.endswith("2 checkpoints agree, the last one at row 9")
+
+
+@pytest.mark.promise("TR-11")
+def test_the_first_row_that_was_changed_is_named(offline: Command) -> None:
+    file = offline.folder / "audit.ndjson"
+    lines = file.read_text().splitlines()
+    lines[5] = lines[5].replace('"name":"x"', '"name":"y"')
+    file.write_text("\n".join(lines))
+    code, text = verify(offline, *PROOF)
+    assert (code, text.startswith("BROKEN at row 6 (of 10)")) == (1, True)
+
+
+@pytest.mark.promise("TR-11")
+def test_rows_that_were_cut_off_the_end_are_found_with_checkpoints_alone(offline: Command) -> None:
+    write(offline.folder, trail(10)[:6])
+    assert verify(offline)[0] == 0
+    assert verify(offline, *PROOF) == (1, "BROKEN at row 7 (of 6): rows 7 to 9 are missing at the end: a checkpoint saw them")
+
+
+@pytest.mark.promise("TR-11")
+def test_a_trail_that_was_written_anew_is_found_with_checkpoints_alone(offline: Command) -> None:
+    write(offline.folder, trail(10, name="other"))
+    assert verify(offline)[0] == 0
+    code, text = verify(offline, *PROOF)
+    assert (code, text.startswith("BROKEN at row 4 (of 10): this row, or one before it, is not the one")) == (1, True)
+
+
+def test_a_checkpoint_that_was_changed_is_found(offline: Command) -> None:
+    file = offline.folder / "checkpoints" / f"{9:020d}.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "seq": 6}))
+    code, text = verify(offline, *PROOF)
+    assert (code, text) == (1, "BROKEN at row 6 (of 10): the checkpoint of this row has no signature of a key that you trust")
+
+
+def test_rows_behind_the_last_checkpoint_are_told(offline: Command) -> None:
+    result = json.loads(offline.run("audit", "verify", "--file", "audit.ndjson", *PROOF, "--json").out)
+    assert (result["rows"], result["checkpointed_seq"], result["intact"]) == (10, 9, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--checkpoints", "checkpoints"), "--checkpoints and --public-key need each other"),
+        (("--checkpoints", "nowhere", "--public-key", "key.pem"), "--checkpoints nowhere cannot be read"),
+        (("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"), "holds no Ed25519 or ECDSA P-256 public key"),
+        (("--checkpoints", "empty", "--public-key", "key.pem"), "--checkpoints empty holds no checkpoint"),
+    ],
+)
+def test_proofs_that_cannot_be_used_are_one_line(offline: Command, arguments: tuple[str, ...], message: str) -> None:
+    (offline.folder / "empty").mkdir()
+    code, text = verify(offline, *arguments)
+    assert (code, message in text) == (2, True)
+
+
+@pytest.mark.promise("TR-11")
+def test_the_trail_is_exported_searched_and_verified(operator: Command) -> None:
+    operator.run("keys", "create", "--name", "=exported")
+    assert operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code == 0
+    assert operator.run("audit", "verify", "--file", "all.ndjson").out.startswith("intact: ")
+    assert operator.run("audit", "export", "all.ndjson").err == "gatehouse: all.ndjson exists already: choose another name\n"
+    assert operator.run("audit", "export", "keys.csv", "--csv", "--action", "key.*").code == 0
+    assert "key.create" in (operator.folder / "keys.csv").read_text()
+    assert "bootstrap" in operator.run("audit", "list", "--actor", "bootstrap", "--since", "2020-01-01T00:00:00Z").out

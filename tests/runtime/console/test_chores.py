@@ -1,0 +1,66 @@
+"""What a console does by itself, as its settings put it together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.app import watch
+from gatehouse.core.checkpoint import disagreement, public_keys
+from gatehouse.errors import SettingsError
+from gatehouse.settings import Settings, load
+from gatehouse.store.clock import SystemClock
+from gatehouse.store.vault import FolderVault
+
+from tests.runtime.console.conftest import Console
+
+
+def settings(door: Console, **more: str) -> Settings:
+    return load({"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": door.database.app_url, **more})
+
+
+async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: Console, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    form = serialization.PrivateFormat.PKCS8
+    pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    key.touch(0o600)
+    key.write_bytes(pem)
+    vault = tmp_path / "vault"
+    chosen = settings(
+        door,
+        GATEHOUSE_CHECKPOINT_KEY=f"file:{key}",
+        GATEHOUSE_CHECKPOINT_VAULT=f"file:{vault}",
+        GATEHOUSE_CHECKPOINT_ROWS="1",
+    )
+    signing = watch.signer(chosen)
+    assert signing is not None
+    chores = {chore.name: chore for chore in watch.chores(chosen, door.engine, SystemClock(), door.parts.observer, signing)}
+    await door.create()
+    await chores["checkpoint"].turn()
+    events = (await door.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
+    hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
+    taken = await FolderVault(vault).all()
+    assert [one.seq for one in taken] == [max(hashes)]
+    assert disagreement(hashes, taken, public_keys(await signing.public_key())) is None
+    listed = (await door.client.get("/v1/audit-checkpoints")).json()
+    assert (listed["checkpoints"][-1]["seq"], listed["public_key"]) == (max(hashes), None)
+
+
+def test_without_a_key_no_checkpoint_is_taken(door: Console) -> None:
+    assert watch.signer(settings(door)) is None
+    chores = watch.chores(settings(door), door.engine, SystemClock(), door.parts.observer, None)
+    assert "checkpoint" not in {chore.name for chore in chores}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"GATEHOUSE_CHECKPOINT_KEY": "alias/x"}, "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other"),
+        ({"GATEHOUSE_CHECKPOINT_VAULT": "bucket"}, "GATEHOUSE_CHECKPOINT_VAULT: must be s3://bucket/prefix/ or file:/path"),
+    ],
+)
+def test_settings_of_checkpoints_that_do_not_fit_are_named(door: Console, more: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        settings(door, **more)

@@ -1,0 +1,252 @@
+"""Notices from act to receiver: signed, tried again, given up and revived; and never sent to a neighbour of the console."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from gatehouse.core.webhook import sign
+from gatehouse.doors import console
+from gatehouse.flows.notify import BACKOFF_S, Notifier
+from gatehouse.store.clock import HandClock, SystemClock
+from gatehouse.store.ports_notice import Topic
+from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.resolve import SystemResolver
+from gatehouse.store.upstream import Upstreams
+from gatehouse.store.webhook_sender import SnsTopic, WebhookSender
+from moto import mock_aws
+
+from tests.runtime.console.conftest import BOOTSTRAP, Console
+
+HERE = (ipaddress.ip_network("127.0.0.0/8"),)
+
+
+@dataclass
+class Receiver:
+    """A server that keeps what it was sent and answers `status`."""
+
+    port: int = 0
+    status: int = 200
+    kept: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+            headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines}
+            self.kept.append((start, headers, await reader.readexactly(int(headers["content-length"]))))
+            writer.write(f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            await writer.drain()
+        finally:
+            writer.close()
+
+
+@dataclass
+class House:
+    door: Console
+    client: httpx.AsyncClient
+    outbox: PostgresNotices
+    upstreams: Upstreams
+    clock: HandClock
+    receiver: Receiver
+
+    def notifier(self, *, topic: Topic | None = None, open_to: Any = HERE) -> Notifier:
+        upstreams = self.upstreams if open_to == HERE else Upstreams(SystemResolver(), open_to)
+        return Notifier(self.outbox, WebhookSender(upstreams), topic, self.clock, self.door.parts.pepper)
+
+    async def listen(self, **wish: Any) -> tuple[str, bytes]:
+        """A webhook at the receiver: its id and its secret."""
+        url = f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
+        reply = await self.client.post("/v1/webhooks", json={"url": url, **wish})
+        assert reply.status_code == 201, reply.text
+        made = reply.json()
+        return made["webhook"]["id"], base64.b64decode(made["secret"].removeprefix("whsec_"))
+
+    async def revoke(self) -> str:
+        key_id: str = (await self.door.create())["key"]["id"]
+        await self.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "left"})
+        return key_id
+
+    async def letters(self, state: str = "dead") -> list[dict[str, Any]]:
+        letters: list[dict[str, Any]] = (await self.client.get("/v1/deliveries", params={"state": state})).json()["deliveries"]
+        return letters
+
+
+@pytest.fixture
+async def house(door: Console) -> AsyncIterator[House]:
+    door.database.sql("TRUNCATE webhook, delivery, notice_position, key_alert")
+    outbox, clock = PostgresNotices(door.engine), HandClock(SystemClock().now())
+    await outbox.follow(now=clock.now(), topic=False)  # what happened before the first turn is told to nobody
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    upstreams = Upstreams(SystemResolver(), HERE)
+    transport = httpx.ASGITransport(console.create(replace(door.parts, webhook_networks=HERE)))
+    headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
+    async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
+        yield House(door, client, outbox, upstreams, clock, receiver)
+    await upstreams.close()
+    server.close()
+
+
+@pytest.mark.promise("TR-08")
+async def test_a_revocation_reaches_the_receiver_signed(house: House) -> None:
+    _, secret = await house.listen()
+    key_id = await house.revoke()
+    assert await house.notifier().turn() == 1
+    start, headers, body = house.receiver.kept[0]
+    document = json.loads(body)
+    assert start == "POST /hook?x=1 HTTP/1.1"
+    assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
+    assert document["data"]["details"] == {"reason": "left"}
+    assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+    assert await house.notifier().turn() == 0
+
+
+async def test_a_receiver_hears_only_of_the_events_that_it_wants(house: House) -> None:
+    await house.listen(events=["key.rotated"])
+    await house.revoke()
+    assert await house.notifier().turn() == 0
+
+
+@pytest.mark.promise("TR-08")
+async def test_a_receiver_that_fails_is_tried_again_later_and_later_and_then_given_up(house: House) -> None:
+    await house.listen()
+    await house.revoke()
+    house.receiver.status = 500
+    notifier = house.notifier()
+    for wait_s in BACKOFF_S:
+        assert await notifier.turn() == 1
+        house.clock.move(wait_s - 1)
+        assert await notifier.turn() == 0
+        house.clock.move(1)
+    assert await house.letters() == []
+    assert await notifier.turn() == 1
+    letter = (await house.letters())[0]
+    assert (letter["attempts"], letter["problem"]) == (len(BACKOFF_S) + 1, "answered 500")
+    assert len({headers["webhook-id"] for _, headers, _ in house.receiver.kept}) == 1
+    house.clock.move(10**6)
+    assert await notifier.turn() == 0
+
+
+async def test_a_dead_letter_is_revived_and_delivered(house: House) -> None:
+    await house.listen()
+    await house.revoke()
+    house.door.database.sql("TRUNCATE delivery")
+    await house.revoke()
+    notifier = house.notifier()
+    house.receiver.status = 400
+    for wait_s in (*BACKOFF_S, 0):
+        await notifier.turn()
+        house.clock.move(wait_s)
+    letter = (await house.letters())[0]
+    house.receiver.status = 204
+    again = f"/v1/deliveries/{letter['notice_id']}/{letter['target']}/retry"
+    assert (await house.client.post(again)).status_code == 204
+    house.clock.move(3600)
+    assert await notifier.turn() == 1
+    assert [one["notice_id"] for one in await house.letters("delivered")] == [letter["notice_id"]]
+    assert (await house.client.post(again)).status_code == 404
+
+
+async def test_a_delivery_that_a_killed_process_had_taken_up_is_taken_up_again(house: House) -> None:
+    await house.listen()
+    await house.revoke()
+    await house.outbox.follow(now=house.clock.now(), topic=False)
+    assert len(await house.outbox.claim(now=house.clock.now(), size=5, lease_s=60)) == 1
+    assert await house.notifier().turn() == 0
+    house.clock.move(60)
+    assert await house.notifier().turn() == 1
+    assert len(house.receiver.kept) == 1
+
+
+async def test_two_processes_share_the_work(house: House) -> None:
+    await house.listen()
+    for _ in range(6):
+        await house.revoke()
+    tried = await asyncio.gather(*(house.notifier().turn() for _ in range(3)))
+    assert sum(tried) + await house.notifier().turn() == len(house.receiver.kept) == 6
+
+
+@pytest.mark.promise("TR-08")
+async def test_a_name_that_leads_to_a_neighbour_is_not_sent_to(house: House) -> None:
+    await house.listen()
+    await house.revoke()
+    assert await house.notifier(open_to=()).turn() == 1
+    assert house.receiver.kept == []
+    waiting = (await house.letters("waiting"))[0]
+    assert "leads to an address that is not public" in waiting["problem"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.com/x",
+        "https://127.0.0.1/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/x",
+        "https://user:pass@hooks.example.com/",
+        "https://2130706433/",
+        "https://hooks.example.com/x#y",
+        "https://hooks.example.com\\@127.0.0.1/",
+        "ftp://hooks.example.com/",
+        "https://hooks.example.com:0/",
+        "nonsense",
+    ],
+)
+async def test_a_url_that_no_webhook_may_have_is_refused(door: Console, url: str) -> None:
+    reply = await door.client.post("/v1/webhooks", json={"url": url})
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.url")
+
+
+async def test_a_webhook_is_listed_without_its_secret_and_deleted_with_what_waits(house: House) -> None:
+    webhook_id, secret = await house.listen(events=["key.revoked"])
+    listed = await house.client.get("/v1/webhooks")
+    assert [one["id"] for one in listed.json()["webhooks"]] == [webhook_id]
+    assert base64.b64encode(secret).decode() not in listed.text
+    await house.revoke()
+    await house.outbox.follow(now=house.clock.now(), topic=False)
+    assert (await house.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
+    assert await house.notifier().turn() == 0
+    assert (await house.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
+    actions = {event["action"] for event in (await house.client.get("/v1/audit-events")).json()["events"]}
+    assert {"webhook.create", "webhook.delete"} <= actions
+
+
+@pytest.mark.promise("TR-08")
+async def test_owners_hear_a_week_before_a_key_ends_and_once(house: House) -> None:
+    await house.listen(events=["key.expires_soon"])
+    soon = await house.door.create(ttl_s=3 * 86_400)
+    await house.door.create(ttl_s=30 * 86_400)
+    notifier = house.notifier()
+    assert await notifier.remind() == 1
+    assert await notifier.remind() == 0
+    await notifier.turn()
+    assert [json.loads(body)["data"]["key_id"] for _, _, body in house.receiver.kept] == [soon["key"]["id"]]
+
+
+@pytest.mark.promise("TR-08")
+async def test_a_topic_is_told_and_one_that_is_gone_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        sns, sqs = boto3.client("sns", "eu-central-1"), boto3.client("sqs", "eu-central-1")
+        arn = sns.create_topic(Name="notices")["TopicArn"]
+        queue = sqs.create_queue(QueueName="notices")["QueueUrl"]
+        queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
+        key_id = await house.revoke()
+        await house.notifier(topic=SnsTopic(arn)).turn()
+        message = json.loads(sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
+        assert json.loads(message["Message"])["data"]["key_id"] == key_id
+        assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
+        await house.revoke()
+        await house.notifier(topic=SnsTopic(f"{arn}-gone")).turn()
+        assert [one["problem"] for one in await house.letters("waiting")] == ["SNS refused: NotFound"]

@@ -1,0 +1,85 @@
+"""Reading how keys are used: series for charts, one key's use, and bounds on what may be asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.store.ports_usage import Sighting, UsageBatch, UsageRow
+from gatehouse.store.postgres_usage import PostgresUsage
+
+from tests.runtime.console.conftest import Console
+
+NOW = time.time()
+MINUTE = int(NOW // 60) * 60
+
+
+@pytest.fixture
+async def used(door: Console) -> str:
+    """A key that was used 5 times at Core docs and refused twice, and another one used once."""
+    door.database.sql("TRUNCATE usage_count, usage_flush, key_activity, key_address, key_alert")
+    key_id: str = (await door.create())["key"]["id"]
+    rows = (
+        UsageRow(key_id, "docs", "VALID", MINUTE, 5),
+        UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),
+        UsageRow("another00000", "", "VALID", MINUTE, 1),
+    )
+    async with asyncpg.create_pool(**door.database.app.arguments(), min_size=1, max_size=1) as pool:
+        seen = (Sighting(key_id, "192.0.2.1"),)
+        await PostgresUsage(pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, seen))
+    return key_id
+
+
+async def series(door: Console, **query: str) -> dict[str, Any]:
+    reply = await door.client.get("/v1/usage", params=query)
+    assert reply.status_code == 200, reply.text
+    document: dict[str, Any] = reply.json()
+    return document
+
+
+@pytest.mark.promise("TR-13")
+@pytest.mark.parametrize("width", ["minute", "hour", "day"])
+async def test_a_series_adds_up_everything_or_splits_as_asked(door: Console, used: str, width: str) -> None:
+    whole = await series(door, width=width)
+    assert (whole["total"], [point["count"] for point in whole["points"]]) == (8, [8])
+    split = await series(door, width=width, by="key,code")
+    assert {(point["key"], point["core"], point["code"]): point["count"] for point in split["points"]} == {
+        (used, None, "VALID"): 5,
+        (used, None, "RATE_LIMITED"): 2,
+        ("another00000", None, "VALID"): 1,
+    }
+
+
+async def test_a_series_is_narrowed_to_a_key_a_core_an_outcome_and_a_time(door: Console, used: str) -> None:
+    assert (await series(door, key=used))["total"] == 7
+    assert (await series(door, core="docs", code="RATE_LIMITED"))["total"] == 2
+    assert (await series(door, until="2020-01-01T00:00:00Z"))["total"] == 0
+
+
+async def test_how_one_key_is_used_is_shown(door: Console, used: str) -> None:
+    shown = (await door.client.get(f"/v1/keys/{used}/usage")).json()
+    assert shown["last_hour"] == {"VALID": 5, "RATE_LIMITED": 2}
+    assert shown["addresses"] == ["192.0.2.1"]
+    assert shown["last_used_at"] is not None
+    assert (await door.client.get("/v1/keys/000000000000/usage")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "location", "message"),
+    [
+        ({"width": "week"}, "query.width", "is not one of the allowed values"),
+        ({"by": "owner"}, "query.by", "has a form that is not allowed"),
+        ({"since": "yesterday"}, "query.since", 'must be an RFC 3339 date with a time zone, such as "2031-01-01T00:00:00Z"'),
+        ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
+        ({"width": "minute", "since": "2020-01-01T00:00:00Z"}, "query.since", "asks for more than 1500 buckets"),
+        ({"key": "gtk_test_whole"}, "query.key", "has a form that is not allowed"),
+    ],
+)
+async def test_a_series_that_cannot_be_made_says_what_to_change(
+    door: Console, query: dict[str, str], location: str, message: str
+) -> None:
+    reply = await door.client.get("/v1/usage", params=query)
+    error = reply.json()["errors"][0]
+    assert (reply.status_code, error["location"], error["message"]) == (400, location, message)

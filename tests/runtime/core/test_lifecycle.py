@@ -1,0 +1,189 @@
+"""The life of a key: the table alone says what is possible, and no way leads back from where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from gatehouse.core import lifecycle
+from gatehouse.core.addresses import allows, network
+from gatehouse.core.decide import Outcome, explain, judge
+from gatehouse.core.lifecycle import REPEATABLE, TRANSITIONS, Act, is_repeat, next_state, refusal
+from gatehouse.core.roles import granted
+from gatehouse.types import Code, KeyEnvironment, KeyId, KeyRecord, KeyState, Question
+from hypothesis import given
+from hypothesis import strategies as st
+
+acts = st.lists(st.sampled_from([act for act in Act if act is not Act.CREATE]), max_size=30)
+USABLE = {KeyState.ACTIVE}
+NOW = 1_800_000_000.0
+
+
+def walk(steps: list[Act]) -> list[KeyState]:
+    """The states that a new key goes through, as the flows lead it: the table, and what a deleted key was before."""
+    state, before, seen = KeyState.ACTIVE, None, [KeyState.ACTIVE]
+    for act in steps:
+        if is_repeat(state, act):
+            continue
+        after = next_state(state, act, before)
+        if after is None:
+            continue
+        before = state if act is Act.DELETE else None
+        state = after
+        seen.append(state)
+    return seen
+
+
+@given(acts)
+def test_a_key_that_was_revoked_is_never_usable_again(steps: list[Act]) -> None:
+    seen = walk(steps)
+    if KeyState.REVOKED in seen:
+        assert not USABLE & set(seen[seen.index(KeyState.REVOKED) :])
+
+
+@given(acts)
+def test_nothing_comes_back_from_a_purge(steps: list[Act]) -> None:
+    seen = walk(steps)
+    if KeyState.PURGED in seen:
+        assert set(seen[seen.index(KeyState.PURGED) :]) == {KeyState.PURGED}
+
+
+@given(acts)
+def test_a_restore_leads_to_the_state_before_the_deletion(steps: list[Act]) -> None:
+    seen = walk([*steps, Act.DELETE, Act.RESTORE])
+    without = walk(steps)
+    if without[-1] not in {KeyState.PURGED, KeyState.DELETED}:
+        assert seen[-1] is without[-1]
+
+
+@given(acts)
+def test_only_a_deleted_or_revoked_key_is_purged(steps: list[Act]) -> None:
+    seen = walk(steps)
+    if KeyState.PURGED in seen:
+        assert seen[seen.index(KeyState.PURGED) - 1] in {KeyState.DELETED, KeyState.REVOKED}
+
+
+@pytest.mark.parametrize("state", KeyState)
+@pytest.mark.parametrize("act", [act for act in Act if act is not Act.CREATE])
+def test_an_act_is_possible_or_its_refusal_says_why(state: KeyState, act: Act) -> None:
+    if (state, act) not in TRANSITIONS:
+        assert next_state(state, act, KeyState.ACTIVE) is None
+        assert refusal(state, act).startswith(f"A key that is {state.value} cannot ")
+
+
+@pytest.mark.parametrize("act", sorted(REPEATABLE))
+def test_what_can_be_repeated_leads_to_a_state_in_which_it_was_done(act: Act) -> None:
+    targets = {target for (_, one), found in TRANSITIONS.items() if one is act for target in found}
+    assert all(is_repeat(target, act) for target in targets)
+
+
+def test_the_diagram_shows_every_arrow_of_the_table_once() -> None:
+    lines = lifecycle.diagram().splitlines()
+    drawn = {(line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ") for line in lines[2:-1]}
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for (state, act), targets in TRANSITIONS.items():
+        for target in targets:
+            if not (target is state and act in REPEATABLE):
+                wanted.setdefault((state.value, target.value), []).append(act.value)
+    assert drawn == wanted
+
+
+RECORD = KeyRecord(
+    id=KeyId("abcdefghijkl"),
+    digest=bytes(32),
+    pepper_generation=1,
+    environment=KeyEnvironment.TEST,
+    state=KeyState.ACTIVE,
+    name="n",
+    owner="o",
+    scopes=("cores:read",),
+    cores=(),
+    limits=(),
+    expires_at=None,
+    version=1,
+)
+records = st.builds(
+    lambda **broken: msgspec.structs.replace(RECORD, **broken),
+    state=st.sampled_from(KeyState),
+    environment=st.sampled_from(KeyEnvironment),
+    expires_at=st.sampled_from([None, NOW - 1, NOW, NOW + 1]),
+    addresses=st.sampled_from([(), ("192.0.2.0/24",), ("2001:db8::/48",)]),
+    methods=st.sampled_from([(), ("GET",)]),
+    cores=st.sampled_from([(), ("docs",)]),
+    scopes=st.sampled_from([(), ("cores:read",), ("admin",)]),
+)
+questions = st.builds(
+    Question,
+    scopes=st.sampled_from([(), ("cores:read",)]),
+    core=st.sampled_from([None, "docs", "wiki"]),
+    address=st.sampled_from(["", "192.0.2.7", "2001:db8::1", "198.51.100.1", "no address"]),
+    method=st.sampled_from([None, "GET", "POST"]),
+)
+
+
+@given(records, questions)
+def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question: Question) -> None:
+    test = KeyEnvironment.TEST
+    checks = explain(record, question, environment=test, now=NOW)
+    first = next((check.code for check in checks if check.outcome is Outcome.FAIL), Code.VALID)
+    assert first is judge(record, question, possession=True, environment=test, now=NOW)
+
+
+@pytest.mark.promise("TR-10")
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.7/24", None),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("localhost", None),
+        ("", None),
+        ("192.0.2.0/33", None),
+    ],
+)
+def test_a_network_has_one_form(text: str, canonical: str | None) -> None:
+    assert network(text) == canonical
+
+
+@pytest.mark.promise("TR-10")
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("192.0.2.7", True),
+        ("192.0.3.7", False),
+        ("::ffff:192.0.2.7", True),
+        ("2001:db8:0:1::1", True),
+        ("2001:db8:1::1", False),
+        ("", False),
+        ("unknown", False),
+    ],
+)
+def test_an_address_is_in_a_network_of_either_family(address: str, allowed: bool) -> None:
+    assert allows(("192.0.2.0/24", "2001:db8::/48"), address) is allowed
+
+
+@pytest.mark.parametrize(
+    ("broken", "question", "code"),
+    [
+        ({"addresses": ("192.0.2.0/24",)}, Question(address="198.51.100.1"), Code.FORBIDDEN),
+        ({"addresses": ("192.0.2.0/24",)}, Question(address="192.0.2.1"), Code.VALID),
+        ({"addresses": ("192.0.2.0/24",)}, Question(), Code.FORBIDDEN),
+        ({"methods": ("GET",)}, Question(method="POST"), Code.FORBIDDEN),
+        ({"methods": ("GET",)}, Question(method="GET"), Code.VALID),
+        ({"methods": ("GET",)}, Question(), Code.VALID),
+        ({"state": KeyState.DELETED}, Question(), Code.REVOKED),
+        ({"state": KeyState.PURGED}, Question(), Code.REVOKED),
+    ],
+)
+def test_one_broken_property_one_code(broken: dict[str, Any], question: Question, code: Code) -> None:
+    record = msgspec.structs.replace(RECORD, **broken)
+    assert judge(record, question, possession=True, environment=KeyEnvironment.TEST, now=NOW) is code
+
+
+def test_a_role_adds_its_scopes_and_one_that_is_not_known_adds_nothing() -> None:
+    assert granted(("a",), ("reader", "agent", "gone")) == ("a", "cores:read", "cores:register")
+    assert granted(("cores:read",), ("reader",)) == ("cores:read",)

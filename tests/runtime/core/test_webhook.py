@@ -1,0 +1,28 @@
+"""Signatures of webhooks, against the vector that the Standard Webhooks libraries publish."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from gatehouse.core.apikey import Pepper
+from gatehouse.core.webhook import secret_of, secret_text, sign
+
+#: github.com/standard-webhooks/standard-webhooks, the signing test of its libraries.
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOTICE, TIMESTAMP, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.promise("TR-08")
+def test_a_signature_is_the_published_one() -> None:
+    secret = base64.b64decode(SECRET.removeprefix("whsec_"))
+    assert sign(secret, NOTICE, TIMESTAMP, BODY) == SIGNATURE
+    assert secret_text(secret) == SECRET
+
+
+def test_every_webhook_has_its_own_secret_of_a_length_that_the_specification_allows() -> None:
+    pepper = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
+    secrets = {secret_of(pepper, "a" * 12, 1), secret_of(pepper, "b" * 12, 1), secret_of(pepper, "a" * 12, 2)}
+    assert [len(secret) for secret in secrets if secret] == [32, 32, 32]
+    assert secret_of(pepper, "a" * 12, 3) is None

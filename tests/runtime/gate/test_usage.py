@@ -1,0 +1,105 @@
+"""Counts of use through the life of a real gate process: counted at the gate, written each second, and what its end costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from tests.runtime.gate.conftest import Gate
+
+
+def at(gate: Gate, port: int) -> Gate:
+    return Gate(port, gate.pid, gate.pool, gate.log)
+
+
+async def written(gate: Gate, key_id: str) -> int:
+    count = await gate.pool.fetchval("SELECT coalesce(sum(count), 0) FROM usage_count WHERE key_id = $1 AND width_s = 60", key_id)
+    return int(count)
+
+
+async def until_written(gate: Gate, key_id: str, count: int) -> None:
+    async with asyncio.timeout(15):
+        while await written(gate, key_id) < count:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.promise("TR-13")
+async def test_every_way_to_use_a_key_is_counted_by_core_and_code(gate: Gate, core: Any) -> None:
+    await gate.register(core.url, "counted")
+    key = await gate.mint(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
+    header = f"X-API-Key: {key.token}"
+    await gate.verify(key.token)
+    await gate.ask("GET", "/v1/keys/verify?core=counted", header)
+    await gate.ask("GET", "/cores/counted/x", header)
+    await gate.ask("GET", "/cores/made-up/x", header)
+    await gate.ask("GET", "/cores/counted/x", header)
+    await until_written(gate, key.id, 5)
+    rows = await gate.pool.fetch("SELECT core, code, count FROM usage_count WHERE key_id = $1 AND width_s = 86400", key.id)
+    assert {(row["core"], row["code"]): row["count"] for row in rows} == {
+        ("", "VALID"): 2,
+        ("counted", "VALID"): 2,
+        ("counted", "RATE_LIMITED"): 1,
+    }
+    used = await gate.pool.fetchval(
+        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1", key.id
+    )
+    addresses = await gate.pool.fetch("SELECT address FROM key_address WHERE key_id = $1", key.id)
+    assert (used, [row["address"] for row in addresses]) == (True, ["127.0.0.1"])
+
+
+@pytest.mark.promise("TR-13")
+async def test_each_token_of_a_batch_is_counted(gate: Gate) -> None:
+    first, second = await gate.mint(), await gate.mint()
+    tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
+    body = json.dumps({"keys": tokens}).encode()
+    await gate.ask("POST", "/v1/keys/verify-batch", "Content-Type: application/json", body=body)
+    await until_written(gate, second.id, 2)
+    assert (await written(gate, first.id), await written(gate, second.id)) == (1, 2)
+    # Whoever asks is not the one who uses the keys.
+    assert await gate.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]) == 0
+
+
+async def test_a_token_that_proves_no_key_is_counted_without_one(gate: Gate) -> None:
+    key = await gate.mint()
+    before = await written(gate, "")
+    forged = key.token[:30] + ("A" if key.token[30] != "A" else "B") + key.token[31:]
+    await gate.verify(forged)
+    await until_written(gate, "", before + 1)
+    assert await written(gate, key.id) == 0
+
+
+@pytest.mark.promise("TR-13")
+async def test_a_gate_that_is_told_to_stop_loses_no_count(gate: Gate, start: Any, database: Any, redis_url: str) -> None:
+    child, port, _ = start(database.app_url, redis_url)
+    here = at(gate, port)
+    key = await here.mint()
+    for _ in range(4):
+        await asyncio.gather(*(here.verify(key.token) for _ in range(25)))
+    child.stop(signal.SIGTERM)
+    assert await written(gate, key.id) == 100
+
+
+@pytest.mark.promise("TR-13")
+async def test_a_gate_that_is_killed_loses_no_more_than_what_was_not_written_yet(
+    gate: Gate, start: Any, database: Any, redis_url: str
+) -> None:
+    child, port, _ = start(database.app_url, redis_url)
+    here = at(gate, port)
+    key = await here.mint()
+    await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
+    await until_written(gate, key.id, 40)
+    await asyncio.gather(*(here.verify(key.token) for _ in range(30)))
+    before = await written(gate, key.id)
+    child.stop(signal.SIGKILL)
+    left = await written(gate, key.id)
+    assert 40 <= before <= left <= 70
+
+
+async def test_metrics_say_what_a_kill_would_lose(gate: Gate) -> None:
+    metrics = (await gate.ask("GET", "/metrics")).body.decode()
+    assert "gatehouse_usage_waiting " in metrics
+    assert "gatehouse_usage_written_total " in metrics

@@ -1,0 +1,42 @@
+"""Cells that a spreadsheet must show and never run."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from gatehouse.wire.cells import line, safe
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =cmd|' /C calc'!A0",
+        "\uff1d1",
+        "\ufeff=1",
+        '=HYPERLINK("http://x")',
+    ],
+)
+def test_what_a_spreadsheet_would_run_gets_an_apostrophe(text: str) -> None:
+    assert safe(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "a", "a=1", "12", "2031-01-01T00:00:00Z", " a", "'=1"])
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert safe(text) == text
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
+def test_a_line_reads_back_as_the_cells_that_were_written(cells: list[str]) -> None:
+    text = line(cells)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [[safe(cell) for cell in cells]]
