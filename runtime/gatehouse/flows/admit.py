@@ -110,12 +110,16 @@ class Admission:
         now: float | None = None,
         purse: CreditState | None = None,
     ) -> Verdict:
+        staleness_ms = self.keys.staleness_ms()
+        if code is not Code.UNAVAILABLE:
+            # The picture was within the bound when the record was read; waiting for a limit since does not age the decision.
+            staleness_ms = min(staleness_ms, self.staleness_ms_max)
         return Verdict(
             code=code,
             record=record,
             limits=states,
             decided_at=self.clock.now() if now is None else now,
-            staleness_ms=self.keys.staleness_ms(),
+            staleness_ms=staleness_ms,
             credits=purse,
         )
 
