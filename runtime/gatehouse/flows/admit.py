@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gatehouse.core.apikey import Pepper, parse
 from gatehouse.core.decide import DUMMY_DIGEST, charged, judge, judge_credits, judge_limits
@@ -13,6 +14,14 @@ from gatehouse.types import Code, CreditState, KeyEnvironment, KeyId, KeyRecord,
 
 #: (key id, token, its pepper generation): told of each use of a key that is not stored under the current generation.
 Rewrap = Callable[[KeyId, str, int], None]
+
+
+class Moment(NamedTuple):
+    """When a decision was made (Unix seconds), and how old the picture of the keys was then. Read once: waiting for a limit
+    afterwards ages neither."""
+
+    now: float
+    staleness_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +54,21 @@ class Admission:
         """
         parsed = parse(token, self.prefix)
         if parsed is None:
-            return self._verdict(Code.NOT_FOUND)
+            return self._verdict(Code.NOT_FOUND, self._moment())
         try:
             record = await self.keys.find(parsed.id)
         except Unavailable:
-            return self._verdict(Code.UNAVAILABLE)
-        if self.keys.staleness_ms() > self.staleness_ms_max:
+            return self._verdict(Code.UNAVAILABLE, self._moment())
+        moment = self._moment()
+        if moment.staleness_ms > self.staleness_ms_max:
             # Failure side: closed. Somebody may have revoked the key and we would not know.
-            return self._verdict(Code.UNAVAILABLE)
+            return self._verdict(Code.UNAVAILABLE, moment)
         # Always one comparison, also for an id that nobody has.
         digest, generation = (DUMMY_DIGEST, self.pepper.current) if record is None else (record.digest, record.pepper_generation)
         possession = self.pepper.matches(token, digest, generation)
-        now = self.clock.now()
-        code = judge(record, question, possession=possession, environment=self.environment, now=now)
+        code = judge(record, question, possession=possession, environment=self.environment, now=moment.now)
         if code is not Code.VALID or record is None:
-            return self._verdict(code, record if possession else None, now=now)
+            return self._verdict(code, moment, record if possession else None)
         if record.pepper_generation != self.pepper.current and self.rewrap is not None:
             self.rewrap(record.id, token, record.pepper_generation)
         limits = charged(record, question, self.default_limit)
@@ -68,13 +77,13 @@ class Admission:
         charge = Charge(subject=record.subject, limits=limits, cost=question.cost)
         try:
             if record.has_credits:
-                return await self._spend(record, charge, now)
+                return await self._spend(record, charge, moment)
             states = await self.limits.take(charge)
         except Unavailable:
-            return self._verdict(Code.UNAVAILABLE, record, now=now)
-        return self._verdict(judge_limits(states), record, states, now=now)
+            return self._verdict(Code.UNAVAILABLE, moment, record)
+        return self._verdict(judge_limits(states), moment, record, states)
 
-    async def _spend(self, record: KeyRecord, charge: Charge, now: float) -> Verdict:
+    async def _spend(self, record: KeyRecord, charge: Charge, moment: Moment) -> Verdict:
         """Limits and credits together, so that a refusal by one uses up nothing of the other. Raises Unavailable.
 
         First a look at the limits, so that a client that is told to wait costs the database nothing; then the purse; then the
@@ -84,12 +93,12 @@ class Admission:
             raise Unavailable
         looked = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
         if judge_limits(looked) is not Code.VALID:
-            return self._verdict(Code.RATE_LIMITED, record, looked, now=now)
+            return self._verdict(Code.RATE_LIMITED, moment, record, looked)
         purse = await self.credits.spend(charge.subject, charge.cost)
         if purse is None:
             raise Unavailable  # the purse is being taken away: the next look at the key knows
         if purse.exceeded or not charge.cost:
-            return self._verdict(judge_credits(purse), record, looked, now=now, purse=purse)
+            return self._verdict(judge_credits(purse), moment, record, looked, purse)
         try:
             states = await self.limits.take(charge)
         except Unavailable:
@@ -98,28 +107,26 @@ class Admission:
         code = judge_limits(states)
         if code is not Code.VALID:
             await self.credits.give_back(charge.subject, charge.cost)
-            return self._verdict(code, record, states, now=now)
-        return self._verdict(code, record, states, now=now, purse=purse)
+            return self._verdict(code, moment, record, states)
+        return self._verdict(code, moment, record, states, purse)
+
+    def _moment(self) -> Moment:
+        return Moment(self.clock.now(), self.keys.staleness_ms())
 
     def _verdict(
         self,
         code: Code,
+        moment: Moment,
         record: KeyRecord | None = None,
         states: tuple[LimitState, ...] = (),
-        *,
-        now: float | None = None,
         purse: CreditState | None = None,
     ) -> Verdict:
-        staleness_ms = self.keys.staleness_ms()
-        if code is not Code.UNAVAILABLE:
-            # The picture was within the bound when the record was read; waiting for a limit since does not age the decision.
-            staleness_ms = min(staleness_ms, self.staleness_ms_max)
         return Verdict(
             code=code,
             record=record,
             limits=states,
-            decided_at=self.clock.now() if now is None else now,
-            staleness_ms=staleness_ms,
+            decided_at=moment.now,
+            staleness_ms=moment.staleness_ms,
             credits=purse,
         )
 
