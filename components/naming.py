@@ -80,6 +80,16 @@ class Naming:
         """The role `gatehouse-dev-<thing>`."""
         return f"arn:aws:iam::{self.account}:role/{self.name(thing)}"
 
+    @property
+    def boundary(self) -> str:
+        """`gatehouse-dev-boundary`: the managed policy that bounds every role of the stack."""
+        return self.name("boundary")
+
+    @property
+    def boundary_arn(self) -> str:
+        """ARN of `boundary`."""
+        return f"arn:aws:iam::{self.account}:policy/{self.boundary}"
+
     def bucket_arn(self, thing: str) -> str:
         """The bucket `thing`; its objects are `<this>/*`."""
         return f"arn:aws:s3:::{self.bucket(thing)}"
