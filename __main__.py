@@ -370,6 +370,7 @@ Detection(
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
 pulumi.export("account", settings.account)
+pulumi.export("accountBaseline", settings.baseline.kept_by)
 pulumi.export("cluster", cluster.name)
 pulumi.export(
     "services",

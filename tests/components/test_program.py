@@ -38,7 +38,7 @@ BY_SETTING = {
 }
 """Kinds of resource that a setting switches on, by the setting."""
 EXPORTS = {
-    *("environment", "region", "account", "cluster", "services", "migration", "rotation", "roles", "urls"),
+    *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("database", "cache", "tokens", "buckets", "loadBalancer"),
 }
 

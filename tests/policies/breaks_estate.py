@@ -50,6 +50,13 @@ CASES = [
         "ignorePublicAcls is not true in no-public-buckets",
         changed(estate.account(), "no-public-buckets", ignorePublicAcls=False),
     ),
+    broken(
+        "GH-S3-002",
+        "acme-prod",
+        "the program has buckets, and no public access block for the account",
+        # A stack that names itself has nobody else to rely on; the harness calls the project gatehouse and the stack prod.
+        without(estate.account(accountBaseline="gatehouse/prod"), "no-public-buckets"),
+    ),
     *(
         broken("GH-ACC-001", "acme-prod", f"the program does not set up {words}", without(estate.account(), name))
         for name, words in {
