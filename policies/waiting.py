@@ -12,9 +12,6 @@ WAITING: dict[str, str] = {
     "GH-ALB-009": "doors that speak TLS to the load balancer",
     "GH-BAK-004": "backup selections of the database, the tokens table and the data bucket",
     "GH-CW-005": "a dashboard, and alarms on the tokens table and the rotation function",
-    "GH-CW-006": "data protection policies on the log groups of the tasks",
-    "GH-IAM-007": "a permissions boundary on every role",
-    "GH-LAM-005": "a dead letter queue, reserved concurrency and tracing on the rotation function",
     "GH-S3-013": "replication of the data bucket",
 }
 

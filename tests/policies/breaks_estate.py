@@ -8,7 +8,7 @@ from policies.harness import Declared, Ref
 from tests.policies import estate, programs
 from tests.policies.alarms import data_events, topic_policy
 from tests.policies.breaks import Program, broken, changed, without
-from tests.policies.pieces import document, tls_only
+from tests.policies.pieces import document, masking, tls_only
 
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
 
@@ -218,6 +218,20 @@ CASES = [
         "task",
         "no data protection policy masks credentials in the log group gate-logs",
         without(programs.ecs(), "gate-logs-masking"),
+    ),
+    broken(
+        "GH-CW-006",
+        "task",
+        "the data protection policy of the log group gate-logs masks no credential",
+        changed(programs.ecs(), "gate-logs-masking", policyDocument=masking("Audit")),
+        fix="add a Deidentify statement with a credential (AwsSecretKey, ...) or an identifier of your own",
+    ),
+    broken(
+        "GH-CW-006",
+        "task",
+        "the data protection policy of the log group gate-logs masks no credential",
+        changed(programs.ecs(), "gate-logs-masking", policyDocument=masking(identifier="EmailAddress")),
+        fix="add a Deidentify statement with a credential (AwsSecretKey, ...) or an identifier of your own",
     ),
     broken("GH-SNS-001", "alarms", "kmsMasterKeyId is not set", changed(programs.watch(), "alarms", kmsMasterKeyId=None)),
     broken(
