@@ -13,7 +13,7 @@ from components.tags import tags
 
 IN_USE = (
     *("backup:CopyIntoBackupVault", "backup:DescribeBackupVault", "backup:TagResource"),
-    *("cloudwatch:PutMetricData",),
+    *("cloudwatch:GetMetricData", "cloudwatch:PutMetricData"),
     *("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteBackup", "dynamodb:DeleteItem"),
     *("dynamodb:Describe*", "dynamodb:GetItem", "dynamodb:ListTagsOfResource", "dynamodb:PutItem", "dynamodb:Query"),
     *("dynamodb:StartAwsBackupJob", "dynamodb:UpdateItem"),
@@ -21,7 +21,14 @@ IN_USE = (
     *("elasticache:Connect",),
     *("elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:Describe*", "elasticloadbalancing:ModifyListener"),
     *("elasticloadbalancing:ModifyRule", "elasticloadbalancing:RegisterTargets"),
-    *("events:DeleteRule", "events:DescribeRule", "events:DisableRule", "events:EnableRule", "events:ListTargetsByRule"),
+    *(
+        "events:DeleteRule",
+        "events:DescribeRule",
+        "events:DisableRule",
+        "events:EnableRule",
+        "events:ListRules",
+        "events:ListTargetsByRule",
+    ),
     *("events:PutRule", "events:PutTargets", "events:RemoveTargets"),
     *("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:GetPublicKey"),
     *("kms:ReEncrypt*", "kms:Sign", "kms:Verify"),
@@ -37,6 +44,7 @@ IN_USE = (
     *("sns:Publish", "sqs:SendMessage"),
     *("ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel"),
     *("ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"),
+    *("tag:GetResources",),
     *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
 )
 """What roles of this program have a use for. It is wider than any one of them: each role's own policy names the ARNs."""
