@@ -108,6 +108,8 @@ async def _key(token: str, parts: Parts) -> StoredKey | None:
         return None
     record = key.record
     alive = record.state is KeyState.ACTIVE and (record.expires_at is None or record.expires_at > parts.clock.now())
+    # This door takes no signatures: a key that requires them would be believed without one.
+    alive = alive and not (record.signing is not None and record.signing.required)
     at_home = record.environment is parts.key_environment is parsed.environment
     return key if alive and at_home else None
 
