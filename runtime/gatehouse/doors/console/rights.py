@@ -27,6 +27,8 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "POST /v1/keys/{id}/revoke": _END,
     "POST /v1/keys/{id}/purge": _OWNER,
     "POST /v1/keys/{id}/explain": _LOOK_AT_ONE,
+    "PUT /v1/keys/{id}/signing": _OPERATE,
+    "DELETE /v1/keys/{id}/signing": _OPERATE,
     "GET /v1/pepper": _READ,
     "GET /v1/usage": _LOOK,
     "GET /v1/audit-events": _READ,
