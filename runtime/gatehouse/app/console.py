@@ -6,6 +6,7 @@ import secrets
 
 from gatehouse import observe
 from gatehouse.app import watch
+from gatehouse.app.leaks import leak_door
 from gatehouse.app.peppers import pepper
 from gatehouse.doors import asgi
 from gatehouse.doors.console import app as console
@@ -72,6 +73,7 @@ def build(settings: Settings) -> asgi.App:
             signer=signing,
             webhook_networks=settings.webhook_networks,
             people=watch.people(settings, clock),
+            leaks=leak_door(settings, engine, keys, clock, peppered),
         ),
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),

@@ -26,6 +26,7 @@ class Access(StrEnum):
 
     PUBLIC = "public"
     ADMIN = "admin"
+    SIGNED = "signed"  # no credential: the body is signed by a reporter that is known (report.py)
 
 
 async def admit(request: Request, parts: Parts) -> Actor:

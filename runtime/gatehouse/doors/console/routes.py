@@ -26,6 +26,7 @@ from gatehouse.doors.console.pepper_status import pepper_status
 from gatehouse.doors.console.purge_key import purge_key
 from gatehouse.doors.console.read_usage import read_usage
 from gatehouse.doors.console.remove_signing import remove_signing
+from gatehouse.doors.console.report import report_github_leaks, report_leaks
 from gatehouse.doors.console.restore_key import restore_key
 from gatehouse.doors.console.retry_delivery import retry_delivery
 from gatehouse.doors.console.revoke_key import revoke_key
@@ -76,5 +77,7 @@ ROUTES = (
     Row("DELETE", "/v1/webhooks/{webhook}", Access.ADMIN, delete_webhook, "notices", 204, (404,)),
     Row("GET", "/v1/deliveries", Access.ADMIN, list_deliveries, "notices", 200, (400,)),
     Row("POST", "/v1/deliveries/{notice}/{target}/retry", Access.ADMIN, retry_delivery, "notices", 204, (404,)),
+    Row("POST", "/v1/leaks/github", Access.SIGNED, report_github_leaks, "leaks", 200, (400, 413)),
+    Row("POST", "/v1/leaks", Access.SIGNED, report_leaks, "leaks", 200, (400, 413)),
     Row("GET", "/v1/cores", Access.ADMIN, list_cores, "cores", 200, (400,)),
 )
