@@ -198,7 +198,7 @@ async def test_an_unsigned_report_learns_nothing_and_changes_nothing(take: Open,
         "another secret": intake.webhook(reports, secret=bytes(32)),
         "old": intake.webhook(reports, ahead_s=-301),
     }
-    answers = {name: await coming for name, coming in reply.items() if name == case or coming.close()}  # type: ignore[func-returns-value]
+    answers = {name: await coming for name, coming in reply.items() if name == case or coming.close()}
     assert answers[case].status_code == 401
     assert answers[case].json()["detail"] == "The signature is not that of a reporter that is known here"
     assert made["token"] not in answers[case].text
