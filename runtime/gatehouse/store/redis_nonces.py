@@ -62,6 +62,7 @@ class RedisNonces:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._fail(self._waiting, _away("stopped"))  # a task that is cancelled before its first step answers nobody
         self._connection.close()
 
     async def _drain(self) -> None:
