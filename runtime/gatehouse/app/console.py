@@ -19,6 +19,7 @@ from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
@@ -68,6 +69,7 @@ def build(settings: Settings) -> asgi.App:
             signer=signing,
             webhook_networks=settings.webhook_networks,
             people=watch.people(settings, clock),
+            replays=PostgresReplays(engine),
         ),
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),

@@ -19,6 +19,7 @@ from gatehouse.store.ports_checkpoint import Signer, Vault
 from gatehouse.store.ports_people import People
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.resolve import SystemResolver
 from gatehouse.store.signing_key import KmsSigner, local_signer
@@ -31,6 +32,7 @@ CHECKPOINT_TURN_S = 5.0
 PRUNE_TURN_S = 3600.0
 NOTICE_TURN_S = 1.0
 REMIND_TURN_S = 300.0
+REPLAYS_TURN_S = 600.0
 _FILE = "file:"
 
 
@@ -43,12 +45,15 @@ def signer(settings: Settings) -> Signer | None:
 
 
 def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None) -> list[Chore]:
-    usage = PostgresUsageReports(engine)
+    usage, replays = PostgresUsageReports(engine), PostgresReplays(engine)
 
     async def prune() -> None:
         await usage.prune(now=clock.now())
 
-    found = [Chore("usage", PRUNE_TURN_S, prune)]
+    async def prune_replays() -> None:
+        await replays.prune(now=clock.now())
+
+    found = [Chore("usage", PRUNE_TURN_S, prune), Chore("idempotency keys", REPLAYS_TURN_S, prune_replays)]
     if signing is not None:
         found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
     return found

@@ -14,6 +14,7 @@ from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeySto
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
 from gatehouse.store.ports_notice import Notices
 from gatehouse.store.ports_people import People
+from gatehouse.store.ports_replay import Replays
 from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -30,6 +31,7 @@ class Parts:
     limits, counters: where the gates count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
+    replays: answers that are given again; None: an Idempotency-Key is read and of no effect.
     """
 
     keys: KeyStore
@@ -57,6 +59,7 @@ class Parts:
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     people: People | None = None
+    replays: Replays | None = None
 
 
 def parts_of(request: Request) -> Parts:
