@@ -157,6 +157,12 @@ class Settings(BaseModel):
         "addresses always may.",
     )
 
+    old_files: tuple[str, ...] = Field(
+        default=(),
+        description="The api_keys.json and ngrok_urls.json of an older deployment that are still in use: s3://bucket/key with "
+        "commas between. A key that was imported and is purged is removed from them too.",
+    )
+
     oidc_issuer: str = Field(
         default="",
         description="Whose JWTs people may use at the console, as in `iss`: https://login.example.com. Unset: nobody's.",
@@ -253,6 +259,16 @@ class Settings(BaseModel):
         if value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+", value):
             raise ValueError("must be s3://bucket/prefix/ or file:/path")
         return value
+
+    @field_validator("old_files", mode="before")
+    @classmethod
+    def _old_files(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        places = tuple(part.strip() for part in value.split(",") if part.strip())
+        if any(not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", place) for place in places):
+            raise ValueError("must be s3://bucket/key.json (or file:/path.json) with commas between")
+        return tuple(place.removeprefix("file:") for place in places)
 
     @field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")
     @classmethod

@@ -72,7 +72,7 @@ def build(settings: Settings) -> asgi.App:
             replays=PostgresReplays(engine),
         ),
         chores=[
-            *watch.chores(settings, engine, clock, observer, signing),
+            *watch.chores(settings, engine, clock, observer, signing, peppered),
             *watch.notices(settings, engine, clock, peppered),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],

@@ -14,10 +14,12 @@ import asyncpg
 from gatehouse import observe
 from gatehouse.app.hosted import Hosted
 from gatehouse.app.peppers import pepper
+from gatehouse.core.foreign import Foreign
 from gatehouse.doors import asgi
 from gatehouse.doors.gate import app as gate
 from gatehouse.errors import Unavailable
 from gatehouse.flows.admit import Admission
+from gatehouse.flows.foreign import ForeignTokens
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter, UsageFlusher
@@ -30,6 +32,7 @@ from gatehouse.store.ports_usage import Unusual
 from gatehouse.store.postgres_changes import PostgresChanges
 from gatehouse.store.postgres_cores import PostgresCores
 from gatehouse.store.postgres_credits import PostgresCredits
+from gatehouse.store.postgres_foreign import PostgresForeignHashes
 from gatehouse.store.postgres_keys import PostgresKeys
 from gatehouse.store.postgres_login import Login, login
 from gatehouse.store.postgres_rewrap import PostgresRewrap
@@ -63,7 +66,7 @@ def build(settings: Settings) -> asgi.App:
             pool = await _pool(database, settings.database_pool_max)
             stack.push_async_callback(pool.close)
             cores = PostgresCores(pool)
-            prefilter = Prefilter(secrets_of_keys)
+            prefilter, imported = Prefilter(secrets_of_keys), Foreign(secrets_of_keys)
             changes = PostgresChanges(
                 database,
                 worker_id=worker_id,
@@ -71,6 +74,7 @@ def build(settings: Settings) -> asgi.App:
                 cores=cores,
                 on_lost=lambda kind: _changes_lost(observer, kind),
                 prefilter=prefilter,
+                foreign=imported,
                 generations=secrets_of_keys.generations,
             )
             await changes.start()
@@ -79,6 +83,7 @@ def build(settings: Settings) -> asgi.App:
             stack.push_async_callback(keys.close)
             rewrap = PostgresRewrap(pool, secrets_of_keys, live_s=2 * settings.staleness_ms_max / 1000)
             stack.push_async_callback(rewrap.close)
+            foreign = ForeignTokens(keys, PostgresForeignHashes(pool, cache), clock, secrets_of_keys, imported)
             limits: Limits = LocalLimits()
             redis_probes: list[Probe] = []
             if redis is not None:
@@ -130,6 +135,7 @@ def build(settings: Settings) -> asgi.App:
                         staleness_ms_max=settings.staleness_ms_max,
                         credits=PostgresCredits(pool),
                         rewrap=rewrap.offer,
+                        foreign=foreign,
                     ),
                     self_revocation=SelfRevocation(
                         keys=keys,
@@ -137,6 +143,7 @@ def build(settings: Settings) -> asgi.App:
                         clock=clock,
                         pepper=secrets_of_keys,
                         prefix=settings.key_prefix,
+                        foreign=foreign,
                     ),
                     registrar=Registrar(
                         cores=cores,

@@ -10,15 +10,18 @@ from gatehouse.core.apikey import Pepper
 from gatehouse.doors.console.chores import Chore
 from gatehouse.flows.checkpoint import Checkpointer
 from gatehouse.flows.notify import Notifier
+from gatehouse.flows.oldfiles import OldFiles
 from gatehouse.flows.principal import Role
 from gatehouse.observe import Observer
 from gatehouse.settings import Settings
+from gatehouse.store import places
 from gatehouse.store.oidc import Issuer, OidcPeople
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_checkpoint import Signer, Vault
 from gatehouse.store.ports_people import People
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_oldfiles import PostgresRemovals
 from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.resolve import SystemResolver
@@ -26,6 +29,7 @@ from gatehouse.store.signing_key import KmsSigner, local_signer
 from gatehouse.store.upstream import Upstreams
 from gatehouse.store.vault import BucketVault, FolderVault
 from gatehouse.store.webhook_sender import TIMEOUT_S, SnsTopic, WebhookSender
+from gatehouse.wire.imports import places_of
 
 #: How often it is asked whether a checkpoint is due: one query of one row.
 CHECKPOINT_TURN_S = 5.0
@@ -33,6 +37,7 @@ PRUNE_TURN_S = 3600.0
 NOTICE_TURN_S = 1.0
 REMIND_TURN_S = 300.0
 REPLAYS_TURN_S = 600.0
+OLD_FILES_TURN_S = 5.0
 _FILE = "file:"
 
 
@@ -44,7 +49,9 @@ def signer(settings: Settings) -> Signer | None:
     return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
 
 
-def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None) -> list[Chore]:
+def chores(
+    settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None, peppered: Pepper
+) -> list[Chore]:
     usage, replays = PostgresUsageReports(engine), PostgresReplays(engine)
 
     async def prune() -> None:
@@ -53,7 +60,11 @@ def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Obse
     async def prune_replays() -> None:
         await replays.prune(now=clock.now())
 
-    found = [Chore("usage", PRUNE_TURN_S, prune), Chore("idempotency keys", REPLAYS_TURN_S, prune_replays)]
+    found: list[Chore] = []
+    if settings.old_files:
+        old = OldFiles(PostgresRemovals(engine), places, settings.old_files, clock, peppered, places_of)
+        found.append(Chore("old files", OLD_FILES_TURN_S, old.turn))
+    found += [Chore("usage", PRUNE_TURN_S, prune), Chore("idempotency keys", REPLAYS_TURN_S, prune_replays)]
     if signing is not None:
         found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
     return found

@@ -88,6 +88,7 @@ def values(key: StoredKey) -> dict[str, Any]:
         "state_before": None if key.state_before is None else key.state_before.value,
         "purged_at": _instant(key.purged_at),
         "id_generation": key.id_generation,
+        "scheme": record.scheme,
     }
 
 
@@ -110,6 +111,7 @@ def stored(row: Row[Any]) -> StoredKey:
         addresses=tuple(row.addresses),
         methods=tuple(row.methods),
         has_credits=row.has_credits,
+        scheme=row.scheme,
     )
     plan = None
     if row.has_credits and row.remaining is not None:

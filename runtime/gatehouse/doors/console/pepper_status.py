@@ -14,7 +14,7 @@ async def pepper_status(door: Door) -> PepperStatus:
     rows = []
     for generation in sorted({*uses, *door.pepper.generations} - {0}):
         use = uses.get(generation)
-        keys, ids, cores = (0, 0, 0) if use is None else (use.keys, use.ids, use.cores)
+        keys, ids, cores, imported = (0, 0, 0, 0) if use is None else (use.keys, use.ids, use.cores, use.imported)
         rows.append(
             PepperGeneration(
                 generation=generation,
@@ -22,7 +22,8 @@ async def pepper_status(door: Door) -> PepperStatus:
                 keys=keys,
                 ids=ids,
                 cores=cores,
-                removable=generation not in {door.pepper.current, writing} and not keys and not cores,
+                imported=imported,
+                removable=generation not in {door.pepper.current, writing} and not (keys or cores or imported),
             )
         )
     return PepperStatus(current=door.pepper.current, writing=writing, generations=rows)
