@@ -72,8 +72,9 @@ def build(settings: Settings) -> asgi.App:
             replays=PostgresReplays(engine),
         ),
         chores=[
-            *watch.chores(settings, engine, clock, observer, signing, peppered),
+            *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
+            *watch.old_files(settings, engine, clock, peppered),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )

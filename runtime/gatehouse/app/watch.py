@@ -49,9 +49,7 @@ def signer(settings: Settings) -> Signer | None:
     return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
 
 
-def chores(
-    settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None, peppered: Pepper
-) -> list[Chore]:
+def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None) -> list[Chore]:
     usage, replays = PostgresUsageReports(engine), PostgresReplays(engine)
 
     async def prune() -> None:
@@ -60,14 +58,18 @@ def chores(
     async def prune_replays() -> None:
         await replays.prune(now=clock.now())
 
-    found: list[Chore] = []
-    if settings.old_files:
-        old = OldFiles(PostgresRemovals(engine), places, settings.old_files, clock, peppered, places_of)
-        found.append(Chore("old files", OLD_FILES_TURN_S, old.turn))
-    found += [Chore("usage", PRUNE_TURN_S, prune), Chore("idempotency keys", REPLAYS_TURN_S, prune_replays)]
+    found = [Chore("usage", PRUNE_TURN_S, prune), Chore("idempotency keys", REPLAYS_TURN_S, prune_replays)]
     if signing is not None:
         found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
     return found
+
+
+def old_files(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
+    """Keeps the files of an older deployment in step, while there are any."""
+    if not settings.old_files:
+        return []
+    files = OldFiles(PostgresRemovals(engine), places, settings.old_files, clock, pepper, places_of)
+    return [Chore("old files", OLD_FILES_TURN_S, files.turn)]
 
 
 def people(settings: Settings, clock: Clock) -> People | None:

@@ -22,7 +22,7 @@ from gatehouse.core.apikey import key_id
 from gatehouse.core.oldfiles import Malformed, kind_of
 from gatehouse.errors import BadRequest
 from gatehouse.flows.actor import Actor
-from gatehouse.flows.moving import Checked, Move, Wishes
+from gatehouse.flows.moving import Checked, Move, Read, Wishes
 from gatehouse.settings import Settings
 from gatehouse.store import places
 from gatehouse.store.ports_import import Run
@@ -53,7 +53,7 @@ def import_(
     scope: Annotated[
         list[str] | None, typer.Option(help="For keys that name none; may be repeated. Default: cores:read.")
     ] = None,
-    registered_by: Annotated[str, typer.Option(metavar="ID", help="Key that Cores without one of their own belong to.")] = "",
+    registered_by: Annotated[str, typer.Option(metavar="ID", help="With --cores: their key; the file then names Cores.")] = "",
     as_json: Json = False,
 ) -> None:
     """Bring keys or Cores of an older deployment in: api_keys.json, ngrok_urls.json, CSV, hashes. Run again, it goes on.
@@ -74,7 +74,8 @@ def import_(
     except UnicodeDecodeError as exc:
         stop(f"{place}: byte {exc.start + 1} is no UTF-8; save the file as UTF-8", code=USAGE)
     wishes = Wishes(cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by)
-    read = reader(cores=cores, ignored=wishes.ignored, prefix=settings.key_prefix)
+    named = bool(registered_by)
+    read = reader(cores=cores, ignored=wishes.ignored, prefix=settings.key_prefix, named=named)
     try:
         asyncio.run(_import(settings, text, place, wishes, read, dry_run=dry_run, skip_wrong=skip_wrong, as_json=as_json))
     except Malformed as exc:
@@ -95,10 +96,10 @@ def export(
 
 
 async def _import(
-    settings: Settings, text: str, place: str, wishes: Wishes, read: object, *, dry_run: bool, skip_wrong: bool, as_json: bool
+    settings: Settings, text: str, place: str, wishes: Wishes, read: Read, *, dry_run: bool, skip_wrong: bool, as_json: bool
 ) -> None:
     async with open_yard(settings) as yard:
-        move = Move(yard.house, text, kind_of(place), place, wishes, read)  # type: ignore[arg-type]
+        move = Move(yard.house, text, kind_of(place), place, wishes, read)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
             checked = await move.check(lambda count: progress.update(bar, completed=count) if count % 1000 == 0 else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -131,11 +132,9 @@ class Move:
         wrong, begin = {one.line for one in checked.wrong}, run.done
         keys: list[Incoming] = []
         cores: list[CoreRecord] = []
-        position = 0
-        for line, row in self._rows():
+        position = begin
+        for line, row in self._rows(begin):
             position += 1
-            if position <= begin:
-                continue
             if isinstance(row, KeyRow) and line not in wrong:
                 keys.append(self._key(row))
             elif isinstance(row, CoreRow) and line not in wrong:
@@ -156,8 +155,8 @@ class Move:
         )
         return await self._house.imports.write(run, keys, cores, done=done, event=event)
 
-    def _rows(self) -> Iterator[tuple[int, KeyRow | CoreRow | Wrong]]:
-        for entry in entries(self._text, self._kind):
+    def _rows(self, behind: int = 0) -> Iterator[tuple[int, KeyRow | CoreRow | Wrong]]:
+        for entry in islice(entries(self._text, self._kind), behind, None):
             row = self._read(entry)
             if isinstance(row, CoreRow) and row.place is None and not self._wishes.registered_by:
                 row = (Problem("key", "is missing", "name the key that its Core belongs to: --registered-by ID"),)

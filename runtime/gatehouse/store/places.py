@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -61,7 +62,7 @@ def is_bucket(place: str) -> bool:
     return _S3.fullmatch(place) is not None
 
 
-def _client():  # type: ignore[no-untyped-def]  # noqa: ANN202 - boto3 makes its classes at run time
+def _client() -> Any:
     config = Config(connect_timeout=_TIMEOUT_S, read_timeout=60, retries={"total_max_attempts": 3})
     return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), config=config)
 

@@ -22,7 +22,7 @@ from gatehouse.types import KeyEnvironment
 from gatehouse.wire.key_parts import Addresses, Core, Cores, Limits, Metadata, Methods, Name, Notes, Owner, Scopes, Tags
 
 #: What older deployments called it -> what it is called here.
-ALIASES = {
+ALIASES: dict[str, str] = {
     "api_key": "key",
     "apiKey": "key",
     "token": "key",
@@ -54,6 +54,8 @@ ALIASES = {
     "ngrok_url": "url",
     "core": "core_name",
 }
+#: From this length on, a text without a space is taken for a key where it could be one.
+_TOKEN_LIKE_CHARS = 16
 _LISTS = frozenset({"scopes", "cores", "addresses", "methods", "tags"})
 _LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?(\d{1,9})(?:/(\d{1,7})(s|m|h|d)?)?")
 _UNITS_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -217,7 +219,7 @@ class ImportedCore(BaseModel):
 
 def members(entry: Entry, ignored: frozenset[str]) -> dict[str, Any] | None:
     """An entry as one object under our names; None when it is neither text nor an object. Ignored members are left out."""
-    value = entry.value
+    value: Any = entry.value
     if value is None and entry.name is not None:
         value = {}
     if isinstance(value, str):
@@ -228,16 +230,19 @@ def members(entry: Entry, ignored: frozenset[str]) -> dict[str, Any] | None:
     for name, item in value.items():
         if name in ignored or item is None:
             continue
-        ours = ALIASES.get(name, name)
+        ours = _ours(name)
         found[ours] = item.split() if ours in _LISTS and isinstance(item, str) else item
     if entry.name is not None:
         found.setdefault("key", entry.name)
     return found
 
 
-def core_members(entry: Entry, ignored: frozenset[str]) -> dict[str, Any] | None:
-    """The same for an entry of ngrok_urls.json: {"docs": "https://..."} or {"<key>": {"url": ..., "name": ...}}."""
-    value = entry.value
+def core_members(entry: Entry, ignored: frozenset[str], *, named: bool) -> dict[str, Any] | None:
+    """The same for an entry of ngrok_urls.json. `named`: its members are named by Cores, not by their keys.
+
+    It is not guessed: a key that was taken for a name would be shown to everybody.
+    """
+    value: Any = entry.value
     if isinstance(value, str):
         value = {"url": value}
     if not isinstance(value, dict):
@@ -246,12 +251,15 @@ def core_members(entry: Entry, ignored: frozenset[str]) -> dict[str, Any] | None
         {"name": "core_name", "created_at": "updated_at"}.get(ours, ours): item
         for name, item in value.items()
         if name not in ignored and item is not None
-        for ours in (ALIASES.get(name, name),)
+        for ours in (_ours(name),)
     }
     if entry.name is not None:
-        is_name = re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", entry.name) is not None
-        found.setdefault("core_name" if is_name and "key" not in found and "core_name" not in found else "key", entry.name)
+        found.setdefault("core_name" if named else "key", entry.name)
     return found
+
+
+def _ours(name: str) -> str:
+    return ALIASES.get(name, name)
 
 
 def places_of(entry: Entry) -> set[str]:
@@ -259,7 +267,7 @@ def places_of(entry: Entry) -> set[str]:
     texts = {entry.name} if entry.name is not None else set()
     found: set[str] = set()
     value = entry.value if isinstance(entry.value, dict) else {}
-    texts |= {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
+    texts |= {item for name, item in value.items() if isinstance(item, str) and _ours(name) == "key"}
     if isinstance(entry.value, str) and entry.name is None:
         texts.add(entry.value)
     for token in texts:
@@ -277,14 +285,18 @@ def places_of(entry: Entry) -> set[str]:
 _PLACE = ("hash", "algorithm", "hash_of", "id")
 
 
-def reader(*, cores: bool, ignored: frozenset[str], prefix: str) -> Callable[[Entry], KeyRow | CoreRow | tuple[Problem, ...]]:
-    """Makes an entry a checked row, or says what is wrong with it. `prefix`: of this deployment's own keys."""
+def reader(
+    *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
+) -> Callable[[Entry], KeyRow | CoreRow | tuple[Problem, ...]]:
+    """Makes an entry a checked row, or says what is wrong. `prefix`: of this deployment's own keys; named: see `core_members`."""
 
     def read(entry: Entry) -> KeyRow | CoreRow | tuple[Problem, ...]:
-        found = core_members(entry, ignored) if cores else members(entry, ignored)
+        found = core_members(entry, ignored, named=named) if cores else members(entry, ignored)
         if found is None:
             shape = "a URL or an object" if cores else "a text or an object"
             return (Problem("", f"must be {shape}", "see docs/guides/moving-in.md"),)
+        if not cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
+            return (Problem("", "is a pair of texts, and either may be the key", 'write {"key": "...", "name": "..."}'),)
         try:
             row = ImportedCore.model_validate(found) if cores else ImportedKey.model_validate(found)
         except ValidationError as exc:
@@ -294,6 +306,11 @@ def reader(*, cores: bool, ignored: frozenset[str], prefix: str) -> Callable[[En
         return row.row()
 
     return read
+
+
+def _may_be_token(text: str) -> bool:
+    """A key that was taken for a name would be stored in clear."""
+    return len(text) >= _TOKEN_LIKE_CHARS and foreign.is_token(text)
 
 
 def _problem(error: Any) -> Problem:

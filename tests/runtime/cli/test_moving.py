@@ -176,6 +176,14 @@ def test_a_key_of_our_own_format_is_not_imported_as_a_foreign_one(mover: Command
     assert "has the format of this deployment's own keys" in bring(mover, [own]).err
 
 
+def test_a_pair_of_texts_that_could_be_the_wrong_way_round_is_asked_about(mover: Command, database: Database) -> None:
+    done = bring(mover, {"billing-service": "sk4b9f2c7d1e8a6053"})
+    assert 'line 2: is a pair of texts, and either may be the key (write {"key": "...", "name": "..."})' in done.err
+    assert "sk4b9f" not in done.err
+    assert bring(mover, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
+    assert database.sql("SELECT name FROM api_key") == "billing service"
+
+
 def test_csv_is_imported_with_every_column(mover: Command, database: Database) -> None:
     text = (
         "api_key,name,owner,scopes,limits,expires_at,active,tags,usage\n"
@@ -206,7 +214,7 @@ def test_old_cores_belong_to_the_key_that_is_named(mover: Command, database: Dat
     assert bring(mover, {"a-right-key-1": {"name": "agent"}}).code == 0
     agent = database.sql("SELECT id FROM api_key")
     urls = {"docs": "https://abc.ngrok.app", "attic": "https://def.ngrok.app/"}
-    missing = bring(mover, urls, "--cores", name="ngrok_urls.json")
+    missing = bring(mover, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
     assert "line 2: key is missing (name the key that its Core belongs to: --registered-by ID)" in missing.err
     done = bring(mover, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
     assert done.code == 0, done.err

@@ -12,6 +12,8 @@ from typing import Any
 
 import bcrypt
 import pytest
+from gatehouse.client import GateClient
+from gatehouse.wire.verify import VerifyRequest
 
 from tests.runtime.cli.conftest import Command, Result
 from tests.runtime.gate.conftest import PEPPER, Gate
@@ -163,3 +165,17 @@ async def test_an_old_core_is_served_from_where_its_file_says_until_its_own_agen
     await mover.bring({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
     reply = await gate.ask("GET", "/cores/attic/file", f"X-API-Key: {token}")
     assert (reply.status, reply.body) == (200, b"hello")
+
+
+async def test_the_client_for_services_asks_a_running_gate(gate: Gate, mover: Mover) -> None:
+    token = secrets.token_urlsafe(24)
+    await mover.bring([{"key": token, "name": "by the client"}])
+
+    def ask() -> tuple[str | None, list[str], str]:
+        with GateClient(f"http://127.0.0.1:{gate.port}") as client:
+            name = client.verify(token, scopes=["cores:read"]).name
+            codes = [one.code for one in client.verify_many([VerifyRequest(token), VerifyRequest("nobodys-token")])]
+            client.revoke(token)
+            return name, codes, client.verify(token).code
+
+    assert await asyncio.to_thread(ask) == ("by the client", ["VALID", "NOT_FOUND"], "NOT_FOUND")
