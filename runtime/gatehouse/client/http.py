@@ -1,8 +1,8 @@
 """How the client speaks HTTP: what may be sent again and when, and how a problem document becomes a typed error.
 
 Sent again: what is repeatable by itself (GET, HEAD, PUT, DELETE), what carries an Idempotency-Key, and anything that never left
-this machine. The wait doubles, is jittered, and never shorter than Retry-After says (RFC 9110, section 10.2.3); one that asks for more
-than `wait_s_max` is raised instead, so that the caller decides.
+this machine. The wait doubles, is jittered, and never shorter than Retry-After says (RFC 9110, section 10.2.3); one that asks for
+more than `wait_s_max` is raised instead, so that the caller decides.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Retries:
         """Seconds before attempt `attempt` + 1 (from 1), None when it is not worth waiting. asked_s: Retry-After."""
         if attempt >= self.attempts or (asked_s is not None and asked_s > self.wait_s_max):
             return None
-        backoff = min(self.wait_s * 2 ** (attempt - 1), self.wait_s_max)
+        backoff: float = min(self.wait_s * 2 ** (attempt - 1), self.wait_s_max)
         return max(backoff * (0.5 + self.jitter() / 2), asked_s or 0.0)
 
 

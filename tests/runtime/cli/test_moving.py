@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -208,6 +209,18 @@ def test_what_is_stored_of_an_imported_key_verifies_nothing_by_itself(mover: Com
     for name in ("sha256", "sha512"):
         assert hashlib.new(name, token.encode()).hexdigest()[:64] not in stored
     assert token not in stored
+
+
+GUIDE = Path(__file__).parents[3] / "docs/guides/moving-in.md"
+
+
+def test_every_file_that_the_guide_shows_is_imported_as_it_stands(mover: Command, database: Database) -> None:
+    shown = re.findall(r"```(json|csv)\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert [kind for kind, _ in shown] == ["json", "json", "csv"]
+    for kind, text in shown:
+        done = bring(mover, text, name=f"shown.{kind}")
+        assert (done.code, done.err) == (0, "done\n")
+    assert count(database) == 8
 
 
 def test_old_cores_belong_to_the_key_that_is_named(mover: Command, database: Database) -> None:

@@ -149,9 +149,7 @@ def every(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
 
 
 @pytest.mark.promise("TR-03")
-@pytest.mark.parametrize(
-    "kind", [one for one in every(GatehouseError) if one is not errors.SettingsError], ids=lambda one: one.code
-)
+@pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda one: one.code)
 def test_every_problem_document_becomes_the_error_that_it_names(kind: type[GatehouseError]) -> None:
     server = Server([problem(kind.status, kind.code, "what was said")])
     with pytest.raises(kind) as raised:
@@ -191,7 +189,7 @@ def test_pages_are_followed_to_the_last_one() -> None:
 
 
 def test_a_verification_is_not_counted_twice() -> None:
-    verdict = {
+    verdict: dict[str, Any] = {
         **dict.fromkeys(["key_id", "name", "owner", "environment", "scopes", "expires_at", "credits"]),
         "valid": False,
         "code": "NOT_FOUND",
@@ -202,7 +200,7 @@ def test_a_verification_is_not_counted_twice() -> None:
     }
     good = httpx.Response(200, json=verdict)
     lost = Server([httpx.ReadTimeout("x"), good])
-    with pytest.raises(Unavailable, match="the gate at https://gate.test does not answer"):
+    with pytest.raises(Unavailable, match=r"the gate at https://gate\.test does not answer"):
         lost.gate().verify("a-token")
     looked = Server([httpx.ReadTimeout("x"), good])
     assert looked.gate().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
