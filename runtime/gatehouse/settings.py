@@ -227,6 +227,14 @@ class Settings(BaseModel):
         description="Key records that one worker holds in memory; the least recently used go first.",
     )
 
+    core_cache_bytes_max: int = Field(
+        default=16_777_216,
+        ge=0,
+        le=1_073_741_824,
+        description="Bytes of often-read files of Cores that one worker holds, the least recently read go first; a file "
+        "takes a quarter of it and 1 MiB at most. Each request still asks the Core, which answers 304. 0: none.",
+    )
+
     @field_validator("key_prefix")
     @classmethod
     def _brand(cls, value: str) -> str:

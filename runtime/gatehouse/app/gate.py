@@ -14,6 +14,7 @@ import asyncpg
 from gatehouse import observe
 from gatehouse.app.hosted import Hosted
 from gatehouse.app.peppers import pepper
+from gatehouse.core.corecache import CoreCache
 from gatehouse.core.foreign import Foreign
 from gatehouse.doors import asgi
 from gatehouse.doors.gate import app as gate
@@ -169,6 +170,7 @@ def build(settings: Settings) -> asgi.App:
                     helpers=[] if refuses else redis_probes,
                     refresh_gauges=refresh_gauges,
                     body_bytes_max=settings.body_bytes_max,
+                    core_cache=CoreCache(settings.core_cache_bytes_max) if settings.core_cache_bytes_max else None,
                 )
             )
             _calm_garbage_collector()
