@@ -43,6 +43,7 @@ from gatehouse.store.prefilter import Prefilter
 from gatehouse.store.probes import FreshnessProbe, PoolProbe, RedisProbe
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
+from gatehouse.store.redis_nonces import RedisNonces
 from gatehouse.store.resolve import SystemResolver
 from gatehouse.store.upstream import Upstreams
 
@@ -86,6 +87,7 @@ def build(settings: Settings) -> asgi.App:
             stack.push_async_callback(rewrap.close)
             foreign = ForeignTokens(keys, PostgresForeignHashes(pool, cache), clock, secrets_of_keys, imported)
             limits: Limits = LocalLimits()
+            nonces: RedisNonces | None = None
             redis_probes: list[Probe] = []
             if redis is not None:
                 counted = RedisLimits(
@@ -97,6 +99,8 @@ def build(settings: Settings) -> asgi.App:
                 await counted.start()
                 stack.push_async_callback(counted.close)
                 limits = counted
+                nonces = RedisNonces(redis, timeout_s=settings.limit_timeout_ms / 1000)
+                stack.push_async_callback(nonces.close)
                 redis_probes = [RedisProbe(redis)]
             resolver = SystemResolver()
             upstream = Upstreams(resolver, settings.core_networks)
@@ -137,6 +141,7 @@ def build(settings: Settings) -> asgi.App:
                         credits=PostgresCredits(pool),
                         rewrap=rewrap.offer,
                         foreign=foreign,
+                        nonces=nonces,
                     ),
                     self_revocation=SelfRevocation(
                         keys=keys,

@@ -34,6 +34,7 @@ from gatehouse.wire.imports import places_of
 #: How often it is asked whether a checkpoint is due: one query of one row.
 CHECKPOINT_TURN_S = 5.0
 PRUNE_TURN_S = 3600.0
+RESEAL_TURN_S = 60.0
 NOTICE_TURN_S = 1.0
 REMIND_TURN_S = 300.0
 REPLAYS_TURN_S = 600.0

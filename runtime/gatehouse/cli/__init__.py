@@ -26,6 +26,7 @@ COMMANDS = {
     "usage": "gatehouse.cli.usage",
     "import": "gatehouse.cli.moving",
     "export": "gatehouse.cli.moving",
+    "scan": "gatehouse.cli.scan",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }

@@ -16,6 +16,7 @@ from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
 from gatehouse.wire.core import CorePage, CoreView
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
 from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
+from gatehouse.wire.signing import SigningKeySet
 from gatehouse.wire.usage import KeyUsage, UsageSeries
 from gatehouse.wire.webhook import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 
@@ -90,6 +91,13 @@ class ConsoleClient:
 
     def explain_key(self, key_id: str, wish: dict[str, Any]) -> Explanation:
         return self._model(Explanation, self._wire.send("POST", f"/v1/keys/{key_id}/explain", again=True, json=wish))
+
+    def set_signing(self, key_id: str, wish: dict[str, Any]) -> SigningKeySet:
+        """`wish`: the JSON members of PUT /v1/keys/{id}/signing."""
+        return self._model(SigningKeySet, self._wire.send("PUT", f"/v1/keys/{key_id}/signing", json=wish))
+
+    def remove_signing(self, key_id: str) -> ChangedKey:
+        return self._model(ChangedKey, self._wire.send("DELETE", f"/v1/keys/{key_id}/signing"))
 
     def pepper_status(self) -> PepperStatus:
         return self._model(PepperStatus, self._wire.send("GET", "/v1/pepper"))

@@ -1,12 +1,10 @@
-"""Sealing bytes under the pepper: AES-256-GCM with a key that is derived for one purpose; it reads and writes nothing.
+"""Sealing secrets that must be read again, under a generation of the pepper: a copy of the database opens none of them; pure.
 
-The key is HMAC-SHA256 of a purpose under a pepper generation (a one-block HKDF-Expand, RFC 5869), so what is sealed for one
-purpose opens for no other, and a copy of the store opens nothing. The purpose is bound in as associated data besides.
+AES-256-GCM (NIST SP 800-38D) with a key that is derived from the pepper, a random 12-byte nonce in front, and the owner of the
+secret as associated data, so that a sealed secret moved to another row opens nothing.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,23 +12,21 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.core.apikey import Pepper
 
 NONCE_BYTES = 12
+_PURPOSE = "seal:signing-secret:1"
 
 
-def seal(plain: bytes, purpose: str, pepper: Pepper, generation: int, random_bytes: Callable[[int], bytes]) -> bytes | None:
-    """Nonce and ciphertext; None when the generation is not held. `purpose`: ASCII, unique for each kind of thing."""
-    key = pepper.digest(f"seal:{purpose}", generation)
+def seal(secret: bytes, owner: str, nonce: bytes, pepper: Pepper, generation: int) -> bytes | None:
+    """`nonce`: 12 random bytes, never used again. None when the generation is not held."""
+    key = pepper.digest(_PURPOSE, generation)
+    return None if key is None else nonce + AESGCM(key).encrypt(nonce, secret, owner.encode())
+
+
+def unseal(sealed: bytes, owner: str, pepper: Pepper, generation: int) -> bytes | None:
+    """None when the generation is not held any more, or what is stored was changed."""
+    key = pepper.digest(_PURPOSE, generation)
     if key is None:
         return None
-    nonce = random_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plain, purpose.encode("ascii"))
-
-
-def unseal(sealed: bytes, purpose: str, pepper: Pepper, generation: int) -> bytes | None:
-    """What was sealed; None when it was sealed for something else, changed, or under a generation that is not held."""
-    key = pepper.digest(f"seal:{purpose}", generation)
-    if key is None or len(sealed) < NONCE_BYTES:
-        return None
     try:
-        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], purpose.encode("ascii"))
-    except InvalidTag:
+        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], owner.encode())
+    except (InvalidTag, ValueError):
         return None

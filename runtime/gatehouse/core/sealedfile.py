@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gatehouse.core.apikey import Pepper
-from gatehouse.core.seal import seal, unseal
+from gatehouse.core.envelope import seal, unseal
 
 FORMAT = "gatehouse-registry-1"
 #: What one frame may become when it is unpacked: a frame of ours holds a thousand rows of some kilobytes.

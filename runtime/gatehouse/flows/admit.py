@@ -6,13 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gatehouse.core import signature as signatures
 from gatehouse.core.apikey import Pepper, parse
 from gatehouse.core.decide import DUMMY_DIGEST, charged, judge, judge_credits, judge_limits
 from gatehouse.core.foreign import UNPROVEN
+from gatehouse.core.seal import unseal
 from gatehouse.errors import BadRequest, Problem, Unavailable
 from gatehouse.flows.foreign import ForeignTokens, Found
-from gatehouse.store.ports import Charge, Clock, Credits, Keys, Limits
-from gatehouse.types import Code, CreditState, KeyEnvironment, KeyId, KeyRecord, Limit, LimitState, Question, Verdict
+from gatehouse.store.ports import Charge, Clock, Credits, Keys, Limits, Nonces
+from gatehouse.types import (
+    Code,
+    CreditState,
+    KeyEnvironment,
+    KeyId,
+    KeyRecord,
+    Limit,
+    LimitState,
+    Question,
+    SignatureAlgorithm,
+    Verdict,
+)
 
 #: (key id, what its digest is an HMAC of, its pepper generation): told of each use of a key
 #: that is not stored under the current generation.
@@ -37,6 +50,7 @@ class Admission:
     credits: the purses of keys that have one; without it such a key is UNAVAILABLE.
     rewrap: moves keys to the current pepper generation as they are used.
     foreign: finds imported keys by tokens of other formats; None: there are none.
+    nonces: which signatures were used; without it, or when it is away, a signed request is UNAVAILABLE, never believed.
     """
 
     keys: Keys
@@ -50,6 +64,7 @@ class Admission:
     credits: Credits | None = None
     rewrap: Rewrap | None = None
     foreign: ForeignTokens | None = None
+    nonces: Nonces | None = None
 
     async def admit(self, token: str, question: Question) -> Verdict:
         """Decides. `record` is set only when the token proved possession; REVOKED is for logs, see `decide.for_public`.
@@ -86,6 +101,10 @@ class Admission:
             raise _no_limit(limits, question)
         charge = Charge(subject=record.subject, limits=limits, cost=question.cost)
         try:
+            if record.signing is not None and (record.signing.required or question.signed is not None):
+                flaw = await self._flaw(record, question, moment.now)
+                if flaw is not None:
+                    return self._verdict(Code.SIGNATURE_INVALID, moment, record, reason=flaw.value)
             if record.has_credits:
                 return await self._spend(record, charge, moment)
             states = await self.limits.take(charge)
@@ -99,6 +118,28 @@ class Admission:
         if self.foreign is None or found is None or found.record is None or found.record.digest != UNPROVEN:
             return found
         return Found(await self.foreign.prove(found.record, token, found.material), found.material)
+
+    async def _flaw(self, record: KeyRecord, question: Question, now: float) -> signatures.Flaw | None:
+        """What is wrong with the signature, None when it counts; a question of cost 0 does not use it up. Raises Unavailable.
+
+        The nonce is asked for last, so that only whoever can sign makes Redis remember anything.
+        """
+        signing = record.signing
+        if signing is None:
+            return None
+        if question.signed is None:
+            return signatures.Flaw.MISSING
+        key: bytes | None = signing.key
+        if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
+            key = unseal(signing.key, record.subject, self.pepper, signing.pepper_generation)
+        if key is None or self.nonces is None:
+            # Failure side: closed. Without the generation of the seal, or without a memory, nothing can be vouched for.
+            raise Unavailable
+        found = signatures.check(question.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=now)
+        if isinstance(found, signatures.Flaw):
+            return found
+        fresh = await self.nonces.is_new(record.id, found.nonce, keep_s=found.keep_s if question.cost else 0)
+        return None if fresh else signatures.Flaw.REPLAYED
 
     async def _spend(self, record: KeyRecord, charge: Charge, moment: Moment) -> Verdict:
         """Limits and credits together, so that a refusal by one uses up nothing of the other. Raises Unavailable.
@@ -137,6 +178,8 @@ class Admission:
         record: KeyRecord | None = None,
         states: tuple[LimitState, ...] = (),
         purse: CreditState | None = None,
+        *,
+        reason: str = "",
     ) -> Verdict:
         return Verdict(
             code=code,
@@ -145,6 +188,7 @@ class Admission:
             decided_at=moment.now,
             staleness_ms=moment.staleness_ms,
             credits=purse,
+            reason=reason,
         )
 
 

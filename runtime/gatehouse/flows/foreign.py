@@ -12,8 +12,8 @@ import asyncio
 import msgspec
 
 from gatehouse.core.apikey import Pepper
+from gatehouse.core.envelope import unseal
 from gatehouse.core.foreign import UNPROVEN, Foreign, bcrypt_matches
-from gatehouse.core.seal import unseal
 from gatehouse.errors import Unavailable
 from gatehouse.flows.actor import Actor
 from gatehouse.store.ports import Clock, Keys

@@ -15,8 +15,8 @@ import msgspec
 
 from gatehouse.core import foreign
 from gatehouse.core.apikey import Pepper
+from gatehouse.core.envelope import seal
 from gatehouse.core.oldfiles import Entry, entries
-from gatehouse.core.seal import seal
 from gatehouse.errors import Problem, Unavailable
 from gatehouse.flows.actor import Actor
 from gatehouse.flows.foreign import purpose

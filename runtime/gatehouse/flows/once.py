@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.apikey import Pepper
-from gatehouse.core.seal import seal, unseal
+from gatehouse.core.envelope import seal, unseal
 from gatehouse.errors import Conflict, GatehouseError, IdempotencyKeyReused, RequestInProgress, Unavailable
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_replay import Claim, Earlier, Replays

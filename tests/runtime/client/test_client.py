@@ -190,7 +190,7 @@ def test_pages_are_followed_to_the_last_one() -> None:
 
 def test_a_verification_is_not_counted_twice() -> None:
     verdict: dict[str, Any] = {
-        **dict.fromkeys(["key_id", "name", "owner", "environment", "scopes", "expires_at", "credits"]),
+        **dict.fromkeys(["key_id", "name", "owner", "environment", "scopes", "expires_at", "credits", "reason"]),
         "valid": False,
         "code": "NOT_FOUND",
         "limits": [],

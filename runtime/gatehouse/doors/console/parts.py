@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses, Network
+from gatehouse.doors.console.leak_door import LeakDoor
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeyStore, Limits, Probes
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
@@ -32,6 +33,7 @@ class Parts:
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
     replays: answers that are given again; None: an Idempotency-Key is read and of no effect.
+    leaks: who may report keys that were found in public; None: nobody.
     """
 
     keys: KeyStore
@@ -60,6 +62,7 @@ class Parts:
     webhook_networks: tuple[Network, ...] = ()
     people: People | None = None
     replays: Replays | None = None
+    leaks: LeakDoor | None = None
 
 
 def parts_of(request: Request) -> Parts:

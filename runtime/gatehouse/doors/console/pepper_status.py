@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatehouse.doors.console.caller import Door
 from gatehouse.flows.issue import writing_generation
+from gatehouse.store.ports import GenerationUse
 from gatehouse.wire.key_life import PepperGeneration, PepperStatus
 
 
@@ -13,17 +14,18 @@ async def pepper_status(door: Door) -> PepperStatus:
     writing = await writing_generation(door.keys, door.pepper)
     rows = []
     for generation in sorted({*uses, *door.pepper.generations} - {0}):
-        use = uses.get(generation)
-        keys, ids, cores, imported = (0, 0, 0, 0) if use is None else (use.keys, use.ids, use.cores, use.imported)
+        use = uses.get(generation, GenerationUse(generation, 0, 0, 0))
         rows.append(
             PepperGeneration(
                 generation=generation,
                 held=generation in door.pepper.generations,
-                keys=keys,
-                ids=ids,
-                cores=cores,
-                imported=imported,
-                removable=generation not in {door.pepper.current, writing} and not (keys or cores or imported),
+                keys=use.keys,
+                ids=use.ids,
+                cores=use.cores,
+                imported=use.imported,
+                signing=use.signing,
+                removable=generation not in {door.pepper.current, writing}
+                and not (use.keys or use.cores or use.imported or use.signing),
             )
         )
     return PepperStatus(current=door.pepper.current, writing=writing, generations=rows)

@@ -60,7 +60,15 @@ def create(parts: Parts) -> GateDoor:
     revoke_self = RevokeSelf(parts.self_revocation, parts.addresses, body_bytes_max=parts.body_bytes_max)
     lease = CoreLease(parts.admission, parts.registrar, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
     proxy = Proxy(
-        parts.admission, parts.cores, parts.upstream, parts.pepper, parts.clock, parts.addresses, metrics, parts.core_cache
+        parts.admission,
+        parts.cores,
+        parts.upstream,
+        parts.pepper,
+        parts.clock,
+        parts.addresses,
+        metrics,
+        body_bytes_max=parts.body_bytes_max,
+        cache=parts.core_cache,
     )
     return GateDoor(
         exact={
