@@ -9,6 +9,8 @@
     |-- NotFound                  not_found                  404     no
     |-- MethodNotAllowed          method_not_allowed         405     no
     |-- Conflict                  conflict                   409     no
+    |   `-- RequestInProgress     request_in_progress        409     yes     the first request with this Idempotency-Key runs yet
+    |-- IdempotencyKeyReused      idempotency_key_reused     422     no      the Idempotency-Key came with another request before
     |-- PreconditionFailed        precondition_failed        412     no      If-Match names another version than the present one
     |-- PreconditionRequired      precondition_required      428     no      If-Match is missing (RFC 6585)
     |-- UsageExceeded             usage_exceeded             402     no      no credits left; waiting does not help by itself
@@ -84,6 +86,14 @@ class MethodNotAllowed(GatehouseError):
 
 class Conflict(GatehouseError):
     code, status, title = "conflict", 409, "The request conflicts with the current state"
+
+
+class RequestInProgress(Conflict):
+    code, title, retryable = "request_in_progress", "The first request with this Idempotency-Key is being worked on", True
+
+
+class IdempotencyKeyReused(GatehouseError):
+    code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"
 
 
 class PreconditionFailed(GatehouseError):

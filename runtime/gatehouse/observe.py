@@ -79,6 +79,12 @@ class Metrics:
         self.core_errors = Counter(
             "gatehouse_core_errors_total", "Requests that a Core did not answer, by kind.", ("code",), registry=registry
         )
+        self.core_cache = Counter(
+            "gatehouse_core_cache_total",
+            "Plain requests for files: hit = the Core confirmed our copy, changed = it sent another, miss = we had none.",
+            ("outcome",),
+            registry=registry,
+        )
         self.changes_lost = Counter(
             "gatehouse_changes_lost_total",
             "Replacements of the connection that follows key changes.",

@@ -157,6 +157,12 @@ class Settings(BaseModel):
         "addresses always may.",
     )
 
+    old_files: tuple[str, ...] = Field(
+        default=(),
+        description="The api_keys.json and ngrok_urls.json of an older deployment that are still in use: s3://bucket/key with "
+        "commas between. A key that was imported and is purged is removed from them too.",
+    )
+
     oidc_issuer: str = Field(
         default="",
         description="Whose JWTs people may use at the console, as in `iss`: https://login.example.com. Unset: nobody's.",
@@ -236,6 +242,14 @@ class Settings(BaseModel):
         description="Key records that one worker holds in memory; the least recently used go first.",
     )
 
+    core_cache_bytes_max: int = Field(
+        default=16_777_216,
+        ge=0,
+        le=1_073_741_824,
+        description="Bytes of often-read files of Cores that one worker holds, the least recently read go first; a file "
+        "takes a quarter of it and 1 MiB at most. Each request still asks the Core, which answers 304. 0: none.",
+    )
+
     @field_validator("key_prefix")
     @classmethod
     def _brand(cls, value: str) -> str:
@@ -268,6 +282,16 @@ class Settings(BaseModel):
         if value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+", value):
             raise ValueError("must be s3://bucket/prefix/ or file:/path")
         return value
+
+    @field_validator("old_files", mode="before")
+    @classmethod
+    def _old_files(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        places = tuple(part.strip() for part in value.split(",") if part.strip())
+        if any(not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", place) for place in places):
+            raise ValueError("must be s3://bucket/key.json (or file:/path.json) with commas between")
+        return tuple(place.removeprefix("file:") for place in places)
 
     @field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")
     @classmethod

@@ -50,6 +50,10 @@ class Code(StrEnum):
     VALID = "VALID"
 
 
+#: The scheme of a key whose token is in our own format; the others are those of imported keys (core/foreign.py).
+OWN_SCHEME = "own"
+
+
 class Limit(msgspec.Struct, frozen=True, gc=False):
     """A rate limit of a key: `quota` units per `window_s` seconds, of which `burst` may come at once (GCRA)."""
 
@@ -95,6 +99,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[str, ...] = ()  # CIDR networks that it may be used from; empty = from anywhere
     methods: tuple[str, ...] = ()  # HTTP methods that it may be used with; empty = all
     has_credits: bool = False
+    scheme: str = OWN_SCHEME
     signing: Signing | None = None
 
     @property

@@ -22,6 +22,7 @@ from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_reseal import PostgresReseal
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.redis_limits import RedisLimits
@@ -73,11 +74,13 @@ def build(settings: Settings) -> asgi.App:
             signer=signing,
             webhook_networks=settings.webhook_networks,
             people=watch.people(settings, clock),
+            replays=PostgresReplays(engine),
             leaks=leak_door(settings, engine, keys, clock, peppered),
         ),
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
+            *watch.old_files(settings, engine, clock, peppered),
             Chore(
                 "reseal", watch.RESEAL_TURN_S, Resealer(keys, PostgresReseal(engine), peppered, clock, secrets.token_bytes).turn
             ),

@@ -14,10 +14,13 @@ import asyncpg
 from gatehouse import observe
 from gatehouse.app.hosted import Hosted
 from gatehouse.app.peppers import pepper
+from gatehouse.core.corecache import CoreCache
+from gatehouse.core.foreign import Foreign
 from gatehouse.doors import asgi
 from gatehouse.doors.gate import app as gate
 from gatehouse.errors import Unavailable
 from gatehouse.flows.admit import Admission
+from gatehouse.flows.foreign import ForeignTokens
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter, UsageFlusher
@@ -30,6 +33,7 @@ from gatehouse.store.ports_usage import Unusual
 from gatehouse.store.postgres_changes import PostgresChanges
 from gatehouse.store.postgres_cores import PostgresCores
 from gatehouse.store.postgres_credits import PostgresCredits
+from gatehouse.store.postgres_foreign import PostgresForeignHashes
 from gatehouse.store.postgres_keys import PostgresKeys
 from gatehouse.store.postgres_login import Login, login
 from gatehouse.store.postgres_rewrap import PostgresRewrap
@@ -64,7 +68,7 @@ def build(settings: Settings) -> asgi.App:
             pool = await _pool(database, settings.database_pool_max)
             stack.push_async_callback(pool.close)
             cores = PostgresCores(pool)
-            prefilter = Prefilter(secrets_of_keys)
+            prefilter, imported = Prefilter(secrets_of_keys), Foreign(secrets_of_keys)
             changes = PostgresChanges(
                 database,
                 worker_id=worker_id,
@@ -72,6 +76,7 @@ def build(settings: Settings) -> asgi.App:
                 cores=cores,
                 on_lost=lambda kind: _changes_lost(observer, kind),
                 prefilter=prefilter,
+                foreign=imported,
                 generations=secrets_of_keys.generations,
             )
             await changes.start()
@@ -80,6 +85,7 @@ def build(settings: Settings) -> asgi.App:
             stack.push_async_callback(keys.close)
             rewrap = PostgresRewrap(pool, secrets_of_keys, live_s=2 * settings.staleness_ms_max / 1000)
             stack.push_async_callback(rewrap.close)
+            foreign = ForeignTokens(keys, PostgresForeignHashes(pool, cache), clock, secrets_of_keys, imported)
             limits: Limits = LocalLimits()
             nonces: RedisNonces | None = None
             redis_probes: list[Probe] = []
@@ -134,6 +140,7 @@ def build(settings: Settings) -> asgi.App:
                         staleness_ms_max=settings.staleness_ms_max,
                         credits=PostgresCredits(pool),
                         rewrap=rewrap.offer,
+                        foreign=foreign,
                         nonces=nonces,
                     ),
                     self_revocation=SelfRevocation(
@@ -142,6 +149,7 @@ def build(settings: Settings) -> asgi.App:
                         clock=clock,
                         pepper=secrets_of_keys,
                         prefix=settings.key_prefix,
+                        foreign=foreign,
                     ),
                     registrar=Registrar(
                         cores=cores,
@@ -167,6 +175,7 @@ def build(settings: Settings) -> asgi.App:
                     helpers=[] if refuses else redis_probes,
                     refresh_gauges=refresh_gauges,
                     body_bytes_max=settings.body_bytes_max,
+                    core_cache=CoreCache(settings.core_cache_bytes_max) if settings.core_cache_bytes_max else None,
                 )
             )
             _calm_garbage_collector()

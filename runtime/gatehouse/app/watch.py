@@ -10,21 +10,26 @@ from gatehouse.core.apikey import Pepper
 from gatehouse.doors.console.chores import Chore
 from gatehouse.flows.checkpoint import Checkpointer
 from gatehouse.flows.notify import Notifier
+from gatehouse.flows.oldfiles import OldFiles
 from gatehouse.flows.principal import Role
 from gatehouse.observe import Observer
 from gatehouse.settings import Settings
+from gatehouse.store import places
 from gatehouse.store.oidc import Issuer, OidcPeople
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_checkpoint import Signer, Vault
 from gatehouse.store.ports_people import People
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_oldfiles import PostgresRemovals
+from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.resolve import SystemResolver
 from gatehouse.store.signing_key import KmsSigner, local_signer
 from gatehouse.store.upstream import Upstreams
 from gatehouse.store.vault import BucketVault, FolderVault
 from gatehouse.store.webhook_sender import TIMEOUT_S, SnsTopic, WebhookSender
+from gatehouse.wire.imports import places_of
 
 #: How often it is asked whether a checkpoint is due: one query of one row.
 CHECKPOINT_TURN_S = 5.0
@@ -32,6 +37,8 @@ PRUNE_TURN_S = 3600.0
 RESEAL_TURN_S = 60.0
 NOTICE_TURN_S = 1.0
 REMIND_TURN_S = 300.0
+REPLAYS_TURN_S = 600.0
+OLD_FILES_TURN_S = 5.0
 _FILE = "file:"
 
 
@@ -44,15 +51,26 @@ def signer(settings: Settings) -> Signer | None:
 
 
 def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None) -> list[Chore]:
-    usage = PostgresUsageReports(engine)
+    usage, replays = PostgresUsageReports(engine), PostgresReplays(engine)
 
     async def prune() -> None:
         await usage.prune(now=clock.now())
 
-    found = [Chore("usage", PRUNE_TURN_S, prune)]
+    async def prune_replays() -> None:
+        await replays.prune(now=clock.now())
+
+    found = [Chore("usage", PRUNE_TURN_S, prune), Chore("idempotency keys", REPLAYS_TURN_S, prune_replays)]
     if signing is not None:
         found.append(Chore("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
     return found
+
+
+def old_files(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
+    """Keeps the files of an older deployment in step, while there are any."""
+    if not settings.old_files:
+        return []
+    files = OldFiles(PostgresRemovals(engine), places, settings.old_files, clock, pepper, places_of)
+    return [Chore("old files", OLD_FILES_TURN_S, files.turn)]
 
 
 def people(settings: Settings, clock: Clock) -> People | None:

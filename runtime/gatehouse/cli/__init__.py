@@ -24,6 +24,8 @@ COMMANDS = {
     "audit": "gatehouse.cli.audit",
     "pepper": "gatehouse.cli.pepper",
     "usage": "gatehouse.cli.usage",
+    "import": "gatehouse.cli.moving",
+    "export": "gatehouse.cli.moving",
     "scan": "gatehouse.cli.scan",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
@@ -43,7 +45,7 @@ def build(wanted: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for module in [COMMANDS[wanted]] if wanted in COMMANDS else COMMANDS.values():
+    for module in [COMMANDS[wanted]] if wanted in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(module).register(app)
     return app
 

@@ -11,10 +11,13 @@ import typer
 
 from gatehouse.cli.credential import read
 from gatehouse.cli.output import USAGE, stop
-from gatehouse.client import ConsoleClient
+from gatehouse.client import ConsoleClient, Retries
 
 #: Written by `make up DETACH=1` beside the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
+
+#: Somebody waits at a terminal: a second or so for a console that is just being replaced.
+PATIENCE = Retries(attempts=3, wait_s_max=5.0)
 
 ConsoleOption = Annotated[
     str,
@@ -52,7 +55,7 @@ def connect(console: str, token: str) -> ConsoleClient:
         )
     if not _is_url(console):
         stop("--console must be a URL such as https://console.example.com", code=USAGE)
-    return ConsoleClient(console, read(token, "--token", "GATEHOUSE_ADMIN_TOKEN"))
+    return ConsoleClient(console, read(token, "--token", "GATEHOUSE_ADMIN_TOKEN"), retries=PATIENCE)
 
 
 def _left_by_up() -> dict[str, str]:

@@ -77,18 +77,19 @@ def build_marked(
 ) -> ParsedToken | None:
     """The same with an id that is marked under a pepper generation; None when that is not held."""
     stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
-    mark = _mark(stem, pepper, generation)
-    return None if mark is None else _assemble(prefix, environment, stem + mark, secret_bytes)
+    made = mark(stem, pepper, generation)
+    return None if made is None else _assemble(prefix, environment, stem + made, secret_bytes)
 
 
 def is_marked(key_id: str, pepper: Pepper) -> bool:
     """Whether an id carries the mark of a generation that is held. In constant time: a mark is a kind of secret."""
-    stem, mark = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
-    marks = [_mark(stem, pepper, generation) for generation in pepper.generations]
-    return any(hmac.compare_digest(one, mark) for one in marks if one is not None)
+    stem, sent = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
+    marks = [mark(stem, pepper, generation) for generation in pepper.generations]
+    return any(hmac.compare_digest(one, sent) for one in marks if one is not None)
 
 
-def _mark(stem: str, pepper: Pepper, generation: int) -> str | None:
+def mark(stem: str, pepper: Pepper, generation: int) -> str | None:
+    """Four characters that nobody without the pepper can make; None when the generation is not held."""
     digest = pepper.digest(f"key-id:{stem}", generation)
     return None if digest is None else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
 

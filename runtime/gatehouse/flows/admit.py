@@ -9,8 +9,10 @@ from typing import NamedTuple
 from gatehouse.core import signature as signatures
 from gatehouse.core.apikey import Pepper, parse
 from gatehouse.core.decide import DUMMY_DIGEST, charged, judge, judge_credits, judge_limits
+from gatehouse.core.foreign import UNPROVEN
 from gatehouse.core.seal import unseal
 from gatehouse.errors import BadRequest, Problem, Unavailable
+from gatehouse.flows.foreign import ForeignTokens, Found
 from gatehouse.store.ports import Charge, Clock, Credits, Keys, Limits, Nonces
 from gatehouse.types import (
     Code,
@@ -25,7 +27,8 @@ from gatehouse.types import (
     Verdict,
 )
 
-#: (key id, token, its pepper generation): told of each use of a key that is not stored under the current generation.
+#: (key id, what its digest is an HMAC of, its pepper generation): told of each use of a key
+#: that is not stored under the current generation.
 Rewrap = Callable[[KeyId, str, int], None]
 
 
@@ -46,6 +49,7 @@ class Admission:
     staleness_ms_max: when the picture of the keys is older, every well-formed token gets UNAVAILABLE.
     credits: the purses of keys that have one; without it such a key is UNAVAILABLE.
     rewrap: moves keys to the current pepper generation as they are used.
+    foreign: finds imported keys by tokens of other formats; None: there are none.
     nonces: which signatures were used; without it, or when it is away, a signed request is UNAVAILABLE, never believed.
     """
 
@@ -59,6 +63,7 @@ class Admission:
     staleness_ms_max: int
     credits: Credits | None = None
     rewrap: Rewrap | None = None
+    foreign: ForeignTokens | None = None
     nonces: Nonces | None = None
 
     async def admit(self, token: str, question: Question) -> Verdict:
@@ -68,10 +73,15 @@ class Admission:
         together. Raises BadRequest alone, when the holder of the key names a limit that it cannot be counted against.
         """
         parsed = parse(token, self.prefix)
-        if parsed is None:
-            return self._verdict(Code.NOT_FOUND, self._moment())
+        material = token  # what the digest is an HMAC of
         try:
-            record = await self.keys.find(parsed.id)
+            if parsed is not None:
+                record = await self.keys.find(parsed.id)
+            else:
+                found = await self._foreign(token)
+                if found is None:
+                    return self._verdict(Code.NOT_FOUND, self._moment())
+                record, material = found.record, found.material
         except Unavailable:
             return self._verdict(Code.UNAVAILABLE, self._moment())
         moment = self._moment()
@@ -80,12 +90,12 @@ class Admission:
             return self._verdict(Code.UNAVAILABLE, moment)
         # Always one comparison, also for an id that nobody has.
         digest, generation = (DUMMY_DIGEST, self.pepper.current) if record is None else (record.digest, record.pepper_generation)
-        possession = self.pepper.matches(token, digest, generation)
+        possession = self.pepper.matches(material, digest, generation)
         code = judge(record, question, possession=possession, environment=self.environment, now=moment.now)
         if code is not Code.VALID or record is None:
             return self._verdict(code, moment, record if possession else None)
         if record.pepper_generation != self.pepper.current and self.rewrap is not None:
-            self.rewrap(record.id, token, record.pepper_generation)
+            self.rewrap(record.id, material, record.pepper_generation)
         limits = charged(record, question, self.default_limit)
         if isinstance(limits, str):
             raise _no_limit(limits, question)
@@ -101,6 +111,13 @@ class Admission:
         except Unavailable:
             return self._verdict(Code.UNAVAILABLE, moment, record)
         return self._verdict(judge_limits(states), moment, record, states)
+
+    async def _foreign(self, token: str) -> Found | None:
+        """The imported key that a token of another format may belong to, after its first use; None: it cannot be one."""
+        found = None if self.foreign is None else await self.foreign.find(token)
+        if self.foreign is None or found is None or found.record is None or found.record.digest != UNPROVEN:
+            return found
+        return Found(await self.foreign.prove(found.record, token, found.material), found.material)
 
     async def _flaw(self, record: KeyRecord, question: Question, now: float) -> signatures.Flaw | None:
         """What is wrong with the signature, None when it counts; a question of cost 0 does not use it up. Raises Unavailable.

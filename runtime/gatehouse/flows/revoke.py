@@ -10,6 +10,7 @@ from gatehouse.core.apikey import Pepper, parse
 from gatehouse.core.decide import DUMMY_DIGEST
 from gatehouse.core.lifecycle import Act, next_state
 from gatehouse.flows.actor import Actor
+from gatehouse.flows.foreign import ForeignTokens
 from gatehouse.flows.step import Changed, Desk, Draft, Effective, step, with_state
 from gatehouse.store.ports import Clock, Keys, KeyStore, SelfRevocations, StoredKey
 from gatehouse.types import KeyId, KeyRecord, KeyState, RequestId
@@ -44,15 +45,20 @@ class SelfRevocation:
     clock: Clock
     pepper: Pepper
     prefix: str
+    foreign: ForeignTokens | None = None
 
     async def revoke(self, token: str, reason: str, *, request_id: RequestId, source_address: str) -> KeyRecord | None:
         """The revoked key; None when the token proves possession of none that could be revoked. Raises Unavailable."""
-        parsed = parse(token, self.prefix)
-        if parsed is None:
-            return None
-        record = await self.keys.find(parsed.id)
+        parsed, material = parse(token, self.prefix), token
+        if parsed is not None:
+            record = await self.keys.find(parsed.id)
+        else:
+            found = None if self.foreign is None else await self.foreign.find(token)
+            if self.foreign is None or found is None or found.record is None:
+                return None
+            record, material = await self.foreign.prove(found.record, token, found.material) or found.record, found.material
         digest, generation = (DUMMY_DIGEST, self.pepper.current) if record is None else (record.digest, record.pepper_generation)
-        proven = self.pepper.matches(token, digest, generation)
+        proven = self.pepper.matches(material, digest, generation)
         if record is None or not proven or next_state(record.state, Act.REVOKE) is None or record.state is KeyState.REVOKED:
             return None
         now = self.clock.now()

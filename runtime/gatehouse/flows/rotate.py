@@ -18,7 +18,7 @@ from gatehouse.flows.actor import Actor, Details
 from gatehouse.flows.issue import TTL_S_MAX, check_expiry, digest_of, new_token, writing_generation
 from gatehouse.flows.step import Changed, Desk, Draft, Effective, step
 from gatehouse.store.ports import StoredKey
-from gatehouse.types import KeyId, KeyState
+from gatehouse.types import OWN_SCHEME, KeyId, KeyState
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -59,7 +59,11 @@ async def rotate(
         token = new_token(prefix, key.record.environment, pepper=pepper, generation=generation, random_bytes=random_bytes)
         successor = _successor(key, turn, now, actor)
         record = msgspec.structs.replace(
-            successor.record, id=token.id, digest=digest_of(token, pepper, generation), pepper_generation=generation
+            successor.record,
+            id=token.id,
+            digest=digest_of(token, pepper, generation),
+            pepper_generation=generation,
+            scheme=OWN_SCHEME,
         )
         successor = msgspec.structs.replace(successor, record=record, id_generation=generation)
         made.append((token.text, successor))

@@ -232,6 +232,7 @@ class GenerationUse(msgspec.Struct, frozen=True):
     keys: int
     ids: int
     cores: int  # live Cores whose secret was derived with it
+    imported: int = 0  # keys from elsewhere that are found by ids derived with it
     signing: int = 0  # signing secrets that are sealed under it
 
 

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import asyncpg
 
+from gatehouse.core.foreign import Foreign
 from gatehouse.errors import Unavailable
 from gatehouse.store.keycache import KeyCache
 from gatehouse.store.postgres_cores import COLUMNS as CORE_COLUMNS
@@ -46,6 +47,8 @@ _ID_GENERATIONS = (
     " FROM step WHERE step.id_generation IS NOT NULL)"
     " SELECT id_generation FROM step WHERE id_generation IS NOT NULL"
 )
+#: Few of them, by their partial index.
+_SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROUP BY 1, 2"
 _BEAT = (
     "WITH beat AS (INSERT INTO gate_worker (id, confirmed_seq, seen_at, generations)"  # noqa: S608
     " VALUES ($1, $2, clock_timestamp(), $4) ON CONFLICT (id) DO UPDATE SET"
@@ -68,6 +71,7 @@ class PostgresChanges:
         cores: PostgresCores,
         on_lost: Callable[[str], None] = lambda _: None,
         prefilter: Prefilter | None = None,
+        foreign: Foreign | None = None,
         generations: Sequence[int] = (),
     ) -> None:
         """`on_lost` hears the name of an error each time the connection has to be replaced.
@@ -75,6 +79,7 @@ class PostgresChanges:
         prefilter: learns here whether there are keys whose ids it cannot judge. generations: of the pepper, held here.
         """
         self._prefilter = prefilter
+        self._foreign = foreign
         self._generations = list(generations)
         self._login = login
         self._worker_id = worker_id
@@ -146,6 +151,9 @@ class PostgresChanges:
         if self._prefilter is not None:
             for row in await connection.fetch(_ID_GENERATIONS):
                 self._prefilter.saw(row["id_generation"])
+        if self._foreign is not None:
+            for row in await connection.fetch(_SCHEMES):
+                self._foreign.saw(row["scheme"], row["id_generation"])
 
     async def _check_marks(self, connection: Connection) -> None:
         keys_top = await connection.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key")
@@ -169,6 +177,8 @@ class PostgresChanges:
                 self._cache.change(key_record(row))
                 if self._prefilter is not None:
                     self._prefilter.saw(row["id_generation"])
+                if self._foreign is not None:
+                    self._foreign.saw(row["scheme"], row["id_generation"])
                 self._keys_mark = row["change_seq"]
             if len(rows) < PAGE_ROWS:
                 break

@@ -88,6 +88,7 @@ def values(key: StoredKey) -> dict[str, Any]:
         "state_before": None if key.state_before is None else key.state_before.value,
         "purged_at": _instant(key.purged_at),
         "id_generation": key.id_generation,
+        "scheme": record.scheme,
         "signing_algorithm": None if record.signing is None else record.signing.algorithm.value,
         "signing_key": None if record.signing is None else record.signing.key,
         "signing_generation": 0 if record.signing is None else record.signing.pepper_generation,
@@ -114,6 +115,7 @@ def stored(row: Row[Any]) -> StoredKey:
         addresses=tuple(row.addresses),
         methods=tuple(row.methods),
         has_credits=row.has_credits,
+        scheme=row.scheme,
         signing=_signing(row),
     )
     plan = None

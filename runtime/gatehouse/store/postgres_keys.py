@@ -7,6 +7,7 @@ the lookups per second of one query a key; see bench/). Never SQLAlchemy here.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -20,7 +21,7 @@ from gatehouse.types import KeyEnvironment, KeyId, KeyRecord, KeyState, Limit, S
 
 COLUMNS = (
     "id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, expires_at, version,"
-    " lineage_id, roles, addresses, methods, has_credits, id_generation,"
+    " lineage_id, roles, addresses, methods, has_credits, id_generation, scheme,"
     " signing_algorithm, signing_key, signing_generation, require_signature"
 )
 #: A lookup that takes longer counts as "the database is away" (failure side: closed, the request is answered 503).
@@ -58,6 +59,7 @@ def key_record(row: asyncpg.Record) -> KeyRecord:
         addresses=tuple(row["addresses"]),
         methods=tuple(row["methods"]),
         has_credits=row["has_credits"],
+        scheme=sys.intern(row["scheme"]),  # one string for all
         signing=_signing(row),
     )
 

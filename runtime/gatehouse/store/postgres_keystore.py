@@ -35,12 +35,14 @@ _WRITABLE = text(
     " AND NOT held.generation = ANY (generations) AND generations <> '{}')"
 )
 _GENERATIONS = text(
-    "SELECT generation, sum(keys) AS keys, sum(ids) AS ids, sum(cores) AS cores, sum(signing) AS signing FROM ("
-    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS signing FROM api_key"
+    "SELECT generation, sum(keys) AS keys, sum(ids) AS ids, sum(cores) AS cores,"
+    " sum(imported) AS imported, sum(signing) AS signing FROM ("
+    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS imported, 0 AS signing FROM api_key"
     " WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT id_generation, 0, count(*), 0, 0 FROM api_key WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT pepper_generation, 0, 0, count(*), 0 FROM core WHERE NOT draining AND expires_at > now() GROUP BY 1"
-    " UNION ALL SELECT signing_generation, 0, 0, 0, count(*) FROM api_key WHERE signing_generation > 0 GROUP BY 1"
+    " UNION ALL SELECT id_generation, 0, count(*), 0, count(*) FILTER (WHERE scheme <> 'own'), 0 FROM api_key"
+    " WHERE state <> 'purged' GROUP BY 1"
+    " UNION ALL SELECT pepper_generation, 0, 0, count(*), 0, 0 FROM core WHERE NOT draining AND expires_at > now() GROUP BY 1"
+    " UNION ALL SELECT signing_generation, 0, 0, 0, 0, count(*) FROM api_key WHERE signing_generation > 0 GROUP BY 1"
     ") AS counted GROUP BY generation ORDER BY generation"
 )
 
@@ -105,7 +107,8 @@ class PostgresKeyStore:
     async def generations(self) -> tuple[GenerationUse, ...]:
         async with connected(self._engine) as connection:
             rows = (await connection.execute(_GENERATIONS)).all()
-        return tuple(GenerationUse(row.generation, int(row.keys), int(row.ids), int(row.cores), int(row.signing)) for row in rows)
+        counts = ((row.generation, row.keys, row.ids, row.cores, row.imported, row.signing) for row in rows)
+        return tuple(GenerationUse(*(int(count) for count in row)) for row in counts)
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
         """True once no live gate worker lags behind the change. Never raises: whoever cannot look cannot confirm."""

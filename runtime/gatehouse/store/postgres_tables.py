@@ -45,6 +45,7 @@ api_key = Table(
     Column("state_before", Text),
     Column("purged_at", _instant),
     Column("id_generation", Integer),
+    Column("scheme", Text),
     Column("signing_algorithm", Text),
     Column("signing_key", LargeBinary),
     Column("signing_generation", Integer),

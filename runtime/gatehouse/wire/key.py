@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gatehouse.store.ports import StoredKey
+from gatehouse.types import OWN_SCHEME
 from gatehouse.wire.key_parts import (
     CORES_MAX,
     EXAMPLE_KEY,
@@ -181,7 +182,8 @@ class KeyView(BaseModel):
     deleted_at: Annotated[str | None, Field(description="It can be restored for 30 days from then.")]
     deleted_by: str | None
     purged_at: str | None
-    start: Annotated[str, Field(description="The beginning of the token, to recognise it by.")]
+    scheme: Annotated[str, Field(description="`own`, or how an imported key was hashed where it came from, such as `sha256`.")]
+    start: Annotated[str, Field(description="The beginning of the token, to recognise it by; empty for an imported key.")]
 
 
 class CreatedKey(BaseModel):
@@ -251,7 +253,8 @@ def key_view(key: StoredKey, prefix: str) -> KeyView:
         deleted_at=_maybe(key.deleted_at),
         deleted_by=key.deleted_by,
         purged_at=_maybe(key.purged_at),
-        start=f"{prefix}_{record.environment.value}_{record.id}",
+        scheme=record.scheme,
+        start=f"{prefix}_{record.environment.value}_{record.id}" if record.scheme == OWN_SCHEME else "",
     )
 
 

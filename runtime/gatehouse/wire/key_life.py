@@ -193,6 +193,7 @@ class PepperGeneration(BaseModel):
     keys: Annotated[int, Field(description="Keys stored under it; they move to the newest one when they are used.")]
     ids: Annotated[int, Field(description="Ids marked with it; without it, guesses cost look-ups, and nothing else.")]
     cores: Annotated[int, Field(description="Live Cores that would have to register anew without it.")]
+    imported: Annotated[int, Field(description="Imported keys that are found with it alone; rotate them before it goes.")]
     signing: Annotated[int, Field(description="Signing secrets sealed under it; the console moves them by itself.")]
     removable: Annotated[bool, Field(description="Nothing needs it: it may be taken out of GATEHOUSE_PEPPER.")]
 

@@ -65,6 +65,7 @@ EXAMPLE_KEY: JsonDict = {
     "deleted_at": None,
     "deleted_by": None,
     "purged_at": None,
+    "scheme": "own",
     "start": "gtk_test_3fGh82kLmQ0a",
 }
 

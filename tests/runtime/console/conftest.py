@@ -19,6 +19,7 @@ from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.types import KeyEnvironment, Limit
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -90,6 +91,7 @@ async def door(database: Database) -> AsyncIterator[Console]:
         observer=Observer("console", lines, Metrics()),  # type: ignore[arg-type]
         random_bytes=secrets.token_bytes,
         https=True,
+        replays=PostgresReplays(engine),
     )
     transport = httpx.ASGITransport(console.create(parts), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}

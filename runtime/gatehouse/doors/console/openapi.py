@@ -6,6 +6,7 @@ from typing import Any
 
 from gatehouse.doors.asgi import PROBLEM_TYPE
 from gatehouse.doors.console.access import Access
+from gatehouse.doors.console.idempotent import HEADER, REPLAYED, takes_key
 from gatehouse.doors.console.routes import Row
 from gatehouse.wire import leak
 
@@ -14,9 +15,14 @@ _TEXTS = {
     401: ("unauthorized", "No valid bearer token. `WWW-Authenticate` says how to send one."),
     403: ("forbidden", "The credential has no role that this takes, or the key that is meant is an owner's matter."),
     404: ("not_found", "There is nothing with this id."),
-    409: ("conflict", "The state of the key does not allow it; `detail` says what does."),
+    409: (
+        "conflict",
+        "The state of the key does not allow it, or the first request with this Idempotency-Key is still running"
+        " (`request_in_progress`, then with `Retry-After`); `detail` says what to do.",
+    ),
     412: ("precondition_failed", "The key has changed since it was read; read it again."),
     413: ("body_too_large", "The body is larger than this deployment reads."),
+    422: ("idempotency_key_reused", "This Idempotency-Key was sent with another request before; take a new one."),
     428: ("precondition_required", "If-Match is missing; `errors` says what to send."),
     429: ("rate_limited", "Too many wrong credentials from this address; `Retry-After` says how many seconds to wait."),
     500: ("internal", "Our fault; quote the request id."),
@@ -65,7 +71,8 @@ SIGNED = {
 
 def problem_responses(row: Row) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: one problem a status, with an example."""
-    return {status: _response(status) for status in sorted({*row.problems, *_EVERY[row.who]})}
+    repeatable = {400, 409, 422} if row.who is Access.ADMIN and takes_key(row.method, row.path) else set()
+    return {status: _response(status) for status in sorted({*row.problems, *_EVERY[row.who], *repeatable})}
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
@@ -76,15 +83,37 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM_SCHEMA
     components["securitySchemes"] = {"admin": SECURITY, "signed": SIGNED}
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if takes_key(method.upper(), path) and "leaks" not in operation.get("tags", ()):
+                _repeatable(operation)
+            else:
+                operation["responses"].pop("422", None)
             if "leaks" in operation.get("tags", ()):
                 leak.describe(operation)
             created = operation["responses"].get("201")
             if created is not None:
-                created["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Path of the new key."}}
+                where = {"schema": {"type": "string"}, "description": "Path of the new key."}
+                created.setdefault("headers", {})["Location"] = where
     return document
+
+
+def _repeatable(operation: dict[str, Any]) -> None:
+    operation.setdefault("parameters", []).append(
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": False,
+            "description": "A text of your own in double quotes, new for each request, such as a UUID: a repeat within a day is"
+            f" answered as the first was, token and all, with `{REPLAYED}: true`, and does nothing again.",
+            "schema": {"type": "string", "pattern": '^"([ !#-\\[\\]-~]|\\\\["\\\\])+"$', "maxLength": 257},
+            "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+        }
+    )
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            seen = {"schema": {"const": "true"}, "description": "Only on an answer that is given again."}
+            response.setdefault("headers", {})[REPLAYED] = seen
 
 
 def _response(status: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeySto
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
 from gatehouse.store.ports_notice import Notices
 from gatehouse.store.ports_people import People
+from gatehouse.store.ports_replay import Replays
 from gatehouse.store.ports_usage import UsageReports
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -31,6 +32,7 @@ class Parts:
     limits, counters: where the gates count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
+    replays: answers that are given again; None: an Idempotency-Key is read and of no effect.
     leaks: who may report keys that were found in public; None: nobody.
     """
 
@@ -59,6 +61,7 @@ class Parts:
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     people: People | None = None
+    replays: Replays | None = None
     leaks: LeakDoor | None = None
 
 

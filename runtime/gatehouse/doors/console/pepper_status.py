@@ -22,8 +22,10 @@ async def pepper_status(door: Door) -> PepperStatus:
                 keys=use.keys,
                 ids=use.ids,
                 cores=use.cores,
+                imported=use.imported,
                 signing=use.signing,
-                removable=generation not in {door.pepper.current, writing} and not (use.keys or use.cores or use.signing),
+                removable=generation not in {door.pepper.current, writing}
+                and not (use.keys or use.cores or use.imported or use.signing),
             )
         )
     return PepperStatus(current=door.pepper.current, writing=writing, generations=rows)

@@ -13,6 +13,7 @@ from gatehouse.core.apikey import key_id
 from gatehouse.core.roles import granted
 from gatehouse.doors.console.access import admit, principal_of, source_address
 from gatehouse.doors.console.body import StrictRequest
+from gatehouse.doors.console.idempotent import once
 from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.rights import changes, needed
 from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthorized
@@ -47,7 +48,7 @@ class AdminRoute(APIRoute):
                 await request.app.state.denied.record(source_address(request, parts), request.state.request_id, exc.code)
                 raise
             strict.state.actor = actor
-            return await endpoint(strict)
+            return await once(strict, parts, actor.label, lambda: endpoint(strict))
 
         return handler
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gatehouse.core.apikey import Pepper
+from gatehouse.core.corecache import CoreCache
 from gatehouse.core.paths import CORES
 from gatehouse.doors.asgi import ClientAddresses
 from gatehouse.doors.gate.health import MetricsPage, Readyz, healthz
@@ -31,7 +32,7 @@ class Parts:
     """What the gate is made of.
 
     probes: without one of them the gate is not ready. helpers: it is ready without them, but says so.
-    refresh_gauges: called before metrics are read.
+    refresh_gauges: called before metrics are read. core_cache: of often-read files; None keeps nothing.
     """
 
     admission: Admission
@@ -48,6 +49,7 @@ class Parts:
     helpers: Probes
     refresh_gauges: Callable[[], None]
     body_bytes_max: int
+    core_cache: CoreCache | None = None
 
 
 def create(parts: Parts) -> GateDoor:
@@ -66,6 +68,7 @@ def create(parts: Parts) -> GateDoor:
         parts.addresses,
         metrics,
         body_bytes_max=parts.body_bytes_max,
+        cache=parts.core_cache,
     )
     return GateDoor(
         exact={

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from gatehouse.core import headers as fields
 from gatehouse.core.apikey import Pepper
+from gatehouse.core.corecache import CoreCache, Kept, Place, asks_plainly, confirmed
 from gatehouse.core.paths import CORE_NAME, CorePath, core_path
 from gatehouse.core.signature import digests_of, is_ours
 from gatehouse.doors import asgi
@@ -57,8 +58,10 @@ class Proxy:
         metrics: Metrics,
         *,
         body_bytes_max: int,
+        cache: CoreCache | None = None,
     ) -> None:
-        """body_bytes_max: largest body of a signed request."""
+        """body_bytes_max: largest body of a signed request. cache: of often-read files; None keeps nothing."""
+        self._cache = cache
         self._body_bytes_max = body_bytes_max
         self._admission = admission
         self._cores = cores
@@ -128,14 +131,24 @@ class Proxy:
             headers=[*fields.forwarded(exchange.fields), *framing, *self._identity(exchange, secret, key)],
             body=body,
         )
+        copy = self._copy(exchange, core, request)
+        if copy is not None and copy.kept is not None:
+            request.headers.append(("if-none-match", copy.kept.etag))
         if body is None and exchange.method in _RETRIED:
             try:
-                await self._exchange(exchange, core, request, limits)
+                await self._exchange(exchange, core, request, limits, copy)
                 return
             except CoreUnreachable:
                 if exchange.status:
                     raise
-        await self._exchange(exchange, core, request, limits)
+        await self._exchange(exchange, core, request, limits, copy)
+
+    def _copy(self, exchange: Exchange, core: CoreRecord, request: UpstreamRequest) -> _Copy | None:
+        """Where the answer may be kept and what is kept there; None when the request has nothing to do with copies."""
+        if self._cache is None or request.body is not None or not asks_plainly(exchange.method, exchange.fields):
+            return None
+        place = (core.name, core.lease_id, request.target, ", ".join(exchange.values(b"accept-encoding")))
+        return _Copy(self._cache, place, self._cache.find(place))
 
     def _identity(self, exchange: Exchange, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
         """What the gate says about the request; a client's own copies of these were removed."""
@@ -175,12 +188,17 @@ class Proxy:
         )
 
     async def _exchange(
-        self, exchange: Exchange, core: CoreRecord, request: UpstreamRequest, limits: tuple[LimitState, ...]
+        self,
+        exchange: Exchange,
+        core: CoreRecord,
+        request: UpstreamRequest,
+        limits: tuple[LimitState, ...],
+        copy: _Copy | None,
     ) -> None:
         watch = _Watch(exchange, armed=request.body is None or isinstance(request.body, bytes))
         try:
             async with self._upstream.exchange(core, request) as reply:
-                await self._answer(exchange, reply, limits, watch)
+                await self._answer(exchange, reply, limits, watch, copy)
         except asyncio.CancelledError:
             if watch.client_gone:
                 raise asgi.ClientGone from None
@@ -188,25 +206,67 @@ class Proxy:
         finally:
             watch.stop()
 
-    async def _answer(self, exchange: Exchange, reply: UpstreamReply, limits: tuple[LimitState, ...], watch: _Watch) -> None:
+    async def _answer(
+        self, exchange: Exchange, reply: UpstreamReply, limits: tuple[LimitState, ...], watch: _Watch, copy: _Copy | None
+    ) -> None:
         rate = limit_headers(limits)
-        sent = fields.returned(reply.headers, replaced=[name for name, _ in rate])
+        status, headers, whole = copy.read(reply.status, reply.headers) if copy else (reply.status, reply.headers, None)
+        self._count(copy, whole)
+        sent = fields.returned(headers, replaced=[name for name, _ in rate])
         sent += [*rate, (b"x-request-id", exchange.request_id.encode())]
-        bodiless = exchange.is_head or reply.status in (204, 304)
+        bodiless = exchange.is_head or status in (204, 304)
         length = next((int(value) for name, value in sent if name == b"content-length" and value.isdigit()), None)
-        inline = b"" if bodiless else None
+        inline = b"" if bodiless else whole
         if inline is None and length is not None and length <= INLINE_BYTES_MAX:
             inline = await reply.read_all()
         if inline is None:
             watch.start()
-        exchange.status = reply.status
-        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": sent})
+        keeping = copy if copy is not None and whole is None and copy.cache.may_keep(reply.status, reply.headers) else None
+        exchange.status = status
+        await exchange.send({"type": "http.response.start", "status": status, "headers": sent})
         if inline is not None:
             await exchange.send({"type": "http.response.body", "body": inline})
+            if keeping is not None:
+                keeping.keep(reply.headers, [inline])
             return
+        pieces: list[bytes] = []
         while (piece := await reply.read()) is not None:
             await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
+            if keeping is not None:
+                pieces.append(piece)
         await exchange.send({"type": "http.response.body", "body": b""})
+        if keeping is not None:
+            keeping.keep(reply.headers, pieces)
+
+    def _count(self, copy: _Copy | None, whole: bytes | None) -> None:
+        if copy is not None:
+            self._metrics.core_cache.labels("hit" if whole is not None else "changed" if copy.kept else "miss").inc()
+
+
+class _Copy:
+    """One request's dealings with the cache."""
+
+    def __init__(self, cache: CoreCache, place: Place, kept: Kept | None) -> None:
+        self.cache = cache
+        self.kept = kept
+        self._place = place
+
+    def read(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
+        """The Core's answer, or with a 304 to our question what it stands for. Anything else ends what was kept."""
+        if self.kept is None:
+            return status, headers, None
+        if status == 304:
+            whole = confirmed(self.kept, headers)
+            if whole is None:
+                self.cache.drop(self._place)
+                raise CoreUnreachable(detail="the Core confirmed a version that nobody asked about")
+            return 200, whole, self.kept.body
+        if status < 500:
+            self.cache.drop(self._place)
+        return status, headers, None
+
+    def keep(self, headers: list[tuple[str, str]], pieces: list[bytes]) -> None:
+        self.cache.keep(self._place, headers, b"".join(pieces))
 
 
 class _Watch:

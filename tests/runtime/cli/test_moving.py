@@ -1,0 +1,340 @@
+"""`gatehouse import` and `gatehouse export`, as an operator types them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from gatehouse.core import sealedfile
+from gatehouse.core.apikey import Pepper, build
+from gatehouse.types import KeyEnvironment
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from tests.runtime.cli.conftest import Command, Result
+from tests.runtime.conftest import Database
+
+BUCKET = "old-deployment"
+REGISTRY = "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), ',' ORDER BY id)) FROM api_key"
+PEPPER = {"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}}
+
+
+@pytest.fixture
+def mover(tmp_path: Path, database: Database) -> Command:
+    """With the environment that a one-off task beside the console has."""
+    database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM import_run")
+    return Command(
+        tmp_path,
+        {
+            "GATEHOUSE_ENVIRONMENT": "dev",
+            "GATEHOUSE_DATABASE_URL": database.app_url,
+            "GATEHOUSE_DATABASE_AUTH": "url",
+            "GATEHOUSE_PEPPER": json.dumps(PEPPER),
+        },
+    )
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="eu-central-1")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        yield s3
+
+
+def bring(mover: Command, content: Any, *options: str, name: str = "api_keys.json") -> Result:
+    (mover.folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
+    return mover.run("import", name, *options)
+
+
+def count(database: Database, table: str = "api_key") -> int:
+    return int(database.sql(f"SELECT count(*) FROM {table}"))  # noqa: S608
+
+
+def tokens(number: int) -> dict[str, dict[str, str]]:
+    return {f"old-token-{index:06d}-abcdef": {"name": f"client {index}"} for index in range(number)}
+
+
+@pytest.mark.promise("CG-09")
+def test_an_old_file_is_imported_and_a_second_run_duplicates_nothing(mover: Command, database: Database) -> None:
+    first = bring(mover, tokens(3))
+    assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 there already, 0 wrong\n")
+    again = bring(mover, tokens(3))
+    assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 there already, 0 wrong\n")
+    assert again.err == "an earlier run did all of it; nothing was left to do\n"
+    more = bring(mover, tokens(4))
+    assert more.out == "api_keys.json: 4 rows, 1 imported, 3 there already, 0 wrong\n"
+    assert count(database) == 4
+    assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "2"
+
+
+@pytest.mark.promise("CG-09")
+def test_a_dry_run_checks_everything_and_writes_nothing(mover: Command, database: Database) -> None:
+    right = bring(mover, tokens(2), "--dry-run")
+    assert (right.code, right.err) == (0, "dry run: nothing was written\n")
+    wrong = bring(mover, {"short": {}}, "--dry-run")
+    assert wrong.code == 1
+    assert (count(database), count(database, "import_run")) == (0, 0)
+
+
+@pytest.mark.promise("CG-09")
+def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, database: Database) -> None:
+    # The third batch of a thousand fails in the middle: PostgreSQL refuses one of its rows.
+    database.sql(
+        "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name = 'client 2500' THEN"
+        " RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
+    )
+    broken = bring(mover, tokens(3200))
+    assert broken.err == "gatehouse: The database broke off; run the same command again, it goes on where it stood\n"
+    assert broken.code == 1
+    assert count(database) == 2000
+    database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
+    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # not looked at again: it is behind the mark
+    done = bring(mover, tokens(3200), "--json")
+    assert done.code == 0
+    assert {name: json.loads(done.out)[name] for name in ("rows", "made", "kept")} == {"rows": 3200, "made": 3200, "kept": 0}
+    assert count(database) == 3199
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"key": "short"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
+        ({"key": "with a space in it"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
+        ({}, "needs either a key or a hash"),
+        ({"key": "abcdefgh1", "hash": "ab"}, "needs either a key or a hash"),
+        ({"hash": "a" * 64}, "has a hash without its algorithm: sha256, sha512 or bcrypt"),
+        (
+            {"hash": "zz", "algorithm": "sha256"},
+            "has a hash that is no sha256 in hexadecimal (64 characters) or base64",
+        ),
+        ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm input should be 'sha256', 'sha512' or 'bcrypt'"),
+        ({"hash": "$2b$12$short", "algorithm": "bcrypt"}, "has a hash that is no bcrypt hash, such as $2b$12$ and 53 characters"),
+        (
+            {"hash": "$2b$15$" + "a" * 53, "algorithm": "bcrypt", "id": "x"},
+            "has a hash that has a bcrypt cost of 15; 4 to 14 can be imported",
+        ),
+        (
+            {"hash": "$2b$10$" + "a" * 53, "algorithm": "bcrypt"},
+            "has a bcrypt hash without the id that stands before the separator in its token",
+        ),
+        ({"key": "abcdefgh1", "uses": 3}, "uses is not known here (remove it, correct its name, or add --ignore uses)"),
+        ({"key": "abcdefgh1", "scopes": ["admin"]}, "would manage Gatehouse; make such keys with gatehouse keys create"),
+        ({"key": "abcdefgh1", "expires": "soon"}, 'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
+        ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
+        ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not hold control characters or invisible characters"),
+        ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
+        (7, "must be a text or an object (see docs/guides/moving-in.md)"),
+    ],
+)
+def test_a_wrong_row_is_told_with_its_line_and_stops_everything(
+    mover: Command, database: Database, row: Any, message: str
+) -> None:
+    done = bring(mover, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]"))
+    first, last = done.err.splitlines()[0], done.err.splitlines()[-1]
+    assert first.startswith(f"api_keys.json, line 2: {message}")
+    assert (done.code, last) == (1, "nothing was written: mend these rows, or add --skip-wrong")
+    assert count(database) == 0
+
+
+def test_neither_a_token_nor_a_hash_is_repeated_in_a_message(mover: Command) -> None:
+    secret = "canary0123456789" * 2
+    rows = [{"key": secret + " x"}, {"hash": secret, "algorithm": "sha256"}, {secret: 1, "key": "abcdefgh1"}, secret + "\u00e9"]
+    done = bring(mover, rows)
+    assert secret not in done.out + done.err
+    assert secret not in bring(mover, {secret + " x": {}}).err
+    assert secret not in bring(mover, '{"' + secret).err
+
+
+def test_wrong_rows_are_left_out_when_that_is_asked_for(mover: Command, database: Database) -> None:
+    done = bring(mover, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-wrong")
+    assert (done.code, done.out) == (0, "api_keys.json: 3 rows, 2 imported, 0 there already, 1 wrong\n")
+    assert count(database) == 2
+
+
+def test_the_same_key_twice_in_a_file_is_told_with_both_lines(mover: Command) -> None:
+    done = bring(mover, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
+    assert done.err.startswith("api_keys.json, line 2: is the same key as line 1 (remove one)")
+
+
+def test_a_key_of_our_own_format_is_not_imported_as_a_foreign_one(mover: Command) -> None:
+    done = bring(mover, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"])
+    assert done.code == 0  # the checksum is wrong: somebody else's
+    own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
+    assert "has the format of this deployment's own keys" in bring(mover, [own]).err
+
+
+def test_a_pair_of_texts_that_could_be_the_wrong_way_round_is_asked_about(mover: Command, database: Database) -> None:
+    done = bring(mover, {"billing-service": "sk4b9f2c7d1e8a6053"})
+    assert 'line 2: is a pair of texts, and either may be the key (write {"key": "...", "name": "..."})' in done.err
+    assert "sk4b9f" not in done.err
+    assert bring(mover, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
+    assert database.sql("SELECT name FROM api_key") == "billing service"
+
+
+def test_csv_is_imported_with_every_column(mover: Command, database: Database) -> None:
+    text = (
+        "api_key,name,owner,scopes,limits,expires_at,active,tags,usage\n"
+        'csv-token-0001,"one, two",billing,cores:read reports:read,daily=100/1d 10/1s,2031-01-01T00:00:00Z,yes,nightly,7\n'
+        "csv-token-0002,,,,,,no,,\n"
+    )
+    assert bring(mover, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv").code == 0
+    found = database.sql(
+        "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), expires_at IS NULL, state, tags),"
+        " E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
+    )
+    assert found.splitlines() == [
+        "one, two|billing|{cores:read,reports:read}|2|f|active|{nightly}",
+        "imported key||{cores:read}|1|t|disabled|{}",
+    ]
+
+
+def test_what_is_stored_of_an_imported_key_verifies_nothing_by_itself(mover: Command, database: Database) -> None:
+    token = "a-short-1"
+    assert bring(mover, {token: {}}).code == 0
+    stored = database.sql("SELECT api_key.*::text, encode(digest, 'hex') FROM api_key")
+    for name in ("sha256", "sha512"):
+        assert hashlib.new(name, token.encode()).hexdigest()[:64] not in stored
+    assert token not in stored
+
+
+GUIDE = Path(__file__).parents[3] / "docs/guides/moving-in.md"
+
+
+def test_every_file_that_the_guide_shows_is_imported_as_it_stands(mover: Command, database: Database) -> None:
+    shown = re.findall(r"```(json|csv)\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert [kind for kind, _ in shown] == ["json", "json", "csv"]
+    for kind, text in shown:
+        done = bring(mover, text, name=f"shown.{kind}")
+        assert (done.code, done.err) == (0, "done\n")
+    assert count(database) == 8
+
+
+def test_old_cores_belong_to_the_key_that_is_named(mover: Command, database: Database) -> None:
+    assert bring(mover, {"a-right-key-1": {"name": "agent"}}).code == 0
+    agent = database.sql("SELECT id FROM api_key")
+    urls = {"docs": "https://abc.ngrok.app", "attic": "https://def.ngrok.app/"}
+    missing = bring(mover, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
+    assert "line 2: key is missing (name the key that its Core belongs to: --registered-by ID)" in missing.err
+    done = bring(mover, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    assert done.code == 0, done.err
+    assert database.sql("SELECT string_agg(name || ' ' || url, ',' ORDER BY name) FROM core") == (
+        "attic https://def.ngrok.app,docs https://abc.ngrok.app"
+    )
+    bad = bring(mover, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    assert "has a url that must begin with https:// or http://" in bad.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("import", "missing.json"), "gatehouse: there is no file missing.json"),
+        (("import", "s3:/x"), "gatehouse: s3:/x is no place in S3; write s3://bucket/key"),
+        (("import", "bad.json"), "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written"),
+        (("import", "latin.json"), "gatehouse: latin.json: byte 3 is no UTF-8; save the file as UTF-8"),
+        (("import", "x", "--sealed", "--cores"), "gatehouse: --sealed takes no option but --dry-run and --json"),
+        (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be the id of a key, such as 3fGh82kLmQ0a"),
+        (("import", "bad.json", "--sealed"), "gatehouse: bad.json is no sealed registry"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(mover: Command, arguments: tuple[str, ...], message: str) -> None:
+    (mover.folder / "bad.json").write_text("7")
+    (mover.folder / "latin.json").write_bytes(b'["\xe9"]')
+    done = mover.run(*arguments)
+    assert (done.code > 0, done.err) == (True, message + "\n")
+
+
+@pytest.mark.promise("CG-09")
+def test_an_old_file_is_read_from_its_bucket(mover: Command, database: Database, bucket: Any) -> None:
+    bucket.put_object(Bucket=BUCKET, Key="config/api_keys.json", Body=json.dumps(tokens(5)))
+    done = mover.run("import", f"s3://{BUCKET}/config/api_keys.json")
+    assert (done.code, count(database)) == (0, 5), done.err
+    missing = mover.run("import", f"s3://{BUCKET}/none.json")
+    assert (missing.code, missing.err) == (1, f"gatehouse: there is nothing at s3://{BUCKET}/none.json\n")
+
+
+@pytest.mark.promise("CG-02")
+def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, database: Database, bucket: Any) -> None:
+    assert bring(mover, tokens(1500)).code == 0
+    database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
+    before = database.sql(REGISTRY)
+    place = f"s3://{BUCKET}/registry/2030-01-01.sealed"
+    done = mover.run("export", "--to", place)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{place}: 1500 rows, ")
+    content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
+    digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
+    for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
+        assert shown not in content
+    assert mover.run("export", "--to", place).err.endswith("there is something at " + place + " already; choose another name\n")
+    database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
+    assert mover.run("import", place, "--sealed", "--dry-run").out.startswith(f"{place}: a whole registry of 1500 rows")
+    assert count(database) == 1
+    restored = mover.run("import", place, "--sealed", "--json")
+    assert json.loads(restored.out)["restored"]["api_key"] == 1499
+    after = database.sql(REGISTRY)
+    assert after == before
+    trail = "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE 'registry.%'"
+    assert database.sql(trail) == "registry.export registry.export registry.restore"  # a copy that was only tried is told, too
+
+
+@pytest.mark.promise("CG-02")
+def test_a_registry_opens_under_no_other_pepper_and_a_purged_key_does_not_come_back(mover: Command, database: Database) -> None:
+    assert bring(mover, tokens(2)).code == 0
+    assert mover.run("export", "--to", "registry").code == 0
+    other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
+    stranger = replace(mover, variables={**mover.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
+    assert "was changed or cut off, or was sealed under another pepper" in stranger.run("import", "registry", "--sealed").err
+    (mover.folder / "cut").write_bytes((mover.folder / "registry").read_bytes()[:-1])
+    assert "was changed or cut off" in mover.run("import", "cut", "--sealed").err
+    database.sql(
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"
+        " scopes = '{}', digest = decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
+    )
+    assert mover.run("import", "registry", "--sealed").code == 0
+    assert database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
+    assert (mover.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 5000), st.data())
+def test_a_sealed_file_opens_whole_or_not_at_all(frames: list[bytes], at: int, data: st.DataObject) -> None:
+    pepper = Pepper({1: b"p" * 32}, 1)
+    parts = [
+        sealedfile.frame(
+            lines,
+            number,
+            last=number + 1 == len(frames),
+            salt="00",
+            pepper=pepper,
+            generation=1,
+            random_bytes=lambda size: b"n" * size,
+        )
+        for number, lines in enumerate(frames)
+    ]
+    head = sealedfile.head(1, "00")
+    assert list(sealedfile.frames(head + b"".join(parts), pepper)) == frames
+    body = b"".join(parts)
+    if len(parts) > 1:
+        swapped = data.draw(st.permutations(parts))
+        if swapped != parts:
+            with pytest.raises(sealedfile.Unreadable):
+                list(sealedfile.frames(head + b"".join(swapped), pepper))
+    with pytest.raises(sealedfile.Unreadable):
+        list(sealedfile.frames(head + body[: at % len(body)], pepper))
+    changed = bytearray(body)
+    changed[at % len(body)] ^= 1
+    with pytest.raises(sealedfile.Unreadable):
+        list(sealedfile.frames(head + bytes(changed), pepper))

@@ -1,0 +1,250 @@
+"""The client for programs: what it sends again and what never, and what its errors say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import gatehouse.client
+import httpx
+import pytest
+from gatehouse import errors
+from gatehouse.client import ONCE, ConsoleClient, GateClient, Retries
+from gatehouse.client.http import retry_after_s
+from gatehouse.errors import (
+    BadRequest,
+    Conflict,
+    GatehouseError,
+    IdempotencyKeyReused,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
+from gatehouse.wire.key_parts import EXAMPLE_KEY
+from hypothesis import given
+from hypothesis import strategies as st
+
+TOKEN = "gtk_admin_canary"
+CREATED = {"token": "gtk_test_x", "key": EXAMPLE_KEY}
+Step = httpx.Response | Exception
+
+
+@dataclass
+class Server:
+    """Answers what it was told to, one after the other, and keeps what it was asked."""
+
+    steps: list[Step]
+    requests: list[httpx.Request] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        step = self.steps[min(len(self.requests), len(self.steps)) - 1]
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    @property
+    def retries(self) -> Retries:
+        return Retries(sleep=self.waits.append, jitter=lambda: 1.0)
+
+    def console(self, retries: Retries | None = None) -> ConsoleClient:
+        transport = httpx.MockTransport(self.answer)
+        return ConsoleClient("https://console.test/", TOKEN, retries=retries or self.retries, transport=transport)
+
+    def gate(self) -> GateClient:
+        return GateClient("https://gate.test", retries=self.retries, transport=httpx.MockTransport(self.answer))
+
+
+def problem(status: int, code: str, detail: str = "said", **headers: str) -> httpx.Response:
+    document = {"type": "t", "title": "t", "status": status, "detail": detail, "code": code, "request_id": "req_1"}
+    errors_ = [{"location": "body.name", "message": "is missing", "fix": "add it"}]
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, json={**document, "errors": errors_}, headers=fields)
+
+
+AWAY = problem(503, "unavailable")
+
+
+def test_a_read_is_sent_again_with_growing_waits_until_it_is_answered() -> None:
+    server = Server([AWAY, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=EXAMPLE_KEY)])
+    assert server.console().key("3fGh82kLmQ0a").name == EXAMPLE_KEY["name"]
+    assert server.waits == [0.25, 0.5, 1.0]
+
+
+def test_a_creation_is_sent_again_with_one_idempotency_key_and_another_creation_has_another() -> None:
+    server = Server([httpx.ReadError("broken"), AWAY, httpx.Response(201, json=CREATED)])
+    with server.console() as console:
+        assert console.create_key({"name": "a"}).token == "gtk_test_x"
+        console.create_key({"name": "a"})
+    keys = [request.headers["idempotency-key"] for request in server.requests]
+    assert (keys[0] == keys[1] == keys[2], len(set(keys)), keys[0][0] + keys[0][-1]) == (True, 2, '""')
+
+
+def test_a_key_of_the_callers_own_is_sent_as_a_structured_string() -> None:
+    server = Server([httpx.Response(201, json=CREATED)])
+    server.console().create_key({"name": "a"}, key="order-4711")
+    assert server.requests[0].headers["idempotency-key"] == '"order-4711"'
+
+
+@pytest.mark.parametrize("key", ["", 'a"b', "a\\b", "ä", "x" * 256, "a\nb"])
+def test_a_key_that_is_no_structured_string_is_refused_before_anything_is_sent(key: str) -> None:
+    server = Server([httpx.Response(201, json=CREATED)])
+    with pytest.raises(BadRequest, match="1 to 255 visible ASCII characters"):
+        server.console().create_key({"name": "a"}, key=key)
+    assert not server.requests
+
+
+def test_the_answer_of_a_first_request_that_is_still_at_work_is_waited_for() -> None:
+    server = Server([problem(409, "request_in_progress", retry_after="1"), httpx.Response(201, json=CREATED)])
+    assert server.console().create_key({"name": "a"}).token == "gtk_test_x"
+    assert server.waits == [1.0]
+
+
+@pytest.mark.parametrize(
+    "step", [problem(409, "conflict"), problem(400, "bad_request"), problem(404, "not_found"), problem(500, "internal")]
+)
+def test_a_refusal_is_not_sent_again(step: httpx.Response) -> None:
+    server = Server([step])
+    with pytest.raises(GatehouseError):
+        server.console().create_key({"name": "a"})
+    assert (len(server.requests), server.waits) == (1, [])
+
+
+def test_an_update_is_sent_again_only_when_it_never_left() -> None:
+    changed = httpx.Response(200, json={"key": EXAMPLE_KEY, "effective": "everywhere"})
+    lost = Server([httpx.ReadTimeout("x"), changed])
+    with pytest.raises(Unavailable):
+        lost.console().update_key("3fGh82kLmQ0a", {}, version=3)
+    never_sent = Server([httpx.ConnectError("refused"), changed])
+    never_sent.console().update_key("3fGh82kLmQ0a", {}, version=3)
+    assert (len(lost.requests), len(never_sent.requests)) == (1, 2)
+
+
+def test_retry_after_is_honoured_and_a_longer_one_than_we_wait_is_raised() -> None:
+    server = Server([problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=EXAMPLE_KEY)])
+    server.console().key("3fGh82kLmQ0a")
+    assert server.waits == [7.0]
+    patient = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])
+    with pytest.raises(RateLimited, match="wait an hour"):
+        patient.console().key("3fGh82kLmQ0a")
+    assert patient.waits == []
+
+
+def test_the_last_failure_is_raised_after_all_attempts_and_once_means_once() -> None:
+    server = Server([AWAY])
+    with pytest.raises(Unavailable):
+        server.console().key("3fGh82kLmQ0a")
+    assert len(server.requests) == 4
+    with pytest.raises(Unavailable):
+        server.console(ONCE).key("3fGh82kLmQ0a")
+    assert len(server.requests) == 5
+
+
+def every(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
+    return [one for sub in kind.__subclasses__() for one in (sub, *every(sub))]
+
+
+@pytest.mark.promise("TR-03")
+@pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda one: one.code)
+def test_every_problem_document_becomes_the_error_that_it_names(kind: type[GatehouseError]) -> None:
+    server = Server([problem(kind.status, kind.code, "what was said")])
+    with pytest.raises(kind) as raised:
+        server.console(ONCE).key("3fGh82kLmQ0a")
+    assert (type(raised.value), raised.value.public) == (kind, "what was said")
+    assert raised.value.errors == (errors.Problem("body.name", "is missing", "add it"),)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "text"),
+    [
+        (httpx.Response(200, text="<html>"), Unavailable, "does not answer like a console of this version"),
+        (httpx.Response(404, text="nginx"), errors.NotFound, "the console answers 404, and not in the way a console does"),
+        (httpx.Response(302, headers={"location": "https://evil.test"}), Unavailable, "the console answers 302"),
+        (httpx.ConnectError("refused"), Unavailable, "cannot reach the console at https://console.test: refused"),
+        (httpx.ReadTimeout(""), Unavailable, "the console at https://console.test does not answer"),
+        (problem(418, "conflict"), Unavailable, "said"),
+        (problem(409, "of_a_later_version"), Conflict, "said"),
+        (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "said"),
+    ],
+)
+def test_what_is_no_answer_of_a_console_is_told_for_a_user(reply: Step, kind: type[GatehouseError], text: str) -> None:
+    server = Server([reply])
+    with pytest.raises(kind, match=text) as raised:
+        server.console(ONCE).key("3fGh82kLmQ0a")
+    assert TOKEN not in str(raised.value) + raised.value.detail
+
+
+def test_pages_are_followed_to_the_last_one() -> None:
+    pages = [
+        httpx.Response(200, json={"cores": [_core("a"), _core("b")], "next_cursor": "c2"}),
+        httpx.Response(200, json={"cores": [_core("c")], "next_cursor": None}),
+    ]
+    server = Server([*pages])
+    assert [core.name for core in server.console().cores()] == ["a", "b", "c"]
+    assert [str(request.url.query, "ascii") for request in server.requests] == ["", "cursor=c2"]
+
+
+def test_a_verification_is_not_counted_twice() -> None:
+    verdict: dict[str, Any] = {
+        **dict.fromkeys(["key_id", "name", "owner", "environment", "scopes", "expires_at", "credits", "reason"]),
+        "valid": False,
+        "code": "NOT_FOUND",
+        "limits": [],
+        "staleness_ms": 3,
+        "decided_at": "2030-01-01T00:00:00Z",
+        "request_id": "req_1",
+    }
+    good = httpx.Response(200, json=verdict)
+    lost = Server([httpx.ReadTimeout("x"), good])
+    with pytest.raises(Unavailable, match=r"the gate at https://gate\.test does not answer"):
+        lost.gate().verify("a-token")
+    looked = Server([httpx.ReadTimeout("x"), good])
+    assert looked.gate().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
+    asked: dict[str, Any] = json.loads(looked.requests[1].content)
+    assert (asked["cost"], asked["scopes"]) == (0, ["a"])
+    ended = Server([problem(401, "unauthorized", "possession of no key")])
+    with pytest.raises(Unauthorized, match="possession of no key"):
+        ended.gate().revoke("a-token")
+
+
+def test_exported_names_are_what_the_package_says() -> None:
+    modules = {"console", "gate", "http"}
+    assert {name for name in vars(gatehouse.client) if name[0] != "_"} - modules == set(gatehouse.client.__all__)
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+    def said(text: str) -> float | None:
+        return retry_after_s(httpx.Response(503, headers={"retry-after": text}))
+
+    assert (said("3"), said(""), said("soon"), said("-1")) == (3.0, None, None, None)
+    later = said(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
+    assert later is not None
+    assert later > 3000
+    assert said("Sun, 06 Nov 1994 08:49:37 GMT") == 0.0
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_no_retry_after_breaks_the_client(text: str) -> None:
+    assert (retry_after_s(httpx.Response(503, headers={"retry-after": text})) or 0.0) >= 0.0
+
+
+@given(st.integers(1, 10), st.floats(0, 1), st.none() | st.floats(0, 100))
+def test_a_wait_is_never_shorter_than_asked_for_nor_longer_than_the_bound(
+    attempt: int, jitter: float, asked_s: float | None
+) -> None:
+    retries = Retries(attempts=6, jitter=lambda: jitter)
+    wait_s = retries.wait(attempt, asked_s)
+    if attempt >= 6 or (asked_s or 0) > retries.wait_s_max:
+        assert wait_s is None
+    else:
+        assert wait_s is not None
+        assert (asked_s or 0) <= wait_s <= retries.wait_s_max
+
+
+def _core(name: str) -> dict[str, Any]:
+    times = {"expires_at": "2030-01-01T00:00:00Z", "draining": False, "live": True}
+    return {"name": name, "url": "https://x.example", "environment": "test", "registered_by": "3fGh82kLmQ0a", **times}

@@ -1,0 +1,173 @@
+"""The old files in the bucket are kept in step while they are in use: what is purged is removed there, also under a race."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from gatehouse.core.foreign import foreign_id, material
+from gatehouse.errors import Unavailable
+from gatehouse.flows.oldfiles import RACES_MAX, OldFiles
+from gatehouse.store import places
+from gatehouse.store.postgres_oldfiles import PostgresRemovals
+from gatehouse.wire.imports import places_of
+from moto import mock_aws
+
+from tests.runtime.console.conftest import Console
+
+BUCKET = "old-deployment"
+KEYS, URLS = f"s3://{BUCKET}/api_keys.json", f"s3://{BUCKET}/config/ngrok_urls.json"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="eu-central-1")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        yield s3
+
+
+def put(bucket: Any, name: str, content: Any) -> None:
+    text = content if isinstance(content, str) else json.dumps(content, indent=2)
+    bucket.put_object(Bucket=BUCKET, Key=name, Body=text.encode())
+
+
+def get(bucket: Any, name: str) -> Any:
+    return json.loads(bucket.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+
+
+class Racing:
+    """The files of the product, with somebody else who writes between its reading and its writing."""
+
+    def __init__(self, meanwhile: Callable[[int], None]) -> None:
+        self.reads = 0
+        self._meanwhile = meanwhile
+
+    def read(self, place: str) -> tuple[bytes, str]:
+        found = places.read(place)
+        self.reads += 1
+        self._meanwhile(self.reads)
+        return found
+
+    def write(self, place: str, content: bytes, **more: Any) -> None:
+        places.write(place, content, **more)
+
+
+def keeper(door: Console, files: Any = places, at: tuple[str, ...] = (KEYS, URLS)) -> OldFiles:
+    return OldFiles(PostgresRemovals(door.engine), files, at, door.parts.clock, door.parts.pepper, places_of)
+
+
+async def imported(door: Console, token: str) -> str:
+    """The id of a key as an import stores it."""
+    place = material("sha256", token)
+    key_id = foreign_id(place, door.parts.pepper, 1)
+    digest = door.parts.pepper.digest(place, 1)
+    assert key_id is not None
+    assert digest is not None
+    columns = (
+        "id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits, created_by, scheme"
+    )
+    values = (
+        f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', '{{}}', '{{}}', '[]', 'i', 'sha256'"
+    )
+    door.database.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
+    return key_id
+
+
+async def purge(door: Console, key_id: str) -> None:
+    assert (await door.client.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
+    assert (await door.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
+
+
+async def actions(door: Console, key_id: str) -> list[str]:
+    events = (await door.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+    return [event["action"] for event in events]
+
+
+@pytest.mark.promise("CG-09", "CG-08")
+async def test_a_purged_key_is_removed_from_both_old_files_and_nothing_else_is(door: Console, bucket: Any) -> None:
+    gone, kept = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {kept: {"name": "kept"}, gone: {"name": "gone"}})
+    put(bucket, "config/ngrok_urls.json", {"urls": [{"api_key": gone, "url": "https://a.example"}, {"key": kept, "url": "b"}]})
+    key_id = await imported(door, gone)
+    assert await keeper(door).turn() == 0
+    await purge(door, key_id)
+    assert await keeper(door).turn() == 1
+    assert get(bucket, "api_keys.json") == {kept: {"name": "kept"}}
+    assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": kept, "url": "b"}]}
+    assert (await actions(door, key_id))[0] == "key.old-files-removed"
+    assert await keeper(door).turn() == 0
+
+
+async def test_a_hash_in_an_old_file_is_removed_too(door: Console, bucket: Any) -> None:
+    token = secrets.token_urlsafe(20)
+    hashed = material("sha256", token).partition(":")[2]
+    put(bucket, "api_keys.json", [{"hash": hashed, "algorithm": "sha256", "uses": 4}, {"hash": "f" * 64, "algorithm": "sha256"}])
+    await purge(door, await imported(door, token))
+    await keeper(door).turn()
+    assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
+
+
+@pytest.mark.promise("CG-09")
+async def test_a_change_that_somebody_else_makes_at_the_same_time_is_not_lost(door: Console, bucket: Any) -> None:
+    gone = secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}})
+
+    def meanwhile(reads: int) -> None:
+        if reads < RACES_MAX:
+            put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
+
+    await purge(door, await imported(door, gone))
+    files = Racing(meanwhile)
+    assert await keeper(door, files, (KEYS,)).turn() == 1
+    assert files.reads == RACES_MAX
+    assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{RACES_MAX - 1}": {}}
+
+
+@pytest.mark.promise("CG-09")
+async def test_a_file_that_never_holds_still_is_told_and_tried_again(door: Console, bucket: Any) -> None:
+    gone = secrets.token_urlsafe(20)
+
+    def meanwhile(reads: int) -> None:
+        put(bucket, "api_keys.json", {gone: {}, f"added-by-others-{reads}": {}})
+
+    meanwhile(0)
+    key_id = await imported(door, gone)
+    await purge(door, key_id)
+    with pytest.raises(Unavailable) as told:
+        await keeper(door, Racing(meanwhile), (KEYS,)).turn()
+    assert "1 purged keys still stand in a file" in told.value.detail
+    assert gone not in told.value.detail
+    assert (await actions(door, key_id))[0] == "key.old-files-failed"
+    assert await keeper(door).turn() == 0  # not yet
+    door.database.sql("UPDATE old_file_removal SET next_at = now()")
+    assert await keeper(door).turn() == 1
+    assert gone not in get(bucket, "api_keys.json")
+
+
+@pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
+async def test_a_file_that_cannot_be_read_is_left_as_it_is(door: Console, bucket: Any, content: str) -> None:
+    put(bucket, "api_keys.json", content)
+    await purge(door, await imported(door, secrets.token_urlsafe(20)))
+    with pytest.raises(Unavailable):
+        await keeper(door).turn()
+    assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
+    put(bucket, "api_keys.json", {})
+    door.database.sql("UPDATE old_file_removal SET next_at = now()")
+    assert await keeper(door).turn() == 1
+
+
+async def test_files_that_are_gone_hold_nobody_up(door: Console, bucket: Any) -> None:
+    await purge(door, await imported(door, secrets.token_urlsafe(20)))
+    assert await keeper(door).turn() == 1
+
+
+async def test_a_key_of_our_own_stands_in_no_old_file(door: Console) -> None:
+    await purge(door, (await door.create())["key"]["id"])
+    assert door.database.sql("SELECT count(*) FROM old_file_removal") == "0"

@@ -1,0 +1,116 @@
+"""Tokens of others: what is derived from them, with published vectors, and what is never guessed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from gatehouse.core.apikey import Pepper, is_marked
+from gatehouse.core.foreign import (
+    SCHEMES,
+    Foreign,
+    bcrypt_matches,
+    foreign_id,
+    is_token,
+    locator,
+    locator_of_id,
+    material,
+    material_of_hash,
+    parts,
+    read_hash,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+OLD, NEW = b"p" * 32, b"n" * 32
+PEPPER = Pepper({1: OLD, 2: NEW}, 2)
+TOKENS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=512)
+
+
+def test_published_hashes_are_what_a_token_is_found_by() -> None:
+    # FIPS 180-4 examples: "abc" and the two-block message.
+    two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
+    assert material("sha256", two_blocks) == "sha256:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert material("sha256-secret", "anything.abc") == f"sha256-secret:{abc}"
+    assert material_of_hash("sha256", bytes.fromhex(abc)) == f"sha256:{abc}"
+
+
+def test_a_published_bcrypt_hash_matches_its_password_and_no_other() -> None:
+    # John the Ripper's and OpenBSD's test vector.
+    hashed = b"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+    assert bcrypt_matches("bcrypt-secret", "client.U*U", hashed)
+    assert not bcrypt_matches("bcrypt-secret", "client.U*V", hashed)
+    assert not bcrypt_matches("bcrypt", "client.U*U", hashed)
+    assert not bcrypt_matches("bcrypt", "client.U*U", b"$2a$05$broken")
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ("a.b:c_d", ("a", "b:c_d")),
+        ("a.b.c", ("a.b", "c")),
+        ("a:b_c", ("a", "b_c")),
+        ("mycompany_BRTRKFsL_secret", ("mycompany_BRTRKFsL", "secret")),
+        ("abc", None),
+        (".abc", None),
+        ("abc.", None),
+    ],
+)
+def test_a_token_is_split_at_the_separator_that_the_page_names(token: str, expected: tuple[str, str] | None) -> None:
+    assert parts(token) == expected
+
+
+@given(TOKENS)
+def test_a_token_costs_nothing_where_there_are_no_imported_keys(token: str) -> None:
+    nobody = Foreign(PEPPER)
+    nobody.saw("own", 1)
+    assert nobody.candidates(token) == []
+
+
+@given(TOKENS, st.sets(st.sampled_from(SCHEMES), min_size=1), st.sets(st.sampled_from([1, 2, 3]), min_size=1))
+def test_a_token_has_one_marked_id_for_each_scheme_and_generation_that_is_held(
+    token: str, schemes: set[str], generations: set[int]
+) -> None:
+    known = Foreign(PEPPER)
+    for scheme in schemes:
+        for generation in generations:
+            known.saw(scheme, generation)
+            known.saw(scheme, generation)
+    found = known.candidates(token)
+    held = len(generations - {3})
+    assert len(found) == held * sum(locator(scheme, token) is not None for scheme in schemes)
+    assert all(is_marked(one.id, PEPPER) and token not in one.material and one.material.isascii() for one in found)
+    assert len({one.id for one in found}) == len(found)
+
+
+@given(st.sampled_from(["sha256", "sha512"]), st.binary(max_size=40), st.sampled_from(["hex", "HEX", "base64", "url"]))
+def test_a_hash_is_read_in_every_spelling(algorithm: str, secret: bytes, spelling: str) -> None:
+    digest = hashlib.new(algorithm, secret).digest()
+    written = {
+        "hex": digest.hex(),
+        "HEX": digest.hex().upper(),
+        "base64": base64.b64encode(digest).decode(),
+        "url": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+    }[spelling]
+    assert read_hash(algorithm, written) == digest
+
+
+@given(st.sampled_from(["sha256", "sha512", "bcrypt"]), st.text(max_size=200))
+def test_any_other_text_is_no_hash_and_is_not_repeated(algorithm: str, text: str) -> None:
+    found = read_hash(algorithm, text)
+    assert isinstance(found, bytes) or len(text) < 8 or text not in found
+
+
+@given(st.text(max_size=600))
+def test_only_visible_ascii_of_a_bounded_length_is_a_token(text: str) -> None:
+    assert is_token(text) == (8 <= len(text) <= 512 and all("!" <= character <= "~" for character in text))
+
+
+def test_ids_differ_by_scheme_by_generation_and_by_pepper_and_can_be_told_from_no_other_secret() -> None:
+    places = [material("sha256", "some-token"), locator_of_id("bcrypt", "client"), locator_of_id("bcrypt-secret", "client")]
+    ids = {foreign_id(place, PEPPER, generation) for place in places for generation in (1, 2)}
+    assert len(ids) == 6
+    assert foreign_id(places[0], PEPPER, 3) is None
+    assert foreign_id(places[0], Pepper({1: NEW}, 1), 1) == foreign_id(places[0], PEPPER, 2)
