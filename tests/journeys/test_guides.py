@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gatehouse.cli import COMMANDS
 
+from sandbox import servers
 from sandbox.ports import free_port
 from tests.journeys.conftest import Running
 from tests.journeys.page import Reader
+from tests.journeys.test_recovery import PEPPER, TOKEN, doors, environment, migrate
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs" / "guides"
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the guides use curl")
 
 
 @pytest.fixture
@@ -45,3 +51,15 @@ def test_the_operations_guide_works_as_written(reader: Reader) -> None:
 @pytest.mark.promise("TR-16", "SS-14")
 def test_the_security_guide_works_as_written(reader: Reader) -> None:
     assert reader.follow((GUIDES / "secure.md").read_text(encoding="utf-8")) > 12
+
+
+@pytest.mark.skipif("import" not in COMMANDS, reason="gatehouse import is not there yet")
+@pytest.mark.promise("TR-16")
+def test_the_guide_to_moving_works_as_written(tmp_path: Path) -> None:
+    with servers.postgres(tmp_path / "postgres.log") as server:
+        migrate(server, tmp_path / "migrate.log")
+        with doors(server, tmp_path / "logs") as house:
+            there = {"GATE": house.gate, "GATEHOUSE_CONSOLE_URL": house.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
+            (tmp_path / "desk").mkdir()
+            somebody = Reader(tmp_path / "desk", {**environment(server.app_url, GATEHOUSE_PEPPER=PEPPER), **there}, {})
+            assert somebody.follow((GUIDES / "migrate.md").read_text(encoding="utf-8")) > 9
