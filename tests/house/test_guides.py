@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md"]
 LIST = (DOCS / "README.md").read_text(encoding="utf-8")
 #: Listed by their folder.
-FOLDERS = ("decisions", "diagrams", "runbooks")
+FOLDERS = ("decisions", "diagrams", "guides", "runbooks")
 REVIEW_DAYS_MAX = 366
 
 
