@@ -18,6 +18,7 @@ from components.cache import Cache, CacheArgs
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
 from components.database import Database, DatabaseArgs
+from components.deployer import Deployer, DeployerArgs
 from components.detection import Detection, DetectionArgs
 from components.directory import Directory, DirectoryArgs
 from components.edge import Edge, EdgeArgs
@@ -253,7 +254,8 @@ front = Edge(
 )
 waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days), opts)
 
-# The bill, and the account around the stack.
+# Who deploys, the bill, and the account around the stack.
+deployer = Deployer("deployer", DeployerArgs(names, settings.deployer, settings.domain, settings.away), opts)
 Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
 if settings.baseline.enabled:
     guards = BaselineArgs(names, logs.name, settings.baseline.block_public_vpcs, net.exclusions)
@@ -396,6 +398,7 @@ pulumi.export(
     {f"{name}Task": access.roles[grants.task_role(process)] for name, process in seam.processes.items()}
     | {f"{name}Execution": access.roles[grants.execution_role(process)] for name, process in seam.processes.items()},
 )
+pulumi.export("pipeline", deployer.roles)
 pulumi.export("urls", urls)
 pulumi.export("database", {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": database.NAME})
 pulumi.export("cache", {"replicationGroup": cache.replication_group})

@@ -128,6 +128,7 @@ class Settings(sections.Section):
     backup: sections.Backup
     budget: sections.Budget
     baseline: sections.Baseline
+    deployer: workloads.Deployer
 
     @property
     def away(self) -> str:

@@ -31,6 +31,7 @@ class Role:
     description: str
     trust: dict[str, Any]
     policies: list[dict[str, Any]] = field(default_factory=list)
+    boundary: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def collect(deployment: Deployment) -> Documents:
     """The documents of a deployment whose outputs are known. Policies that are attached by ARN are found by it."""
     roles: dict[str, Role] = {}
     managed: dict[str, dict[str, Any]] = {}
+    bounds: dict[str, str] = {}
     for resource in deployment.resources:
         asked, type_ = resource.registration.inputs, resource.registration.type
         if type_ == "aws:iam/role:Role":
@@ -68,12 +70,15 @@ def collect(deployment: Deployment) -> Documents:
             roles[name] = Role(
                 name, str(resource.outputs["arn"]), str(asked.get("description", "")), json.loads(asked["assumeRolePolicy"])
             )
+            bounds[name] = str(asked.get("permissionsBoundary", ""))
         elif type_ == "aws:iam/policy:Policy":
             managed[str(resource.outputs["arn"])] = json.loads(asked["policy"])
         elif type_ == "aws:iam/rolePolicy:RolePolicy":
             roles[str(asked["role"])].policies.append(json.loads(asked["policy"]))
         elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(asked["policyArn"]) in managed:
             roles[str(asked["role"])].policies.append(managed[str(asked["policyArn"])])
+    for name, role in roles.items():
+        role.boundary = managed.get(bounds[name])
     return Documents(roles, tuple(_guarded(resource.registration for resource in deployment.resources)))
 
 

@@ -17,6 +17,9 @@ OPERATOR = "sandbox-operator"
 _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "execute-api": "execute-api"}
 """Services whose name in a signature differs from their prefix in IAM actions."""
 
+_IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
+"""Operations that IAM knows by another name (Service Authorization Reference)."""
+
 
 class Permissions:
     """Replaces moto's own evaluation, which knows neither resources nor most condition operators.
@@ -66,6 +69,7 @@ class Permissions:
             return
         service, _, operation = call._action.partition(":")
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
+        action = _IAM_ACTION.get(action, action)
         target = _resource(call, action, resource)
         allowed = False
         for document in key.collect_policies():

@@ -43,9 +43,12 @@ ANSWERS = {
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """(short role name, action) to why it is granted although nothing here uses it."""
+    """(short role name, action) to why it is granted although nothing here uses it; the action "*" stands for all of a role."""
     rows = tomllib.loads(REASONS.read_text())["reason"]
-    return {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
+    written = {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
+    whole = {role: why for (role, action), why in written.items() if action == "*"}
+    every = {(role, action): whole[role] for role, action in granted() if role in whole}
+    return every | {key: why for key, why in written.items() if key[1] != "*"}
 
 
 def granted() -> set[tuple[str, str]]:
