@@ -6,7 +6,7 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, notices, recovery
+from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, notices, probe, recovery
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
@@ -29,6 +29,7 @@ from components.keyring import Keyring, KeyringArgs
 from components.naming import Naming
 from components.network import Network, NetworkArgs
 from components.notices import Notices, NoticesArgs
+from components.probe import Probe, ProbeArgs
 from components.proxy import Proxy, ProxyArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
@@ -43,6 +44,7 @@ from components.variables import Surroundings, of_core, variables
 from components.waf import Waf, WafArgs
 from components.watch import Watch, WatchArgs
 
+FUNCTIONS = (grants.ROTATOR, probe.NAME)
 settings = load()
 names = Naming.of(settings)
 seam = contract.read()
@@ -65,6 +67,7 @@ roles = (
     grants.grants(names, seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
     | grants.core_grants(names, settings.cores)
     | recovery.grants(names, replicated=replicated)
+    | (probe.grants(names) if settings.watch.probe_minutes else {})
 )
 access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
@@ -137,7 +140,7 @@ trail = Trail(
         role_arn=access.roles["trail-log"],
         watched_buckets=(names.bucket_arn("data"),),
         watched_tables=(names.table_arn("tokens"),),
-        watched_functions=(names.arn("lambda", f"function:{names.name(grants.ROTATOR)}"),),
+        watched_functions=tuple(names.arn("lambda", f"function:{names.name(role)}") for role in roles if role in FUNCTIONS),
         log_retention_days=days,
     ),
     opts,
@@ -281,6 +284,19 @@ watch = Watch(
     ),
     opts,
 )
+asked = {door.name: f"{urls[door.name]}{door.health}" for door in seam.doors.values()}
+if settings.watch.probe_minutes:
+    beat = ProbeArgs(
+        names,
+        settings.watch.probe_minutes,
+        asked,
+        access.roles[probe.NAME],
+        keys.logs_arn,
+        days,
+        settings.watch.runbooks_url,
+        watch.topic_arn,
+    )
+    pulumi.export("probe", {"function": Probe("probe", beat, opts).function, "role": access.roles[probe.NAME], "doors": asked})
 told = variables(
     settings,
     names,

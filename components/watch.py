@@ -143,6 +143,7 @@ class Watch(pulumi.ComponentResource):
                 database=args.database_id,
                 cache_nodes=args.cache_nodes,
                 runbooks_url=args.watch.runbooks_url,
+                probed=f"Gatehouse/{args.names.environment}" if args.watch.probe_minutes else "",
             ),
         )
         aws.cloudwatch.Dashboard(

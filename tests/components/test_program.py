@@ -39,7 +39,7 @@ BY_SETTING = {
 }
 """Kinds of resource that a setting switches on, by the setting."""
 EXPORTS = {
-    *("environment", "region", "account", "cluster", "services", "migration", "rotation", "roles", "urls", "pipeline"),
+    *("environment", "region", "account", "cluster", "services", "migration", "rotation", "roles", "urls", "pipeline", "probe"),
     *("database", "cache", "tokens", "buckets", "loadBalancer"),
 }
 

@@ -64,6 +64,7 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             "deployer.repository is 'https://github.com/example/gatehouse'; allowed: none, or owner/repository on GitHub, such "
             "as example/gatehouse",
         ),
+        ("watch.probe_minutes", 3, "watch.probe_minutes is 3; allowed: 0, 1, 2, 5, 10, 15"),
         (
             "deployer.repository",
             "example/*",

@@ -92,6 +92,7 @@ config:
       emails: []
       rejected_max: 1000
       runbooks_url: https://github.com/example/gatehouse/blob/main/docs/runbooks
+      probe_minutes: 5
       latency_s_max: 1
       errors_max: 50
     backup: {days: 7, copy_away: false, lock: none}
