@@ -6,7 +6,20 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, notices, probe, recovery
+from components import (
+    baseline,
+    bucketpolicy,
+    checkpoints,
+    collector,
+    contract,
+    database,
+    directory,
+    edge,
+    grants,
+    notices,
+    probe,
+    recovery,
+)
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
@@ -69,6 +82,7 @@ roles = (
     | recovery.grants(names, replicated=replicated)
     | (probe.grants(names) if settings.watch.probe_minutes else {})
 )
+signers = tuple(grants.task_role(process) for process in checkpoints.signing(seam))
 access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
     "keyring",
@@ -81,8 +95,11 @@ keys = Keyring(
         rotator=grants.ROTATOR,
         log_groups=names.log_groups(tuple(processes), proxied=settings.database.proxy),
         roles=access.roles,
-        signers=(grants.task_role(seam.processes["console"]),),
-        more={**recovery.key_users(names, replicated=replicated, away=settings.away), "logs": notices.key_users(names)},
+        signers=signers,
+        more={
+            **recovery.key_users(names, replicated=replicated, away=settings.away),
+            "logs": (*notices.key_users(names), *checkpoints.key_users(names, signers)),
+        },
         away=settings.away,
     ),
     opts,
@@ -138,7 +155,7 @@ trail = Trail(
         bucket=evidence.name,
         key_arn=keys.logs_arn,
         role_arn=access.roles["trail-log"],
-        watched_buckets=(names.bucket_arn("data"),),
+        watched_buckets=(names.bucket_arn("data"), *((away.bucket_arn("data"),) if copy else ())),
         watched_tables=(names.table_arn("tokens"),),
         watched_functions=tuple(names.arn("lambda", f"function:{names.name(role)}") for role in roles if role in FUNCTIONS),
         log_retention_days=days,
@@ -149,7 +166,15 @@ trail = Trail(
 # The network, and who may talk to whom in it.
 net = Network(
     "network",
-    NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
+    NetworkArgs(
+        names,
+        settings.network,
+        days,
+        keys.logs_arn,
+        access.roles["network-log"],
+        buckets=(data_bucket,),
+        written=(checkpoints.objects(names),),
+    ),
     opts,
 )
 core_ports = {core.thing: core.port for core in settings.cores}

@@ -71,7 +71,7 @@ class Permissions:
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
         action = _IAM_ACTION.get(action, action)
         target = _resource(call, action, resource)
-        allowed = False
+        allowed = action.startswith("kms:") and self._key_allows(call, name, action)
         for document in key.collect_policies():
             for statement in _statements(document):
                 if not _concerns(statement, action, target):
@@ -85,6 +85,25 @@ class Permissions:
             self._refuse(call, name, action, target)
         with self._lock:
             self.used_actions.setdefault(name, set()).add(action)
+
+    def _key_allows(self, call: Any, name: str, action: str) -> bool:
+        """A key's own policy grants by itself to the roles that it names (KMS developer guide, "Key policies"); where it names
+        the account, the role's policies decide."""
+        from moto.kms.models import kms_backends
+
+        keys: Any = kms_backends[self.account][call._region]
+        asked = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
+        asked = keys.get_key_id_from_alias(asked) if asked.startswith("alias/") else asked
+        role = f"arn:aws:iam::{self.account}:role/{name}"
+        policy = json.loads(keys.keys[asked].policy) if asked in keys.keys else {}
+        for statement in policy.get("Statement", []):
+            principals = statement.get("Principal", {})
+            named = role in _listed(principals.get("AWS")) if isinstance(principals, dict) else False
+            if named and statement["Effect"] == "Allow" and _matches(_listed(statement["Action"]), action, fold=True):
+                if statement.get("Condition"):
+                    self._strip(name, action, statement["Condition"])
+                return True
+        return False
 
     def _strip(self, name: str, action: str, condition: dict[str, Any]) -> None:
         keys = ", ".join(f"{operator} {key}" for operator, pairs in condition.items() for key in pairs)
