@@ -57,7 +57,6 @@ from components.variables import Surroundings, of_core, variables
 from components.waf import Waf, WafArgs
 from components.watch import Watch, WatchArgs
 
-FUNCTIONS = (grants.ROTATOR, probe.NAME)
 settings = load()
 names = Naming.of(settings)
 seam = contract.read()
@@ -157,7 +156,7 @@ trail = Trail(
         role_arn=access.roles["trail-log"],
         watched_buckets=(names.bucket_arn("data"), *((away.bucket_arn("data"),) if copy else ())),
         watched_tables=(names.table_arn("tokens"),),
-        watched_functions=tuple(names.arn("lambda", f"function:{names.name(role)}") for role in roles if role in FUNCTIONS),
+        watched_functions=(names.arn("lambda", f"function:{names.name(grants.ROTATOR)}"),),
         log_retention_days=days,
     ),
     opts,
