@@ -16,6 +16,7 @@ from components import (
     directory,
     edge,
     grants,
+    masking,
     notices,
     probe,
     recovery,
@@ -24,6 +25,7 @@ from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
 from components.baseline import Baseline, BaselineArgs
+from components.boundary import Boundary, BoundaryArgs
 from components.bucket import Bucket, BucketArgs, Copy
 from components.budget import Budget, BudgetArgs
 from components.cache import PORT as CACHE_PORT
@@ -36,6 +38,7 @@ from components.detection import Detection, DetectionArgs
 from components.directory import Directory, DirectoryArgs
 from components.edge import Edge, EdgeArgs
 from components.endpoints import Endpoints, EndpointsArgs
+from components.findings import Findings, FindingsArgs
 from components.firewall import Firewall, FirewallArgs
 from components.image import Image, ImageArgs
 from components.keyring import Keyring, KeyringArgs
@@ -81,8 +84,9 @@ roles = (
     | recovery.grants(names, replicated=replicated)
     | (probe.grants(names) if settings.watch.probe_minutes else {})
 )
+ceiling = Boundary("boundary", BoundaryArgs(names, (settings.region, *filter(None, (settings.away,)))), opts)
 signers = tuple(grants.task_role(process) for process in checkpoints.signing(seam))
-access = Access("access", AccessArgs(names, roles), opts)
+access = Access("access", AccessArgs(names, roles, ceiling.arn), opts)
 keys = Keyring(
     "keyring",
     KeyringArgs(
@@ -304,7 +308,9 @@ watch = Watch(
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
         certificate_arn=certificate.arn,
+        tokens=tokens.table,
         rotator=names.name(grants.ROTATOR),
+        failed=names.name(grants.FAILED),
     ),
     opts,
 )
@@ -321,6 +327,7 @@ if settings.watch.probe_minutes:
         watch.topic_arn,
     )
     pulumi.export("probe", {"function": Probe("probe", beat, opts).function, "role": access.roles[probe.NAME], "doors": asked})
+masked = masking.policy(settings.key_prefix, Findings("findings", FindingsArgs(names, keys.logs_arn, days), opts).log_group)
 told = variables(
     settings,
     names,
@@ -373,6 +380,7 @@ tasks = {
             execution_role_arn=access.roles[grants.execution_role(process)],
             log_key_arn=keys.logs_arn,
             log_retention_days=days,
+            masked=masked,
             health=cores[name].health if name in cores else (),
             collector_image=beside if process in seam.serving else "",
         ),
@@ -412,6 +420,7 @@ Detection(
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
 pulumi.export("account", settings.account)
+pulumi.export("accountBaseline", settings.baseline.kept_by)
 pulumi.export("cluster", cluster.name)
 pulumi.export(
     "services",

@@ -94,19 +94,19 @@ def boundary(pipeline: Pipeline) -> Document:
 _SET_UP_ALONE = frozenset(
     (
         *("acm", "application-autoscaling", "budgets", "ce", "cloudwatch", "ec2", "ecr", "ecs", "elasticache"),
-        *("elasticloadbalancing", "events", "lambda", "rds", "route53", "servicediscovery", "sns", "wafv2"),
+        *("elasticloadbalancing", "events", "lambda", "rds", "route53", "servicediscovery", "sns", "sqs", "wafv2"),
     )
 )
 """Services whose calls set things up and read no data of ours: there the first word of a call says enough for a bound, which
 has to fit into one policy."""
-_READ_ALONE = frozenset({"cloudtrail", "iam", "kms"})
-"""Services of which the same is true where the word is Get or List."""
+_HARMLESS = {"cloudtrail": ("Get", "List"), "iam": ("Get", "List"), "kms": ("Get", "List", "Update")}
+"""Services of which the same is true for these first words."""
 
 
 def _coarse(action: str) -> str:
     service, _, call = action.partition(":")
     word = re.match(r"[A-Z][a-z]+", call)
-    enough = service in _SET_UP_ALONE or (service in _READ_ALONE and call.startswith(("Get", "List")))
+    enough = service in _SET_UP_ALONE or call.startswith(_HARMLESS.get(service, ()))
     return f"{service}:{word[0]}*" if word and enough else action
 
 
@@ -193,6 +193,7 @@ def _look(pipeline: Pipeline) -> Statement:
         "securityhub": "Describe* Get*",
         "servicediscovery": "Get* List*",
         "sns": "Get* ListSubscriptionsByTopic ListTags*",
+        "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",
         "wafv2": "Get* List*",
     }
     actions = [action for service, verbs in reads.items() for action in acts(service, verbs)]

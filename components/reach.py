@@ -354,6 +354,7 @@ def watch(pipeline: Pipeline) -> list[Statement]:
             ),
             arns("sns", every),
         ),
+        allow("Queues", acts("sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue"), arns("sqs", every)),
         allow(
             "Budget",
             acts("budgets", "ModifyBudget TagResource UntagResource"),

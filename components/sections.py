@@ -323,11 +323,8 @@ class Watch(Section):
         whole(1, 1_000_000, "refused keys in five minutes"),
         Field(description="Requests that the gate refuses for their key in five minutes, before an alarm."),
     ]
-    probe_minutes: Annotated[
-        int,
-        word(0, 1, 2, 5, 10, 15),
-        Field(description="Minutes between two requests from outside to each door; two that fail are an alarm. 0 asks never."),
-    ]
+    probe_minutes: Annotated[int, word(0, 1, 2, 5, 10, 15)]
+    """Minutes between two requests from outside to each door; two that fail are an alarm. 0 asks never."""
     runbooks_url: Annotated[
         str,
         text(
@@ -384,6 +381,14 @@ class Baseline(Section):
         Field(
             description="This stack sets the account's guards: no public buckets, encrypted disks, password policy, GuardDuty, "
             "Security Hub, Config and Access Analyzer. Exactly one stack of an account and region."
+        ),
+    ]
+    kept_by: Annotated[
+        str,
+        text(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""'),
+        Field(
+            description="The stack that sets the account's guards when this one does not, as project/stack. The policies take "
+            "its word (stack output accountBaseline); empty says that nobody sets them, and the policies say so too."
         ),
     ]
     block_public_vpcs: Annotated[

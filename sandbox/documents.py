@@ -45,9 +45,10 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Every document of one stack."""
+    """Every document of one stack. `managed`: the policies with an ARN of their own, by it."""
 
     roles: dict[str, Role]
+    managed: dict[str, dict[str, Any]]
     guarded: tuple[Guarded, ...]
 
     def on(self, kind: str, name: str) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def collect(deployment: Deployment) -> Documents:
     """The documents of a deployment whose outputs are known. Policies that are attached by ARN are found by it."""
     roles: dict[str, Role] = {}
     managed: dict[str, dict[str, Any]] = {}
-    bounds: dict[str, str] = {}
+    bounded: dict[str, str] = {}
     for resource in deployment.resources:
         asked, type_ = resource.registration.inputs, resource.registration.type
         if type_ == "aws:iam/role:Role":
@@ -70,16 +71,16 @@ def collect(deployment: Deployment) -> Documents:
             roles[name] = Role(
                 name, str(resource.outputs["arn"]), str(asked.get("description", "")), json.loads(asked["assumeRolePolicy"])
             )
-            bounds[name] = str(asked.get("permissionsBoundary", ""))
+            bounded[name] = str(asked.get("permissionsBoundary") or "")
         elif type_ == "aws:iam/policy:Policy":
             managed[str(resource.outputs["arn"])] = json.loads(asked["policy"])
         elif type_ == "aws:iam/rolePolicy:RolePolicy":
             roles[str(asked["role"])].policies.append(json.loads(asked["policy"]))
         elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(asked["policyArn"]) in managed:
             roles[str(asked["role"])].policies.append(managed[str(asked["policyArn"])])
-    for name, role in roles.items():
-        role.boundary = managed.get(bounds[name])
-    return Documents(roles, tuple(_guarded(resource.registration for resource in deployment.resources)))
+    for name, arn in bounded.items():
+        roles[name].boundary = managed.get(arn)
+    return Documents(roles, managed, tuple(_guarded(resource.registration for resource in deployment.resources)))
 
 
 def _guarded(registrations: Iterator[Registration]) -> Iterator[Guarded]:

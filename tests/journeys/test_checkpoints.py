@@ -103,9 +103,8 @@ def test_it_is_signed_by_the_stacks_audit_key(kept: Kept) -> None:
 def test_it_lies_under_object_lock_and_cannot_be_deleted(kept: Kept) -> None:
     s3 = kept.emulator.client("s3", "eu-west-1")
     key, _ = held(kept)
-    version = s3.head_object(Bucket=kept.bucket, Key=key)["VersionId"]
-    retention = s3.get_object_retention(Bucket=kept.bucket, Key=key)["Retention"]
-    assert retention["Mode"] == "GOVERNANCE"
-    assert retention["RetainUntilDate"].timestamp() > time.time()
+    found = s3.head_object(Bucket=kept.bucket, Key=key)
+    assert found["ObjectLockMode"] == "GOVERNANCE"
+    assert found["ObjectLockRetainUntilDate"].timestamp() > time.time()
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
-        s3.delete_object(Bucket=kept.bucket, Key=key, VersionId=version)
+        s3.delete_object(Bucket=kept.bucket, Key=key, VersionId=found["VersionId"])

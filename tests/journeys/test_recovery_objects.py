@@ -88,20 +88,6 @@ def test_bringing_back_twice_changes_nothing_more(held: Held) -> None:
     assert objects.bring_back(held.s3, held.bucket, taken) == (0, 0)
 
 
-@pytest.mark.promise("CG-20")
-def test_what_is_brought_back_is_encrypted_with_the_stacks_key(held: Held) -> None:
-    yesterday(held)
-    taken = objects.picture(held.s3, held.bucket)
-    held.s3.delete_object(Bucket=held.bucket, Key="shares/3")
-    objects.bring_back(held.s3, held.bucket, taken)
-    (rule,) = held.s3.get_bucket_encryption(Bucket=held.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
-    found = held.s3.head_object(Bucket=held.bucket, Key="shares/3")
-    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == (
-        "aws:kms",
-        rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"],
-    )
-
-
 @pytest.mark.promise("CG-20", "ECS-13")
 def test_a_bucket_that_is_gone_is_filled_from_its_copy_byte_for_byte(held: Held) -> None:
     wanted = yesterday(held)
