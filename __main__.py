@@ -6,7 +6,21 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, masking, notices, recovery
+from components import (
+    baseline,
+    bucketpolicy,
+    checkpoints,
+    collector,
+    contract,
+    database,
+    directory,
+    edge,
+    grants,
+    masking,
+    notices,
+    probe,
+    recovery,
+)
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
@@ -19,6 +33,7 @@ from components.cache import Cache, CacheArgs
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
 from components.database import Database, DatabaseArgs
+from components.deployer import Deployer, DeployerArgs
 from components.detection import Detection, DetectionArgs
 from components.directory import Directory, DirectoryArgs
 from components.edge import Edge, EdgeArgs
@@ -30,6 +45,7 @@ from components.keyring import Keyring, KeyringArgs
 from components.naming import Naming
 from components.network import Network, NetworkArgs
 from components.notices import Notices, NoticesArgs
+from components.probe import Probe, ProbeArgs
 from components.proxy import Proxy, ProxyArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
@@ -66,8 +82,10 @@ roles = (
     grants.grants(names, seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
     | grants.core_grants(names, settings.cores)
     | recovery.grants(names, replicated=replicated)
+    | (probe.grants(names) if settings.watch.probe_minutes else {})
 )
 ceiling = Boundary("boundary", BoundaryArgs(names, (settings.region, *filter(None, (settings.away,)))), opts)
+signers = tuple(grants.task_role(process) for process in checkpoints.signing(seam))
 access = Access("access", AccessArgs(names, roles, ceiling.arn), opts)
 keys = Keyring(
     "keyring",
@@ -80,8 +98,11 @@ keys = Keyring(
         rotator=grants.ROTATOR,
         log_groups=names.log_groups(tuple(processes), proxied=settings.database.proxy),
         roles=access.roles,
-        signers=(grants.task_role(seam.processes["console"]),),
-        more={**recovery.key_users(names, replicated=replicated, away=settings.away), "logs": notices.key_users(names)},
+        signers=signers,
+        more={
+            **recovery.key_users(names, replicated=replicated, away=settings.away),
+            "logs": (*notices.key_users(names), *checkpoints.key_users(names, signers)),
+        },
         away=settings.away,
     ),
     opts,
@@ -137,7 +158,7 @@ trail = Trail(
         bucket=evidence.name,
         key_arn=keys.logs_arn,
         role_arn=access.roles["trail-log"],
-        watched_buckets=(names.bucket_arn("data"),),
+        watched_buckets=(names.bucket_arn("data"), *((away.bucket_arn("data"),) if copy else ())),
         watched_tables=(names.table_arn("tokens"),),
         watched_functions=(names.arn("lambda", f"function:{names.name(grants.ROTATOR)}"),),
         log_retention_days=days,
@@ -148,7 +169,15 @@ trail = Trail(
 # The network, and who may talk to whom in it.
 net = Network(
     "network",
-    NetworkArgs(names, settings.network, days, keys.logs_arn, access.roles["network-log"], buckets=(data_bucket,)),
+    NetworkArgs(
+        names,
+        settings.network,
+        days,
+        keys.logs_arn,
+        access.roles["network-log"],
+        buckets=(data_bucket,),
+        written=(checkpoints.objects(names),),
+    ),
     opts,
 )
 core_ports = {core.thing: core.port for core in settings.cores}
@@ -256,7 +285,8 @@ front = Edge(
 )
 waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days), opts)
 
-# The bill, and the account around the stack.
+# Who deploys, the bill, and the account around the stack.
+deployer = Deployer("deployer", DeployerArgs(names, settings.deployer, settings.domain, settings.away), opts)
 Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
 if settings.baseline.enabled:
     guards = BaselineArgs(names, logs.name, settings.baseline.block_public_vpcs, net.exclusions)
@@ -284,6 +314,19 @@ watch = Watch(
     ),
     opts,
 )
+asked = {door.name: f"{urls[door.name]}{door.health}" for door in seam.doors.values()}
+if settings.watch.probe_minutes:
+    beat = ProbeArgs(
+        names,
+        settings.watch.probe_minutes,
+        asked,
+        access.roles[probe.NAME],
+        keys.logs_arn,
+        days,
+        settings.watch.runbooks_url,
+        watch.topic_arn,
+    )
+    pulumi.export("probe", {"function": Probe("probe", beat, opts).function, "role": access.roles[probe.NAME], "doors": asked})
 masked = masking.policy(settings.key_prefix, Findings("findings", FindingsArgs(names, keys.logs_arn, days), opts).log_group)
 told = variables(
     settings,
@@ -404,6 +447,7 @@ pulumi.export(
     {f"{name}Task": access.roles[grants.task_role(process)] for name, process in seam.processes.items()}
     | {f"{name}Execution": access.roles[grants.execution_role(process)] for name, process in seam.processes.items()},
 )
+pulumi.export("pipeline", deployer.roles)
 pulumi.export("urls", urls)
 pulumi.export("database", {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": database.NAME})
 pulumi.export("cache", {"replicationGroup": cache.replication_group})

@@ -36,8 +36,7 @@ def metric_alarm(
         datapoints_to_alarm=alarm.periods,
         threshold=alarm.threshold,
         comparison_operator=alarm.comparison,
-        # A door without traffic reports nothing, and that is no fault.
-        treat_missing_data="notBreaching",
+        treat_missing_data=alarm.missing,
         actions_enabled=True,
         alarm_actions=[topic_arn],
         ok_actions=[topic_arn],

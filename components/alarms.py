@@ -36,6 +36,9 @@ class Alarm:
     comparison: str = OVER
     period_s: int = 60
     periods: int = 5
+    missing: str = "notBreaching"
+    """What a period without a value counts as. A door without traffic reports nothing, and that is no fault; a measurement that
+    is made at a steady beat is missed ("breaching")."""
 
     @property
     def expression(self) -> str:

@@ -30,6 +30,8 @@ class Shown:
     rotator: str
     failed: str
     runbooks_url: str
+    probed: str = ""
+    """Where the probe keeps what it measures, "" when nobody asks from outside."""
 
 
 def body(names: Naming, shown: Shown) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def body(names: Naming, shown: Shown) -> dict[str, Any]:
         _row(3, _heading(names, shown)),
         _row(4, _states(names, shown)),
         *(_row(6, *_door(names, door, shown)) for door in shown.doors),
+        *([_row(6, *_outside(names, shown))] if shown.probed else ()),
         _row(6, *_refusals(names)),
         _row(6, *_saturation(names, shown)),
         _row(6, *_stores(names, shown)),
@@ -70,8 +73,10 @@ def _heading(names: Naming, shown: Shown) -> Widget:
 
 
 def _states(names: Naming, shown: Shown) -> Widget:
+    outside = [f"{door}-unreachable" for door in shown.doors] if shown.probed else []
     alarms = [
         *shown.doors,
+        *outside,
         "edge-5xx",
         "database-cpu",
         "database-storage",
@@ -102,6 +107,15 @@ def _door(names: Naming, door: str, shown: Shown) -> Iterator[Widget]:
         f"{door}: seconds to answer",
         [*both("TargetResponseTime", "p50", "half"), *both("TargetResponseTime", "p99", "99 of 100")],
     )
+
+
+def _outside(names: Naming, shown: Shown) -> Iterator[Widget]:
+    for metric, stat, title in (
+        ("DoorUp", "Minimum", "From outside: does each door answer? 1 is yes"),
+        ("DoorSeconds", "Maximum", "From outside: seconds to answer"),
+    ):
+        lines = [[shown.probed, metric, "Door", door, {"stat": stat, "label": door}] for door in shown.doors]
+        yield _graph(names, title, lines, top=1 if metric == "DoorUp" else None)
 
 
 def _refusals(names: Naming) -> Iterator[Widget]:

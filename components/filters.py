@@ -141,9 +141,16 @@ def _buckets() -> Iterator[str]:
 
 def _organization() -> str:
     names = (
-        *("AcceptHandshake", "AttachPolicy", "CreateAccount", "CreateOrganizationalUnit", "CreatePolicy", "DeclineHandshake"),
-        *("DeleteOrganization", "DeleteOrganizationalUnit", "DeletePolicy", "DetachPolicy", "DisablePolicyType"),
-        *("EnablePolicyType", "InviteAccountToOrganization", "LeaveOrganization", "MoveAccount", "RemoveAccountFromOrganization"),
-        *("UpdatePolicy", "UpdateOrganizationalUnit"),
+        *(
+            "AcceptHandshake",
+            "AttachPolicy",
+            "CancelHandshake",
+            "CreateAccount",
+            "CreateOrganization",
+            "CreateOrganizationalUnit",
+        ),
+        *("CreatePolicy", "DeclineHandshake", "DeleteOrganization", "DeleteOrganizationalUnit", "DeletePolicy", "DetachPolicy"),
+        *("DisablePolicyType", "EnableAllFeatures", "EnablePolicyType", "InviteAccountToOrganization", "LeaveOrganization"),
+        *("MoveAccount", "RemoveAccountFromOrganization", "UpdateOrganizationalUnit", "UpdatePolicy"),
     )
     return _calls(*names, source="organizations.amazonaws.com")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components import checkpoints
 from components.collector import EXPORTER_STREAM
 from components.collector import NAME as COLLECTOR
 from components.contract import Contract, Process, Secret
@@ -148,6 +149,8 @@ def _task(names: Naming, process: Process, proxied: bool, *, collector: bool) ->
         ]
     if process.name in TABLE_ACTIONS:
         statements.append(allow("TokensTable", TABLE_ACTIONS[process.name], [names.table_arn("tokens")]))
+    if checkpoints.KEY in process.variables:
+        statements.append(checkpoints.writes(names))
     if collector:
         statements += [
             # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).

@@ -207,6 +207,13 @@ def _signers(args: KeyringArgs) -> list[Statement]:
             conditions={"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNATURE}},
         ),
         allow(
+            "SignersKnowTheKey",
+            ["kms:GetPublicKey"],
+            ["*"],
+            principal={"AWS": [args.names.role_arn(role) for role in args.signers]},
+            conditions={"StringEquals": caller},
+        ),
+        allow(
             "CheckSignatures",
             ["kms:GetPublicKey", "kms:Verify"],
             ["*"],

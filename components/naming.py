@@ -50,7 +50,7 @@ class Naming:
 
     def log_groups(self, processes: tuple[str, ...], *, proxied: bool = False) -> tuple[str, ...]:
         """Full names of every log group of the stack, for the policy of the key that encrypts them."""
-        own = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "network", "trail")]
+        own = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "probe", "network", "trail")]
         if proxied:
             own.append(self.proxy_log_group)
         return (*own, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))

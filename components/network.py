@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import sections
-from components.document import Document, allow, document, render
+from components.document import Conditions, Document, allow, document, render
 from components.naming import Naming
 from components.props import props
 from components.tags import tags
@@ -22,7 +22,8 @@ class NetworkArgs:
     log_retention_days: how long flow logs are kept.
     log_key_arn: the KMS key of the flow log group.
     log_role_arn: the role that writes them.
-    buckets: names of the stack's buckets, all that the S3 endpoint lets through.
+    buckets: names of the stack's buckets, all that the S3 endpoint lets through. written: ARNs of objects elsewhere that may be
+    written and not read.
     """
 
     names: Naming
@@ -31,6 +32,7 @@ class NetworkArgs:
     log_key_arn: pulumi.Input[str]
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
+    written: tuple[str, ...] = ()
 
 
 class Network(pulumi.ComponentResource):
@@ -74,7 +76,7 @@ class Network(pulumi.ComponentResource):
         tables = self._routes(args)
         self.prefix_lists = {
             service: self._gateway(service, policy, tables, names)
-            for service, policy in (("s3", s3_policy(names, args.buckets)), ("dynamodb", dynamodb_policy(names)))
+            for service, policy in (("s3", s3_policy(names, args.buckets, args.written)), ("dynamodb", dynamodb_policy(names)))
         }
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
 
@@ -194,21 +196,23 @@ def nat_count(network: sections.Network) -> int:
     return {"none": 0, "one": 1, "per_zone": len(network.zones)}[network.nat]
 
 
-def s3_policy(names: Naming, buckets: tuple[str, ...]) -> Document:
+def s3_policy(names: Naming, buckets: tuple[str, ...], written: tuple[str, ...] = ()) -> Document:
     """What may pass the S3 endpoint: our principals to our buckets, and ECR's own bucket of image layers.
 
     Image pulls fail without the latter (ECR user guide, "Minimum Amazon S3 bucket permissions"); its objects are
     fetched by signed URLs of ECR, so no principal of ours can be asked for.
     """
     arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    ours: Conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, "aws:ResourceAccount": names.account}}
     return document(
         allow(
             "OwnBuckets",
             ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
             [*arns, *(f"{arn}/*" for arn in arns)],
             principal="*",
-            conditions={"StringEquals": {"aws:PrincipalAccount": names.account, "aws:ResourceAccount": names.account}},
+            conditions=ours,
         ),
+        *([allow("OnlyWritten", ["s3:PutObject"], written, principal="*", conditions=ours)] if written else []),
         allow(
             "ImageLayers",
             ["s3:GetObject"],

@@ -323,6 +323,8 @@ class Watch(Section):
         whole(1, 1_000_000, "refused keys in five minutes"),
         Field(description="Requests that the gate refuses for their key in five minutes, before an alarm."),
     ]
+    probe_minutes: Annotated[int, word(0, 1, 2, 5, 10, 15)]
+    """Minutes between two requests from outside to each door; two that fail are an alarm. 0 asks never."""
     runbooks_url: Annotated[
         str,
         text(

@@ -128,6 +128,7 @@ class Settings(sections.Section):
     backup: sections.Backup
     budget: sections.Budget
     baseline: sections.Baseline
+    deployer: workloads.Deployer
 
     @property
     def away(self) -> str:
@@ -256,6 +257,7 @@ _LIVE: tuple[tuple[str, Callable[[Settings], Any], Callable[[Any], bool], str], 
     ("rollout.strategy", lambda s: s.rollout.strategy, lambda v: v != workloads.ROLLING, "blue_green, canary or linear"),
     ("edge.deletion_protection", lambda s: s.edge.deletion_protection, bool, "true"),
     ("watch.emails", lambda s: list(s.watch.emails), bool, "at least one address: somebody must hear an alarm"),
+    ("watch.probe_minutes", lambda s: s.watch.probe_minutes, lambda v: 0 < v <= 5, "1, 2 or 5"),
     ("key_environment", lambda s: s.key_environment, lambda v: v == "live", "live"),
 )
 

@@ -49,9 +49,9 @@ class Task(pulumi.ComponentResource):
     """A Fargate task definition: read-only, without capabilities, as a numeric user, with its own log group, in which
     credentials are masked.
 
-    Why: what a process is told comes from the contract and nothing else; secrets are named, never held. Cost: see
-    Service; the migration task costs its minutes. Controls: GH-ECS-001 to GH-ECS-006, GH-ECS-011, GH-ECS-014 to
-    GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
+    Why: what a process is told comes from the contract and nothing else; secrets are named, never held. Cost: none
+    by itself: the tasks are priced with Service, and a migration is below 0.01 USD. Controls: GH-ECS-001 to GH-ECS-006,
+    GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
     definition_arn: pulumi.Output[str]
@@ -105,6 +105,9 @@ class Task(pulumi.ComponentResource):
             volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=SCRATCH)],
             task_role_arn=args.task_role_arn,
             execution_role_arn=args.execution_role_arn,
+            # Every change is a new revision, which replaces this resource; the revision before it stays active, for ECS goes back
+            # to it when a deployment fails, and so does `make rollback`.
+            skip_destroy=True,
             tags=tags("internal"),
             # Both are named in no property, so say that they must exist first: what is logged before the group is masked
             # stays readable for ever.

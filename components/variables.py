@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components import checkpoints
 from components.contract import Contract
 from components.naming import Naming
 from components.settings import Settings
@@ -57,6 +58,7 @@ def variables(
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(around.proxies),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         "AWS_REGION": names.region,
+        **checkpoints.variables(names),
     }
     services = settings.services
     own: dict[str, dict[str, pulumi.Input[str]]] = {

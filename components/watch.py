@@ -150,6 +150,7 @@ class Watch(pulumi.ComponentResource):
                 rotator=args.rotator,
                 failed=args.failed,
                 runbooks_url=args.watch.runbooks_url,
+                probed=f"Gatehouse/{args.names.environment}" if args.watch.probe_minutes else "",
             ),
         )
         aws.cloudwatch.Dashboard(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from components.allowed import shown
 from components.contract import read
+from components.workloads import OFF
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -20,6 +21,7 @@ def disagreements(settings: "Settings") -> Iterator[Mistake]:
     yield from _rollout(settings)
     yield from _rates(settings)
     yield from _cores(settings)
+    yield from _deployer(settings)
 
 
 def _rollout(settings: "Settings") -> Iterator[Mistake]:
@@ -68,3 +70,14 @@ def _cores(settings: "Settings") -> Iterator[Mistake]:
             f"is 'none'; allowed with {having}: one or per_zone, for a Core registers at the gate's public name and traces go "
             "to X-Ray",
         )
+
+
+def _deployer(settings: "Settings") -> Iterator[Mistake]:
+    """Without a repository there is nobody to trust; without a bucket there is nothing to open."""
+    deployer = settings.deployer
+    if deployer.provider and not deployer.on:
+        yield "deployer.provider", "is true; allowed with deployer.repository none: false"
+    if not deployer.on and deployer.state_bucket != OFF:
+        yield "deployer.state_bucket", f"is {shown(deployer.state_bucket)}; allowed with deployer.repository none: {OFF}"
+    if deployer.state_bucket == OFF and deployer.state_key != OFF:
+        yield "deployer.state_key", f"is {shown(deployer.state_key)}; allowed with deployer.state_bucket none: {OFF}"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.allowed import listed, text, whole, word
+from components.allowed import Flag, listed, text, whole, word
 from components.contract import Door, Process, Secret
 from components.sections import Image, Section, Size
 
@@ -123,3 +123,47 @@ class Core(Size):
             variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATE_URL"),
             secrets=(Secret("GATEHOUSE_CORE_TOKEN", self.thing, "operator", ""),),
         )
+
+
+class Deployer(Section):
+    """Who deploys the stack: roles for jobs of one repository on GitHub, which need no key and no password."""
+
+    repository: Annotated[
+        str,
+        text(
+            rf"{OFF}|[A-Za-z0-9][A-Za-z0-9-]{{0,38}}/[A-Za-z0-9._-]{{1,100}}",
+            f"{OFF}, or owner/repository on GitHub, such as example/gatehouse",
+        ),
+        Field(
+            description="The repository whose jobs take the roles preview, deploy and image, each from the GitHub environment of "
+            "its own: <environment>-preview, <environment> and <environment>-image. none makes no roles."
+        ),
+    ]
+    provider: Annotated[
+        Flag,
+        Field(
+            description="This stack makes GitHub an identity provider of the account. Exactly one stack of an account does; the "
+            "others use what it made, so it is best the one with baseline.enabled."
+        ),
+    ]
+    state_bucket: Annotated[
+        str,
+        text(rf"{OFF}|[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]", f"{OFF}, or the name of an S3 bucket"),
+        Field(
+            description="Bucket of Pulumi's state, of which each role reaches this stack's part alone; none with Pulumi Cloud. "
+            "You make it once, before everything else."
+        ),
+    ]
+    state_key: Annotated[
+        str,
+        text(
+            rf"{OFF}|arn:aws:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}",
+            f"{OFF}, or the ARN of a KMS key (not of an alias)",
+        ),
+        Field(description="KMS key of that bucket, or of the stack's secrets provider; none when there is neither."),
+    ]
+
+    @property
+    def on(self) -> bool:
+        """Whether there are roles."""
+        return self.repository != OFF

@@ -9,6 +9,7 @@ from typing import Any
 from moto.awslambda.models import LambdaFunction
 from moto.core.responses import ActionResult
 from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.kms.responses import KmsResponse
 from moto.s3.exceptions import ReplicationConfigurationNotFoundError
 from moto.s3.models import FakeBucket
@@ -22,10 +23,12 @@ def install() -> Callable[[], None]:
 
     Server access logs: moto stumbles over a target policy with a statement for everyone (`"Principal": "*"`) and over
     lists, which AWS accepts. Replication: its answer forgets most of what was put. Other answers: moto leaves out of them
-    what `sandbox/rows/kept.py` remembers.
+    what `sandbox/rows/kept.py` remembers. Bucket policies: moto reads no condition, so that a deny of calls without TLS would
+    refuse every call; such statements are decided on the documents (sandbox/iam_evaluator.py).
     """
     corrected: tuple[tuple[Any, str, Any], ...] = (
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_may_log_to)),
+        (FakeBucket, "get_permission", _by_plain_statements),
         (SecurityGroupRule, "description", _described(SecurityGroupRule.__dict__["description"])),
         (KmsResponse, "get_key_rotation_status", _with_period(KmsResponse.get_key_rotation_status)),
         (S3Response, "get_bucket_replication", _whole_replication),
@@ -40,6 +43,16 @@ def install() -> Callable[[], None]:
             setattr(owner, name, value)
 
     return restore
+
+
+def _by_plain_statements(bucket: Any, action: str, resource: str) -> Any:
+    """What the bucket's policy says to a call, by the statements that moto understands."""
+    if bucket.policy is None:
+        return PermissionResult.NEUTRAL
+    document = json.loads(bucket.policy.decode())
+    plain = [row for row in _listed(document["Statement"]) if row["Effect"] == "Allow" or not row.get("Condition")]
+    policy: Any = IAMPolicy(json.dumps({**document, "Statement": plain}))
+    return policy.is_action_permitted(action, resource)
 
 
 def _described(original: Any) -> property:

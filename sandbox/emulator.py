@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from collections.abc import Callable, Collection
 from typing import Any
 
 import boto3
@@ -41,6 +42,7 @@ class Emulator:
         self._providers = ProviderSettings(ACCOUNT)
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.RLock()
+        self._acting: tuple[Callable[[str, str], Any], frozenset[str]] | None = None
         self._restore = (permissions.install(), corrections.install())
         self._credentials = self._operator()
         # One session for all clients: it keeps the service models it has parsed.
@@ -106,6 +108,21 @@ class Emulator:
                 self._clients[key] = self._session.client(service, region_name=region, endpoint_url=self.endpoint, config=_CONFIG)
             return self._clients[key]
 
+    def act_as(self, role: str, *, unless: Collection[str] = ()) -> None:
+        """From now on resources are created with the credentials of this role (an ARN), and IAM is enforced; those whose type is
+        in `unless` still by the operator."""
+        keys = self.client("sts", "us-east-1").assume_role(RoleArn=role, RoleSessionName="sandbox")["Credentials"]
+        session: Any = boto3.session.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        clients: dict[tuple[str, str], Any] = {}
+
+        def client(service: str, region: str) -> Any:
+            if (service, region) not in clients:
+                clients[service, region] = session.client(service, region_name=region, endpoint_url=self.endpoint, config=_CONFIG)
+            return clients[service, region]
+
+        self._acting = (client, frozenset(unless))
+        self.enforce_iam(True)
+
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create one resource. SandboxError for a type without a row, a refused input, an input that nothing uses."""
         with self._lock:
@@ -128,7 +145,7 @@ class Emulator:
                 region=self._providers.region(registration),
                 account=self.account,
                 tags=self._providers.tags(registration),
-                client=self.client,
+                client=self.client if self._acting is None or registration.type in self._acting[1] else self._acting[0],
             )
             made = create(row, make)
             if row.modelled:

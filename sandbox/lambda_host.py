@@ -6,11 +6,14 @@ error, which it prints in one line without a traceback: a traceback could show a
 
 import importlib
 import json
+import logging
 import sys
 
 
 def main(folder: str, handler: str, events: str) -> int:
     """0 when every event was handled; 1 when one was not."""
+    # As Lambda does: what a function logs goes out, and of the libraries only warnings.
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     sys.path.insert(0, folder)
     module, _, function = handler.rpartition(".")
     handle = getattr(importlib.import_module(module), function)

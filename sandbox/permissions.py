@@ -19,6 +19,9 @@ OPERATOR = "sandbox-operator"
 _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "execute-api": "execute-api"}
 """Services whose name in a signature differs from their prefix in IAM actions."""
 
+_IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
+"""Operations that IAM knows by another name (Service Authorization Reference)."""
+
 
 class Permissions:
     """Replaces moto's own evaluation, which knows neither resources nor most condition operators.
@@ -68,12 +71,14 @@ class Permissions:
             return
         service, _, operation = call._action.partition(":")
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
+        action = _IAM_ACTION.get(action, action)
         target = _resource(call, action, resource)
         boundary = self._boundary(key)
+        granted = self._allows(key.collect_policies(), call, name, action, target)
+        granted = granted or (action.startswith("kms:") and self._key_allows(call, name, action))
         # What a boundary does not allow is refused too, and it grants nothing (IAM user guide, "Permissions boundaries").
-        for documents in (key.collect_policies(), *([[boundary]] if boundary is not None else [])):
-            if not self._allows(documents, call, name, action, target):
-                self._refuse(call, name, action, target)
+        if not granted or (boundary is not None and not self._allows([boundary], call, name, action, target)):
+            self._refuse(call, name, action, target)
         with self._lock:
             self.used_actions.setdefault(name, set()).add(action)
 
@@ -99,6 +104,25 @@ class Permissions:
         role = getattr(key, "_owner_role_name", "")
         arn = backend.get_role(role).permissions_boundary_arn if role else None
         return backend.get_policy(arn) if arn else None
+
+    def _key_allows(self, call: Any, name: str, action: str) -> bool:
+        """A key's own policy grants by itself to the roles that it names (KMS developer guide, "Key policies"); where it names
+        the account, the role's policies decide."""
+        from moto.kms.models import kms_backends
+
+        keys: Any = kms_backends[self.account][call._region]
+        asked = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
+        asked = keys.get_key_id_from_alias(asked) if asked.startswith("alias/") else asked
+        role = f"arn:aws:iam::{self.account}:role/{name}"
+        policy = json.loads(keys.keys[asked].policy) if asked in keys.keys else {}
+        for statement in policy.get("Statement", []):
+            principals = statement.get("Principal", {})
+            named = role in _listed(principals.get("AWS")) if isinstance(principals, dict) else False
+            if named and statement["Effect"] == "Allow" and _matches(_listed(statement["Action"]), action, fold=True):
+                if statement.get("Condition"):
+                    self._strip(name, action, statement["Condition"])
+                return True
+        return False
 
     def _strip(self, name: str, action: str, condition: dict[str, Any]) -> None:
         keys = ", ".join(f"{operator} {key}" for operator, pairs in condition.items() for key in pairs)

@@ -16,7 +16,7 @@ from types import FrameType
 from urllib.parse import quote
 
 from policies.report import Run
-from sandbox import analyzer, check, core, gateway, process, rotation, servers
+from sandbox import analyzer, check, core, gateway, probe, process, rotation, servers
 from sandbox.clouds import UnknownCloud
 from sandbox.emulator import Emulator
 from sandbox.engine import run
@@ -159,7 +159,7 @@ class _Starter:
     ) -> tuple[list[process.Child], str]:
         """First secrets, migration, doors; from here on, every call is checked against the caller's IAM role."""
         say, exports = self._progress, deployment.exports
-        roles = [*exports["roles"].values(), exports["rotation"]["role"]]
+        roles = [*exports["roles"].values(), *(exports[name]["role"] for name in ("rotation", "probe") if name in exports)]
         self._cleanup.callback(lambda: self._permissions(emulator, roles))
         emulator.enforce_iam(True)
         say.step("First secret values, by the deployed rotation function with its own role")
@@ -184,6 +184,10 @@ class _Starter:
             gateway.wait_ready(child, self._contract, place)
             doors = ", ".join(f"{door} at {place.url(door)}" for door in self._contract.doors[child.name])
             say.done(f"{' '.join(tasks[child.name].command)}: {doors}")
+        if "probe" in exports:
+            say.step("The doors asked from outside, by the deployed probe with its own role")
+            asked = probe.beat(aws, exports["probe"], place, base, self._logs / "probe.log")
+            say.done(f"{', '.join(asked.values())}: each answer is counted")
         return children, token.strip()
 
     def _core(self, place: gateway.Place, token: str) -> process.Child:

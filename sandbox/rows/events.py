@@ -23,7 +23,8 @@ def _is_pattern(value: Any) -> bool:
 def _target(make: Make) -> tuple[str, dict[str, Any]]:
     rule, arn = make.take("rule"), make.take("arn")
     identity = make.take("targetId") or make.registration.name
-    answer = make.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn}])
+    said = {"Input": given} if (given := make.take("input")) else {}
+    answer = make.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **said}])
     if answer["FailedEntryCount"]:
         raise make.error(f"AWS (emulated) refuses put_targets: {answer['FailedEntries'][0]['ErrorMessage']}")
     return f"{rule}-{identity}", {"targetId": identity}

@@ -1,4 +1,4 @@
-"""IAM: roles, their inline policies, managed policies and attachments."""
+"""IAM: roles, their inline policies, managed policies and attachments, and identity providers."""
 
 from typing import Any
 
@@ -45,6 +45,12 @@ def _known(make: Make, arn: str) -> str:
     return arn
 
 
+def _provider(make: Make, provider: dict[str, Any]) -> dict[str, Any]:
+    """AWS checks GitHub's certificate against its own list of authorities, so a program gives no thumbprint."""
+    held = make.call("iam.get_open_id_connect_provider", OpenIDConnectProviderArn=provider["OpenIDConnectProviderArn"])
+    return {"arn": provider["OpenIDConnectProviderArn"], "thumbprintLists": held.get("ThumbprintList", [])}
+
+
 def _policy_versions(make: Make, policy: dict[str, Any]) -> dict[str, Any]:
     return {"name": policy["PolicyName"], "policyId": policy["PolicyId"]}
 
@@ -66,6 +72,12 @@ ROWS: dict[str, Row] = {
         id="{Arn}",
         names={"name": "PolicyName", "policy": "PolicyDocument"},
         then=_policy_versions,
+    ),
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": Row(
+        call="iam.create_open_id_connect_provider",
+        id="{OpenIDConnectProviderArn}",
+        names={"clientIdLists": "ClientIDList", "thumbprintLists": "ThumbprintList"},
+        then=_provider,
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Row(make=_attachment),
 }

@@ -27,6 +27,7 @@ BY_SETTING = {
     "backup.lock": {"aws:backup/vaultLockConfiguration:VaultLockConfiguration"},
     "buckets.force_destroy": {"aws:backup/vaultPolicy:VaultPolicy"},
     "baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
+    "deployer.provider": {"aws:iam/openIdConnectProvider:OpenIdConnectProvider"},
     "baseline.enabled": {
         *("gatehouse:baseline:Baseline", "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
         *("aws:ebs/encryptionByDefault:EncryptionByDefault", "aws:iam/accountPasswordPolicy:AccountPasswordPolicy"),
@@ -39,6 +40,7 @@ BY_SETTING = {
 """Kinds of resource that a setting switches on, by the setting."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
+    *("pipeline", "probe"),
     *("database", "cache", "tokens", "buckets", "loadBalancer"),
 }
 

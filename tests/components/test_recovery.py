@@ -132,3 +132,19 @@ def test_a_private_network_of_cores_is_reached_from_the_app_tier_alone() -> None
 def test_an_acl_has_no_more_rules_than_aws_takes() -> None:
     args = acl("prod", core_networks=[f"10.{number}.0.0/16" for number in range(100, 110)])
     assert all(len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (entering, leaving))
+
+
+@pytest.mark.promise("CG-16")
+@pytest.mark.parametrize(("stack", "copies"), [("dev", 0), ("staging", 0), ("prod", 1)])
+def test_the_trail_watches_the_objects_of_the_copy_too(stack: str, copies: int) -> None:
+    (trail,) = run(stack).of("cloudtrail/trail:Trail")
+    watched = {
+        value
+        for selector in trail.inputs["advancedEventSelectors"]
+        for field in selector["fieldSelectors"]
+        for key in ("startsWiths", "equals")
+        for value in field.get(key, [])
+        if value.startswith("arn:aws:s3:::")
+    }
+    data = f"arn:aws:s3:::gatehouse-{stack}-data-123456789012-eu-"
+    assert watched == {f"{data}west-1/", *([f"{data}central-1/"] * copies)}

@@ -58,6 +58,28 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             "keys of another issuer (ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
         ("key_environment", "live", "key_environment is 'live'; allowed in dev: test, for only prod issues live keys"),
+        (
+            "deployer.repository",
+            "https://github.com/example/gatehouse",
+            "deployer.repository is 'https://github.com/example/gatehouse'; allowed: none, or owner/repository on GitHub, such "
+            "as example/gatehouse",
+        ),
+        ("watch.probe_minutes", 3, "watch.probe_minutes is 3; allowed: 0, 1, 2, 5, 10, 15"),
+        (
+            "deployer.repository",
+            "example/*",
+            "deployer.repository is 'example/*'; allowed: none, or owner/repository on GitHub, such as example/gatehouse",
+        ),
+        (
+            "deployer.state_bucket",
+            "s3://state",
+            "deployer.state_bucket is 's3://state'; allowed: none, or the name of an S3 bucket",
+        ),
+        (
+            "deployer.state_key",
+            "alias/state",
+            "deployer.state_key is 'alias/state'; allowed: none, or the ARN of a KMS key (not of an alias)",
+        ),
         ("log_level", "trace", "log_level is 'trace'; allowed: debug, info, warning, error"),
         ("keep.protect", "yes", "keep.protect is 'yes'; allowed: true or false"),
         ("keep.protect", 1, "keep.protect is 1; allowed: true or false"),
@@ -265,3 +287,20 @@ def test_settings_do_not_change_after_loading() -> None:
     settings: Settings = parse(stack_file("dev")["gatehouse:settings"], "dev")
     with pytest.raises(ValueError, match="frozen"):
         settings.owner = "somebody"
+
+
+def test_a_pipeline_without_a_repository_has_no_provider_and_no_state() -> None:
+    off = {"repository": "none", "provider": True, "state_bucket": "state", "state_key": "none"}
+    assert refusal(changed("dev", "deployer", off), "dev") == [
+        "deployer.provider is true; allowed with deployer.repository none: false",
+        "deployer.state_bucket is 'state'; allowed with deployer.repository none: none",
+    ]
+
+
+def test_a_key_of_state_without_a_bucket_is_refused() -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+    wrong = {"repository": "example/gatehouse", "provider": False, "state_bucket": "none", "state_key": key}
+    assert refusal(changed("dev", "deployer", wrong), "dev") == [
+        "deployer.state_key is 'arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-000...; allowed with "
+        "deployer.state_bucket none: none"
+    ]

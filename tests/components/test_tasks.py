@@ -120,3 +120,9 @@ def test_the_function_and_its_secrets_are_those_of_the_contract() -> None:
     kinds = {a.name for a in run("dev").of("secretsmanager/secretRotation:SecretRotation")}
     assert kinds == {s["kind"] for s in RAW["secret"] if "managed" not in s}
     assert (ROOT / function["code"].path).is_dir()
+
+
+@pytest.mark.promise("TR-17")
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_revision_before_a_change_stays_for_ecs_to_go_back_to(stack: str) -> None:
+    assert [task.inputs.get("skipDestroy") for task in run(stack).of("ecs/taskDefinition:TaskDefinition")] == [True] * 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,9 +46,12 @@ ANSWERS = {
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """(short role name, action) to why it is granted although nothing here uses it."""
+    """(short role name, action) to why it is granted although nothing here uses it; the action "*" stands for all of a role."""
     rows = tomllib.loads(REASONS.read_text())["reason"]
-    return {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
+    written = {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
+    whole = {role: why for (role, action), why in written.items() if action == "*"}
+    every = {(role, action): whole[role] for role, action in granted() if role in whole}
+    return every | {key: why for key, why in written.items() if key[1] != "*"}
 
 
 def granted(*, taken_here: bool | None = None) -> set[tuple[str, str]]:
@@ -101,13 +103,16 @@ def _roles() -> Iterable[str]:
 
 
 def _boundary() -> Iterable[str]:
-    (document,) = {json.dumps(role.boundary): role.boundary for role in documents().roles.values() if role.boundary}.values()
+    document = documents().managed[NAMES.boundary_arn]
     rows = [
         ("deny" if row["Effect"] == "Deny" else "allow", _codes(listed(row["Action"])), _conditions(row))
         for row in statements(document)
     ]
     yield "## The boundary of every role\n"
-    yield "A role can do what its own policy and this allow; it grants nothing by itself, and bounds key policies too.\n"
+    yield (
+        "A role can do what its own policy and this allow; it grants nothing by itself, and bounds key policies too. The "
+        "pipeline's roles have one of their own ([components/pipeline.py](../components/pipeline.py)).\n"
+    )
     yield table(("", "what", "if"), rows) + "\n"
 
 
@@ -140,7 +145,7 @@ def _questions() -> Iterable[str]:
 
 def _is_taken_here(trust: Mapping[str, Any]) -> bool:
     services = {name for row in statements(trust) for name in listed(row["Principal"].get("Service", []))}
-    return services <= TAKEN_HERE
+    return bool(services) and services <= TAKEN_HERE
 
 
 def _short(name: str) -> str:

@@ -92,11 +92,13 @@ config:
       emails: []
       rejected_max: 1000
       runbooks_url: https://github.com/example/gatehouse/blob/main/docs/runbooks
+      probe_minutes: 5
       latency_s_max: 1
       errors_max: 50
     backup: {days: 7, copy_away: false, lock: none}
     budget: {monthly_usd: 200, anomaly_usd: 20}
     baseline: {enabled: false, kept_by: gatehouse/prod, block_public_vpcs: false}
+    deployer: {repository: example/gatehouse, provider: true, state_bucket: gatehouse-pulumi-state, state_key: none}
 """
 RULES: tuple[tuple[str, str, Any], ...] = (
     # what must hold, then a value that breaks it in the example: the loader's own answer stands beside it
@@ -129,6 +131,26 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("Cores and the collector have a way out", "network.nat", "none"),
     ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
     ("there is room between `tasks_min` and `tasks_max`", "services.gate.tasks_min", 3),
+    (
+        "whoever trusts GitHub says which repository",
+        "deployer",
+        {"repository": "none", "provider": True, "state_bucket": "none", "state_key": "none"},
+    ),
+    (
+        "a bucket of state is for the pipeline's roles",
+        "deployer",
+        {"repository": "none", "provider": False, "state_bucket": "state", "state_key": "none"},
+    ),
+    (
+        "a key of state belongs to a bucket of state",
+        "deployer",
+        {
+            "repository": "example/gatehouse",
+            "provider": False,
+            "state_bucket": "none",
+            "state_key": "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000",
+        },
+    ),
 )
 HEAD = """# Settings of a stack
 

@@ -38,8 +38,10 @@ def test_a_new_image_replaces_task_definitions_and_updates_services_and_nothing_
     assert [step for step in found if step.loses_data] == []
 
 
-def test_without_a_change_nothing_is_to_be_done() -> None:
-    assert change("dev") == []
+@pytest.mark.promise("TR-17")
+@pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
+def test_without_a_change_nothing_is_to_be_done(stack: str) -> None:
+    assert change(stack) == []
     assert text([]) == "no change\n"
 
 

@@ -1,0 +1,143 @@
+"""The probe: a function that asks each door from outside, and what its measurements mean."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.alarm import metric_alarm
+from components.alarms import UNDER, Alarm
+from components.document import Document, allow, document, render, trust
+from components.grants import Grant
+from components.naming import Naming
+from components.props import props
+from components.tags import tags
+
+NAME = "probe"
+CODE = "runtime/functions"
+TIMEOUT_S = 30
+"""The doors are asked one after the other, each for at most five seconds."""
+
+
+@dataclass(frozen=True)
+class ProbeArgs:
+    """What is asked, and who is told.
+
+    names: the stack's names. minutes: the beat. addresses: of each door. role_arn: of the function. log_key_arn,
+    log_retention_days: its log group. runbooks_url, topic_arn: for the alarms.
+    """
+
+    names: Naming
+    minutes: int
+    addresses: Mapping[str, str]
+    role_arn: pulumi.Input[str]
+    log_key_arn: pulumi.Input[str]
+    log_retention_days: int
+    runbooks_url: str
+    topic_arn: pulumi.Input[str]
+
+
+class Probe(pulumi.ComponentResource):
+    """A Lambda function that EventBridge calls at a steady beat, and an alarm a door on what it counts.
+
+    Why: every other alarm reads what our own parts say of themselves; name, certificate, web ACL, load balancer and task are
+    all between a user and an answer, and only a request from outside goes through all of them. It also tells when nothing is
+    measured any more. It stands outside the VPC, as a user does, and is told its addresses by the event: there is no variable
+    and no key to keep. Cost: 0.30 USD a month for each of two metrics a door, 0.10 an alarm, and below 0.10 for 43,000 runs.
+    Controls: GH-LAM-001, GH-LAM-003, GH-LAM-004, GH-CW-003.
+    """
+
+    function: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ProbeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:probe:Probe", name, props(args), opts)
+        child = pulumi.ResourceOptions(parent=self)
+        group = aws.cloudwatch.LogGroup(
+            name,
+            name=args.names.log_group(NAME),
+            retention_in_days=args.log_retention_days,
+            kms_key_id=args.log_key_arn,
+            tags=tags("log"),
+            opts=child,
+        )
+        function = aws.lambda_.Function(
+            name,
+            name=args.names.name(NAME),
+            description="Asks each door from outside and counts the answer",
+            role=args.role_arn,
+            runtime="python3.12",
+            handler="probe.handler",
+            code=pulumi.FileArchive(CODE),
+            architectures=["arm64"],
+            timeout=TIMEOUT_S,
+            memory_size=128,
+            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
+            tags=tags("internal"),
+            opts=child,
+        )
+        beat = aws.cloudwatch.EventRule(
+            name,
+            name=args.names.name(NAME),
+            description="The beat at which the doors are asked from outside",
+            schedule_expression=f"rate({args.minutes} minute{'s' if args.minutes > 1 else ''})",
+            tags=tags("none"),
+            opts=child,
+        )
+        aws.lambda_.Permission(
+            name,
+            statement_id="BeatCalls",
+            action="lambda:InvokeFunction",
+            function=function.name,
+            principal="events.amazonaws.com",
+            source_arn=args.names.arn("events", f"rule/{args.names.name(NAME)}"),
+            opts=child,
+        )
+        aws.cloudwatch.EventTarget(
+            name, rule=beat.name, arn=function.arn, target_id=NAME, input=render(event(args.names, args.addresses)), opts=child
+        )
+        for alarm in alarms(args.names, tuple(args.addresses), args.minutes):
+            metric_alarm(alarm, args.names, args.runbooks_url, args.topic_arn, self)
+        self.function = function.name
+        self.register_outputs({"function": self.function})
+
+
+def namespace(names: Naming) -> str:
+    """Where the measurements are kept: `Gatehouse/dev`."""
+    return f"Gatehouse/{names.environment}"
+
+
+def event(names: Naming, addresses: Mapping[str, str]) -> Document:
+    """What EventBridge hands to the function."""
+    return {"namespace": namespace(names), "doors": dict(addresses)}
+
+
+def alarms(names: Naming, doors: tuple[str, ...], minutes: int) -> Iterator[Alarm]:
+    """A door that was not up twice in a row; a beat that is not measured counts as one."""
+    for door in doors:
+        yield Alarm(
+            f"{door}-unreachable",
+            f"From outside, the {door} door did not answer 200 twice in a row, or nobody asked. Look at the probe's log group.",
+            "unreachable",
+            namespace(names),
+            "DoorUp",
+            [{"Door": door}],
+            "Minimum",
+            threshold=1,
+            comparison=UNDER,
+            period_s=60 * minutes,
+            periods=2,
+            missing="breaching",
+        )
+
+
+def grants(names: Naming) -> dict[str, Grant]:
+    """The role of the function: its metrics, and its log."""
+    permissions = document(
+        # PutMetricData knows no resource (Service Authorization Reference, Amazon CloudWatch).
+        allow(
+            "Count", ["cloudwatch:PutMetricData"], ["*"], conditions={"StringEquals": {"cloudwatch:namespace": namespace(names)}}
+        ),
+        allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{names.log_group_arn(names.log_group(NAME))}:*"]),
+    )
+    return {NAME: Grant("Asks the doors from outside", trust("lambda.amazonaws.com", account=names.account), permissions)}

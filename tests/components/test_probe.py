@@ -1,0 +1,72 @@
+"""The probe is deployed with a beat, a role for its own metrics, and an alarm a door that silence sets off too."""
+
+import json
+
+import pytest
+
+from components import probe
+from components.naming import Naming
+from sandbox.iam_evaluator import Call, decide
+from tests.components.program import STACKS, run, stack_file
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+NAMES = Naming("dev", "123456789012", "eu-west-1")
+DOORS = ("gate", "console", "share")
+
+
+def minutes(stack: str) -> int:
+    return int(stack_file(stack)["gatehouse:settings"]["watch"]["probe_minutes"])
+
+
+@pytest.mark.promise("ECS-09")
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) -> None:
+    program = run(stack)
+    domain = stack_file(stack)["gatehouse:settings"]["domain"]
+    target = program.one("cloudwatch/eventTarget:EventTarget", "probe").inputs
+    assert json.loads(target["input"]) == {
+        "namespace": f"Gatehouse/{stack}",
+        "doors": {door: f"https://{door}.{domain}/healthz" for door in DOORS},
+    }
+    rule = program.one("cloudwatch/eventRule:EventRule", "probe").inputs
+    beat = minutes(stack)
+    assert rule["scheduleExpression"] == ("rate(1 minute)" if beat == 1 else f"rate({beat} minutes)")
+    permission = program.one("lambda/permission:Permission", "probe").inputs
+    assert permission["principal"] == "events.amazonaws.com"
+    assert permission["sourceArn"] == f"arn:aws:events:eu-west-1:123456789012:rule/gatehouse-{stack}-probe"
+
+
+@pytest.mark.promise("ECS-09")
+@pytest.mark.parametrize("stack", STACKS)
+def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) -> None:
+    alarms = {a.name: a.inputs for a in run(stack).of("cloudwatch/metricAlarm:MetricAlarm")}
+    for door in DOORS:
+        alarm = alarms[f"{door}-unreachable"]
+        assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (f"Gatehouse/{stack}", "DoorUp", {"Door": door})
+        assert (alarm["period"], alarm["evaluationPeriods"], alarm["datapointsToAlarm"]) == (60 * minutes(stack), 2, 2)
+        assert (alarm["comparisonOperator"], alarm["threshold"], alarm["statistic"]) == ("LessThanThreshold", 1, "Minimum")
+        assert alarm["treatMissingData"] == "breaching"
+        assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::watch"]
+
+
+def test_the_probe_counts_in_its_own_namespace_alone() -> None:
+    grant = probe.grants(NAMES)["probe"]
+    role = NAMES.role_arn("probe")
+    for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
+        call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
+        assert decide(call, identity=[grant.allowed or {}]).allowed is allowed, namespace
+
+
+def test_an_alarm_on_silence_rolls_no_deployment_back() -> None:
+    program = run("prod")
+    assert not [a for s in program.of("ecs/service:Service") for a in s.inputs["alarms"]["alarmNames"] if "unreachable" in a]
+
+
+def test_without_a_beat_there_is_no_probe() -> None:
+    watch = {**stack_file("dev")["gatehouse:settings"]["watch"], "probe_minutes": 0}
+    program = run("dev", changes=json.dumps({"watch": watch}))
+    assert not [asked for asked in program.resources if asked.name == "probe" or asked.name.endswith("-unreachable")]
+    assert "probe" not in program.exports
+    (dashboard,) = program.of("cloudwatch/dashboard:Dashboard")
+    assert "From outside" not in str(dashboard.inputs["dashboardBody"])
