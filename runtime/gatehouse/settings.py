@@ -103,8 +103,8 @@ class Settings(BaseModel):
     )
     session_key: SecretStr | None = Field(
         default=None,
-        description="The key under which page cursors of the console are signed; same form as GATEHOUSE_PEPPER. The "
-        "console door needs it.",
+        description="The key under which the console's sessions are stored (HMAC) and its page cursors are signed; same form as "
+        "GATEHOUSE_PEPPER. The console door needs it.",
     )
     bootstrap_token: SecretStr | None = Field(
         default=None, description="The first admin credential of the console, to issue the keys that come after it."
@@ -171,6 +171,22 @@ class Settings(BaseModel):
         default=(),
         description="Value of the claim = role, with commas between: platform=owner,on-call=operator. "
         "Needed with GATEHOUSE_OIDC_ISSUER; roles are owner, operator, issuer, auditor, service.",
+    )
+
+    session_idle_s: int = Field(
+        default=900, ge=60, le=43_200, description="Seconds without use after which a browser's session at the console ends."
+    )
+    session_max_s: int = Field(
+        default=28_800,
+        ge=300,
+        le=604_800,
+        description="Seconds after its sign-in at which a session ends, however much it is used.",
+    )
+    step_up_s: int = Field(
+        default=300,
+        ge=30,
+        le=3600,
+        description="How old, in seconds, the last proof of a session's credential may be for an act such as a purge.",
     )
 
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
@@ -282,6 +298,8 @@ class Settings(BaseModel):
             raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
             raise ValueError("GATEHOUSE_OIDC_ISSUER needs GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
+        if self.session_idle_s > self.session_max_s:
+            raise ValueError("GATEHOUSE_SESSION_IDLE_S may not be longer than GATEHOUSE_SESSION_MAX_S")
         return self
 
 

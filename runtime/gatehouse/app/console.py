@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from urllib.parse import urlsplit
 
 from gatehouse import observe
 from gatehouse.app import watch
 from gatehouse.app.peppers import pepper
 from gatehouse.doors import asgi
 from gatehouse.doors.console import app as console
+from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.parts import Parts
+from gatehouse.flows.session import SessionRules, Sessions
 from gatehouse.settings import Settings
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
@@ -19,6 +22,7 @@ from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_sessions import PostgresSessions
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
@@ -40,7 +44,10 @@ def build(settings: Settings) -> asgi.App:
         # To explain and to purge, never to decide: what cannot be asked is said to be unknown.
         counted = RedisLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
     peppered = pepper(settings.pepper, "PEPPER")
+    session_key = pepper(settings.session_key, "SESSION_KEY")
     clock, signing = SystemClock(), watch.signer(settings)
+    rules = SessionRules(settings.session_idle_s, settings.session_max_s, settings.step_up_s)
+    sessions = Sessions(PostgresSessions(engine), clock, session_key, rules, secrets.token_bytes)
     return console.create(
         Parts(
             keys=PostgresKeyStore(engine, staleness_s=staleness_s),
@@ -51,7 +58,7 @@ def build(settings: Settings) -> asgi.App:
             notices=PostgresNotices(engine),
             clock=clock,
             pepper=peppered,
-            cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),
+            cursor_pepper=session_key,
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
             key_environment=settings.key_environment,
@@ -63,6 +70,8 @@ def build(settings: Settings) -> asgi.App:
             observer=observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
+            sessions=sessions,
+            origin=_origin(settings.console_url),
             limits=counted,
             counters=counted,
             signer=signing,
@@ -72,6 +81,13 @@ def build(settings: Settings) -> asgi.App:
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
+            Chore("sessions", watch.PRUNE_TURN_S, sessions.prune),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )
+
+
+def _origin(url: str) -> str:
+    """As browsers name it: scheme, host, and the port where it is not the scheme's own."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""

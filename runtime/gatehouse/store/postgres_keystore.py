@@ -217,6 +217,7 @@ async def _write_credits(connection: AsyncConnection, subject: str, plan: Credit
 async def _purge_traces(connection: AsyncConnection, key_id: KeyId, subject: str) -> None:
     """What other tables keep about a key. The purse and the counters stay while another generation is left to use them."""
     await connection.execute(select(func.forget_key_use(key_id)))
+    await connection.execute(text("DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = :id"), {"id": key_id})
     gone = update(core).where(core.c.registered_by == key_id)
     await connection.execute(gone.values(url="", lease_id="", draining=True, expires_at=func.now()))
     left = select(api_key.c.id).where(api_key.c.lineage_id == subject, api_key.c.state != KeyState.PURGED.value)

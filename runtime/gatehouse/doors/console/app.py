@@ -23,7 +23,9 @@ from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
-from gatehouse.doors.console.routes import ROUTES
+from gatehouse.doors.console.routes import ROUTES, Row
+from gatehouse.doors.console.sign_in import sign_in
+from gatehouse.doors.console.step_up import STEP_UP
 from gatehouse.doors.edge import Address, Edge
 from gatehouse.doors.page import page, style_route
 from gatehouse.flows.audit import WINDOW_S, DeniedAttempts
@@ -87,7 +89,8 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
                     operation_id=row.endpoint.__name__,
                     responses=problem_responses(row),
                     openapi_extra={
-                        "security": [{who.value: []}],
+                        "security": [{who.value: []}, *([] if row.endpoint is sign_in else [{"session": []}])],
+                        **_step_up(row),
                         "x-roles": sorted(role.value for role in needed(row.method, row.path)),
                     },
                 )
@@ -97,6 +100,12 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     problems.install(app)
     app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))
     return Edge(app, parts.observer, https=parts.https)
+
+
+def _step_up(row: Row) -> dict[str, str]:
+    """When a session has to show its credential again, for a route that may change something."""
+    when = STEP_UP.get(f"{row.method} {row.path}")
+    return {} if when is None else {"x-step-up": when.value}
 
 
 async def _page(request: Request) -> Response:

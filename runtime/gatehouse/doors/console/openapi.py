@@ -7,6 +7,7 @@ from typing import Any
 from gatehouse.doors.asgi import PROBLEM_TYPE
 from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.routes import Row
+from gatehouse.doors.console.session_cookie import COOKIE
 
 _TEXTS = {
     400: ("bad_request", "The request is malformed; `errors` says where and what to send instead."),
@@ -54,6 +55,14 @@ SECURITY = {
     "description": "The bootstrap token, or a key with the scope `admin` (an owner) or a role, such as `role:operator`.",
 }
 
+SESSION = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": COOKIE,
+    "description": "The cookie that POST /v1/sessions sets. A request that may change something sends X-CSRF-Token besides, and "
+    "where x-step-up says so, the credential must have been shown lately: otherwise it is a 401 with the code step_up_required.",
+}
+
 
 def problem_responses(row: Row) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: one problem a status, with an example."""
@@ -67,13 +76,13 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM_SCHEMA
-    components["securitySchemes"] = {"admin": SECURITY}
+    components["securitySchemes"] = {"admin": SECURITY, "session": SESSION}
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
             created = operation["responses"].get("201")
             if created is not None:
-                created["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Path of the new key."}}
+                created["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Path of what was made."}}
     return document
 
 

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses, Network
+from gatehouse.flows.session import Sessions
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeyStore, Limits, Probes
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
@@ -27,6 +28,7 @@ class Parts:
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then).
+    sessions: of browsers that signed in. origin: the console's own (https://console.example.com); empty: as the browser calls it.
     limits, counters: where the gates count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
@@ -52,6 +54,8 @@ class Parts:
     observer: Observer
     random_bytes: Callable[[int], bytes]
     https: bool
+    sessions: Sessions
+    origin: str = ""
     limits: Limits | None = None
     counters: Counters | None = None
     signer: Signer | None = None

@@ -11,6 +11,7 @@ _END = _OPERATE | {Role.SERVICE}
 _LOOK = _OPERATE | {Role.ISSUER, Role.AUDITOR}
 _LOOK_AT_ONE = _LOOK | {Role.SERVICE}
 _READ = _OPERATE | {Role.AUDITOR}
+_ANY = frozenset(Role)
 
 RIGHTS: dict[str, frozenset[Role]] = {
     "POST /v1/keys": _MAKE,
@@ -39,10 +40,18 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "GET /v1/deliveries": _READ,
     "POST /v1/deliveries/{notice}/{target}/retry": _OPERATE,
     "GET /v1/cores": _READ,
+    "POST /v1/sessions": _ANY,
+    "GET /v1/sessions": _ANY,
+    "DELETE /v1/sessions": _ANY,
+    "GET /v1/sessions/current": _ANY,
+    "DELETE /v1/sessions/{session}": _ANY,
 }
 
 #: They change nothing, though their question has a body: whoever may look may ask about a key that manages, too.
 QUESTIONS = frozenset({"POST /v1/keys/{id}/explain"})
+
+#: What everybody who may come in does with their own sessions.
+OWN = frozenset({"POST /v1/sessions", "DELETE /v1/sessions", "DELETE /v1/sessions/{session}"})
 
 
 def changes(method: str, path: str) -> bool:

@@ -14,6 +14,8 @@ from gatehouse.doors.console.delete_webhook import delete_webhook
 from gatehouse.doors.console.disable_key import disable_key
 from gatehouse.doors.console.enable_key import enable_key
 from gatehouse.doors.console.end_grace import end_grace
+from gatehouse.doors.console.end_session import end_session
+from gatehouse.doors.console.end_sessions import end_sessions
 from gatehouse.doors.console.explain_key import explain_key
 from gatehouse.doors.console.export_audit import export_audit
 from gatehouse.doors.console.list_audit import list_audit
@@ -21,6 +23,7 @@ from gatehouse.doors.console.list_checkpoints import list_checkpoints
 from gatehouse.doors.console.list_cores import list_cores
 from gatehouse.doors.console.list_deliveries import list_deliveries
 from gatehouse.doors.console.list_keys import list_keys
+from gatehouse.doors.console.list_sessions import list_sessions
 from gatehouse.doors.console.list_webhooks import list_webhooks
 from gatehouse.doors.console.pepper_status import pepper_status
 from gatehouse.doors.console.purge_key import purge_key
@@ -31,6 +34,8 @@ from gatehouse.doors.console.revoke_key import revoke_key
 from gatehouse.doors.console.rotate_key import rotate_key
 from gatehouse.doors.console.show_key import show_key
 from gatehouse.doors.console.show_key_usage import show_key_usage
+from gatehouse.doors.console.show_session import show_session
+from gatehouse.doors.console.sign_in import sign_in
 from gatehouse.doors.console.update_key import update_key
 from gatehouse.doors.console.verify_audit import verify_audit
 
@@ -73,4 +78,9 @@ ROUTES = (
     Row("GET", "/v1/deliveries", Access.ADMIN, list_deliveries, "notices", 200, (400,)),
     Row("POST", "/v1/deliveries/{notice}/{target}/retry", Access.ADMIN, retry_delivery, "notices", 204, (404,)),
     Row("GET", "/v1/cores", Access.ADMIN, list_cores, "cores", 200, (400,)),
+    Row("POST", "/v1/sessions", Access.ADMIN, sign_in, "sessions", 201, (400,)),
+    Row("GET", "/v1/sessions", Access.ADMIN, list_sessions, "sessions", 200, ()),
+    Row("DELETE", "/v1/sessions", Access.ADMIN, end_sessions, "sessions", 200, (400,)),
+    Row("GET", "/v1/sessions/current", Access.ADMIN, show_session, "sessions", 200, (404,)),
+    Row("DELETE", "/v1/sessions/{session}", Access.ADMIN, end_session, "sessions", 204, (404,)),
 )
