@@ -193,6 +193,12 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
     )
+    metrics_namespace: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._/#:-]{0,255}$",
+        description="Namespace of CloudWatch under which a gate's log lines carry the use of keys (embedded metric format), such "
+        "as Gatehouse/prod. Unset, no such lines are written.",
+    )
     bind: str = Field(
         default="0.0.0.0",  # noqa: S104 - a container listens on all of its addresses; the security group decides who reaches it
         description="Address on which the doors listen. In a container all of them; the security group decides who reaches it.",

@@ -21,6 +21,7 @@ from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter, UsageFlusher
+from gatehouse.flows.usage_metrics import UsageMetrics
 from gatehouse.settings import Settings
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.keycache import KeyCache
@@ -98,6 +99,9 @@ def build(settings: Settings) -> asgi.App:
             refuses = settings.limit_on_error == "refuse"
             metrics = observer.metrics
             usage = UsageCounter()
+            counted_use = UsageMetrics(settings.metrics_namespace, clock, observe.metric_lines(observer.door))
+            if settings.metrics_namespace:
+                stack.callback(counted_use.flush)
             flusher = UsageFlusher(
                 usage,
                 PostgresUsage(pool),
@@ -107,6 +111,7 @@ def build(settings: Settings) -> asgi.App:
                 on_flush=metrics.usage_written.inc,
                 on_failure=lambda kind: _usage_delayed(observer, kind),
                 on_unusual=lambda unusual: _unusual(observer, unusual),
+                **({"on_batch": counted_use.add} if settings.metrics_namespace else {}),
             )
             flusher.start()
             stack.push_async_callback(flusher.close)
