@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from gatehouse.core.features import FEATURES, switched
 from gatehouse.errors import Problem, SettingsError
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -67,6 +68,22 @@ class Settings(BaseModel):
         le=200,
         description="Connections that one worker process keeps to PostgreSQL at most; "
         "times workers and tasks it must stay below the server's max_connections.",
+    )
+
+    database_connect_s: float = Field(
+        default=5.0, ge=0.5, le=60, description="Seconds until a new connection to PostgreSQL is given up."
+    )
+    database_statement_s: float = Field(
+        default=15.0, ge=0.5, le=300, description="Seconds until a statement is given up; the gate follows key changes with less."
+    )
+    database_wait_s: float = Field(
+        default=5.0, ge=0.1, le=60, description="Seconds that a request of the console waits for a free connection of its pool."
+    )
+    slow_query_ms: int = Field(
+        default=500,
+        ge=0,
+        le=60_000,
+        description="Statements that take this long are logged, without values, and counted; 0 logs none.",
     )
 
     redis_url: str = Field(
@@ -193,6 +210,11 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
     )
+    features: tuple[tuple[str, bool], ...] = Field(
+        default=(),
+        description="Features that are switched, as name=off or name=on with commas between, such as sessions=off. All are on by "
+        "default: " + ", ".join(feature.name for feature in FEATURES) + ".",
+    )
     metrics_namespace: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._/#:-]{0,255}$",
@@ -268,6 +290,11 @@ class Settings(BaseModel):
         if any(not name or role not in {"owner", "operator", "issuer", "auditor", "service"} for name, role in pairs):
             raise ValueError("must be value=role with commas between, such as platform=owner,on-call=operator")
         return pairs
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _features(cls, value: object) -> object:
+        return switched(value) if isinstance(value, str) else value
 
     @field_validator("checkpoint_vault")
     @classmethod

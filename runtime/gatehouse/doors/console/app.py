@@ -23,7 +23,7 @@ from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
-from gatehouse.doors.console.routes import ROUTES, Row
+from gatehouse.doors.console.routes import ROUTES, Row, there
 from gatehouse.doors.console.sign_in import sign_in
 from gatehouse.doors.console.step_up import STEP_UP
 from gatehouse.doors.edge import Address, Edge
@@ -60,7 +60,8 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
         for stop in on_stop:
             await stop()
 
-    plain = [Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(parts.probes, parts.observer)]
+    routes = [row for row in ROUTES if there(row, parts.features_off)]
+    plain = [Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(parts.probes, parts.observer, parts.helpers)]
     app = FastAPI(
         title="Gatehouse management API",
         version=__version__,
@@ -78,7 +79,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     app.state.lockout = Lockout(parts.clock)
     for who, route_class in ((Access.ADMIN, AdminRoute),):
         router = APIRouter(route_class=route_class)
-        for row in ROUTES:
+        for row in routes:
             if row.who is who:
                 router.add_api_route(
                     row.path,
@@ -95,7 +96,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
                     },
                 )
         app.include_router(router)
-    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in ROUTES]
+    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in routes]
     app.state.methods += [(route.path_regex, route.methods or set()) for route in plain]
     problems.install(app)
     app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))

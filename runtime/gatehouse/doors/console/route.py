@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from gatehouse.core.apikey import key_id
+from gatehouse.core.features import SESSIONS
 from gatehouse.core.roles import granted
 from gatehouse.doors.console.access import admit, admit_session, principal_of, source_address
 from gatehouse.doors.console.body import StrictRequest
@@ -60,7 +61,7 @@ async def _enter(request: Request, parts: Parts) -> Actor:
     A wrong cookie counts for nobody: it is 256 random bits, and an old one in a forgotten tab must not lock out an office.
     """
     cookie = cookie_of(request)
-    if cookie is not None:
+    if cookie is not None and SESSIONS.name not in parts.features_off:
         return await admit_session(request, parts, cookie)
     lockout: Lockout = request.app.state.lockout
     address, principal = source_address(request, parts), principal_of(request, parts)

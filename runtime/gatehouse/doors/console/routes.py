@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gatehouse.core.features import SESSIONS, WEBHOOKS
 from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.create_key import create_key
 from gatehouse.doors.console.create_webhook import create_webhook
@@ -22,9 +23,11 @@ from gatehouse.doors.console.list_audit import list_audit
 from gatehouse.doors.console.list_checkpoints import list_checkpoints
 from gatehouse.doors.console.list_cores import list_cores
 from gatehouse.doors.console.list_deliveries import list_deliveries
+from gatehouse.doors.console.list_features import list_features
 from gatehouse.doors.console.list_keys import list_keys
 from gatehouse.doors.console.list_sessions import list_sessions
 from gatehouse.doors.console.list_webhooks import list_webhooks
+from gatehouse.doors.console.log_level import reset_log_level, set_log_level, show_log_level
 from gatehouse.doors.console.pepper_status import pepper_status
 from gatehouse.doors.console.purge_key import purge_key
 from gatehouse.doors.console.read_usage import read_usage
@@ -49,6 +52,14 @@ class Row:
     tag: str
     status: int
     problems: tuple[int, ...]  # beside those that every route of `who` can answer
+
+
+#: Where the routes of a feature begin; they are not there when it is switched off (core/features.py).
+OF_FEATURE = {"/v1/sessions": SESSIONS.name, "/v1/webhooks": WEBHOOKS.name, "/v1/deliveries": WEBHOOKS.name}
+
+
+def there(row: Row, off: frozenset[str]) -> bool:
+    return not any(row.path.startswith(begin) and feature in off for begin, feature in OF_FEATURE.items())
 
 
 ROUTES = (
@@ -78,6 +89,10 @@ ROUTES = (
     Row("GET", "/v1/deliveries", Access.ADMIN, list_deliveries, "notices", 200, (400,)),
     Row("POST", "/v1/deliveries/{notice}/{target}/retry", Access.ADMIN, retry_delivery, "notices", 204, (404,)),
     Row("GET", "/v1/cores", Access.ADMIN, list_cores, "cores", 200, (400,)),
+    Row("GET", "/v1/features", Access.ADMIN, list_features, "operations", 200, ()),
+    Row("GET", "/v1/log-level", Access.ADMIN, show_log_level, "operations", 200, ()),
+    Row("PUT", "/v1/log-level", Access.ADMIN, set_log_level, "operations", 200, (400, 413)),
+    Row("DELETE", "/v1/log-level", Access.ADMIN, reset_log_level, "operations", 204, ()),
     Row("POST", "/v1/sessions", Access.ADMIN, sign_in, "sessions", 201, (400,)),
     Row("GET", "/v1/sessions", Access.ADMIN, list_sessions, "sessions", 200, ()),
     Row("DELETE", "/v1/sessions", Access.ADMIN, end_sessions, "sessions", 200, (400,)),

@@ -35,6 +35,8 @@ STEP_UP: dict[str, StepUp] = {
     "POST /v1/webhooks": StepUp.ALWAYS,  # its secret and all notices go to whoever is named
     "DELETE /v1/webhooks/{webhook}": StepUp.ALWAYS,
     "POST /v1/deliveries/{notice}/{target}/retry": StepUp.NEVER,
+    "PUT /v1/log-level": StepUp.ALWAYS,  # `error` would leave no trace of requests
+    "DELETE /v1/log-level": StepUp.NEVER,
     "POST /v1/sessions": StepUp.NEVER,  # showing the credential is what it is
     # Ending sessions is what somebody does who fears for them: it must not be made hard.
     "DELETE /v1/sessions": StepUp.NEVER,

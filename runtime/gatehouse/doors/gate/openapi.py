@@ -39,7 +39,11 @@ def document() -> Json:
             "/cores/{name}/{path}": _proxy(),
             "/v1/cores/{name}": {"parameters": [_NAME], "put": _register(), "delete": _drain()},
             "/healthz": {"get": _plain("The process answers", "health")},
-            "/readyz": {"get": _plain("It can decide on keys", "health", unready=True)},
+            "/readyz": {
+                "get": _plain(
+                    "It can decide on keys; `degraded` when it lacks a helper, such as Redis, and goes on", "health", unready=True
+                )
+            },
             "/metrics": {"get": _plain("Metrics in the Prometheus text format; for scrapers inside the network", "health")},
         },
         "components": {

@@ -1,4 +1,4 @@
-"""Sessions of people at the console: a keyed digest of the cookie, who it stands for, and until when.
+"""Sessions of people at the console (a keyed digest of the cookie, who it stands for, until when), and the log level.
 
 A copy of the table signs nobody in: the cookie cannot be had from its digest, nor a digest be made without the session key. Rows
 are deleted when a session ends; what happened is in the audit trail.
@@ -29,10 +29,17 @@ CREATE TABLE console_session (
     user_agent     text        NOT NULL CHECK (length(user_agent) <= 200)
 );
 CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
-GRANT SELECT, INSERT, UPDATE, DELETE ON console_session TO gatehouse_app;
+
+CREATE TABLE log_level (
+    sole   boolean     PRIMARY KEY DEFAULT true CHECK (sole),
+    level  text        NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
+    until  timestamptz NOT NULL,
+    set_by text        NOT NULL
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON console_session, log_level TO gatehouse_app;
 """
 
-_DOWN = "DROP TABLE console_session;"
+_DOWN = "DROP TABLE console_session, log_level;"
 
 
 def upgrade() -> None:
