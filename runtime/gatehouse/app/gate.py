@@ -139,10 +139,11 @@ def build(settings: Settings) -> asgi.App:
                     ),
                     self_revocation=SelfRevocation(
                         keys=keys,
-                        revocations=PostgresSelfRevocations(pool, cache),
+                        revocations=PostgresSelfRevocations(pool, cache, staleness_s=settings.staleness_ms_max / 1000),
                         clock=clock,
                         pepper=secrets_of_keys,
                         prefix=settings.key_prefix,
+                        bound_s=settings.staleness_ms_max / 1000,
                     ),
                     registrar=Registrar(
                         cores=cores,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, text, update
+from sqlalchemy import Select, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gatehouse.core.auditchain import as_datetime
 from gatehouse.core.roles import ADMIN_ROLES, OWNER_SCOPES
 from gatehouse.errors import Conflict, Unavailable
-from gatehouse.store.ports import Alter, Alteration, GenerationUse, KeyFilter, Page, StoredKey, Surroundings
+from gatehouse.store.ports import LAST_ADMIN_MARGIN_S, Alter, Alteration, GenerationUse, KeyFilter, Page, StoredKey, Surroundings
 from gatehouse.store.postgres_audit import append
 from gatehouse.store.postgres_engine import connected, transaction
 from gatehouse.store.postgres_key_rows import filters, stored, values
@@ -154,6 +154,9 @@ async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
     if set(OWNER_SCOPES).isdisjoint(record.scopes):
         return False
     await connection.execute(select(func.pg_advisory_xact_lock(ADMIN_LOCK)))
+    lasting = [api_key.c.expires_at.is_(None), api_key.c.expires_at > func.now() + timedelta(seconds=LAST_ADMIN_MARGIN_S)]
+    if record.expires_at is not None:
+        lasting.append(api_key.c.expires_at >= as_datetime(record.expires_at))  # it stays for as long as this one would have
     others = (
         select(func.count())
         .select_from(api_key)
@@ -161,11 +164,14 @@ async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
             api_key.c.id != record.id,
             api_key.c.environment == KeyEnvironment(record.environment).value,
             api_key.c.state == KeyState.ACTIVE.value,
-            api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now()),
+            or_(*lasting),
             api_key.c.scopes.overlap(list(OWNER_SCOPES)) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
         )
     )
-    return record.state is KeyState.ACTIVE and (await connection.execute(others)).scalar_one() == 0
+    alive = select(api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now())).where(api_key.c.id == record.id)
+    if record.state is not KeyState.ACTIVE or not (await connection.execute(alive)).scalar_one():
+        return False
+    return bool((await connection.execute(others)).scalar_one() == 0)
 
 
 async def _write(connection: AsyncConnection, before: StoredKey, alteration: Alteration) -> None:

@@ -175,8 +175,8 @@ _BATCH_REPLY: Json = {
 }
 _SELF_REVOKED: Json = {
     "type": "object",
-    "properties": {"key_id": _TEXT, "effective": {"type": "string", "enum": ["within_bound"]}, "request_id": _TEXT},
-    "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "within_bound", "request_id": "req_0199f3a8c0d1b6e5f4a3928170"}],
+    "properties": {"key_id": _TEXT, "effective": {"type": "string", "enum": ["everywhere", "within_bound"]}, "request_id": _TEXT},
+    "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": "req_0199f3a8c0d1b6e5f4a3928170"}],
 }
 _LEASE: Json = {
     "type": "object",
