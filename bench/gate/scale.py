@@ -1,4 +1,4 @@
-"""Whether a gate with 100,000 keys is as fast as one with a hundred, and what a key costs in memory: `python -m bench.gate.scale`."""
+"""Whether a gate is as fast with 100,000 keys as with a hundred, and what one costs in memory: `python -m bench.gate.scale`."""
 
 from __future__ import annotations
 
@@ -73,9 +73,8 @@ def main() -> None:
             grown,
         )
     Console(width=110).print(table)
-    print(
-        f"memory of the whole gate (both of its processes), {empty:,.0f} MiB with no key; failed: {sum(row[2].failed for row in rows)}"
-    )
+    failed = sum(one.failed + batch.failed for _, _, one, batch in rows)
+    print(f"memory: of all processes of the gate; {empty:,.0f} MiB before its first key. Failed requests: {failed}")
 
 
 async def _fill(scene: Stage, number: int) -> list[str]:
@@ -87,7 +86,7 @@ async def _fill(scene: Stage, number: int) -> list[str]:
         )
         assert token is not None
         made.append(token)
-    records = [
+    records: list[tuple[object, ...]] = [
         (one.id, scene.pepper.digest(one.text, 1), 1, 1, "test", "active", "a reader", "bench", ["cores:read"], [], _LIMITS)
         for one in made
     ]
