@@ -205,6 +205,20 @@ class Settings(BaseModel):
         le=3600,
         description="How old, in seconds, the last proof of a session's credential may be for an act such as a purge.",
     )
+    leak_action: Literal["notify", "disable", "revoke"] = Field(
+        default="disable",
+        description="What is done to a key that is reported as found in public: notify only tells, disable can be undone, revoke "
+        "cannot. Each find is told (key.leaked).",
+    )
+    leak_github_keys: str = Field(
+        default="",
+        description="Whose reports of GitHub's secret scanning are believed: its public keys, pinned. JSON: "
+        '{"<key identifier>": "<PEM>"}, from api.github.com/meta/public_keys/secret_scanning. Unset: none are taken.',
+    )
+    leak_secret: SecretStr | None = Field(
+        default=None,
+        description="The secret of other reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. Unset: no reports.",
+    )
 
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -54,9 +54,9 @@ def replica_key(make: Make, key_id: str) -> None:
 
 
 def function_logging(make: Make, name: str) -> None:
-    """Where and how a function logs."""
+    """Where and how a function logs, and where its failed calls go."""
     held: Any = lambda_backend(make.account, make.region).get_function(name)
-    held.kept_logging = make.sent.get("LoggingConfig")
+    held.kept_configuration = {key: make.sent[key] for key in ("LoggingConfig", "DeadLetterConfig") if key in make.sent}
 
 
 def rule_description(make: Make, group: str, rule_id: str, description: str) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from gatehouse import observe
 from gatehouse.app import watch
 from gatehouse.app.database import database
+from gatehouse.app.leaks import leak_door
 from gatehouse.app.peppers import pepper
 from gatehouse.core import features
 from gatehouse.doors import asgi
@@ -16,6 +17,7 @@ from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.parts import Parts
 from gatehouse.flows.log_level import LOOK_S, LevelDesk, LevelFollower
 from gatehouse.flows.session import SessionRules, Sessions
+from gatehouse.flows.signing import Resealer
 from gatehouse.settings import Settings
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
@@ -27,6 +29,7 @@ from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_level import PostgresLevels
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_reseal import PostgresReseal
 from gatehouse.store.postgres_sessions import PostgresSessions
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.probes import RedisProbe
@@ -58,9 +61,10 @@ def build(settings: Settings) -> asgi.App:
     follower = LevelFollower(levels, clock, settings.log_level, observer.set_level)
     rules = SessionRules(settings.session_idle_s, settings.session_max_s, settings.step_up_s)
     sessions = Sessions(PostgresSessions(engine), clock, session_key, rules, secrets.token_bytes)
+    keys = PostgresKeyStore(engine, staleness_s=staleness_s)
     return console.create(
         Parts(
-            keys=PostgresKeyStore(engine, staleness_s=staleness_s),
+            keys=keys,
             audit=PostgresAuditTrail(engine),
             cores=PostgresDirectory(engine),
             usage=PostgresUsageReports(engine),
@@ -90,12 +94,16 @@ def build(settings: Settings) -> asgi.App:
             signer=signing,
             webhook_networks=settings.webhook_networks,
             people=watch.people(settings, clock),
+            leaks=leak_door(settings, engine, keys, clock, peppered),
         ),
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
             Chore("sessions", watch.PRUNE_TURN_S, sessions.prune),
             Chore("log level", LOOK_S, follower.look),
+            Chore(
+                "reseal", watch.RESEAL_TURN_S, Resealer(keys, PostgresReseal(engine), peppered, clock, secrets.token_bytes).turn
+            ),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )

@@ -106,6 +106,8 @@ def _owner_stays(before: StoredKey, draft: Draft) -> bool:
 
 
 def _owns(key: StoredKey) -> bool:
+    if key.record.signing is not None and key.record.signing.required:
+        return False  # the console takes no signatures
     return key.record.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.record.scopes)
 
 

@@ -32,6 +32,7 @@ class Access(StrEnum):
 
     PUBLIC = "public"
     ADMIN = "admin"
+    SIGNED = "signed"  # no credential: the body is signed by a reporter that is known (report.py)
 
 
 async def admit(request: Request, parts: Parts) -> Actor:
@@ -158,7 +159,9 @@ def _good_here(key: StoredKey, parts: Parts, address: str) -> bool:
     record = key.record
     alive = record.state is KeyState.ACTIVE and (record.expires_at is None or record.expires_at > parts.clock.now())
     reachable = not record.addresses or addresses.allows(record.addresses, address)
-    return alive and record.environment is parts.key_environment and reachable
+    # This door takes no signatures: a key that requires them would be believed without one.
+    unsigned = not (record.signing is not None and record.signing.required)
+    return alive and unsigned and record.environment is parts.key_environment and reachable
 
 
 def _sha256(text: str) -> bytes:

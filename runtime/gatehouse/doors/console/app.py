@@ -21,6 +21,7 @@ from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
+from gatehouse.doors.console.report import SignedRoute
 from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
 from gatehouse.doors.console.routes import ROUTES, Row, there
@@ -77,7 +78,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     app.state.parts = parts
     app.state.denied = denied
     app.state.lockout = Lockout(parts.clock)
-    for who, route_class in ((Access.ADMIN, AdminRoute),):
+    for who, route_class in ((Access.ADMIN, AdminRoute), (Access.SIGNED, SignedRoute)):
         router = APIRouter(route_class=route_class)
         for row in routes:
             if row.who is who:
@@ -90,7 +91,10 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
                     operation_id=row.endpoint.__name__,
                     responses=problem_responses(row),
                     openapi_extra={
-                        "security": [{who.value: []}, *([] if row.endpoint is sign_in else [{"session": []}])],
+                        "security": [
+                            {who.value: []},
+                            *([{"session": []}] if who is Access.ADMIN and row.endpoint is not sign_in else []),
+                        ],
                         **_step_up(row),
                         "x-roles": sorted(role.value for role in needed(row.method, row.path)),
                     },

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses, Network
+from gatehouse.doors.console.leak_door import LeakDoor
 from gatehouse.flows.log_level import LevelDesk
 from gatehouse.flows.session import Sessions
 from gatehouse.observe import Observer
@@ -34,6 +35,7 @@ class Parts:
     limits, counters: where the gates count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
+    leaks: who may report keys that were found in public; None: nobody.
     """
 
     keys: KeyStore
@@ -66,6 +68,7 @@ class Parts:
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     people: People | None = None
+    leaks: LeakDoor | None = None
 
 
 def parts_of(request: Request) -> Parts:

@@ -38,6 +38,8 @@ STEP_UP: dict[str, StepUp] = {
     "PUT /v1/log-level": StepUp.ALWAYS,  # `error` would leave no trace of requests
     "DELETE /v1/log-level": StepUp.NEVER,
     "POST /v1/sessions": StepUp.NEVER,  # showing the credential is what it is
+    "POST /v1/leaks/github": StepUp.NEVER,  # by signature, never by a session
+    "POST /v1/leaks": StepUp.NEVER,
     # Ending sessions is what somebody does who fears for them: it must not be made hard.
     "DELETE /v1/sessions": StepUp.NEVER,
     "DELETE /v1/sessions/{session}": StepUp.NEVER,

@@ -63,7 +63,16 @@ def create(parts: Parts) -> GateDoor:
     verify_header = VerifyHeader(parts.admission, parts.addresses, metrics)
     revoke_self = RevokeSelf(parts.self_revocation, parts.addresses, body_bytes_max=parts.body_bytes_max)
     lease = CoreLease(parts.admission, parts.registrar, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
-    proxy = Proxy(parts.admission, parts.cores, parts.upstream, parts.pepper, parts.clock, parts.addresses, metrics)
+    proxy = Proxy(
+        parts.admission,
+        parts.cores,
+        parts.upstream,
+        parts.pepper,
+        parts.clock,
+        parts.addresses,
+        metrics,
+        body_bytes_max=parts.body_bytes_max,
+    )
     off = parts.features_off
     verified: dict[str, Endpoint] = {"POST": verify} if HEADER.name in off else {"POST": verify, "GET": verify_header}
     exact = {

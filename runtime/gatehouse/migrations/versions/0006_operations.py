@@ -9,7 +9,7 @@ from __future__ import annotations
 from gatehouse.migrations.script import execute_script
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
