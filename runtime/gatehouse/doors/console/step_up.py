@@ -32,6 +32,8 @@ STEP_UP: dict[str, StepUp] = {
     "POST /v1/keys/{id}/end-grace": StepUp.MANAGING,
     "POST /v1/keys/{id}/revoke": StepUp.MANAGING,
     "POST /v1/keys/{id}/purge": StepUp.ALWAYS,
+    "PUT /v1/keys/{id}/signing": StepUp.MANAGING,
+    "DELETE /v1/keys/{id}/signing": StepUp.ALWAYS,  # the key would be believed without a signature again
     "POST /v1/webhooks": StepUp.ALWAYS,  # its secret and all notices go to whoever is named
     "DELETE /v1/webhooks/{webhook}": StepUp.ALWAYS,
     "POST /v1/deliveries/{notice}/{target}/retry": StepUp.NEVER,
