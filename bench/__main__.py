@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bench.gate import nginx, proxy, verify
+from bench.gate import nginx, proxy, scale, verify
 
 verify.main()
 proxy.main()
+scale.main()
 if nginx.missing():
     print(f"Left out, beside nginx: needs {' and '.join(nginx.missing())} on PATH.")
 else:

@@ -41,6 +41,7 @@ def body(names: Naming, shown: Shown) -> dict[str, Any]:
         _row(4, _states(names, shown)),
         *(_row(6, *_door(names, door, shown)) for door in shown.doors),
         *([_row(6, *_outside(names, shown))] if shown.probed else ()),
+        _row(6, *_use(names)),
         _row(6, *_refusals(names)),
         _row(6, *_saturation(names, shown)),
         _row(6, *_stores(names, shown)),
@@ -120,8 +121,21 @@ def _outside(names: Naming, shown: Shown) -> Iterator[Widget]:
 
 def _refusals(names: Naming) -> Iterator[Widget]:
     group = names.log_group("gate")
-    yield _log(names, "Refused keys by reason", group, 'filter code != "VALID" | stats count(*) as requests by code')
+    refused = 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'
+    yield _log(names, "Refused keys by reason", group, refused)
     yield _log(names, "Errors of the gate", group, 'filter level = "error" | sort ts desc | limit 20', view="table")
+
+
+def _use(names: Naming) -> Iterator[Widget]:
+    """The use of keys, from the metrics that the gate's log lines carry (runtime/gatehouse/flows/usage_metrics.py)."""
+
+    def every(dimension: str, metric: str) -> list[list[Any]]:
+        search = f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"
+        return [[{"expression": search, "label": "", "id": metric.lower()}]]
+
+    yield _graph(names, "Use of keys a minute, by outcome", every("Code", "KeyDecisions"), stacked=True)
+    yield _graph(names, "Requests a minute, by Core", every("Core", "CoreRequests"), stacked=True)
+    yield _graph(names, "Unusual use of keys", every("Kind", "UnusualUse"), stacked=True)
 
 
 def _saturation(names: Naming, shown: Shown) -> Iterator[Widget]:

@@ -28,7 +28,8 @@ class DetectionArgs:
 
 
 class Detection(pulumi.ComponentResource):
-    """A metric filter and an alarm for each of fifteen changes to the account, and for refused keys.
+    """A metric filter and an alarm for each of fifteen changes to the account, and for keys that are
+    refused or abused.
 
     Why: the trail keeps what was done, but nobody reads it; these are the changes that come before an incident or are
     one. Cost: 0.30 USD a filter's metric that ever counts, 0.10 USD an alarm and month. Controls: GH-CT-006, GH-CW-003.
@@ -43,18 +44,17 @@ class Detection(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _count(self, wanted: filters.Filter, runbook: str, group: pulumi.Input[str], args: DetectionArgs) -> None:
-        namespace = f"Gatehouse/{args.names.environment}"
         counted = aws.cloudwatch.LogMetricFilter(
             wanted.name,
             name=args.names.name(wanted.name),
             log_group_name=group,
             pattern=wanted.pattern,
             metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
-                name=wanted.name, namespace=namespace, value="1", default_value="0"
+                name=wanted.name, namespace=args.names.namespace, value="1", default_value="0"
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
         alarm = alarms.of_filter(
-            wanted.name, wanted.words, runbook, namespace, threshold=wanted.more_than, period_s=wanted.period_s
+            wanted.name, wanted.words, runbook, args.names.namespace, threshold=wanted.more_than, period_s=wanted.period_s
         )
         metric_alarm(alarm, args.names, args.watch.runbooks_url, args.topic_arn, counted)

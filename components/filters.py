@@ -121,6 +121,11 @@ def of_gate(rejected_max: int) -> Iterator[Filter]:
         '{ $.code = "UNAVAILABLE" }',
         more_than=10,
     )
+    yield Filter(
+        "keys-abused",
+        "A key that is known is refused again and again: it leaked, or its client does not stop. The line names the key.",
+        '{ ($.event = "unusual use") && ($.kind = "refusals") }',
+    )
 
 
 def _calls(*names: str, source: str = "") -> str:

@@ -33,6 +33,11 @@ class Naming:
         """`gatehouse/dev/pepper`"""
         return f"{PROJECT}/{self.environment}/{kind}"
 
+    @property
+    def namespace(self) -> str:
+        """`Gatehouse/dev`, for our own metrics in CloudWatch."""
+        return f"{PROJECT.capitalize()}/{self.environment}"
+
     def log_group(self, process: str) -> str:
         """`/gatehouse/dev/gate`"""
         return f"/{PROJECT}/{self.environment}/{process}"

@@ -57,6 +57,7 @@ def variables(
         "GATEHOUSE_CORE_NETWORKS": ",".join((*settings.network.core_networks, *around.core_tier)),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(around.proxies),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
+        "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,
         **checkpoints.variables(names),
     }

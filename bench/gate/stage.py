@@ -38,6 +38,9 @@ class Stage:
     gate_port: int
     upstream_port: int
     token: str
+    gate_pid: int
+    database_url: str
+    pepper: Pepper
 
 
 @contextmanager
@@ -66,8 +69,9 @@ def stage(workers: int = 1, upstream_port: int | None = None) -> Iterator[Stage]
         upstream = process.start("upstream", command, log=Path(folder) / "up.log") if ours else None
         try:
             process.wait_until(gate, lambda: _answers(gate_port), "ready", 60)
-            token = asyncio.run(_prepare(postgres.app_url, Pepper({1: pepper}, 1), upstream_port))
-            yield Stage(gate_port, upstream_port, token)
+            held = Pepper({1: pepper}, 1)
+            token = asyncio.run(_prepare(postgres.app_url, held, upstream_port))
+            yield Stage(gate_port, upstream_port, token, gate.pid, postgres.app_url, held)
         finally:
             gate.stop()
             if upstream is not None:

@@ -4,7 +4,9 @@
     |-- BadRequest                bad_request                400     no      malformed; carries errors[{location, message, fix}]
     |   `-- BodyTooLarge          body_too_large             413     no
     |-- Unauthorized              unauthorized               401     no      no or wrong credential (WWW-Authenticate is added)
+    |   `-- StepUpRequired        step_up_required           401     no      a session has to show its credential again (RFC 9470)
     |-- Forbidden                 forbidden                  403     no
+    |   |-- CrossSite             cross_site                 403     no      another site may have made the browser send it
     |   `-- NotServed             not_served                 403     no      a Core has it and keeps it (a link, a device)
     |-- NotFound                  not_found                  404     no
     |-- MethodNotAllowed          method_not_allowed         405     no
@@ -68,8 +70,16 @@ class Unauthorized(GatehouseError):
     code, status, title = "unauthorized", 401, "A valid credential is needed"
 
 
+class StepUpRequired(Unauthorized):
+    code, status, title = "step_up_required", 401, "The credential has to be shown again"
+
+
 class Forbidden(GatehouseError):
     code, status, title = "forbidden", 403, "This credential may not do that"
+
+
+class CrossSite(Forbidden):
+    code, status, title = "cross_site", 403, "The request may come from another site"
 
 
 class NotServed(Forbidden):

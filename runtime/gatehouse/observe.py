@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -121,6 +122,9 @@ class Metrics:
             ("chore",),
             registry=registry,
         )
+        self.slow_queries = Counter(
+            "gatehouse_slow_queries_total", "Statements that took longer than GATEHOUSE_SLOW_QUERY_MS.", registry=registry
+        )
         self.trail_broken = Counter(
             "gatehouse_audit_broken_total",
             "Checkpoints that were not taken because the audit trail is broken.",
@@ -154,10 +158,25 @@ class Metrics:
 class Observer:
     """The one place that a door reports to."""
 
-    def __init__(self, door: str, log: Logger, metrics: Metrics) -> None:
+    def __init__(self, door: str, log: Logger, metrics: Metrics, relevel: Callable[[Level], Logger] | None = None) -> None:
+        """relevel: makes a log of another level; None when it cannot be changed."""
         self.door = door
         self.log = log
         self.metrics = metrics
+        self._relevel = relevel
+
+    def set_level(self, level: Level) -> None:
+        """From now on. Said before and after, so that it is in the log whichever of the two levels hides less."""
+        if self._relevel is None:
+            return
+        self.log.warning("log level", door=self.door, level_now=level)
+        self.log = self._relevel(level)
+        self.log.info("log level", door=self.door, level_now=level)
+
+    def slow_query(self, statement: str, seconds: float) -> None:
+        """`statement`: its text without values."""
+        self.metrics.slow_queries.inc()
+        self.log.warning("slow query", door=self.door, statement=statement, ms=round(seconds * 1000, 1))
 
     def request(
         self,
@@ -191,6 +210,12 @@ class Observer:
         )
 
 
+def metric_lines(door: str) -> Callable[[dict[str, Any]], None]:
+    """Writes a line for CloudWatch to count. Its level is info, yet no setting holds it back: it is a measurement."""
+    log = logger("info")
+    return lambda members: log.info("usage", door=door, **members)
+
+
 def observer(door: str, level: Level, environment: str) -> Observer:
     """What a door reports to. `environment` is on every line."""
-    return Observer(door, logger(level, environment=environment), Metrics())
+    return Observer(door, logger(level, environment=environment), Metrics(), lambda other: logger(other, environment=environment))

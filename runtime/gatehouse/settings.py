@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from gatehouse.core.features import FEATURES, switched
 from gatehouse.errors import Problem, SettingsError
 from gatehouse.types import KeyEnvironment, Limit
 
@@ -69,6 +70,22 @@ class Settings(BaseModel):
         "times workers and tasks it must stay below the server's max_connections.",
     )
 
+    database_connect_s: float = Field(
+        default=5.0, ge=0.5, le=60, description="Seconds until a new connection to PostgreSQL is given up."
+    )
+    database_statement_s: float = Field(
+        default=15.0, ge=0.5, le=300, description="Seconds until a statement is given up; the gate follows key changes with less."
+    )
+    database_wait_s: float = Field(
+        default=5.0, ge=0.1, le=60, description="Seconds that a request of the console waits for a free connection of its pool."
+    )
+    slow_query_ms: int = Field(
+        default=500,
+        ge=0,
+        le=60_000,
+        description="Statements that take this long are logged, without values, and counted; 0 logs none.",
+    )
+
     redis_url: str = Field(
         default="",
         description="Where Redis or Valkey counts rate limits: rediss://user@host:6379/0. Unset, each worker counts for itself.",
@@ -103,8 +120,8 @@ class Settings(BaseModel):
     )
     session_key: SecretStr | None = Field(
         default=None,
-        description="The key under which page cursors of the console are signed; same form as GATEHOUSE_PEPPER. The "
-        "console door needs it.",
+        description="The key under which the console's sessions are stored (HMAC) and its page cursors are signed; same form as "
+        "GATEHOUSE_PEPPER. The console door needs it.",
     )
     bootstrap_token: SecretStr | None = Field(
         default=None, description="The first admin credential of the console, to issue the keys that come after it."
@@ -179,6 +196,21 @@ class Settings(BaseModel):
         "Needed with GATEHOUSE_OIDC_ISSUER; roles are owner, operator, issuer, auditor, service.",
     )
 
+    session_idle_s: int = Field(
+        default=900, ge=60, le=43_200, description="Seconds without use after which a browser's session at the console ends."
+    )
+    session_max_s: int = Field(
+        default=28_800,
+        ge=300,
+        le=604_800,
+        description="Seconds after its sign-in at which a session ends, however much it is used.",
+    )
+    step_up_s: int = Field(
+        default=300,
+        ge=30,
+        le=3600,
+        description="How old, in seconds, the last proof of a session's credential may be for an act such as a purge.",
+    )
     leak_action: Literal["notify", "disable", "revoke"] = Field(
         default="disable",
         description="What is done to a key that is reported as found in public: notify only tells, disable can be undone, revoke "
@@ -197,6 +229,17 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
+    )
+    features: tuple[tuple[str, bool], ...] = Field(
+        default=(),
+        description="Features that are switched, as name=off or name=on with commas between, such as sessions=off. All are on by "
+        "default: " + ", ".join(feature.name for feature in FEATURES) + ".",
+    )
+    metrics_namespace: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._/#:-]{0,255}$",
+        description="Namespace of CloudWatch under which a gate's log lines carry the use of keys (embedded metric format), such "
+        "as Gatehouse/prod. Unset, no such lines are written.",
     )
     bind: str = Field(
         default="0.0.0.0",  # noqa: S104 - a container listens on all of its addresses; the security group decides who reaches it
@@ -276,6 +319,11 @@ class Settings(BaseModel):
             raise ValueError("must be value=role with commas between, such as platform=owner,on-call=operator")
         return pairs
 
+    @field_validator("features", mode="before")
+    @classmethod
+    def _features(cls, value: object) -> object:
+        return switched(value) if isinstance(value, str) else value
+
     @field_validator("checkpoint_vault")
     @classmethod
     def _vault(cls, value: str) -> str:
@@ -321,6 +369,8 @@ class Settings(BaseModel):
             raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
             raise ValueError("GATEHOUSE_OIDC_ISSUER needs GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
+        if self.session_idle_s > self.session_max_s:
+            raise ValueError("GATEHOUSE_SESSION_IDLE_S may not be longer than GATEHOUSE_SESSION_MAX_S")
         return self
 
 

@@ -4,10 +4,11 @@ import re
 from typing import Any
 
 import pytest
+from gatehouse.store.ports_usage import Unusual
 from gatehouse.types import Code
 
 from components import filters
-from tests.components.program import STACKS, run
+from tests.components.program import ROOT, STACKS, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -68,6 +69,16 @@ def test_refused_keys_are_counted_by_the_codes_that_the_gate_writes(stack: str) 
         assert codes <= {code.value for code in Code} - {Code.VALID.value}
         assert codes
         assert counted[name]["logGroupName"] == f"/gatehouse/{stack}/gate"
+
+
+@pytest.mark.promise("CG-21", "CG-22")
+def test_an_abused_key_is_counted_by_the_line_that_the_gate_writes() -> None:
+    pattern = made("prod", "cloudwatch/logMetricFilter:LogMetricFilter")["keys-abused"]["pattern"]
+    alarm = made("prod", "cloudwatch/metricAlarm:MetricAlarm")["keys-abused"]
+    assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
+    event, kind = re.findall(r'= "([^"]+)"', pattern)
+    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/app/gate.py").read_text()
+    assert kind in Unusual.__doc__  # type: ignore[operator]
 
 
 @pytest.mark.promise("ECS-05")

@@ -150,6 +150,22 @@ def test_no_two_widgets_of_the_dashboard_overlap_and_none_leaves_the_screen() ->
         taken |= cells
 
 
+@pytest.mark.promise("CG-22", "TR-13")
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_dashboard_searches_the_metrics_that_the_gate_is_told_to_write(stack: str) -> None:
+    program = run(stack)
+    (board,) = program.of("cloudwatch/dashboard:Dashboard")
+    found = re.findall(
+        r"SEARCH\('\{([^,]+),(\w+)\} MetricName=\\\"(\w+)\\\"'", board.inputs["dashboardBody"].replace("\\\\", "\\")
+    )
+    assert found == [
+        (f"Gatehouse/{stack}", *one) for one in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
+    ]
+    task = next(a for a in program.of("ecs/taskDefinition:TaskDefinition") if a.inputs["family"] == f"gatehouse-{stack}-gate")
+    given = {one["name"]: one["value"] for one in json.loads(task.inputs["containerDefinitions"])[0]["environment"]}
+    assert given["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_alarm_that_the_dashboard_shows_exists(stack: str) -> None:
     program = run(stack)

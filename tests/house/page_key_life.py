@@ -27,9 +27,10 @@ allowance between them. Only the newest generation can be rotated; doing so whil
 that one at once, so that never more than two tokens work. `last_used_at` of the old key says whether somebody still needs it;
 `end-grace` ends it early.
 
-Not stopped by accident: the last key that can manage keys is neither disabled nor deleted, nor does it lose its rights, unless
-the request says `allow_last_admin`. It can be revoked: a credential that leaked must end. Only what is deleted or revoked already
-can be purged, and the request repeats the id.
+Not stopped by accident: the last key that can manage keys is neither disabled nor deleted, nor does it lose its rights or end
+earlier by an update or a rotation, unless the request says `allow_last_admin`. Another one counts when it has a day left, or
+lives as long as this one. It can be revoked: a credential that leaked must end. Only what is deleted or revoked already can be
+purged, and the request repeats the id.
 The bootstrap token is no key and has no life here.
 
 A purge empties the key's row, its credits, last use and Core registrations, removes its rate counters and makes every gate drop

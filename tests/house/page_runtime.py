@@ -21,7 +21,11 @@ from tests.house.page_table import prose, table
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 CONTRACT = tomllib.loads((RUNTIME / "contract.toml").read_text())
 FOREIGN = {"AWS_REGION": "Region of the AWS services that the process calls; a name of AWS, not of ours."}
-READ_BY = {"gate": ("app/gate.py",), "console": ("app/console.py", "app/share.py"), "migrate": ("cli/migrate.py",)}
+READ_BY = {
+    "gate": ("app/gate.py", "app/database.py"),
+    "console": ("app/console.py", "app/share.py", "app/database.py", "app/watch.py"),
+    "migrate": ("cli/migrate.py",),
+}
 """Where each process takes its settings apart."""
 PACKS = {
     "GATEHOUSE_EXEMPTIONS": "File of exemptions of a program that takes the packs from here. Unset: `policies/exemptions.toml`.",

@@ -3,49 +3,65 @@
 from __future__ import annotations
 
 import secrets
+from urllib.parse import urlsplit
 
 from gatehouse import observe
 from gatehouse.app import watch
+from gatehouse.app.database import database
 from gatehouse.app.leaks import leak_door
 from gatehouse.app.peppers import pepper
+from gatehouse.core import features
 from gatehouse.doors import asgi
 from gatehouse.doors.console import app as console
 from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.parts import Parts
+from gatehouse.flows.log_level import LOOK_S, LevelDesk, LevelFollower
+from gatehouse.flows.session import SessionRules, Sessions
 from gatehouse.flows.signing import Resealer
 from gatehouse.settings import Settings
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
+from gatehouse.store.engine_queries import watch_engine
+from gatehouse.store.ports import Probe
 from gatehouse.store.postgres_audit import PostgresAuditTrail
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
-from gatehouse.store.postgres_login import login
+from gatehouse.store.postgres_level import PostgresLevels
 from gatehouse.store.postgres_notices import PostgresNotices
 from gatehouse.store.postgres_replays import PostgresReplays
 from gatehouse.store.postgres_reseal import PostgresReseal
+from gatehouse.store.postgres_sessions import PostgresSessions
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
+from gatehouse.store.probes import RedisProbe
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
 
 
 def build(settings: Settings) -> asgi.App:
     """Raises SettingsError. Connections are opened by their first use."""
-    database = login(
-        settings.database_url,
-        settings.database_auth,
-        settings.database_password.get_secret_value() if settings.database_password else None,
-    )
+    login = database(settings)
     observer = observe.observer("console", settings.log_level, settings.environment)
-    engine = postgres_engine.build(database, pool_max=settings.database_pool_max, application="gatehouse console")
+    engine = postgres_engine.build(
+        login, pool_max=settings.database_pool_max, application="gatehouse console", wait_s=settings.database_wait_s
+    )
+    if settings.slow_query_ms:
+        watch_engine(engine, settings.slow_query_ms / 1000, observer.slow_query)
     staleness_s = settings.staleness_ms_max / 1000
     counted = None
+    helpers: list[Probe] = []
     if settings.redis_url:
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
         # To explain and to purge, never to decide: what cannot be asked is said to be unknown.
         counted = RedisLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
+        helpers.append(RedisProbe(redis))
     peppered = pepper(settings.pepper, "PEPPER")
+    session_key = pepper(settings.session_key, "SESSION_KEY")
     clock, signing = SystemClock(), watch.signer(settings)
+    levels = PostgresLevels(engine)
+    follower = LevelFollower(levels, clock, settings.log_level, observer.set_level)
+    rules = SessionRules(settings.session_idle_s, settings.session_max_s, settings.step_up_s)
+    sessions = Sessions(PostgresSessions(engine), clock, session_key, rules, secrets.token_bytes)
     keys = PostgresKeyStore(engine, staleness_s=staleness_s)
     return console.create(
         Parts(
@@ -57,7 +73,7 @@ def build(settings: Settings) -> asgi.App:
             notices=PostgresNotices(engine),
             clock=clock,
             pepper=peppered,
-            cursor_pepper=pepper(settings.session_key, "SESSION_KEY"),
+            cursor_pepper=session_key,
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
             key_environment=settings.key_environment,
@@ -69,6 +85,11 @@ def build(settings: Settings) -> asgi.App:
             observer=observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
+            sessions=sessions,
+            levels=LevelDesk(levels, clock, settings.log_level),
+            features_off=features.off(settings.features),
+            helpers=helpers,
+            origin=_origin(settings.console_url),
             limits=counted,
             counters=counted,
             signer=signing,
@@ -81,9 +102,17 @@ def build(settings: Settings) -> asgi.App:
             *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
             *watch.old_files(settings, engine, clock, peppered),
+            Chore("sessions", watch.PRUNE_TURN_S, sessions.prune),
+            Chore("log level", LOOK_S, follower.look),
             Chore(
                 "reseal", watch.RESEAL_TURN_S, Resealer(keys, PostgresReseal(engine), peppered, clock, secrets.token_bytes).turn
             ),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )
+
+
+def _origin(url: str) -> str:
+    """As browsers name it: scheme, host, and the port where it is not the scheme's own."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""

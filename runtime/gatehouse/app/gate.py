@@ -12,8 +12,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 
 from gatehouse import observe
+from gatehouse.app.database import database
 from gatehouse.app.hosted import Hosted
 from gatehouse.app.peppers import pepper
+from gatehouse.core import features
 from gatehouse.core.corecache import CoreCache
 from gatehouse.core.foreign import Foreign
 from gatehouse.doors import asgi
@@ -21,11 +23,15 @@ from gatehouse.doors.gate import app as gate
 from gatehouse.errors import Unavailable
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.foreign import ForeignTokens
+from gatehouse.flows.log_level import LevelFollower
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter, UsageFlusher
+from gatehouse.flows.usage_metrics import UsageMetrics
 from gatehouse.settings import Settings
 from gatehouse.store.clock import SystemClock
+from gatehouse.store.gate_level import PoolLevels
+from gatehouse.store.gate_queries import watch_connection
 from gatehouse.store.keycache import KeyCache
 from gatehouse.store.local_limits import LocalLimits
 from gatehouse.store.ports import Limits, Probe
@@ -35,7 +41,7 @@ from gatehouse.store.postgres_cores import PostgresCores
 from gatehouse.store.postgres_credits import PostgresCredits
 from gatehouse.store.postgres_foreign import PostgresForeignHashes
 from gatehouse.store.postgres_keys import PostgresKeys
-from gatehouse.store.postgres_login import Login, login
+from gatehouse.store.postgres_login import Login
 from gatehouse.store.postgres_rewrap import PostgresRewrap
 from gatehouse.store.postgres_selfrevoke import PostgresSelfRevocations
 from gatehouse.store.postgres_usage import PostgresUsage
@@ -51,11 +57,7 @@ from gatehouse.store.upstream import Upstreams
 def build(settings: Settings) -> asgi.App:
     """Raises SettingsError at once; what the neighbours say comes when the server starts it."""
     secrets_of_keys = pepper(settings.pepper, "PEPPER")
-    database = login(
-        settings.database_url,
-        settings.database_auth,
-        settings.database_password.get_secret_value() if settings.database_password else None,
-    )
+    login = database(settings)
     redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
     observer = observe.observer("gate", settings.log_level, settings.environment)
 
@@ -65,12 +67,12 @@ def build(settings: Settings) -> asgi.App:
             clock = SystemClock()
             worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
             cache = KeyCache(settings.key_cache_max)
-            pool = await _pool(database, settings.database_pool_max)
+            pool = await _pool(login, settings, observer)
             stack.push_async_callback(pool.close)
             cores = PostgresCores(pool)
             prefilter, imported = Prefilter(secrets_of_keys), Foreign(secrets_of_keys)
             changes = PostgresChanges(
-                database,
+                login,
                 worker_id=worker_id,
                 cache=cache,
                 cores=cores,
@@ -108,6 +110,9 @@ def build(settings: Settings) -> asgi.App:
             refuses = settings.limit_on_error == "refuse"
             metrics = observer.metrics
             usage = UsageCounter()
+            counted_use = UsageMetrics(settings.metrics_namespace, clock, observe.metric_lines(observer.door))
+            if settings.metrics_namespace:
+                stack.callback(counted_use.flush)
             flusher = UsageFlusher(
                 usage,
                 PostgresUsage(pool),
@@ -117,6 +122,7 @@ def build(settings: Settings) -> asgi.App:
                 on_flush=metrics.usage_written.inc,
                 on_failure=lambda kind: _usage_delayed(observer, kind),
                 on_unusual=lambda unusual: _unusual(observer, unusual),
+                **({"on_batch": counted_use.add} if settings.metrics_namespace else {}),
             )
             flusher.start()
             stack.push_async_callback(flusher.close)
@@ -145,11 +151,12 @@ def build(settings: Settings) -> asgi.App:
                     ),
                     self_revocation=SelfRevocation(
                         keys=keys,
-                        revocations=PostgresSelfRevocations(pool, cache),
+                        revocations=PostgresSelfRevocations(pool, cache, staleness_s=settings.staleness_ms_max / 1000),
                         clock=clock,
                         pepper=secrets_of_keys,
                         prefix=settings.key_prefix,
                         foreign=foreign,
+                        bound_s=settings.staleness_ms_max / 1000,
                     ),
                     registrar=Registrar(
                         cores=cores,
@@ -176,22 +183,33 @@ def build(settings: Settings) -> asgi.App:
                     refresh_gauges=refresh_gauges,
                     body_bytes_max=settings.body_bytes_max,
                     core_cache=CoreCache(settings.core_cache_bytes_max) if settings.core_cache_bytes_max else None,
+                    features_off=features.off(settings.features),
                 )
             )
+            follower = LevelFollower(PoolLevels(pool), clock, settings.log_level, observer.set_level)
+            follower.start()
+            stack.push_async_callback(follower.close)
             _calm_garbage_collector()
             yield door
 
     return Hosted(start, observer)
 
 
-async def _pool(database: Login, pool_max: int) -> asyncpg.Pool[asyncpg.Record]:
+async def _pool(login: Login, settings: Settings, observer: observe.Observer) -> asyncpg.Pool[asyncpg.Record]:
+    async def opened(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        watch_connection(connection, settings.slow_query_ms / 1000, observer.slow_query)
+
     try:
         pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-            **database.arguments(), min_size=1, max_size=pool_max, server_settings={"application_name": "gatehouse gate"}
+            **login.arguments(),
+            min_size=1,
+            max_size=settings.database_pool_max,
+            server_settings={"application_name": "gatehouse gate"},
+            init=opened if settings.slow_query_ms else None,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
         raise Unavailable(
-            f"cannot log in to PostgreSQL at {database.address} as {database.user} ({type(exc).__name__}):"
+            f"cannot log in to PostgreSQL at {login.address} as {login.user} ({type(exc).__name__}):"
             " check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and that the server runs"
         ) from exc
     return pool

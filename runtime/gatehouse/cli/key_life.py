@@ -101,12 +101,13 @@ def rotate(
     grace: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key works on, never beyond its end.")] = "1d",
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: that of the old one.")] = "",
     reason: ReasonOption = "",
+    allow_last_admin: LastAdminOption = False,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a new token for a key and print it, this once. The old one works on for the grace period."""
-    wish: dict[str, Any] = {"grace_s": seconds("--grace", grace), "reason": reason}
+    wish: dict[str, Any] = {"grace_s": seconds("--grace", grace), "reason": reason, "allow_last_admin": allow_last_admin}
     if ttl:
         wish["ttl_s"] = seconds("--ttl", ttl)
     with connect(console, token) as client:

@@ -18,11 +18,14 @@ Answer = Callable[[Request], Awaitable[Response]]
 PROBE_TIMEOUT_S = 3.0
 
 
-def routes(probes: Probes, observer: Observer) -> list[Address]:
-    """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network."""
+def routes(probes: Probes, observer: Observer, helpers: Probes = ()) -> list[Address]:
+    """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network.
+
+    helpers: a door that lacks one serves on, `degraded`; without one of `probes` it is `unavailable`.
+    """
     return [
         Address("/healthz", _healthz, methods=["GET"]),
-        Address("/readyz", _readyz(probes), methods=["GET"]),
+        Address("/readyz", _readyz(probes, helpers), methods=["GET"]),
         Address("/metrics", _metrics(observer), methods=["GET"]),
     ]
 
@@ -31,12 +34,14 @@ async def _healthz(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _readyz(probes: Probes) -> Answer:
+def _readyz(probes: Probes, helpers: Probes) -> Answer:
     async def readyz(request: Request) -> Response:
-        results = await asyncio.gather(*(_check(probe) for probe in probes))
-        checks = {probe.name: "ok" if ok else "unavailable" for probe, ok in zip(probes, results, strict=True)}
-        ready = all(results)
-        return JSONResponse({"status": "ready" if ready else "unavailable", "checks": checks}, 200 if ready else 503)
+        results = await asyncio.gather(*(_check(probe) for probe in (*probes, *helpers)))
+        needed, helping = results[: len(probes)], results[len(probes) :]
+        checks = {probe.name: "ok" if ok else "unavailable" for probe, ok in zip(probes, needed, strict=True)}
+        checks |= {probe.name: "ok" if ok else "degraded" for probe, ok in zip(helpers, helping, strict=True)}
+        status = "unavailable" if not all(needed) else "ready" if all(helping) else "degraded"
+        return JSONResponse({"status": status, "checks": checks}, 200 if all(needed) else 503)
 
     return readyz
 

@@ -18,8 +18,8 @@ BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 BATCH = 20
 #: A delivery that was taken up and never reported on (the process was killed) is taken up again after this time.
 LEASE_S = 60.0
-#: Owners hear of an expiry this long before.
-SOON_S = 7 * 86_400.0
+#: Owners hear of an expiry this long before, in days: once each, and only of a key whose whole life is twice as long or longer.
+REMIND_DAYS = (1, 7, 30)
 
 
 class Notifier:
@@ -33,8 +33,11 @@ class Notifier:
         self._pepper = pepper
 
     async def remind(self) -> int:
-        """Has keys that end soon told. Raises Unavailable."""
-        return await self._outbox.remind(now=self._clock.now(), within_s=SOON_S)
+        """Has keys that end soon told, the nearest first: who hears of a day is not told of a month. Raises Unavailable."""
+        told = 0
+        for position, days in enumerate(REMIND_DAYS):
+            told += await self._outbox.remind(now=self._clock.now(), days=days, covered=REMIND_DAYS[: position + 1])
+        return told
 
     async def turn(self) -> int:
         """Follows the trail and tries what is due; answers how many deliveries were tried. Raises Unavailable."""

@@ -13,7 +13,7 @@ from gatehouse.flows.actor import Actor
 from gatehouse.flows.foreign import ForeignTokens
 from gatehouse.flows.step import Changed, Desk, Draft, Effective, step, with_state
 from gatehouse.store.ports import Clock, Keys, KeyStore, SelfRevocations, StoredKey
-from gatehouse.types import KeyId, KeyRecord, KeyState, RequestId
+from gatehouse.types import KeyId, KeyState, RequestId
 
 __all__ = ["ACTION", "Effective", "Revoked", "SelfRevocation", "revoke"]
 
@@ -38,17 +38,26 @@ async def revoke(key_id: KeyId, reason: str, actor: Actor, *, store: KeyStore, c
 
 @dataclass(frozen=True, slots=True)
 class SelfRevocation:
-    """Whoever holds a token may end it, without an account: the token itself is the right to do so."""
+    """Whoever holds a token may end it, without an account: the token itself is the right to do so.
+
+    bound_s: how long the answer waits for the other workers at most.
+    """
 
     keys: Keys
     revocations: SelfRevocations
     clock: Clock
     pepper: Pepper
     prefix: str
+    bound_s: float
     foreign: ForeignTokens | None = None
 
-    async def revoke(self, token: str, reason: str, *, request_id: RequestId, source_address: str) -> KeyRecord | None:
-        """The revoked key; None when the token proves possession of none that could be revoked. Raises Unavailable."""
+    async def revoke(
+        self, token: str, reason: str, *, request_id: RequestId, source_address: str
+    ) -> tuple[KeyId, Effective] | None:
+        """The key that was revoked, and from when on; None when the token proves possession of none that could be.
+
+        Raises Unavailable; then nothing was revoked.
+        """
         parsed, material = parse(token, self.prefix), token
         if parsed is not None:
             record = await self.keys.find(parsed.id)
@@ -64,4 +73,8 @@ class SelfRevocation:
         now = self.clock.now()
         actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
         event = actor.did(SELF_ACTION, target_type="key", target_id=record.id, at=now, details={"reason": reason})
-        return await self.revocations.revoke(record.id, at=now, by=actor.label, reason=reason, event=event)
+        done = await self.revocations.revoke(record.id, at=now, by=actor.label, reason=reason, event=event)
+        if done is None:
+            return None
+        everywhere = await self.revocations.confirmed_everywhere(done[1], timeout_s=self.bound_s)
+        return done[0].id, Effective.EVERYWHERE if everywhere else Effective.WITHIN_BOUND

@@ -49,6 +49,7 @@ async def rotate(
     pepper: Pepper,
     prefix: str,
     random_bytes: Callable[[int], bytes],
+    allow_last_admin: bool = False,
 ) -> Rotated:
     """Raises Conflict (not active, expired, rotated before), BadRequest (expiry), NotFound, Unavailable (try again)."""
     generation = await writing_generation(desk.store, pepper)
@@ -82,7 +83,7 @@ async def rotate(
         }
         return Draft(previous, details, successor=successor, others_end_at=now)
 
-    done = await step(key_id, Act.ROTATE, actor, change, desk=desk)
+    done = await step(key_id, Act.ROTATE, actor, change, desk=desk, allow_last_admin=allow_last_admin)
     token, successor = made[-1]
     return Rotated(token=token, key=successor, previous=done.key, effective=done.effective)
 

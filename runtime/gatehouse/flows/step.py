@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +18,13 @@ from gatehouse.types import KeyId, KeyState
 
 #: Acts that may leave nobody who can manage keys, and so are refused on the last admin key unless that is asked for. Not
 #: `revoke`: a credential that leaked must end, whatever else happens.
-_GUARDED = frozenset({Act.UPDATE, Act.DISABLE, Act.DELETE})
+_GUARDED = frozenset({Act.UPDATE, Act.DISABLE, Act.DELETE, Act.ROTATE, Act.END_GRACE})
+
+_LAST = (
+    "This is the last key that can manage keys, and it would no longer, or not as long; make another one first, or send"
+    " allow_last_admin"
+)
+_LAST_GRACE = "This is the last key that can manage keys: its successor cannot; make another one first"
 
 
 class Effective(StrEnum):
@@ -74,8 +81,8 @@ async def step(
         if target is None:
             raise Conflict(refusal(state, act))
         draft = change(key, target, now)
-        if act in _GUARDED and around.last_admin and not allow_last_admin and not _owns(draft.key):
-            raise Conflict("This is the last key that can manage keys; make another one first, or send allow_last_admin")
+        if act in _GUARDED and around.last_admin and not allow_last_admin and not _owner_stays(key, draft):
+            raise Conflict(_LAST if act is not Act.END_GRACE else _LAST_GRACE)
         event = actor.did(f"key.{act.value}", target_type="key", target_id=key_id, at=now, details=draft.details)
         return Alteration(key=draft.key, event=event, successor=draft.successor, others_end_at=draft.others_end_at)
 
@@ -92,7 +99,17 @@ def with_state(key: StoredKey, state: KeyState) -> StoredKey:
     return msgspec.structs.replace(key, record=msgspec.structs.replace(key.record, state=state))
 
 
+def _owner_stays(before: StoredKey, draft: Draft) -> bool:
+    """Whether what an act leaves of the last owner's key still manages, and for as long as that would have."""
+    left = [draft.key, *([] if draft.successor is None else [draft.successor])]
+    return any(_owns(one) and _end(one) >= _end(before) for one in left)
+
+
 def _owns(key: StoredKey) -> bool:
     if key.record.signing is not None and key.record.signing.required:
         return False  # the console takes no signatures
     return key.record.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.record.scopes)
+
+
+def _end(key: StoredKey) -> float:
+    return math.inf if key.record.expires_at is None else key.record.expires_at

@@ -67,7 +67,7 @@ class UsageFlusher:
 
     worker_id: names this process among all that ever flushed. is_core: whether a Core of this name is registered, so that names
     which callers make up fill no table. on_flush hears the number of requests that were written, on_failure the error's name,
-    on_unusual what the ledger noticed.
+    on_unusual what the ledger noticed, on_batch both with the batch itself.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class UsageFlusher:
         on_flush: Callable[[int], None] = lambda _: None,
         on_failure: Callable[[str], None] = lambda _: None,
         on_unusual: Callable[[Unusual], None] = lambda _: None,
+        on_batch: Callable[[UsageBatch, tuple[Unusual, ...]], None] = lambda _batch, _unusual: None,
     ) -> None:
         self._counter = counter
         self._ledger = ledger
@@ -90,6 +91,7 @@ class UsageFlusher:
         self._on_flush = on_flush
         self._on_failure = on_failure
         self._on_unusual = on_unusual
+        self._on_batch = on_batch
         self._second_began = clock.now()
         self._number = 0
         self._sent: UsageBatch | None = None
@@ -144,6 +146,7 @@ class UsageFlusher:
         self._on_flush(sum(row.count for row in batch.rows))
         for one in unusual:
             self._on_unusual(one)
+        self._on_batch(batch, unusual)
         return True
 
     async def _run(self) -> None:

@@ -86,7 +86,7 @@ class OidcPeople:
             isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_CHARS_MAX and subject.isascii() and subject.isprintable()
         ):
             return None
-        return Person(subject, self._roles(claims))
+        return Person(subject, self._roles(claims), _proven_at(claims))
 
     def _registry(self) -> jwt.JWTClaimsRegistry:
         return jwt.JWTClaimsRegistry(
@@ -143,6 +143,15 @@ class OidcPeople:
             return
         if keys:
             self._keys, self._fetched_at = keys, now
+
+
+def _proven_at(claims: Mapping[str, Any]) -> float:
+    """`auth_time`, when somebody last proved who they are; a token that lacks it was proven when it was issued (`iat`).
+
+    Source: OpenID Connect Core 1.0, section 2.
+    """
+    at = claims.get("auth_time", claims.get("iat"))
+    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < 2**33 else 0.0
 
 
 def same_safety(url: str, issuer: str) -> bool:

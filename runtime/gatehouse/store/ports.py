@@ -204,8 +204,15 @@ class KeyFilter(msgspec.Struct, frozen=True):
     unused_for_s: int | None = None  # active keys that were made and last used before this time ago: what to clean up
 
 
+#: An owner's key that ends sooner than this does not count as one that is left: there would be no time to make another.
+LAST_ADMIN_MARGIN_S = 86_400
+
+
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a change of a key may depend on besides the key. `last_admin`: no other live key could manage keys after it."""
+    """What a change of a key may depend on besides the key.
+
+    last_admin: it can manage keys, and no other that can lives LAST_ADMIN_MARGIN_S more, or as long as this one.
+    """
 
     last_admin: bool
 
@@ -266,8 +273,15 @@ class KeyStore(Protocol):
 
 
 class SelfRevocations(Protocol):
-    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> KeyRecord | None:
-        """Revokes a key that is active or disabled, with its audit event; None when it is neither. Raises Unavailable."""
+    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[KeyRecord, int] | None:
+        """Revokes a key that is active or disabled, with its audit event: the key and its change number; None when it is neither.
+
+        Raises Unavailable.
+        """
+        ...
+
+    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
+        """True once every live gate worker has seen this change, False when `timeout_s` passed first or nobody can say."""
         ...
 
 

@@ -47,8 +47,11 @@ class Delivery(msgspec.Struct, frozen=True):
 class Outbox(Protocol):
     """Every method raises Unavailable."""
 
-    async def remind(self, *, now: float, within_s: float) -> int:
-        """Writes key.expires_soon into the audit trail for active keys that end within `within_s`, once a key and expiry."""
+    async def remind(self, *, now: float, days: int, covered: tuple[int, ...]) -> int:
+        """Writes key.expires_soon into the audit trail for active keys that end within `days`, once a key, expiry and `days`.
+
+        covered: a key that was told of one of these is not told again. Keys that live less than twice `days` are left out.
+        """
         ...
 
     async def follow(self, *, now: float, topic: bool) -> int:

@@ -12,6 +12,7 @@ from gatehouse.flows.principal import Role
 class Person(msgspec.Struct, frozen=True):
     subject: str  # as the issuer names them; printable ASCII, at most 200 characters
     roles: frozenset[Role]
+    proven_at: float = 0.0  # when they last proved to the issuer who they are; 0: it does not say
 
 
 class People(Protocol):

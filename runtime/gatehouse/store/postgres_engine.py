@@ -24,8 +24,11 @@ POOL_TIMEOUT_S = 5.0
 RECYCLE_S = 900
 
 
-def build(login: Login, *, pool_max: int, application: str) -> AsyncEngine:
-    """An engine that opens at most `pool_max` connections, none before the first use. pg_stat_activity shows `application`."""
+def build(login: Login, *, pool_max: int, application: str, wait_s: float = POOL_TIMEOUT_S) -> AsyncEngine:
+    """An engine that opens at most `pool_max` connections, none before the first use. pg_stat_activity shows `application`.
+
+    wait_s: for a free one.
+    """
     arguments = login.arguments()
 
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
@@ -40,7 +43,7 @@ def build(login: Login, *, pool_max: int, application: str) -> AsyncEngine:
         async_creator=connect,
         pool_size=pool_max,
         max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_S,
+        pool_timeout=wait_s,
         pool_recycle=RECYCLE_S,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",  # the audit chain needs to see what was committed while it waited for its lock

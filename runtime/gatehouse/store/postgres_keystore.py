@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, text, update
+from sqlalchemy import Select, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gatehouse.core.auditchain import as_datetime
 from gatehouse.core.roles import ADMIN_ROLES, OWNER_SCOPES
 from gatehouse.errors import Conflict, Unavailable
-from gatehouse.store.ports import Alter, Alteration, GenerationUse, KeyFilter, Page, StoredKey, Surroundings
+from gatehouse.store.ports import LAST_ADMIN_MARGIN_S, Alter, Alteration, GenerationUse, KeyFilter, Page, StoredKey, Surroundings
 from gatehouse.store.postgres_audit import append
 from gatehouse.store.postgres_engine import connected, transaction
 from gatehouse.store.postgres_key_rows import filters, stored, values
@@ -158,6 +158,9 @@ async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
     if set(OWNER_SCOPES).isdisjoint(record.scopes):
         return False
     await connection.execute(select(func.pg_advisory_xact_lock(ADMIN_LOCK)))
+    lasting = [api_key.c.expires_at.is_(None), api_key.c.expires_at > func.now() + timedelta(seconds=LAST_ADMIN_MARGIN_S)]
+    if record.expires_at is not None:
+        lasting.append(api_key.c.expires_at >= as_datetime(record.expires_at))  # it stays for as long as this one would have
     others = (
         select(func.count())
         .select_from(api_key)
@@ -165,12 +168,15 @@ async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
             api_key.c.id != record.id,
             api_key.c.environment == KeyEnvironment(record.environment).value,
             api_key.c.state == KeyState.ACTIVE.value,
+            or_(*lasting),
             ~api_key.c.require_signature,  # the console takes no signatures, so such a key manages nothing
-            api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now()),
             api_key.c.scopes.overlap(list(OWNER_SCOPES)) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
         )
     )
-    return record.state is KeyState.ACTIVE and (await connection.execute(others)).scalar_one() == 0
+    alive = select(api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now())).where(api_key.c.id == record.id)
+    if record.state is not KeyState.ACTIVE or not (await connection.execute(alive)).scalar_one():
+        return False
+    return bool((await connection.execute(others)).scalar_one() == 0)
 
 
 async def _write(connection: AsyncConnection, before: StoredKey, alteration: Alteration) -> None:
@@ -222,6 +228,7 @@ async def _write_credits(connection: AsyncConnection, subject: str, plan: Credit
 async def _purge_traces(connection: AsyncConnection, key_id: KeyId, subject: str) -> None:
     """What other tables keep about a key. The purse and the counters stay while another generation is left to use them."""
     await connection.execute(select(func.forget_key_use(key_id)))
+    await connection.execute(text("DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = :id"), {"id": key_id})
     gone = update(core).where(core.c.registered_by == key_id)
     await connection.execute(gone.values(url="", lease_id="", draining=True, expires_at=func.now()))
     left = select(api_key.c.id).where(api_key.c.lineage_id == subject, api_key.c.state != KeyState.PURGED.value)

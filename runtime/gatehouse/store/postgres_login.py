@@ -42,6 +42,8 @@ class Login:
     ssl_mode: SslMode
     authorities: Path | None = None
     password: Password = field(default=None, repr=False)
+    connect_s: float = CONNECT_TIMEOUT_S
+    statement_s: float = STATEMENT_TIMEOUT_S
 
     @property
     def address(self) -> str:
@@ -56,8 +58,8 @@ class Login:
             "database": self.database,
             "password": self.password,
             "ssl": _ssl(self.ssl_mode, self.authorities),
-            "timeout": CONNECT_TIMEOUT_S,
-            "command_timeout": STATEMENT_TIMEOUT_S,
+            "timeout": self.connect_s,
+            "command_timeout": self.statement_s,
         }
 
 

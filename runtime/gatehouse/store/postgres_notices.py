@@ -37,9 +37,11 @@ _CLAIM = (
 )
 # A key whose expiry was moved since it was told of is told of again. One that was rotated is meant to end.
 _EXPIRING = (
-    "SELECT id, name, owner, expires_at FROM api_key LEFT JOIN key_alert ON key_id = id AND kind = :kind"
+    "SELECT id, name, owner, expires_at FROM api_key"
     " WHERE state = 'active' AND successor_id IS NULL AND expires_at > :now AND expires_at <= :soon"
-    " AND (raised_at IS NULL OR raised_at <> expires_at) ORDER BY expires_at LIMIT :size FOR UPDATE OF api_key SKIP LOCKED"
+    " AND expires_at - created_at >= 2 * (:soon - :now)"
+    " AND NOT EXISTS (SELECT FROM key_alert WHERE key_id = id AND kind = ANY (:covered) AND raised_at = expires_at)"
+    " ORDER BY expires_at LIMIT :size FOR UPDATE OF api_key SKIP LOCKED"
 )
 _TOLD = (
     "INSERT INTO key_alert (key_id, kind, raised_at) VALUES (:id, :kind, :expires_at)"
@@ -53,15 +55,18 @@ class PostgresNotices:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def remind(self, *, now: float, within_s: float) -> int:
+    async def remind(self, *, now: float, days: int, covered: tuple[int, ...]) -> int:
         at = as_datetime(now)
-        wanted = {"kind": REMIND_ACTION, "now": at, "soon": at + timedelta(seconds=within_s), "size": _REMIND_MAX}
+        kinds = [f"{REMIND_ACTION}:{one}" for one in covered]
+        wanted = {"covered": kinds, "now": at, "soon": at + timedelta(days=days), "size": _REMIND_MAX}
         async with transaction(self._engine) as connection:
             rows = (await connection.execute(text(_EXPIRING), wanted)).all()
             for row in rows:
-                await connection.execute(text(_TOLD), {"id": row.id, "kind": REMIND_ACTION, "expires_at": row.expires_at})
+                await connection.execute(
+                    text(_TOLD), {"id": row.id, "kind": f"{REMIND_ACTION}:{days}", "expires_at": row.expires_at}
+                )
             for row in rows:
-                await append(connection, _reminder(row, now))
+                await append(connection, _reminder(row, now, days))
         return len(rows)
 
     async def follow(self, *, now: float, topic: bool) -> int:
@@ -185,7 +190,7 @@ def _body(row: Row[Any], event: str) -> str:
     return json.dumps({"type": event, "timestamp": at, "data": data}, ensure_ascii=False, sort_keys=True)
 
 
-def _reminder(row: Row[Any], now: float) -> AuditEvent:
+def _reminder(row: Row[Any], now: float, days: int) -> AuditEvent:
     return AuditEvent(
         occurred_at=now,
         actor_type="system",
@@ -196,7 +201,7 @@ def _reminder(row: Row[Any], now: float) -> AuditEvent:
         outcome="success",
         request_id="",
         source_address="",
-        details={"name": row.name, "owner": row.owner, "expires_at": as_seconds(row.expires_at)},
+        details={"name": row.name, "owner": row.owner, "expires_at": as_seconds(row.expires_at), "within_days": days},
     )
 
 

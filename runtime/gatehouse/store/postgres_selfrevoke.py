@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -15,6 +16,10 @@ from gatehouse.types import AuditEvent, KeyId, KeyRecord
 
 #: Failure side: closed. The holder is told that nothing was revoked and tries again.
 WRITE_TIMEOUT_S = 5.0
+CONFIRM_POLL_S = 0.05
+_LAGGING = (
+    "SELECT EXISTS (SELECT FROM gate_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
+)
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -22,16 +27,18 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 class PostgresSelfRevocations:
     """`ports.SelfRevocations` on the table `api_key`."""
 
-    def __init__(self, pool: Pool, cache: KeyCache) -> None:
+    def __init__(self, pool: Pool, cache: KeyCache, *, staleness_s: float) -> None:
+        """`staleness_s`: how old a worker's picture may get before it refuses by itself; one silent for twice that is gone."""
+        self._live_s = 2 * staleness_s
         self._pool = pool
         self._cache = cache
 
-    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> KeyRecord | None:
+    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[KeyRecord, int] | None:
         try:
             async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
                 row = await connection.fetchrow(
                     "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"  # noqa: S608
-                    f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {COLUMNS}",
+                    f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {COLUMNS}, change_seq",
                     key_id,
                     datetime.fromtimestamp(at, UTC),
                     by,
@@ -46,4 +53,13 @@ class PostgresSelfRevocations:
             return None
         record = key_record(row)
         self._cache.change(record)
-        return record
+        return record, int(row["change_seq"])
+
+    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while await self._pool.fetchval(_LAGGING, change_seq, self._live_s):
+                    await asyncio.sleep(CONFIRM_POLL_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            return False
+        return True

@@ -126,6 +126,9 @@ class RotateKey(Because):
     ] = GRACE_S_DEFAULT
     expires_at: Annotated[Instant | None, Field(description="Of the new key; RFC 3339.")] = None
     ttl_s: Annotated[int | None, Field(ge=1, le=TTL_S_MAX, description="Of the new key, instead of expires_at.")] = None
+    allow_last_admin: Annotated[
+        bool, Field(description="Also when it is the last key that can manage keys, and the new one would end earlier.")
+    ] = False
 
     @model_validator(mode="after")
     def _together(self) -> Self:

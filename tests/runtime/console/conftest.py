@@ -11,6 +11,8 @@ import httpx
 import pytest
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors import asgi, console
+from gatehouse.flows.log_level import LevelDesk
+from gatehouse.flows.session import SessionRules, Sessions
 from gatehouse.observe import Metrics, Observer
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
@@ -18,8 +20,10 @@ from gatehouse.store.postgres_audit import PostgresAuditTrail
 from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
 from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
+from gatehouse.store.postgres_level import PostgresLevels
 from gatehouse.store.postgres_notices import PostgresNotices
 from gatehouse.store.postgres_replays import PostgresReplays
+from gatehouse.store.postgres_sessions import PostgresSessions
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.types import KeyEnvironment, Limit
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -92,6 +96,10 @@ async def door(database: Database) -> AsyncIterator[Console]:
         random_bytes=secrets.token_bytes,
         https=True,
         replays=PostgresReplays(engine),
+        levels=LevelDesk(PostgresLevels(engine), clock, "info"),
+        sessions=Sessions(
+            PostgresSessions(engine), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
+        ),
     )
     transport = httpx.ASGITransport(console.create(parts), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}

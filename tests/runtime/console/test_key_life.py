@@ -287,6 +287,51 @@ async def test_the_last_admin_key_is_not_lost_by_accident(door: Console, wish: d
     assert (await act(door, key_id, "disable", allow_last_admin=True)).status_code == 200
 
 
+@pytest.mark.promise("CG-08")
+async def test_the_last_admin_key_gets_no_earlier_end_by_accident(door: Console) -> None:
+    key_id = await only_admin(door)
+    soon = "2030-01-01T00:00:00Z"
+    refused = [await patch(door, key_id, expires_at=soon), await act(door, key_id, "rotate", ttl_s=60)]
+    assert [reply.status_code for reply in refused] == [409] * 2
+    assert (
+        refused[0]
+        .json()["detail"]
+        .startswith("This is the last key that can manage keys, and it would no longer, or not as long")
+    )
+    assert (await patch(door, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
+    assert (await patch(door, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
+    turned = await act(door, key_id, "rotate", ttl_s=60, allow_last_admin=True)
+    assert turned.status_code == 201
+
+
+@pytest.mark.promise("CG-08", "CG-15")
+async def test_a_rotated_last_admin_key_keeps_its_grace_when_its_successor_manages_nothing(door: Console) -> None:
+    key_id = await only_admin(door)
+    successor = (await act(door, key_id, "rotate")).json()["key"]["id"]
+    await act(door, successor, "revoke")
+    refused = await act(door, key_id, "end-grace")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "This is the last key that can manage keys: its successor cannot; make another one first",
+    )
+    await door.create(scopes=["admin"])
+    assert (await act(door, key_id, "end-grace")).status_code == 200
+
+
+async def test_an_admin_key_with_less_than_a_day_left_is_no_other_one(door: Console) -> None:
+    key_id = await only_admin(door)
+    other = (await door.create(scopes=["admin"], ttl_s=3600))["key"]["id"]
+    assert (await act(door, key_id, "disable")).status_code == 409
+    await patch(door, other, expires_at=None)
+    assert (await act(door, key_id, "disable")).status_code == 200
+
+
+async def test_an_admin_key_that_has_ended_is_deleted_like_any_other(door: Console) -> None:
+    key_id = await only_admin(door)
+    door.expire(key_id)
+    assert (await door.client.delete(f"/v1/keys/{key_id}")).status_code == 200
+
+
 async def test_of_two_last_admin_keys_that_are_disabled_at_once_one_stays(door: Console) -> None:
     first = await only_admin(door)
     second = (await door.create(scopes=["admin"]))["key"]["id"]

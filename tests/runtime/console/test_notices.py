@@ -221,15 +221,35 @@ async def test_a_webhook_is_listed_without_its_secret_and_deleted_with_what_wait
 
 
 @pytest.mark.promise("TR-08")
-async def test_owners_hear_a_week_before_a_key_ends_and_once(house: House) -> None:
+async def test_owners_hear_a_month_a_week_and_a_day_before_a_key_ends_and_once_each(house: House) -> None:
+    house.door.database.sql("DELETE FROM api_key")
     await house.listen(events=["key.expires_soon"])
-    soon = await house.door.create(ttl_s=3 * 86_400)
-    await house.door.create(ttl_s=30 * 86_400)
+    key_id = (await house.door.create(ttl_s=90 * 86_400))["key"]["id"]
+    house.clock.move(max(0.0, house.door.parts.clock.now() - house.clock.now()))
     notifier = house.notifier()
-    assert await notifier.remind() == 1
-    assert await notifier.remind() == 0
+    told = []
+    for days in (0, 61, 1, 22, 1, 3, 1):
+        house.clock.move(days * 86_400)
+        told.append([await notifier.remind(), await notifier.remind()])
+    assert told == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
     await notifier.turn()
-    assert [json.loads(body)["data"]["key_id"] for _, _, body in house.receiver.kept] == [soon["key"]["id"]]
+    heard = [json.loads(body)["data"] for _, _, body in house.receiver.kept]
+    assert sorted((one["key_id"], one["details"]["within_days"]) for one in heard) == [(key_id, 1), (key_id, 7), (key_id, 30)]
+
+
+async def test_owners_hear_of_what_is_nearest_alone_and_again_when_the_end_moves(house: House) -> None:
+    house.door.database.sql("DELETE FROM api_key")
+    key_id = (await house.door.create(ttl_s=90 * 86_400))["key"]["id"]
+    house.clock.move(max(0.0, house.door.parts.clock.now() - house.clock.now()) + 89.5 * 86_400)
+    notifier = house.notifier()
+    assert (await notifier.remind(), await notifier.remind()) == (1, 0)
+    house.door.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
+    assert (await notifier.remind(), await notifier.remind()) == (1, 0)
+
+
+async def test_nobody_is_told_of_a_key_that_was_made_for_a_short_time(house: House) -> None:
+    await house.door.create(ttl_s=36 * 3600)
+    assert await house.notifier().remind() == 0
 
 
 @pytest.mark.promise("TR-08")

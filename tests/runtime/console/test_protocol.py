@@ -166,7 +166,7 @@ async def test_the_openapi_document_is_valid_and_knows_every_problem(door: Conso
     assert {"201", "400", "401", "403", "413", "500", "503"} <= set(create["responses"])
     assert list(create["responses"]["422"]["content"]) == ["application/problem+json"]
     assert create["responses"]["401"]["content"]["application/problem+json"]["example"]["code"] == "unauthorized"
-    assert create["security"] == [{"admin": []}]
+    assert create["security"] == [{"admin": []}, {"session": []}]
 
 
 async def test_liveness_readiness_and_metrics_answer(door: Console) -> None:

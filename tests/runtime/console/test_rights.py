@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gatehouse.doors.console.access import Access
-from gatehouse.doors.console.rights import QUESTIONS, RIGHTS, changes
+from gatehouse.doors.console.rights import OWN, QUESTIONS, RIGHTS, changes
 from gatehouse.doors.console.routes import ROUTES, Row
 from gatehouse.flows.principal import Role, manages, roles_of
 
@@ -24,7 +24,8 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
 
 def test_an_owner_may_do_everything_and_an_auditor_changes_nothing() -> None:
     assert all(Role.OWNER in roles for name, roles in RIGHTS.items() if name not in SIGNED)
-    assert all(Role.AUDITOR not in roles for name, roles in RIGHTS.items() if changes(*name.split(" ", 1)))
+    changing = {name for name in RIGHTS if changes(*name.split(" ", 1))} - OWN
+    assert [name for name in changing if Role.AUDITOR in RIGHTS[name]] == []
 
 
 @pytest.mark.parametrize("role", list(Role))

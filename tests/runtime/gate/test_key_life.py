@@ -190,6 +190,14 @@ async def test_a_batch_is_answered_one_by_one_in_its_order(gate: Any) -> None:
     assert codes == ["VALID", "NOT_FOUND", "DISABLED", "VALID", "RATE_LIMITED"]
 
 
+async def test_a_limit_that_cannot_be_counted_refuses_the_batch_before_anything_is_charged(gate: Any) -> None:
+    key = await gate.mint(limits=[TWO])
+    keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
+    reply = await gate.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys[1].limits.absent")
+    assert (await gate.verify(key.token)).json["limits"][0]["remaining"] == 1
+
+
 @pytest.mark.parametrize("count", [0, 101])
 async def test_a_batch_is_bounded(gate: Any, count: int) -> None:
     reply = await gate.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": [{"token": "x"}] * count}).encode())
@@ -207,13 +215,25 @@ async def test_whoever_holds_a_key_may_end_it_and_the_trail_tells(gate: Any) -> 
     key = await gate.mint()
     body = json.dumps({"token": key.token, "reason": "pasted into a chat"}).encode()
     reply = await gate.ask("POST", "/v1/keys/revoke-self", body=body)
-    assert (reply.status, reply.json["key_id"]) == (200, key.id)
+    assert (reply.status, reply.json["key_id"], reply.json["effective"]) == (200, key.id, "everywhere")
     assert (await gate.verify(key.token)).json["code"] == "NOT_FOUND"
     again = await gate.ask("POST", "/v1/keys/revoke-self", body=body)
     assert (again.status, again.json["code"]) == (401, "unauthorized")
     events = await gate.pool.fetch("SELECT action, actor_id, details::text FROM audit_event WHERE target_id = $1", key.id)
     assert [tuple(event)[:2] for event in events] == [("key.self-revoke", key.id)]
     assert key.token not in events[0]["details"]
+
+
+async def test_a_self_revocation_says_within_bound_while_a_live_gate_has_not_confirmed_it(gate: Any) -> None:
+    key = await gate.mint()
+    await gate.pool.execute(
+        "INSERT INTO gate_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + interval '1 minute')"
+    )
+    try:
+        reply = await gate.ask("POST", "/v1/keys/revoke-self", body=json.dumps({"token": key.token}).encode())
+    finally:
+        await gate.pool.execute("DELETE FROM gate_worker WHERE id = 'silent'")
+    assert (reply.status, reply.json["effective"]) == (200, "within_bound")
 
 
 async def test_a_token_that_proves_nothing_ends_nothing(gate: Any) -> None:

@@ -103,3 +103,21 @@ async def test_metrics_say_what_a_kill_would_lose(gate: Gate) -> None:
     metrics = (await gate.ask("GET", "/metrics")).body.decode()
     assert "gatehouse_usage_waiting " in metrics
     assert "gatehouse_usage_written_total " in metrics
+
+
+@pytest.mark.promise("CG-22", "TR-14")
+async def test_cloudwatch_can_count_every_decision_in_the_log_whatever_its_level(
+    gate: Gate, start: Any, database: Any, redis_url: str
+) -> None:
+    told = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
+    child, port, log = start(database.app_url, redis_url, **told)
+    here = at(gate, port)
+    key = await here.mint()
+    await asyncio.gather(*(here.verify(key.token) for _ in range(20)), *(here.verify("nonsense") for _ in range(5)))
+    child.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}
+    assert counts == {"VALID": 20, "NOT_FOUND": 5}
+    assert lines[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Gatehouse/test"
+    assert lines[0]["top_keys"] == [{"key_id": key.id, "requests": 20}]
+    assert key.token not in log.read_text()

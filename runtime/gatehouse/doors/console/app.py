@@ -24,7 +24,9 @@ from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.report import SignedRoute
 from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
-from gatehouse.doors.console.routes import ROUTES
+from gatehouse.doors.console.routes import ROUTES, Row, there
+from gatehouse.doors.console.sign_in import sign_in
+from gatehouse.doors.console.step_up import STEP_UP
 from gatehouse.doors.edge import Address, Edge
 from gatehouse.doors.page import page, style_route
 from gatehouse.flows.audit import WINDOW_S, DeniedAttempts
@@ -59,7 +61,8 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
         for stop in on_stop:
             await stop()
 
-    plain = [Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(parts.probes, parts.observer)]
+    routes = [row for row in ROUTES if there(row, parts.features_off)]
+    plain = [Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(parts.probes, parts.observer, parts.helpers)]
     app = FastAPI(
         title="Gatehouse management API",
         version=__version__,
@@ -77,7 +80,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     app.state.lockout = Lockout(parts.clock)
     for who, route_class in ((Access.ADMIN, AdminRoute), (Access.SIGNED, SignedRoute)):
         router = APIRouter(route_class=route_class)
-        for row in ROUTES:
+        for row in routes:
             if row.who is who:
                 router.add_api_route(
                     row.path,
@@ -88,16 +91,26 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
                     operation_id=row.endpoint.__name__,
                     responses=problem_responses(row),
                     openapi_extra={
-                        "security": [{who.value: []}],
+                        "security": [
+                            {who.value: []},
+                            *([{"session": []}] if who is Access.ADMIN and row.endpoint is not sign_in else []),
+                        ],
+                        **_step_up(row),
                         "x-roles": sorted(role.value for role in needed(row.method, row.path)),
                     },
                 )
         app.include_router(router)
-    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in ROUTES]
+    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in routes]
     app.state.methods += [(route.path_regex, route.methods or set()) for route in plain]
     problems.install(app)
     app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))
     return Edge(app, parts.observer, https=parts.https)
+
+
+def _step_up(row: Row) -> dict[str, str]:
+    """When a session has to show its credential again, for a route that may change something."""
+    when = STEP_UP.get(f"{row.method} {row.path}")
+    return {} if when is None else {"x-step-up": when.value}
 
 
 async def _page(request: Request) -> Response:

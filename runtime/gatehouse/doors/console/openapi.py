@@ -8,6 +8,7 @@ from gatehouse.doors.asgi import PROBLEM_TYPE
 from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.idempotent import HEADER, REPLAYED, takes_key
 from gatehouse.doors.console.routes import Row
+from gatehouse.doors.console.session_cookie import COOKIE
 from gatehouse.wire import leak
 
 _TEXTS = {
@@ -61,6 +62,13 @@ SECURITY = {
     "description": "The bootstrap token, or a key with the scope `admin` (an owner) or a role, such as `role:operator`.",
 }
 
+SESSION = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": COOKIE,
+    "description": "The cookie that POST /v1/sessions sets. A request that may change something sends X-CSRF-Token besides, and "
+    "where x-step-up says so, the credential must have been shown lately: otherwise it is a 401 with the code step_up_required.",
+}
 SIGNED = {
     "type": "apiKey",
     "in": "header",
@@ -82,7 +90,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM_SCHEMA
-    components["securitySchemes"] = {"admin": SECURITY, "signed": SIGNED}
+    components["securitySchemes"] = {"admin": SECURITY, "session": SESSION, "signed": SIGNED}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if takes_key(method.upper(), path) and "leaks" not in operation.get("tags", ()):
@@ -93,7 +101,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
                 leak.describe(operation)
             created = operation["responses"].get("201")
             if created is not None:
-                where = {"schema": {"type": "string"}, "description": "Path of the new key."}
+                where = {"schema": {"type": "string"}, "description": "Path of what was made."}
                 created.setdefault("headers", {})["Location"] = where
     return document
 

@@ -10,6 +10,8 @@ from fastapi import Request
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses, Network
 from gatehouse.doors.console.leak_door import LeakDoor
+from gatehouse.flows.log_level import LevelDesk
+from gatehouse.flows.session import Sessions
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeyStore, Limits, Probes
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
@@ -29,6 +31,8 @@ class Parts:
     staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then).
+    sessions: of browsers that signed in. origin: the console's own (https://console.example.com); empty: as the browser calls it.
+    levels: the log level of all processes. features_off: names of core.features. helpers: it is ready without them, but says so.
     limits, counters: where the gates count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
@@ -56,6 +60,11 @@ class Parts:
     observer: Observer
     random_bytes: Callable[[int], bytes]
     https: bool
+    sessions: Sessions
+    levels: LevelDesk
+    origin: str = ""
+    features_off: frozenset[str] = frozenset()
+    helpers: Probes = ()
     limits: Limits | None = None
     counters: Counters | None = None
     signer: Signer | None = None

@@ -11,6 +11,7 @@ _END = _OPERATE | {Role.SERVICE}
 _LOOK = _OPERATE | {Role.ISSUER, Role.AUDITOR}
 _LOOK_AT_ONE = _LOOK | {Role.SERVICE}
 _READ = _OPERATE | {Role.AUDITOR}
+_ANY = frozenset(Role)
 #: No role: whoever signs the body with a key that is pinned may report.
 _REPORTER: frozenset[Role] = frozenset()
 
@@ -45,10 +46,22 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "POST /v1/leaks/github": _REPORTER,
     "POST /v1/leaks": _REPORTER,
     "GET /v1/cores": _READ,
+    "GET /v1/features": _READ,
+    "GET /v1/log-level": _READ,
+    "PUT /v1/log-level": _OPERATE,
+    "DELETE /v1/log-level": _OPERATE,
+    "POST /v1/sessions": _ANY,
+    "GET /v1/sessions": _ANY,
+    "DELETE /v1/sessions": _ANY,
+    "GET /v1/sessions/current": _ANY,
+    "DELETE /v1/sessions/{session}": _ANY,
 }
 
 #: They change nothing, though their question has a body: whoever may look may ask about a key that manages, too.
 QUESTIONS = frozenset({"POST /v1/keys/{id}/explain"})
+
+#: What everybody who may come in does with their own sessions.
+OWN = frozenset({"POST /v1/sessions", "DELETE /v1/sessions", "DELETE /v1/sessions/{session}"})
 
 
 def changes(method: str, path: str) -> bool:

@@ -28,6 +28,7 @@ async def rotate_key(id: str, door: Door, caller: Caller, response: Response, wi
         pepper=door.pepper,
         prefix=door.key_prefix,
         random_bytes=door.random_bytes,
+        allow_last_admin=wish.allow_last_admin,
     )
     response.headers["Location"] = f"/v1/keys/{done.key.record.id}"
     return RotatedKey(

@@ -10,16 +10,19 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from gatehouse.core.apikey import key_id
+from gatehouse.core.features import SESSIONS
 from gatehouse.core.roles import granted
-from gatehouse.doors.console.access import admit, principal_of, source_address
+from gatehouse.doors.console.access import admit, admit_session, principal_of, source_address
 from gatehouse.doors.console.body import StrictRequest
 from gatehouse.doors.console.idempotent import once
 from gatehouse.doors.console.parts import Parts
 from gatehouse.doors.console.rights import changes, needed
+from gatehouse.doors.console.session_cookie import cookie_of
+from gatehouse.doors.console.step_up import STEP_UP, StepUp, check_proof
 from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthorized
 from gatehouse.flows.actor import Actor
 from gatehouse.flows.lockout import Lockout
-from gatehouse.flows.principal import Role, check, check_reach
+from gatehouse.flows.principal import Role, check, check_reach, manages
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -44,7 +47,7 @@ class AdminRoute(APIRoute):
             await _check_body(strict)
             try:
                 await _check_scopes(strict)
-            except Forbidden as exc:
+            except (Forbidden, Unauthorized) as exc:
                 await request.app.state.denied.record(source_address(request, parts), request.state.request_id, exc.code)
                 raise
             strict.state.actor = actor
@@ -54,7 +57,13 @@ class AdminRoute(APIRoute):
 
 
 async def _enter(request: Request, parts: Parts) -> Actor:
-    """`admit`, unless this address has guessed at this credential too often. Raises RateLimited besides."""
+    """`admit`, unless this address has guessed at this credential too often. Raises RateLimited besides.
+
+    A wrong cookie counts for nobody: it is 256 random bits, and an old one in a forgotten tab must not lock out an office.
+    """
+    cookie = cookie_of(request)
+    if cookie is not None and SESSIONS.name not in parts.features_off:
+        return await admit_session(request, parts, cookie)
     lockout: Lockout = request.app.state.lockout
     address, principal = source_address(request, parts), principal_of(request, parts)
     wait_s = lockout.wait_s(address, principal)
@@ -71,19 +80,30 @@ async def _enter(request: Request, parts: Parts) -> Actor:
 
 
 async def _check_target(request: Request, parts: Parts) -> None:
-    """What is done to a key that manages is an owner's act: whoever could rotate it would have its rights."""
+    """What is done to a key that manages is an owner's act: whoever could rotate it would have its rights.
+
+    And one that a session has to show its credential for.
+    """
     known = key_id(request.path_params.get("id", ""))
-    if not _changes(request) or Role.OWNER in request.state.roles or known is None:
+    if not _changes(request) or (Role.OWNER in request.state.roles and request.state.session is None):
         return
-    target = await parts.keys.get(known)
-    if target is not None:
-        check_reach(request.state.roles, target.record.scopes)
+    target = None if known is None else await parts.keys.get(known)
+    scopes = () if target is None else target.record.scopes
+    check_reach(request.state.roles, scopes)
+    _check_proof(request, parts, managing=manages(scopes))
 
 
 async def _check_scopes(request: StrictRequest) -> None:
     """No body of somebody who is not an owner may give a key a role, whatever route it is sent to."""
-    if _changes(request) and Role.OWNER not in request.state.roles and await request.body():
-        check_reach(request.state.roles, _scopes(await request.json()))
+    if _changes(request) and await request.body():
+        scopes = list(_scopes(await request.json()))
+        check_reach(request.state.roles, scopes)
+        _check_proof(request, request.app.state.parts, managing=manages(scopes))
+
+
+def _check_proof(request: Request, parts: Parts, *, managing: bool) -> None:
+    when = STEP_UP.get(f"{request.method} {request.scope['route'].path}", StepUp.ALWAYS)
+    check_proof(parts.sessions, request.state.session, when, managing=managing)
 
 
 def _changes(request: Request) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gatehouse.core.apikey import Pepper
 from gatehouse.core.corecache import CoreCache
+from gatehouse.core.features import BATCH, HEADER, PROXY, SELF
 from gatehouse.core.paths import CORES
 from gatehouse.doors.asgi import ClientAddresses
 from gatehouse.doors.gate.health import MetricsPage, Readyz, healthz
@@ -15,7 +16,7 @@ from gatehouse.doors.gate.lease import CoreLease
 from gatehouse.doors.gate.openapi import OpenApi
 from gatehouse.doors.gate.proxy import Proxy
 from gatehouse.doors.gate.revoke_self import RevokeSelf
-from gatehouse.doors.gate.routes import GateDoor, Route
+from gatehouse.doors.gate.routes import Endpoint, GateDoor, Route
 from gatehouse.doors.gate.verify import Verify
 from gatehouse.doors.gate.verify_batch import VerifyBatch
 from gatehouse.doors.gate.verify_header import VerifyHeader
@@ -50,6 +51,11 @@ class Parts:
     refresh_gauges: Callable[[], None]
     body_bytes_max: int
     core_cache: CoreCache | None = None
+    features_off: frozenset[str] = frozenset()
+
+
+#: Addresses, or beginnings of them, that a feature brings (core/features.py).
+_OF_FEATURE = {b"/v1/keys/verify-batch": BATCH, b"/v1/keys/revoke-self": SELF, CORES.encode(): PROXY, LEASES: PROXY}
 
 
 def create(parts: Parts) -> GateDoor:
@@ -70,22 +76,32 @@ def create(parts: Parts) -> GateDoor:
         body_bytes_max=parts.body_bytes_max,
         cache=parts.core_cache,
     )
+    off = parts.features_off
+    verified: dict[str, Endpoint] = {"POST": verify} if HEADER.name in off else {"POST": verify, "GET": verify_header}
+    exact = {
+        b"/v1/keys/verify": Route("/v1/keys/verify", verified),
+        b"/v1/keys/verify-batch": Route("/v1/keys/verify-batch", {"POST": verify_batch}),
+        b"/v1/keys/revoke-self": Route("/v1/keys/revoke-self", {"POST": revoke_self}),
+        b"/healthz": Route("/healthz", {"GET": healthz}),
+        b"/readyz": Route("/readyz", {"GET": Readyz(parts.probes, parts.helpers, off)}),
+        b"/metrics": Route("/metrics", {"GET": MetricsPage(metrics, parts.refresh_gauges)}),
+        b"/openapi.json": Route("/openapi.json", {"GET": OpenApi()}),
+    }
+    prefixes = {
+        CORES.encode(): Route("/cores/{name}/{path}", any_method=proxy),
+        LEASES: Route("/v1/cores/{name}", {"PUT": lease.put, "DELETE": lease.delete}),
+    }
     return GateDoor(
-        exact={
-            b"/v1/keys/verify": Route("/v1/keys/verify", {"POST": verify, "GET": verify_header}),
-            b"/v1/keys/verify-batch": Route("/v1/keys/verify-batch", {"POST": verify_batch}),
-            b"/v1/keys/revoke-self": Route("/v1/keys/revoke-self", {"POST": revoke_self}),
-            b"/healthz": Route("/healthz", {"GET": healthz}),
-            b"/readyz": Route("/readyz", {"GET": Readyz(parts.probes, parts.helpers)}),
-            b"/metrics": Route("/metrics", {"GET": MetricsPage(metrics, parts.refresh_gauges)}),
-            b"/openapi.json": Route("/openapi.json", {"GET": OpenApi()}),
-        },
-        prefixes={
-            CORES.encode(): Route("/cores/{name}/{path}", any_method=proxy),
-            LEASES: Route("/v1/cores/{name}", {"PUT": lease.put, "DELETE": lease.delete}),
-        },
+        exact=_there(exact, off),
+        prefixes=_there(prefixes, off),
         observer=parts.observer,
         secret_mark=f"{parts.admission.prefix}_{parts.admission.environment.value}_",
         usage=parts.usage,
         addresses=parts.addresses,
     )
+
+
+def _there(routes: dict[bytes, Route], off: frozenset[str]) -> dict[bytes, Route]:
+    return {
+        address: route for address, route in routes.items() if address not in _OF_FEATURE or _OF_FEATURE[address].name not in off
+    }

@@ -17,9 +17,10 @@ from gatehouse.store.ports import Probe, Probes
 PROBE_TIMEOUT_S = 3.0
 
 
-class Readiness(msgspec.Struct, frozen=True):
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str
     checks: dict[str, str]
+    off: tuple[str, ...] = ()  # features that are switched off here
 
 
 async def healthz(exchange: Exchange) -> None:
@@ -27,9 +28,10 @@ async def healthz(exchange: Exchange) -> None:
 
 
 class Readyz:
-    """200 when every probe answers, else 503. Helpers that are away are named, yet do not stop the gate."""
+    """200 when every probe answers, else 503. Helpers that are away are named, yet do not stop the gate: it is `degraded`."""
 
-    def __init__(self, probes: Probes, helpers: Probes) -> None:
+    def __init__(self, probes: Probes, helpers: Probes, off: frozenset[str] = frozenset()) -> None:
+        self._off = tuple(sorted(off))
         self._probes = probes
         self._helpers = helpers
 
@@ -40,7 +42,8 @@ class Readyz:
         checks |= {probe.name: "ok" if not away else "degraded" for probe, away in zip(self._helpers, helping, strict=True)}
         exchange.detail = "; ".join(away for away in (*needed, *helping) if away)
         ready = not any(needed)
-        status = Readiness(status="ready" if ready else "unavailable", checks=checks)
+        told = "unavailable" if not ready else "degraded" if any(helping) else "ready"
+        status = Readiness(status=told, checks=checks, off=self._off)
         await exchange.reply(200 if ready else 503, asgi.encode(status))
 
 

@@ -40,7 +40,11 @@ def document() -> Json:
             "/cores/{name}/{path}": _proxy(),
             "/v1/cores/{name}": {"parameters": [_NAME], "put": _register(), "delete": _drain()},
             "/healthz": {"get": _plain("The process answers", "health")},
-            "/readyz": {"get": _plain("It can decide on keys", "health", unready=True)},
+            "/readyz": {
+                "get": _plain(
+                    "It can decide on keys; `degraded` when it lacks a helper, such as Redis, and goes on", "health", unready=True
+                )
+            },
             "/metrics": {"get": _plain("Metrics in the Prometheus text format; for scrapers inside the network", "health")},
         },
         "components": {
@@ -204,8 +208,8 @@ _BATCH_REPLY: Json = {
 }
 _SELF_REVOKED: Json = {
     "type": "object",
-    "properties": {"key_id": _TEXT, "effective": {"type": "string", "enum": ["within_bound"]}, "request_id": _TEXT},
-    "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "within_bound", "request_id": "req_0199f3a8c0d1b6e5f4a3928170"}],
+    "properties": {"key_id": _TEXT, "effective": {"type": "string", "enum": ["everywhere", "within_bound"]}, "request_id": _TEXT},
+    "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": "req_0199f3a8c0d1b6e5f4a3928170"}],
 }
 _LEASE: Json = {
     "type": "object",

@@ -20,19 +20,19 @@ class RevokeSelf:
 
     async def __call__(self, exchange: Exchange) -> None:
         request = wire.decode(await asgi.read_body(exchange.receive, self._body_bytes_max))
-        record = await self._revocation.revoke(
+        done = await self._revocation.revoke(
             request.token,
             request.reason,
             request_id=exchange.request_id,
             source_address=exchange.client(self._addresses),
         )
-        if record is None:
+        if done is None:
             # Unknown, another's, revoked before: nobody learns which.
             await exchange.fail(
                 Unauthorized("This token proves possession of no key that could be revoked"),
                 headers=credential.challenge(invalid=True),
             )
             return
-        exchange.key_id = record.id
-        answer = wire.SelfRevoked(key_id=record.id, effective="within_bound", request_id=exchange.request_id)
+        exchange.key_id, effective = done
+        answer = wire.SelfRevoked(key_id=exchange.key_id, effective=effective.value, request_id=exchange.request_id)
         await exchange.reply(200, asgi.encode(answer))

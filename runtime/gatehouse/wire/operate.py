@@ -1,0 +1,42 @@
+"""The JSON shapes of what operators look at and set while a deployment runs: log level and features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_LEVELS = Literal["debug", "info", "warning", "error"]
+
+
+class SetLogLevel(BaseModel):
+    """Another log level for a time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"level": "debug", "for_s": 900}]})
+
+    level: _LEVELS
+    for_s: Annotated[
+        int, Field(ge=10, le=86_400, description="Seconds after which GATEHOUSE_LOG_LEVEL of each process holds again.")
+    ] = 900
+
+
+class LogLevel(BaseModel):
+    """`level`: what holds now. `configured`: this console's setting. `until`: None while the setting holds."""
+
+    level: _LEVELS
+    configured: _LEVELS
+    until: str | None
+    set_by: str | None
+
+
+class FeatureView(BaseModel):
+    name: str
+    door: Literal["gate", "console"]
+    enabled: bool
+    meaning: str
+
+
+class FeatureList(BaseModel):
+    """As this console is set; a gate has a setting of its own, which its /readyz tells."""
+
+    features: list[FeatureView]
