@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from gatehouse.core.features import FEATURES, switched
+from gatehouse import setting_forms as forms
+from gatehouse.core.features import FEATURES
 from gatehouse.errors import Problem, SettingsError
 from gatehouse.types import KeyEnvironment, Limit
 
 PREFIX = "GATEHOUSE_"
 #: Variables with our prefix that are not settings of a server: the command line's own (see cli/).
 CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
-
-_KEY_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-#: Prefixes that belong to other issuers' secret scanners (GitHub, Stripe, Slack).
-_FOREIGN_PREFIXES = ("ghp", "gho", "ghu", "ghs", "ghr", "sk", "pk", "rk", "xox")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -293,71 +289,14 @@ class Settings(BaseModel):
         "takes a quarter of it and 1 MiB at most. Each request still asks the Core, which answers 304. 0: none.",
     )
 
-    @field_validator("key_prefix")
-    @classmethod
-    def _brand(cls, value: str) -> str:
-        if not _KEY_PREFIX.fullmatch(value) or len(value) > 16:
-            raise ValueError("must be 1 to 16 lower-case letters, digits and single underscores, such as gtk or acme_sk")
-        if value.split("_")[0] in _FOREIGN_PREFIXES or value.startswith("xox"):
-            raise ValueError("begins like another issuer's keys, so their leak scanners would claim ours; choose another brand")
-        return value
-
-    @field_validator("oidc_issuer", "oidc_jwks_url")
-    @classmethod
-    def _issuer(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
-            raise ValueError("must be an https:// URL (http:// on this machine alone)")
-        return value
-
-    @field_validator("oidc_roles", mode="before")
-    @classmethod
-    def _oidc_roles(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        pairs = tuple((name.strip(), role.strip()) for name, _, role in (part.rpartition("=") for part in value.split(",")))
-        if any(not name or role not in {"owner", "operator", "issuer", "auditor", "service"} for name, role in pairs):
-            raise ValueError("must be value=role with commas between, such as platform=owner,on-call=operator")
-        return pairs
-
-    @field_validator("features", mode="before")
-    @classmethod
-    def _features(cls, value: object) -> object:
-        return switched(value) if isinstance(value, str) else value
-
-    @field_validator("checkpoint_vault")
-    @classmethod
-    def _vault(cls, value: str) -> str:
-        if value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+", value):
-            raise ValueError("must be s3://bucket/prefix/ or file:/path")
-        return value
-
-    @field_validator("old_files", mode="before")
-    @classmethod
-    def _old_files(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        places = tuple(part.strip() for part in value.split(",") if part.strip())
-        if any(not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", place) for place in places):
-            raise ValueError("must be s3://bucket/key.json (or file:/path.json) with commas between")
-        return tuple(place.removeprefix("file:") for place in places)
-
-    @field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("default_limit", mode="before")
-    @classmethod
-    def _limit(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(\d{1,9})/(\d{1,7})", value)
-        if match is None or "0" in match.groups():
-            raise ValueError('must be requests/seconds, such as "600/60"')
-        quota, window_s = int(match[1]), int(match[2])
-        return Limit(name="requests", quota=quota, window_s=window_s, burst=quota)
+    _brand = field_validator("key_prefix")(forms.brand)
+    _issuer = field_validator("oidc_issuer", "oidc_jwks_url")(forms.issuer)
+    _oidc_roles = field_validator("oidc_roles", mode="before")(forms.oidc_roles)
+    _features = field_validator("features", mode="before")(forms.features)
+    _vault = field_validator("checkpoint_vault")(forms.vault)
+    _old_files = field_validator("old_files", mode="before")(forms.old_files)
+    _networks = field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")(forms.networks)
+    _limit = field_validator("default_limit", mode="before")(forms.limit)
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
