@@ -13,7 +13,7 @@ from components.tags import tags
 
 IN_USE = (
     *("backup:CopyIntoBackupVault", "backup:DescribeBackupVault", "backup:TagResource"),
-    *("cloudwatch:PutMetricData",),
+    *("cloudwatch:GetMetricData", "cloudwatch:PutMetricData"),
     *("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteBackup", "dynamodb:DeleteItem"),
     *("dynamodb:Describe*", "dynamodb:GetItem", "dynamodb:ListTagsOfResource", "dynamodb:PutItem", "dynamodb:Query"),
     *("dynamodb:StartAwsBackupJob", "dynamodb:UpdateItem"),
@@ -22,7 +22,7 @@ IN_USE = (
     *("elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:Describe*", "elasticloadbalancing:ModifyListener"),
     *("elasticloadbalancing:ModifyRule", "elasticloadbalancing:RegisterTargets"),
     *("events:DeleteRule", "events:DescribeRule", "events:DisableRule", "events:EnableRule", "events:ListTargetsByRule"),
-    *("events:PutRule", "events:PutTargets", "events:RemoveTargets"),
+    *("events:ListRules", "events:PutRule", "events:PutTargets", "events:RemoveTargets"),
     *("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:GetPublicKey"),
     *("kms:ReEncrypt*", "kms:Sign", "kms:Verify"),
     *("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams"),
@@ -34,7 +34,7 @@ IN_USE = (
     *("s3:PutInventoryConfiguration", "s3:PutObject", "s3:PutObjectRetention", "s3:PutObjectTagging", "s3:Replicate*"),
     *("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"),
     *("secretsmanager:UpdateSecretVersionStage",),
-    *("sns:Publish", "sqs:SendMessage"),
+    *("sns:Publish", "sqs:SendMessage", "tag:GetResources"),
     *("ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel"),
     *("ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"),
     *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),

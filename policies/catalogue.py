@@ -33,7 +33,6 @@ from policies.rules import (
     vpc,
     waf,
 )
-from policies.waiting import levels_for_now
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 _DOCS = "https://www.pulumi.com/docs/iac/using-pulumi/crossguard"
@@ -128,7 +127,7 @@ COMPANIONS = (BROKEN, REMEDIATED, EXEMPT_USED, EXEMPT_INVALID, UNDECIDED, UNDECI
 
 def _declared() -> tuple[Rule, ...]:
     found = (value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule))
-    return tuple(levels_for_now(rule) for rule in sorted(found, key=lambda rule: rule.id))
+    return tuple(sorted(found, key=lambda rule: rule.id))
 
 
 RULES = _declared()

@@ -1,16 +1,25 @@
-"""A drop box for files: a bucket, the log of who opened it, and a table of what is in it, under a key of their own.
+"""A drop box for files: a bucket, the log of who opened it, and a table of what is in it, under a key of their own; each has a
+copy in a second region and a daily backup, and somebody is told when one of them fails.
 
-The components make the safe parts; a resource beside them, here the key, is held to the same rules.
+The components make the safe parts; a resource beside them, here the key and the topic, is held to the same rules.
 """
+
+from dataclasses import replace
+from functools import partial
 
 import pulumi
 import pulumi_aws as aws
 
-from components import bucketpolicy
-from components.bucket import Bucket, BucketArgs
-from components.document import allow, document, render
+from components import alarms, bucketpolicy, recovery
+from components.access import Access, AccessArgs
+from components.alarm import metric_alarm
+from components.backup import Away, Backup, BackupArgs
+from components.boundary import Boundary, BoundaryArgs
+from components.bucket import Bucket, BucketArgs, Copy
+from components.document import Document, Statement, allow, deny, document, render
 from components.keyring import ADMINISTER, USE
 from components.naming import Naming
+from components.sections import Backup as Backups
 from components.sections import Keep
 from components.sections import Tokens as Recovery
 from components.tags import tags
@@ -18,6 +27,8 @@ from components.tokens import Tokens, TokensArgs
 
 config = pulumi.Config()
 names = Naming(pulumi.get_stack(), config.require("account"), config.require("region"))
+away = replace(names, region=config.require("secondRegion"))
+runbooks = "https://example.com/parcels/runbooks"
 keep = Keep(protect=True, retain=True)
 provider = aws.Provider(
     "aws",
@@ -31,58 +42,123 @@ provider = aws.Provider(
     ),
 )
 opts = pulumi.ResourceOptions(provider=provider)
+kept = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True)
 
-# The account administers the key, and uses it through S3 and DynamoDB alone.
-through = [f"{service}.{names.region}.amazonaws.com" for service in ("s3", "dynamodb")]
+# Who copies: a role of S3 and one of AWS Backup, neither of which can ever be made to do more.
+ceiling = Boundary("boundary", BoundaryArgs(names, (names.region, away.region)), opts)
+access = Access("access", AccessArgs(names, recovery.grants(names, replicated=away.region), ceiling.arn), opts)
+
+# The account administers the key, and uses it through S3, DynamoDB and Backup alone.
+TELLERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
+users = recovery.key_users(names, replicated=away.region, away=away.region)
+
+
+def key_policy(there: Naming, *more: Statement) -> Document:
+    """Of the key, or of its replica."""
+    through = [f"{service}.{there.region}.amazonaws.com" for service in ("s3", "dynamodb", "backup")]
+    caller = {"kms:CallerAccount": names.account, "kms:ViaService": through}
+    account = {"AWS": names.root_arn}
+    return document(
+        allow("Administer", ADMINISTER, ["*"], principal=account),
+        allow("Use", USE, ["*"], principal=account, conditions={"StringEquals": caller}),
+        *more,
+    )
+
+
+tellers = allow(
+    "Tell",
+    ["kms:Decrypt", "kms:GenerateDataKey*"],
+    ["*"],
+    principal={"Service": TELLERS},
+    conditions={"StringEquals": {"aws:SourceAccount": names.account}},
+)
 key = aws.kms.Key(
     "parcels",
-    description="Parcels and their table",
+    description="Parcels, their table, their backups and what is told of them",
+    multi_region=True,
     enable_key_rotation=True,
+    policy=render(key_policy(names, *users["data"], *users["backup"], tellers)),
+    tags=tags("confidential"),
+    # KMS refuses a policy that names a role which does not exist yet.
+    opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[access])),
+)
+aws.kms.Alias("parcels", name=names.alias("parcels"), target_key_id=key.key_id, opts=opts)
+far_key = aws.kms.ReplicaKey(
+    "parcels",
+    region=away.region,
+    primary_key_arn=key.arn,
+    description="Parcels and their backups, second region",
+    policy=render(key_policy(away, *users["away"])),
+    tags=tags("confidential"),
+    opts=kept,
+)
+aws.kms.Alias("away", name=names.alias("parcels"), region=away.region, target_key_id=far_key.id, opts=opts)
+
+
+def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], copy: Copy | None = None) -> Bucket:
+    """A bucket for parcels, and beside it the one with the log of who opened them."""
+    sink, store = there.bucket("logs"), there.bucket("data")
+    made = partial(BucketArgs, keep=keep, region=there.region)
+    writers = bucketpolicy.access_log_writers(there, sink, (store,))
+    policy = bucketpolicy.bucket_policy(there, sink, encrypted_by_key=False, writers=writers)
+    logs = Bucket.log_sink(f"{name}-logs", made(sink, policy, "log", expire_days=365), opts)
+    policy = bucketpolicy.bucket_policy(there, store, encrypted_by_key=True)
+    return Bucket(name, made(store, policy, "confidential", key_arn=key_arn, log_bucket=logs.name, copy=copy), opts)
+
+
+far = closed_bucket("away", away, far_key.arn)
+parcels = closed_bucket("parcels", names, key.arn, Copy(far.arn, far_key.arn, access.roles[recovery.REPLICATION]))
+table = Tokens("tokens", TokensArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts)
+
+# Who is told, and of what.
+topic = aws.sns.Topic("alarms", name=names.name("alarms"), kms_master_key_id=key.arn, tags=tags("internal"), opts=opts)
+arn = names.arn("sns", names.name("alarms"))
+aws.sns.TopicPolicy(
+    "alarms",
+    arn=topic.arn,
     policy=render(
         document(
-            allow("Administer", ADMINISTER, ["*"], principal={"AWS": names.root_arn}),
+            deny("OnlyTls", ["sns:Publish"], [arn], conditions={"Bool": {"aws:SecureTransport": "false"}}),
             allow(
-                "Use",
-                USE,
-                ["*"],
-                principal={"AWS": names.root_arn},
-                conditions={"StringEquals": {"kms:CallerAccount": names.account, "kms:ViaService": through}},
+                "Tell",
+                ["sns:Publish"],
+                [arn],
+                principal={"Service": TELLERS},
+                conditions={"StringEquals": {"aws:SourceAccount": names.account}},
             ),
         )
     ),
-    tags=tags("confidential"),
-    opts=pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True),
+    opts=opts,
 )
-aws.kms.Alias("parcels", name=names.alias("parcels"), target_key_id=key.key_id, opts=opts)
-
-sink, store = names.bucket("logs"), names.bucket("parcels")
-writers = bucketpolicy.access_log_writers(names, sink, (store,))
-logs = Bucket.log_sink(
-    "logs",
-    BucketArgs(
-        sink,
-        bucketpolicy.bucket_policy(names, sink, encrypted_by_key=False, writers=writers),
-        "log",
-        keep,
-        expire_days=365,
-    ),
-    opts,
+for alarm in alarms.of_table(table.table):
+    metric_alarm(alarm, names, runbooks, topic.arn, table)
+metrics = [
+    ["AWS/DynamoDB", metric, "TableName", names.name("tokens")] for metric in ("ReadThrottleEvents", "WriteThrottleEvents")
+]
+shown = {"type": "metric", "width": 24, "height": 6, "properties": {"region": names.region, "title": "Table", "metrics": metrics}}
+aws.cloudwatch.Dashboard(
+    "overview",
+    dashboard_name=names.name("overview"),
+    dashboard_body=pulumi.Output.json_dumps({"widgets": [shown]}),
+    opts=opts,
 )
-parcels = Bucket(
-    "parcels",
-    BucketArgs(
-        store,
-        bucketpolicy.bucket_policy(names, store, encrypted_by_key=True),
-        "confidential",
+Backup(
+    "backup",
+    BackupArgs(
+        names,
+        Backups(days=35, copy_away=True, lock="GOVERNANCE"),
         keep,
+        empty=False,
         key_arn=key.arn,
-        log_bucket=logs.name,
+        role_arn=access.roles[recovery.BACKUP],
+        topic_arn=topic.arn,
+        resources=(table.arn, parcels.arn),
+        away=Away(away.region, far_key.arn),
     ),
     opts,
 )
-table = Tokens("tokens", TokensArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts)
 
 pulumi.export("bucket", parcels.name)
 pulumi.export("table", table.table)
-# The account's own guards (Config, GuardDuty, public access block, budget) belong to another program, which this names.
+# The account's own guards (Config, GuardDuty, public access block, budget) belong to another stack, which this names.
 pulumi.export("accountBaseline", "gatehouse/prod")

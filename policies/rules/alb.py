@@ -180,11 +180,17 @@ def a_firewall_stands_before_it(balancer: Resource, stack: Stack) -> Found:
 @resource_rule(
     "GH-ALB-009",
     title="Targets are checked, and reached over TLS",
-    why="Without a check of its own path, a broken task gets traffic; between balancer and task, plain HTTP can be overheard.",
+    why=(
+        "Without a check of its own path, a broken task gets traffic; between balancer and task, plain HTTP can be overheard. "
+        "It stops nothing: the balancer does not check a target's certificate, so TLS there keeps out only who listens inside "
+        "the VPC, and nobody who answers in the target's place."
+    ),
     remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its check',
     severity=Severity.MEDIUM,
     types=tokens.TARGET_GROUP,
-    levels=levels("A", "A", "M"),
+    # "The load balancer does not validate these certificates":
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
+    levels=levels("A", "A", "A"),
     settings={"tls": {"dev": 0, "staging": 0, "prod": 1}},
     upstream=Upstream(security_hub=("ELB.21", "ELB.22"), checkov=("CKV_AWS_261", "CKV_AWS_378")),
     url=f"{_GUIDE}/target-group-health-checks.html",

@@ -25,6 +25,7 @@ from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerificati
 from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
 from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
+from gatehouse.wire.signing import SigningKeySet
 from gatehouse.wire.usage import KeyUsage, UsageSeries
 
 #: A revocation waits for every gate, up to the staleness bound, which may be set to a minute.
@@ -99,6 +100,13 @@ class ConsoleClient:
 
     def rotate_key(self, key_id: str, wish: dict[str, Any]) -> RotatedKey:
         return self._model(RotatedKey, self._send("POST", f"/v1/keys/{key_id}/rotate", json=wish))
+
+    def set_signing(self, key_id: str, wish: dict[str, Any]) -> SigningKeySet:
+        """`wish`: the JSON members of PUT /v1/keys/{id}/signing."""
+        return self._model(SigningKeySet, self._send("PUT", f"/v1/keys/{key_id}/signing", json=wish))
+
+    def remove_signing(self, key_id: str) -> ChangedKey:
+        return self._model(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}/signing"))
 
     def purge_key(self, key_id: str, reason: str) -> PurgedKey:
         """Of a deleted or revoked key; there is no way back."""

@@ -173,6 +173,21 @@ class Settings(BaseModel):
         "Needed with GATEHOUSE_OIDC_ISSUER; roles are owner, operator, issuer, auditor, service.",
     )
 
+    leak_action: Literal["notify", "disable", "revoke"] = Field(
+        default="disable",
+        description="What is done to a key that is reported as found in public: notify only tells, disable can be undone, revoke "
+        "cannot. Each find is told (key.leaked).",
+    )
+    leak_github_keys: str = Field(
+        default="",
+        description="Whose reports of GitHub's secret scanning are believed: its public keys, pinned. JSON: "
+        '{"<key identifier>": "<PEM>"}, from api.github.com/meta/public_keys/secret_scanning. Unset: none are taken.',
+    )
+    leak_secret: SecretStr | None = Field(
+        default=None,
+        description="The secret of other reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. Unset: no reports.",
+    )
+
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."

@@ -43,6 +43,7 @@ class Code(StrEnum):
     EXPIRED = "EXPIRED"
     FORBIDDEN = "FORBIDDEN"  # not here: other environment, or an address, method or Core that is not on the key's list
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
+    SIGNATURE_INVALID = "SIGNATURE_INVALID"  # missing, wrong, too old or used before; `Verdict.reason` says which
     RATE_LIMITED = "RATE_LIMITED"
     USAGE_EXCEEDED = "USAGE_EXCEEDED"  # the key has not enough credits left
     UNAVAILABLE = "UNAVAILABLE"  # the gate cannot vouch for its answer (stale key state, limiter away and set to refuse)
@@ -57,6 +58,22 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
     window_s: int
     burst: int
     cost: int = 1  # units that one request uses; multiplied by the cost of the question
+
+
+class SignatureAlgorithm(StrEnum):
+    """How a key's requests are signed, by the names of RFC 9421, section 6.2.2."""
+
+    HMAC_SHA256 = "hmac-sha256"
+    ED25519 = "ed25519"
+
+
+class Signing(msgspec.Struct, frozen=True, gc=False):
+    """What checks the signatures of a key's requests. `required`: an unsigned request is refused."""
+
+    algorithm: SignatureAlgorithm
+    key: bytes  # HMAC: the secret, sealed for the lineage (core/seal.py); Ed25519: the 32 bytes of the public key
+    pepper_generation: int  # that it is sealed under; 0 for a public key
+    required: bool
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +95,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[str, ...] = ()  # CIDR networks that it may be used from; empty = from anywhere
     methods: tuple[str, ...] = ()  # HTTP methods that it may be used with; empty = all
     has_credits: bool = False
+    signing: Signing | None = None
 
     @property
     def subject(self) -> str:
@@ -122,6 +140,19 @@ class LimitWish(msgspec.Struct, frozen=True, gc=False):
     burst: int | None = None
 
 
+class SignedRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request as its client signed it. `query` without the question mark; names of `fields` in lower case."""
+
+    method: str
+    scheme: str
+    authority: str
+    path: str
+    query: str
+    fields: tuple[tuple[str, str], ...]
+    has_body: bool
+    digests: tuple[tuple[str, bytes], ...]  # of the body as received (core/signature.digests_of)
+
+
 class Question(msgspec.Struct, frozen=True, gc=False):
     """What is asked about a token: the scopes that are needed and the Core that shall be opened (None: neither)."""
 
@@ -131,6 +162,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     address: str = ""  # who uses the key, as far as our proxies can be believed
     method: str | None = None  # with which HTTP method; None: not asked
     limits: tuple[LimitWish, ...] = ()
+    signed: SignedRequest | None = None  # None: it carries no signature for us
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -142,6 +174,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     decided_at: float
     staleness_ms: int
     credits: CreditState | None = None  # None: the key has none, or they were not reached
+    reason: str = ""  # of SIGNATURE_INVALID: what is wrong with the signature (core/signature.Flaw)
 
     @property
     def valid(self) -> bool:

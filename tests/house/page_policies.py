@@ -10,7 +10,6 @@ from types import ModuleType
 from policies.catalogue import _MODULES, COMPANIONS, PACKS, RULES, Companion
 from policies.remedies import REMEDIES
 from policies.rule import ENVIRONMENTS, Level, Rule, Severity, Upstream
-from policies.waiting import WAITING
 from tests.house.page_table import prose, table
 
 SERVICES = {
@@ -134,8 +133,6 @@ def _details(rule: Rule) -> str:
         notes.append(f"- List: `{name}` is " + (", ".join(f"`{word}`" for word in words) or "empty"))
     if rule.id in REMEDIES:
         notes.append("- Can change the input itself, in dev, when it is asked to")
-    if rule.id in WAITING:
-        notes.append(f"- Advisory until our own program has {prose(WAITING[rule.id])}")
     notes += [f"- May stay unknown at a preview: `{path}`, for {prose(reason)}" for path, reason in rule.unknown_allowed.items()]
     if not rule.exemptible:
         notes.append("- Never exempted")

@@ -49,6 +49,7 @@ def test_the_picture_in_the_docs_shows_the_twenty_controls_and_loads_nothing() -
 def test_the_program_made_of_components_is_clean_at_the_levels_of_prod() -> None:
     checked = check(picture.ROOT / "examples" / "clean", "dev", levels="prod")
     assert [finding for finding in checked.findings if finding.stops] == []
-    # What a small program leaves to the next: copies and backups of its stores, and an alarm on its table.
-    assert {finding.rule for finding in checked.findings} == {"GH-BAK-004", "GH-CW-005", "GH-S3-013", "GH-S3-017"}
+    # Advice alone, and none that another bucket of this repository does not get: versions can be deleted.
+    told = {finding.rule for finding in checked.findings if finding.outcome == "violation"}
+    assert told == {"GH-S3-017"}
     assert checked.run.resources > 15

@@ -6,10 +6,13 @@ import secrets
 
 from gatehouse import observe
 from gatehouse.app import watch
+from gatehouse.app.leaks import leak_door
 from gatehouse.app.peppers import pepper
 from gatehouse.doors import asgi
 from gatehouse.doors.console import app as console
+from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.parts import Parts
+from gatehouse.flows.signing import Resealer
 from gatehouse.settings import Settings
 from gatehouse.store import postgres_engine
 from gatehouse.store.clock import SystemClock
@@ -19,6 +22,7 @@ from gatehouse.store.postgres_directory import PostgresDirectory
 from gatehouse.store.postgres_keystore import PostgresKeyStore
 from gatehouse.store.postgres_login import login
 from gatehouse.store.postgres_notices import PostgresNotices
+from gatehouse.store.postgres_reseal import PostgresReseal
 from gatehouse.store.postgres_usage_reports import PostgresUsageReports
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
@@ -41,9 +45,10 @@ def build(settings: Settings) -> asgi.App:
         counted = RedisLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
     peppered = pepper(settings.pepper, "PEPPER")
     clock, signing = SystemClock(), watch.signer(settings)
+    keys = PostgresKeyStore(engine, staleness_s=staleness_s)
     return console.create(
         Parts(
-            keys=PostgresKeyStore(engine, staleness_s=staleness_s),
+            keys=keys,
             audit=PostgresAuditTrail(engine),
             cores=PostgresDirectory(engine),
             usage=PostgresUsageReports(engine),
@@ -68,10 +73,14 @@ def build(settings: Settings) -> asgi.App:
             signer=signing,
             webhook_networks=settings.webhook_networks,
             people=watch.people(settings, clock),
+            leaks=leak_door(settings, engine, keys, clock, peppered),
         ),
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
+            Chore(
+                "reseal", watch.RESEAL_TURN_S, Resealer(keys, PostgresReseal(engine), peppered, clock, secrets.token_bytes).turn
+            ),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )

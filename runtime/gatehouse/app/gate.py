@@ -39,6 +39,7 @@ from gatehouse.store.prefilter import Prefilter
 from gatehouse.store.probes import FreshnessProbe, PoolProbe, RedisProbe
 from gatehouse.store.redis_limits import RedisLimits
 from gatehouse.store.redis_login import redis_login
+from gatehouse.store.redis_nonces import RedisNonces
 from gatehouse.store.resolve import SystemResolver
 from gatehouse.store.upstream import Upstreams
 
@@ -80,6 +81,7 @@ def build(settings: Settings) -> asgi.App:
             rewrap = PostgresRewrap(pool, secrets_of_keys, live_s=2 * settings.staleness_ms_max / 1000)
             stack.push_async_callback(rewrap.close)
             limits: Limits = LocalLimits()
+            nonces: RedisNonces | None = None
             redis_probes: list[Probe] = []
             if redis is not None:
                 counted = RedisLimits(
@@ -91,6 +93,8 @@ def build(settings: Settings) -> asgi.App:
                 await counted.start()
                 stack.push_async_callback(counted.close)
                 limits = counted
+                nonces = RedisNonces(redis, timeout_s=settings.limit_timeout_ms / 1000)
+                stack.push_async_callback(nonces.close)
                 redis_probes = [RedisProbe(redis)]
             resolver = SystemResolver()
             upstream = Upstreams(resolver, settings.core_networks)
@@ -130,6 +134,7 @@ def build(settings: Settings) -> asgi.App:
                         staleness_ms_max=settings.staleness_ms_max,
                         credits=PostgresCredits(pool),
                         rewrap=rewrap.offer,
+                        nonces=nonces,
                     ),
                     self_revocation=SelfRevocation(
                         keys=keys,

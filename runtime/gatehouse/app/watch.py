@@ -29,6 +29,7 @@ from gatehouse.store.webhook_sender import TIMEOUT_S, SnsTopic, WebhookSender
 #: How often it is asked whether a checkpoint is due: one query of one row.
 CHECKPOINT_TURN_S = 5.0
 PRUNE_TURN_S = 3600.0
+RESEAL_TURN_S = 60.0
 NOTICE_TURN_S = 1.0
 REMIND_TURN_S = 300.0
 _FILE = "file:"

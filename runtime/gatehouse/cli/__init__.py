@@ -24,6 +24,7 @@ COMMANDS = {
     "audit": "gatehouse.cli.audit",
     "pepper": "gatehouse.cli.pepper",
     "usage": "gatehouse.cli.usage",
+    "scan": "gatehouse.cli.scan",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }

@@ -44,6 +44,7 @@ def update(
     credits: Annotated[str, typer.Option(metavar="N[:AMOUNT/PERIOD]", help="Or `none`, to count them no more.")] = "",
     expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Or `never`.")] = "",
     notes: Annotated[str | None, typer.Option(help="Free text for its managers.")] = None,
+    require_signature: Annotated[bool | None, typer.Option(help="Refuse requests that are not signed.")] = None,
     empty: Annotated[list[str] | None, typer.Option(metavar="LIST", help="Empty a list: cores, methods, addresses ...")] = None,
     allow_last_admin: LastAdminOption = False,
     console: ConsoleOption = "",
@@ -62,13 +63,15 @@ def update(
         wish["credits"] = None if credits == "none" else credit_plan(credits)
     if expires_at:
         wish["expires_at"] = None if expires_at == "never" else expires_at
+    if require_signature is not None:
+        wish["require_signature"] = require_signature
     if not wish:
         stop("nothing to change: name at least one option, such as --owner", code=USAGE)
     if allow_last_admin:
         wish["allow_last_admin"] = True
     with connect(console, token) as client:
         version = client.key(checked_id(key_id)).version
-        _say("changed", client.update_key(key_id, wish, version=version), as_json)
+        say("changed", client.update_key(key_id, wish, version=version), as_json)
 
 
 def disable(
@@ -82,7 +85,7 @@ def disable(
     """Refuse a key until it is enabled again."""
     with connect(console, token) as client:
         wish = {"reason": reason, "allow_last_admin": allow_last_admin}
-        _say("disabled", client.act(checked_id(key_id), "disable", wish), as_json)
+        say("disabled", client.act(checked_id(key_id), "disable", wish), as_json)
 
 
 def enable(
@@ -90,7 +93,7 @@ def enable(
 ) -> None:
     """Let a disabled key work again."""
     with connect(console, token) as client:
-        _say("enabled", client.act(checked_id(key_id), "enable", {"reason": reason}), as_json)
+        say("enabled", client.act(checked_id(key_id), "enable", {"reason": reason}), as_json)
 
 
 def rotate(
@@ -121,7 +124,7 @@ def end_grace(
 ) -> None:
     """End the grace period of a rotated key now."""
     with connect(console, token) as client:
-        _say("ended", client.act(checked_id(key_id), "end-grace", {"reason": reason}), as_json)
+        say("ended", client.act(checked_id(key_id), "end-grace", {"reason": reason}), as_json)
 
 
 def delete(
@@ -135,7 +138,7 @@ def delete(
     """Take a key out of use; it can be restored for 30 days."""
     with connect(console, token) as client:
         wish = {"reason": reason, "allow_last_admin": allow_last_admin}
-        _say("deleted", client.delete_key(checked_id(key_id), wish), as_json)
+        say("deleted", client.delete_key(checked_id(key_id), wish), as_json)
 
 
 def restore(
@@ -143,7 +146,7 @@ def restore(
 ) -> None:
     """Bring a deleted key back to the state that it had."""
     with connect(console, token) as client:
-        _say("restored", client.act(checked_id(key_id), "restore", {"reason": reason}), as_json)
+        say("restored", client.act(checked_id(key_id), "restore", {"reason": reason}), as_json)
 
 
 def purge(
@@ -164,7 +167,7 @@ def purge(
         print_json(done.model_dump(mode="json"))
         return
     counters = "its counters too" if done.counters_removed else "its counters end by themselves"
-    print(f"purged {done.id} at {done.purged_at}, {counters}: {_when(done.effective)}")
+    print(f"purged {done.id} at {done.purged_at}, {counters}: {when(done.effective)}")
 
 
 def explain(
@@ -226,12 +229,12 @@ def seconds(option: str, text: str) -> int:
     return int(match[1]) * _UNITS_S[match[2] or "s"]
 
 
-def _say(done_: str, done: ChangedKey, as_json: bool) -> None:
+def say(done_: str, done: ChangedKey, as_json: bool) -> None:
     if as_json:
         print_json(done.model_dump(mode="json"))
         return
-    print(f"{done_} {done.key.id} ({done.key.name}), now {done.key.state}: {_when(done.effective)}")
+    print(f"{done_} {done.key.id} ({done.key.name}), now {done.key.state}: {when(done.effective)}")
 
 
-def _when(effective: str) -> str:
+def when(effective: str) -> str:
     return "every gate knows it now" if effective == "everywhere" else "every gate knows it within the staleness bound"

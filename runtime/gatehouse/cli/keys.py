@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gatehouse.cli import key_life
+from gatehouse.cli import key_life, key_signing
 from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import note, print_json, print_table
 from gatehouse.wire.key import KeyView
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     keys.command()(show)
     keys.command()(revoke)
     key_life.register(keys)
+    key_signing.register(keys)
     app.add_typer(keys, name="keys")
 
 

@@ -29,11 +29,12 @@ def status(console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOp
             str(one.keys),
             str(one.ids),
             str(one.cores),
+            str(one.signing),
             "may be removed" if one.removable else "",
         )
         for one in found.generations
     ]
-    print_table("", ("generation", "held", "keys", "ids", "cores", ""), rows)
+    print_table("", ("generation", "held", "keys", "ids", "cores", "signing", ""), rows)
     note(f"current {found.current}; new keys are stored under {found.writing}, the newest that every live gate holds")
 
 

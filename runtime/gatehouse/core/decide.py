@@ -139,11 +139,20 @@ def explain(record: KeyRecord, question: Question, *, environment: KeyEnvironmen
             question.core or "",
         ),
         check("scopes", Code.INSUFFICIENT_PERMISSIONS, not missing, " ".join(record.scopes) or "none", " ".join(question.scopes)),
+        _signature(record),
     )
+
+
+def _signature(record: KeyRecord) -> Check:
+    """Whether a request will be signed cannot be known beforehand."""
+    signing = record.signing
+    required = signing is not None and signing.required
+    has = "no signing key" if signing is None else f"{signing.algorithm.value}, {'required' if required else 'not required'}"
+    return Check("signature", Code.SIGNATURE_INVALID, Outcome.UNKNOWN if required else Outcome.PASS, has, "")
 
 
 def for_public(verdict: Verdict) -> Verdict:
     """What the holder of the token may read: a revoked key looks as if it had never been."""
     if verdict.code is not Code.REVOKED:
         return verdict
-    return msgspec.structs.replace(verdict, code=Code.NOT_FOUND, record=None, limits=(), credits=None)
+    return msgspec.structs.replace(verdict, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason="")

@@ -6,11 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gatehouse.core import signature as signatures
 from gatehouse.core.apikey import Pepper, parse
 from gatehouse.core.decide import DUMMY_DIGEST, charged, judge, judge_credits, judge_limits
+from gatehouse.core.seal import unseal
 from gatehouse.errors import BadRequest, Problem, Unavailable
-from gatehouse.store.ports import Charge, Clock, Credits, Keys, Limits
-from gatehouse.types import Code, CreditState, KeyEnvironment, KeyId, KeyRecord, Limit, LimitState, Question, Verdict
+from gatehouse.store.ports import Charge, Clock, Credits, Keys, Limits, Nonces
+from gatehouse.types import (
+    Code,
+    CreditState,
+    KeyEnvironment,
+    KeyId,
+    KeyRecord,
+    Limit,
+    LimitState,
+    Question,
+    SignatureAlgorithm,
+    Verdict,
+)
 
 #: (key id, token, its pepper generation): told of each use of a key that is not stored under the current generation.
 Rewrap = Callable[[KeyId, str, int], None]
@@ -33,6 +46,7 @@ class Admission:
     staleness_ms_max: when the picture of the keys is older, every well-formed token gets UNAVAILABLE.
     credits: the purses of keys that have one; without it such a key is UNAVAILABLE.
     rewrap: moves keys to the current pepper generation as they are used.
+    nonces: which signatures were used; without it, or when it is away, a signed request is UNAVAILABLE, never believed.
     """
 
     keys: Keys
@@ -45,6 +59,7 @@ class Admission:
     staleness_ms_max: int
     credits: Credits | None = None
     rewrap: Rewrap | None = None
+    nonces: Nonces | None = None
 
     async def admit(self, token: str, question: Question) -> Verdict:
         """Decides. `record` is set only when the token proved possession; REVOKED is for logs, see `decide.for_public`.
@@ -76,12 +91,38 @@ class Admission:
             raise _no_limit(limits, question)
         charge = Charge(subject=record.subject, limits=limits, cost=question.cost)
         try:
+            if record.signing is not None and (record.signing.required or question.signed is not None):
+                flaw = await self._flaw(record, question, moment.now)
+                if flaw is not None:
+                    return self._verdict(Code.SIGNATURE_INVALID, moment, record, reason=flaw.value)
             if record.has_credits:
                 return await self._spend(record, charge, moment)
             states = await self.limits.take(charge)
         except Unavailable:
             return self._verdict(Code.UNAVAILABLE, moment, record)
         return self._verdict(judge_limits(states), moment, record, states)
+
+    async def _flaw(self, record: KeyRecord, question: Question, now: float) -> signatures.Flaw | None:
+        """What is wrong with the signature, None when it counts; a question of cost 0 does not use it up. Raises Unavailable.
+
+        The nonce is asked for last, so that only whoever can sign makes Redis remember anything.
+        """
+        signing = record.signing
+        if signing is None:
+            return None
+        if question.signed is None:
+            return signatures.Flaw.MISSING
+        key: bytes | None = signing.key
+        if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
+            key = unseal(signing.key, record.subject, self.pepper, signing.pepper_generation)
+        if key is None or self.nonces is None:
+            # Failure side: closed. Without the generation of the seal, or without a memory, nothing can be vouched for.
+            raise Unavailable
+        found = signatures.check(question.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=now)
+        if isinstance(found, signatures.Flaw):
+            return found
+        fresh = await self.nonces.is_new(record.id, found.nonce, keep_s=found.keep_s if question.cost else 0)
+        return None if fresh else signatures.Flaw.REPLAYED
 
     async def _spend(self, record: KeyRecord, charge: Charge, moment: Moment) -> Verdict:
         """Limits and credits together, so that a refusal by one uses up nothing of the other. Raises Unavailable.
@@ -120,6 +161,8 @@ class Admission:
         record: KeyRecord | None = None,
         states: tuple[LimitState, ...] = (),
         purse: CreditState | None = None,
+        *,
+        reason: str = "",
     ) -> Verdict:
         return Verdict(
             code=code,
@@ -128,6 +171,7 @@ class Admission:
             decided_at=moment.now,
             staleness_ms=moment.staleness_ms,
             credits=purse,
+            reason=reason,
         )
 
 

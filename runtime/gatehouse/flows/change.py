@@ -12,7 +12,7 @@ from gatehouse.flows.actor import Actor, Details
 from gatehouse.flows.issue import check_expiry, limit_texts
 from gatehouse.flows.step import Change, Changed, Desk, Draft, step, with_state
 from gatehouse.store.ports import StoredKey
-from gatehouse.types import CreditPlan, KeyId, KeyState, Limit
+from gatehouse.types import CreditPlan, KeyId, KeyState, Limit, Signing
 
 _RECORD = ("name", "owner", "cores", "methods", "addresses", "limits", "expires_at")
 _BESIDE = ("tags", "metadata", "notes")
@@ -36,6 +36,7 @@ class Wishes(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     notes: str | UnsetType = UNSET
+    require_signature: bool | UnsetType = UNSET
 
 
 async def change_key(
@@ -102,9 +103,24 @@ def _changed(key: StoredKey, wishes: Wishes) -> StoredKey:
     roles = key.roles if isinstance(wishes.roles, UnsetType) else wishes.roles
     plan = key.credits if isinstance(wishes.credits, UnsetType) else wishes.credits
     record = msgspec.structs.replace(
-        key.record, **_set(wishes, _RECORD), scopes=granted(own, roles), has_credits=plan is not None
+        key.record,
+        **_set(wishes, _RECORD),
+        scopes=granted(own, roles),
+        has_credits=plan is not None,
+        signing=_signing(key.record.signing, wishes.require_signature),
     )
     return msgspec.structs.replace(key, record=record, own_scopes=own, roles=roles, credits=plan, **_set(wishes, _BESIDE))
+
+
+def _signing(signing: Signing | None, required: bool | UnsetType) -> Signing | None:
+    if isinstance(required, UnsetType):
+        return signing
+    if signing is None:
+        if required:
+            problem = Problem("body.require_signature", "needs a signing key", "set one first: PUT /v1/keys/{id}/signing")
+            raise BadRequest("There is nothing to check signatures with", errors=(problem,))
+        return None
+    return msgspec.structs.replace(signing, required=required)
 
 
 def _set(wishes: Wishes, names: tuple[str, ...]) -> dict[str, object]:

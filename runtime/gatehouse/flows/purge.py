@@ -63,5 +63,6 @@ def _tombstone(key: StoredKey, now: float) -> StoredKey:
         addresses=(),
         methods=(),
         has_credits=False,
+        signing=None,
     )
     return StoredKey(record=record, created_at=now, created_by="", generation=key.generation, purged_at=now)

@@ -93,4 +93,6 @@ def with_state(key: StoredKey, state: KeyState) -> StoredKey:
 
 
 def _owns(key: StoredKey) -> bool:
+    if key.record.signing is not None and key.record.signing.required:
+        return False  # the console takes no signatures
     return key.record.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.record.scopes)

@@ -58,6 +58,14 @@ class Limits(Protocol):
         ...
 
 
+class Nonces(Protocol):
+    """Which signatures were used, over all workers."""
+
+    async def is_new(self, key_id: KeyId, nonce: str, *, keep_s: int) -> bool:
+        """False when this key's nonce was seen; else remembers it for `keep_s` (0: only looks). Raises Unavailable."""
+        ...
+
+
 class Counters(Protocol):
     async def forget(self, subject: str) -> bool:
         """Removes what is counted under a subject; False when nobody could be asked (counters end by themselves)."""
@@ -224,6 +232,7 @@ class GenerationUse(msgspec.Struct, frozen=True):
     keys: int
     ids: int
     cores: int  # live Cores whose secret was derived with it
+    signing: int = 0  # signing secrets that are sealed under it
 
 
 class KeyStore(Protocol):

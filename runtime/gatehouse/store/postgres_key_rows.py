@@ -11,7 +11,7 @@ from gatehouse.core.auditchain import as_datetime, as_seconds
 from gatehouse.core.roles import granted
 from gatehouse.store.ports import KeyFilter, StoredKey
 from gatehouse.store.postgres_tables import api_key, key_activity
-from gatehouse.types import CreditPlan, KeyEnvironment, KeyId, KeyRecord, KeyState, Limit
+from gatehouse.types import CreditPlan, KeyEnvironment, KeyId, KeyRecord, KeyState, Limit, SignatureAlgorithm, Signing
 
 EXPIRED = "expired"
 
@@ -88,6 +88,10 @@ def values(key: StoredKey) -> dict[str, Any]:
         "state_before": None if key.state_before is None else key.state_before.value,
         "purged_at": _instant(key.purged_at),
         "id_generation": key.id_generation,
+        "signing_algorithm": None if record.signing is None else record.signing.algorithm.value,
+        "signing_key": None if record.signing is None else record.signing.key,
+        "signing_generation": 0 if record.signing is None else record.signing.pepper_generation,
+        "require_signature": record.signing is not None and record.signing.required,
     }
 
 
@@ -110,6 +114,7 @@ def stored(row: Row[Any]) -> StoredKey:
         addresses=tuple(row.addresses),
         methods=tuple(row.methods),
         has_credits=row.has_credits,
+        signing=_signing(row),
     )
     plan = None
     if row.has_credits and row.remaining is not None:
@@ -145,3 +150,10 @@ def _instant(seconds: float | None) -> Any:
 
 def _seconds(instant: Any) -> float | None:
     return None if instant is None else as_seconds(instant)
+
+
+def _signing(row: Row[Any]) -> Signing | None:
+    if row.signing_algorithm is None:
+        return None
+    algorithm = SignatureAlgorithm(row.signing_algorithm)
+    return Signing(algorithm, bytes(row.signing_key), row.signing_generation, row.require_signature)

@@ -16,11 +16,12 @@ import msgspec
 from gatehouse.core.roles import granted
 from gatehouse.errors import Unavailable
 from gatehouse.store.keycache import KeyCache
-from gatehouse.types import KeyEnvironment, KeyId, KeyRecord, KeyState, Limit
+from gatehouse.types import KeyEnvironment, KeyId, KeyRecord, KeyState, Limit, SignatureAlgorithm, Signing
 
 COLUMNS = (
     "id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, expires_at, version,"
-    " lineage_id, roles, addresses, methods, has_credits, id_generation"
+    " lineage_id, roles, addresses, methods, has_credits, id_generation,"
+    " signing_algorithm, signing_key, signing_generation, require_signature"
 )
 #: A lookup that takes longer counts as "the database is away" (failure side: closed, the request is answered 503).
 LOAD_TIMEOUT_S = 2.0
@@ -32,6 +33,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _limits = msgspec.json.Decoder(tuple[Limit, ...])
 _environments = {environment.value: environment for environment in KeyEnvironment}
+_algorithms = {algorithm.value: algorithm for algorithm in SignatureAlgorithm}
 _states = {state.value: state for state in KeyState}
 
 
@@ -56,7 +58,15 @@ def key_record(row: asyncpg.Record) -> KeyRecord:
         addresses=tuple(row["addresses"]),
         methods=tuple(row["methods"]),
         has_credits=row["has_credits"],
+        signing=_signing(row),
     )
+
+
+def _signing(row: asyncpg.Record) -> Signing | None:
+    algorithm = row["signing_algorithm"]
+    if algorithm is None:
+        return None
+    return Signing(_algorithms[algorithm], row["signing_key"], row["signing_generation"], row["require_signature"])
 
 
 class PostgresKeys:

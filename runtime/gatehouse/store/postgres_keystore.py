@@ -35,11 +35,12 @@ _WRITABLE = text(
     " AND NOT held.generation = ANY (generations) AND generations <> '{}')"
 )
 _GENERATIONS = text(
-    "SELECT generation, sum(keys) AS keys, sum(ids) AS ids, sum(cores) AS cores FROM ("
-    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores FROM api_key"
+    "SELECT generation, sum(keys) AS keys, sum(ids) AS ids, sum(cores) AS cores, sum(signing) AS signing FROM ("
+    " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS signing FROM api_key"
     " WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT id_generation, 0, count(*), 0 FROM api_key WHERE state <> 'purged' GROUP BY 1"
-    " UNION ALL SELECT pepper_generation, 0, 0, count(*) FROM core WHERE NOT draining AND expires_at > now() GROUP BY 1"
+    " UNION ALL SELECT id_generation, 0, count(*), 0, 0 FROM api_key WHERE state <> 'purged' GROUP BY 1"
+    " UNION ALL SELECT pepper_generation, 0, 0, count(*), 0 FROM core WHERE NOT draining AND expires_at > now() GROUP BY 1"
+    " UNION ALL SELECT signing_generation, 0, 0, 0, count(*) FROM api_key WHERE signing_generation > 0 GROUP BY 1"
     ") AS counted GROUP BY generation ORDER BY generation"
 )
 
@@ -104,7 +105,7 @@ class PostgresKeyStore:
     async def generations(self) -> tuple[GenerationUse, ...]:
         async with connected(self._engine) as connection:
             rows = (await connection.execute(_GENERATIONS)).all()
-        return tuple(GenerationUse(row.generation, int(row.keys), int(row.ids), int(row.cores)) for row in rows)
+        return tuple(GenerationUse(row.generation, int(row.keys), int(row.ids), int(row.cores), int(row.signing)) for row in rows)
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
         """True once no live gate worker lags behind the change. Never raises: whoever cannot look cannot confirm."""
@@ -161,6 +162,7 @@ async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
             api_key.c.id != record.id,
             api_key.c.environment == KeyEnvironment(record.environment).value,
             api_key.c.state == KeyState.ACTIVE.value,
+            ~api_key.c.require_signature,  # the console takes no signatures, so such a key manages nothing
             api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now()),
             api_key.c.scopes.overlap(list(OWNER_SCOPES)) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
         )

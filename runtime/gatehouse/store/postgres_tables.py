@@ -45,6 +45,10 @@ api_key = Table(
     Column("state_before", Text),
     Column("purged_at", _instant),
     Column("id_generation", Integer),
+    Column("signing_algorithm", Text),
+    Column("signing_key", LargeBinary),
+    Column("signing_generation", Integer),
+    Column("require_signature", Boolean),
 )
 
 key_credit = Table(
@@ -62,6 +66,14 @@ key_activity = Table(
     _metadata,
     Column("key_id", Text, primary_key=True),
     Column("last_used_at", _instant),
+)
+
+key_leak = Table(
+    "key_leak",
+    _metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("place", LargeBinary, primary_key=True),
+    Column("reported_at", _instant),
 )
 
 core = Table(

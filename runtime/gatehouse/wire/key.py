@@ -140,6 +140,11 @@ class CreditsView(BaseModel):
     refill: RefillView | None
 
 
+class SigningView(BaseModel):
+    algorithm: Literal["hmac-sha256", "ed25519"]
+    required: Annotated[bool, Field(description="Unsigned requests are refused.")]
+
+
 class KeyView(BaseModel):
     """A key as its managers see it; what verifies it stays inside."""
 
@@ -157,6 +162,7 @@ class KeyView(BaseModel):
     methods: list[str]
     addresses: list[str]
     credits: CreditsView | None
+    signing: Annotated[SigningView | None, Field(description="How its requests are signed; what checks them stays inside.")]
     tags: list[str]
     metadata: dict[str, str]
     notes: str
@@ -224,6 +230,9 @@ def key_view(key: StoredKey, prefix: str) -> KeyView:
         methods=list(record.methods),
         addresses=list(record.addresses),
         credits=None if plan is None else CreditsView(remaining=plan.remaining, refill=refill),
+        signing=None
+        if record.signing is None
+        else SigningView(algorithm=record.signing.algorithm.value, required=record.signing.required),
         tags=list(key.tags),
         metadata=key.metadata,
         notes=key.notes,

@@ -61,10 +61,23 @@ class UpdateKey(BaseModel):
     tags: Tags | None = None
     metadata: Metadata | None = None
     notes: Notes | None = None
+    require_signature: Annotated[bool | None, Field(description="Refuse unsigned requests; needs a signing key.")] = None
     allow_last_admin: Annotated[bool, Field(description="Change even the last key that can manage keys.")] = False
 
     @field_validator(
-        "name", "owner", "scopes", "roles", "cores", "methods", "addresses", "limits", "tags", "metadata", "notes", mode="before"
+        "name",
+        "owner",
+        "scopes",
+        "roles",
+        "cores",
+        "methods",
+        "addresses",
+        "limits",
+        "tags",
+        "metadata",
+        "notes",
+        "require_signature",
+        mode="before",
     )
     @classmethod
     def _present(cls, value: object) -> object:
@@ -180,6 +193,7 @@ class PepperGeneration(BaseModel):
     keys: Annotated[int, Field(description="Keys stored under it; they move to the newest one when they are used.")]
     ids: Annotated[int, Field(description="Ids marked with it; without it, guesses cost look-ups, and nothing else.")]
     cores: Annotated[int, Field(description="Live Cores that would have to register anew without it.")]
+    signing: Annotated[int, Field(description="Signing secrets sealed under it; the console moves them by itself.")]
     removable: Annotated[bool, Field(description="Nothing needs it: it may be taken out of GATEHOUSE_PEPPER.")]
 
 

@@ -46,6 +46,7 @@ EXAMPLE_KEY: JsonDict = {
     "methods": ["GET", "HEAD"],
     "addresses": ["192.0.2.0/24", "2001:db8::/48"],
     "credits": _EXAMPLE_CREDITS,
+    "signing": {"algorithm": "hmac-sha256", "required": True},
     "tags": ["nightly"],
     "metadata": {"ticket": "OPS-1234"},
     "notes": "Asked for by the billing team.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 import math
 import re
@@ -10,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gatehouse.types import LimitState, LimitWish, Question, Verdict
+from gatehouse.types import LimitState, LimitWish, Question, SignedRequest, Verdict
 from gatehouse.wire.body import bad_member, decode_body
 
 TOKEN_CHARS_MAX = 512
@@ -22,6 +24,11 @@ LIMITS_MAX = 10
 QUOTA_MAX = 1_000_000_000
 WINDOW_S_MAX = 31 * 86_400
 ADDRESS_CHARS_MAX = 64
+URL_CHARS_MAX = 8192
+HEADERS_MAX = 100
+HEADERS_CHARS_MAX = 16_384
+#: Absolute form (RFC 9112, section 3.2.2) of visible ASCII without user name and fragment; scheme, authority, path, query.
+_URL = re.compile(r"(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-\"$->@-~]*)?(?:\?([!-\"$-~]*))?")
 _METHOD = re.compile(r"[A-Z]{1,16}")
 _LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 #: RFC 9651, section 3.3.3: a String holds visible ASCII and spaces.
@@ -38,6 +45,19 @@ class LimitAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     burst: int | None = None
 
 
+class RequestAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The client's own request, for a key whose requests are signed. `headers`: [name, value] as received, repeats too.
+
+    body_sha256: base64 of SHA-256 of the body as received, null when there is none. It stands for the body: whoever leaves it
+    out of a request that has one gets an answer about another request.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body_sha256: str | None = None
+
+
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`scopes`, `core`, `method`: what the key is needed for. `cost` 0 looks at limits and credits without using them.
 
@@ -51,6 +71,7 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str | None = None
     method: str | None = None
     limits: tuple[LimitAsked, ...] = ()
+    request: RequestAsked | None = None
 
 
 class LimitReply(msgspec.Struct, frozen=True):
@@ -74,6 +95,7 @@ class VerifyReply(msgspec.Struct, frozen=True):
 
     valid: bool
     code: str
+    reason: str | None
     key_id: str | None
     name: str | None
     owner: str | None
@@ -139,7 +161,45 @@ def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, Questi
         address=client if request.address is None else request.address,
         method=request.method,
         limits=_limits(request.limits, at) if request.limits else (),
+        signed=None if request.request is None else _signed(request.request, f"{at}.request"),
     )
+
+
+def _signed(asked: RequestAsked, at: str) -> SignedRequest:
+    """The described request as its client signed it."""
+    if _METHOD.fullmatch(asked.method) is None:
+        raise bad_member(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
+    match = _URL.fullmatch(asked.url) if len(asked.url) <= URL_CHARS_MAX else None
+    if match is None:
+        fix = "send it as the client did, percent-encoded: https://api.example.com/v1/x?y=z"
+        raise bad_member(f"{at}.url", f"is no absolute http(s) URL of up to {URL_CHARS_MAX} characters", fix)
+    if len(asked.headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in asked.headers) > HEADERS_CHARS_MAX:
+        message = f"holds more than {HEADERS_MAX} headers or {HEADERS_CHARS_MAX} characters"
+        raise bad_member(f"{at}.headers", message, "send Signature-Input, Signature and the headers that it covers")
+    digest = hashlib.sha256().digest()
+    if asked.body_sha256 is not None:
+        digest = _digest(asked.body_sha256, f"{at}.body_sha256")
+    scheme, authority, path, query = match.groups()
+    return SignedRequest(
+        method=asked.method,
+        scheme=scheme,
+        authority=authority,
+        path=path or "/",
+        query=query or "",
+        fields=tuple((name.lower(), value) for name, value in asked.headers),
+        has_body=asked.body_sha256 is not None,
+        digests=(("sha-256", digest),),
+    )
+
+
+def _digest(text: str, at: str) -> bytes:
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except ValueError:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise bad_member(at, "is no SHA-256 digest", "send 32 bytes as base64, or null when there is no body")
+    return digest
 
 
 def _limits(asked: tuple[LimitAsked, ...], at: str) -> tuple[LimitWish, ...]:
@@ -181,6 +241,7 @@ def answer(verdict: Verdict, request_id: str) -> VerifyReply:
     return VerifyReply(
         valid=verdict.valid,
         code=verdict.code.value,
+        reason=verdict.reason or None,
         key_id=None if record is None else record.id,
         name=None if record is None else record.name,
         owner=None if record is None else record.owner,

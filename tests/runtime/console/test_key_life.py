@@ -327,6 +327,7 @@ async def test_an_explanation_names_every_check_and_uses_nothing_up(door: Consol
         "method": "pass",
         "core": "pass",
         "scopes": "fail",
+        "signature": "pass",
         "limit requests": "unknown",
         "credits": "pass",
     }

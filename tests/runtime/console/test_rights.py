@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.rights import QUESTIONS, RIGHTS, changes
 from gatehouse.doors.console.routes import ROUTES, Row
 from gatehouse.flows.principal import Role, manages, roles_of
 
 from tests.runtime.console.conftest import Console
+
+#: A signature lets in there, no role.
+SIGNED = {f"{row.method} {row.path}" for row in ROUTES if row.who is Access.SIGNED}
 
 
 def named(row: Row) -> str:
@@ -19,7 +23,7 @@ def test_every_route_has_a_row_and_every_row_a_route() -> None:
 
 
 def test_an_owner_may_do_everything_and_an_auditor_changes_nothing() -> None:
-    assert all(Role.OWNER in roles for roles in RIGHTS.values())
+    assert all(Role.OWNER in roles for name, roles in RIGHTS.items() if name not in SIGNED)
     assert all(Role.AUDITOR not in roles for name, roles in RIGHTS.items() if changes(*name.split(" ", 1)))
 
 
@@ -28,11 +32,13 @@ async def test_each_role_is_let_in_where_the_table_says_and_nowhere_else(door: C
     token = (await door.create(scopes=[f"role:{role.value}"]))["token"]
     refused = set()
     for row in ROUTES:
+        if row.who is Access.SIGNED:
+            continue
         reply = await door.client.request(row.method, row.path.replace("{id}", "000000000000"), headers=door.as_(token))
         if reply.status_code == 403:
             assert reply.json()["detail"].startswith(f"This credential has the role {role.value}; this takes owner")
             refused.add(named(row))
-    assert refused == {name for name, roles in RIGHTS.items() if role not in roles}
+    assert refused == {name for name, roles in RIGHTS.items() if role not in roles} - SIGNED
 
 
 async def test_a_refusal_by_role_is_in_the_audit_trail(door: Console) -> None:

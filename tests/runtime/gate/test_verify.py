@@ -42,6 +42,7 @@ async def test_a_valid_key_is_described(gate: Any) -> None:
         "scopes": ["cores:read"],
         "expires_at": "2099-01-02T03:04:05.000Z",
         "credits": None,
+        "reason": None,
     }
 
 

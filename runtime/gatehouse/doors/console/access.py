@@ -26,6 +26,7 @@ class Access(StrEnum):
 
     PUBLIC = "public"
     ADMIN = "admin"
+    SIGNED = "signed"  # no credential: the body is signed by a reporter that is known (report.py)
 
 
 async def admit(request: Request, parts: Parts) -> Actor:
@@ -108,6 +109,8 @@ async def _key(token: str, parts: Parts) -> StoredKey | None:
         return None
     record = key.record
     alive = record.state is KeyState.ACTIVE and (record.expires_at is None or record.expires_at > parts.clock.now())
+    # This door takes no signatures: a key that requires them would be believed without one.
+    alive = alive and not (record.signing is not None and record.signing.required)
     at_home = record.environment is parts.key_environment is parsed.environment
     return key if alive and at_home else None
 

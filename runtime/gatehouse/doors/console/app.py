@@ -21,6 +21,7 @@ from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.chores import Chore
 from gatehouse.doors.console.openapi import complete, problem_responses
 from gatehouse.doors.console.parts import Parts
+from gatehouse.doors.console.report import SignedRoute
 from gatehouse.doors.console.rights import needed
 from gatehouse.doors.console.route import AdminRoute
 from gatehouse.doors.console.routes import ROUTES
@@ -74,7 +75,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     app.state.parts = parts
     app.state.denied = denied
     app.state.lockout = Lockout(parts.clock)
-    for who, route_class in ((Access.ADMIN, AdminRoute),):
+    for who, route_class in ((Access.ADMIN, AdminRoute), (Access.SIGNED, SignedRoute)):
         router = APIRouter(route_class=route_class)
         for row in ROUTES:
             if row.who is who:

@@ -7,6 +7,7 @@ from typing import Any
 from gatehouse.doors.asgi import PROBLEM_TYPE
 from gatehouse.doors.console.access import Access
 from gatehouse.doors.console.routes import Row
+from gatehouse.wire import leak
 
 _TEXTS = {
     400: ("bad_request", "The request is malformed; `errors` says where and what to send instead."),
@@ -21,7 +22,7 @@ _TEXTS = {
     500: ("internal", "Our fault; quote the request id."),
     503: ("unavailable", "A dependency is away; try again after `Retry-After` seconds."),
 }
-_EVERY = {Access.PUBLIC: (500,), Access.ADMIN: (401, 403, 429, 500, 503)}
+_EVERY = {Access.PUBLIC: (500,), Access.ADMIN: (401, 403, 429, 500, 503), Access.SIGNED: (401, 404, 429, 500, 503)}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -54,6 +55,13 @@ SECURITY = {
     "description": "The bootstrap token, or a key with the scope `admin` (an owner) or a role, such as `role:operator`.",
 }
 
+SIGNED = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "webhook-signature",
+    "description": "Standard Webhooks, with webhook-id and webhook-timestamp; GitHub sends its own two headers instead.",
+}
+
 
 def problem_responses(row: Row) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: one problem a status, with an example."""
@@ -67,10 +75,12 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM_SCHEMA
-    components["securitySchemes"] = {"admin": SECURITY}
+    components["securitySchemes"] = {"admin": SECURITY, "signed": SIGNED}
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
+            if "leaks" in operation.get("tags", ()):
+                leak.describe(operation)
             created = operation["responses"].get("201")
             if created is not None:
                 created["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Path of the new key."}}

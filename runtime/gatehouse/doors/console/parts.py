@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gatehouse.core.apikey import Pepper
 from gatehouse.doors.asgi import ClientAddresses, Network
+from gatehouse.doors.console.leak_door import LeakDoor
 from gatehouse.observe import Observer
 from gatehouse.store.ports import AuditTrail, Clock, Counters, Directory, KeyStore, Limits, Probes
 from gatehouse.store.ports_checkpoint import Checkpoints, Signer
@@ -30,6 +31,7 @@ class Parts:
     limits, counters: where the gates count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
+    leaks: who may report keys that were found in public; None: nobody.
     """
 
     keys: KeyStore
@@ -57,6 +59,7 @@ class Parts:
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     people: People | None = None
+    leaks: LeakDoor | None = None
 
 
 def parts_of(request: Request) -> Parts:

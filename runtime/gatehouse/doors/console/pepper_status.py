@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatehouse.doors.console.caller import Door
 from gatehouse.flows.issue import writing_generation
+from gatehouse.store.ports import GenerationUse
 from gatehouse.wire.key_life import PepperGeneration, PepperStatus
 
 
@@ -13,16 +14,16 @@ async def pepper_status(door: Door) -> PepperStatus:
     writing = await writing_generation(door.keys, door.pepper)
     rows = []
     for generation in sorted({*uses, *door.pepper.generations} - {0}):
-        use = uses.get(generation)
-        keys, ids, cores = (0, 0, 0) if use is None else (use.keys, use.ids, use.cores)
+        use = uses.get(generation, GenerationUse(generation, 0, 0, 0))
         rows.append(
             PepperGeneration(
                 generation=generation,
                 held=generation in door.pepper.generations,
-                keys=keys,
-                ids=ids,
-                cores=cores,
-                removable=generation not in {door.pepper.current, writing} and not keys and not cores,
+                keys=use.keys,
+                ids=use.ids,
+                cores=use.cores,
+                signing=use.signing,
+                removable=generation not in {door.pepper.current, writing} and not (use.keys or use.cores or use.signing),
             )
         )
     return PepperStatus(current=door.pepper.current, writing=writing, generations=rows)

@@ -11,6 +11,8 @@ _END = _OPERATE | {Role.SERVICE}
 _LOOK = _OPERATE | {Role.ISSUER, Role.AUDITOR}
 _LOOK_AT_ONE = _LOOK | {Role.SERVICE}
 _READ = _OPERATE | {Role.AUDITOR}
+#: No role: whoever signs the body with a key that is pinned may report.
+_REPORTER: frozenset[Role] = frozenset()
 
 RIGHTS: dict[str, frozenset[Role]] = {
     "POST /v1/keys": _MAKE,
@@ -27,6 +29,8 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "POST /v1/keys/{id}/revoke": _END,
     "POST /v1/keys/{id}/purge": _OWNER,
     "POST /v1/keys/{id}/explain": _LOOK_AT_ONE,
+    "PUT /v1/keys/{id}/signing": _OPERATE,
+    "DELETE /v1/keys/{id}/signing": _OPERATE,
     "GET /v1/pepper": _READ,
     "GET /v1/usage": _LOOK,
     "GET /v1/audit-events": _READ,
@@ -38,6 +42,8 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "DELETE /v1/webhooks/{webhook}": _OPERATE,
     "GET /v1/deliveries": _READ,
     "POST /v1/deliveries/{notice}/{target}/retry": _OPERATE,
+    "POST /v1/leaks/github": _REPORTER,
+    "POST /v1/leaks": _REPORTER,
     "GET /v1/cores": _READ,
 }
 

@@ -25,10 +25,13 @@ from gatehouse.doors.console.list_webhooks import list_webhooks
 from gatehouse.doors.console.pepper_status import pepper_status
 from gatehouse.doors.console.purge_key import purge_key
 from gatehouse.doors.console.read_usage import read_usage
+from gatehouse.doors.console.remove_signing import remove_signing
+from gatehouse.doors.console.report import report_github_leaks, report_leaks
 from gatehouse.doors.console.restore_key import restore_key
 from gatehouse.doors.console.retry_delivery import retry_delivery
 from gatehouse.doors.console.revoke_key import revoke_key
 from gatehouse.doors.console.rotate_key import rotate_key
+from gatehouse.doors.console.set_signing import set_signing
 from gatehouse.doors.console.show_key import show_key
 from gatehouse.doors.console.show_key_usage import show_key_usage
 from gatehouse.doors.console.update_key import update_key
@@ -60,6 +63,8 @@ ROUTES = (
     Row("POST", "/v1/keys/{id}/revoke", Access.ADMIN, revoke_key, "keys", 200, (400, 404, 409, 413)),
     Row("POST", "/v1/keys/{id}/purge", Access.ADMIN, purge_key, "keys", 200, (400, 404, 409, 413)),
     Row("POST", "/v1/keys/{id}/explain", Access.ADMIN, explain_key, "keys", 200, (400, 404, 413)),
+    Row("PUT", "/v1/keys/{id}/signing", Access.ADMIN, set_signing, "keys", 200, (400, 404, 409, 413)),
+    Row("DELETE", "/v1/keys/{id}/signing", Access.ADMIN, remove_signing, "keys", 200, (400, 404, 409, 413)),
     Row("GET", "/v1/pepper", Access.ADMIN, pepper_status, "keys", 200, ()),
     Row("GET", "/v1/audit-events", Access.ADMIN, list_audit, "audit", 200, (400,)),
     Row("GET", "/v1/audit-export", Access.ADMIN, export_audit, "audit", 200, (400,)),
@@ -72,5 +77,7 @@ ROUTES = (
     Row("DELETE", "/v1/webhooks/{webhook}", Access.ADMIN, delete_webhook, "notices", 204, (404,)),
     Row("GET", "/v1/deliveries", Access.ADMIN, list_deliveries, "notices", 200, (400,)),
     Row("POST", "/v1/deliveries/{notice}/{target}/retry", Access.ADMIN, retry_delivery, "notices", 204, (404,)),
+    Row("POST", "/v1/leaks/github", Access.SIGNED, report_github_leaks, "leaks", 200, (400, 413)),
+    Row("POST", "/v1/leaks", Access.SIGNED, report_leaks, "leaks", 200, (400, 413)),
     Row("GET", "/v1/cores", Access.ADMIN, list_cores, "cores", 200, (400,)),
 )

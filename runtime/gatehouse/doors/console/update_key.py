@@ -67,5 +67,6 @@ def _wishes(wish: UpdateKey) -> Wishes:
         expires_at=UNSET if "expires_at" not in sent else None if wish.expires_at is None else wish.expires_at.timestamp(),
         credits=UNSET if "credits" not in sent else None if wish.credits is None else wish.credits.plan(),
         metadata=UNSET if wish.metadata is None else wish.metadata,
+        require_signature=UNSET if wish.require_signature is None else wish.require_signature,
         notes=UNSET if wish.notes is None else wish.notes,
     )

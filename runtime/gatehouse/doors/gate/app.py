@@ -57,7 +57,16 @@ def create(parts: Parts) -> GateDoor:
     verify_header = VerifyHeader(parts.admission, parts.addresses, metrics)
     revoke_self = RevokeSelf(parts.self_revocation, parts.addresses, body_bytes_max=parts.body_bytes_max)
     lease = CoreLease(parts.admission, parts.registrar, parts.addresses, metrics, body_bytes_max=parts.body_bytes_max)
-    proxy = Proxy(parts.admission, parts.cores, parts.upstream, parts.pepper, parts.clock, parts.addresses, metrics)
+    proxy = Proxy(
+        parts.admission,
+        parts.cores,
+        parts.upstream,
+        parts.pepper,
+        parts.clock,
+        parts.addresses,
+        metrics,
+        body_bytes_max=parts.body_bytes_max,
+    )
     return GateDoor(
         exact={
             b"/v1/keys/verify": Route("/v1/keys/verify", {"POST": verify, "GET": verify_header}),

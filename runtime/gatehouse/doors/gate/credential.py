@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gatehouse.core.decide import for_public
+from gatehouse.core.signature import TEXTS, Flaw
 from gatehouse.doors.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
 from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, RateLimited, Unauthorized, Unavailable, UsageExceeded
@@ -15,10 +16,16 @@ _PUBLIC: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.EXPIRED: (Unauthorized, "This key has expired"),
     Code.FORBIDDEN: (Forbidden, "This key may not be used here"),
     Code.INSUFFICIENT_PERMISSIONS: (Forbidden, "This key lacks a scope that is needed here"),
+    Code.SIGNATURE_INVALID: (Unauthorized, "This key takes signed requests, and this one is not signed as it must be"),
     Code.RATE_LIMITED: (RateLimited, "A rate limit of this key is used up"),
     Code.USAGE_EXCEEDED: (UsageExceeded, "The credits of this key are used up"),
     Code.UNAVAILABLE: (Unavailable, "Keys cannot be checked at the moment"),
 }
+#: RFC 9421, section 5.1: what a client should sign.
+ACCEPT_SIGNATURE: Header = (
+    b"accept-signature",
+    b'gatehouse=("@method" "@target-uri" "content-digest");created;nonce;keyid;tag="gatehouse"',
+)
 _FIX = "send the key once: as `Authorization: Bearer <key>` or as `X-API-Key: <key>`"
 
 
@@ -51,6 +58,9 @@ def refusal(verdict: Verdict) -> GatehouseError | None:
     if code is Code.VALID:
         return None
     kind, text = _PUBLIC[code]
+    if verdict.reason:
+        message, fix = TEXTS[Flaw(verdict.reason)]
+        return kind(f"{text}: {verdict.reason}", errors=(Problem("header.signature", message, fix),))
     return kind(text)
 
 
@@ -60,6 +70,8 @@ async def refuse(exchange: Exchange, verdict: Verdict, error: GatehouseError) ->
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
         headers += challenge(invalid=True)
+    if public.code is Code.SIGNATURE_INVALID:
+        headers.append(ACCEPT_SIGNATURE)
     await exchange.fail(error, code=public.code.value, headers=headers)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gatehouse import __version__
+from gatehouse.core.signature import Flaw
 from gatehouse.doors import asgi
 from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.types import Code
@@ -50,6 +51,7 @@ def document() -> Json:
             "schemas": {
                 "Problem": _PROBLEM,
                 "VerifyRequest": _VERIFY_REQUEST,
+                "SignedRequest": _SIGNED_REQUEST,
                 "VerifyReply": _VERIFY_REPLY,
                 "BatchReply": _BATCH_REPLY,
                 "SelfRevoked": _SELF_REVOKED,
@@ -103,6 +105,11 @@ _VERIFY_REPLY: Json = {
     "properties": {
         "valid": {"type": "boolean"},
         "code": {"type": "string", "enum": [code.value for code in Code if code is not Code.REVOKED]},
+        "reason": {
+            "type": ["string", "null"],
+            "enum": [*(flaw.value for flaw in Flaw), None],
+            "description": "Of SIGNATURE_INVALID: what is wrong with the signature.",
+        },
         "key_id": _MAYBE_TEXT,
         "name": _MAYBE_TEXT,
         "owner": _MAYBE_TEXT,
@@ -135,6 +142,7 @@ _VERIFY_REQUEST: Json = {
         "cost": {"type": "integer", "minimum": 0, "maximum": wire.COST_MAX, "default": 1, "description": "0 looks only."},
         "address": {"type": ["string", "null"], "maxLength": 64, "description": "Who uses the key; default: who asks."},
         "method": {"type": ["string", "null"], "pattern": "^[A-Z]{1,16}$"},
+        "request": {"anyOf": [{"$ref": "#/components/schemas/SignedRequest"}, {"type": "null"}]},
         "limits": {
             "type": "array",
             "maxItems": wire.LIMITS_MAX,
@@ -161,6 +169,31 @@ _VERIFY_REQUEST: Json = {
             "address": "192.0.2.7",
             "method": "GET",
             "limits": [{"name": "requests", "cost": 5}, {"name": "per_file", "quota": 10, "window_s": 60}],
+        }
+    ],
+}
+_SIGNED_REQUEST: Json = {
+    "type": "object",
+    "description": "The client's own request, for a key whose requests are signed (RFC 9421).",
+    "additionalProperties": False,
+    "required": ["method", "url", "headers"],
+    "properties": {
+        "method": {"type": "string", "pattern": "^[A-Z]{1,16}$"},
+        "url": {"type": "string", "maxLength": wire.URL_CHARS_MAX, "description": "Absolute, as the client sent it."},
+        "headers": {
+            "type": "array",
+            "maxItems": wire.HEADERS_MAX,
+            "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": _TEXT},
+            "description": "[name, value] as received: Signature-Input, Signature and what it covers.",
+        },
+        "body_sha256": {"type": ["string", "null"], "description": "Base64 of SHA-256 of the body as received; null: no body."},
+    },
+    "examples": [
+        {
+            "method": "GET",
+            "url": "https://api.example.com/v1/orders",
+            "headers": [["signature-input", "gatehouse=..."], ["signature", "gatehouse=:...:"]],
+            "body_sha256": None,
         }
     ],
 }

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from gatehouse.core import headers as fields
 from gatehouse.core.apikey import Pepper
 from gatehouse.core.paths import CORE_NAME, CorePath, core_path
+from gatehouse.core.signature import digests_of, is_ours
 from gatehouse.doors import asgi
 from gatehouse.doors.gate import credential
 from gatehouse.doors.gate.exchange import Exchange
@@ -29,7 +30,7 @@ from gatehouse.flows.admit import Admission
 from gatehouse.flows.register import core_secret
 from gatehouse.observe import Metrics
 from gatehouse.store.ports import Clock, Cores, Upstream, UpstreamReply, UpstreamRequest
-from gatehouse.types import CoreRecord, KeyRecord, LimitState, Question
+from gatehouse.types import CoreRecord, KeyRecord, LimitState, Question, SignedRequest
 from gatehouse.wire.verify import limit_headers
 
 SCOPE = "cores:read"
@@ -38,6 +39,8 @@ INLINE_BYTES_MAX = 65_536
 #: Sent again once when no connection came about: nothing can have happened yet, and again would do no harm (RFC 9110, 9.2.2).
 _RETRIED = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _REFUSED = frozenset({"CONNECT", "TRACE"})
+#: A request's body, and the header that frames it.
+Framed = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 #: A client that leaves is noticed only by listening for it; most requests are over before that is worth a task.
 _WATCH_AFTER_S = 0.1
 
@@ -52,7 +55,11 @@ class Proxy:
         clock: Clock,
         addresses: asgi.ClientAddresses,
         metrics: Metrics,
+        *,
+        body_bytes_max: int,
     ) -> None:
+        """body_bytes_max: largest body of a signed request."""
+        self._body_bytes_max = body_bytes_max
         self._admission = admission
         self._cores = cores
         self._upstream = upstream
@@ -68,7 +75,13 @@ class Proxy:
             await exchange.fail(credential.missing(), headers=credential.challenge(invalid=False))
             return
         address = exchange.client(self._addresses)
-        question = Question(scopes=(SCOPE,), core=path.name, address=address, method=exchange.method)
+        body: bytes | None = None
+        signed: SignedRequest | None = None
+        if is_ours(exchange.values(b"signature-input")):
+            # What is signed is read whole and checked before any of it is passed on; larger bodies are refused (413).
+            body = await asgi.read_body(exchange.receive, self._body_bytes_max) if _has_body(exchange) else None
+            signed = self._signed(exchange, body)
+        question = Question(scopes=(SCOPE,), core=path.name, address=address, method=exchange.method, signed=signed)
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()
         exchange.decided(verdict, path.name)
@@ -78,7 +91,8 @@ class Proxy:
             return
         try:
             core, secret = self._live(path.name)
-            await self._forward(exchange, core, secret, path.path, verdict.record, verdict.limits)
+            framed = await _body(exchange) if signed is None else _read(body)
+            await self._forward(exchange, core, secret, path.path, verdict.record, verdict.limits, framed)
         except GatehouseError as exc:
             if exchange.status:
                 raise  # the answer has begun: breaking it off is the only way to say that it is not whole
@@ -97,10 +111,17 @@ class Proxy:
         return core, secret
 
     async def _forward(
-        self, exchange: Exchange, core: CoreRecord, secret: str, path: str, key: KeyRecord, limits: tuple[LimitState, ...]
+        self,
+        exchange: Exchange,
+        core: CoreRecord,
+        secret: str,
+        path: str,
+        key: KeyRecord,
+        limits: tuple[LimitState, ...],
+        framed: Framed,
     ) -> None:
         query = exchange.scope["query_string"].decode("ascii")
-        body, framing = await _body(exchange)
+        body, framing = framed
         request = UpstreamRequest(
             method=exchange.method,
             target=f"{path}?{query}" if query else path,
@@ -118,14 +139,12 @@ class Proxy:
 
     def _identity(self, exchange: Exchange, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
         """What the gate says about the request; a client's own copies of these were removed."""
-        trusted = self._addresses.trusts(exchange.peer)
-        proto = exchange.values(b"x-forwarded-proto") if trusted else []
         identity = [
             ("authorization", f"Bearer {secret}"),
             ("gatehouse-key-id", key.id),
             ("gatehouse-request-id", exchange.request_id),
             ("x-forwarded-for", self._addresses.client(exchange.peer, exchange.values(b"x-forwarded-for"))),
-            ("x-forwarded-proto", "https" if proto[-1:] == ["https"] else str(exchange.scope["scheme"])),
+            ("x-forwarded-proto", self._scheme(exchange)),
         ]
         host = exchange.values(b"host")
         if host:
@@ -137,6 +156,23 @@ class Proxy:
         if not any(name == b"user-agent" for name, _ in exchange.fields):
             identity.append(("user-agent", "gatehouse"))
         return identity
+
+    def _scheme(self, exchange: Exchange) -> str:
+        """What the client used, as far as our own proxies can be believed."""
+        proto = exchange.values(b"x-forwarded-proto") if self._addresses.trusts(exchange.peer) else []
+        return "https" if proto[-1:] == ["https"] else str(exchange.scope["scheme"])
+
+    def _signed(self, exchange: Exchange, body: bytes | None) -> SignedRequest:
+        return SignedRequest(
+            method=exchange.method,
+            scheme=self._scheme(exchange),
+            authority=next(iter(exchange.values(b"host")), ""),
+            path=exchange.raw_path.decode("ascii"),
+            query=exchange.scope["query_string"].decode("ascii"),
+            fields=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.fields),
+            has_body=bool(body),
+            digests=digests_of(body or b""),
+        )
 
     async def _exchange(
         self, exchange: Exchange, core: CoreRecord, request: UpstreamRequest, limits: tuple[LimitState, ...]
@@ -223,7 +259,16 @@ def _checked(exchange: Exchange) -> CorePath:
     return path
 
 
-async def _body(exchange: Exchange) -> tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]:
+def _has_body(exchange: Exchange) -> bool:
+    return bool(exchange.values(b"content-length") or exchange.values(b"transfer-encoding"))
+
+
+def _read(body: bytes | None) -> Framed:
+    """A body that was read already, and the header that frames it."""
+    return body, [] if body is None else [("content-length", str(len(body)))]
+
+
+async def _body(exchange: Exchange) -> Framed:
     """The request's body and the header that frames it: none, whole when it is small, otherwise a stream."""
     length = exchange.values(b"content-length")
     if not length:

@@ -42,6 +42,7 @@ class VerifyHeader:
         headers = limit_headers(verdict.limits)
         if error.status == 401:
             headers += credential.challenge(invalid=True)
+            headers += [credential.ACCEPT_SIGNATURE] if verdict.reason else []
         elif error.status == 503:
             headers.append((b"retry-after", b"1"))
         await exchange.reply(error.status, headers=headers)

@@ -1,0 +1,145 @@
+"""`gatehouse scan` as it is run: files, directories, stdin, git, what is staged; and as a pre-commit hook."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gatehouse.core.apikey import build
+from gatehouse.types import KeyEnvironment
+
+ROOT = Path(__file__).parents[3]
+GATEHOUSE = Path(sys.executable).with_name("gatehouse")
+
+
+def token(prefix: str = "gtk") -> str:
+    return build(prefix, KeyEnvironment.LIVE, secrets.token_bytes(12), secrets.token_bytes(32)).text
+
+
+def scan(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([GATEHOUSE, "scan", *arguments], cwd=cwd, input=stdin, capture_output=True, check=False)
+
+
+def git(folder: Path, *command: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run(["git", *identity, *command], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.promise("CG-14")
+def test_a_key_is_found_with_file_and_line_and_without_its_secret(tmp_path: Path) -> None:
+    key = token()
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "config.yml").write_text(f"one\nkey: {key}\n")
+    done = scan(".", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.decode() == f"a b/config.yml:2: {key[:21]}...\n"
+    assert key not in (done.stdout + done.stderr).decode()
+    assert f"revoke {key[9:21]}" in done.stderr.decode()
+
+
+def test_nothing_found_is_silence_and_zero(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("gtk_live_" + "x" * 61)
+    done = scan("a", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_stdin_is_scanned(tmp_path: Path) -> None:
+    done = scan("-", cwd=tmp_path, stdin=token().encode())
+    assert (done.returncode, done.stdout.split(b":")[0]) == (1, b"(stdin)")
+
+
+def test_json_says_what_was_found(tmp_path: Path) -> None:
+    key = token("acme_sk")
+    (tmp_path / "a").write_text(key)
+    found: list[dict[str, Any]] = json.loads(scan("--json", "a", cwd=tmp_path).stdout)
+    key_id = key.rpartition("_")[2][:12]
+    assert found == [
+        {
+            "file": "a",
+            "line": 1,
+            "prefix": "acme_sk",
+            "environment": "live",
+            "key_id": key_id,
+            "key": f"acme_sk_live_{key_id}...",
+        }
+    ]
+
+
+def test_only_named_brands_are_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(token("acme_sk"))
+    assert scan("--prefix", "gtk", "a", cwd=tmp_path).returncode == 0
+    assert scan("--prefix", "gtk", "--prefix", "acme_sk", "a", cwd=tmp_path).returncode == 1
+
+
+def test_binary_and_huge_files_are_passed_over_with_a_word(tmp_path: Path) -> None:
+    key = token().encode()
+    (tmp_path / "binary").write_bytes(b"\0" + key)
+    (tmp_path / "huge").write_bytes(key + b"\n" * (10 * 1024 * 1024))
+    done = scan(".", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.decode() == "passed over binary: binary\npassed over huge: larger than 10 MB\n"
+
+
+def test_what_git_ignores_is_passed_over_and_what_it_does_not_track_yet_is_not(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    for name in ("ignored", "untracked"):
+        (tmp_path / name).write_text(token())
+    done = scan(".", cwd=tmp_path)
+    assert done.stdout.decode().startswith("untracked:1: ")
+    assert done.stdout.count(b"\n") == 1
+    assert scan("ignored", cwd=tmp_path).returncode == 1  # who names a file means it
+
+
+def test_what_is_staged_counts_and_not_the_file_beside_it(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "sub").mkdir()
+    named = tmp_path / "sub" / "ä b"
+    named.write_text(token())
+    assert scan("--staged", cwd=tmp_path).returncode == 0
+    git(tmp_path, "add", ".")
+    named.write_text("harmless")
+    for folder in (tmp_path, tmp_path / "sub"):
+        done = scan("--staged", cwd=folder)
+        assert (done.returncode, done.stdout.decode().split(":")[0]) == (1, "sub/ä b")
+    git(tmp_path, "commit", "-qm", "oh no")
+    assert scan("--staged", cwd=tmp_path).returncode == 0
+
+
+def test_a_link_that_leads_in_a_circle_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "a").write_text(token())
+    assert scan(".", cwd=tmp_path).stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "name what to scan: files or directories, - for stdin, or --staged"),
+        (("a", "--staged"), "name what to scan: files or directories, - for stdin, or --staged"),
+        (("absent",), "absent cannot be read: No such file or directory"),
+        (("--staged",), "--staged works inside a git repository alone"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_two(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+    done = scan(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr.decode()) == (2, f"gatehouse: {text}\n")
+
+
+@pytest.mark.promise("CG-25")
+def test_the_hook_is_offered_to_other_repositories_and_used_by_our_own() -> None:
+    (offered,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert (offered["id"], offered["entry"]) == ("gatehouse-scan", "gatehouse scan")
+    own = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert ".venv/bin/gatehouse scan" in [hook["entry"] for hook in own]
+
+
+@pytest.mark.promise("CG-14")
+def test_there_is_no_key_in_this_repository() -> None:
+    assert scan(".", cwd=ROOT).returncode == 0

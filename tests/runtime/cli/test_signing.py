@@ -1,0 +1,66 @@
+"""Signing keys at the command line, against a console that listens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.core.signature import secret_bytes
+
+from tests.runtime.cli.conftest import Command
+
+
+def made(operator: Command) -> str:
+    return operator.run("keys", "create", "--name", "signer").out.strip().split("_")[2][:12]
+
+
+def signing(operator: Command, key_id: str) -> object:
+    return json.loads(operator.run("keys", "show", key_id, "--json").out)["signing"]
+
+
+@pytest.mark.promise("TR-10")
+def test_a_signing_secret_goes_alone_to_standard_output(operator: Command) -> None:
+    key_id = made(operator)
+    done = operator.run("keys", "set-signing", key_id)
+    assert (done.code, len(secret_bytes(done.out.strip()))) == (0, 32)
+    assert done.err == f"signing secret of {key_id} (signer); keep it now, it is not shown again:\n"
+    assert signing(operator, key_id) == {"algorithm": "hmac-sha256", "required": True}
+
+
+def test_signatures_are_required_no_more_and_the_signing_key_removed(operator: Command) -> None:
+    key_id = made(operator)
+    operator.run("keys", "set-signing", key_id)
+    early = operator.run("keys", "remove-signing", key_id)
+    assert (early.code, early.err) == (
+        1,
+        "gatehouse: This key requires signatures; send require_signature false with PATCH first\n",
+    )
+    assert operator.run("keys", "update", key_id, "--no-require-signature").code == 0
+    done = operator.run("keys", "remove-signing", key_id)
+    assert (done.code, done.out.startswith(f"removed the signing key of {key_id} (signer), now active: ")) == (0, True)
+    assert signing(operator, key_id) is None
+
+
+def test_a_public_key_comes_from_a_file(operator: Command, tmp_path: Path) -> None:
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(pem)
+    key_id = made(operator)
+    done = operator.run("keys", "set-signing", key_id, "--public-key", "key.pem", "--optional")
+    assert (done.code, done.out.startswith(f"requests of {key_id} (signer) are checked with the public key: ")) == (0, True)
+    assert signing(operator, key_id) == {"algorithm": "ed25519", "required": False}
+    absent = operator.run("keys", "set-signing", key_id, "--public-key", "absent.pem")
+    assert (absent.code, absent.err) == (
+        2,
+        "gatehouse: --public-key absent.pem cannot be read (FileNotFoundError); name a PEM file\n",
+    )
+
+
+def test_the_pepper_status_shows_what_is_sealed(operator: Command) -> None:
+    operator.run("keys", "set-signing", made(operator))
+    shown = json.loads(operator.run("pepper", "status", "--json").out)
+    assert shown["generations"][0]["signing"] >= 1
+    assert "signing" in operator.run("pepper", "status").out

@@ -1,0 +1,319 @@
+"""Request signatures: the published vectors first, then what a signature must cover, and what a forger may try."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import http_sf
+import msgspec
+import pytest
+from gatehouse.core import signature
+from gatehouse.core.signature import Accepted, Flaw
+from gatehouse.types import SignatureAlgorithm, SignedRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+HMAC, ED25519 = SignatureAlgorithm.HMAC_SHA256, SignatureAlgorithm.ED25519
+BODY = b'{"hello": "world"}'
+NOW = 1_700_000_000.0
+SECRET = bytes(range(32))
+KEY_ID = "3fGh82kLmQ0a"
+COVERED = ("@method", "@target-uri", "content-digest")
+
+#: RFC 9421, appendix B.2: the request of all cases.
+RFC_REQUEST = SignedRequest(
+    method="POST",
+    scheme="https",
+    authority="example.com",
+    path="/foo",
+    query="param=Value&Pet=dog",
+    fields=(
+        ("host", "example.com"),
+        ("date", "Tue, 20 Apr 2021 02:07:55 GMT"),
+        ("content-type", "application/json"),
+        (
+            "content-digest",
+            "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:",
+        ),
+        ("content-length", "18"),
+    ),
+    has_body=True,
+    digests=signature.digests_of(BODY),
+)
+
+
+def der(text: str) -> bytes:
+    """The 32 bytes at the end of the RFC's DER encoding of an Ed25519 key."""
+    return base64.b64decode(text)[-32:]
+
+
+@pytest.mark.promise("TR-10")
+def test_rfc_9421_b_2_5_hmac_sha256_is_made_byte_for_byte() -> None:
+    """Key of B.1.5."""
+    secret = base64.b64decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
+    components = ("date", "@authority", "content-type")
+    params = {"created": 1618884473, "keyid": "test-shared-secret"}
+    base = signature.signature_base(RFC_REQUEST, components, params)
+    assert base == (
+        b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": application/json\n'
+        b'"@signature-params": ("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"'
+    )
+    made = signature.sign(base, HMAC, secret)
+    assert base64.b64encode(made) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
+    assert signature.matches(base, made, HMAC, secret)
+
+
+@pytest.mark.promise("TR-10")
+def test_rfc_9421_b_2_6_ed25519_is_made_and_checked() -> None:
+    """Keys of B.1.4."""
+    private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
+    public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
+    components = ("date", "@method", "@path", "@authority", "content-type", "content-length")
+    base = signature.signature_base(RFC_REQUEST, components, {"created": 1618884473, "keyid": "test-key-ed25519"})
+    assert base is not None
+    told = base64.b64decode("wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==")
+    assert signature.matches(base, told, ED25519, public)
+    assert signature.sign(base, ED25519, private) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("@method", "POST"),
+        ("@target-uri", "https://www.example.com/path?param=value"),
+        ("@authority", "www.example.com"),
+        ("@scheme", "https"),
+        ("@request-target", "/path?param=value"),
+        ("@path", "/path"),
+        ("@query", "?param=value"),
+    ],
+)
+def test_rfc_9421_2_2_derived_components(name: str, value: str) -> None:
+    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host do not count (2.2.3)."""
+    for authority in ("www.example.com", "WWW.Example.com:443"):
+        request = SignedRequest("POST", "https", authority, "/path", "param=value", (), has_body=False, digests=())
+        base = signature.signature_base(request, (name,), {})
+        assert base == f'"{name}": {value}\n"@signature-params": ("{name}")'.encode()
+
+
+def test_rfc_9421_2_2_7_an_absent_query_is_a_question_mark() -> None:
+    request = SignedRequest("GET", "https", "www.example.com", "/path", "", (), has_body=False, digests=())
+    assert (signature.signature_base(request, ("@query",), {}) or b"").startswith(b'"@query": ?\n')
+
+
+def test_rfc_9421_2_1_fields_are_trimmed_and_joined() -> None:
+    """The example of section 2.1."""
+    fields = (
+        ("x-ows-header", "  Leading and trailing whitespace.   "),
+        ("cache-control", "max-age=60 "),
+        ("cache-control", "   must-revalidate"),
+        ("x-empty-header", ""),
+    )
+    request = SignedRequest("GET", "https", "www.example.com", "/", "", fields, has_body=False, digests=())
+    base = signature.signature_base(request, ("x-ows-header", "cache-control", "x-empty-header"), {})
+    assert (base or b"").splitlines()[:3] == [
+        b'"x-ows-header": Leading and trailing whitespace.',
+        b'"cache-control": max-age=60, must-revalidate',
+        b'"x-empty-header": ',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (BODY, "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
+        (BODY + b"\n", "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"),
+        (BODY + b"\n", "sha-512=:YMAam51Jz/jOATT6/zvHrLVgOYTGFy1d6GJiOHTohq4yP+pgk4vf2aCsyRZOtw8MjkM7iw7yZ/WkppmM44T3qg==:"),
+    ],
+)
+def test_rfc_9530_digests(body: bytes, field: str) -> None:
+    """Sections 2 and B of RFC 9530, and B.2 of RFC 9421."""
+    assert signature.digest_matches(field, dict(signature.digests_of(body)))
+    assert not signature.digest_matches(field, dict(signature.digests_of(body + b" ")))
+
+
+@pytest.mark.parametrize(
+    ("field", "matches"),
+    [
+        ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, md5=:aGk=:", True),
+        ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, sha-512=:aGk=:", False),
+        ("md5=:aGk=:", False),
+        ("sha-256=5", False),
+        ("sha-256=:X48E", False),
+        ("sha-256=:aGk=:, sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", False),
+        ("", False),
+    ],
+)
+def test_one_known_digest_must_match_and_none_may_differ(field: str, matches: bool) -> None:
+    assert signature.digest_matches(field, dict(signature.digests_of(BODY))) is matches
+
+
+def signed(
+    covered: tuple[str, ...] = COVERED, secret: bytes = SECRET, request: SignedRequest | None = None, **params: Any
+) -> SignedRequest:
+    """A request that is signed well, unless told otherwise. A parameter that is None is left out."""
+    request = request or SignedRequest(
+        method="POST",
+        scheme="https",
+        authority="gate.example.com",
+        path="/cores/docs/a",
+        query="b=c",
+        fields=(("content-digest", signature.digest_text(BODY)), ("x-more", "1")),
+        has_body=True,
+        digests=signature.digests_of(BODY),
+    )
+    given_: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
+    kept = {name: value for name, value in given_.items() if value is not None}
+    base = signature.signature_base(request, covered, kept)
+    made = signature.sign(base or b"", HMAC, secret)
+    told = f"sig1={signature.input_text(covered, kept)}"
+    fields = (*request.fields, ("signature-input", told), ("signature", http_sf.ser({"sig1": made})))
+    return msgspec.structs.replace(request, fields=fields)
+
+
+def check(request: SignedRequest, now: float = NOW) -> Accepted | Flaw:
+    return signature.check(request, key_id=KEY_ID, algorithm=HMAC, key=SECRET, now=now)
+
+
+def with_field(request: SignedRequest, name: str, value: str) -> SignedRequest:
+    return msgspec.structs.replace(request, fields=(*(field for field in request.fields if field[0] != name), (name, value)))
+
+
+def test_a_signed_request_is_accepted_and_its_nonce_kept_as_long_as_it_could_be_sent_again() -> None:
+    assert check(signed()) == Accepted("n" * 16, 301)
+    assert check(signed(), now=NOW + 300) == Accepted("n" * 16, 1)
+
+
+@pytest.mark.parametrize("covered", [("@method", "@authority", "@path", "@query", "content-digest"), (*COVERED, "x-more")])
+def test_the_target_may_be_covered_in_parts_and_more_may_be_covered(covered: tuple[str, ...]) -> None:
+    assert isinstance(check(signed(covered)), Accepted)
+
+
+@pytest.mark.parametrize("left_out", [*COVERED])
+def test_what_is_not_covered_is_not_signed(left_out: str) -> None:
+    assert check(signed(tuple(name for name in COVERED if name != left_out))) is Flaw.UNCOVERED
+
+
+def test_a_query_has_to_be_covered() -> None:
+    covered = ("@method", "@authority", "@path", "content-digest")
+    assert check(signed(covered)) is Flaw.UNCOVERED
+
+
+def test_without_a_body_and_a_query_neither_has_to_be_covered() -> None:
+    bare = SignedRequest("GET", "https", "gate.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
+    assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), Accepted)
+
+
+@pytest.mark.parametrize(
+    ("params", "flaw"),
+    [
+        ({"created": None}, Flaw.PARAMETERS),
+        ({"created": 1.5}, Flaw.PARAMETERS),
+        ({"created": int(NOW) - 301}, Flaw.AGE),
+        ({"created": int(NOW) + 31}, Flaw.AGE),
+        ({"expires": int(NOW)}, Flaw.AGE),
+        ({"expires": "soon"}, Flaw.AGE),
+        ({"nonce": None}, Flaw.PARAMETERS),
+        ({"nonce": "n" * 15}, Flaw.PARAMETERS),
+        ({"nonce": "n" * 129}, Flaw.PARAMETERS),
+        ({"keyid": None}, Flaw.KEYID),
+        ({"keyid": "9fGh82kLmQ0a"}, Flaw.KEYID),
+        ({"alg": "ed25519"}, Flaw.ALGORITHM),
+        ({"tag": None}, Flaw.MISSING),
+        ({"tag": "somebody-else", "nonce": '"gatehouse"' + "n" * 9}, Flaw.MISSING),
+    ],
+)
+def test_a_parameter_that_is_missing_or_wrong_is_named(params: dict[str, Any], flaw: Flaw) -> None:
+    assert check(signed(**params)) is flaw
+
+
+def test_the_algorithm_is_the_keys_and_never_the_messages() -> None:
+    """An HMAC made with a public key that everybody has must not pass for an Ed25519 signature (RFC 9421, section 7.3.6)."""
+    public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
+    for alg, flaw in (("hmac-sha256", Flaw.ALGORITHM), (None, Flaw.WRONG)):
+        forged = signed(secret=public, alg=alg)
+        assert signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is flaw
+
+
+@pytest.mark.parametrize(
+    ("changed", "flaw"),
+    [
+        ({"method": "PUT"}, Flaw.WRONG),
+        ({"path": "/cores/docs/b"}, Flaw.WRONG),
+        ({"query": "b=d"}, Flaw.WRONG),
+        ({"authority": "other.example.com"}, Flaw.WRONG),
+        ({"scheme": "http"}, Flaw.WRONG),
+        ({"digests": signature.digests_of(b"another body")}, Flaw.DIGEST),
+    ],
+)
+def test_a_request_that_was_changed_after_it_was_signed_is_refused(changed: dict[str, Any], flaw: Flaw) -> None:
+    assert check(msgspec.structs.replace(signed(), **changed)) is flaw
+
+
+def test_another_secret_is_refused() -> None:
+    assert check(signed(secret=bytes(32))) is Flaw.WRONG
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flaw"),
+    [
+        ("signature", "sig2=:aGk=:", Flaw.MALFORMED),
+        ("signature", "sig1=aGk", Flaw.MALFORMED),
+        ("signature", "sig1=:aGk=:", Flaw.WRONG),
+        ("signature", "sig1=:aGk=:, sig1=:aGk=:", Flaw.MALFORMED),
+        ("signature", "\x00", Flaw.MALFORMED),
+        ("signature", "a" * 5000, Flaw.MALFORMED),
+        ("signature-input", 'sig1=("@method";tag="gatehouse"', Flaw.MALFORMED),
+        ("signature-input", 'sig1="@method";tag="gatehouse"', Flaw.MISSING),
+        ("signature-input", 'sig1=("@method");tag="gatehouse", sig2=("@method");tag="gatehouse"', Flaw.AMBIGUOUS),
+        ("signature-input", 'sig1=("@method" "@method");tag="gatehouse"', Flaw.MALFORMED),
+        ("signature-input", 'sig1=("@method";req);tag="gatehouse"', Flaw.COMPONENT),
+        ("signature-input", 'sig1=("Date");tag="gatehouse"', Flaw.COMPONENT),
+        ("signature-input", 'sig1=(5);tag="gatehouse"', Flaw.COMPONENT),
+    ],
+)
+def test_a_field_that_is_not_what_the_rfc_says_is_refused(name: str, value: str, flaw: Flaw) -> None:
+    assert check(with_field(signed(), name, value)) is flaw
+
+
+@pytest.mark.parametrize("component", ["@status", "@query-param", "@signature-params", "x-absent"])
+def test_a_component_that_the_request_has_not_is_refused(component: str) -> None:
+    assert check(signed((*COVERED, component))) is Flaw.COMPONENT
+
+
+def test_a_request_without_signature_fields_has_none() -> None:
+    bare = SignedRequest("GET", "https", "gate.example.com", "/a", "", (), has_body=False, digests=())
+    assert check(bare) is Flaw.MISSING
+
+
+def test_signatures_for_others_may_stand_beside_ours() -> None:
+    request = signed()
+    told = next(value for name, value in request.fields if name == "signature-input")
+    both = with_field(request, "signature-input", f'core=("@method");tag="core", {told}')
+    assert isinstance(check(both), Accepted)
+
+
+def test_a_secret_survives_its_text_form() -> None:
+    assert signature.secret_bytes(signature.secret_text(SECRET)) == SECRET
+    with pytest.raises(ValueError, match="a signing secret begins with sigkey_"):
+        signature.secret_bytes("whsec_AAAA")
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_no_fields_make_the_check_fail_otherwise_than_with_a_reason(told: str, made: str) -> None:
+    request = with_field(with_field(signed(), "signature-input", told + ';tag="gatehouse"'), "signature", made)
+    assert isinstance(check(request), Flaw)
+
+
+@given(st.binary(max_size=64), st.sampled_from(["path", "query", "authority"]), st.text(min_size=1, max_size=20))
+def test_no_other_request_has_the_same_signature(body: bytes, member: str, text: str) -> None:
+    base = SignedRequest("POST", "https", "a.example", "/p", "q", (), has_body=False, digests=signature.digests_of(body))
+    request = signed(("@method", "@authority", "@path", "@query"), request=base)
+    other = msgspec.structs.replace(request, **{member: getattr(base, member) + text})
+    same = member == "authority" and other.authority.lower().removesuffix(":443") == "a.example"
+    assert isinstance(check(other), Accepted) is same
+
+
+def test_every_flaw_says_what_to_send_instead() -> None:
+    assert set(signature.TEXTS) == set(Flaw)

@@ -1,0 +1,105 @@
+"""Nonces in a real Redis: each is taken once over all workers, and nobody is believed while it cannot be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from gatehouse.errors import Unavailable
+from gatehouse.store.redis_connection import RedisConnection
+from gatehouse.store.redis_login import redis_login
+from gatehouse.store.redis_nonces import KEY_PREFIX, RedisNonces
+from gatehouse.types import KeyId
+
+from sandbox.ports import free_port
+
+KEY = KeyId("3fGh82kLmQ0a")
+
+
+def memory(url: str) -> RedisNonces:
+    return RedisNonces(redis_login(url, "url"), timeout_s=0.5)
+
+
+@pytest.fixture
+async def workers(redis_url: str) -> AsyncIterator[list[RedisNonces]]:
+    started = [memory(redis_url) for _ in range(3)]
+    yield started
+    await asyncio.gather(*(one.close() for one in started))
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisConnection]:
+    connection = RedisConnection(redis_login(redis_url, "url"))
+    await connection.open(5)
+    yield connection
+    connection.close()
+
+
+def name() -> str:
+    return secrets.token_hex(16)
+
+
+@pytest.mark.promise("TR-10")
+async def test_of_many_who_bring_one_nonce_at_once_to_several_workers_one_is_first(workers: list[RedisNonces]) -> None:
+    nonce = name()
+    answers = await asyncio.gather(*(workers[turn % 3].is_new(KEY, nonce, keep_s=60) for turn in range(300)))
+    assert answers.count(True) == 1
+
+
+async def test_many_nonces_in_one_batch_are_told_apart(workers: list[RedisNonces]) -> None:
+    nonces = [name() for _ in range(600)]
+    first = await asyncio.gather(*(workers[0].is_new(KEY, nonce, keep_s=60) for nonce in nonces))
+    again = await asyncio.gather(*(workers[1].is_new(KEY, nonce, keep_s=60) for nonce in nonces))
+    assert (set(first), set(again)) == ({True}, {False})
+
+
+async def test_another_keys_nonce_is_another(workers: list[RedisNonces]) -> None:
+    nonce = name()
+    assert await workers[0].is_new(KEY, nonce, keep_s=60)
+    assert await workers[0].is_new(KeyId("9fGh82kLmQ0a"), nonce, keep_s=60)
+
+
+async def test_a_look_remembers_nothing(workers: list[RedisNonces]) -> None:
+    nonce = name()
+    looks = [await workers[0].is_new(KEY, nonce, keep_s=0) for _ in range(2)]
+    assert looks == [True, True]
+    assert await workers[0].is_new(KEY, nonce, keep_s=60)
+    assert not await workers[0].is_new(KEY, nonce, keep_s=0)
+
+
+async def test_a_nonce_ends_by_itself_and_is_no_secret_in_redis(workers: list[RedisNonces], redis: RedisConnection) -> None:
+    nonce = name()
+    await workers[0].is_new(KeyId("ends00000000"), nonce, keep_s=60)
+    names = await redis.call(("KEYS", f"{KEY_PREFIX}ends00000000:*"), 5)
+    assert isinstance(names, list)
+    (stored,) = names
+    assert isinstance(stored, bytes)
+    assert nonce.encode() not in stored
+    left_s = await redis.call(("TTL", stored), 5)
+    assert isinstance(left_s, int)
+    assert 0 < left_s <= 60
+
+
+async def test_a_server_that_forgot_the_script_gets_it_again(workers: list[RedisNonces], redis: RedisConnection) -> None:
+    await redis.call(("SCRIPT", "FLUSH"), 5)
+    assert await workers[0].is_new(KEY, name(), keep_s=60)
+
+
+async def test_without_redis_everybody_who_waits_is_told_so() -> None:
+    alone = memory(f"redis://127.0.0.1:{free_port()}")
+    answers = await asyncio.gather(*(alone.is_new(KEY, name(), keep_s=60) for _ in range(10)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Unavailable}
+    with pytest.raises(Unavailable):
+        await alone.is_new(KEY, name(), keep_s=60)
+    await alone.close()
+
+
+async def test_closing_answers_whoever_waits(redis_url: str) -> None:
+    closing = memory(redis_url)
+    waiting = asyncio.create_task(closing.is_new(KEY, name(), keep_s=60))
+    await asyncio.sleep(0)
+    await closing.close()
+    (answer,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert answer is True or isinstance(answer, Unavailable)

@@ -1,0 +1,49 @@
+"""Leak reports as JSON: whatever is sent, it is read or refused, and never repeated."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from gatehouse.core.leak import LeakReport
+from gatehouse.errors import BadRequest
+from gatehouse.wire.leak import decode, label
+from hypothesis import given
+from hypothesis import strategies as st
+
+CANARY = "gtk_live_canary"
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_are_anything_but_read_or_refused(body: bytes) -> None:
+    try:
+        assert isinstance(decode(body), list)
+    except BadRequest:
+        return
+
+
+@given(_json)
+def test_no_json_is_anything_but_read_or_refused(value: object) -> None:
+    try:
+        decode(json.dumps(value).encode())
+    except BadRequest:
+        return
+
+
+@pytest.mark.parametrize("body", [CANARY, f'[{{"token": ["{CANARY}"]}}]', f'[{{"{CANARY}": 1}}]', f'{{"token": "{CANARY}"}}'])
+def test_a_refusal_repeats_nothing_of_the_body(body: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode(body.encode())
+    assert CANARY not in f"{caught.value} {caught.value.public} {caught.value.detail} {caught.value.errors}"
+    assert CANARY not in repr(LeakReport(CANARY))
+
+
+def test_a_label_holds_the_hash_that_github_documents() -> None:
+    """Base64 of the SHA-256 of the token."""
+    found = label(LeakReport("abc", "a_type"), ours=True)
+    assert found.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="  # FIPS 180-2, appendix B.1
+    assert (found.token_type, found.label) == ("a_type", "true_positive")
