@@ -18,13 +18,13 @@ Answer = Callable[[Request], Awaitable[Response]]
 PROBE_TIMEOUT_S = 3.0
 
 
-def routes(probes: Probes, observer: Observer) -> list[Address]:
-    """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network."""
-    return [
-        Address("/healthz", _healthz, methods=["GET"]),
-        Address("/readyz", _readyz(probes), methods=["GET"]),
-        Address("/metrics", _metrics(observer), methods=["GET"]),
-    ]
+def routes(probes: Probes, observer: Observer, *, scraped: bool = True) -> list[Address]:
+    """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network.
+
+    scraped: there is such a scraper. A function has none, and its address is public.
+    """
+    found = [Address("/healthz", _healthz, methods=["GET"]), Address("/readyz", _readyz(probes), methods=["GET"])]
+    return [*found, Address("/metrics", _metrics(observer), methods=["GET"])] if scraped else found
 
 
 async def _healthz(request: Request) -> Response:
