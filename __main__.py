@@ -33,6 +33,8 @@ from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
 from components.service import Demand, Service, ServiceArgs
 from components.settings import load
+from components.share_access import Apart
+from components.sharing import Sharing, SharingArgs
 from components.tags import default_tags
 from components.task import Task, TaskArgs
 from components.tiers import tier_cidrs
@@ -44,7 +46,8 @@ from components.watch import Watch, WatchArgs
 
 settings = load()
 names = Naming.of(settings)
-seam = contract.read()
+seam = contract.read(apart=settings.sharing.functions)
+apart = Apart(names, seam, settings.sharing.log_role)
 cores = {core.thing: core for core in settings.cores}
 processes = seam.processes | {name: core.process for name, core in cores.items()}
 keep = settings.keep
@@ -64,6 +67,7 @@ roles = (
     grants.grants(names, seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
     | grants.core_grants(names, settings.cores)
     | recovery.grants(names, replicated=replicated)
+    | apart.grants()
 )
 access = Access("access", AccessArgs(names, roles), opts)
 keys = Keyring(
@@ -75,10 +79,14 @@ keys = Keyring(
         readers=grants.secret_readers(names, seam) | grants.core_readers(settings.cores),
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups(tuple(processes), proxied=settings.database.proxy),
+        log_groups=names.log_groups((*processes, *apart.log_groups), proxied=settings.database.proxy),
         roles=access.roles,
         signers=(grants.task_role(seam.processes["console"]),),
-        more={**recovery.key_users(names, replicated=replicated, away=settings.away), "logs": notices.key_users(names)},
+        more={
+            **recovery.key_users(names, replicated=replicated, away=settings.away),
+            **apart.key_users(),
+            "logs": notices.key_users(names),
+        },
         away=settings.away,
     ),
     opts,
@@ -229,10 +237,11 @@ Backup(
     ),
     opts,
 )
-image = Image("image", ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy), opts)
+shipped = ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy, functions=apart.arns)
+image = Image("image", shipped, opts)
 
-# The edge: three host names in front of three doors.
-hosts = {door: f"{door}.{settings.domain}" for door in seam.doors}
+# The edge: three host names in front of three doors, those of functions apart.
+hosts = {door: f"{door}.{settings.domain}" for door in seam.addresses}
 urls = {door: f"https://{host}" for door, host in hosts.items()}
 certificate = Certificate("certificate", CertificateArgs(names, settings.domain, tuple(hosts.values()), keep), opts)
 front = Edge(
@@ -251,7 +260,6 @@ front = Edge(
     ),
     opts,
 )
-waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days), opts)
 
 # The bill, and the account around the stack.
 Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
@@ -276,6 +284,7 @@ watch = Watch(
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
         certificate_arn=certificate.arn,
         rotator=names.name(grants.ROTATOR),
+        functions=apart.stages,
     ),
     opts,
 )
@@ -299,6 +308,29 @@ told = variables(
     ),
 )
 told |= {name: of_core(core, directory.url(names, core.name, core.port), urls["gate"]) for name, core in cores.items()}
+shares = {
+    name: Sharing(
+        name,
+        SharingArgs(
+            names,
+            settings.sharing,
+            function,
+            image.pullable,
+            told[name],
+            access.roles,
+            keys.secrets_arn,
+            keys.logs_arn,
+            days,
+            hosts[function.door.name],
+            certificate.zone_id,
+            certificate.arn,
+        ),
+        opts,
+    )
+    for name, function in seam.functions.items()
+}
+stages = {name: share.stage_arn for name, share in shares.items()}
+waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days, stages), opts)
 registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
 kept = settings.image.kept
 images = {
@@ -394,8 +426,10 @@ pulumi.export(
 pulumi.export(
     "roles",
     {f"{name}Task": access.roles[grants.task_role(process)] for name, process in seam.processes.items()}
+    | {f"{name}Function": access.roles[grants.function_role(name)] for name in shares}
     | {f"{name}Execution": access.roles[grants.execution_role(process)] for name, process in seam.processes.items()},
 )
+pulumi.export("functions", {name: {"function": share.function_name, "api": share.api} for name, share in shares.items()})
 pulumi.export("urls", urls)
 pulumi.export("database", {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": database.NAME})
 pulumi.export("cache", {"replicationGroup": cache.replication_group})

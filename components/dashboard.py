@@ -1,7 +1,7 @@
 """The one dashboard of an environment, as the document CloudWatch takes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -18,7 +18,7 @@ Widget = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What the dashboard shows: the load balancer, the labels of each door's target groups, names of services, cluster,
-    database and cache nodes, and where the runbooks are."""
+    database and cache nodes, where the runbooks are, and the doors that functions serve with the stages of their APIs."""
 
     balancer: Text
     doors: Mapping[str, tuple[Text, ...]]
@@ -27,6 +27,7 @@ class Shown:
     database: Text
     cache_nodes: tuple[str, ...]
     runbooks_url: str
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 def body(names: Naming, shown: Shown) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def body(names: Naming, shown: Shown) -> dict[str, Any]:
         _row(3, _heading(names, shown)),
         _row(4, _states(names, shown)),
         *(_row(6, *_door(names, door, shown)) for door in shown.doors),
+        *(_row(6, *_function(names, door, stage)) for door, stage in shown.functions.items()),
         _row(6, *_refusals(names)),
         _row(6, *_saturation(names, shown)),
         _row(6, *_stores(names, shown)),
@@ -66,7 +68,15 @@ def _heading(names: Naming, shown: Shown) -> Widget:
 
 
 def _states(names: Naming, shown: Shown) -> Widget:
-    alarms = [*shown.doors, "edge-5xx", "database-cpu", "database-storage", "certificate-expiry", "rotation-errors"]
+    alarms = [
+        *shown.doors,
+        *shown.functions,
+        "edge-5xx",
+        "database-cpu",
+        "database-storage",
+        "certificate-expiry",
+        "rotation-errors",
+    ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
     return {"type": "alarm", "properties": {"title": "Is anything wrong?", "alarms": arns}}
 
@@ -89,6 +99,25 @@ def _door(names: Naming, door: str, shown: Shown) -> Iterator[Widget]:
         names,
         f"{door}: seconds to answer",
         [*both("TargetResponseTime", "p50", "half"), *both("TargetResponseTime", "p99", "99 of 100")],
+    )
+
+
+def _function(names: Naming, door: str, stage: str) -> Iterator[Widget]:
+    """The same of a door that a function serves, and how near the function is to its bound."""
+
+    def api(metric: str, stat: str, label: str) -> list[Any]:
+        return ["AWS/ApiGateway", metric, "ApiName", names.name(door), "Stage", stage, {"stat": stat, "label": label}]
+
+    def function(metric: str, stat: str, label: str) -> list[Any]:
+        return ["AWS/Lambda", metric, "FunctionName", names.name(door), {"stat": stat, "label": label}]
+
+    yield _graph(names, f"{door}: requests a minute", [api("Count", "Sum", "requests")], stacked=True)
+    yield _graph(names, f"{door}: errors a minute", [api("5XXError", "Sum", "5xx"), api("4XXError", "Sum", "4xx")])
+    yield _graph(names, f"{door}: milliseconds to answer", [api("Latency", "p50", "half"), api("Latency", "p99", "99 of 100")])
+    yield _graph(
+        names,
+        f"{door}: calls at a time",
+        [function("ConcurrentExecutions", "Maximum", "at a time"), function("Throttles", "Sum", "refused")],
     )
 
 

@@ -140,8 +140,10 @@ def trust_is_narrow(role: Resource) -> Found:
 
 # These services send no source in their trust request, or only for some features: a condition would break them.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 _SERVICES_WITHOUT_SOURCE = frozenset(
     {
+        "apigateway.amazonaws.com",
         "cloudtrail.amazonaws.com",
         "ec2.amazonaws.com",
         "ecs.amazonaws.com",

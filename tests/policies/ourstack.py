@@ -32,13 +32,23 @@ class Made:
         return Made(replace(self.resource, props=Props(merged)), merged)
 
 
-@cache
 def prod() -> tuple[Made, ...]:
-    """Every resource of the prod stack, with known outputs, and the stack itself with its exports."""
-    deployment = run(REPOSITORY, "prod", InventedCloud(), preview=False)
+    """The prod stack."""
+    return made("prod")
+
+
+def serverless() -> tuple[Made, ...]:
+    """The stack whose share door a function serves, judged with the levels and settings of prod like the other one."""
+    return made("staging")
+
+
+@cache
+def made(stack: str) -> tuple[Made, ...]:
+    """Every resource of a stack, with known outputs, and the stack itself with its exports."""
+    deployment = run(REPOSITORY, stack, InventedCloud(), preview=False)
     asked = {one.registration.urn: one.registration for one in deployment.resources}
-    root = Resource(deployment.stack_urn, tokens.STACK, "gatehouse-prod", Props(plain(deployment.exports)[0]))
-    made = [Made(root, plain(deployment.exports)[0])]
+    root = Resource(deployment.stack_urn, tokens.STACK, f"gatehouse-{stack}", Props(plain(deployment.exports)[0]))
+    found = [Made(root, plain(deployment.exports)[0])]
     for one in deployment.resources:
         registration = one.registration
         provider = asked.get(registration.provider.rpartition("::")[0])
@@ -57,8 +67,8 @@ def prod() -> tuple[Made, ...]:
             feeds=dict(registration.property_dependencies),
             provider=Props(plain(provider.inputs)[0], "provider") if provider else None,
         )
-        made.append(Made(resource, inputs))
-    return tuple(made)
+        found.append(Made(resource, inputs))
+    return tuple(found)
 
 
 def speak(made: tuple[Made, ...]) -> set[Spoken]:
