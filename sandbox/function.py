@@ -91,6 +91,9 @@ def start(aws: Aws, wanted: Function, *, door: int, runtime: int, logs: Path) ->
 
     door, runtime: free ports, of the door and of Lambda's runtime API.
     """
+    first, *rest = wanted.command
+    if not first.startswith(_IMAGE):
+        raise SandboxError(f"The {wanted.door} function starts {first}, which is not in the image's {_IMAGE}.")
     front = process.start(
         f"{wanted.door}-api",
         [sys.executable, "-m", "sandbox.runtime_api", str(door), str(runtime)],
@@ -107,9 +110,6 @@ def start(aws: Aws, wanted: Function, *, door: int, runtime: int, logs: Path) ->
         "AWS_DEFAULT_REGION": aws.region,
         "AWS_LAMBDA_FUNCTION_NAME": wanted.api.arn.split(":")[6],
     }
-    first, *rest = wanted.command
-    if not first.startswith(_IMAGE):
-        raise SandboxError(f"The {wanted.door} function starts {first}, which is not in the image's {_IMAGE}.")
     command = [str(Path(sys.executable).parent / first.removeprefix(_IMAGE)), *rest]
     behind = process.start(f"{wanted.door}-function", command, env=environment, log=logs / f"{wanted.door}-function.log")
     return [front, behind]

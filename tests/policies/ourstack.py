@@ -15,6 +15,7 @@ from policies.stack import Resource, Stack, names_of
 from sandbox.clouds import InventedCloud
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY
+from tests.components.program import serverless as settings_apart
 
 Spoken = tuple[str, str, str]  # rule, resource, what it says
 
@@ -38,14 +39,14 @@ def prod() -> tuple[Made, ...]:
 
 
 def serverless() -> tuple[Made, ...]:
-    """The stack whose share door a function serves, judged with the levels and settings of prod like the other one."""
-    return made("staging")
+    """The prod stack with its share door served by a function."""
+    return made("prod", apart=True)
 
 
 @cache
-def made(stack: str) -> tuple[Made, ...]:
+def made(stack: str, *, apart: bool = False) -> tuple[Made, ...]:
     """Every resource of a stack, with known outputs, and the stack itself with its exports."""
-    deployment = run(REPOSITORY, stack, InventedCloud(), preview=False)
+    deployment = run(REPOSITORY, stack, InventedCloud(), preview=False, config=settings_apart(stack) if apart else None)
     asked = {one.registration.urn: one.registration for one in deployment.resources}
     root = Resource(deployment.stack_urn, tokens.STACK, f"gatehouse-{stack}", Props(plain(deployment.exports)[0]))
     found = [Made(root, plain(deployment.exports)[0])]
