@@ -165,7 +165,7 @@ firewall = Firewall(
 Acl("acl", AclArgs(names, settings.network, net.vpc_id, net.subnets, (database.PORT, CACHE_PORT)), opts)
 endpoints = Endpoints(
     "endpoints",
-    EndpointsArgs(names, net.vpc_id, net.subnets["app"], firewall.groups["endpoints"], settings.network.exec_endpoints),
+    EndpointsArgs(names, net.vpc_id, net.endpoint_subnets, firewall.groups["endpoints"], settings.network.exec_endpoints),
     opts,
 )
 

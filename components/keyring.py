@@ -168,7 +168,8 @@ def key_policy(key_class: str, args: KeyringArgs) -> Document:
     if key_class == "audit":
         return document(_administration(args.names), *_signers(args))
     own = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key_class)
-    return document(*_account(key_class, args.names), *(own(args) if own else ()), *args.more.get(key_class, ()))
+    copied = _replication(args) if key_class == "backup" and args.away else ()
+    return document(*_account(key_class, args.names), *copied, *(own(args) if own else ()), *args.more.get(key_class, ()))
 
 
 def replica_policy(args: KeyringArgs) -> Document:
@@ -178,6 +179,20 @@ def replica_policy(args: KeyringArgs) -> Document:
 
 def _administration(names: Naming) -> Statement:
     return allow("AccountAdministers", ADMINISTER, ["*"], principal={"AWS": names.root_arn})
+
+
+def _replication(args: KeyringArgs) -> tuple[Statement, ...]:
+    """Whoever deploys makes the replica, in one region alone (KMS developer guide, "Create multi-Region replica keys": the
+    primary's key policy must allow it)."""
+    return (
+        allow(
+            "AccountReplicates",
+            ["kms:ReplicateKey"],
+            ["*"],
+            principal={"AWS": args.names.root_arn},
+            conditions={"StringEquals": {"kms:CallerAccount": args.names.account, "kms:ReplicaRegion": args.away}},
+        ),
+    )
 
 
 def _signers(args: KeyringArgs) -> list[Statement]:

@@ -43,6 +43,8 @@ class Network(pulumi.ComponentResource):
 
     vpc_id: pulumi.Output[str]
     subnets: dict[str, list[pulumi.Output[str]]]
+    endpoint_subnets: list[pulumi.Output[str]]
+    """The subnets of the app tier in which interface endpoints stand."""
     exclusions: list[pulumi.Output[str]]
     """What keeps the edge open when an account blocks public access to its VPCs."""
     prefix_lists: dict[str, pulumi.Output[str]]
@@ -65,6 +67,7 @@ class Network(pulumi.ComponentResource):
         self.vpc_id = vpc.id
         self._log(args)
         self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
+        self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
         self.exclusions = [
             self._exclude(zone, subnet, names) for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True)
         ]

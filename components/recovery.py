@@ -54,15 +54,17 @@ def backup_permissions(names: Naming) -> Document:
     snapshots = f"arn:aws:rds:*:{names.account}:snapshot:awsbackup:*"
     table = names.table_arn("tokens")
     return document(
+        allow("Database", ["rds:CreateDBSnapshot", "rds:ListTagsForResource"], [names.database_arn]),
+        # Looking at databases and snapshots asks for both kinds of resource, by name or all of them.
         allow(
-            "Database",
-            ["rds:DescribeDBInstances", "rds:CreateDBSnapshot", "rds:ListTagsForResource"],
-            [names.database_arn],
+            "SeeDatabases",
+            ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"],
+            [f"arn:aws:rds:*:{names.account}:{kind}:*" for kind in ("db", "snapshot")],
         ),
         allow(
             "DatabaseSnapshots",
             [
-                *("rds:CreateDBSnapshot", "rds:DescribeDBSnapshots", "rds:CopyDBSnapshot", "rds:DeleteDBSnapshot"),
+                *("rds:CreateDBSnapshot", "rds:CopyDBSnapshot", "rds:DeleteDBSnapshot"),
                 *("rds:AddTagsToResource", "rds:ListTagsForResource"),
             ],
             [snapshots],
@@ -100,6 +102,9 @@ def backup_permissions(names: Naming) -> Document:
             [f"arn:aws:backup:*:{names.account}:backup-vault:{names.name(VAULT)}"],
         ),
         allow("RecoveryPoints", ["backup:TagResource"], [f"arn:aws:backup:*:{names.account}:recovery-point:*"]),
+        # These three know no resource (Service Authorization Reference): what there is to back up, how large a bucket is,
+        # and whether the rules above exist already.
+        allow("Look", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
     )
 
 

@@ -2,6 +2,7 @@
 which AWS services are called from inside.
 """
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from policies.props import Props
 from policies.stack import Resource, Stack
 
 WORLD = ("0.0.0.0/0", "::/0")
+WIDE = {4: 8, 6: 16}
+"""Prefix length, by IP version, below which a network is taken for the whole internet: 0.0.0.0/1 and 128.0.0.0/1 are all of it
+in two rules, and nobody owns a network that large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,16 @@ def addresses_let_in(rule: Props) -> list[str]:
 
 
 def lets_the_world_in(rule: Props) -> bool:
-    """True when anyone on the internet matches."""
-    return any(one in WORLD for one in addresses_let_in(rule))
+    """True when anyone on the internet matches, or a part of it so large that it comes to the same."""
+    return any(_is_world(one) for one in addresses_let_in(rule))
+
+
+def _is_world(address: str) -> bool:
+    try:
+        network = ipaddress.ip_network(address.strip(), strict=False)
+    except ValueError:
+        return False
+    return network.prefixlen < WIDE[network.version]
 
 
 def port_of(rule: Props) -> int:

@@ -61,7 +61,7 @@ class Run:
     """What was checked, for the head of a report.
 
     `root` is the program's folder in its repository, "" at the top; `file` stands there for what no line declares.
-    `audit` says that no exemption was applied.
+    `audit` says that no exemption was applied, `invented` which provider functions were answered with made-up values.
     """
 
     environment: str
@@ -70,6 +70,7 @@ class Run:
     root: str = ""
     file: str = "Pulumi.yaml"
     audit: bool = False
+    invented: tuple[str, ...] = ()
 
 
 def finding(
@@ -186,7 +187,8 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
     rules = len(catalogue.enabled(run.environment)) if run.environment in ("dev", "staging", "prod") else len(catalogue.RULES)
     took = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = " without exemptions" if run.audit else ""
-    return f"{run.environment}: {rules} rules over {run.resources} resources{audit}{took}: {_count(findings)}"
+    made_up = f"; what an account would tell was made up: {', '.join(run.invented)}" if run.invented else ""
+    return f"{run.environment}: {rules} rules over {run.resources} resources{audit}{took}: {_count(findings)}{made_up}"
 
 
 # --- JUnit

@@ -72,6 +72,9 @@ DB_EVENTS = ("aws:rds/eventSubscription:EventSubscription",)
 DB_SNAPSHOT = ("aws:rds/snapshot:Snapshot", "aws:rds/clusterSnapshot:ClusterSnapshot")
 
 CACHE = ("aws:elasticache/replicationGroup:ReplicationGroup",)
+CACHE_CLUSTER = ("aws:elasticache/cluster:Cluster",)
+CACHE_SERVERLESS = ("aws:elasticache/serverlessCache:ServerlessCache",)
+CACHE_USER = ("aws:elasticache/user:User",)
 CACHE_SUBNETS = ("aws:elasticache/subnetGroup:SubnetGroup",)
 TABLE = ("aws:dynamodb/table:Table",)
 

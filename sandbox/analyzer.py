@@ -121,6 +121,9 @@ class Pack:
         found = []
         for resource in messages.resources(deployment):
             urn, inputs = resource.registration.urn, None
+            # As in the engine: what is only read has no inputs to judge, and is part of the whole stack (step_generator.go).
+            if resource.registration.external:
+                continue
             # Without a rule at this level the answer is always empty: spare the call.
             if self._remediates:
                 answer = self._call("Remediate", messages.analyze_request(resource, deployment))

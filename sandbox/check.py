@@ -20,7 +20,7 @@ from policies import report, sarif, table
 from policies.report import Finding, Run
 from sandbox import analyzer, state
 from sandbox.analyzer import Pack
-from sandbox.clouds import InventedCloud, UnknownCloud
+from sandbox.clouds import InventedCloud, UnknownCloud, refers_elsewhere
 from sandbox.engine import no_collection, run
 from sandbox.errors import SandboxError
 from sandbox.journal import HOME, REPOSITORY
@@ -86,13 +86,19 @@ def check(
         ThreadPoolExecutor(max_workers=1) as judge,
     ):
         judged: list[tuple[Deployment, Future[list[Finding]]]] = []
+        invented: set[str] = set()
         for name in passes:
-            deployment = _deployment(program, stack, name)
+            cloud = UnknownCloud() if name == "unknown" else InventedCloud()
+            # Pulumi keeps a value unknown in a preview only, and exports of another stack are unknown in every pass.
+            preview = name == "unknown" or any(refers_elsewhere(before) for before, _ in judged)
+            deployment = run(program, stack, cloud, preview=preview)
+            invented |= cloud.invented
             judged.append((deployment, judge.submit(findings, packs, deployment, name)))
         found = report.merge(finding for _, future in judged for finding in future.result())
     resources = max(len(deployment.resources) for deployment, _ in judged)
     took = time.monotonic() - began
-    return Checked(found, Run(levels or stack, resources, took, _root(program), audit=_audit(variables)))
+    asked = tuple(sorted(token.rpartition(":")[2] for token in invented))
+    return Checked(found, Run(levels or stack, resources, took, _root(program), audit=_audit(variables), invented=asked))
 
 
 def check_state(
@@ -174,11 +180,6 @@ def summary(pack: Pack, found: Sequence[Finding], deployment: Deployment) -> str
     rest = len(mine) - stops
     said = ", ".join([f"{stops} mandatory"] * bool(stops) + [f"{rest} advisory"] * bool(rest)) or "clean"
     return f"{pack.name}: {pack.rules} policies over {len(deployment.resources)} resources: {said}"
-
-
-def _deployment(program: Path, stack: str, name: str) -> Deployment:
-    unknown = name == "unknown"
-    return run(program, stack, UnknownCloud() if unknown else InventedCloud(), preview=unknown)
 
 
 def _audit(variables: Mapping[str, str]) -> bool:

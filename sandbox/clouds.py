@@ -6,11 +6,12 @@ from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.invented import invent
-from sandbox.invokes import DEFAULT_REGION, invoke
+from sandbox.invokes import DEFAULT_REGION, invoke_or_invent
 from sandbox.schema import Schema, schema
-from sandbox.types import UNKNOWN, Registration
+from sandbox.types import UNKNOWN, Deployment, Registration
 
 ACCOUNT = "123456789012"
+STACK_REFERENCE = "pulumi:pulumi:StackReference"
 PROVIDER_PREFIX = "pulumi:providers:"
 
 
@@ -54,15 +55,21 @@ class ProviderSettings:
 
 
 class UnknownCloud:
-    """A first preview: ids and everything that AWS would decide are unknown; what the program gave is known."""
+    """A first preview: ids and everything that AWS would decide are unknown; what the program gave is known.
+
+    invented: functions that were answered with made-up values.
+    """
 
     def __init__(self, account: str = ACCOUNT) -> None:
         self._providers = ProviderSettings(account)
+        self.invented: set[str] = set()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.declare(registration)
         outputs = dict(registration.inputs)
+        if registration.type == STACK_REFERENCE:
+            return _another_stack(registration)
         known = _schema_of(registration)
         if known is None:
             return "", outputs
@@ -75,18 +82,24 @@ class UnknownCloud:
         return "", outputs
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invoke(token, args, self._providers.account)
+        return invoke_or_invent(token, args, self._providers.account, self.invented)
 
 
 class InventedCloud:
-    """Everything known: ids, ARNs and other outputs are made up from the URN, the same in every run."""
+    """Everything known: ids, ARNs and other outputs are made up from the URN, the same in every run.
+
+    invented: functions that were answered with made-up values.
+    """
 
     def __init__(self, account: str = ACCOUNT) -> None:
         self._providers = ProviderSettings(account)
+        self.invented: set[str] = set()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.declare(registration)
+        if registration.type == STACK_REFERENCE:
+            return _another_stack(registration)
         known = _schema_of(registration)
         region = self._providers.region(registration)
         identity, outputs = invent(registration, known, region, self._providers.account)
@@ -95,7 +108,17 @@ class InventedCloud:
         return identity, outputs
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invoke(token, args, self._providers.account)
+        return invoke_or_invent(token, args, self._providers.account, self.invented)
+
+
+def refers_elsewhere(deployment: Deployment) -> bool:
+    """True when the program reads the exports of another stack."""
+    return any(resource.registration.type == STACK_REFERENCE for resource in deployment.resources)
+
+
+def _another_stack(registration: Registration) -> tuple[str, dict[str, Any]]:
+    """What another stack exports is known to nobody here, in either pass: a rule that asks for it is undecided."""
+    return registration.import_id, {"name": registration.import_id, "outputs": UNKNOWN, "secretOutputNames": []}
 
 
 def _schema_of(registration: Registration) -> Schema | None:

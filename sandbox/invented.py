@@ -1,7 +1,11 @@
-"""Made-up ids, ARNs and other outputs of resources: made from the URN alone, so the same in every run."""
+"""Made-up ids, ARNs and other outputs of resources, and made-up answers of functions: made from the URN, or the function's name
+and arguments, alone, so the same in every run.
+"""
 
 import collections.abc
 import hashlib
+import importlib
+import json
 import typing
 import uuid
 from collections.abc import Callable
@@ -92,6 +96,32 @@ def invent(registration: Registration, known: Schema | None, region: str, accoun
     arn = outputs.get("arn")
     by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
     return (str(arn) if by_arn else name), outputs
+
+
+def invented_answer(token: str, args: dict[str, Any], region: str, account: str) -> dict[str, Any] | None:
+    """What a function such as `aws:ec2/getVpc:getVpc` might answer: its arguments, and values of the right types for the rest.
+    None for a function that the installed pulumi-aws does not have."""
+    package, _, rest = token.partition(":")
+    module_name, _, name = rest.partition(":")
+    try:
+        module = importlib.import_module(f"pulumi_aws.{module_name.split('/')[0].replace('index', '')}".rstrip("."))
+    except ImportError:
+        return None
+    answer = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
+    if package != "aws" or answer is None:
+        return None
+    kind = name.removeprefix("get")
+    about = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
+    found = {
+        key: _output(key, type_, about, kind.lower(), region, account) for key, type_ in _types.output_type_types(answer).items()
+    }
+    # Lists of ids stand for zones as a rule: one alone would look like a mistake of the program.
+    for key in ("ids", "names"):
+        if key in found:
+            found[key] = [f"{one}-{number}" for one in found[key] for number in (1, 2, 3)]
+    if kind in _EC2_PREFIXES:
+        found["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(about, 17)}"
+    return found | {key: value for key, value in args.items() if value is not None}
 
 
 def _physical_name(registration: Registration) -> str:

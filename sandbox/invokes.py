@@ -1,9 +1,13 @@
-"""Answers to the few provider functions that need no AWS account; every other one is an error that names it."""
+"""Answers to the provider functions that need no AWS account. What looks something up in an account is an error that names
+it, or, where a program is only judged, a made-up answer of the right form.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from sandbox.errors import SandboxError
+from sandbox.invented import invented_answer
+from sandbox.policy_document import policy_document
 
 DEFAULT_REGION = "eu-west-1"
 
@@ -20,8 +24,22 @@ def invoke(token: str, args: dict[str, Any], account: str) -> dict[str, Any]:
     return answer(args, account)
 
 
+def invoke_or_invent(token: str, args: dict[str, Any], account: str, invented: set[str]) -> dict[str, Any]:
+    """The same, with a made-up answer for whatever needs an account; its token goes into `invented`, for the report.
+
+    Raises SandboxError for a function that the installed pulumi-aws does not have.
+    """
+    if token in _INVOKES:
+        return invoke(token, args, account)
+    answer = invented_answer(token, args, _region_asked(args), account)
+    if answer is None:
+        return invoke(token, args, account)
+    invented.add(token)
+    return answer
+
+
 def _region_asked(args: dict[str, Any]) -> str:
-    return str(args.get("region") or args.get("name") or DEFAULT_REGION)
+    return str(args.get("region") or DEFAULT_REGION)
 
 
 def _caller(args: dict[str, Any], account: str) -> dict[str, Any]:
@@ -29,7 +47,7 @@ def _caller(args: dict[str, Any], account: str) -> dict[str, Any]:
 
 
 def _region(args: dict[str, Any], account: str) -> dict[str, Any]:
-    name = _region_asked(args)
+    name = str(args.get("region") or args.get("name") or DEFAULT_REGION)
     return {"id": name, "name": name, "region": name, "endpoint": f"ec2.{name}.amazonaws.com", "description": name}
 
 
@@ -53,4 +71,5 @@ _INVOKES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
+    "aws:iam/getPolicyDocument:getPolicyDocument": lambda args, account: policy_document(args),
 }

@@ -132,6 +132,7 @@ class Monitor(mocks.MockMonitor):
             dependencies=tuple(request.dependencies),
             secret_inputs=secrets,
             import_id=request.id,
+            external=True,
             source=source,
         )
         resource = self._create(registration)

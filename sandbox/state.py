@@ -113,6 +113,7 @@ def _resource(row: dict[str, Any], known: set[str], leaving: set[str], file: Pat
         additional_secret_outputs=tuple(listed["additionalSecretOutputs"]),
         ignore_changes=tuple(listed["ignoreChanges"]),
         retain_on_delete=row.get("retainOnDelete") is True,
+        external=row.get("external") is True,
         source=_source(held["sourcePosition"]),
     )
     # A component of an older engine has no outputs of its own: what it was given stands for them.

@@ -17,6 +17,7 @@ class Registration:
     parent: URN of the parent, "" for a resource directly under the stack.
     provider: `<provider urn>::<provider id>`, "" where the default provider would be used.
     source: the nearest line of the program that declared it, such as "components/bucket.py:88"; "" if it is not known.
+    external: read, not made: somebody else's resource, which the program only looks at.
     custom_timeouts: "create", "update", "delete" to a duration such as "30m".
     """
 
@@ -40,6 +41,7 @@ class Registration:
     aliases: tuple[str, ...] = ()
     custom_timeouts: Mapping[str, str] = field(default_factory=dict)
     import_id: str = ""
+    external: bool = False
     source: str = ""
 
 

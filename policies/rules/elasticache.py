@@ -15,7 +15,7 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
     why="Snapshots and swap files hold what the cache held.",
     remedy="set atRestEncryptionEnabled=True and kmsKeyId",
     severity=Severity.HIGH,
-    types=tokens.CACHE,
+    types=tokens.CACHE + tokens.CACHE_CLUSTER + tokens.CACHE_SERVERLESS,
     levels=ALWAYS,
     upstream=Upstream(
         security_hub=("ElastiCache.4",),
@@ -26,7 +26,16 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
     url=f"{_GUIDE}/at-rest-encryption.html",
 )
 def the_cache_is_encrypted(cache: Resource) -> Found:
-    if not cache.props.flag("atRestEncryptionEnabled"):
+    if cache.type in tokens.CACHE_CLUSTER:
+        # A node of a replication group has the group's settings; the group answers for it.
+        if not cache.props.has("replicationGroupId"):
+            yield Violation(
+                "a cluster by itself is never encrypted at rest", "declare an aws.elasticache.ReplicationGroup, which can"
+            )
+    elif cache.type in tokens.CACHE_SERVERLESS:
+        if not cache.props.has("kmsKeyId"):
+            yield Violation("kmsKeyId is not set, so the key is the one that AWS manages", "set kmsKeyId")
+    elif not cache.props.flag("atRestEncryptionEnabled"):
         yield "atRestEncryptionEnabled is not true"
     elif not cache.props.has("kmsKeyId"):
         yield "kmsKeyId is not set, so the key is the one that AWS manages"
@@ -61,7 +70,7 @@ def plain_connections_are_refused(cache: Resource) -> Found:
     why=("A token in the program is in its state and shared by all; users have their own rights and can log in with IAM."),
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
-    types=tokens.CACHE,
+    types=tokens.CACHE + tokens.CACHE_USER,
     levels=ALWAYS,
     upstream=Upstream(
         security_hub=("ElastiCache.6",),
@@ -72,6 +81,13 @@ def plain_connections_are_refused(cache: Resource) -> Found:
     url=f"{_GUIDE}/Clusters.RBAC.html",
 )
 def users_open_the_cache(cache: Resource) -> Found:
+    if cache.type in tokens.CACHE_USER:
+        mode = cache.props.block("authenticationMode").text("type")
+        open_to_all = cache.props.flag("noPasswordRequired") or mode == "no-password-required"
+        if open_to_all and cache.props.text("accessString").split()[:1] != ["off"]:
+            fix = 'set authenticationMode.type="iam", or accessString="off -@all" for the default user'
+            yield Violation("this user is on and needs no password", fix)
+        return
     for name in ("authToken", "authTokenWo"):
         if cache.props.has(name):
             yield Violation(f"{name} is set by the program", f"remove {name} and set userGroupIds")

@@ -61,7 +61,7 @@ def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
 
 
 @pytest.mark.promise("SS-11")
-@pytest.mark.parametrize(("stack", "limit"), [("dev", "300"), ("staging", "600"), ("prod", "2000")])
+@pytest.mark.parametrize(("stack", "limit"), [("dev", "250"), ("staging", "600"), ("prod", "2000")])
 def test_every_stack_has_a_budget_and_a_watch_for_anomalies(stack: str, limit: str) -> None:
     program = run(stack)
     (budget,) = program.of("budgets/budget:Budget")

@@ -20,6 +20,7 @@ STACK = "prod"
 ALLOWED, NOT_ALLOWED, DENIED = Effect.ALLOWED, Effect.NOT_ALLOWED, Effect.DENIED
 _SETTINGS = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())["config"]["gatehouse:settings"]
 NAMES = Naming(STACK, _SETTINGS["account"], _SETTINGS["region"])
+AWAY = _SETTINGS["second_region"]
 OTHER = "999999999999"
 ADMINISTRATOR = f"arn:aws:iam::{NAMES.account}:role/administrator"
 STRANGER = f"arn:aws:iam::{OTHER}:role/stranger"

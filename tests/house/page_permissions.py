@@ -15,6 +15,8 @@ from tests.house.questions import QUESTIONS
 
 REASONS = REPOSITORY / "tests" / "permissions.toml"
 USED = "used by the journeys, under enforcement"
+TAKEN_HERE = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
+"""Services for which the sandbox takes a role and works under it. Every other service's role needs reasons throughout."""
 HEAD = f"""# Permissions
 
 Who may do what in the {STACK} stack, read from its policy documents. Account and region are those of the stack file, and
@@ -22,9 +24,9 @@ Who may do what in the {STACK} stack, read from its policy documents. Account an
 
 There are two kinds of proof. What a role **may** do is proven by use: with IAM enforced in the emulator, every process runs under
 exactly its role, and an action that is granted and not used needs a reason in
-[tests/permissions.toml](../tests/permissions.toml). What the **conditions** do is proven on the documents themselves:
-[sandbox/iam_evaluator.py](../sandbox/iam_evaluator.py) decides a call as IAM does, and the questions at the end of this page are
-asked by a test.
+[tests/permissions.toml](../tests/permissions.toml), as does everything that a service of AWS does by itself. What the
+**conditions** do is proven on the documents themselves: [sandbox/iam_evaluator.py](../sandbox/iam_evaluator.py) decides a call as
+IAM does, and the questions at the end of this page are asked by a test.
 """
 KINDS = {
     "key": "The policy of a KMS key is the one list of who may open what; no role is granted anything on a key elsewhere.",
@@ -50,11 +52,15 @@ def reasons() -> dict[tuple[str, str], str]:
     return {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
 
 
-def granted() -> set[tuple[str, str]]:
-    """(short role name, action) of everything that a role's own policies allow."""
+def granted(*, taken_here: bool | None = None) -> set[tuple[str, str]]:
+    """(short role name, action) of everything that a role's own policies allow.
+
+    taken_here: only of the roles that the sandbox works under (True), or only of the others (False).
+    """
     return {
         (_short(name), action)
         for name, role in documents().roles.items()
+        if taken_here is None or taken_here is _is_taken_here(role.trust)
         for policy in role.policies
         for row in statements(policy)
         if row["Effect"] == "Allow"
@@ -119,6 +125,11 @@ def _questions() -> Iterable[str]:
             asked = f"`{row.action}` on `{_plain(row.resource)}`{through}"
             lines.append((row.about, row.shown, asked, context, ANSWERS[answer(row).effect]))
         yield f"### {title}\n\n{table(('shows that', 'who', 'what', 'context', 'answer'), lines)}\n"
+
+
+def _is_taken_here(trust: Mapping[str, Any]) -> bool:
+    services = {name for row in statements(trust) for name in listed(row["Principal"].get("Service", []))}
+    return services <= TAKEN_HERE
 
 
 def _short(name: str) -> str:

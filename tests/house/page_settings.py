@@ -39,6 +39,7 @@ config:
       core_networks: ["10.99.0.0/16"]
       core_port_first: 8000
       core_port_last: 8999
+      endpoint_zones: one
       exec_endpoints: false
     keys: {rotation_days: 365, deletion_window_days: 7}
     secrets:

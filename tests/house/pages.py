@@ -6,7 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.house import page_diagram, page_key_life, page_permissions, page_policies, page_runtime, page_scans, page_settings
+from tests.house import (
+    page_costs,
+    page_diagram,
+    page_key_life,
+    page_permissions,
+    page_policies,
+    page_runtime,
+    page_scans,
+    page_settings,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 COMMAND = ".venv/bin/python tests/house/pages.py"
@@ -15,6 +24,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings-runtime.md": page_runtime.page,
     "policies.md": page_policies.page,
     "permissions.md": page_permissions.page,
+    "costs.md": page_costs.page,
     "scans.md": page_scans.page,
     **{f"diagrams/{stack}.md": partial(page_diagram.page, stack) for stack in page_diagram.STACKS},
     "key-life.md": page_key_life.page,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.house.decisions import ADMINISTRATOR, NAMES, OPERATOR, OTHER, STRANGER, Question
+from tests.house.decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, Question
 from tests.house.decisions import ALLOWED as YES
 from tests.house.decisions import DENIED as NEVER
 from tests.house.decisions import NOT_ALLOWED as NO
@@ -73,7 +73,8 @@ def _trail(arn: str) -> dict[str, str]:
 
 _DIRECT = {"kms:CallerAccount": NAMES.account}
 _ALARM = NAMES.arn("cloudwatch", f"alarm:{NAMES.name('gate-5xx')}")
-_SECRETS_KEY, _DATA_KEY, _LOGS_KEY = (("key", name) for name in ("secrets", "data", "logs"))
+_SECRETS_KEY, _DATA_KEY, _LOGS_KEY, _BACKUP_KEY = (("key", name) for name in ("secrets", "data", "logs", "backup"))
+_REPLICA = {**_DIRECT, "kms:ReplicaRegion": AWAY}
 _LOG = "kms:EncryptionContext:aws:logs:arn"
 _TRAIL = NAMES.arn("cloudtrail", f"trail/{NAMES.name('trail')}")
 _LOGS = f"logs.{NAMES.region}.amazonaws.com"
@@ -123,6 +124,19 @@ KEYS = [
     Question(
         "another account administers no key", STRANGER, "kms:PutKeyPolicy", "*", NO, {"kms:CallerAccount": OTHER}, _DATA_KEY
     ),
+    Question(
+        "whoever deploys makes the replica of the backup key", ADMINISTRATOR, "kms:ReplicateKey", "*", YES, _REPLICA, _BACKUP_KEY
+    ),
+    Question(
+        "in the second region alone",
+        ADMINISTRATOR,
+        "kms:ReplicateKey",
+        "*",
+        NO,
+        _REPLICA | {"kms:ReplicaRegion": "us-east-1"},
+        _BACKUP_KEY,
+    ),
+    Question("and of no other key", ADMINISTRATOR, "kms:ReplicateKey", "*", NO, _REPLICA, _DATA_KEY),
     Question(
         "CloudWatch Logs encrypts our log groups",
         _LOGS,

@@ -55,3 +55,9 @@ def test_no_bucket_answers_without_tls_or_to_another_account(action: str) -> Non
 def test_a_reason_is_given_for_what_is_granted_and_for_nothing_else() -> None:
     assert set(reasons()) - granted() == set()
     assert [why for why in reasons().values() if len(why) < ENOUGH] == []
+
+
+@pytest.mark.promise("CG-18")
+def test_what_a_service_of_aws_does_by_itself_is_never_called_used() -> None:
+    assert len(granted(taken_here=False)) >= ENOUGH
+    assert granted(taken_here=False) - set(reasons()) == set(), "the sandbox does not work under this role: give a reason"

@@ -60,6 +60,15 @@ CASES = [
             **{**WORLD_SSH, "fromPort": 443, "toPort": 443},
         ),
     ),
+    *(
+        broken(
+            "GH-VPC-004",
+            "from-balancer",
+            "the rule lets the whole internet in on other ports than 443 and 80",
+            changed(programs.edge(), "from-balancer", referencedSecurityGroupId=None, **{**WORLD_SSH, **half}),
+        )
+        for half in ({"cidrIpv4": "128.0.0.0/1"}, {"cidrIpv4": None, "cidrIpv6": "2000::/3"})
+    ),
     broken(
         "GH-VPC-004",
         "loose",

@@ -7,7 +7,7 @@ from typing import Any
 from policies.harness import Declared, Ref
 from tests.policies import programs
 from tests.policies.breaks import Program, broken, changed, without
-from tests.policies.programs import document, grant, tls_only
+from tests.policies.programs import TAGS, document, grant, tls_only
 
 
 def task(**inputs: Any) -> Program:
@@ -27,6 +27,11 @@ def more_in(statement: dict[str, Any]) -> str:
     return document(*tls_only("acme-files"), {"Resource": "arn:aws:s3:::acme-files/*", **statement})
 
 
+def user(**inputs: Any) -> Declared:
+    return Declared("aws:elasticache/user:User", "anyone", {"accessString": "on ~* +@all", "tags": TAGS, **inputs})
+
+
+ALONE = Declared("aws:elasticache/cluster:Cluster", "alone", {"engine": "memcached", "tags": TAGS})
 WORLD_SSH = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
 
@@ -354,6 +359,30 @@ CASES = [
         "cache",
         "userGroupIds is empty, so whoever reaches the cache may use it",
         changed(programs.stores(), "cache", userGroupIds=None),
+    ),
+    broken(
+        "GH-EC-001",
+        "alone",
+        "a cluster by itself is never encrypted at rest",
+        [*programs.stores(), ALONE],
+        fix="declare an aws.elasticache.ReplicationGroup, which can",
+    ),
+    broken(
+        "GH-EC-001",
+        "instant",
+        "kmsKeyId is not set, so the key is the one that AWS manages",
+        [*programs.stores(), Declared("aws:elasticache/serverlessCache:ServerlessCache", "instant", {"tags": TAGS})],
+        fix="set kmsKeyId",
+    ),
+    *(
+        broken(
+            "GH-EC-003",
+            "anyone",
+            "this user is on and needs no password",
+            [*programs.stores(), user(**open_to_all)],
+            fix='set authenticationMode.type="iam", or accessString="off -@all" for the default user',
+        )
+        for open_to_all in ({"noPasswordRequired": True}, {"authenticationMode": {"type": "no-password-required"}})
     ),
     broken("GH-EC-004", "cache", "multiAzEnabled is not true", changed(programs.stores(), "cache", multiAzEnabled=False)),
     broken(

@@ -331,6 +331,12 @@ def stores() -> list[Declared]:
             protect=True,
         ),
         *watched(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
+        Declared(
+            "aws:elasticache/user:User",
+            "nobody",
+            {"userName": "default", "accessString": "off -@all", "noPasswordRequired": True, "tags": TAGS},
+        ),
+        Declared("aws:elasticache/cluster:Cluster", "node", {"replicationGroupId": Ref("cache"), "tags": TAGS}),
         Declared("aws:elasticache/subnetGroup:SubnetGroup", "cache-subnets", {"subnetIds": [Ref("data-a"), Ref("data-b")]}),
         Declared(
             "aws:elasticache/replicationGroup:ReplicationGroup",

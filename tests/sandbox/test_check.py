@@ -176,3 +176,33 @@ def test_a_program_inside_a_repository_is_named_from_its_top(program: Path, pack
     log = json.loads(check.check(program, "dev", passes=("known",), folders=[pack]).text("sarif"))
     [result] = log["runs"][0]["results"]
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "program/__main__.py"
+
+
+@pytest.mark.promise("PP-02")
+def test_a_program_that_looks_things_up_is_judged_and_the_report_says_what_was_made_up(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(source.read_text() + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n")
+    checked = check.check(program, "dev", folders=[pack])
+    assert (checked.findings, checked.run.invented) == ([], ("getVpc",))
+    assert "; what an account would tell was made up: getVpc" in checked.text("markdown")
+    assert "getVpc" in checked.text("table")
+
+
+@pytest.mark.promise("PP-02")
+def test_what_another_stack_exports_is_unknown_in_both_passes(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(
+        "import pulumi\n"
+        + source.read_text().replace('"alias/own"', 'pulumi.StackReference("org/keys/dev").require_output("key")')
+        + "aws.s3.BucketPolicy('p', bucket=bucket.id, policy=pulumi.StackReference('org/x/dev').get_output('policy'))\n"
+    )
+    checked = check.check(program, "dev", folders=[pack])
+    (found,) = (found for found in checked.findings if found.rule == "T-TOPIC")
+    assert (found.level, found.passes) == ("advisory", ("unknown", "known"))
+    assert "kmsMasterKeyId" in found.message
+
+
+def test_a_resource_that_is_only_read_is_not_asked_for_its_inputs(program: Path, pack: Path) -> None:
+    source = program / "__main__.py"
+    source.write_text(source.read_text() + "aws.sns.Topic.get('shared', 'arn:aws:sns:eu-west-1:123456789012:shared')\n")
+    assert check.check(program, "dev", folders=[pack]).findings == []

@@ -178,9 +178,18 @@ def test_an_aws_type_that_does_not_exist_is_refused(write: Write) -> None:
     assert "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett." in failure(program)
 
 
-def test_an_invoke_without_an_answer_is_refused_by_name(write: Write) -> None:
-    message = failure(write("aws.ec2.get_ami(most_recent=True, owners=['amazon'])\n"))
-    assert message.startswith("__main__.py:3: The program calls aws:ec2/getAmi:getAmi, which the sandbox has no answer for")
+def test_a_function_that_does_not_exist_is_refused_by_name(write: Write) -> None:
+    message = failure(write("pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n"))
+    assert message.startswith(
+        "__main__.py:3: The program calls aws:ec2/getNothing:getNothing, which the sandbox has no answer for"
+    )
+
+
+def test_a_program_that_is_only_judged_may_look_things_up(write: Write) -> None:
+    program = write("pulumi.export('ami', aws.ec2.get_ami(most_recent=True, owners=['amazon']).most_recent)\n")
+    cloud = InventedCloud()
+    assert run(program, "dev", cloud, preview=False).exports == {"ami": True}
+    assert cloud.invented == {"aws:ec2/getAmi:getAmi"}
 
 
 def test_the_invokes_of_account_and_region_are_answered(write: Write) -> None:
