@@ -6,11 +6,12 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, notices, recovery
+from components import baseline, bucketpolicy, collector, contract, database, directory, edge, grants, masking, notices, recovery
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
 from components.baseline import Baseline, BaselineArgs
+from components.boundary import Boundary, BoundaryArgs
 from components.bucket import Bucket, BucketArgs, Copy
 from components.budget import Budget, BudgetArgs
 from components.cache import PORT as CACHE_PORT
@@ -22,6 +23,7 @@ from components.detection import Detection, DetectionArgs
 from components.directory import Directory, DirectoryArgs
 from components.edge import Edge, EdgeArgs
 from components.endpoints import Endpoints, EndpointsArgs
+from components.findings import Findings, FindingsArgs
 from components.firewall import Firewall, FirewallArgs
 from components.image import Image, ImageArgs
 from components.keyring import Keyring, KeyringArgs
@@ -69,7 +71,8 @@ roles = (
     | recovery.grants(names, replicated=replicated)
     | apart.grants()
 )
-access = Access("access", AccessArgs(names, roles), opts)
+ceiling = Boundary("boundary", BoundaryArgs(names, (settings.region, *filter(None, (settings.away,)))), opts)
+access = Access("access", AccessArgs(names, roles, ceiling.arn), opts)
 keys = Keyring(
     "keyring",
     KeyringArgs(
@@ -283,11 +286,14 @@ watch = Watch(
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
         certificate_arn=certificate.arn,
+        tokens=tokens.table,
         rotator=names.name(grants.ROTATOR),
         functions=apart.stages,
+        failed=names.name(grants.FAILED),
     ),
     opts,
 )
+masked = masking.policy(settings.key_prefix, Findings("findings", FindingsArgs(names, keys.logs_arn, days), opts).log_group)
 told = variables(
     settings,
     names,
@@ -363,6 +369,7 @@ tasks = {
             execution_role_arn=access.roles[grants.execution_role(process)],
             log_key_arn=keys.logs_arn,
             log_retention_days=days,
+            masked=masked,
             health=cores[name].health if name in cores else (),
             collector_image=beside if process in seam.serving else "",
         ),
@@ -402,6 +409,7 @@ Detection(
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
 pulumi.export("account", settings.account)
+pulumi.export("accountBaseline", settings.baseline.kept_by)
 pulumi.export("cluster", cluster.name)
 pulumi.export(
     "services",

@@ -16,10 +16,12 @@ from components.tags import tags
 
 @dataclass(frozen=True)
 class AccessArgs:
-    """names: the stack's names. grants: every role by its name (Naming.name's `thing`)."""
+    """names: the stack's names. grants: every role by its name (Naming.name's `thing`). boundary_arn: the policy that bounds
+    them all."""
 
     names: Naming
     grants: Mapping[str, Grant]
+    boundary_arn: pulumi.Input[str]
 
 
 class Access(pulumi.ComponentResource):
@@ -27,7 +29,7 @@ class Access(pulumi.ComponentResource):
 
     Why: an application that is taken over can do what its role can, and nothing else; starting a task and being one are
     two roles. No AWS-managed policy is attached, for those grant on every resource. Cost: none. Controls: GH-IAM-001 to
-    GH-IAM-004, GH-IAM-008, GH-KMS-007, GH-ECS-011.
+    GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 
     roles: dict[str, pulumi.Output[str]]
@@ -35,15 +37,16 @@ class Access(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:access:Access", name, props(args), opts)
-        self.roles = {role: self._role(role, grant, args.names) for role, grant in args.grants.items()}
+        self.roles = {role: self._role(role, grant, args) for role, grant in args.grants.items()}
         self.register_outputs({"roles": self.roles})
 
-    def _role(self, name: str, grant: Grant, names: Naming) -> pulumi.Output[str]:
+    def _role(self, name: str, grant: Grant, args: AccessArgs) -> pulumi.Output[str]:
         role = aws.iam.Role(
             name,
-            name=names.name(name),
+            name=args.names.name(name),
             description=grant.description,
             assume_role_policy=render(grant.trusted),
+            permissions_boundary=args.boundary_arn,
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -225,8 +225,39 @@ def of_cache_node(node: str, names: Naming) -> Iterator[Alarm]:
     )
 
 
-def of_upkeep(certificate_arn: pulumi.Input[str], rotator: str) -> Iterator[Alarm]:
-    """What nobody looks at until it has run out: the certificate, and the function that rotates secrets."""
+def of_table(table: pulumi.Input[str]) -> Iterator[Alarm]:
+    """The table of share tokens; `table` is its name."""
+    for metric, acts in (("ReadThrottleEvents", "reads"), ("WriteThrottleEvents", "writes")):
+        yield Alarm(
+            f"tokens-{acts}-throttled",
+            f"DynamoDB refuses {acts} of the tokens table: more than it has grown to, or one token that is hammered.",
+            "tokens",
+            "AWS/DynamoDB",
+            metric,
+            [{"TableName": table}],
+            "Sum",
+            threshold=10,
+            period_s=300,
+            periods=1,
+        )
+    yield Alarm(
+        "tokens-errors",
+        "DynamoDB itself fails on the tokens table: links can be neither opened nor made. See the AWS Health dashboard.",
+        "tokens",
+        "AWS/DynamoDB",
+        "SystemErrors",
+        # AWS counts these by operation alone: one that reads a token, one that uses it up.
+        [{"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")],
+        "Sum",
+        threshold=0,
+        period_s=300,
+        periods=1,
+    )
+
+
+def of_upkeep(certificate_arn: pulumi.Input[str], rotator: str, failed: str) -> Iterator[Alarm]:
+    """What nobody looks at until it has run out: the certificate, the function that rotates secrets, and the queue of its
+    failed calls."""
     yield Alarm(
         "certificate-expiry",
         f"The certificate of the doors ends in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
@@ -248,6 +279,18 @@ def of_upkeep(certificate_arn: pulumi.Input[str], rotator: str) -> Iterator[Alar
         "Errors",
         [{"FunctionName": rotator}],
         "Sum",
+        threshold=0,
+        period_s=300,
+        periods=1,
+    )
+    yield Alarm(
+        "rotation-given-up",
+        "Lambda has given up calls of the rotation function; each lies in the queue, with the name of its secret.",
+        "rotation-failure",
+        "AWS/SQS",
+        "ApproximateNumberOfMessagesVisible",
+        [{"QueueName": failed}],
+        "Maximum",
         threshold=0,
         period_s=300,
         periods=1,

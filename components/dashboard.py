@@ -18,7 +18,8 @@ Widget = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What the dashboard shows: the load balancer, the labels of each door's target groups, names of services, cluster,
-    database and cache nodes, where the runbooks are, and the doors that functions serve with the stages of their APIs."""
+    database, cache nodes, tokens table, rotation function and queue of its failed calls, where the runbooks are, and the
+    doors that functions serve with the stages of their APIs."""
 
     balancer: Text
     doors: Mapping[str, tuple[Text, ...]]
@@ -26,6 +27,9 @@ class Shown:
     cluster: Text
     database: Text
     cache_nodes: tuple[str, ...]
+    tokens: Text
+    rotator: str
+    failed: str
     runbooks_url: str
     functions: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,6 +44,7 @@ def body(names: Naming, shown: Shown) -> dict[str, Any]:
         _row(6, *_refusals(names)),
         _row(6, *_saturation(names, shown)),
         _row(6, *_stores(names, shown)),
+        _row(6, *_upkeep(names, shown)),
     ]
     return {"start": "-PT3H", "periodOverride": "inherit", "widgets": list(_placed(rows))}
 
@@ -74,6 +79,7 @@ def _states(names: Naming, shown: Shown) -> Widget:
         "edge-5xx",
         "database-cpu",
         "database-storage",
+        "tokens-errors",
         "certificate-expiry",
         "rotation-errors",
     ]
@@ -144,6 +150,19 @@ def _stores(names: Naming, shown: Shown) -> Iterator[Widget]:
     yield _graph(names, "Database: connections", [database("DatabaseConnections", "connections")])
     nodes = [["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in shown.cache_nodes]
     yield _graph(names, "Cache: CPU, percent", nodes, top=100)
+
+
+def _upkeep(names: Naming, shown: Shown) -> Iterator[Widget]:
+    table = ["AWS/DynamoDB", "ReadThrottleEvents", "TableName", shown.tokens, {"stat": "Sum", "label": "reads"}]
+    writes = ["AWS/DynamoDB", "WriteThrottleEvents", "TableName", shown.tokens, {"stat": "Sum", "label": "writes"}]
+    yield _graph(names, "Tokens table: refused a minute", [table, writes])
+    calls = [
+        ["AWS/Lambda", metric, "FunctionName", shown.rotator, {"stat": "Sum", "label": label}]
+        for metric, label in (("Invocations", "calls"), ("Errors", "failed"))
+    ]
+    yield _graph(names, "Rotation of secrets: calls a minute", calls)
+    waiting = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", shown.failed, {"stat": "Maximum", "label": "calls"}]
+    yield _graph(names, "Rotation of secrets: given up", [waiting])
 
 
 def _graph(names: Naming, title: str, metrics: list[list[Any]], *, top: int | None = None, stacked: bool = False) -> Widget:

@@ -11,6 +11,8 @@ from components.naming import Naming
 from components.workloads import Core
 
 ROTATOR = "rotate"
+FAILED = "rotate-failed"
+"""Name (Naming.name's `thing`) of the queue of failed rotations."""
 PROXY = "database-proxy"
 MOVER = "traffic-mover"
 BOOTSTRAP = "bootstrap-token"
@@ -201,6 +203,9 @@ def _rotation(names: Naming, contract: Contract) -> Document:
             ],
             [names.secret_arn(kind) for kind in contract.made_secrets],
         ),
+        allow("KeepFailedCalls", ["sqs:SendMessage"], [names.arn("sqs", names.name(FAILED))]),
+        # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
+        allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
         _writes_log(names, ROTATOR),
     )
 

@@ -23,7 +23,7 @@ CLASSES: Mapping[str, tuple[DataClass, str]] = {
 
 SERVICES: Mapping[str, tuple[str, ...]] = {
     "data": ("rds", "dynamodb", "elasticache", "ecr", "s3"),
-    "secrets": ("secretsmanager", "rds", "lambda"),
+    "secrets": ("secretsmanager", "rds", "lambda", "sqs"),
     "logs": ("cloudtrail", "s3", "sns"),
     "backup": ("backup", "rds", "dynamodb", "s3"),
 }
@@ -297,7 +297,14 @@ def _secret_users(args: KeyringArgs) -> list[Statement]:
             }
         },
     )
-    return [*reading, rotating, starting]
+    failing = allow(
+        "RotateKeepsFailedCalls",
+        ["kms:Decrypt", "kms:GenerateDataKey"],
+        ["*"],
+        principal={"AWS": names.role_arn(args.rotator)},
+        conditions={"StringEquals": {"kms:CallerAccount": names.account, "kms:ViaService": f"sqs.{names.region}.amazonaws.com"}},
+    )
+    return [*reading, rotating, starting, failing]
 
 
 def _log_users(args: KeyringArgs) -> list[Statement]:

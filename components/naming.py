@@ -50,7 +50,7 @@ class Naming:
 
     def log_groups(self, processes: tuple[str, ...], *, proxied: bool = False) -> tuple[str, ...]:
         """Full names of every log group of the stack, for the policy of the key that encrypts them."""
-        own = [self.log_group(writer) for writer in (*processes, "rotate", "network", "trail")]
+        own = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "network", "trail")]
         if proxied:
             own.append(self.proxy_log_group)
         return (*own, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
@@ -79,6 +79,16 @@ class Naming:
     def role_arn(self, thing: str) -> str:
         """The role `gatehouse-dev-<thing>`."""
         return f"arn:aws:iam::{self.account}:role/{self.name(thing)}"
+
+    @property
+    def boundary(self) -> str:
+        """`gatehouse-dev-boundary`: the managed policy that bounds every role of the stack."""
+        return self.name("boundary")
+
+    @property
+    def boundary_arn(self) -> str:
+        """ARN of `boundary`."""
+        return f"arn:aws:iam::{self.account}:policy/{self.boundary}"
 
     def bucket_arn(self, thing: str) -> str:
         """The bucket `thing`; its objects are `<this>/*`."""

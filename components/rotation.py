@@ -6,12 +6,18 @@ import pulumi
 import pulumi_aws as aws
 
 from components.after import after
+from components.document import Document, allow, deny, document, render
+from components.grants import FAILED
 from components.naming import Naming
 from components.props import props
 from components.tags import tags
 
 CODE = "runtime/functions"
 TIMEOUT_S = 60
+AT_ONCE = 5
+"""Calls that run at the same time: one a secret, and some that come again."""
+FAILED_DAYS = 14
+"""How long SQS keeps a failed call, its longest."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,11 @@ class RotationArgs:
 
 
 class Rotation(pulumi.ComponentResource):
-    """A Lambda function that Secrets Manager calls, and its log group.
+    """A Lambda function that Secrets Manager calls, its log group, and a queue of the calls that failed for good.
 
     Why: values are made where they are stored. It stands outside the VPC: it talks to Secrets Manager alone, and a
     function inside would need the right to make network interfaces on every subnet. Cost: below 0.01 USD a month.
-    Controls: GH-LAM-001, GH-LAM-003, GH-LAM-004, GH-SM-002.
+    Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-SM-002.
     """
 
     arn: pulumi.Output[str]
@@ -52,6 +58,7 @@ class Rotation(pulumi.ComponentResource):
             tags=tags("log"),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        failed = self._failed(name, args)
         function = aws.lambda_.Function(
             name,
             name=args.names.name(name),
@@ -65,6 +72,10 @@ class Rotation(pulumi.ComponentResource):
             memory_size=256,
             kms_key_arn=args.key_arn,
             environment=aws.lambda_.FunctionEnvironmentArgs(variables={"GATEHOUSE_KEY_PREFIX": args.key_prefix}),
+            # A call that was accepted and then failed three times is kept here instead of being dropped.
+            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=failed),
+            reserved_concurrent_executions=AT_ONCE,
+            tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
             tags=tags("secret"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -81,3 +92,32 @@ class Rotation(pulumi.ComponentResource):
         self.arn = after(function.arn, permission.id)
         self.function = function.name
         self.register_outputs({"arn": self.arn, "function": self.function})
+
+    def _failed(self, name: str, args: RotationArgs) -> pulumi.Output[str]:
+        """ARN of the queue, known once nobody but the function may write to it. A message names secret, version and step, and
+        holds no value."""
+        queue = aws.sqs.Queue(
+            name,
+            name=args.names.name(FAILED),
+            message_retention_seconds=FAILED_DAYS * 86400,
+            kms_master_key_id=args.key_arn,
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        policy = aws.sqs.QueuePolicy(
+            name,
+            queue_url=queue.id,
+            policy=render(queue_policy(args.names, name)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return after(queue.arn, policy.id)
+
+
+def queue_policy(names: Naming, rotator: str) -> Document:
+    """The function's role writes, over TLS; no other account does anything. Whoever reads is let by his own IAM policy."""
+    arn = names.arn("sqs", names.name(FAILED))
+    return document(
+        deny("OnlyTls", ["sqs:*"], [arn], conditions={"Bool": {"aws:SecureTransport": "false"}}),
+        deny("OnlyOurAccount", ["sqs:*"], [arn], conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}}),
+        allow("FailedCallsArrive", ["sqs:SendMessage"], [arn], principal={"AWS": names.role_arn(rotator)}),
+    )

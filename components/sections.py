@@ -384,6 +384,14 @@ class Baseline(Section):
             "Security Hub, Config and Access Analyzer. Exactly one stack of an account and region."
         ),
     ]
+    kept_by: Annotated[
+        str,
+        text(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""'),
+        Field(
+            description="The stack that sets the account's guards when this one does not, as project/stack. The policies take "
+            "its word (stack output accountBaseline); empty says that nobody sets them, and the policies say so too."
+        ),
+    ]
     block_public_vpcs: Annotated[
         Flag,
         Field(

@@ -278,6 +278,8 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
         yield "second_region", f"is {shown(settings.second_region)}; allowed: another region than region"
     if settings.baseline.block_public_vpcs and not settings.baseline.enabled:
         yield "baseline.block_public_vpcs", "is true; allowed without baseline.enabled: false"
+    if settings.baseline.kept_by and settings.baseline.enabled:
+        yield "baseline.kept_by", f'is {shown(settings.baseline.kept_by)}; allowed with baseline.enabled: ""'
     if settings.buckets.force_destroy and settings.backup.lock != "none":
         yield (
             "backup.lock",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -23,7 +24,8 @@ class TaskArgs:
     image: reference by digest. user: numeric "uid:gid".
     variables: value of each variable. secret_arns: ARN of each secret by kind.
     task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
-    log_key_arn, log_retention_days: its log group. health: the command that tells how it is, when it is not our image.
+    log_key_arn, log_retention_days: its log group. masked: what is masked there, see `masking`.
+    health: the command that tells how it is, when it is not our image.
     collector_image: reference of the collector beside the process, "" for none.
     """
 
@@ -38,16 +40,18 @@ class TaskArgs:
     execution_role_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
+    masked: Mapping[str, Any]
     health: tuple[str, ...] = ()
     collector_image: str = ""
 
 
 class Task(pulumi.ComponentResource):
-    """A Fargate task definition: read-only, without capabilities, as a numeric user, with its own log group.
+    """A Fargate task definition: read-only, without capabilities, as a numeric user, with its own log group, in which
+    credentials are masked.
 
     Why: what a process is told comes from the contract and nothing else; secrets are named, never held. Cost: see
     Service; the migration task costs its minutes. Controls: GH-ECS-001 to GH-ECS-006, GH-ECS-011, GH-ECS-014 to
-    GH-ECS-016, GH-CW-001, GH-CW-002.
+    GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
     definition_arn: pulumi.Output[str]
@@ -61,6 +65,12 @@ class Task(pulumi.ComponentResource):
             retention_in_days=args.log_retention_days,
             kms_key_id=args.log_key_arn,
             tags=tags("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        masked = aws.cloudwatch.LogDataProtectionPolicy(
+            name,
+            log_group_name=group.name,
+            policy_document=pulumi.Output.json_dumps(args.masked),
             opts=pulumi.ResourceOptions(parent=self),
         )
         definition = container(
@@ -96,8 +106,9 @@ class Task(pulumi.ComponentResource):
             task_role_arn=args.task_role_arn,
             execution_role_arn=args.execution_role_arn,
             tags=tags("internal"),
-            # Named in the definition as a plain string, so say that it must exist first.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[group]),
+            # Both are named in no property, so say that they must exist first: what is logged before the group is masked
+            # stays readable for ever.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[group, masked]),
         )
         self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})

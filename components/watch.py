@@ -23,8 +23,8 @@ class WatchArgs:
     names: the stack's names. watch: bounds, runbooks and who is told. database: size, from which bounds follow.
     key_arn: key of the topic. balancer_label, routes: the load balancer, and the way to each door.
     services: names of the ECS services. cluster, database_id: names. cache_nodes: ids of the cache's nodes.
-    certificate_arn: of the doors. rotator: name of the function that rotates secrets. functions: doors that functions
-    serve, with the stage of each one's API.
+    certificate_arn: of the doors. tokens: name of the table. rotator, failed: names of the function that rotates secrets, and
+    of the queue of its failed calls. functions: doors that functions serve, with the stage of each one's API.
     """
 
     names: Naming
@@ -38,7 +38,9 @@ class WatchArgs:
     database_id: pulumi.Input[str]
     cache_nodes: tuple[str, ...]
     certificate_arn: pulumi.Input[str]
+    tokens: pulumi.Input[str]
     rotator: str
+    failed: str
     functions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -48,7 +50,7 @@ class Watch(pulumi.ComponentResource):
 
     Why: somebody hears before users call, and finds in the message where to read on; the alarms of a door also roll its
     deployment back. Cost: 0.10 USD a metric and month in an alarm, 0.50 USD a composite one, 3 USD for the dashboard.
-    Controls: GH-CW-003, GH-SNS-001.
+    Controls: GH-CW-003, GH-CW-005, GH-SNS-001.
     """
 
     topic_arn: pulumi.Output[str]
@@ -64,7 +66,8 @@ class Watch(pulumi.ComponentResource):
             *(alarm for service in args.services for alarm in alarms.of_service(service, args.cluster, args.names)),
             *alarms.of_database(args.database_id, args.database.storage_gib),
             *(alarm for node in args.cache_nodes for alarm in alarms.of_cache_node(node, args.names)),
-            *alarms.of_upkeep(args.certificate_arn, args.rotator),
+            *alarms.of_table(args.tokens),
+            *alarms.of_upkeep(args.certificate_arn, args.rotator, args.failed),
         ):
             self._alarm(alarm, args)
         self.door_alarms = {}
@@ -150,6 +153,9 @@ class Watch(pulumi.ComponentResource):
                 database=args.database_id,
                 cache_nodes=args.cache_nodes,
                 functions=args.functions,
+                tokens=args.tokens,
+                rotator=args.rotator,
+                failed=args.failed,
                 runbooks_url=args.watch.runbooks_url,
             ),
         )

@@ -21,7 +21,7 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from policies import catalogue, tokens
+from policies import catalogue, once, tokens
 from policies.catalogue import Companion
 from policies.exemptions import Exemption, Exemptions, load
 from policies.props import Props, plain
@@ -32,6 +32,9 @@ from policies.stack import Resource, Stack, names_of
 # A program that takes the packs from here keeps its own exemptions: GATEHOUSE_EXEMPTIONS names that file.
 # GATEHOUSE_IGNORE_EXEMPTIONS=1 shows an auditor everything.
 _EXEMPTIONS_FILE = Path(__file__).with_name("exemptions.toml")
+
+_PLAIN = once.Kept[dict[str, Any]](lambda properties: plain(properties)[0])
+_NAMES = once.Kept[frozenset[str]](names_of)
 
 Report = Callable[[str, str | None], None]
 Key = tuple[str, str]  # rule id, URN
@@ -125,17 +128,19 @@ def guarded(rules: Sequence[Rule], tells_strays: bool = False) -> list[Policy]:
 
     Without a configuration every rule has its level and settings of prod: who says nothing gets the strict ones.
     """
-    ledger = Ledger(_exemptions())
+    once.install()
+    ledger = Ledger(_exemptions(rules))
     found = [_resource_policy(rule, ledger) for rule in rules if rule.scope == "resource"]
     found += [_stack_policy(rule, ledger) for rule in rules if rule.scope == "stack"]
     return found + _companions(frozenset(rule.id for rule in rules), ledger, tells_strays)
 
 
-def _exemptions() -> Exemptions:
+def _exemptions(rules: Sequence[Rule]) -> Exemptions:
+    """The exemptions, read against all rules of the catalogue and these, which may be of one's own."""
     if os.environ.get("GATEHOUSE_IGNORE_EXEMPTIONS") == "1":
         return Exemptions()
     path = Path(os.environ.get("GATEHOUSE_EXEMPTIONS") or _EXEMPTIONS_FILE)
-    return load(path, datetime.now(UTC).date(), {rule.id: rule.exemptible for rule in catalogue.RULES})
+    return load(path, datetime.now(UTC).date(), {rule.id: rule.exemptible for rule in (*catalogue.RULES, *rules)})
 
 
 # --- Rules as policies
@@ -146,7 +151,7 @@ def _resource_policy(rule: Rule, ledger: Ledger) -> Policy:
     def validate(args: ResourceValidationArgs, report: Report) -> None:
         ledger.saw(args.urn, args.props)
         if args.resource_type in rule.types or not rule.types:
-            resource = _resource(rule, args, args.resource_type, plain(args.props)[0], args.get_config())
+            resource = _resource(rule, args, args.resource_type, _PLAIN.of(args.props), args.get_config())
             ledger.settle(rule, args.urn, decide(rule, resource, Stack([resource])), report)
 
     # The SDK takes inputs as well as an awaitable of them, but its types know the awaitable only.
@@ -173,7 +178,7 @@ def _stack_policy(rule: Rule, ledger: Ledger) -> Policy:
 
 
 def _stack_resource(rule: Rule, one: PolicyResource, ledger: Ledger, config: Mapping[str, Any]) -> Resource:
-    everything = plain(one.props)[0]
+    everything = _PLAIN.of(one.props)
     return _resource(
         rule,
         one,
@@ -181,7 +186,7 @@ def _stack_resource(rule: Rule, one: PolicyResource, ledger: Ledger, config: Map
         # The stack's own properties are the program's outputs, which are computed in whole.
         everything if one.resource_type == tokens.STACK else ledger.asked(one.urn, everything),
         config,
-        names=names_of(everything),
+        names=_NAMES.of(everything),
         parent=one.parent.urn if one.parent else "",
         depends_on=tuple(peer.urn for peer in one.dependencies),
         feeds={prop: tuple(peer.urn for peer in peers) for prop, peers in one.property_dependencies.items()},
@@ -206,7 +211,7 @@ def _resource(
         name=source.name,
         props=Props(properties),
         protect=source.opts.protect,
-        provider=Props(plain(source.provider.props)[0], "provider") if source.provider else None,
+        provider=Props(_PLAIN.of(source.provider.props), "provider") if source.provider else None,
         settings=settings,
         lists=lists,
         **joins,

@@ -9,17 +9,9 @@ from dataclasses import replace
 from policies.rule import Level, Rule
 
 WAITING: dict[str, str] = {
-    "GH-ACC-001": "the account's baseline (Config, GuardDuty, Security Hub, Access Analyzer, disk encryption)",
     "GH-ALB-009": "doors that speak TLS to the load balancer",
     "GH-BAK-004": "backup selections of the database, the tokens table and the data bucket",
-    "GH-COST-001": "a budget with forecast, and an anomaly monitor",
-    "GH-CW-004": "the metric filters and alarms of the CIS benchmark on the trail's log group",
     "GH-CW-005": "a dashboard, and alarms on the tokens table and the rotation function",
-    "GH-CW-006": "data protection policies on the log groups of the tasks",
-    "GH-IAM-007": "a permissions boundary on every role",
-    "GH-LAM-005": "a dead letter queue, reserved concurrency and tracing on the rotation function",
-    "GH-RDS-017": "event subscriptions of the database",
-    "GH-S3-002": "the account's public access block, or the stack output accountBaseline",
     "GH-S3-013": "replication of the data bucket",
 }
 

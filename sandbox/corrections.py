@@ -29,7 +29,7 @@ def install() -> Callable[[], None]:
         (SecurityGroupRule, "description", _described(SecurityGroupRule.__dict__["description"])),
         (KmsResponse, "get_key_rotation_status", _with_period(KmsResponse.get_key_rotation_status)),
         (S3Response, "get_bucket_replication", _whole_replication),
-        (LambdaFunction, "get_configuration", _with_logging(LambdaFunction.get_configuration)),
+        (LambdaFunction, "get_configuration", _with_the_rest(LambdaFunction.get_configuration)),
     )
     before = [(owner, name, owner.__dict__[name]) for owner, name, _ in corrected]
     for owner, name, value in corrected:
@@ -57,11 +57,10 @@ def _with_period(original: Any) -> Any:
     return get_key_rotation_status
 
 
-def _with_logging(original: Any) -> Any:
+def _with_the_rest(original: Any) -> Any:
     @functools.wraps(original)
     def get_configuration(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        logging = getattr(function, "kept_logging", None)
-        return {**original(function, *args, **kwargs), **({"LoggingConfig": logging} if logging else {})}
+        return {**original(function, *args, **kwargs), **getattr(function, "kept_configuration", {})}
 
     return get_configuration
 

@@ -32,6 +32,7 @@ class Role:
     description: str
     trust: dict[str, Any]
     policies: list[dict[str, Any]] = field(default_factory=list)
+    boundary: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,10 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Every document of one stack."""
+    """Every document of one stack. `managed`: the policies with an ARN of their own, by it."""
 
     roles: dict[str, Role]
+    managed: dict[str, dict[str, Any]]
     guarded: tuple[Guarded, ...]
 
     def on(self, kind: str, name: str) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def collect(deployment: Deployment) -> Documents:
     """The documents of a deployment whose outputs are known. Policies that are attached by ARN are found by it."""
     roles: dict[str, Role] = {}
     managed: dict[str, dict[str, Any]] = {}
+    bounded: dict[str, str] = {}
     for resource in deployment.resources:
         asked, type_ = resource.registration.inputs, resource.registration.type
         if type_ == "aws:iam/role:Role":
@@ -69,13 +72,16 @@ def collect(deployment: Deployment) -> Documents:
             roles[name] = Role(
                 name, str(resource.outputs["arn"]), str(asked.get("description", "")), json.loads(asked["assumeRolePolicy"])
             )
+            bounded[name] = str(asked.get("permissionsBoundary") or "")
         elif type_ == "aws:iam/policy:Policy":
             managed[str(resource.outputs["arn"])] = json.loads(asked["policy"])
         elif type_ == "aws:iam/rolePolicy:RolePolicy":
             roles[str(asked["role"])].policies.append(json.loads(asked["policy"]))
         elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(asked["policyArn"]) in managed:
             roles[str(asked["role"])].policies.append(managed[str(asked["policyArn"])])
-    return Documents(roles, tuple(_guarded(resource.registration for resource in deployment.resources)))
+    for name, arn in bounded.items():
+        roles[name].boundary = managed.get(arn)
+    return Documents(roles, managed, tuple(_guarded(resource.registration for resource in deployment.resources)))
 
 
 def _guarded(registrations: Iterator[Registration]) -> Iterator[Guarded]:

@@ -13,8 +13,8 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     "App tier, no public addresses": ("Service", "Task", "Endpoints"),
     "Data tier, no way out": ("Database", "Cache", "Proxy"),
     "Stores and secrets of AWS": ("Tokens", "Bucket", "Secret", "Rotation", "Image", "Backup"),
-    "Keys and roles": ("Keyring", "Access", "Deployer", "Baseline"),
-    "Evidence and alarms": ("Trail", "Watch", "Canary", "Budget"),
+    "Keys and roles": ("Keyring", "Access", "Boundary", "Deployer", "Baseline"),
+    "Evidence and alarms": ("Trail", "Watch", "Findings", "Canary", "Budget"),
     "Network": ("Network", "Firewall", "Cluster"),
 }
 """Title of a tier and the component types in it. A type that is in none stands under "More"."""

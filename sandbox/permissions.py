@@ -11,6 +11,8 @@ from moto.core.authorization import ActionAuthenticatorMixin
 from moto.iam import access_control
 from moto.iam.models import iam_backends
 
+from sandbox.iam_conditions import holds
+
 OPERATOR = "sandbox-operator"
 """The IAM user with which the sandbox itself calls the emulator; never counted, always allowed."""
 
@@ -21,8 +23,8 @@ _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "ex
 class Permissions:
     """Replaces moto's own evaluation, which knows neither resources nor most condition operators.
 
-    A statement's conditions cannot be evaluated here (moto has no request context): an Allow counts as if its
-    conditions held, a Deny with conditions as if they did not, and `stripped_conditions` names each. Resources are
+    Of a statement's conditions only those on aws:RequestedRegion can be evaluated here (moto has no request context):
+    with any other one an Allow counts as if it held, a Deny as if it did not, and `stripped_conditions` names each. Resources are
     compared where the request names one; for the other calls a statement for any resource counts.
     """
 
@@ -67,20 +69,36 @@ class Permissions:
         service, _, operation = call._action.partition(":")
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
         target = _resource(call, action, resource)
+        boundary = self._boundary(key)
+        # What a boundary does not allow is refused too, and it grants nothing (IAM user guide, "Permissions boundaries").
+        for documents in (key.collect_policies(), *([[boundary]] if boundary is not None else [])):
+            if not self._allows(documents, call, name, action, target):
+                self._refuse(call, name, action, target)
+        with self._lock:
+            self.used_actions.setdefault(name, set()).add(action)
+
+    def _allows(self, documents: Iterable[Any], call: Any, name: str, action: str, target: str) -> bool:
+        """Whether one of these documents allows the call; one that denies it ends the call here."""
         allowed = False
-        for document in key.collect_policies():
+        for document in documents:
             for statement in _statements(document):
                 if not _concerns(statement, action, target):
                     continue
-                if statement.get("Condition"):
-                    self._strip(name, action, statement["Condition"])
-                if statement.get("Effect") == "Deny" and not statement.get("Condition"):
+                conditions = statement.get("Condition") or {}
+                met = _met(conditions, call._region)
+                if met is None:
+                    self._strip(name, action, conditions)
+                if statement.get("Effect") == "Deny" and met:
                     self._refuse(call, name, action, target)
-                allowed = allowed or statement.get("Effect") == "Allow"
-        if not allowed:
-            self._refuse(call, name, action, target)
-        with self._lock:
-            self.used_actions.setdefault(name, set()).add(action)
+                allowed = allowed or (statement.get("Effect") == "Allow" and met is not False)
+        return allowed
+
+    def _boundary(self, key: Any) -> Any:
+        """The policy that bounds the caller, when it is a role with one."""
+        backend = iam_backends[self.account]["aws"]
+        role = getattr(key, "_owner_role_name", "")
+        arn = backend.get_role(role).permissions_boundary_arn if role else None
+        return backend.get_policy(arn) if arn else None
 
     def _strip(self, name: str, action: str, condition: dict[str, Any]) -> None:
         keys = ", ".join(f"{operator} {key}" for operator, pairs in condition.items() for key in pairs)
@@ -93,6 +111,14 @@ class Permissions:
         with self._lock:
             self.denied.append(f"{name}: {action} on {target}")
         call._raise_access_denied()
+
+
+def _met(conditions: dict[str, Any], region: str) -> bool | None:
+    """Whether the conditions hold; None when one asks for more of the request than the region it goes to."""
+    known = {"aws:requestedregion": region}
+    if {key.lower() for pairs in conditions.values() for key in pairs} - set(known):
+        return None
+    return holds(conditions, known, variables=True)
 
 
 def _statements(policy: Any) -> list[dict[str, Any]]:

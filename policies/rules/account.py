@@ -1,7 +1,8 @@
 """Rules about the AWS account and its bill: what must watch over everything that a program makes there.
 
-Each account needs these once. A stack whose account gets them from another program says so with a stack output
-`accountBaseline` that names that program.
+Each account needs these once. A stack whose account gets them from another stack says so with a stack output
+`accountBaseline` that names it as project/stack. That is its word: whether the other stack does so is judged where that one is
+checked.
 """
 
 from policies import tokens
@@ -14,8 +15,9 @@ _PUBLIC_ACCESS_FLAGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcl
 
 
 def baseline_is_elsewhere(root: Resource) -> bool:
-    """True when the stack names the program that keeps the account's baseline."""
-    return root.props.has(BASELINE_OUTPUT)
+    """True when the stack names another one that keeps the account's baseline. Its own name excuses nothing."""
+    stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
+    return root.props.text(BASELINE_OUTPUT) not in ("", f"{project}/{stack}")
 
 
 @stack_rule(

@@ -2,7 +2,7 @@
 
 from policies import tokens
 from policies.props import Props
-from policies.rule import Found, Severity, Upstream, levels, stack_rule
+from policies.rule import Found, Severity, Upstream, Violation, levels, stack_rule
 from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
@@ -112,8 +112,29 @@ def _watches(alarm: Resource, namespace: str, part: Resource, stack: Stack) -> b
 def credentials_are_masked(task: Resource, stack: Stack) -> Found:
     wanted = {_log_group(container) for container in task.props.json_blocks("containerDefinitions")}
     for group in stack.of(tokens.LOG_GROUP):
-        if group.names & wanted and not stack.users(group, tokens.LOG_DATA_PROTECTION, "logGroupName"):
+        if not group.names & wanted:
+            continue
+        protections = stack.users(group, tokens.LOG_DATA_PROTECTION, "logGroupName")
+        if not protections:
             yield f"no data protection policy masks credentials in the log group {group.name}"
+        elif not any(_masks(one.props.decoded("policyDocument").block("policyDocument")) for one in protections):
+            fix = "add a Deidentify statement with a credential (AwsSecretKey, ...) or an identifier of your own"
+            yield Violation(f"the data protection policy of the log group {group.name} masks no credential", fix)
+
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/protect-sensitive-log-data-types-credentials.html
+_CREDENTIALS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
+
+
+def _masks(policy: Props) -> bool:
+    """True when the policy masks a credential, or what the program itself describes; one that only audits masks nothing."""
+    own = {one.text("Name") for one in policy.block("Configuration").blocks("CustomDataIdentifier")}
+    return any(
+        identifier in own or identifier.rpartition("/")[2] in _CREDENTIALS
+        for statement in policy.blocks("Statement")
+        if "Deidentify" in statement.block("Operation").names()
+        for identifier in statement.texts("DataIdentifier")
+    )
 
 
 def _log_group(container: Props) -> str:

@@ -5,7 +5,7 @@ rights.
 import re
 
 from policies import iam_document, tokens
-from policies.documents import identity_documents
+from policies.documents import identity_documents, only_bounds
 from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 from policies.stack import Resource, Stack
 
@@ -64,7 +64,7 @@ def nothing_allows_everything(policy: Resource) -> Found:
             yield 'a statement allows every action (or all but a few) on "*"'
 
 
-@resource_rule(
+@stack_rule(
     "GH-IAM-002",
     title="Wildcards stand only where AWS knows nothing narrower",
     why='service:* includes deleting and giving access to others; "*" as a resource includes what comes later.',
@@ -75,7 +75,9 @@ def nothing_allows_everything(policy: Resource) -> Found:
     upstream=Upstream(security_hub=("IAM.21",), prowler=("iam_policy_allows_privilege_escalation",), cdk_nag=("IAM5",)),
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
-def wildcards_are_rare(policy: Resource) -> Found:
+def wildcards_are_rare(policy: Resource, stack: Stack) -> Found:
+    if only_bounds(policy, stack):
+        return
     for document in identity_documents(policy):
         for action in iam_document.service_wildcards(document):
             yield f"a statement allows {action}"

@@ -1,7 +1,7 @@
 """Rules about KMS keys: rotation, who may use and administer them, and that nobody can lock the account out of them."""
 
 from policies import iam_document, tokens
-from policies.documents import identity_documents
+from policies.documents import identity_documents, only_bounds
 from policies.iam_grammar import Condition
 from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
 from policies.stack import Resource, Stack
@@ -100,7 +100,7 @@ def the_lockout_check_is_on(key: Resource) -> Found:
         yield "bypassPolicyLockoutSafetyCheck is true"
 
 
-@resource_rule(
+@stack_rule(
     "GH-KMS-007",
     title="No identity may decrypt with every key",
     why="A role that decrypts with all keys undoes the separation that having several keys is for.",
@@ -111,7 +111,9 @@ def the_lockout_check_is_on(key: Resource) -> Found:
     upstream=Upstream(security_hub=("KMS.1", "KMS.2"), prowler=("iam_inline_policy_no_full_access_to_kms",), cdk_nag=("IAM5",)),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
 )
-def nobody_decrypts_with_every_key(policy: Resource) -> Found:
+def nobody_decrypts_with_every_key(policy: Resource, stack: Stack) -> Found:
+    if only_bounds(policy, stack):
+        return
     for document in identity_documents(policy):
         if iam_document.allows_on_every_key(document):
             yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on every key"

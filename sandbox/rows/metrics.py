@@ -17,6 +17,12 @@ def _log_group(make: Make) -> tuple[str, dict[str, Any]]:
     return name, {"arn": f"arn:aws:logs:{make.region}:{make.account}:log-group:{name}", "name": name}
 
 
+def _masking(make: Make) -> tuple[str, dict[str, Any]]:
+    parameters = {"logGroupIdentifier": make.take("logGroupName"), "policyDocument": make.take("policyDocument")}
+    make.check("logs.put_data_protection_policy", parameters)
+    return parameters["logGroupIdentifier"], {}
+
+
 def _metric_filter(make: Make) -> tuple[str, dict[str, Any]]:
     names = {"name": "filterName", "pattern": "filterPattern", "metricTransformation": "metricTransformations"}
     inner = {"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"}
@@ -128,6 +134,9 @@ def _dashboard(make: Make) -> tuple[str, dict[str, Any]]:
 ROWS: dict[str, Row] = {
     "aws:cloudwatch/logGroup:LogGroup": Row(make=_log_group, ignored={"skipDestroy": HOW_PULUMI_WORKS}),
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": Row(make=_resource_policy),
+    "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": Row(
+        make=_masking, modelled="moto has no PutDataProtectionPolicy"
+    ),
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": Row(make=_metric_filter),
     "aws:cloudwatch/metricAlarm:MetricAlarm": Row(
         call="cloudwatch.put_metric_alarm",

@@ -13,6 +13,7 @@ from components.grants import Grant, grants, readers_of, secret_readers, token_u
 from components.keyring import ADMINISTER, CLASSES, KeyringArgs, key_policy
 from components.naming import Naming
 from components.recovery import key_users
+from components.rotation import queue_policy
 from components.secret import secret_policy
 from components.sections import Keep, Keys
 
@@ -67,7 +68,7 @@ def sid(found: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
 def test_the_only_permissions_on_everything_are_those_that_aws_does_not_narrow() -> None:
     wide = {action for _, s in every_permission() if "*" in s["Resource"] for action in s["Action"]}
     looks = {f"elasticloadbalancing:Describe{what}" for what in ("Listeners", "Rules", "TargetGroups", "TargetHealth")}
-    assert wide == {"ecr:GetAuthorizationToken", *looks}
+    assert wide == {"ecr:GetAuthorizationToken", "xray:PutTraceSegments", "xray:PutTelemetryRecords", *looks}
 
 
 def test_no_role_has_a_wildcard_action() -> None:
@@ -110,11 +111,20 @@ def test_the_migration_reads_the_password_of_our_database_only() -> None:
     assert statement["Condition"] == {"StringEquals": {tag: NAMES.database_arn}}
 
 
-def test_the_rotation_touches_the_secrets_it_makes_and_its_log() -> None:
+def test_the_rotation_touches_the_secrets_it_makes_its_log_its_queue_and_its_traces() -> None:
     assert {resource for s in allowed("rotate") for resource in s["Resource"]} == {
         *(NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")),
         f"{NAMES.log_group_arn('/gatehouse/dev/rotate')}:*",
+        "arn:aws:sqs:eu-west-1:123456789012:gatehouse-dev-rotate-failed",
+        "*",
     }
+
+
+def test_failed_rotations_are_written_by_the_function_alone_and_over_tls() -> None:
+    tls, ours, write = statements(queue_policy(NAMES, "rotate"))
+    assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert (ours["Effect"], ours["Condition"]) == ("Deny", {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}})
+    assert (write["Principal"], write["Action"]) == ({"AWS": NAMES.role_arn("rotate")}, ["sqs:SendMessage"])
 
 
 @pytest.mark.parametrize(("role", "grant"), [(r, g) for r, g in GRANTS.items() if r != "trail-log"])

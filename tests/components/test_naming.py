@@ -22,6 +22,7 @@ def test_names_follow_the_pattern() -> None:
     assert NAMES.log_group("gate") == "/gatehouse/dev/gate"
     assert NAMES.alias("data") == "alias/gatehouse-dev-data"
     assert NAMES.arn("rds", "db:x") == "arn:aws:rds:eu-west-1:123456789012:db:x"
+    assert NAMES.boundary_arn == "arn:aws:iam::123456789012:policy/gatehouse-dev-boundary"
     assert NAMES.cache_nodes(2) == ("gatehouse-dev-cache-001", "gatehouse-dev-cache-002")
 
 

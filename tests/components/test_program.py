@@ -48,7 +48,7 @@ BY_SETTING = {
 }
 """Kinds of resource that a setting switches on, by the setting."""
 EXPORTS = {
-    *("environment", "region", "account", "cluster", "services", "migration", "rotation", "roles", "urls"),
+    *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("database", "cache", "tokens", "buckets", "loadBalancer", "functions"),
 }
 
@@ -71,7 +71,8 @@ def test_every_policy_document_is_known_before_anything_exists(stack: str, previ
     assert len(documents) >= 40
     for owner, document in documents:
         if "lifecyclePolicy" not in owner:
-            assert document["Version"] == "2012-10-17", owner
+            masking = "LogDataProtectionPolicy" in owner
+            assert document["Version"] == ("2021-06-01" if masking else "2012-10-17"), owner
             assert document["Statement"], owner
 
 

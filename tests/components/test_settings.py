@@ -168,6 +168,8 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
         ("budget.monthly_usd", 0, "budget.monthly_usd is 0; allowed: a whole number from 1 to 1000000 (USD a month)"),
         ("budget.anomaly_usd", "20", "budget.anomaly_usd is '20'; allowed: a whole number from 1 to 100000 (USD)"),
         ("baseline.enabled", None, "baseline.enabled is empty; allowed: true or false"),
+        ("baseline.kept_by", "prod", 'baseline.kept_by is \'prod\'; allowed: project/stack, such as "gatehouse/prod", or ""'),
+        ("baseline.enabled", True, "baseline.kept_by is 'gatehouse/prod'; allowed with baseline.enabled: \"\""),
         (
             "baseline.block_public_vpcs",
             True,

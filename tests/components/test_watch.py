@@ -24,6 +24,9 @@ SHOWN = dashboard.Shown(
     cluster="gatehouse-dev-main",
     database="gatehouse-dev-main",
     cache_nodes=("gatehouse-dev-cache-001",),
+    tokens="gatehouse-dev-tokens",
+    rotator="gatehouse-dev-rotate",
+    failed="gatehouse-dev-rotate-failed",
     runbooks_url=RUNBOOKS,
 )
 

@@ -24,9 +24,14 @@ AWAY = _SETTINGS["second_region"]
 OTHER = "999999999999"
 ADMINISTRATOR = f"arn:aws:iam::{NAMES.account}:role/administrator"
 STRANGER = f"arn:aws:iam::{OTHER}:role/stranger"
+WIDENED = NAMES.role_arn("widened")
 OPERATOR = _SETTINGS["secrets"]["operators"][0]
 _EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-_WORDS = {ADMINISTRATOR: "an administrator with `*` on `*`", STRANGER: "a role of another account with `*` on `*`"}
+_WORDS = {
+    ADMINISTRATOR: "an administrator with `*` on `*`",
+    STRANGER: "a role of another account with `*` on `*`",
+    WIDENED: "a role of the stack that was given `*` on `*`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +71,24 @@ def documents() -> Documents:
     apart = collect(run(REPOSITORY, STACK, InventedCloud(), preview=False, config=serverless(STACK)))
     known = {(guarded.kind, guarded.name) for guarded in found.guarded}
     more = tuple(guarded for guarded in apart.guarded if (guarded.kind, guarded.name) not in known)
-    return Documents({**apart.roles, **found.roles}, (*found.guarded, *more))
+    return Documents({**apart.roles, **found.roles}, (*found.guarded, *more), {**apart.managed, **found.managed})
 
 
 def answer(question: Question) -> Decision:
     """What the stack's documents say."""
     found = documents()
-    own = next((role.policies for role in found.roles.values() if role.arn == question.principal), None)
-    if own is None:
-        own = [_EVERYTHING] if question.principal.startswith("arn:") else []
+    role = next((role for role in found.roles.values() if role.arn == question.principal), None)
+    own = role.policies if role else [_EVERYTHING] if question.principal.startswith("arn:") else []
+    bounded = found.managed[NAMES.boundary_arn] if question.principal == WIDENED else role.boundary if role else None
+    limits = [bounded] if bounded else []
     kind, name = question.on or ("", "")
     guard = found.roles[NAMES.name(name)].trust if kind == "role" else found.on(kind, name) if kind else None
     return decide(
-        Call(question.principal, question.action, question.resource, question.context),
+        # Every request says which region it goes to (IAM user guide, "AWS global condition context keys").
+        Call(question.principal, question.action, question.resource, {"aws:RequestedRegion": NAMES.region, **question.context}),
         identity=own,
         resource=guard,
-        limits=[found.on("endpoint", question.through)] if question.through else [],
+        limits=[*limits, *([found.on("endpoint", question.through)] if question.through else [])],
         owner=question.owner or NAMES.account,
         resource_decides=kind in ("key", "role"),
     )

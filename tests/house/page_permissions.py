@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -34,6 +35,7 @@ KINDS = {
     "secret": "Whatever a role's own policy says, only these readers get a value.",
     "endpoint": "What may pass each VPC endpoint. An endpoint grants nothing; a call must be allowed here as well.",
     "topic": "Who may publish.",
+    "queue": "Who may write what could not be done.",
     "vault": "Nobody deletes a recovery point by hand, whatever their own policy says.",
     "repository": "Who pulls images beside ECS, whose roles are above: Lambda, where a function serves the share door.",
     "api": "Who may call: anybody, over TLS, where a function serves the share door. The link is what is checked.",
@@ -70,7 +72,7 @@ def granted(*, taken_here: bool | None = None) -> set[tuple[str, str]]:
 
 def page() -> str:
     """The page without the word on top."""
-    parts = [HEAD, "## Roles\n", *_roles()]
+    parts = [HEAD, "## Roles\n", *_roles(), *_boundary()]
     for kind, words in KINDS.items():
         if found := [guarded for guarded in documents().guarded if guarded.kind == kind]:
             parts += [f"## On each {kind}\n" if kind != "logs" else "## On log groups\n", f"{words}\n"]
@@ -98,6 +100,17 @@ def _roles() -> Iterable[str]:
         taken += f" if {_conditions(trust).replace('<br>', ' and ')}." if trust.get("Condition") else "."
         may = table(("may", "on", "if", "why"), rows) if rows else "It may do nothing at all."
         yield f"### `{short}`\n\n{role.description}. {taken}\n\n{may}\n"
+
+
+def _boundary() -> Iterable[str]:
+    (document,) = {json.dumps(role.boundary): role.boundary for role in documents().roles.values() if role.boundary}.values()
+    rows = [
+        ("deny" if row["Effect"] == "Deny" else "allow", _codes(listed(row["Action"])), _conditions(row))
+        for row in statements(document)
+    ]
+    yield "## The boundary of every role\n"
+    yield "A role can do what its own policy and this allow; it grants nothing by itself, and bounds key policies too.\n"
+    yield table(("", "what", "if"), rows) + "\n"
 
 
 def _statements(document: Mapping[str, Any]) -> str:

@@ -97,7 +97,7 @@ config:
       errors_max: 50
     backup: {days: 7, copy_away: false, lock: none}
     budget: {monthly_usd: 200, anomaly_usd: 20}
-    baseline: {enabled: false, block_public_vpcs: false}
+    baseline: {enabled: false, kept_by: gatehouse/prod, block_public_vpcs: false}
 """
 RULES: tuple[tuple[str, str, Any], ...] = (
     # what must hold, then a value that breaks it in the example: the loader's own answer stands beside it
@@ -108,6 +108,7 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("copies go to another region", "second_region", "eu-west-1"),
     ("a vault that may be emptied is not locked", "backup.lock", "GOVERNANCE"),
     ("one switch turns the account's guards on", "baseline.block_public_vpcs", True),
+    ("one stack sets them, another says which", "baseline.enabled", True),
     ("the range of Core ports is not empty", "network.core_port_last", 7999),
     ("operators belong to `account`", "secrets.operators", ["arn:aws:iam::210987654321:role/ops"]),
     ("storage grows, it does not shrink", "database.storage_gib", 100),

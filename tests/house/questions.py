@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.house.decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, Question
+from tests.house.decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, WIDENED, Question
 from tests.house.decisions import ALLOWED as YES
 from tests.house.decisions import DENIED as NEVER
 from tests.house.decisions import NOT_ALLOWED as NO
@@ -45,7 +45,7 @@ SECRETS = [
     ),
     Question("the rotation writes a secret it makes", "rotate", "secretsmanager:PutSecretValue", _secret("pepper"), YES),
     Question("no other secret", "rotate", "secretsmanager:PutSecretValue", _secret("other"), NO),
-    Question("and deletes none", "rotate", "secretsmanager:DeleteSecret", _secret("pepper"), NO),
+    Question("and deletes none", "rotate", "secretsmanager:DeleteSecret", _secret("pepper"), NEVER),
     Question(
         "the migration gets the owner's password of our database",
         "migrate-execution",
@@ -356,11 +356,25 @@ FUNCTION = [
     Question("which reads no log of the account's trail", "api-log", "logs:GetLogEvents", _TRAIL_LOG, NO),
 ]
 
+BOUNDARY = [
+    Question("a role that is widened by mistake still works with data", WIDENED, "s3:GetObject", f"{_DATA}/a", YES),
+    Question("in our regions alone", WIDENED, "s3:GetObject", f"{_DATA}/a", NO, {"aws:RequestedRegion": "us-east-1"}),
+    Question("it makes no role or user", WIDENED, "iam:CreateUser", "*", NEVER),
+    Question("it writes no policy", WIDENED, "iam:PutRolePolicy", "*", NEVER),
+    Question("it takes no other role", WIDENED, "sts:AssumeRole", ADMINISTRATOR, NEVER),
+    Question("it does not stop the trail", WIDENED, "cloudtrail:StopLogging", _TRAIL, NEVER),
+    Question("it deletes no backup", WIDENED, "backup:DeleteRecoveryPoint", "*", NEVER),
+    Question("it opens no key to others", WIDENED, "kms:PutKeyPolicy", "*", NEVER),
+    Question("it unmasks no log", WIDENED, "logs:Unmask", NAMES.log_group_arn(NAMES.log_group("gate")), NEVER),
+    Question("it starts no machine", WIDENED, "ec2:RunInstances", "*", NO),
+]
+
 QUESTIONS = {
     "Secrets": SECRETS,
     "Keys": KEYS,
     "Buckets": BUCKETS,
     "Roles": ROLES,
+    "Boundary": BOUNDARY,
     "Endpoints": ENDPOINTS,
     "Share function": FUNCTION,
 }

@@ -114,6 +114,15 @@ CASES = [
         changed(programs.roles(), "task-rights", policy=grant(Resource="*")),
     ),
     broken(
+        "GH-IAM-002",
+        "ceiling",
+        "a statement allows s3:*",
+        # A boundary that somebody also attaches grants what it was meant to bound.
+        changed(
+            changed(programs.roles(), "ceiling", policy=grant(Action="s3:*")), "reading-for-task", policyArn=Ref("ceiling", "arn")
+        ),
+    ),
+    broken(
         "GH-IAM-003",
         "audit-for-deployer",
         "policyArn names the AWS-managed policy AdministratorAccess",

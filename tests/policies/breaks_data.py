@@ -9,6 +9,8 @@ from tests.policies import programs
 from tests.policies.breaks import Program, broken, changed, without
 from tests.policies.programs import TAGS, document, grant, tls_only
 
+EVERY_KEY = "arn:aws:kms:*:123456789012:key/*"
+
 
 def task(**inputs: Any) -> Program:
     return changed(programs.ecs(), "task", **inputs)
@@ -189,7 +191,17 @@ CASES = [
         changed(
             programs.roles(),
             "task-rights",
-            policy=grant(Action="kms:Decrypt", Resource="arn:aws:kms:*:123456789012:key/*"),
+            policy=grant(Action="kms:Decrypt", Resource=EVERY_KEY),
+        ),
+    ),
+    broken(
+        "GH-KMS-007",
+        "ceiling",
+        "a statement allows kms:Decrypt or kms:ReEncryptFrom on every key",
+        changed(
+            changed(programs.roles(), "ceiling", policy=grant(Action="kms:Decrypt", Resource=EVERY_KEY)),
+            "execution-role",
+            permissionsBoundary="arn:aws:iam::123456789012:policy/another",
         ),
     ),
     # --- Secrets Manager

@@ -8,7 +8,7 @@ from policies.harness import Declared, Ref
 from tests.policies import estate, programs
 from tests.policies.alarms import data_events, topic_policy
 from tests.policies.breaks import Program, broken, changed, without
-from tests.policies.pieces import document, tls_only
+from tests.policies.pieces import document, masking, tls_only
 
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
 
@@ -49,6 +49,13 @@ CASES = [
         "acme-prod",
         "ignorePublicAcls is not true in no-public-buckets",
         changed(estate.account(), "no-public-buckets", ignorePublicAcls=False),
+    ),
+    broken(
+        "GH-S3-002",
+        "acme-prod",
+        "the program has buckets, and no public access block for the account",
+        # A stack that names itself has nobody else to rely on; the harness calls the project gatehouse and the stack prod.
+        without(estate.account(accountBaseline="gatehouse/prod"), "no-public-buckets"),
     ),
     *(
         broken("GH-ACC-001", "acme-prod", f"the program does not set up {words}", without(estate.account(), name))
@@ -211,6 +218,20 @@ CASES = [
         "task",
         "no data protection policy masks credentials in the log group gate-logs",
         without(programs.ecs(), "gate-logs-masking"),
+    ),
+    broken(
+        "GH-CW-006",
+        "task",
+        "the data protection policy of the log group gate-logs masks no credential",
+        changed(programs.ecs(), "gate-logs-masking", policyDocument=masking("Audit")),
+        fix="add a Deidentify statement with a credential (AwsSecretKey, ...) or an identifier of your own",
+    ),
+    broken(
+        "GH-CW-006",
+        "task",
+        "the data protection policy of the log group gate-logs masks no credential",
+        changed(programs.ecs(), "gate-logs-masking", policyDocument=masking(identifier="EmailAddress")),
+        fix="add a Deidentify statement with a credential (AwsSecretKey, ...) or an identifier of your own",
     ),
     broken("GH-SNS-001", "alarms", "kmsMasterKeyId is not set", changed(programs.watch(), "alarms", kmsMasterKeyId=None)),
     broken(

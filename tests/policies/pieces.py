@@ -77,6 +77,12 @@ def watched(**parts: tuple[str, str]) -> list[Declared]:
     ]
 
 
+def masking(operation: str = "Deidentify", identifier: str = "AwsSecretKey") -> str:
+    """A data protection policy with one statement."""
+    named = [f"arn:aws:dataprotection::aws:data-identifier/{identifier}"]
+    return json.dumps({"Version": "2021-06-01", "Statement": [{"DataIdentifier": named, "Operation": {operation: {}}}]})
+
+
 def backed_up(*names: str) -> Declared:
     return Declared("aws:backup/selection:Selection", "selection", {"resources": [Ref(name, "arn") for name in names]})
 
@@ -136,7 +142,11 @@ def roles() -> list[Declared]:
             {"assumeRolePolicy": TRUST, "permissionsBoundary": BOUNDARY},
             computed={"managedPolicyArns": [], "inlinePolicies": []},
         ),
-        Declared("aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": BOUNDARY}),
+        # A boundary is wide, for it grants nothing: what rules say about grants is not about it.
+        Declared("aws:iam/policy:Policy", "ceiling", {"policy": grant(Action=["kms:Decrypt", "s3:*"], Resource="*")}),
+        Declared(
+            "aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": Ref("ceiling", "arn")}
+        ),
         Declared("aws:iam/role:Role", "deployer", {"assumeRolePolicy": github_trust(), "permissionsBoundary": BOUNDARY}),
         Declared("aws:iam/rolePolicy:RolePolicy", "task-rights", {"role": Ref("task-role"), "policy": grant()}),
         Declared("aws:iam/policy:Policy", "reading", {"policy": grant()}),

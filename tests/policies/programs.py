@@ -17,6 +17,7 @@ from tests.policies.pieces import (
     github_trust,
     grant,
     kms,
+    masking,
     roles,
     tls_only,
     watched,
@@ -190,7 +191,7 @@ def ecs() -> list[Declared]:
         Declared(
             "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy",
             "gate-logs-masking",
-            {"logGroupName": Ref("gate-logs", "name"), "policyDocument": "{}"},
+            {"logGroupName": Ref("gate-logs", "name"), "policyDocument": masking()},
         ),
         *watched(service=("AWS/ECS", "ServiceName")),
         Declared("aws:ecs/cluster:Cluster", "cluster", {"settings": [{"name": "containerInsights", "value": "enhanced"}]}),

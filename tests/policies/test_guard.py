@@ -40,16 +40,27 @@ def looks_up(topic, stack):
     yield
 
 
-PolicyPack("own", policies=guarded([divides, looks_up]))
+@resource_rule("X-3", **facts)
+def is_current(topic):
+    if topic.props.text("displayName") == "old":
+        yield "displayName is old"
+
+
+PolicyPack("own", policies=guarded([divides, looks_up, is_current]))
 """
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPack]:
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     (folder / "__main__.py").write_text(OWN_PACK, encoding="utf-8")
     (folder / "PulumiPolicy.yaml").write_text("runtime: python\n", encoding="utf-8")
-    with RunningPack(folder) as pack:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(own_folder: Path) -> Iterator[RunningPack]:
+    with RunningPack(own_folder) as pack:
         yield pack
 
 
@@ -309,3 +320,14 @@ def test_an_auditor_can_look_past_the_exemptions(tmp_path: Path) -> None:
     said = check_with(exemption(**days(-1, 30)), tmp_path, [key("key", enableKeyRotation=False)], GATEHOUSE_IGNORE_EXEMPTIONS="1")
 
     assert [one.policy for one in said] == ["GH-KMS-001"]
+
+
+@pytest.mark.promise("PP-04")
+def test_a_rule_of_ones_own_is_exempted_like_any_other(own_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "exemptions.toml"
+    file.write_text(exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **days(-1, 30)), encoding="utf-8")
+    topic = Declared("aws:sns/topic:Topic", "news", {"displayName": "old"})
+    with RunningPack(own_folder, env={**os.environ, "GATEHOUSE_EXEMPTIONS": str(file)}) as pack:
+        said = [one for one in pack.check([topic]) if "X-3" in (one.policy, one.message[:3])]
+
+    assert [(one.policy, one.message.partition(" is ")[2][:8]) for one in said] == [("GH-EXEMPT-USED", "exempted")]

@@ -66,6 +66,7 @@ def test_what_is_modelled_says_why(world: World) -> None:
         "aws:backup/vaultNotifications:VaultNotifications: moto has no PutBackupVaultNotifications",
         "aws:backup/vaultPolicy:VaultPolicy: moto has no PutBackupVaultAccessPolicy",
         "aws:cloudwatch/compositeAlarm:CompositeAlarm: moto has no PutCompositeAlarm",
+        "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy: moto has no PutDataProtectionPolicy",
         f"aws:costexplorer/anomalyMonitor:AnomalyMonitor: {anomalies}",
         f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
         f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
@@ -162,6 +163,28 @@ def test_a_function_has_the_code_of_the_folder(world: World) -> None:
     assert found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
 
 
+def test_a_function_keeps_its_failed_calls_and_takes_its_share_of_capacity_alone(world: World) -> None:
+    client = world[0].client("lambda", REGION)
+    found = client.get_function_configuration(FunctionName="estate")
+    assert found["DeadLetterConfig"] == {"TargetArn": outputs(world, "aws:sqs/queue:Queue", "failed")["arn"]}
+    assert found["TracingConfig"] == {"Mode": "Active"}
+    assert client.get_function_concurrency(FunctionName="estate")["ReservedConcurrentExecutions"] == 5
+
+
+def test_a_queue_is_encrypted_and_guarded_and_keeps_messages_for_two_weeks(world: World) -> None:
+    sqs, queue = world[0].client("sqs", REGION), outputs(world, "aws:sqs/queue:Queue", "failed")
+    found = sqs.get_queue_attributes(QueueUrl=queue["url"], AttributeNames=["All"])["Attributes"]
+    assert found["QueueArn"] == queue["arn"]
+    assert found["KmsMasterKeyId"] == outputs(world, "aws:kms/key:Key", "key")["arn"]
+    assert found["MessageRetentionPeriod"] == "1209600"
+    assert "Statement" in json.loads(found["Policy"])
+
+
+def test_a_role_has_its_boundary(world: World) -> None:
+    found = world[0].client("iam", REGION).get_role(RoleName="estate")["Role"]["PermissionsBoundary"]
+    assert found["PermissionsBoundaryArn"] == "arn:aws:iam::123456789012:policy/managed"
+
+
 def test_a_task_definition_and_its_service_are_as_declared(world: World) -> None:
     ecs = world[0].client("ecs", REGION)
     arn = outputs(world, "aws:ecs/taskDefinition:TaskDefinition", "task")["arn"]
@@ -246,9 +269,9 @@ def test_a_managed_policy_of_aws_can_be_attached(world: World) -> None:
 
 
 def test_an_unknown_type_is_refused_by_name(world: World) -> None:
-    assert refusal(world, "aws:sqs/queue:Queue", {}) == (
-        "urn:pulumi:dev::tiny::aws:sqs/queue:Queue::one: the emulator has no row for the resource type "
-        "aws:sqs/queue:Queue. Add one to sandbox/rows/, or leave the resource out of this stack."
+    assert refusal(world, "aws:mq/broker:Broker", {}) == (
+        "urn:pulumi:dev::tiny::aws:mq/broker:Broker::one: the emulator has no row for the resource type "
+        "aws:mq/broker:Broker. Add one to sandbox/rows/, or leave the resource out of this stack."
     )
 
 

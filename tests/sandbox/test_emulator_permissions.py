@@ -29,12 +29,16 @@ def emulator() -> Iterator[Emulator]:
         started.stop()
 
 
-def caller(emulator: Emulator, service: str, *statements: dict[str, Any]) -> Any:
-    """A client that took a role with these statements; enforcement is on from here."""
+def caller(emulator: Emulator, service: str, *statements: dict[str, Any], boundary: dict[str, Any] | None = None) -> Any:
+    """A client that took a role with these statements, and a boundary of one statement; enforcement is on from here."""
     iam = emulator.client("iam", REGION)
     trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
     document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    if boundary is not None:
+        ceiling = json.dumps({"Version": "2012-10-17", "Statement": boundary})
+        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=ceiling)["Policy"]["Arn"]
+        iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=bound)
     iam.put_role_policy(RoleName=ROLE, PolicyName="own", PolicyDocument=document)
     emulator.enforce_iam(True)
     arn = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
@@ -159,3 +163,33 @@ def test_without_enforcement_nothing_is_denied(emulator: Emulator) -> None:
 def test_granted_actions_are_those_of_the_policies(emulator: Emulator) -> None:
     caller(emulator, "s3", statement("Allow", "s3:Get*", "*"), statement("Deny", "s3:PutObject", "*"))
     assert emulator.permissions.granted_actions(ROLE) == {"s3:Get*"}
+
+
+READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
+
+
+@pytest.mark.promise("CG-18")
+def test_a_boundary_stops_what_the_roles_own_policy_allows(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", "*", arn), boundary=statement("Allow", READ, "*"))
+    assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
+    assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
+
+
+def test_a_boundary_grants_nothing_by_itself(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=statement("Allow", WRITE, "*"))
+    assert denied(client.get_secret_value, SecretId=arn)
+    assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
+
+
+@pytest.mark.parametrize(("region", "passes"), [(REGION, True), ("us-east-1", False)])
+def test_a_boundary_keeps_a_role_in_its_regions(emulator: Emulator, region: str, passes: bool) -> None:
+    arn = secret(emulator, "app/one")
+    inside = statement("Allow", READ, "*", Condition={"StringEquals": {"aws:RequestedRegion": [region]}})
+    client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=inside)
+    if passes:
+        assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
+    else:
+        assert denied(client.get_secret_value, SecretId=arn)
+    assert emulator.permissions.stripped_conditions == []

@@ -25,9 +25,16 @@ def trust(service: str) -> str:
 allow = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]})
 
 # Identity and encryption
-role = aws.iam.Role("role", name="estate", assume_role_policy=trust("lambda.amazonaws.com"), tags={"Own": "yes"}, opts=o)
-aws.iam.RolePolicy("inline", name="inline", role=role.name, policy=allow, opts=o)
 policy = aws.iam.Policy("managed", name="managed", policy=allow, opts=o)
+role = aws.iam.Role(
+    "role",
+    name="estate",
+    assume_role_policy=trust("lambda.amazonaws.com"),
+    permissions_boundary=policy.arn,
+    tags={"Own": "yes"},
+    opts=o,
+)
+aws.iam.RolePolicy("inline", name="inline", role=role.name, policy=allow, opts=o)
 aws.iam.RolePolicyAttachment("attached", role=role.name, policy_arn=policy.arn, opts=o)
 execution = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 aws.iam.RolePolicyAttachment("execution", role=role.name, policy_arn=execution, opts=o)
@@ -114,6 +121,8 @@ aws.s3.BucketPolicy(
 
 # Logs, metrics, topics
 group = aws.cloudwatch.LogGroup("group", name="/estate/app", retention_in_days=30, kms_key_id=key.arn, opts=o)
+masked = {"Version": "2021-06-01", "Statement": []}
+aws.cloudwatch.LogDataProtectionPolicy("group", log_group_name=group.name, policy_document=json.dumps(masked), opts=o)
 aws.cloudwatch.LogResourcePolicy("delivery", policy_name="delivery", policy_document=allow, opts=o)
 aws.cloudwatch.LogMetricFilter(
     "errors",
@@ -264,6 +273,8 @@ aws.ec2.FlowLog(
 )
 
 # Secrets and functions
+failed = aws.sqs.Queue("failed", name="estate-failed", message_retention_seconds=1209600, kms_master_key_id=key.arn, opts=o)
+aws.sqs.QueuePolicy("failed", queue_url=failed.id, policy=allow, opts=o)
 function = aws.lambda_.Function(
     "function",
     name="estate",
@@ -278,6 +289,8 @@ function = aws.lambda_.Function(
     environment={"variables": {"COLOUR": "red"}},
     logging_config={"log_format": "JSON", "log_group": group.name},
     tracing_config={"mode": "Active"},
+    dead_letter_config={"target_arn": failed.arn},
+    reserved_concurrent_executions=5,
     opts=o,
 )
 permission = aws.lambda_.Permission(

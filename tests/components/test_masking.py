@@ -1,0 +1,85 @@
+"""A credential that reaches a log is masked there: the patterns find what the runtime makes, in the letters CloudWatch takes."""
+
+import json
+import re
+
+import pytest
+from gatehouse.core import apikey
+from gatehouse.types import KeyEnvironment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import masking
+from components.findings import delivery_policy
+from components.naming import Naming
+from tests.components.program import STACKS, run, stack_file
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+PREFIXES = st.from_regex(r"[a-z][a-z0-9]{0,7}(_[a-z0-9]{1,7})?", fullmatch=True)
+# CloudWatch Logs user guide, "Custom data identifier constraints".
+TAKEN = re.compile(r"[A-Za-z0-9_#=@/;, ^$?\[\]{}|\\*+.-]{1,200}")
+
+
+def masked(prefix: str, line: str) -> str:
+    for pattern in masking.own(prefix).values():
+        line = re.sub(pattern, "***", line)
+    return line
+
+
+@pytest.mark.promise("CG-12")
+@given(PREFIXES, st.sampled_from(KeyEnvironment), st.binary(min_size=12, max_size=12), st.binary(min_size=32, max_size=32))
+def test_every_key_that_the_runtime_makes_is_masked(prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes) -> None:
+    key = apikey.build(prefix, environment, id, secret).text
+    assert masked(prefix, f'{{"path": "/x?key={key}"}}') == '{"path": "/x?key=***"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        (f"gtk_admin_{'a' * 43}000000", "***"),
+        ("Authorization: Bearer abcdefghijklmnopqrstuvwxyz.1-2_3=", "Authorization: ***"),
+        ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl", "***"),
+        ("key gtk_test_3fGh82kLmQ0a was refused", "key gtk_test_3fGh82kLmQ0a was refused"),
+    ],
+)
+def test_other_credentials_are_masked_and_ids_are_not(line: str, left: str) -> None:
+    assert masked("gtk", line) == left
+
+
+def test_the_runs_of_base62_are_as_long_as_the_runtime_makes_them() -> None:
+    assert (apikey.BODY_CHARS, apikey.SECRET_CHARS) == (masking.BODY_CHARS, masking.SECRET_CHARS)
+
+
+@given(PREFIXES)
+def test_cloudwatch_takes_every_pattern(prefix: str) -> None:
+    own = masking.own(prefix)
+    assert len(own) <= 10
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) for name in own)
+    assert all(TAKEN.fullmatch(pattern) for pattern in own.values())
+
+
+@pytest.mark.promise("CG-12")
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("preview", [True, False])
+def test_the_log_group_of_every_task_masks_and_tells(stack: str, preview: bool) -> None:
+    program, names = run(stack, preview=preview), Naming(stack, "123456789012", "eu-west-1")
+    tasks = {task.name for task in program.of("ecs/taskDefinition:TaskDefinition")}
+    policies = program.of("cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy")
+    assert {policy.name for policy in policies} == tasks
+    prefix = stack_file(stack)["gatehouse:settings"]["key_prefix"]
+    for policy in policies:
+        assert policy.inputs["logGroupName"] == names.log_group(policy.name)
+        document = json.loads(policy.inputs["policyDocument"])
+        find, mask = document["Statement"]
+        assert find["DataIdentifier"] == mask["DataIdentifier"], "AWS refuses two that differ"
+        assert mask["Operation"] == {"Deidentify": {"MaskConfig": {}}}
+        assert find["Operation"]["Audit"]["FindingsDestination"] == {"CloudWatchLogs": {"LogGroup": names.log_group("findings")}}
+        assert {one["Name"]: one["Regex"] for one in document["Configuration"]["CustomDataIdentifier"]} == masking.own(prefix)
+
+
+def test_only_the_log_service_of_our_account_brings_findings() -> None:
+    (statement,) = delivery_policy(Naming("dev", "123456789012", "eu-west-1"))["Statement"]
+    assert statement["Principal"] == {"Service": "delivery.logs.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+    assert statement["Resource"] == ["arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/findings:log-stream:*"]
