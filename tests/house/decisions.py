@@ -71,7 +71,7 @@ def documents() -> Documents:
     apart = collect(run(REPOSITORY, STACK, InventedCloud(), preview=False, config=serverless(STACK)))
     known = {(guarded.kind, guarded.name) for guarded in found.guarded}
     more = tuple(guarded for guarded in apart.guarded if (guarded.kind, guarded.name) not in known)
-    return Documents({**apart.roles, **found.roles}, (*found.guarded, *more), {**apart.managed, **found.managed})
+    return Documents({**apart.roles, **found.roles}, {**apart.managed, **found.managed}, (*found.guarded, *more))
 
 
 def answer(question: Question) -> Decision:
