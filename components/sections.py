@@ -210,7 +210,7 @@ class Image(Section):
         str,
         text(r"sha256:[0-9a-f]{64}", '"sha256:" and 64 hexadecimal digits; docker prints it on push'),
         Field(
-            description="The image that runs, by digest: push first, then write it here. Of the image itself: Lambda takes no index."
+            description="The image that runs, by digest: push first, then write it. Of the image itself; Lambda takes no index."
         ),
     ]
     kept: Annotated[
