@@ -51,6 +51,8 @@ from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
 from components.service import Demand, Service, ServiceArgs
 from components.settings import load
+from components.share_access import Apart
+from components.sharing import Sharing, SharingArgs
 from components.tags import default_tags
 from components.task import Task, TaskArgs
 from components.tiers import tier_cidrs
@@ -62,7 +64,8 @@ from components.watch import Watch, WatchArgs
 
 settings = load()
 names = Naming.of(settings)
-seam = contract.read()
+seam = contract.read(apart=settings.sharing.functions)
+apart = Apart(names, seam, settings.sharing.log_role)
 cores = {core.thing: core for core in settings.cores}
 processes = seam.processes | {name: core.process for name, core in cores.items()}
 keep = settings.keep
@@ -83,6 +86,7 @@ roles = (
     | grants.core_grants(names, settings.cores)
     | recovery.grants(names, replicated=replicated)
     | (probe.grants(names) if settings.watch.probe_minutes else {})
+    | apart.grants()
 )
 ceiling = Boundary("boundary", BoundaryArgs(names, (settings.region, *filter(None, (settings.away,)))), opts)
 signers = tuple(grants.task_role(process) for process in checkpoints.signing(seam))
@@ -96,11 +100,12 @@ keys = Keyring(
         readers=grants.secret_readers(names, seam) | grants.core_readers(settings.cores),
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups(tuple(processes), proxied=settings.database.proxy),
+        log_groups=names.log_groups((*processes, *apart.log_groups), proxied=settings.database.proxy),
         roles=access.roles,
         signers=signers,
         more={
             **recovery.key_users(names, replicated=replicated, away=settings.away),
+            **apart.key_users(),
             "logs": (*notices.key_users(names), *checkpoints.key_users(names, signers)),
         },
         away=settings.away,
@@ -261,10 +266,11 @@ Backup(
     ),
     opts,
 )
-image = Image("image", ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy), opts)
+shipped = ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy, functions=apart.arns)
+image = Image("image", shipped, opts)
 
-# The edge: three host names in front of three doors.
-hosts = {door: f"{door}.{settings.domain}" for door in seam.doors}
+# The edge: three host names in front of three doors, those of functions apart.
+hosts = {door: f"{door}.{settings.domain}" for door in seam.addresses}
 urls = {door: f"https://{host}" for door, host in hosts.items()}
 certificate = Certificate("certificate", CertificateArgs(names, settings.domain, tuple(hosts.values()), keep), opts)
 front = Edge(
@@ -283,7 +289,6 @@ front = Edge(
     ),
     opts,
 )
-waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days), opts)
 
 # Who deploys, the bill, and the account around the stack.
 deployer = Deployer("deployer", DeployerArgs(names, settings.deployer, settings.domain, settings.away), opts)
@@ -310,6 +315,7 @@ watch = Watch(
         certificate_arn=certificate.arn,
         tokens=tokens.table,
         rotator=names.name(grants.ROTATOR),
+        functions=apart.stages,
         failed=names.name(grants.FAILED),
     ),
     opts,
@@ -348,6 +354,29 @@ told = variables(
     ),
 )
 told |= {name: of_core(core, directory.url(names, core.name, core.port), urls["gate"]) for name, core in cores.items()}
+shares = {
+    name: Sharing(
+        name,
+        SharingArgs(
+            names,
+            settings.sharing,
+            function,
+            image.pullable,
+            told[name],
+            access.roles,
+            keys.secrets_arn,
+            keys.logs_arn,
+            days,
+            hosts[function.door.name],
+            certificate.zone_id,
+            certificate.arn,
+        ),
+        opts,
+    )
+    for name, function in seam.functions.items()
+}
+stages = {name: share.stage_arn for name, share in shares.items()}
+waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days, stages), opts)
 registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
 kept = settings.image.kept
 images = {
@@ -445,9 +474,11 @@ pulumi.export(
 pulumi.export(
     "roles",
     {f"{name}Task": access.roles[grants.task_role(process)] for name, process in seam.processes.items()}
+    | {f"{name}Function": access.roles[grants.function_role(name)] for name in shares}
     | {f"{name}Execution": access.roles[grants.execution_role(process)] for name, process in seam.processes.items()},
 )
 pulumi.export("pipeline", deployer.roles)
+pulumi.export("functions", {name: {"function": share.function_name, "api": share.api} for name, share in shares.items()})
 pulumi.export("urls", urls)
 pulumi.export("database", {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": database.NAME})
 pulumi.export("cache", {"replicationGroup": cache.replication_group})

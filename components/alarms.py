@@ -9,7 +9,7 @@ from components.naming import Naming
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
-BALANCER = "AWS/ApplicationELB"
+BALANCER, API, FUNCTION = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
 CERTIFICATE_DAYS = 30
 """ACM renews 60 days before the end; what is not renewed by now needs somebody."""
 
@@ -100,6 +100,55 @@ def of_door(
         at,
         "Maximum",
         threshold=0,
+    )
+
+
+def of_function(door: str, names: Naming, *, stage: str, errors_max: int, latency_s_max: int) -> Iterator[Alarm]:
+    """The same of a door that a function serves behind a REST API, both called after the door."""
+    api, function = [{"ApiName": names.name(door), "Stage": stage}], [{"FunctionName": names.name(door)}]
+    yield Alarm(
+        f"{door}-5xx",
+        f"The {door} door answers with 5xx. Look at the log group of its function, then at its access log.",
+        "errors",
+        API,
+        "5XXError",
+        api,
+        "Sum",
+        threshold=errors_max,
+        period_s=300,
+        periods=1,
+    )
+    yield Alarm(
+        f"{door}-latency",
+        f"One request in a hundred at the {door} door is slow. Look at cold starts and memory of its function.",
+        "latency",
+        API,
+        "Latency",
+        api,
+        "p99",
+        threshold=latency_s_max * 1000,
+    )
+    yield Alarm(
+        f"{door}-throttles",
+        f"The function of the {door} door is asked for more at a time than it may answer. Raise sharing.concurrency.",
+        "saturation",
+        FUNCTION,
+        "Throttles",
+        function,
+        "Sum",
+        threshold=0,
+    )
+    yield Alarm(
+        f"{door}-function-errors",
+        f"The function of the {door} door ends without an answer: it does not start, or takes too long. Read its log group.",
+        "errors",
+        FUNCTION,
+        "Errors",
+        function,
+        "Sum",
+        threshold=0,
+        period_s=300,
+        periods=1,
     )
 
 
@@ -229,7 +278,7 @@ def of_upkeep(certificate_arn: pulumi.Input[str], rotator: str, failed: str) -> 
         "rotation-errors",
         "The function that rotates secrets has failed; the old values stay in use. Read its log group.",
         "rotation-failure",
-        "AWS/Lambda",
+        FUNCTION,
         "Errors",
         [{"FunctionName": rotator}],
         "Sum",

@@ -1,7 +1,8 @@
 """Reads `runtime/contract.toml`: what the container listens on, is started with, and is told."""
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PATH = Path(__file__).parent.parent / "runtime" / "contract.toml"
@@ -43,16 +44,34 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """A door that Lambda serves from the image: how it is started there, and what it is told."""
+
+    name: str
+    door: Door
+    entry_point: tuple[str, ...]
+    command: tuple[str, ...]
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
-    """The whole file. `user` is the numeric "uid:gid" of the container."""
+    """The whole file. `user` is the numeric "uid:gid" of the container. functions: those that serve a door in this
+    stack."""
 
     user: str
     processes: dict[str, Process]
+    functions: dict[str, Function] = field(default_factory=dict)
 
     @property
     def doors(self) -> dict[str, Door]:
         """Every door of every process, by name."""
         return {door.name: door for process in self.processes.values() for door in process.doors}
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every door, whoever serves it: each has a host name."""
+        return (*self.doors, *(function.door.name for function in self.functions.values()))
 
     @property
     def serving(self) -> tuple[Process, ...]:
@@ -66,16 +85,32 @@ class Contract:
         return tuple(dict.fromkeys(kinds))
 
 
-def read(path: Path = PATH) -> Contract:
-    """The contract. Raises KeyError when a process names a door that the file does not have."""
+def read(path: Path = PATH, *, apart: Collection[str] = ()) -> Contract:
+    """The contract. Raises KeyError when a process names a door that the file does not have.
+
+    apart: the functions that serve their doors here; the processes then run without these doors, and are told nothing
+    that is for them alone.
+    """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     doors = {name: Door(name, door["port"], door["health"], door["ready"]) for name, door in raw["door"].items()}
+    gone = {raw["function"][name]["door"] for name in apart}
+    functions = {
+        name: Function(
+            name=name,
+            door=doors[function["door"]],
+            entry_point=tuple(function["entry_point"]),
+            command=tuple(function["command"]),
+            variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
+        )
+        for name, function in raw["function"].items()
+        if name in apart
+    }
     processes = {
         name: Process(
             name=name,
-            command=tuple(process["command"]),
-            doors=tuple(doors[door] for door in process["doors"]),
-            variables=tuple(v["name"] for v in raw["variable"] if name in v["processes"]),
+            command=tuple(word for word in process["command"] if word not in gone),
+            doors=tuple(doors[door] for door in process["doors"] if door not in gone),
+            variables=tuple(v["name"] for v in raw["variable"] if name in v["processes"] and v.get("door") not in gone),
             secrets=tuple(
                 Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""))
                 for s in raw["secret"]
@@ -84,4 +119,4 @@ def read(path: Path = PATH) -> Contract:
         )
         for name, process in raw["process"].items()
     }
-    return Contract(raw["image"]["user"], processes)
+    return Contract(raw["image"]["user"], processes, functions)

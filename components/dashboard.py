@@ -1,7 +1,7 @@
 """The one dashboard of an environment, as the document CloudWatch takes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -18,7 +18,8 @@ Widget = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What the dashboard shows: the load balancer, the labels of each door's target groups, names of services, cluster,
-    database, cache nodes, tokens table, rotation function and queue of its failed calls, and where the runbooks are."""
+    database, cache nodes, tokens table, rotation function and queue of its failed calls, where the runbooks are, and the
+    doors that functions serve with the stages of their APIs."""
 
     balancer: Text
     doors: Mapping[str, tuple[Text, ...]]
@@ -32,6 +33,7 @@ class Shown:
     runbooks_url: str
     probed: str = ""
     """Where the probe keeps what it measures, "" when nobody asks from outside."""
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 def body(names: Naming, shown: Shown) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def body(names: Naming, shown: Shown) -> dict[str, Any]:
         *(_row(6, *_door(names, door, shown)) for door in shown.doors),
         *([_row(6, *_outside(names, shown))] if shown.probed else ()),
         _row(6, *_use(names)),
+        *(_row(6, *_function(names, door, stage)) for door, stage in shown.functions.items()),
         _row(6, *_refusals(names)),
         _row(6, *_saturation(names, shown)),
         _row(6, *_stores(names, shown)),
@@ -78,6 +81,7 @@ def _states(names: Naming, shown: Shown) -> Widget:
     alarms = [
         *shown.doors,
         *outside,
+        *shown.functions,
         "edge-5xx",
         "database-cpu",
         "database-storage",
@@ -117,6 +121,25 @@ def _outside(names: Naming, shown: Shown) -> Iterator[Widget]:
     ):
         lines = [[shown.probed, metric, "Door", door, {"stat": stat, "label": door}] for door in shown.doors]
         yield _graph(names, title, lines, top=1 if metric == "DoorUp" else None)
+
+
+def _function(names: Naming, door: str, stage: str) -> Iterator[Widget]:
+    """The same of a door that a function serves, and how near the function is to its bound."""
+
+    def api(metric: str, stat: str, label: str) -> list[Any]:
+        return ["AWS/ApiGateway", metric, "ApiName", names.name(door), "Stage", stage, {"stat": stat, "label": label}]
+
+    def function(metric: str, stat: str, label: str) -> list[Any]:
+        return ["AWS/Lambda", metric, "FunctionName", names.name(door), {"stat": stat, "label": label}]
+
+    yield _graph(names, f"{door}: requests a minute", [api("Count", "Sum", "requests")], stacked=True)
+    yield _graph(names, f"{door}: errors a minute", [api("5XXError", "Sum", "5xx"), api("4XXError", "Sum", "4xx")])
+    yield _graph(names, f"{door}: milliseconds to answer", [api("Latency", "p50", "half"), api("Latency", "p99", "99 of 100")])
+    yield _graph(
+        names,
+        f"{door}: calls at a time",
+        [function("ConcurrentExecutions", "Maximum", "at a time"), function("Throttles", "Sum", "refused")],
+    )
 
 
 def _refusals(names: Naming) -> Iterator[Widget]:

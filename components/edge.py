@@ -67,7 +67,7 @@ class Edge(pulumi.ComponentResource):
         https = self._listeners(balancer.arn, args)
         self._hide_metrics(https)
         self.routes = {name: self._route(door, 10 + index, https, args) for index, (name, door) in enumerate(args.doors.items())}
-        for door, host in args.hosts.items():
+        for door, host in ((door, args.hosts[door]) for door in args.doors):
             aws.route53.Record(
                 door,
                 zone_id=args.zone_id,

@@ -20,8 +20,9 @@ BOOTSTRAP = "bootstrap-token"
 DATABASE_USER = "gatehouse_app"
 """The PostgreSQL role that the first migration makes; it logs in with IAM tokens only."""
 
-TABLE_ACTIONS = {"console": ("dynamodb:GetItem",)}
-"""What each process does with the tokens table."""
+TABLE_VARIABLE = "GATEHOUSE_TOKENS_TABLE"
+TABLE_ACTIONS = {"share": ("dynamodb:GetItem",)}
+"""What each door does with the tokens table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,11 @@ def execution_role(process: Process) -> str:
     return f"{process.name}-execution"
 
 
+def function_role(function: str) -> str:
+    """The role of a function that serves a door."""
+    return f"{function}-function"
+
+
 def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
     """ARN pattern of each secret in the contract, and the roles that are given its value."""
     readers: dict[str, tuple[str, ...]] = {}
@@ -125,7 +131,9 @@ def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[st
 
 def token_users(contract: Contract) -> tuple[str, ...]:
     """The roles that touch the tokens table."""
-    return tuple(task_role(contract.processes[process]) for process in TABLE_ACTIONS)
+    processes = [task_role(process) for process in contract.processes.values() if TABLE_VARIABLE in process.variables]
+    functions = [function_role(name) for name, function in contract.functions.items() if TABLE_VARIABLE in function.variables]
+    return (*processes, *functions)
 
 
 def _task(names: Naming, process: Process, proxied: bool, *, collector: bool) -> Document | None:
@@ -147,8 +155,9 @@ def _task(names: Naming, process: Process, proxied: bool, *, collector: bool) ->
                 ],
             ),
         ]
-    if process.name in TABLE_ACTIONS:
-        statements.append(allow("TokensTable", TABLE_ACTIONS[process.name], [names.table_arn("tokens")]))
+    if TABLE_VARIABLE in process.variables:
+        actions = [action for door in process.doors for action in TABLE_ACTIONS.get(door.name, ())]
+        statements.append(allow("TokensTable", actions, [names.table_arn("tokens")]))
     if checkpoints.KEY in process.variables:
         statements.append(checkpoints.writes(names))
     if collector:

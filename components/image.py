@@ -7,6 +7,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components import sections
+from components.after import after
+from components.document import Document, allow, document, render
 from components.naming import Naming
 from components.props import props
 from components.tags import tags
@@ -17,13 +19,15 @@ RUNTIME = "runtime"
 @dataclass(frozen=True)
 class ImageArgs:
     """names: the stack's names. image: which image runs, and how many are kept. key_arn: the KMS key of the layers.
-    force_delete: delete with images in it. repository: what it is called (Naming.name's `thing`)."""
+    force_delete: delete with images in it. repository: what it is called (Naming.name's `thing`). functions: ARNs of the
+    Lambda functions that run the image."""
 
     names: Naming
     image: sections.Image
     key_arn: pulumi.Input[str]
     force_delete: bool
     repository: str = RUNTIME
+    functions: tuple[str, ...] = ()
 
 
 class Image(pulumi.ComponentResource):
@@ -36,6 +40,8 @@ class Image(pulumi.ComponentResource):
     repository: pulumi.Output[str]
     reference: str
     """`<registry>/<repository>@sha256:...`, known at preview."""
+    pullable: pulumi.Input[str]
+    """The same, once the functions may pull it."""
 
     def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:image:Image", name, props(args), opts)
@@ -59,12 +65,38 @@ class Image(pulumi.ComponentResource):
         )
         self.repository = repository.name
         self.reference = reference(args.names, args.image.digest, args.repository)
+        self.pullable = self.reference
+        if args.functions:
+            policy = aws.ecr.RepositoryPolicy(
+                name,
+                repository=repository.name,
+                policy=render(pulled_by(args.names, args.functions)),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            self.pullable = after(pulumi.Output.from_input(self.reference), policy.id)
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 
 
 def reference(names: Naming, digest: str, repository: str = RUNTIME) -> str:
     """The image with this digest in a repository of the stack."""
     return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name(repository)}@{digest}"
+
+
+def pulled_by(names: Naming, functions: tuple[str, ...]) -> Document:
+    """Lambda pulls for these functions of ours (Lambda developer guide, "Amazon ECR permissions"). The policy of a
+    repository names no resource: it is the repository."""
+    pulls = allow(
+        "FunctionsPull",
+        ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        [],
+        principal={"Service": "lambda.amazonaws.com"},
+        conditions={
+            "StringEquals": {"aws:SourceAccount": names.account},
+            "ArnLike": {"aws:SourceArn": list(functions)},
+        },
+    )
+    del pulls["Resource"]
+    return document(pulls)
 
 
 def lifecycle(kept: int) -> dict[str, object]:

@@ -44,11 +44,9 @@ class Network(Section):
         ),
     ]
     nat: Annotated[str, word("none", "one", "per_zone")]
-    """NAT gateways of the app tier: none (no way out), one (cheap), per_zone (survives the loss of a zone). About 35
-    USD a month each."""
+    """NAT gateways of the app tier: none (no way out), one (cheap), per_zone (survives a zone). About 35 USD a month each."""
     endpoint_zones: Annotated[str, word("one", "all")]
-    """Zones with interface endpoints: one (cheap; calls of the other zones cross to it) or all (survives the loss of a
-    zone). About 50 USD a month for each zone."""
+    """Zones with interface endpoints: one (cheap) or all (survives a zone). About 50 USD a month for each zone."""
     core_networks: Annotated[tuple[str, ...], listed(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")]
     """Private networks in which a Core may register; public addresses always may."""
     core_port_first: Annotated[
@@ -209,7 +207,9 @@ class Image(Section):
     digest: Annotated[
         str,
         text(r"sha256:[0-9a-f]{64}", '"sha256:" and 64 hexadecimal digits; docker prints it on push'),
-        Field(description="The image that runs, by digest: what was checked is what starts. Push first, then write it here."),
+        Field(
+            description="The image that runs, by digest: push first, then write it. Of the image itself; Lambda takes no index."
+        ),
     ]
     kept: Annotated[
         int,

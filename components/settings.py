@@ -123,6 +123,7 @@ class Settings(sections.Section):
         BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),
         Field(description="Cores of your own that run beside the gate, reached by it alone. Each has the keys below."),
     ]
+    sharing: workloads.Sharing
     edge: sections.Edge
     watch: sections.Watch
     backup: sections.Backup

@@ -40,7 +40,8 @@ class Surroundings:
 def variables(
     settings: Settings, names: Naming, contract: Contract, around: Surroundings
 ) -> dict[str, dict[str, pulumi.Input[str]]]:
-    """Process, then variable, then value. Names are the contract's; a variable without a value here raises KeyError."""
+    """Process or function, then variable, then value. Names are the contract's; a variable without a value here raises
+    KeyError."""
     shared: dict[str, pulumi.Input[str]] = {
         "GATEHOUSE_ENVIRONMENT": settings.environment,
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
@@ -70,10 +71,9 @@ def variables(
             "GATEHOUSE_DATABASE_AUTH": "password",
         },
     }
-    return {
-        name: {variable: (shared | own.get(name, {}))[variable] for variable in process.variables}
-        for name, process in contract.processes.items()
-    }
+    told = {name: process.variables for name, process in contract.processes.items()}
+    told |= {name: function.variables for name, function in contract.functions.items()}
+    return {name: {variable: (shared | own.get(name, {}))[variable] for variable in wanted} for name, wanted in told.items()}
 
 
 def of_core(core: Core, url: str, gate_url: str) -> dict[str, pulumi.Input[str]]:

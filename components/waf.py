@@ -1,7 +1,7 @@
-"""The web application firewall in front of the load balancer."""
+"""The web application firewall in front of the load balancer, and of what else is reached from outside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -32,7 +32,7 @@ REDACTED = ("authorization", "cookie", "x-api-key")
 @dataclass(frozen=True)
 class WafArgs:
     """names: the stack's names. edge: rate limits. hosts: host name of each door. balancer_arn: what is protected.
-    log_key_arn, log_retention_days: its log group."""
+    more: ARNs of what else is, by name. log_key_arn, log_retention_days: its log group."""
 
     names: Naming
     edge: sections.Edge
@@ -40,6 +40,7 @@ class WafArgs:
     balancer_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
+    more: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
 class Waf(pulumi.ComponentResource):
@@ -81,6 +82,8 @@ class Waf(pulumi.ComponentResource):
         aws.wafv2.WebAclAssociation(
             name, resource_arn=args.balancer_arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self)
         )
+        for thing, arn in args.more.items():
+            aws.wafv2.WebAclAssociation(thing, resource_arn=arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self))
         self.arn = acl.arn
         self._log(name, args)
         self.register_outputs({"arn": self.arn})

@@ -1,7 +1,7 @@
 """The alarms, the topic that carries them to people, and the dashboard."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
@@ -24,7 +24,7 @@ class WatchArgs:
     key_arn: key of the topic. balancer_label, routes: the load balancer, and the way to each door.
     services: names of the ECS services. cluster, database_id: names. cache_nodes: ids of the cache's nodes.
     certificate_arn: of the doors. tokens: name of the table. rotator, failed: names of the function that rotates secrets, and
-    of the queue of its failed calls.
+    of the queue of its failed calls. functions: doors that functions serve, with the stage of each one's API.
     """
 
     names: Naming
@@ -41,6 +41,7 @@ class WatchArgs:
     tokens: pulumi.Input[str]
     rotator: str
     failed: str
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watch(pulumi.ComponentResource):
@@ -73,7 +74,10 @@ class Watch(pulumi.ComponentResource):
         for door, route in args.routes.items():
             made = [self._alarm(alarm, args) for alarm in alarms.of_door(door, args.balancer_label, route.labels, **bounds)]
             self.door_alarms[door] = [alarm.name for alarm in made]
-            self._composite(door, made, args)
+            self._composite(door, made, "tasks of it are unhealthy", "unhealthy", args)
+        for door, stage in args.functions.items():
+            made = [self._alarm(alarm, args) for alarm in alarms.of_function(door, args.names, stage=stage, **bounds)]
+            self._composite(door, made, "calls of its function are refused", "throttles", args)
         for event in events.told(args.names):
             self._event(event, args)
         self._dashboard(name, args)
@@ -103,18 +107,20 @@ class Watch(pulumi.ComponentResource):
     def _alarm(self, alarm: Alarm, args: WatchArgs) -> aws.cloudwatch.MetricAlarm:
         return metric_alarm(alarm, args.names, args.watch.runbooks_url, self.topic_arn, self)
 
-    def _composite(self, door: str, parts: Sequence[aws.cloudwatch.MetricAlarm], args: WatchArgs) -> None:
+    def _composite(
+        self, door: str, parts: Sequence[aws.cloudwatch.MetricAlarm], words: str, and_also: str, args: WatchArgs
+    ) -> None:
         """One state a door, for people and for the dashboard: users of it are being hurt."""
-        slow, unhealthy, failing = (f'ALARM("{args.names.name(f"{door}-{what}")}")' for what in ("latency", "unhealthy", "5xx"))
+        slow, strained, failing = (f'ALARM("{args.names.name(f"{door}-{what}")}")' for what in ("latency", and_also, "5xx"))
         aws.cloudwatch.CompositeAlarm(
             door,
             alarm_name=args.names.name(door),
             alarm_description=described(
-                f"Users of the {door} door are hurt: it fails, or is slow while tasks of it are unhealthy.",
+                f"Users of the {door} door are hurt: it fails, or is slow while {words}.",
                 "errors",
                 args.watch.runbooks_url,
             ),
-            alarm_rule=f"{failing} OR ({slow} AND {unhealthy})",
+            alarm_rule=f"{failing} OR ({slow} AND {strained})",
             actions_enabled=True,
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],
@@ -146,6 +152,7 @@ class Watch(pulumi.ComponentResource):
                 cluster=args.cluster,
                 database=args.database_id,
                 cache_nodes=args.cache_nodes,
+                functions=args.functions,
                 tokens=args.tokens,
                 rotator=args.rotator,
                 failed=args.failed,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ROLLOUT_MINUTES_MAX = 720
 """A deployment holds the stack's state for as long as it moves traffic; a working day is enough to watch it."""
 
+REQUESTS_S_EACH = 10
+"""What one place of a function's concurrency answers in a second, with a tenth of a second for a request."""
+
 Mistake = tuple[str, str]
 
 
@@ -22,6 +25,7 @@ def disagreements(settings: "Settings") -> Iterator[Mistake]:
     yield from _rates(settings)
     yield from _cores(settings)
     yield from _deployer(settings)
+    yield from _sharing(settings)
 
 
 def _rollout(settings: "Settings") -> Iterator[Mistake]:
@@ -42,6 +46,20 @@ def _rates(settings: "Settings") -> Iterator[Mistake]:
                 f"edge.{door}_requests_max",
                 f"is {requests}; allowed: edge.requests_max ({settings.edge.requests_max}) or less",
             )
+
+
+def _sharing(settings: "Settings") -> Iterator[Mistake]:
+    """What the function cannot answer would come back as an error instead of a 429."""
+    sharing = settings.sharing
+    most = sharing.concurrency * REQUESTS_S_EACH
+    if sharing.requests_s_max > most:
+        yield (
+            "sharing.requests_s_max",
+            f"is {sharing.requests_s_max}; allowed: {REQUESTS_S_EACH} times sharing.concurrency ({most}) or less, for the "
+            "function answers no more in time",
+        )
+    if sharing.log_role and not sharing.functions:
+        yield "sharing.log_role", f"is true; allowed with sharing.form {sharing.form}: false, for there is no API that logs"
 
 
 def _cores(settings: "Settings") -> Iterator[Mistake]:

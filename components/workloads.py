@@ -167,3 +167,48 @@ class Deployer(Section):
     def on(self) -> bool:
         """Whether there are roles."""
         return self.repository != OFF
+
+
+SERVERLESS = "serverless"
+
+
+class Sharing(Section):
+    """How the share door is served: by the console's container, or by a function of its own."""
+
+    form: Annotated[
+        str,
+        word("container", SERVERLESS),
+        Field(
+            description="container: beside the console, behind the load balancer. serverless: a Lambda function of its own "
+            "behind a REST API, with no right but those of this door; it costs nothing while nobody comes, and its new version "
+            "takes all traffic at once."
+        ),
+    ]
+    memory_mib: Annotated[
+        int, whole(256, 3008, "MiB"), Field(description="Memory of the function in MiB, and with it its share of a processor.")
+    ]
+    concurrency: Annotated[
+        int,
+        whole(2, 500, "requests at a time"),
+        Field(
+            description="Requests that the function answers at a time, kept for it from the account's quota: it can take no "
+            "more, and nobody can take these away."
+        ),
+    ]
+    requests_s_max: Annotated[
+        int,
+        whole(1, 10_000, "requests a second"),
+        Field(description="Requests a second of all callers together; more are answered with 429. Of POSTs, a tenth."),
+    ]
+    log_role: Annotated[
+        Flag,
+        Field(
+            description="This stack sets the role with which API Gateway writes the logs of every REST API of account and "
+            "region. Exactly one stack of them, or somebody else, must."
+        ),
+    ]
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions of the contract that serve a door here."""
+        return ("share",) if self.form == SERVERLESS else ()

@@ -17,6 +17,7 @@ _GUARDED = {
     "aws:ecr/repositoryPolicy:RepositoryPolicy": ("repository", "policy"),
     "aws:dynamodb/resourcePolicy:ResourcePolicy": ("table", "policy"),
     "aws:backup/vaultPolicy:VaultPolicy": ("vault", "policy"),
+    "aws:apigateway/restApi:RestApi": ("api", "policy"),
     "aws:sqs/queuePolicy:QueuePolicy": ("queue", "policy"),
 }
 """Type of a resource that carries a policy, the word for what it guards, and the property."""

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,19 @@ class Contract:
     stand_ins: frozenset[str]
 
     @classmethod
-    def read(cls, file: Path) -> "Contract":
+    def read(cls, file: Path, *, apart: Collection[str] = ()) -> "Contract":
+        """`apart`: the functions that serve their doors here; the processes run without these doors, and are told nothing
+        that is for them alone."""
         raw = tomllib.loads(file.read_text())
         processes, doors = raw["process"], raw["door"]
+        gone = {raw["function"][name]["door"] for name in apart}
+        told = [row for row in raw["variable"] if row.get("door") not in gone]
         return cls(
-            commands={name: tuple(row["command"]) for name, row in processes.items()},
-            doors={name: tuple(row["doors"]) for name, row in processes.items()},
+            commands={name: tuple(word for word in row["command"] if word not in gone) for name, row in processes.items()},
+            doors={name: tuple(door for door in row["doors"] if door not in gone) for name, row in processes.items()},
             ports={name: int(row["port"]) for name, row in doors.items()},
             ready={name: str(row["ready"]) for name, row in doors.items()},
-            variables=_by_process(raw["variable"], processes),
+            variables=_by_process(told, processes),
             secrets=_by_process(raw["secret"], processes),
             stand_ins=frozenset(row["name"] for row in raw["variable"] if row.get("stand_in")),
         )

@@ -8,15 +8,16 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 from policies.report import Run
-from sandbox import analyzer, check, core, gateway, probe, process, rotation, servers
+from sandbox import analyzer, check, core, function, gateway, probe, process, rotation, servers
 from sandbox.clouds import UnknownCloud
 from sandbox.emulator import Emulator
 from sandbox.engine import run
@@ -28,6 +29,7 @@ from sandbox.project import load
 from sandbox.task import Aws, Contract, Credentials
 from sandbox.types import Deployment
 
+_CONTRACT = REPOSITORY / "runtime" / "contract.toml"
 PORTS = {"gate": 8080, "console": 8081, "share": 8082, "emulator": 5555}
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -88,7 +90,7 @@ class _Starter:
         self._progress = progress
         self._ports = Ports()
         cleanup.callback(self._ports.close)
-        self._contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
+        self._contract = Contract.read(_CONTRACT)
 
     def bring_up(self, stack: str, swept: Sequence[str]) -> list[process.Child]:
         say = self._progress
@@ -98,6 +100,7 @@ class _Starter:
         shutil.rmtree(self._logs, ignore_errors=True)
         self._logs.mkdir(parents=True)
         emulator, deployment = self._deploy(stack)
+        self._contract = Contract.read(_CONTRACT, apart=deployment.exports["functions"])
         place = self._servers()
         aws = Aws(emulator.endpoint, str(deployment.exports["region"]), Credentials(*emulator.credentials, ""))
         children, token = self._runtime(aws, emulator, deployment, place)
@@ -184,11 +187,22 @@ class _Starter:
             gateway.wait_ready(child, self._contract, place)
             doors = ", ".join(f"{door} at {place.url(door)}" for door in self._contract.doors[child.name])
             say.done(f"{' '.join(tasks[child.name].command)}: {doors}")
+        for door in exports["functions"]:
+            children += self._function(aws, exports, door, place)
         if "probe" in exports:
             say.step("The doors asked from outside, by the deployed probe with its own role")
             asked = probe.beat(aws, exports["probe"], place, base, self._logs / "probe.log")
             say.done(f"{', '.join(asked.values())}: each answer is counted")
         return children, token.strip()
+
+    def _function(self, aws: Aws, exports: Mapping[str, Any], door: str, place: gateway.Place) -> list[process.Child]:
+        """A door that a function serves: what its host name leads to, and the function's own command."""
+        wanted = function.read(aws, exports, door)
+        pair = function.start(aws, wanted, door=place.ports[door], runtime=self._ports.claim(), logs=self._logs)
+        children = [self._child(child) for child in pair]
+        function.wait_ready(children, place.url(door))
+        self._progress.done(f"{' '.join(wanted.command)}: {door} at {place.url(door)}, behind its API")
+        return children
 
     def _core(self, place: gateway.Place, token: str) -> process.Child:
         self._progress.step("A sample Core, registered with a key of its own")

@@ -34,7 +34,7 @@ _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 # Actions for which AWS accepts no narrower resource than "*".
 # https://docs.aws.amazon.com/service-authorization/latest/reference/
 _UNSCOPABLE = re.compile(
-    r"(ecr:GetAuthorizationToken|xray:(Put\w+|Get\w+)|ssmmessages:\w+|cloudwatch:PutMetricData|ec2:Describe\w+"
+    r"(ecr:GetAuthorizationToken|xray:(Put\w+|Get\w+)|ssmmessages:\w+|cloudwatch:(Put|Get)MetricData|events:ListRules|tag:GetResources|ec2:Describe\w+"
     r"|ec2:(Create|Delete)NetworkInterface\w*|sts:GetCallerIdentity|logs:DescribeLogGroups|secretsmanager:GetRandomPassword"
     r"|elasticloadbalancing:Describe\w+|kms:(ListAliases|ListKeys|GenerateRandom)|tag:Get\w+|s3:ListAllMyBuckets)"
 )
@@ -142,8 +142,10 @@ def trust_is_narrow(role: Resource) -> Found:
 
 # These services send no source in their trust request, or only for some features: a condition would break them.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 _SERVICES_WITHOUT_SOURCE = frozenset(
     {
+        "apigateway.amazonaws.com",
         "cloudtrail.amazonaws.com",
         "ec2.amazonaws.com",
         "ecs.amazonaws.com",

@@ -119,6 +119,10 @@ def functions_are_inside(function: Resource, stack: Stack) -> Found:
         yield "vpcConfig.subnetIds names fewer than two subnets"
 
 
+# These services call a function and hand its failure to their own caller: there is nothing to keep.
+_WAIT_FOR_THE_ANSWER = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amazonaws.com"})
+
+
 @stack_rule(
     "GH-LAM-005",
     title="Functions fail in sight, and cannot take all capacity",
@@ -132,9 +136,11 @@ def functions_are_inside(function: Resource, stack: Stack) -> Found:
     url=f"{_GUIDE}/invocation-async-retain-records.html",
 )
 def functions_fail_in_sight(function: Resource, stack: Stack) -> Found:
+    callers = {one.props.text("principal") for one in stack.users(function, tokens.FUNCTION_PERMISSION, "function")}
+    waited_for = bool(callers) and callers <= _WAIT_FOR_THE_ANSWER
     events = stack.users(function, tokens.FUNCTION_EVENTS, "functionName")
     told = any(one.props.block("destinationConfig").has("onFailure") for one in events)
-    if not told and not function.props.has("deadLetterConfig"):
+    if not told and not waited_for and not function.props.has("deadLetterConfig"):
         yield "failed calls go nowhere (deadLetterConfig is not set)"
     if function.props.number("reservedConcurrentExecutions", -1) < 0:
         yield "reservedConcurrentExecutions is not set"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -24,8 +24,8 @@ CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class Settings(BaseModel):
-    """Every setting of `gatehouse serve` and `migrate`. Field names are the variables, lower case, without the prefix."""
+class ShareSettings(BaseModel):
+    """All that the share door needs, and so all that a function which serves it is told: no database, no secret."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -34,6 +34,21 @@ class Settings(BaseModel):
         max_length=32,
         description="Name of the deployment, such as dev, staging or prod: a label on logs and metrics; nothing branches on it.",
     )
+    tokens_table: str = Field(
+        default="", description="The DynamoDB table of share tokens; the share door is ready only when it can read it."
+    )
+    share_url: str = Field(
+        default="",
+        description="Public URL of the share page; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
+    )
+
+
+class Settings(ShareSettings):
+    """Every setting of `gatehouse serve` and `migrate`. Field names are the variables, lower case, without the prefix."""
+
     key_prefix: str = Field(
         default="gtk",
         description="The brand in front of every key: 1 to 16 lower-case letters, digits and single underscores, such "
@@ -96,17 +111,10 @@ class Settings(BaseModel):
         description="The ElastiCache replication group, part of the signed token; needed with GATEHOUSE_REDIS_AUTH=iam.",
     )
 
-    tokens_table: str = Field(
-        default="", description="The DynamoDB table of share tokens; the share door is ready only when it can read it."
-    )
     gate_url: str = Field(default="", description="Public URL of the gate, such as https://gate.example.com.")
     console_url: str = Field(
         default="",
         description="Public URL of the console; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
-    )
-    share_url: str = Field(
-        default="",
-        description="Public URL of the share page; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
     )
 
     pepper: SecretStr | None = Field(
@@ -223,9 +231,6 @@ class Settings(BaseModel):
     )
 
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least that is logged: info is one line a request, debug is for finding a fault."
-    )
     features: tuple[tuple[str, bool], ...] = Field(
         default=(),
         description="Features that are switched, as name=off or name=on with commas between, such as sessions=off. All are on by "
@@ -313,8 +318,20 @@ class Settings(BaseModel):
         return self
 
 
+_Kind = TypeVar("_Kind", bound=ShareSettings)
+
+
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Reads `GATEHOUSE_*`; empty values count as unset. Raises SettingsError that names every wrong variable, never a value."""
+    return _read(Settings, environ)
+
+
+def load_share(environ: Mapping[str, str] | None = None) -> ShareSettings:
+    """The same for a function that serves the share door; a variable of another door is refused there."""
+    return _read(ShareSettings, environ)
+
+
+def _read(kind: type[_Kind], environ: Mapping[str, str] | None) -> _Kind:
     source = os.environ if environ is None else environ
     ours = {
         name[len(PREFIX) :].lower(): value
@@ -322,7 +339,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         if name.startswith(PREFIX) and name not in CLI_VARIABLES and value != ""
     }
     try:
-        return Settings.model_validate(ours)
+        return kind.model_validate(ours)
     except ValidationError as exc:
         problems = tuple(
             Problem(

@@ -2,6 +2,7 @@
 
 from sandbox.rows import (
     account,
+    api,
     backup,
     balancer,
     cache,
@@ -27,6 +28,7 @@ from sandbox.rows.row import Row, create
 
 _SERVICES = (
     account,
+    api,
     backup,
     balancer,
     cache,

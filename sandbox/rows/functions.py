@@ -72,15 +72,24 @@ def _details(make: Make, function: dict[str, Any]) -> dict[str, Any]:
             FunctionName=function["FunctionName"],
             ReservedConcurrentExecutions=int(reserved),
         )
-    kept.function_logging(make, function["FunctionName"])
+    kept.function_logging(make, function["FunctionName"], function["Version"])
     arn = function["FunctionArn"]
-    invoke = f"arn:aws:apigateway:{make.region}:lambda:path/2015-03-31/functions/{arn}/invocations"
     return {
         "arn": arn,
         "name": function["FunctionName"],
-        "invokeArn": invoke,
+        "invokeArn": _invoke_arn(make.region, arn),
         "qualifiedArn": f"{arn}:{function['Version']}",
     }
+
+
+def _alias(make: Make, alias: dict[str, Any]) -> dict[str, Any]:
+    arn = alias["AliasArn"]
+    return {"arn": arn, "invokeArn": _invoke_arn(make.region, arn)}
+
+
+def _invoke_arn(region: str, arn: str) -> str:
+    """What API Gateway calls to invoke this function, version or alias."""
+    return f"arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations"
 
 
 def _permission(make: Make) -> tuple[str, dict[str, Any]]:
@@ -101,5 +110,6 @@ ROWS: dict[str, Row] = {
         by_hand=("code", "s3Bucket", "s3Key", "s3ObjectVersion", "imageUri", "reservedConcurrentExecutions"),
         ignored={"sourceCodeHash": HOW_PULUMI_WORKS, "skipDestroy": HOW_PULUMI_WORKS},
     ),
+    "aws:lambda/alias:Alias": Row(call="lambda.create_alias", id="{AliasArn}", then=_alias),
     "aws:lambda/permission:Permission": Row(make=_permission),
 }

@@ -53,10 +53,11 @@ def replica_key(make: Make, key_id: str) -> None:
     held.aliases, held.grants = {}, {}
 
 
-def function_logging(make: Make, name: str) -> None:
-    """Where and how a function logs, and where its failed calls go."""
-    held: Any = lambda_backend(make.account, make.region).get_function(name)
-    held.kept_configuration = {key: make.sent[key] for key in ("LoggingConfig", "DeadLetterConfig") if key in make.sent}
+def function_logging(make: Make, name: str, version: str) -> None:
+    """Where and how a function logs, where its failed calls go, and the same of the version that was published with it."""
+    for qualifier in {"$LATEST", version}:
+        held: Any = lambda_backend(make.account, make.region).get_function(name, qualifier)
+        held.kept_configuration = {key: make.sent[key] for key in ("LoggingConfig", "DeadLetterConfig") if key in make.sent}
 
 
 def rule_description(make: Make, group: str, rule_id: str, description: str) -> None:

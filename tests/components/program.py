@@ -25,6 +25,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
     },
     "aws:elasticache/replicationGroup:ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
+    "aws:lambda/alias:Alias": {"invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/share:live/invocations"},
+    "aws:apigateway/restApi:RestApi": {"executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5", "rootResourceId": "root"},
+    "aws:apigateway/domainName:DomainName": {"regionalDomainName": "d-1.execute-api.mock", "regionalZoneId": "Z1"},
 }
 """What AWS would add to some resources; an ARN is added to all."""
 
@@ -73,6 +76,13 @@ def stack_file(stack: str) -> dict[str, Any]:
     """The `config` of a stack file."""
     config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
     return config
+
+
+def serverless(stack: str) -> dict[str, str]:
+    """What takes the place of values in a stack file, so that a function serves the share door."""
+    settings = stack_file(stack)["gatehouse:settings"]
+    sharing = {**settings["sharing"], "form": "serverless", "log_role": True}
+    return {"gatehouse:settings": json.dumps({**settings, "sharing": sharing})}
 
 
 @cache

@@ -81,6 +81,19 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             "deployer.state_key is 'alias/state'; allowed: none, or the ARN of a KMS key (not of an alias)",
         ),
         ("log_level", "trace", "log_level is 'trace'; allowed: debug, info, warning, error"),
+        ("sharing.form", "lambda", "sharing.form is 'lambda'; allowed: container, serverless"),
+        ("sharing.memory_mib", 128, "sharing.memory_mib is 128; allowed: a whole number from 256 to 3008 (MiB)"),
+        (
+            "sharing.requests_s_max",
+            101,
+            "sharing.requests_s_max is 101; allowed: 10 times sharing.concurrency (100) or less, for the function "
+            "answers no more in time",
+        ),
+        (
+            "sharing.log_role",
+            True,
+            "sharing.log_role is true; allowed with sharing.form container: false, for there is no API that logs",
+        ),
         ("keep.protect", "yes", "keep.protect is 'yes'; allowed: true or false"),
         ("keep.protect", 1, "keep.protect is 1; allowed: true or false"),
         (

@@ -79,7 +79,8 @@ def test_each_door_has_one_state_made_of_its_alarms(stack: str) -> None:
     assert set(composites) == set(DOORS)
     for door, inputs in composites.items():
         named = set(re.findall(r'ALARM\("([^"]+)"\)', inputs["alarmRule"]))
-        assert named == {f"gatehouse-{stack}-{door}-{what}" for what in ("5xx", "latency", "unhealthy")}
+        strained = "throttles" if door in program.exports["functions"] else "unhealthy"
+        assert named == {f"gatehouse-{stack}-{door}-{what}" for what in ("5xx", "latency", strained)}
         assert named <= alarms
         assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::watch"]
 

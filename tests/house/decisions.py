@@ -14,6 +14,7 @@ from sandbox.documents import Documents, collect
 from sandbox.engine import run
 from sandbox.iam_evaluator import Call, Decision, Effect, decide
 from sandbox.journal import REPOSITORY
+from tests.components.program import serverless
 
 STACK = "prod"
 ALLOWED, NOT_ALLOWED, DENIED = Effect.ALLOWED, Effect.NOT_ALLOWED, Effect.DENIED
@@ -65,8 +66,12 @@ class Question:
 
 @cache
 def documents() -> Documents:
-    """Every policy document of the stack."""
-    return collect(run(REPOSITORY, STACK, InventedCloud(), preview=False))
+    """Every policy document of the stack, and those that it has besides when a function serves the share door."""
+    found = collect(run(REPOSITORY, STACK, InventedCloud(), preview=False))
+    apart = collect(run(REPOSITORY, STACK, InventedCloud(), preview=False, config=serverless(STACK)))
+    known = {(guarded.kind, guarded.name) for guarded in found.guarded}
+    more = tuple(guarded for guarded in apart.guarded if (guarded.kind, guarded.name) not in known)
+    return Documents({**apart.roles, **found.roles}, {**apart.managed, **found.managed}, (*found.guarded, *more))
 
 
 def answer(question: Question) -> Decision:

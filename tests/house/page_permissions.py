@@ -20,7 +20,7 @@ TAKEN_HERE = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
 HEAD = f"""# Permissions
 
 Who may do what in the {STACK} stack, read from its policy documents. Account and region are those of the stack file, and
-`gatehouse-{STACK}-` is left out of the names of roles.
+`gatehouse-{STACK}-` is left out of the names of roles. What belongs to `sharing.form: serverless` stands here too.
 
 There are two kinds of proof. What a role **may** do is proven by use: with IAM enforced in the emulator, every process runs under
 exactly its role, and an action that is granted and not used needs a reason in
@@ -36,6 +36,8 @@ KINDS = {
     "topic": "Who may publish.",
     "queue": "Who may write what could not be done.",
     "vault": "Nobody deletes a recovery point by hand, whatever their own policy says.",
+    "repository": "Who pulls images beside ECS, whose roles are above: Lambda, where a function serves the share door.",
+    "api": "Who may call: anybody, over TLS, where a function serves the share door. The link is what is checked.",
     "logs": "Which services may write to log groups by their own power.",
 }
 ANSWERS = {

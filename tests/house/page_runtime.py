@@ -46,8 +46,8 @@ def page() -> str:
     return "\n".join(
         (
             HEAD,
-            "## Set by a deployment\n\nThe task definitions set all of these for the processes that are named.\n",
-            table(COLUMNS, (_row(row["name"], row["processes"]) for row in CONTRACT["variable"])),
+            "## Set by a deployment\n\nThe task definitions set all of these for the processes and functions that are named.\n",
+            table(COLUMNS, (_row(row["name"], _told(row)) for row in CONTRACT["variable"])),
             f"\nThe sandbox replaces only what points at servers or addresses of AWS ({stand_ins}), and adds `GATEHOUSE_BIND` and"
             " the ports.\n",
             "## Secrets\n\nECS fills these from Secrets Manager. They never stand in a task definition, a log or an error.\n",
@@ -69,6 +69,11 @@ def _row(name: str, processes: list[str]) -> tuple[str, ...]:
     kind = ", ".join(_allowed(field))
     secret = name in {row["name"] for row in CONTRACT["secret"]}
     return f"`{name}`", prose(field.description or ""), _default(field), kind, ", ".join(processes), "yes" if secret else "no"
+
+
+def _told(row: dict[str, Any]) -> list[str]:
+    """The processes that are given a variable, and the functions that are."""
+    return [*row["processes"], *(f"{function} (function)" for function in row.get("functions", ()))]
 
 
 def _readers(name: str) -> Iterator[str]:

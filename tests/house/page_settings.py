@@ -87,6 +87,7 @@ config:
         cpu_target_percent: 60
         health: [python, health.py]
         token_arn: arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf
+    sharing: {form: container, memory_mib: 1024, concurrency: 10, requests_s_max: 50, log_role: false}
     edge: {deletion_protection: false, requests_max: 20000, console_requests_max: 2000, share_requests_max: 1000}
     watch:
       emails: []
@@ -130,6 +131,8 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ),
     ("Cores and the collector have a way out", "network.nat", "none"),
     ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
+    ("a function answers what its API lets pass", "sharing.requests_s_max", 101),
+    ("only a stack with an API sets the role of its logs", "sharing.log_role", True),
     ("there is room between `tasks_min` and `tasks_max`", "services.gate.tasks_min", 3),
     (
         "whoever trusts GitHub says which repository",

@@ -308,6 +308,54 @@ ENDPOINTS = [
     ),
 ]
 
+_API, _PULLED, _API_LOG = ("api", "share"), ("repository", "image"), ("role", "api-log")
+_RUNTIME = NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}")
+_TRAIL_LOG = NAMES.arn("logs", "log-group:/aws/cloudtrail/other:log-stream:x")
+_SHARE = NAMES.arn("execute-api", "a1b2c3d4e5/live/GET/")
+_TLS = {"aws:SecureTransport": "true"}
+FUNCTION = [
+    Question("the share function reads one token", "share-function", "dynamodb:GetItem", _TABLE, YES),
+    Question("never lists them", "share-function", "dynamodb:Scan", _TABLE, NO),
+    Question("and writes none", "share-function", "dynamodb:PutItem", _TABLE, NO),
+    Question("signs in to no database", "share-function", "rds-db:connect", NAMES.arn("rds-db", "dbuser:db-A/gatehouse_app"), NO),
+    Question("reads no secret", "share-function", _READ, _secret("pepper"), NO),
+    Question("a stranger may call the stage over TLS", "198.51.100.23:nobody", "execute-api:Invoke", _SHARE, YES, _TLS, _API),
+    Question(
+        "not without TLS", "198.51.100.23:nobody", "execute-api:Invoke", _SHARE, NEVER, {"aws:SecureTransport": "false"}, _API
+    ),
+    Question(
+        "not with another method",
+        "198.51.100.23:nobody",
+        "execute-api:Invoke",
+        NAMES.arn("execute-api", "a1b2c3d4e5/live/DELETE/"),
+        NO,
+        _TLS,
+        _API,
+    ),
+    Question(
+        "Lambda pulls the image for our function",
+        "lambda.amazonaws.com",
+        "ecr:BatchGetImage",
+        _RUNTIME,
+        YES,
+        _from(NAMES.account, NAMES.arn("lambda", f"function:{NAMES.name('share')}")),
+        _PULLED,
+    ),
+    Question(
+        "not for another function",
+        "lambda.amazonaws.com",
+        "ecr:BatchGetImage",
+        _RUNTIME,
+        NO,
+        _from(NAMES.account, NAMES.arn("lambda", "function:other")),
+        _PULLED,
+    ),
+    Question(
+        "API Gateway takes the role of its logs", "apigateway.amazonaws.com", _ASSUME, NAMES.role_arn("api-log"), YES, on=_API_LOG
+    ),
+    Question("which reads no log of the account's trail", "api-log", "logs:GetLogEvents", _TRAIL_LOG, NO),
+]
+
 BOUNDARY = [
     Question("a role that is widened by mistake still works with data", WIDENED, "s3:GetObject", f"{_DATA}/a", YES),
     Question("in our regions alone", WIDENED, "s3:GetObject", f"{_DATA}/a", NO, {"aws:RequestedRegion": "us-east-1"}),
@@ -321,4 +369,12 @@ BOUNDARY = [
     Question("it starts no machine", WIDENED, "ec2:RunInstances", "*", NO),
 ]
 
-QUESTIONS = {"Secrets": SECRETS, "Keys": KEYS, "Buckets": BUCKETS, "Roles": ROLES, "Boundary": BOUNDARY, "Endpoints": ENDPOINTS}
+QUESTIONS = {
+    "Secrets": SECRETS,
+    "Keys": KEYS,
+    "Buckets": BUCKETS,
+    "Roles": ROLES,
+    "Boundary": BOUNDARY,
+    "Endpoints": ENDPOINTS,
+    "Share function": FUNCTION,
+}

@@ -103,7 +103,7 @@ def test_an_image_is_scanned_and_signed_by_its_digest() -> None:
         "--provenance=mode=max",
         "image-scan-complete",
         "--exit-status",
-        'sign --yes "$REGISTRY/$REPOSITORY@$DIGEST"',
+        'sign --yes --recursive "$REGISTRY/$REPOSITORY@$DIGEST"',
     ):
         assert needed in scripts
     order = [scripts.index(word) for word in ("buildx build", "describe-image-scan-findings", "sign --yes")]

@@ -105,6 +105,7 @@ FUNCTION, GROUP, ROLE = "lambda/function:Function", "ec2/securityGroup:SecurityG
 EGRESS, REPOSITORY = "vpc/securityGroupEgressRule:SecurityGroupEgressRule", "ecr/repository:Repository"
 SECRET, SECRET_POLICY = "secretsmanager/secret:Secret", "secretsmanager/secretPolicy:SecretPolicy"
 LIFECYCLE, BUCKET = "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "s3/bucket:Bucket"
+STAGE, METHOD = "apigateway/stage:Stage", "apigateway/method:Method"
 ANYONE = {"Principal": "*", "Action": "s3:GetObject"}
 STRANGER_KEY = {"Principal": {"AWS": "arn:aws:iam::123456789012:role/one"}, "Action": ["kms:Decrypt", "kms:PutKeyPolicy"]}
 
@@ -130,6 +131,13 @@ MUTATIONS: dict[str, Mutation] = {
     "GH-ALB-008": drop("wafv2/webAclAssociation:WebAclAssociation"),
     "GH-ALB-009": put("lb/targetGroup:TargetGroup", healthCheck=None),
     "GH-ALB-010": put(LISTENER, "https", routingHttpResponseServerEnabled=True),
+    "GH-API-001": put(STAGE, accessLogSettings=None),
+    "GH-API-002": beside(
+        METHOD, "apigateway/method:Method", {"httpMethod": "GET", "authorization": "NONE", "requestValidatorId": "checks"}
+    ),
+    "GH-API-003": drop("wafv2/webAclAssociation:WebAclAssociation", "share"),
+    "GH-API-004": put("apigateway/domainName:DomainName", securityPolicy="TLS_1_0"),
+    "GH-API-005": put(STAGE, xrayTracingEnabled=False),
     "GH-BAK-001": put("backup/vault:Vault", kmsKeyArn=None),
     "GH-BAK-002": drop("backup/vaultLockConfiguration:VaultLockConfiguration"),
     "GH-BAK-003": nested(

@@ -15,6 +15,7 @@ from policies.stack import Resource, Stack, names_of
 from sandbox.clouds import InventedCloud
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY
+from tests.components.program import serverless as settings_apart
 
 Spoken = tuple[str, str, str]  # rule, resource, what it says
 
@@ -32,13 +33,23 @@ class Made:
         return Made(replace(self.resource, props=Props(merged)), merged)
 
 
-@cache
 def prod() -> tuple[Made, ...]:
-    """Every resource of the prod stack, with known outputs, and the stack itself with its exports."""
-    deployment = run(REPOSITORY, "prod", InventedCloud(), preview=False)
+    """The prod stack."""
+    return made("prod")
+
+
+def serverless() -> tuple[Made, ...]:
+    """The prod stack with its share door served by a function."""
+    return made("prod", apart=True)
+
+
+@cache
+def made(stack: str, *, apart: bool = False) -> tuple[Made, ...]:
+    """Every resource of a stack, with known outputs, and the stack itself with its exports."""
+    deployment = run(REPOSITORY, stack, InventedCloud(), preview=False, config=settings_apart(stack) if apart else None)
     asked = {one.registration.urn: one.registration for one in deployment.resources}
-    root = Resource(deployment.stack_urn, tokens.STACK, "gatehouse-prod", Props(plain(deployment.exports)[0]))
-    made = [Made(root, plain(deployment.exports)[0])]
+    root = Resource(deployment.stack_urn, tokens.STACK, f"gatehouse-{stack}", Props(plain(deployment.exports)[0]))
+    found = [Made(root, plain(deployment.exports)[0])]
     for one in deployment.resources:
         registration = one.registration
         provider = asked.get(registration.provider.rpartition("::")[0])
@@ -57,8 +68,8 @@ def prod() -> tuple[Made, ...]:
             feeds=dict(registration.property_dependencies),
             provider=Props(plain(provider.inputs)[0], "provider") if provider else None,
         )
-        made.append(Made(resource, inputs))
-    return tuple(made)
+        found.append(Made(resource, inputs))
+    return tuple(found)
 
 
 def speak(made: tuple[Made, ...]) -> set[Spoken]:

@@ -1,6 +1,9 @@
-"""Our own prod stack, broken in one place at a time: exactly the rule that guards the place speaks."""
+"""Our own prod stack, broken in one place at a time: exactly the rule that guards the place speaks. What prod does not have is
+broken in the same stack with its share door served by a function."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import pytest
 
@@ -8,30 +11,37 @@ from policies import catalogue
 from policies.catalogue import RULES
 from policies.rule import Level
 from tests.policies.mutations import MUTATIONS
-from tests.policies.ourstack import Spoken, prod, speak
+from tests.policies.ourstack import Spoken, prod, serverless, speak
 from tests.policies.test_rules import CASES
 
 # What allows everything also decrypts with every key, uses wildcards and passes roles, so it never speaks alone.
 NEVER_ALONE = {"GH-IAM-001"}
 
 
+@cache
+def said_before(apart: bool) -> set[Spoken]:
+    """What is said about the stack as it is; `apart`: with a function."""
+    return speak(serverless() if apart else prod())
+
+
 @pytest.fixture(scope="module")
 def before() -> set[Spoken]:
-    """What is said about the stack as it is."""
-    return speak(prod())
+    return said_before(False)
 
 
 @pytest.mark.parametrize("id", MUTATIONS)
-def test_exactly_its_rule_speaks_when_our_stack_is_broken_in_one_place(id: str, before: set[Spoken]) -> None:
+def test_exactly_its_rule_speaks_when_our_stack_is_broken_in_one_place(id: str) -> None:
     mutation = MUTATIONS[id]
-    if not mutation.applies(prod()):
+    apart = not mutation.applies(prod())
+    stack, before = serverless() if apart else prod(), said_before(apart)
+    if not mutation.applies(stack):
         pytest.skip(f"our stack has no {mutation.type}; the estate program of the tests stands in")
 
-    assert {rule for rule, _, _ in speak(mutation.of(prod())) - before} == {id}
+    assert {rule for rule, _, _ in speak(mutation.of(stack)) - before} == {id}
 
 
 def test_every_rule_with_a_subject_in_our_stack_has_a_mutation(before: set[Spoken]) -> None:
-    types = {one.resource.type for one in prod()}
+    types = {one.resource.type for one in (*prod(), *serverless())}
     guarded = {rule.id for rule in RULES if not rule.types or types & set(rule.types)}
 
     assert guarded - set(MUTATIONS) - {rule for rule, _, _ in before} == NEVER_ALONE
@@ -52,5 +62,10 @@ def test_every_other_rule_is_broken_in_the_estate_program() -> None:
     assert {rule.id for rule in RULES} - estate == NEVER_ALONE
 
 
-def test_no_rule_is_broken_or_undecided_about_our_stack(before: set[Spoken]) -> None:
-    assert [one for one in before if one[2].startswith(("broken", "undecided"))] == []
+@pytest.mark.parametrize("apart", [False, True], ids=["container", "function"])
+def test_no_rule_is_broken_or_undecided_about_our_stack(apart: bool) -> None:
+    assert [one for one in said_before(apart) if one[2].startswith(("broken", "undecided"))] == []
+
+
+def test_a_function_in_place_of_the_container_breaks_no_rule_that_the_stack_meets(before: set[Spoken]) -> None:
+    assert {rule for rule, _, _ in said_before(True)} <= {rule for rule, _, _ in before}

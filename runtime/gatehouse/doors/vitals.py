@@ -18,16 +18,14 @@ Answer = Callable[[Request], Awaitable[Response]]
 PROBE_TIMEOUT_S = 3.0
 
 
-def routes(probes: Probes, observer: Observer, helpers: Probes = ()) -> list[Address]:
+def routes(probes: Probes, observer: Observer, helpers: Probes = (), *, scraped: bool = True) -> list[Address]:
     """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network.
 
     helpers: a door that lacks one serves on, `degraded`; without one of `probes` it is `unavailable`.
+    scraped: there is such a scraper. A function has none, and its address is public.
     """
-    return [
-        Address("/healthz", _healthz, methods=["GET"]),
-        Address("/readyz", _readyz(probes, helpers), methods=["GET"]),
-        Address("/metrics", _metrics(observer), methods=["GET"]),
-    ]
+    found = [Address("/healthz", _healthz, methods=["GET"]), Address("/readyz", _readyz(probes, helpers), methods=["GET"])]
+    return [*found, Address("/metrics", _metrics(observer), methods=["GET"])] if scraped else found
 
 
 async def _healthz(request: Request) -> Response:

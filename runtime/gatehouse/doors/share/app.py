@@ -19,10 +19,10 @@ _UNKNOWN = "<p>There is nothing at this address. A link works once and for a lim
 _METHOD = "<p>This address cannot be used in that way.</p>"
 
 
-def create(*, probes: Probes, observer: Observer, https: bool) -> ASGIApp:
-    """The ASGI application. `https`: the door's public address is https (HSTS is sent then)."""
+def create(*, probes: Probes, observer: Observer, https: bool, scraped: bool = True) -> ASGIApp:
+    """The ASGI application. `https`: the door's public address is https (HSTS is sent then). `scraped`: it has /metrics."""
     app = Starlette(
-        routes=[Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(probes, observer)],
+        routes=[Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(probes, observer, scraped=scraped)],
         exception_handlers={HTTPException: _refused, Exception: unexpected},
     )
     app.router.redirect_slashes = False

@@ -1,0 +1,70 @@
+"""Events as a REST API sends them to a function (API Gateway developer guide, "Input format of a Lambda function for proxy
+integration"), with values of our own."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+HOST = "share.gatehouse.example.com"
+CALLER = "198.51.100.23"
+
+
+def event(method: str = "GET", path: str = "/", *, headers: dict[str, list[str]] | None = None, **changes: Any) -> dict[str, Any]:
+    """One request to the stage `live`; `headers` come on top of what API Gateway and a browser send."""
+    sent = {
+        "Accept": ["text/html"],
+        "Host": [HOST],
+        "User-Agent": ["Mozilla/5.0"],
+        "X-Amzn-Trace-Id": ["Root=1-65f00000-0123456789abcdef01234567"],
+        "X-Forwarded-For": [CALLER],
+        "X-Forwarded-Port": ["443"],
+        "X-Forwarded-Proto": ["https"],
+        **(headers or {}),
+    }
+    resource = "/" if path == "/" else "/{proxy+}"
+    return {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": {name: values[-1] for name, values in sent.items()},
+        "multiValueHeaders": sent,
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": None if path == "/" else {"proxy": path.removeprefix("/")},
+        "stageVariables": None,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "domainName": HOST,
+            "domainPrefix": "share",
+            "extendedRequestId": "Abc123=",
+            "httpMethod": method,
+            "identity": {
+                "accessKey": None,
+                "accountId": None,
+                "apiKey": None,
+                "caller": None,
+                "sourceIp": CALLER,
+                "user": None,
+                "userAgent": "Mozilla/5.0",
+                "userArn": None,
+            },
+            "path": path,
+            "protocol": "HTTP/1.1",
+            "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+            "requestTime": "20/Nov/2026:12:00:00 +0000",
+            "requestTimeEpoch": 1795176000000,
+            "resourceId": "0abcdefghi",
+            "resourcePath": resource,
+            "stage": "live",
+        },
+        "body": None,
+        "isBase64Encoded": False,
+        **changes,
+    }
+
+
+def encoded(body: bytes) -> dict[str, Any]:
+    """A body as API Gateway sends it when it is not text."""
+    return {"body": base64.b64encode(body).decode("ascii"), "isBase64Encoded": True}
