@@ -18,14 +18,17 @@ import re
 import secrets
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
-#: The present generation and two before it: what was stored under an older one has to be re-stored before two more rotations.
-GENERATIONS_MAX = 3
+#: Generations that a value holds at the most; then the oldest goes. Of the pepper these are eight years at a rotation every 30
+#: days, for a key that nobody uses stays under the generation of its last use, and is lost with it; a person takes away what
+#: `gatehouse pepper status` shows as unused (decision 16). What the session key protects ends within days.
+KEPT = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
 #: As in runtime/gatehouse/core/apikey.py; this file is deployed alone, and a test holds both to the same values.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -116,15 +119,15 @@ def _value(client: Any, secret: str, **wanted: str) -> str | None:
         raise
 
 
-def _next_generation(current: str | None) -> str:
+def _next_generation(current: str | None, kept: int) -> str:
     """{"current": n, "generations": {"n": base64 of 32 bytes, ...}} with one generation more and the oldest ones gone."""
     held = _generations(current) if current is not None else {}
     if current is not None and not held:
         raise RotationRefused("the present value is no list of generations; mend it first, or what it protects is lost")
     number = max(held, default=0) + 1
     held[number] = base64.b64encode(secrets.token_bytes(GENERATION_BYTES)).decode("ascii")
-    kept = sorted(held)[-GENERATIONS_MAX:]
-    return json.dumps({"current": number, "generations": {str(one): held[one] for one in kept}}, separators=(",", ":"))
+    left = {str(one): held[one] for one in sorted(held)[-kept:]}
+    return json.dumps({"current": number, "generations": left}, separators=(",", ":"))
 
 
 def _generations(text: str) -> dict[int, str]:
@@ -173,7 +176,6 @@ def _text(event: dict[str, Any], name: str) -> str:
 Step = Callable[[Any, str, str, str, dict[str, list[str]]], None]
 _STEPS: dict[str, Step] = {"createSecret": _create, "setSecret": _set, "testSecret": _test, "finishSecret": _finish}
 _KINDS: dict[str, Callable[[str | None], str]] = {
-    "pepper": _next_generation,
-    "session-key": _next_generation,
+    **{kind: partial(_next_generation, kept=kept) for kind, kept in KEPT.items()},
     "bootstrap-token": _new_token,
 }

@@ -91,17 +91,30 @@ def test_a_later_rotation_adds_a_generation_and_keeps_the_ones_before(manager: A
     secret = make(manager, "pepper")
     run(secret)
     first = json.loads(value(manager, secret))
-    second = json.loads(rotate._next_generation(value(manager, secret)))
+    second = json.loads(rotate._KINDS["pepper"](value(manager, secret)))
     assert second["current"] == 2
     assert second["generations"]["1"] == first["generations"]["1"]
 
 
-def test_no_more_than_three_generations_are_kept() -> None:
+@pytest.mark.promise("TR-08")
+def test_eight_years_of_monthly_rotations_take_no_generation_of_the_pepper_from_a_key() -> None:
     text = rotate.first_value("pepper")
-    for _ in range(4):
-        text = rotate._next_generation(text)
+    first = json.loads(text)["generations"]["1"]
+    for _ in range(99):
+        text = rotate._next_generation(text, rotate.KEPT["pepper"])
     document = json.loads(text)
-    assert (document["current"], sorted(document["generations"])) == (5, ["3", "4", "5"])
+    assert (document["current"], document["generations"]["1"], len(document["generations"])) == (100, first, 100)
+    assert len(text) < 65_536 / 8  # Secrets Manager takes 65,536 bytes
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("pepper", 100), ("session-key", 3)])
+def test_then_the_oldest_generation_goes(kind: str, kept: int) -> None:
+    text = rotate.first_value(kind)
+    for _ in range(kept + 1):
+        text = rotate._KINDS[kind](text)
+    document = json.loads(text)
+    assert sorted(map(int, document["generations"])) == list(range(3, kept + 3))
+    assert document["current"] == kept + 2
 
 
 def test_a_rotation_moves_current_and_keeps_the_value_before(manager: Any) -> None:
@@ -109,7 +122,7 @@ def test_a_rotation_moves_current_and_keeps_the_value_before(manager: Any) -> No
     run(secret)
     before = value(manager, secret)
     token = str(uuid.uuid4())
-    made = rotate._next_generation(before)
+    made = rotate._KINDS["pepper"](before)
     manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=made, VersionStages=["AWSPENDING"])
     run(secret, token=token)
     assert value(manager, secret) == made
@@ -175,7 +188,7 @@ def test_an_event_of_somebody_else_is_refused(event: dict[str, Any]) -> None:
 
 def test_a_damaged_pepper_is_not_replaced_by_one_that_knows_no_older_keys() -> None:
     with pytest.raises(rotate.RotationRefused, match="mend it first, or what it protects is lost"):
-        rotate._next_generation('{"current": 1, "generations": {}}')
+        rotate._KINDS["pepper"]('{"current": 1, "generations": {}}')
 
 
 def test_a_pending_value_of_the_wrong_form_does_not_become_current(manager: Any) -> None:
