@@ -1,37 +1,22 @@
-"""Joins the components of one stack: settings first, then each component with what the ones before it have made."""
-
-from dataclasses import replace
-from functools import partial
+"""Builds one stack, part after part: each is told the settings, and what the parts before it have made."""
 
 import pulumi
 import pulumi_aws as aws
 
-from components import (
-    baseline,
-    bucketpolicy,
-    checkpoints,
-    collector,
-    contract,
-    database,
-    directory,
-    edge,
-    grants,
-    masking,
-    notices,
-    probe,
-    recovery,
-)
+from components import checkpoints, grants, masking, notices, probe, recovery
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
 from components.baseline import Baseline, BaselineArgs
 from components.boundary import Boundary, BoundaryArgs
-from components.bucket import Bucket, BucketArgs, Copy
+from components.bucket import Bucket
 from components.budget import Budget, BudgetArgs
 from components.cache import PORT as CACHE_PORT
 from components.cache import Cache, CacheArgs
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs
+from components.collector import NAME as COLLECTOR
+from components.database import PORT as DATABASE_PORT
 from components.database import Database, DatabaseArgs
 from components.deployer import Deployer, DeployerArgs
 from components.detection import Detection, DetectionArgs
@@ -42,34 +27,29 @@ from components.findings import Findings, FindingsArgs
 from components.firewall import Firewall, FirewallArgs
 from components.image import Image, ImageArgs
 from components.keyring import Keyring, KeyringArgs
-from components.naming import Naming
 from components.network import Network, NetworkArgs
 from components.notices import Notices, NoticesArgs
+from components.plan import Plan
 from components.probe import Probe, ProbeArgs
 from components.proxy import Proxy, ProxyArgs
 from components.rotation import Rotation, RotationArgs
 from components.secret import Secret, SecretArgs
 from components.service import Demand, Service, ServiceArgs
 from components.settings import load
-from components.share_access import Apart
 from components.sharing import Sharing, SharingArgs
+from components.storage import Copy
 from components.tags import default_tags
 from components.task import Task, TaskArgs
-from components.tiers import tier_cidrs
 from components.tokens import Tokens, TokensArgs
 from components.trail import Trail, TrailArgs
-from components.variables import Surroundings, of_core, variables
+from components.variables import Surroundings
 from components.waf import Waf, WafArgs
 from components.watch import Watch, WatchArgs
 
 settings = load()
-names = Naming.of(settings)
-seam = contract.read(apart=settings.sharing.functions)
-apart = Apart(names, seam, settings.sharing.log_role)
-cores = {core.thing: core for core in settings.cores}
-processes = seam.processes | {name: core.process for name, core in cores.items()}
-keep = settings.keep
-days = settings.log_retention_days
+plan = Plan(settings)
+names, away, seam = plan.names, plan.away, plan.seam
+keep, emptied = settings.keep, settings.buckets.force_destroy
 provider = aws.Provider(
     "aws",
     region=settings.region,
@@ -79,17 +59,8 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 
 # Who may do what, and the keys that hold it together.
-# Copies go to the second region, if anywhere: `away` has the names there.
-away, replicated = replace(names, region=settings.away), settings.away if settings.buckets.replicate else ""
-roles = (
-    grants.grants(names, seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
-    | grants.core_grants(names, settings.cores)
-    | recovery.grants(names, replicated=replicated)
-    | (probe.grants(names) if settings.watch.probe_minutes else {})
-    | apart.grants()
-)
-ceiling = Boundary("boundary", BoundaryArgs(names, (settings.region, *filter(None, (settings.away,)))), opts)
-signers = tuple(grants.task_role(process) for process in checkpoints.signing(seam))
+ceiling = Boundary("boundary", BoundaryArgs(names, plan.regions), opts)
+roles = plan.grants | (probe.grants(names) if settings.watch.probe_minutes else {})
 access = Access("access", AccessArgs(names, roles, ceiling.arn), opts)
 keys = Keyring(
     "keyring",
@@ -97,65 +68,29 @@ keys = Keyring(
         names,
         settings.keys,
         keep,
-        readers=grants.secret_readers(names, seam) | grants.core_readers(settings.cores),
+        readers=plan.secret_readers,
         token_users=grants.token_users(seam),
         rotator=grants.ROTATOR,
-        log_groups=names.log_groups((*processes, *apart.log_groups), proxied=settings.database.proxy),
+        log_groups=plan.log_groups,
         roles=access.roles,
-        signers=signers,
-        more={
-            **recovery.key_users(names, replicated=replicated, away=settings.away),
-            **apart.key_users(),
-            "logs": (*notices.key_users(names), *checkpoints.key_users(names, signers)),
-        },
+        signers=plan.signers,
+        more=plan.key_users(notices.key_users(names)),
         away=settings.away,
     ),
     opts,
 )
 told_of = Notices("notices", NoticesArgs(names, settings.watch.emails, keys.logs_arn), opts)
+log = (keys.logs_arn, settings.log_retention_days)  # of every log group
 
-# Buckets: the sink of all logs, the audit trail, and data with its copy.
-sink, trail_bucket, data_bucket = (names.bucket(thing) for thing in ("logs", "trail", "data"))
-store = partial(
-    BucketArgs, keep=keep, noncurrent_days=settings.buckets.noncurrent_days, force_destroy=settings.buckets.force_destroy
-)
-writers = (
-    *bucketpolicy.access_log_writers(names, sink, (trail_bucket, data_bucket)),
-    *bucketpolicy.load_balancer_log_writers(names, sink, edge.LOG_PREFIXES),
-    *(bucketpolicy.config_writers(names, sink, baseline.LOG_PREFIX) if settings.baseline.enabled else ()),
-)
-policy = bucketpolicy.bucket_policy(names, sink, encrypted_by_key=False, writers=writers)
-logs = Bucket.log_sink("logs", store(sink, policy, "log", expire_days=settings.buckets.log_days), opts)
-policy = bucketpolicy.bucket_policy(
-    names, trail_bucket, encrypted_by_key=True, writers=bucketpolicy.trail_writers(names, trail_bucket)
-)
-evidence = Bucket(
-    "trail",
-    store(
-        trail_bucket,
-        policy,
-        "log",
-        key_arn=keys.logs_arn,
-        log_bucket=logs.name,
-        expire_days=settings.buckets.trail_days,
-        lock_days=settings.buckets.lock_days,
-        lock_mode=settings.buckets.lock_mode,
-        purpose="trail",
-    ),
-    opts,
-)
+# Buckets: the sink of all logs, the audit trail, and data, which may have a copy in the second region.
+logs = Bucket.log_sink("logs", plan.storage.sink(), opts)
+evidence = Bucket("trail", plan.storage.trail(keys.logs_arn, logs.name), opts)
 copy: Copy | None = None
-if replicated and keys.away_arn:
-    sink, target = (away.bucket(thing) for thing in ("logs", "data"))
-    writers = bucketpolicy.access_log_writers(names, sink, (target,))
-    policy = bucketpolicy.bucket_policy(names, sink, encrypted_by_key=False, writers=writers)
-    far = partial(store, region=away.region)
-    far_logs = Bucket.log_sink("logs-away", far(sink, policy, "log", expire_days=settings.buckets.log_days), opts)
-    policy = bucketpolicy.bucket_policy(names, target, encrypted_by_key=True)
-    held = far(target, policy, "confidential", key_arn=keys.away_arn, log_bucket=far_logs.name)
-    copy = Copy(Bucket("data-away", held, opts).arn, keys.away_arn, access.roles[recovery.REPLICATION])
-policy = bucketpolicy.bucket_policy(names, data_bucket, encrypted_by_key=True)
-data = Bucket("data", store(data_bucket, policy, "confidential", key_arn=keys.data_arn, log_bucket=logs.name, copy=copy), opts)
+if plan.replicated and keys.away_arn:
+    far_logs = Bucket.log_sink("logs-away", plan.storage.sink_away(), opts)
+    far_data = Bucket("data-away", plan.storage.data_away(keys.away_arn, far_logs.name), opts)
+    copy = Copy(far_data.arn, keys.away_arn, access.roles[recovery.REPLICATION])
+data = Bucket("data", plan.storage.data(keys.data_arn, logs.name, copy), opts)
 trail = Trail(
     "trail",
     TrailArgs(
@@ -166,7 +101,7 @@ trail = Trail(
         watched_buckets=(names.bucket_arn("data"), *((away.bucket_arn("data"),) if copy else ())),
         watched_tables=(names.table_arn("tokens"),),
         watched_functions=(names.arn("lambda", f"function:{names.name(grants.ROTATOR)}"),),
-        log_retention_days=days,
+        log_retention_days=settings.log_retention_days,
     ),
     opts,
 )
@@ -177,21 +112,28 @@ net = Network(
     NetworkArgs(
         names,
         settings.network,
-        days,
+        settings.log_retention_days,
         keys.logs_arn,
         access.roles["network-log"],
-        buckets=(data_bucket,),
+        buckets=(names.bucket("data"),),
         written=(checkpoints.objects(names),),
     ),
     opts,
 )
-core_ports = {core.thing: core.port for core in settings.cores}
 firewall = Firewall(
     "firewall",
-    FirewallArgs(names, settings.network, seam, net.vpc_id, net.prefix_lists, settings.database.proxy, cores=core_ports),
+    FirewallArgs(
+        names,
+        settings.network,
+        seam,
+        net.vpc_id,
+        net.prefix_lists,
+        with_proxy=settings.database.proxy,
+        cores={name: core.port for name, core in plan.cores.items()},
+    ),
     opts,
 )
-Acl("acl", AclArgs(names, settings.network, net.vpc_id, net.subnets, (database.PORT, CACHE_PORT)), opts)
+Acl("acl", AclArgs(names, settings.network, net.vpc_id, net.subnets, (DATABASE_PORT, CACHE_PORT)), opts)
 endpoints = Endpoints(
     "endpoints",
     EndpointsArgs(names, net.vpc_id, net.endpoint_subnets, firewall.groups["endpoints"], settings.network.exec_endpoints),
@@ -200,23 +142,11 @@ endpoints = Endpoints(
 
 # Secrets and stores.
 rotation = Rotation(
-    grants.ROTATOR,
-    RotationArgs(names, settings.key_prefix, access.roles[grants.ROTATOR], keys.secrets_arn, keys.logs_arn, days),
-    opts,
+    grants.ROTATOR, RotationArgs(names, settings.key_prefix, access.roles[grants.ROTATOR], keys.secrets_arn, *log), opts
 )
 secrets = {
     kind: Secret(
-        kind,
-        SecretArgs(
-            names,
-            kind,
-            readers=grants.readers_of(names, seam, kind, settings.secrets.operators),
-            secrets=settings.secrets,
-            keep=keep,
-            key_arn=keys.secrets_arn,
-            function_arn=rotation.arn,
-        ),
-        opts,
+        kind, SecretArgs(names, kind, plan.readers_of(kind), settings.secrets, keep, keys.secrets_arn, rotation.arn), opts
     )
     for kind in seam.made_secrets
 }
@@ -231,7 +161,7 @@ postgres = Database(
         key_arn=keys.data_arn,
         secrets_key_arn=keys.secrets_arn,
         log_key_arn=keys.logs_arn,
-        log_retention_days=days,
+        log_retention_days=settings.log_retention_days,
         monitor_role_arn=access.roles["database-monitor"],
         topic_arn=told_of.arn,
     ),
@@ -239,15 +169,8 @@ postgres = Database(
 )
 met = postgres.address
 if settings.database.proxy:
-    pool = ProxyArgs(
-        names,
-        net.subnets["app"],
-        firewall.groups[grants.PROXY],
-        access.roles[grants.PROXY],
-        postgres.identifier,
-        keys.logs_arn,
-        days,
-    )
+    signs_in = access.roles[grants.PROXY]
+    pool = ProxyArgs(names, net.subnets["app"], firewall.groups[grants.PROXY], signs_in, postgres.identifier, *log)
     met = Proxy("database", pool, opts).address
 cache = Cache("cache", CacheArgs(names, settings.cache, net.subnets["data"], firewall.groups["cache"], keys.data_arn), opts)
 tokens = Tokens("tokens", TokensArgs(names, settings.tokens, keep, keys.data_arn), opts)
@@ -257,7 +180,7 @@ Backup(
         names,
         settings.backup,
         keep,
-        empty=settings.buckets.force_destroy,
+        empty=emptied,
         key_arn=keys.backup_arn,
         role_arn=access.roles[recovery.BACKUP],
         topic_arn=told_of.arn,
@@ -266,20 +189,23 @@ Backup(
     ),
     opts,
 )
-shipped = ImageArgs(names, settings.image, keys.data_arn, settings.buckets.force_destroy, functions=apart.arns)
-image = Image("image", shipped, opts)
+
+# Images: the runtime's, and those of Cores and collector beside it.
+image = Image("image", ImageArgs(names, settings.image, keys.data_arn, emptied, functions=plan.apart.arns), opts)
+beside = {
+    name: Image(name, ImageArgs(names, shipped, keys.data_arn, emptied, name), opts).reference
+    for name, shipped in plan.images.items()
+}
 
 # The edge: three host names in front of three doors, those of functions apart.
-hosts = {door: f"{door}.{settings.domain}" for door in seam.addresses}
-urls = {door: f"https://{host}" for door, host in hosts.items()}
-certificate = Certificate("certificate", CertificateArgs(names, settings.domain, tuple(hosts.values()), keep), opts)
+certificate = Certificate("certificate", CertificateArgs(names, settings.domain, tuple(plan.hosts.values()), keep), opts)
 front = Edge(
     "edge",
     EdgeArgs(
         names,
         settings.edge,
         seam.doors,
-        hosts,
+        plan.hosts,
         vpc_id=net.vpc_id,
         subnet_ids=net.subnets["edge"],
         security_group_id=firewall.groups["edge"],
@@ -294,10 +220,9 @@ front = Edge(
 deployer = Deployer("deployer", DeployerArgs(names, settings.deployer, settings.domain, settings.away), opts)
 Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
 if settings.baseline.enabled:
-    guards = BaselineArgs(names, logs.name, settings.baseline.block_public_vpcs, net.exclusions)
-    Baseline("baseline", guards, opts)
+    Baseline("baseline", BaselineArgs(names, logs.name, settings.baseline.block_public_vpcs, net.exclusions), opts)
 
-# What runs, and who is told when it does not.
+# Who is told when something does not run.
 cluster = Cluster("main", ClusterArgs(names), opts)
 watch = Watch(
     "watch",
@@ -308,52 +233,26 @@ watch = Watch(
         key_arn=keys.logs_arn,
         balancer_label=front.label,
         routes=front.routes,
-        services=tuple(name for name, process in processes.items() if process.doors),
+        services=tuple(plan.serving),
         cluster=cluster.name,
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
         certificate_arn=certificate.arn,
         tokens=tokens.table,
         rotator=names.name(grants.ROTATOR),
-        functions=apart.stages,
+        functions=plan.apart.stages,
         failed=names.name(grants.FAILED),
     ),
     opts,
 )
-asked = {door.name: f"{urls[door.name]}{door.health}" for door in seam.doors.values()}
 if settings.watch.probe_minutes:
-    beat = ProbeArgs(
-        names,
-        settings.watch.probe_minutes,
-        asked,
-        access.roles[probe.NAME],
-        keys.logs_arn,
-        days,
-        settings.watch.runbooks_url,
-        watch.topic_arn,
-    )
-    pulumi.export("probe", {"function": Probe("probe", beat, opts).function, "role": access.roles[probe.NAME], "doors": asked})
-masked = masking.policy(settings.key_prefix, Findings("findings", FindingsArgs(names, keys.logs_arn, days), opts).log_group)
-told = variables(
-    settings,
-    names,
-    seam,
-    Surroundings(
-        database=met,
-        database_direct=postgres.address,
-        database_name=database.NAME,
-        application=grants.DATABASE_USER,
-        owner=database.OWNER,
-        cache=cache.address,
-        cache_user=cache.user,
-        cache_group=names.name("cache"),
-        tokens=names.name("tokens"),
-        urls=urls,
-        proxies=tuple(tier_cidrs(settings.network, "edge")),
-        core_tier=tuple(tier_cidrs(settings.network, "app")) if cores else (),
-    ),
-)
-told |= {name: of_core(core, directory.url(names, core.name, core.port), urls["gate"]) for name, core in cores.items()}
+    minutes, asks, runbooks = settings.watch.probe_minutes, access.roles[probe.NAME], settings.watch.runbooks_url
+    asking = Probe("probe", ProbeArgs(names, minutes, plan.health_urls, asks, *log, runbooks, watch.topic_arn), opts)
+    pulumi.export("probe", {"function": asking.function, "role": asks, "doors": plan.health_urls})
+findings = Findings("findings", FindingsArgs(names, *log), opts)
+
+# What runs: functions, the processes of the contract, and Cores beside them.
+told = plan.variables(Surroundings(met, postgres.address, cache.address))
 shares = {
     name: Sharing(
         name,
@@ -365,80 +264,63 @@ shares = {
             told[name],
             access.roles,
             keys.secrets_arn,
-            keys.logs_arn,
-            days,
-            hosts[function.door.name],
-            certificate.zone_id,
-            certificate.arn,
+            *log,
+            host=plan.hosts[function.door.name],
+            zone_id=certificate.zone_id,
+            certificate_arn=certificate.arn,
         ),
         opts,
     )
     for name, function in seam.functions.items()
 }
 stages = {name: share.stage_arn for name, share in shares.items()}
-waf = Waf("edge", WafArgs(names, settings.edge, hosts, front.arn, keys.logs_arn, days, stages), opts)
+Waf("edge", WafArgs(names, settings.edge, plan.hosts, front.arn, *log, stages), opts)
 registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
-kept = settings.image.kept
-images = {
-    name: Image(name, ImageArgs(names, core.shipped(kept), keys.data_arn, settings.buckets.force_destroy, name), opts)
-    for name, core in cores.items()
-}
-beside = (
-    Image(
-        collector.NAME,
-        ImageArgs(names, settings.telemetry.shipped(kept), keys.data_arn, settings.buckets.force_destroy, collector.NAME),
-        opts,
-    ).reference
-    if settings.telemetry.on
-    else ""
-)
+given: dict[str, pulumi.Input[str]] = {kind: secret.arn for kind, secret in secrets.items()}
+given |= {"database-owner": postgres.owner_secret_arn, **plan.core_tokens}
 tasks = {
     name: Task(
         name,
         TaskArgs(
             names,
             process,
-            cores.get(name) or settings.services.of(name),
-            images.get(name, image).reference,
+            plan.size(name),
+            beside.get(name, image.reference),
             seam.user,
-            variables=told[name],
-            secret_arns={kind: secret.arn for kind, secret in secrets.items()}
-            | {"database-owner": postgres.owner_secret_arn}
-            | {thing: core.token_arn for thing, core in cores.items()},
-            task_role_arn=access.roles[grants.task_role(process)],
-            execution_role_arn=access.roles[grants.execution_role(process)],
-            log_key_arn=keys.logs_arn,
-            log_retention_days=days,
-            masked=masked,
-            health=cores[name].health if name in cores else (),
-            collector_image=beside if process in seam.serving else "",
+            told[name],
+            given,
+            access.roles[grants.task_role(process)],
+            access.roles[grants.execution_role(process)],
+            *log,
+            masked=masking.policy(settings.key_prefix, findings.log_group),
+            health=plan.health(name),
+            collector_image=beside.get(COLLECTOR, "") if process in seam.serving else "",
         ),
         opts,
     )
-    for name, process in processes.items()
+    for name, process in plan.processes.items()
 }
 services = {
     name: Service(
         name,
         ServiceArgs(
             names,
-            Demand.of(cores.get(name) or settings.services.scale(name)),
+            Demand.of(plan.scale(name)),
             settings.rollout,
             cluster_arn=cluster.arn,
             cluster_name=cluster.name,
             definition_arn=tasks[name].definition_arn,
             subnet_ids=net.subnets["app"],
             security_group_id=firewall.groups[name],
-            routes={door.port: front.routes[door.name] for door in process.doors if door.name in front.routes},
+            routes=front.ways(process.doors),
             balancer_label=front.label,
             mover_arn=access.roles[grants.MOVER],
-            alarms=[alarm for door in process.doors for alarm in watch.door_alarms.get(door.name, [])],
+            alarms=watch.alarms_of(process.doors),
             registry_arn=registry.registries.get(name),
         ),
         opts,
     )
-    for name, process in processes.items()
-    if process.doors
+    for name, process in plan.serving.items()
 }
 Detection(
     "detection",
@@ -446,42 +328,30 @@ Detection(
     opts,
 )
 
-pulumi.export("environment", settings.environment)
-pulumi.export("region", settings.region)
-pulumi.export("account", settings.account)
-pulumi.export("accountBaseline", settings.baseline.kept_by)
-pulumi.export("cluster", cluster.name)
-pulumi.export(
-    "services",
-    {p.name: {"service": services[p.name].name, "taskDefinition": tasks[p.name].definition_arn} for p in seam.serving},
-)
-pulumi.export(
-    "migration",
-    {
-        "taskDefinition": tasks["migrate"].definition_arn,
-        "subnets": net.subnets["app"],
-        "securityGroup": firewall.groups["migrate"],
+migrates = {"subnets": net.subnets["app"], "securityGroup": firewall.groups["migrate"]}
+for output, value in {
+    "environment": settings.environment,
+    "region": settings.region,
+    "account": settings.account,
+    "accountBaseline": settings.baseline.kept_by,
+    "cluster": cluster.name,
+    "services": {
+        p.name: {"service": services[p.name].name, "taskDefinition": tasks[p.name].definition_arn} for p in seam.serving
     },
-)
-pulumi.export(
-    "rotation",
-    {
+    "migration": {"taskDefinition": tasks["migrate"].definition_arn, **migrates},
+    "rotation": {
         "function": rotation.function,
         "role": access.roles[grants.ROTATOR],
         "secrets": {kind: secret.arn for kind, secret in secrets.items()},
     },
-)
-pulumi.export(
-    "roles",
-    {f"{name}Task": access.roles[grants.task_role(process)] for name, process in seam.processes.items()}
-    | {f"{name}Function": access.roles[grants.function_role(name)] for name in shares}
-    | {f"{name}Execution": access.roles[grants.execution_role(process)] for name, process in seam.processes.items()},
-)
-pulumi.export("pipeline", deployer.roles)
-pulumi.export("functions", {name: {"function": share.function_name, "api": share.api} for name, share in shares.items()})
-pulumi.export("urls", urls)
-pulumi.export("database", {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": database.NAME})
-pulumi.export("cache", {"replicationGroup": cache.replication_group})
-pulumi.export("tokens", tokens.table)
-pulumi.export("buckets", {"data": data.name, "logs": logs.name, "trail": evidence.name})
-pulumi.export("loadBalancer", front.dns_name)
+    "roles": plan.roles(access.roles),
+    "pipeline": deployer.roles,
+    "functions": {name: {"function": share.function_name, "api": share.api} for name, share in shares.items()},
+    "urls": plan.urls,
+    "database": {"identifier": postgres.identifier, "endpoint": postgres.endpoint, "name": grants.DATABASE},
+    "cache": {"replicationGroup": cache.replication_group},
+    "tokens": tokens.table,
+    "buckets": {"data": data.name, "logs": logs.name, "trail": evidence.name},
+    "loadBalancer": front.dns_name,
+}.items():
+    pulumi.export(output, value)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.bucketpolicy import CONFIG_PREFIX
 from components.naming import Naming
 from components.props import props
 from components.tags import tags
 
-LOG_PREFIX = "config"
-"""Where AWS Config writes in the log bucket."""
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """What GuardDuty looks at beside CloudTrail, flow logs and DNS."""
 
@@ -123,7 +122,7 @@ class Baseline(pulumi.ComponentResource):
             name,
             name=args.names.name("config"),
             s3_bucket_name=args.log_bucket,
-            s3_key_prefix=LOG_PREFIX,
+            s3_key_prefix=CONFIG_PREFIX,
             # A channel without a recorder is refused.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[recorder]),
         )

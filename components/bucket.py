@@ -1,59 +1,14 @@
 """A bucket that is closed, encrypted, versioned and logged from its first moment."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pulumi
 import pulumi_aws as aws
 
-from components.document import Document, render
+from components.document import render
 from components.props import props
-from components.sections import Keep
-from components.tags import DataClass, tags
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Where a bucket is copied to. bucket_arn, key_arn: the bucket in the other region and the key there. role_arn: who
-    copies."""
-
-    bucket_arn: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
-
-
-@dataclass(frozen=True)
-class BucketArgs:
-    """What a bucket is told.
-
-    bucket: its name in the whole world.
-    policy: its policy, see `bucketpolicy`.
-    data_class: what it holds.
-    keep: whether deletion is refused.
-    key_arn: the KMS key of its objects; None is S3's own key (SSE-S3), for log sinks alone.
-    log_bucket: name of the bucket that takes its access log; None for a log sink, which would log its own logging.
-    noncurrent_days: how long an overwritten or deleted object can be brought back.
-    expire_days: age at which objects are removed; None keeps them.
-    lock_days, lock_mode: nobody removes an object before; None is no lock.
-    force_destroy: empty the bucket to delete it.
-    purpose: tag by which policies know a log sink.
-    region: another region than the stack's; None is the stack's.
-    copy: every object is also kept there; None copies nothing.
-    """
-
-    bucket: str
-    policy: Document
-    data_class: DataClass
-    keep: Keep
-    key_arn: pulumi.Input[str] | None = None
-    log_bucket: pulumi.Input[str] | None = None
-    noncurrent_days: int = 30
-    expire_days: int | None = None
-    lock_days: int | None = None
-    lock_mode: str = "GOVERNANCE"
-    force_destroy: bool = False
-    purpose: str = "data"
-    region: str | None = None
-    copy: Copy | None = None
+from components.storage import BucketArgs, Copy
+from components.tags import tags
 
 
 class Bucket(pulumi.ComponentResource):

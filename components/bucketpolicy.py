@@ -3,6 +3,11 @@
 from components.document import Document, Statement, allow, deny, document
 from components.naming import Naming
 
+BALANCER_PREFIXES = ("edge-access", "edge-connection")
+"""Where in the log bucket the load balancer's access and connection logs lie; ELB refuses a prefix that contains AWSLogs."""
+CONFIG_PREFIX = "config"
+"""Where AWS Config's history lies."""
+
 
 def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers: tuple[Statement, ...] = ()) -> Document:
     """The policy of a bucket with this full name.
@@ -109,7 +114,7 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
     )
 
 
-def config_writers(names: Naming, sink: str, prefix: str) -> tuple[Statement, ...]:
+def config_writers(names: Naming, sink: str, prefix: str = CONFIG_PREFIX) -> tuple[Statement, ...]:
     """AWS Config may write its history below the prefix. Source: Config developer guide, "Permissions for the Amazon S3
     bucket for the AWS Config delivery channel"."""
     service = {"Service": "config.amazonaws.com"}

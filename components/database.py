@@ -7,14 +7,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components import sections
+from components.grants import DATABASE, DATABASE_OWNER
 from components.naming import Naming
 from components.props import props
 from components.sections import Keep
 from components.tags import tags
 
-NAME = "gatehouse"
-OWNER = "gatehouse_owner"
-"""The role that owns the schema and runs migrations; RDS makes and rotates its password."""
 PORT = 5432
 LOGS = ("postgresql", "upgrade")
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
@@ -104,8 +102,8 @@ class Database(pulumi.ComponentResource):
             storage_type="gp3",
             storage_encrypted=True,
             kms_key_id=args.key_arn,
-            db_name=NAME,
-            username=OWNER,
+            db_name=DATABASE,
+            username=DATABASE_OWNER,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key_arn,
             port=PORT,

@@ -40,7 +40,7 @@ class Directory(pulumi.ComponentResource):
     def _registries(self, name: str, args: DirectoryArgs) -> dict[str, pulumi.Output[str]]:
         zone = aws.servicediscovery.PrivateDnsNamespace(
             name,
-            name=zone_name(args.names),
+            name=args.names.core_zone,
             description="Cores that run beside the gate",
             vpc=args.vpc_id,
             tags=tags("none"),
@@ -63,13 +63,3 @@ class Directory(pulumi.ComponentResource):
             ).arn
             for core in args.cores
         }
-
-
-def zone_name(names: Naming) -> str:
-    """`cores.gatehouse-dev.internal`"""
-    return f"cores.{names.name('').removesuffix('-')}.internal"
-
-
-def url(names: Naming, core: str, port: int) -> str:
-    """Where the gate reaches a Core: plain HTTP, which the security groups let pass between these two alone."""
-    return f"http://{core}.{zone_name(names)}:{port}"

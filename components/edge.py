@@ -8,14 +8,14 @@ import pulumi_aws as aws
 
 from components import sections
 from components.after import after
+from components.bucketpolicy import BALANCER_PREFIXES
 from components.contract import Door
 from components.naming import Naming
 from components.props import props
 from components.route import Route
 from components.tags import tags
 
-ACCESS_PREFIX, CONNECTION_PREFIX = LOG_PREFIXES = ("edge-access", "edge-connection")
-"""Where in the log bucket the logs lie; ELB refuses a prefix that contains AWSLogs."""
+ACCESS_PREFIX, CONNECTION_PREFIX = BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 """TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange (ELB user guide, "Security policies")."""
 HSTS = "max-age=31536000; includeSubDomains"
@@ -81,6 +81,10 @@ class Edge(pulumi.ComponentResource):
         self.arn, self.dns_name, self.label = balancer.arn, balancer.dns_name, balancer.arn_suffix
         groups = {door: [route.blue, route.green] for door, route in self.routes.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
+
+    def ways(self, doors: Sequence[Door]) -> dict[int, Route]:
+        """The way to each of these doors that the load balancer reaches, by port."""
+        return {door.port: self.routes[door.name] for door in doors if door.name in self.routes}
 
     def _balancer(self, name: str, args: EdgeArgs) -> aws.lb.LoadBalancer:
         return aws.lb.LoadBalancer(

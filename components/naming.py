@@ -121,3 +121,12 @@ class Naming:
     def table_arn(self, thing: str) -> str:
         """The DynamoDB table `thing`."""
         return self.arn("dynamodb", f"table/{self.name(thing)}")
+
+    @property
+    def core_zone(self) -> str:
+        """`cores.gatehouse-dev.internal`: the private DNS zone of the Cores beside the gate."""
+        return f"cores.{PROJECT}-{self.environment}.internal"
+
+    def core_url(self, core: str, port: int) -> str:
+        """Where the gate reaches a Core: plain HTTP, which the security groups let pass between these two alone."""
+        return f"http://{core}.{self.core_zone}:{port}"

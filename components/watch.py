@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from components import alarms, dashboard, events, sections
 from components.alarm import described, metric_alarm
 from components.alarms import Alarm
+from components.contract import Door
 from components.document import ANYONE, Document, allow, deny, document, render
 from components.naming import Naming
 from components.props import props
@@ -82,6 +83,10 @@ class Watch(pulumi.ComponentResource):
             self._event(event, args)
         self._dashboard(name, args)
         self.register_outputs({"topicArn": self.topic_arn, "doorAlarms": self.door_alarms})
+
+    def alarms_of(self, doors: Sequence[Door]) -> list[pulumi.Output[str]]:
+        """Names of the alarms that roll back a deployment of what opens these doors."""
+        return [alarm for door in doors for alarm in self.door_alarms.get(door.name, [])]
 
     def _topic(self, name: str, args: WatchArgs) -> pulumi.Output[str]:
         topic = aws.sns.Topic(

@@ -15,13 +15,14 @@ from components.access import Access, AccessArgs
 from components.alarm import metric_alarm
 from components.backup import Away, Backup, BackupArgs
 from components.boundary import Boundary, BoundaryArgs
-from components.bucket import Bucket, BucketArgs, Copy
+from components.bucket import Bucket
 from components.document import Document, Statement, allow, deny, document, render
 from components.keyring import ADMINISTER, USE
 from components.naming import Naming
 from components.sections import Backup as Backups
 from components.sections import Keep
 from components.sections import Tokens as Recovery
+from components.storage import BucketArgs, Copy
 from components.tags import tags
 from components.tokens import Tokens, TokensArgs
 

@@ -1,0 +1,172 @@
+"""What follows from the settings alone: names, doors, processes, who may do what, and what each of them is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import pulumi
+
+from components import checkpoints, collector, contract, grants, recovery, sections
+from components.contract import Contract, Process
+from components.document import Statement
+from components.grants import Grant
+from components.naming import Naming
+from components.settings import Settings
+from components.share_access import Apart
+from components.storage import Storage
+from components.variables import Surroundings, of_core, variables
+from components.workloads import Core
+
+Outputs = Mapping[str, pulumi.Output[str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One stack, as its settings describe it."""
+
+    settings: Settings
+
+    @cached_property
+    def names(self) -> Naming:
+        """The names of everything."""
+        return Naming.of(self.settings)
+
+    @cached_property
+    def away(self) -> Naming:
+        """The names in the second region, where copies go."""
+        return replace(self.names, region=self.settings.away)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where the stack has anything."""
+        return (self.settings.region, *filter(None, (self.settings.away,)))
+
+    @property
+    def replicated(self) -> str:
+        """The region to which the data bucket is copied; "" copies nothing."""
+        return self.settings.away if self.settings.buckets.replicate else ""
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The buckets."""
+        return Storage(self.settings, self.names, self.away)
+
+    # What runs, and at which addresses.
+
+    @cached_property
+    def seam(self) -> Contract:
+        """The contract with the runtime, in the form in which this stack runs it."""
+        return contract.read(apart=self.settings.sharing.functions)
+
+    @cached_property
+    def apart(self) -> Apart:
+        """The functions that serve doors in the place of processes."""
+        return Apart(self.names, self.seam, self.settings.sharing.log_role)
+
+    @cached_property
+    def cores(self) -> dict[str, Core]:
+        """The Cores beside the gate, by what everything of each is called."""
+        return {core.thing: core for core in self.settings.cores}
+
+    @cached_property
+    def processes(self) -> dict[str, Process]:
+        """What runs in tasks: the gateway's own processes, and the Cores."""
+        return self.seam.processes | {name: core.process for name, core in self.cores.items()}
+
+    @property
+    def serving(self) -> dict[str, Process]:
+        """Those that run all the time."""
+        return {name: process for name, process in self.processes.items() if process.doors}
+
+    def size(self, process: str) -> sections.Size:
+        """CPU and memory of a task."""
+        return self.cores.get(process) or self.settings.services.of(process)
+
+    def scale(self, process: str) -> sections.Scale | Core:
+        """How many tasks of a process that serves."""
+        return self.cores.get(process) or self.settings.services.scale(process)
+
+    def health(self, process: str) -> tuple[str, ...]:
+        """The command of a Core's image that tells how it is; our own processes are asked at their doors."""
+        return self.cores[process].health if process in self.cores else ()
+
+    @property
+    def images(self) -> dict[str, sections.Image]:
+        """The images beside the runtime's own, by repository: of each Core, and of the collector."""
+        kept, telemetry = self.settings.image.kept, self.settings.telemetry
+        found = {name: core.shipped(kept) for name, core in self.cores.items()}
+        return found | ({collector.NAME: telemetry.shipped(kept)} if telemetry.on else {})
+
+    @cached_property
+    def hosts(self) -> dict[str, str]:
+        """Host name of each door, whoever serves it."""
+        return {door: f"{door}.{self.settings.domain}" for door in self.seam.addresses}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Public URL of each door."""
+        return {door: f"https://{host}" for door, host in self.hosts.items()}
+
+    @property
+    def health_urls(self) -> dict[str, str]:
+        """Where each door behind the load balancer says that it is up."""
+        return {door.name: f"{self.urls[door.name]}{door.health}" for door in self.seam.doors.values()}
+
+    def variables(self, around: Surroundings) -> dict[str, dict[str, pulumi.Input[str]]]:
+        """What each process and function is told."""
+        told = variables(self.settings, self.names, self.seam, self.urls, around)
+        return told | {name: of_core(self.names, core, self.urls["gate"]) for name, core in self.cores.items()}
+
+    # Who may do what.
+
+    @property
+    def grants(self) -> dict[str, Grant]:
+        """Every role by its name (Naming.name's `thing`), but that of the probe."""
+        settings = self.settings
+        return (
+            grants.grants(self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
+            | grants.core_grants(self.names, settings.cores)
+            | recovery.grants(self.names, replicated=self.replicated)
+            | self.apart.grants()
+        )
+
+    @property
+    def secret_readers(self) -> dict[str, tuple[str, ...]]:
+        """ARN pattern of each secret, and the roles that are given its value."""
+        return grants.secret_readers(self.names, self.seam) | grants.core_readers(self.settings.cores)
+
+    def readers_of(self, kind: str) -> tuple[str, ...]:
+        """ARNs of the roles that may read a secret which our rotation makes."""
+        return grants.readers_of(self.names, self.seam, kind, self.settings.secrets.operators)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The roles that sign checkpoints of the audit trail."""
+        return tuple(grants.task_role(process) for process in checkpoints.signing(self.seam))
+
+    def key_users(self, notices: Sequence[Statement]) -> dict[str, tuple[Statement, ...]]:
+        """Users of the keys beside those that the keyring knows, by key. notices: those of the topic of AWS' own notices."""
+        return {
+            **recovery.key_users(self.names, replicated=self.replicated, away=self.settings.away),
+            **self.apart.key_users(),
+            "logs": (*notices, *checkpoints.key_users(self.names, self.signers)),
+        }
+
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """Full names of all log groups."""
+        return self.names.log_groups((*self.processes, *self.apart.log_groups), proxied=self.settings.database.proxy)
+
+    def roles(self, made: Outputs) -> dict[str, pulumi.Output[str]]:
+        """The roles of the gateway's own processes and functions, as the stack exports them. made: ARN by name."""
+        processes = self.seam.processes
+        return (
+            {f"{name}Task": made[grants.task_role(process)] for name, process in processes.items()}
+            | {f"{name}Function": made[grants.function_role(name)] for name in self.seam.functions}
+            | {f"{name}Execution": made[grants.execution_role(process)] for name, process in processes.items()}
+        )
+
+    @property
+    def core_tokens(self) -> dict[str, str]:
+        """ARN of the secret with each Core's key, by kind."""
+        return {name: core.token_arn for name, core in self.cores.items()}
