@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components import checkpoints, grants, masking, notices, probe, recovery
+from components import checkpoints, grants, masking, moving, notices, probe, recovery
 from components.access import Access, AccessArgs
 from components.acl import Acl, AclArgs
 from components.backup import Away, Backup, BackupArgs
@@ -117,6 +117,7 @@ net = Network(
         access.roles["network-log"],
         buckets=(names.bucket("data"),),
         written=(checkpoints.objects(names),),
+        shared=tuple(moving.old_objects(settings.moving.old_files)),
     ),
     opts,
 )
@@ -129,6 +130,8 @@ firewall = Firewall(
         net.vpc_id,
         net.prefix_lists,
         with_proxy=settings.database.proxy,
+        console_out=plan.console_out,
+        webhooks=settings.webhooks.networks,
         cores={name: core.port for name, core in plan.cores.items()},
     ),
     opts,
@@ -277,7 +280,7 @@ stages = {name: share.stage_arn for name, share in shares.items()}
 Waf("edge", WafArgs(names, settings.edge, plan.hosts, front.arn, *log, stages), opts)
 registry = Directory("directory", DirectoryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts)
 given: dict[str, pulumi.Input[str]] = {kind: secret.arn for kind, secret in secrets.items()}
-given |= {"database-owner": postgres.owner_secret_arn, **plan.core_tokens}
+given |= {"database-owner": postgres.owner_secret_arn, **plan.brought}
 tasks = {
     name: Task(
         name,

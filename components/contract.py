@@ -1,11 +1,14 @@
 """Reads `runtime/contract.toml`: what the container listens on, is started with, and is told."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 PATH = Path(__file__).parent.parent / "runtime" / "contract.toml"
+OPERATOR = "operator"
+"""Who makes a secret (Secret.managed) that somebody brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,15 @@ class Secret:
     """An environment variable that ECS fills from Secrets Manager.
 
     managed: the service that makes and rotates the secret, "" when our rotation function does.
-    json_key: the member of the secret's JSON that is injected, "" for the whole secret.
+    json_key: the member of the secret's JSON that is injected, "" for the whole secret. arn: of a secret that somebody made, ""
+    for those whose name follows from their kind.
     """
 
     variable: str
     kind: str
     managed: str
     json_key: str
+    arn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +90,23 @@ class Contract:
         return tuple(dict.fromkeys(kinds))
 
 
-def read(path: Path = PATH, *, apart: Collection[str] = ()) -> Contract:
+def read(
+    path: Path = PATH,
+    *,
+    apart: Collection[str] = (),
+    given: Collection[str] = (),
+    brought: Mapping[str, str] = MappingProxyType({}),
+) -> Contract:
     """The contract. Raises KeyError when a process names a door that the file does not have.
 
     apart: the functions that serve their doors here; the processes then run without these doors, and are told nothing
-    that is for them alone.
+    that is for them alone. given: the optional variables that the stack sets. brought: those that ECS fills from a secret which
+    somebody made, with its ARN.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     doors = {name: Door(name, door["port"], door["health"], door["ready"]) for name, door in raw["door"].items()}
+    told = [*raw["variable"], *(row for row in raw["optional"] if row["name"] in given)]
+    injected = [*raw["secret"], *({**row, "managed": OPERATOR} for row in raw["optional"] if row["name"] in brought)]
     gone = {raw["function"][name]["door"] for name in apart}
     functions = {
         name: Function(
@@ -110,13 +124,19 @@ def read(path: Path = PATH, *, apart: Collection[str] = ()) -> Contract:
             name=name,
             command=tuple(word for word in process["command"] if word not in gone),
             doors=tuple(doors[door] for door in process["doors"] if door not in gone),
-            variables=tuple(v["name"] for v in raw["variable"] if name in v["processes"] and v.get("door") not in gone),
+            variables=tuple(v["name"] for v in told if name in v["processes"] and v.get("door") not in gone),
             secrets=tuple(
-                Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""))
-                for s in raw["secret"]
+                Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), brought.get(s["name"], ""))
+                for s in injected
                 if name in s["processes"]
             ),
         )
         for name, process in raw["process"].items()
     }
     return Contract(raw["image"]["user"], processes, functions)
+
+
+def settable(path: Path = PATH) -> frozenset[str]:
+    """The optional variables that a stack file may name by themselves, for no setting of their own stands behind them."""
+    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    return frozenset(row["name"] for row in raw["optional"] if "setting" not in row)

@@ -50,8 +50,8 @@ class FirewallArgs:
     names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
     with_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
-    listen. cores: port of each Core beside the gate, by the name of its group. collector: one runs in the tasks that
-    serve, and sends traces to X-Ray.
+    listen. cores: port of each Core beside the gate, by the name of its group. console_out: the console opens
+    connections to the internet. webhooks: private networks in which its webhooks may be.
     """
 
     names: Naming
@@ -63,7 +63,8 @@ class FirewallArgs:
     database_port: int = 5432
     cache_port: int = 6379
     cores: Mapping[str, int] = field(default_factory=dict)
-    collector: bool = False
+    console_out: bool = False
+    webhooks: tuple[str, ...] = ()
 
 
 class Firewall(pulumi.ComponentResource):
@@ -155,8 +156,10 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
             cidr=cidr,
             port_last=args.network.core_port_last,
         )
-    if args.collector:
-        yield Flow("console", "The collector beside the console to X-Ray", 443, cidr=ANYWHERE)
+    if args.console_out:
+        yield Flow("console", "Webhooks, sign-in and traces at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
+    for cidr in args.webhooks:
+        yield Flow("console", "Webhooks in a private network", 443, cidr=cidr)
     for core, port in args.cores.items():
         yield Flow("gate", "The gate to a Core beside it, which nobody else reaches", port, core)
         yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")

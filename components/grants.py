@@ -1,7 +1,8 @@
 """Who may do what: each role's trust and permissions, as plain documents made from names alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from components import checkpoints
 from components.collector import EXPORTER_STREAM
@@ -38,16 +39,27 @@ class Grant:
     allowed: Document | None
 
 
-def grants(names: Naming, contract: Contract, *, proxied: bool = False, collector: bool = False) -> dict[str, Grant]:
+def grants(
+    names: Naming,
+    contract: Contract,
+    *,
+    proxied: bool = False,
+    collector: bool = False,
+    more: Mapping[str, Sequence[Statement]] = MappingProxyType({}),
+) -> dict[str, Grant]:
     """Every role of the stack by its name (Naming.name's `thing`).
 
     proxied: the application meets the database behind RDS Proxy. collector: one runs beside each process that serves.
+    more: what else the application of a process may do, by process.
     """
     found = {}
     for process in contract.processes.values():
         tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
         beside = collector and bool(process.doors)
-        own, starting = _task(names, process, proxied, collector=beside), _execution(names, process, collector=beside)
+        own, starting = (
+            _task(names, process, proxied, beside, more.get(process.name, ())),
+            _execution(names, process, collector=beside),
+        )
         found[task_role(process)] = Grant(f"What the {process.name} process itself may do", tasks, own)
         found[execution_role(process)] = Grant(f"How ECS starts the {process.name} process", tasks, starting)
     return found | _helpers(names, contract) | (_proxy(names) if proxied else {})
@@ -140,7 +152,7 @@ def token_users(contract: Contract) -> tuple[str, ...]:
     return (*processes, *functions)
 
 
-def _task(names: Naming, process: Process, proxied: bool, *, collector: bool) -> Document | None:
+def _task(names: Naming, process: Process, proxied: bool, collector: bool, more: Sequence[Statement]) -> Document | None:
     """The application: it signs in to its stores as itself, and reads the table it needs."""
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:
@@ -170,14 +182,15 @@ def _task(names: Naming, process: Process, proxied: bool, *, collector: bool) ->
             allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
             _writes_log(names, process.name, stream=EXPORTER_STREAM),
         ]
+    statements += more
     return document(*statements) if statements else None
 
 
 def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
     """The ECS agent: it pulls this image, opens this log, and reads these secrets. The key policy lets it decrypt
     them."""
-    own = [secret for secret in process.secrets if not secret.managed]
-    managed = [secret for secret in process.secrets if secret.managed]
+    own = [secret for secret in process.secrets if not secret.managed or secret.arn]
+    managed = [secret for secret in process.secrets if secret.managed and not secret.arn]
     statements = [
         *_pulls(names, "runtime", *([COLLECTOR] if collector else [])),
         _writes_log(names, process.name),
@@ -239,7 +252,7 @@ def _writes_log(names: Naming, process: str, *, describe: bool = False, stream: 
 
 
 def _secret_arn(names: Naming, secret: Secret) -> str:
-    return names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind)
+    return secret.arn or (names.managed_secret_arn if secret.managed else names.secret_arn(secret.kind))
 
 
 def _moving(names: Naming) -> Document:

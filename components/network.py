@@ -23,7 +23,7 @@ class NetworkArgs:
     log_key_arn: the KMS key of the flow log group.
     log_role_arn: the role that writes them.
     buckets: names of the stack's buckets, all that the S3 endpoint lets through. written: ARNs of objects elsewhere that may be
-    written and not read.
+    written and not read. shared: ARNs of objects in foreign buckets that may be read and replaced.
     """
 
     names: Naming
@@ -33,6 +33,7 @@ class NetworkArgs:
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
     written: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 class Network(pulumi.ComponentResource):
@@ -76,7 +77,10 @@ class Network(pulumi.ComponentResource):
         tables = self._routes(args)
         self.prefix_lists = {
             service: self._gateway(service, policy, tables, names)
-            for service, policy in (("s3", s3_policy(names, args.buckets, args.written)), ("dynamodb", dynamodb_policy(names)))
+            for service, policy in (
+                ("s3", s3_policy(names, args.buckets, args.written, args.shared)),
+                ("dynamodb", dynamodb_policy(names)),
+            )
         }
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
 
@@ -196,13 +200,14 @@ def nat_count(network: sections.Network) -> int:
     return {"none": 0, "one": 1, "per_zone": len(network.zones)}[network.nat]
 
 
-def s3_policy(names: Naming, buckets: tuple[str, ...], written: tuple[str, ...] = ()) -> Document:
+def s3_policy(names: Naming, buckets: tuple[str, ...], written: tuple[str, ...] = (), shared: tuple[str, ...] = ()) -> Document:
     """What may pass the S3 endpoint: our principals to our buckets, and ECR's own bucket of image layers.
 
     Image pulls fail without the latter (ECR user guide, "Minimum Amazon S3 bucket permissions"); its objects are
     fetched by signed URLs of ECR, so no principal of ours can be asked for.
     """
     arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    principals: Conditions = {"StringEquals": {"aws:PrincipalAccount": names.account}}
     ours: Conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, "aws:ResourceAccount": names.account}}
     return document(
         allow(
@@ -213,6 +218,8 @@ def s3_policy(names: Naming, buckets: tuple[str, ...], written: tuple[str, ...] 
             conditions=ours,
         ),
         *([allow("OnlyWritten", ["s3:PutObject"], written, principal="*", conditions=ours)] if written else []),
+        # The bucket may be another account's, so that only who asks can be demanded; hence the exact objects.
+        *([allow("OldFiles", ["s3:GetObject", "s3:PutObject"], shared, principal="*", conditions=principals)] if shared else []),
         allow(
             "ImageLayers",
             ["s3:GetObject"],

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pulumi
 
-from components import checkpoints, collector, contract, grants, recovery, sections
+from components import checkpoints, collector, connections, contract, grants, moving, recovery, sections
 from components.contract import Contract, Process
 from components.document import Statement
 from components.grants import Grant
@@ -56,7 +56,8 @@ class Plan:
     @cached_property
     def seam(self) -> Contract:
         """The contract with the runtime, in the form in which this stack runs it."""
-        return contract.read(apart=self.settings.sharing.functions)
+        given, brought = connections.told(self.settings), connections.brought(self.settings)
+        return contract.read(apart=self.settings.sharing.functions, given=given, brought=brought)
 
     @cached_property
     def apart(self) -> Apart:
@@ -97,6 +98,11 @@ class Plan:
         found = {name: core.shipped(kept) for name, core in self.cores.items()}
         return found | ({collector.NAME: telemetry.shipped(kept)} if telemetry.on else {})
 
+    @property
+    def console_out(self) -> bool:
+        """Whether the console opens connections to the internet."""
+        return any(connections.outward(self.settings).values())
+
     @cached_property
     def hosts(self) -> dict[str, str]:
         """Host name of each door, whoever serves it."""
@@ -124,11 +130,17 @@ class Plan:
         """Every role by its name (Naming.name's `thing`), but that of the probe."""
         settings = self.settings
         return (
-            grants.grants(self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on)
+            grants.grants(self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on, more=self.more)
             | grants.core_grants(self.names, settings.cores)
             | recovery.grants(self.names, replicated=self.replicated)
             | self.apart.grants()
         )
+
+    @property
+    def more(self) -> dict[str, list[Statement]]:
+        """What the application may do for its operators, by process: old files, exports, and a topic that they named."""
+        allowed = moving.statements(self.names, self.settings.moving.old_files) + connections.statements(self.settings)
+        return {process.name: allowed for process in moving.movers(self.seam)}
 
     @property
     def secret_readers(self) -> dict[str, tuple[str, ...]]:
@@ -146,11 +158,16 @@ class Plan:
 
     def key_users(self, notices: Sequence[Statement]) -> dict[str, tuple[Statement, ...]]:
         """Users of the keys beside those that the keyring knows, by key. notices: those of the topic of AWS' own notices."""
-        return {
-            **recovery.key_users(self.names, replicated=self.replicated, away=self.settings.away),
-            **self.apart.key_users(),
-            "logs": (*notices, *checkpoints.key_users(self.names, self.signers)),
-        }
+        movers = [grants.task_role(process) for process in moving.movers(self.seam)]
+        found: dict[str, tuple[Statement, ...]] = {}
+        for users in (
+            recovery.key_users(self.names, replicated=self.replicated, away=self.settings.away),
+            self.apart.key_users(),
+            moving.key_users(self.names, movers),
+            {"logs": (*notices, *checkpoints.key_users(self.names, self.signers))},
+        ):
+            found |= {key: (*found.get(key, ()), *statements) for key, statements in users.items()}
+        return found
 
     @property
     def log_groups(self) -> tuple[str, ...]:
@@ -167,6 +184,9 @@ class Plan:
         )
 
     @property
-    def core_tokens(self) -> dict[str, str]:
-        """ARN of the secret with each Core's key, by kind."""
-        return {name: core.token_arn for name, core in self.cores.items()}
+    def brought(self) -> dict[str, str]:
+        """ARN of each secret that somebody made for this stack, by kind: the keys of Cores, and those of the settings."""
+        secrets = {
+            secret.kind: secret.arn for process in self.seam.processes.values() for secret in process.secrets if secret.arn
+        }
+        return secrets | {name: core.token_arn for name, core in self.cores.items()}

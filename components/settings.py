@@ -8,8 +8,8 @@ from typing import Annotated, Any, get_args
 import pulumi
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from components import sections, workload_rules, workloads
-from components.allowed import Allowed, shown, text, word
+from components import connections, sections, workload_rules, workloads
+from components.allowed import Allowed, listed, shown, text, word
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 LOG_RETENTION_DAYS = (
@@ -124,6 +124,19 @@ class Settings(sections.Section):
         Field(description="Cores of your own that run beside the gate, reached by it alone. Each has the keys below."),
     ]
     sharing: workloads.Sharing
+    sign_in: connections.SignIn
+    webhooks: connections.Webhooks
+    leaks: connections.Leaks
+    moving: connections.Moving
+    variables: Annotated[
+        tuple[str, ...],
+        listed(connections.SETTABLE, 0, 30, "GATEHOUSE_NAME=value"),
+        Field(
+            description="Optional variables of docs/settings-runtime.md for the processes that read them, such as "
+            "GATEHOUSE_LIMIT_ON_ERROR=refuse; those that a key here sets are set there. A wrong value stops the new tasks, and "
+            "the old ones stay."
+        ),
+    ]
     edge: sections.Edge
     watch: sections.Watch
     backup: sections.Backup
@@ -324,6 +337,7 @@ def _network(settings: Settings) -> Iterator[tuple[str, str]]:
     for key, cidr in (
         ("network.cidr", network.cidr),
         *((f"network.core_networks.{i}", c) for i, c in enumerate(network.core_networks)),
+        *((f"webhooks.networks.{i}", c) for i, c in enumerate(settings.webhooks.networks)),
     ):
         try:
             inside = ipaddress.IPv4Network(cidr).is_private

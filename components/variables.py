@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import checkpoints, grants
+from components import checkpoints, connections, grants
 from components.contract import Contract
 from components.naming import Naming
 from components.settings import Settings
@@ -49,6 +49,7 @@ def variables(
         "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,
         **checkpoints.variables(names),
+        **connections.told(settings),
     }
     services = settings.services
     own: dict[str, dict[str, pulumi.Input[str]]] = {

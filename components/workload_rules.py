@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from components.allowed import shown
-from components.contract import read
+from components.connections import outward
+from components.contract import read, settable
 from components.workloads import OFF
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def disagreements(settings: "Settings") -> Iterator[Mistake]:
     yield from _cores(settings)
     yield from _deployer(settings)
     yield from _sharing(settings)
+    yield from _connections(settings)
 
 
 def _rollout(settings: "Settings") -> Iterator[Mistake]:
@@ -68,7 +70,7 @@ def _cores(settings: "Settings") -> Iterator[Mistake]:
     doors = {door.port: door.name for door in contract.doors.values()}
     names = dict.fromkeys((*contract.processes, *contract.doors), "the gate itself")
     ports = {port: f"the {door} door" for port, door in doors.items()}
-    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+    prefix = _secrets(settings)
     for index, core in enumerate(settings.cores):
         key = f"cores.{index}"
         if core.name in names:
@@ -80,13 +82,12 @@ def _cores(settings: "Settings") -> Iterator[Mistake]:
             yield f"{key}.tasks_max", f"is {core.tasks_max}; allowed: tasks_min ({core.tasks_min}) or more"
         if not core.token_arn.startswith(prefix):
             yield f"{key}.token_arn", f"is {shown(core.token_arn)}; allowed: a secret whose ARN begins with {prefix}"
-    needs = {"cores": bool(settings.cores), "telemetry.collector": settings.telemetry.on}
+    needs = {"cores": bool(settings.cores), **outward(settings)}
     if settings.network.nat == "none" and any(needs.values()):
         having = " and ".join(what for what, needed in needs.items() if needed)
         yield (
             "network.nat",
-            f"is 'none'; allowed with {having}: one or per_zone, for a Core registers at the gate's public name and traces go "
-            "to X-Ray",
+            f"is 'none'; allowed with {having}: one or per_zone, for these connect to the internet",
         )
 
 
@@ -99,3 +100,24 @@ def _deployer(settings: "Settings") -> Iterator[Mistake]:
         yield "deployer.state_bucket", f"is {shown(deployer.state_bucket)}; allowed with deployer.repository none: {OFF}"
     if deployer.state_bucket == OFF and deployer.state_key != OFF:
         yield "deployer.state_key", f"is {shown(deployer.state_key)}; allowed with deployer.state_bucket none: {OFF}"
+
+
+def _connections(settings: "Settings") -> Iterator[Mistake]:
+    """Who signs in gets a role; a variable is one that the runtime has and no other key sets."""
+    sign_in, arn, prefix = settings.sign_in, settings.leaks.secret_arn, _secrets(settings)
+    if sign_in.on and sign_in.audience == OFF:
+        yield "sign_in.audience", f"is {OFF}; allowed with sign_in.issuer: our name at the issuer"
+    if sign_in.on and not sign_in.roles:
+        yield "sign_in.roles", "is empty; allowed with sign_in.issuer: at least one value=role, or nobody may do anything"
+    if arn != OFF and not arn.startswith(prefix):
+        yield "leaks.secret_arn", f"is {shown(arn)}; allowed: a secret whose ARN begins with {prefix}"
+    known = settable()
+    names = [entry.partition("=")[0] for entry in settings.variables]
+    for index, name in enumerate(names):
+        if name not in known or name in names[:index]:
+            yield f"variables.{index}", f"is {name}; allowed, each once: {', '.join(sorted(known))}"
+
+
+def _secrets(settings: "Settings") -> str:
+    """How the ARN of a secret begins that somebody made for this stack."""
+    return f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"

@@ -73,7 +73,8 @@ class Aws:
 class Contract:
     """runtime/contract.toml: what a process is called with.
 
-    `stand_ins` are the variables that the sandbox may replace.
+    `stand_ins` are the variables that the sandbox may replace; `brought` are filled from secrets that somebody makes, when a
+    stack says so.
     """
 
     commands: Mapping[str, tuple[str, ...]]
@@ -83,6 +84,7 @@ class Contract:
     variables: Mapping[str, frozenset[str]]
     secrets: Mapping[str, frozenset[str]]
     stand_ins: frozenset[str]
+    brought: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, file: Path, *, apart: Collection[str] = ()) -> "Contract":
@@ -91,7 +93,7 @@ class Contract:
         raw = tomllib.loads(file.read_text())
         processes, doors = raw["process"], raw["door"]
         gone = {raw["function"][name]["door"] for name in apart}
-        told = [row for row in raw["variable"] if row.get("door") not in gone]
+        told = [row for row in (*raw["variable"], *raw["optional"]) if row.get("door") not in gone]
         return cls(
             commands={name: tuple(word for word in row["command"] if word not in gone) for name, row in processes.items()},
             doors={name: tuple(door for door in row["doors"] if door not in gone) for name, row in processes.items()},
@@ -99,6 +101,7 @@ class Contract:
             ready={name: str(row["ready"]) for name, row in doors.items()},
             variables=_by_process(told, processes),
             secrets=_by_process(raw["secret"], processes),
+            brought=frozenset(row["name"] for row in raw["optional"] if "kind" in row),
             stand_ins=frozenset(row["name"] for row in raw["variable"] if row.get("stand_in")),
         )
 
@@ -185,7 +188,7 @@ def _hold_to(contract: Contract, process: str, environment: Mapping[str, str], s
             )
     for name in sorted(contract.secrets[process] - set(secrets)):
         raise SandboxError(f"The {process} task definition does not inject {name}, which runtime/contract.toml asks for.")
-    for name in sorted(set(secrets) - contract.secrets[process]):
+    for name in sorted(set(secrets) - contract.secrets[process] - contract.brought):
         raise SandboxError(
             f"The {process} task definition injects {name}, which runtime/contract.toml does not give to {process}."
         )

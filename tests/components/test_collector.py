@@ -82,8 +82,8 @@ def test_a_collector_that_cannot_reach_x_ray_is_refused() -> None:
     settings = changed("dev", "telemetry.collector", DIGEST)
     settings["network"] = {**settings["network"], "nat": "none"}
     assert refusal(settings, "dev") == [
-        "network.nat is 'none'; allowed with telemetry.collector: one or per_zone, for a "
-        "Core registers at the gate's public name and traces go to X-Ray"
+        "network.nat is 'none'; allowed with telemetry.collector and webhooks.public: one or per_zone, for these connect "
+        "to the internet"
     ]
 
 

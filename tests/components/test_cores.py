@@ -138,6 +138,5 @@ def test_a_core_without_a_way_to_the_gate_is_refused() -> None:
     settings = changed("dev", "cores", [FILES])
     settings["network"] = {**settings["network"], "nat": "none"}
     assert refusal(settings, "dev") == [
-        "network.nat is 'none'; allowed with cores: one or per_zone, for a "
-        "Core registers at the gate's public name and traces go to X-Ray"
+        "network.nat is 'none'; allowed with cores and webhooks.public: one or per_zone, for these connect to the internet"
     ]

@@ -64,6 +64,16 @@ class Question:
         return _WORDS.get(self.who, f"`{self.who}`")
 
 
+def a_secret(kind: str) -> str:
+    """ARN of a secret of the stack, as Secrets Manager ends it."""
+    return NAMES.arn("secretsmanager", f"secret:{NAMES.secret(kind)}-a1B2c3")
+
+
+def came_from(account: str, arn: str) -> dict[str, str]:
+    """What a service of AWS says about for whom it acts."""
+    return {"aws:SourceAccount": account, "aws:SourceArn": arn}
+
+
 @cache
 def documents() -> Documents:
     """Every policy document of the stack, and those that it has besides when a function serves the share door."""

@@ -23,7 +23,7 @@ CONTRACT = tomllib.loads((RUNTIME / "contract.toml").read_text())
 FOREIGN = {"AWS_REGION": "Region of the AWS services that the process calls; a name of AWS, not of ours."}
 READ_BY = {
     "gate": ("app/gate.py", "app/database.py"),
-    "console": ("app/console.py", "app/share.py", "app/database.py", "app/watch.py"),
+    "console": ("app/console.py", "app/share.py", "app/database.py", "app/watch.py", "app/leaks.py"),
     "migrate": ("cli/migrate.py",),
 }
 """Where each process takes its settings apart."""
@@ -52,8 +52,9 @@ def page() -> str:
             " the ports.\n",
             "## Secrets\n\nECS fills these from Secrets Manager. They never stand in a task definition, a log or an error.\n",
             table(COLUMNS, (_row(row["name"], row["processes"]) for row in CONTRACT["secret"])),
-            "\n## Optional\n\nNo deployment sets these; each may be added to a process that reads it.\n",
-            table(COLUMNS, (_row(row["name"], list(_readers(row["name"]))) for row in CONTRACT["optional"])),
+            "\n## Optional\n\nA stack file sets these for the processes that are named: by the key in the last column, or as an"
+            " entry of [`variables`](settings.md). `image`: for a container by itself; no stack changes it.\n",
+            table((*COLUMNS, "set by"), ((*_row(row["name"], row["processes"]), _key(row)) for row in CONTRACT["optional"])),
             "\n## Of the command line\n\nEach stands for an option, which wins over it.\n",
             table(("variable", "option", "meaning", "commands", "secret"), _options()),
             "\n## Of the policy packs\n\nRead where the packs run, not by a process.\n",
@@ -67,8 +68,13 @@ def _row(name: str, processes: list[str]) -> tuple[str, ...]:
         return f"`{name}`", FOREIGN[name], "required", "text", ", ".join(processes), "no"
     field = Settings.model_fields[name.removeprefix(PREFIX).lower()]
     kind = ", ".join(_allowed(field))
-    secret = name in {row["name"] for row in CONTRACT["secret"]}
+    secret = name in {row["name"] for row in (*CONTRACT["secret"], *CONTRACT["optional"]) if "kind" in row}
     return f"`{name}`", prose(field.description or ""), _default(field), kind, ", ".join(processes), "yes" if secret else "no"
+
+
+def _key(row: dict[str, Any]) -> str:
+    """The key of a stack file that sets an optional variable."""
+    return f"`{row.get('setting', 'variables')}`" if row.get("setting") != "image" else "image"
 
 
 def _told(row: dict[str, Any]) -> list[str]:
@@ -76,7 +82,7 @@ def _told(row: dict[str, Any]) -> list[str]:
     return [*row["processes"], *(f"{function} (function)" for function in row.get("functions", ()))]
 
 
-def _readers(name: str) -> Iterator[str]:
+def readers(name: str) -> Iterator[str]:
     """The processes whose composition takes this setting; those that serve, when it is the server that does."""
     field = name.removeprefix(PREFIX).lower()
     files = {process: "".join((RUNTIME / "gatehouse" / path).read_text() for path in paths) for process, paths in READ_BY.items()}

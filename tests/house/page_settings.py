@@ -88,6 +88,16 @@ config:
         health: [python, health.py]
         token_arn: arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf
     sharing: {form: container, memory_mib: 1024, concurrency: 10, requests_s_max: 50, log_role: false}
+    sign_in:
+      issuer: https://login.example.com
+      audience: gatehouse
+      jwks_url: none
+      claim: groups
+      roles: [platform=owner, on-call=operator]
+    webhooks: {public: true, topic_arn: none, networks: []}
+    leaks: {secret_arn: none}
+    moving: {old_files: ["s3://old-bucket/api_keys.json"]}
+    variables: ["GATEHOUSE_LIMIT_ON_ERROR=refuse"]
     edge: {deletion_protection: false, requests_max: 20000, console_requests_max: 2000, share_requests_max: 1000}
     watch:
       emails: []
@@ -129,7 +139,15 @@ RULES: tuple[tuple[str, str, Any], ...] = (
         "cores.0.token_arn",
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/prod/files-AbCdEf",
     ),
-    ("Cores and the collector have a way out", "network.nat", "none"),
+    ("Cores, the collector, webhooks and sign-in have a way out", "network.nat", "none"),
+    ("whoever signs in does so with a token for us", "sign_in.audience", "none"),
+    ("whoever signs in gets a role", "sign_in.roles", []),
+    (
+        "the secret of leak reports lies in this environment",
+        "leaks.secret_arn",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/prod/leaks-AbCdEf",
+    ),
+    ("a variable is one of the runtime that no key sets", "variables", ["GATEHOUSE_PEPPER=x"]),
     ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
     ("a function answers what its API lets pass", "sharing.requests_s_max", 101),
     ("only a stack with an API sets the role of its logs", "sharing.log_role", True),

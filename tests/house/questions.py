@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from tests.house.decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, WIDENED, Question
+from tests.house.decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, WIDENED, Question, a_secret, came_from
 from tests.house.decisions import ALLOWED as YES
 from tests.house.decisions import DENIED as NEVER
 from tests.house.decisions import NOT_ALLOWED as NO
-
-
-def _secret(kind: str) -> str:
-    return NAMES.arn("secretsmanager", f"secret:{NAMES.secret(kind)}-a1B2c3")
-
-
-def _from(account: str, arn: str) -> dict[str, str]:
-    return {"aws:SourceAccount": account, "aws:SourceArn": arn}
-
+from tests.house.questions_function import FUNCTION
 
 _CLOUDTRAIL, _CLOUDWATCH, _ACCESS_LOGS, _ECS = (
     f"{service}.amazonaws.com" for service in ("cloudtrail", "cloudwatch", "logging.s3", "ecs-tasks")
@@ -25,27 +17,27 @@ _TAG = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
 _TABLE = NAMES.table_arn("tokens")
 
 SECRETS = [
-    Question("ECS injects the pepper into the gate", "gate-execution", _READ, _secret("pepper"), YES, on=("secret", "pepper")),
+    Question("ECS injects the pepper into the gate", "gate-execution", _READ, a_secret("pepper"), YES, on=("secret", "pepper")),
     Question(
-        "but no secret of the console", "gate-execution", _READ, _secret("session-key"), NEVER, on=("secret", "session-key")
+        "but no secret of the console", "gate-execution", _READ, a_secret("session-key"), NEVER, on=("secret", "session-key")
     ),
-    Question("the running gate reads no secret", "gate-task", _READ, _secret("pepper"), NEVER, on=("secret", "pepper")),
-    Question("neither does an administrator", ADMINISTRATOR, _READ, _secret("pepper"), NEVER, on=("secret", "pepper")),
+    Question("the running gate reads no secret", "gate-task", _READ, a_secret("pepper"), NEVER, on=("secret", "pepper")),
+    Question("neither does an administrator", ADMINISTRATOR, _READ, a_secret("pepper"), NEVER, on=("secret", "pepper")),
     Question(
-        "an operator reads the first sign-in", OPERATOR, _READ, _secret("bootstrap-token"), YES, on=("secret", "bootstrap-token")
+        "an operator reads the first sign-in", OPERATOR, _READ, a_secret("bootstrap-token"), YES, on=("secret", "bootstrap-token")
     ),
-    Question("and nothing else", OPERATOR, _READ, _secret("session-key"), NEVER, on=("secret", "session-key")),
+    Question("and nothing else", OPERATOR, _READ, a_secret("session-key"), NEVER, on=("secret", "session-key")),
     Question(
         "another account does nothing to a secret",
         STRANGER,
         "secretsmanager:DescribeSecret",
-        _secret("pepper"),
+        a_secret("pepper"),
         NEVER,
         on=("secret", "pepper"),
     ),
-    Question("the rotation writes a secret it makes", "rotate", "secretsmanager:PutSecretValue", _secret("pepper"), YES),
-    Question("no other secret", "rotate", "secretsmanager:PutSecretValue", _secret("other"), NO),
-    Question("and deletes none", "rotate", "secretsmanager:DeleteSecret", _secret("pepper"), NEVER),
+    Question("the rotation writes a secret it makes", "rotate", "secretsmanager:PutSecretValue", a_secret("pepper"), YES),
+    Question("no other secret", "rotate", "secretsmanager:PutSecretValue", a_secret("other"), NO),
+    Question("and deletes none", "rotate", "secretsmanager:DeleteSecret", a_secret("pepper"), NEVER),
     Question(
         "the migration gets the owner's password of our database",
         "migrate-execution",
@@ -64,7 +56,7 @@ def _via(service: str, **context: str) -> dict[str, str]:
 
 
 def _for_secret(kind: str) -> dict[str, str]:
-    return {"kms:EncryptionContext:SecretARN": _secret(kind)}
+    return {"kms:EncryptionContext:SecretARN": a_secret(kind)}
 
 
 def _trail(arn: str) -> dict[str, str]:
@@ -82,6 +74,9 @@ _TOKENS = {
     "kms:EncryptionContext:aws:dynamodb:tableName": NAMES.name("tokens"),
     "kms:EncryptionContext:aws:dynamodb:subscriberId": NAMES.account,
 }
+
+_BUCKET = "kms:EncryptionContext:aws:s3:arn"
+_OBJECT = {_BUCKET: NAMES.bucket_arn("data")}
 
 KEYS = [
     Question(
@@ -118,6 +113,25 @@ KEYS = [
         "the console reads the tokens table", "console-task", "kms:Decrypt", "*", YES, _via("dynamodb", **_TOKENS), _DATA_KEY
     ),
     Question("the gate does not", "gate-task", "kms:Decrypt", "*", NO, _via("dynamodb", **_TOKENS), _DATA_KEY),
+    Question(
+        "a sealed export is encrypted for the console",
+        "console-task",
+        "kms:GenerateDataKey",
+        "*",
+        YES,
+        _via("s3", **_OBJECT),
+        _DATA_KEY,
+    ),
+    Question(
+        "in no other bucket",
+        "console-task",
+        "kms:GenerateDataKey",
+        "*",
+        NO,
+        _via("s3", **{_BUCKET: NAMES.bucket_arn("logs")}),
+        _DATA_KEY,
+    ),
+    Question("and not for the gate", "gate-task", "kms:GenerateDataKey", "*", NO, _via("s3", **_OBJECT), _DATA_KEY),
     Question("an administrator uses no key by hand", ADMINISTRATOR, "kms:Decrypt", "*", NO, _DIRECT, _DATA_KEY),
     Question("but restores a database with it", ADMINISTRATOR, "kms:Decrypt", "*", YES, _via("rds"), _DATA_KEY),
     Question("grants are made for services alone", ADMINISTRATOR, "kms:CreateGrant", "*", NO, _DIRECT, _DATA_KEY),
@@ -150,9 +164,9 @@ KEYS = [
     Question("CloudTrail encrypts our trail", _CLOUDTRAIL, "kms:GenerateDataKey", "*", YES, _trail(_TRAIL), _LOGS_KEY),
     Question("and no other", _CLOUDTRAIL, "kms:GenerateDataKey", "*", NO, _trail(f"{_TRAIL}-2"), _LOGS_KEY),
     Question(
-        "alarms publish to the encrypted topic", _CLOUDWATCH, "kms:Decrypt", "*", YES, _from(NAMES.account, _ALARM), _LOGS_KEY
+        "alarms publish to the encrypted topic", _CLOUDWATCH, "kms:Decrypt", "*", YES, came_from(NAMES.account, _ALARM), _LOGS_KEY
     ),
-    Question("those of our account", _CLOUDWATCH, "kms:Decrypt", "*", NO, _from(OTHER, _ALARM), _LOGS_KEY),
+    Question("those of our account", _CLOUDWATCH, "kms:Decrypt", "*", NO, came_from(OTHER, _ALARM), _LOGS_KEY),
 ]
 
 _ON_DATA, _ON_TRAIL, _ON_LOGS = (("bucket", name) for name in ("data", "trail", "logs"))
@@ -202,7 +216,7 @@ BUCKETS = [
         "s3:PutObject",
         f"{_SINK}/s3/x",
         YES,
-        _TLS | _from(NAMES.account, _DATA),
+        _TLS | came_from(NAMES.account, _DATA),
         _ON_LOGS,
     ),
     Question(
@@ -211,15 +225,23 @@ BUCKETS = [
         "s3:PutObject",
         f"{_SINK}/s3/x",
         NO,
-        _TLS | _from(NAMES.account, "arn:aws:s3:::others"),
+        _TLS | came_from(NAMES.account, "arn:aws:s3:::others"),
         _ON_LOGS,
     ),
     Question(
-        "and nowhere else", _ACCESS_LOGS, "s3:PutObject", f"{_SINK}/else/x", NO, _TLS | _from(NAMES.account, _DATA), _ON_LOGS
+        "and nowhere else", _ACCESS_LOGS, "s3:PutObject", f"{_SINK}/else/x", NO, _TLS | came_from(NAMES.account, _DATA), _ON_LOGS
     ),
 ]
 
-_FROM_US = _from(NAMES.account, NAMES.arn("ecs", "cluster/x"))
+BUCKETS += [
+    Question("the console keeps a sealed export", "console-task", "s3:PutObject", f"{_DATA}/exports/x", YES, _TLS, _ON_DATA),
+    Question("reads it back", "console-task", "s3:GetObject", f"{_DATA}/exports/x", YES, _TLS, _ON_DATA),
+    Question("deletes none", "console-task", "s3:DeleteObject", f"{_DATA}/exports/x", NO, _TLS, _ON_DATA),
+    Question("and touches nothing else there", "console-task", "s3:GetObject", f"{_DATA}/a", NO, _TLS, _ON_DATA),
+    Question("the gate has nothing to do with it", "gate-task", "s3:GetObject", f"{_DATA}/exports/x", NO, _TLS, _ON_DATA),
+]
+
+_FROM_US = came_from(NAMES.account, NAMES.arn("ecs", "cluster/x"))
 _ASSUME = "sts:AssumeRole"
 
 ROLES = [
@@ -238,7 +260,7 @@ ROLES = [
         _ASSUME,
         NAMES.role_arn("gate-task"),
         NO,
-        _from(OTHER, f"arn:aws:ecs:eu-west-1:{OTHER}:cluster/x"),
+        came_from(OTHER, f"arn:aws:ecs:eu-west-1:{OTHER}:cluster/x"),
         ("role", "gate-task"),
     ),
     Question(
@@ -278,7 +300,7 @@ ENDPOINTS = [
         "our secret passes the endpoint",
         "gate-execution",
         _READ,
-        _secret("pepper"),
+        a_secret("pepper"),
         YES,
         _OURS,
         ("secret", "pepper"),
@@ -286,6 +308,16 @@ ENDPOINTS = [
     ),
     Question(
         "another account's credentials do not", STRANGER, _READ, _THEIRS, NO, _OF_OTHERS, through="secretsmanager", owner=OTHER
+    ),
+    Question(
+        "a sealed export passes",
+        "console-task",
+        "s3:PutObject",
+        f"{_DATA}/exports/x",
+        YES,
+        {**_TLS, **_OURS},
+        _ON_DATA,
+        "s3",
     ),
     Question(
         "nothing is carried to a stranger's bucket",
@@ -301,59 +333,11 @@ ENDPOINTS = [
         "no secret is deleted through it",
         ADMINISTRATOR,
         "secretsmanager:DeleteSecret",
-        _secret("pepper"),
+        a_secret("pepper"),
         NO,
         _OURS,
         through="secretsmanager",
     ),
-]
-
-_API, _PULLED, _API_LOG = ("api", "share"), ("repository", "image"), ("role", "api-log")
-_RUNTIME = NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}")
-_TRAIL_LOG = NAMES.arn("logs", "log-group:/aws/cloudtrail/other:log-stream:x")
-_SHARE = NAMES.arn("execute-api", "a1b2c3d4e5/live/GET/")
-_TLS = {"aws:SecureTransport": "true"}
-FUNCTION = [
-    Question("the share function reads one token", "share-function", "dynamodb:GetItem", _TABLE, YES),
-    Question("never lists them", "share-function", "dynamodb:Scan", _TABLE, NO),
-    Question("and writes none", "share-function", "dynamodb:PutItem", _TABLE, NO),
-    Question("signs in to no database", "share-function", "rds-db:connect", NAMES.arn("rds-db", "dbuser:db-A/gatehouse_app"), NO),
-    Question("reads no secret", "share-function", _READ, _secret("pepper"), NO),
-    Question("a stranger may call the stage over TLS", "198.51.100.23:nobody", "execute-api:Invoke", _SHARE, YES, _TLS, _API),
-    Question(
-        "not without TLS", "198.51.100.23:nobody", "execute-api:Invoke", _SHARE, NEVER, {"aws:SecureTransport": "false"}, _API
-    ),
-    Question(
-        "not with another method",
-        "198.51.100.23:nobody",
-        "execute-api:Invoke",
-        NAMES.arn("execute-api", "a1b2c3d4e5/live/DELETE/"),
-        NO,
-        _TLS,
-        _API,
-    ),
-    Question(
-        "Lambda pulls the image for our function",
-        "lambda.amazonaws.com",
-        "ecr:BatchGetImage",
-        _RUNTIME,
-        YES,
-        _from(NAMES.account, NAMES.arn("lambda", f"function:{NAMES.name('share')}")),
-        _PULLED,
-    ),
-    Question(
-        "not for another function",
-        "lambda.amazonaws.com",
-        "ecr:BatchGetImage",
-        _RUNTIME,
-        NO,
-        _from(NAMES.account, NAMES.arn("lambda", "function:other")),
-        _PULLED,
-    ),
-    Question(
-        "API Gateway takes the role of its logs", "apigateway.amazonaws.com", _ASSUME, NAMES.role_arn("api-log"), YES, on=_API_LOG
-    ),
-    Question("which reads no log of the account's trail", "api-log", "logs:GetLogEvents", _TRAIL_LOG, NO),
 ]
 
 BOUNDARY = [

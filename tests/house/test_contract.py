@@ -13,6 +13,8 @@ from gatehouse.settings import PREFIX, Settings, load
 from components.settings import SettingsError as StackFileError
 from components.settings import parse
 from tests.components.program import stack_file
+from tests.house.page_runtime import readers
+from tests.house.page_settings import leaves
 
 CONTRACT = tomllib.loads((Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text())
 FOREIGN = {"AWS_REGION"}
@@ -31,6 +33,16 @@ def test_only_processes_of_the_contract_receive_variables_and_secrets() -> None:
     for section in ("variable", "secret"):
         for row in CONTRACT[section]:
             assert set(row["processes"]) <= set(CONTRACT["process"]), row["name"]
+
+
+def test_an_optional_variable_is_offered_to_the_processes_that_read_it() -> None:
+    offered = {row["name"]: sorted(row["processes"]) for row in CONTRACT["optional"]}
+    assert offered == {name: sorted(readers(name)) for name in offered}
+
+
+def test_the_key_that_sets_an_optional_variable_is_one_of_the_stack_file() -> None:
+    keys = {f"{path}{name}" for path, name, _, _ in leaves()} | {"image"}
+    assert {row["setting"] for row in CONTRACT["optional"] if "setting" in row} <= keys
 
 
 def test_every_door_has_its_own_port() -> None:

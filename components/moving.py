@@ -1,0 +1,55 @@
+"""What moving in and out asks of AWS: the old deployment's files, and the sealed exports in the data bucket."""
+
+from collections.abc import Mapping, Sequence
+
+from components.contract import Contract, Process
+from components.document import Statement, allow
+from components.naming import Naming
+
+VARIABLE = "GATEHOUSE_OLD_FILES"
+DOOR = "console"
+"""Whose process keeps the old files in step, and whose task runs `gatehouse import` and `gatehouse export`."""
+PREFIX = "exports/"
+"""Where sealed exports lie in the data bucket."""
+
+
+def movers(contract: Contract) -> tuple[Process, ...]:
+    """The processes that have the console's door."""
+    return tuple(process for process in contract.processes.values() if any(door.name == DOOR for door in process.doors))
+
+
+def old_objects(places: Sequence[str]) -> list[str]:
+    """ARN of each s3://bucket/key."""
+    return [f"arn:aws:s3:::{place.removeprefix('s3://')}" for place in places]
+
+
+def statements(names: Naming, old_files: Sequence[str]) -> list[Statement]:
+    """What the console's role may: exactly these objects, read and replaced (a conditional write asks for both; S3 user guide,
+    "Conditional requests"), and the exports, which it never deletes."""
+    both = ["s3:GetObject", "s3:PutObject"]
+    return [
+        allow("SealedExports", both, [f"{names.bucket_arn('data')}/{PREFIX}*"]),
+        *([allow("OldFiles", both, old_objects(old_files))] if old_files else []),
+    ]
+
+
+def key_users(names: Naming, roles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
+    """S3 encrypts exports, and opens them for a restore, with the data key. With a bucket key, the encryption context names the
+    bucket (S3 user guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys")."""
+    return {
+        "data": (
+            allow(
+                "SealedExports",
+                ["kms:Decrypt", "kms:GenerateDataKey"],
+                ["*"],
+                principal={"AWS": [names.role_arn(role) for role in roles]},
+                conditions={
+                    "StringEquals": {
+                        "kms:CallerAccount": names.account,
+                        "kms:ViaService": f"s3.{names.region}.amazonaws.com",
+                        "kms:EncryptionContext:aws:s3:arn": names.bucket_arn("data"),
+                    }
+                },
+            ),
+        )
+    }
