@@ -24,6 +24,8 @@ VERSION = "5.46.0"
 
 SERIOUS = ("critical", "high")
 ACCEPTED = REPOSITORY / "sandbox" / "accepted.toml"
+SCANNED = REPOSITORY / "sandbox" / "scanned.toml"
+"""What the audits of the three stacks came to, when they were last written down."""
 # The services of the stack; every other one is empty in the emulator and would only take time.
 SERVICES = (
     *(
@@ -58,13 +60,14 @@ class Finding:
 class Reason:
     """Why findings of a check stay: kind "emulator" (it is not so on AWS), "account" (not this stack's) or "decision".
 
-    resource: a pattern for the ARN; the reason covers no other resource.
+    resource: a pattern for the ARN; the reason covers no other resource. stacks: those in which it is found; empty is all.
     """
 
     check: str
     resource: str
     kind: str
     why: str
+    stacks: tuple[str, ...] = ()
 
     def covers(self, finding: Finding) -> bool:
         return self.check == finding.check and fnmatchcase(finding.resource, self.resource)
@@ -84,6 +87,11 @@ class Audit:
         """1 when a critical or high finding has no reason."""
         return int(any(finding.severity in SERIOUS for finding in self.open))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Checks passed, findings with a reason, findings without one: a row of `SCANNED`."""
+        return {"passed": self.passed, "reasons": len(self.accepted), "open": len(self.open)}
+
 
 def audit(stack: str, home: Path, progress: Progress | None = None) -> int:
     """Deploy the stack, let Prowler look at it, and judge what it found. Raises SandboxError when it cannot run."""
@@ -101,15 +109,21 @@ def audit(stack: str, home: Path, progress: Progress | None = None) -> int:
     finally:
         emulator.stop()
         ports.close()
-    judged = judge(rows, accepted())
+    judged = judge(rows, accepted(stack))
+    (home / "audit" / f"{stack}.json").write_text(json.dumps(judged.counts) + "\n", encoding="utf-8")
     _show(judged, say)
     return judged.exit_code
 
 
-def accepted(file: Path = ACCEPTED) -> list[Reason]:
-    """The reasons that are written down."""
+def accepted(stack: str = "", file: Path = ACCEPTED) -> list[Reason]:
+    """The reasons that are written down, for one stack or (without one) for all of them."""
     rows = tomllib.loads(file.read_text(encoding="utf-8"))["finding"]
-    return [Reason(check, row.get("resource", "*"), row["kind"], row["why"]) for row in rows for check in row["checks"]]
+    found = [
+        Reason(check, row.get("resource", "*"), row["kind"], row["why"], tuple(row.get("stacks", ())))
+        for row in rows
+        for check in row["checks"]
+    ]
+    return [reason for reason in found if not stack or not reason.stacks or stack in reason.stacks]
 
 
 def judge(rows: Iterable[dict[str, Any]], reasons: Sequence[Reason]) -> Audit:

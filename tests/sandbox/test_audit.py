@@ -1,12 +1,14 @@
 """Findings are sorted out by written reasons; a serious one without a reason fails the audit."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.audit import Reason, accepted, audit, judge
+from sandbox.audit import SCANNED, Reason, accepted, audit, judge
 from sandbox.errors import SandboxError
+from tests.components.program import STACKS
 from tests.house.page_scans import KINDS
 
 BUCKET = "arn:aws:s3:::gatehouse-prod-data-1"
@@ -47,6 +49,24 @@ def test_a_reason_covers_no_other_resource_and_no_other_check() -> None:
 def test_the_worst_comes_first() -> None:
     found = judge([row("b", "Low"), row("a", "High"), row("c", "Critical")], [])
     assert [finding.severity for finding in found.open] == ["critical", "high", "low"]
+
+
+def test_a_reason_of_one_stack_does_not_cover_another(tmp_path: Path) -> None:
+    file = tmp_path / "accepted.toml"
+    file.write_text('[[finding]]\nchecks = ["rds_multi_az"]\nstacks = ["dev"]\nkind = "decision"\nwhy = "dev is cheap."\n')
+    assert judge([row("rds_multi_az", "Medium")], accepted("dev", file)).open == ()
+    assert len(judge([row("rds_multi_az", "Medium")], accepted("prod", file)).open) == 1
+    assert len(accepted(file=file)) == 1, "the page shows all of them"
+
+
+def test_the_reasons_name_stacks_that_exist() -> None:
+    assert {stack for reason in accepted() for stack in reason.stacks} <= set(STACKS)
+
+
+def test_no_audit_that_was_written_down_left_a_finding_without_a_reason() -> None:
+    counts = tomllib.loads(SCANNED.read_text(encoding="utf-8"))
+    assert tuple(counts) == STACKS
+    assert [stack for stack, row in counts.items() if row["open"] or not row["passed"]] == []
 
 
 def test_every_reason_is_one() -> None:
