@@ -115,8 +115,8 @@ class Plan:
 
     @property
     def health_urls(self) -> dict[str, str]:
-        """Where each door behind the load balancer says that it is up."""
-        return {door.name: f"{self.urls[door.name]}{door.health}" for door in self.seam.doors.values()}
+        """Where each door says that it is up, whoever serves it."""
+        return {name: f"{url}{self.seam.addresses[name].health}" for name, url in self.urls.items()}
 
     def variables(self, around: Surroundings) -> dict[str, dict[str, pulumi.Input[str]]]:
         """What each process and function is told."""
