@@ -15,13 +15,13 @@ KINDS = {
 HEAD = f"""# Findings that stay
 
 `make audit ENV=prod` (or `dev`, `staging`) deploys the stack to the emulator and lets Prowler {VERSION} look at it. A finding is
-mended, or it has a reason here; a critical or high one without a reason makes the audit fail, and so does a scan that cannot run. Prowler lives in an
-environment of its own under `.gatehouse/`, about 2 GB, which the first audit installs; it is not part of `uv.lock`.
+mended, or it has a reason here; a critical or high one without a reason makes the audit fail, and so does a scan that cannot run.
+Prowler lives in an environment of its own under `.gatehouse/` (2 GB, installed by the first audit); it is not part of `uv.lock`.
 
 The rows are [sandbox/accepted.toml](../sandbox/accepted.toml). A reason that covers nothing any more is shown by the audit.
 
-What the three audits came to when they were last written down ([sandbox/scanned.toml](../sandbox/scanned.toml)): a check counts once
-for each resource, and once for each region where it looks for one.
+What the three audits came to when they were last written down ([sandbox/scanned.toml](../sandbox/scanned.toml)): a check counts
+once for each resource, and once for each region where it looks for one.
 """
 
 
