@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from gatehouse.core.circuit import Circuit, Phase, RetryBudget
-from gatehouse.errors import CoreCircuitOpen, CoreTimeout, CoreUnconnected, CoreUnreachable
+from gatehouse.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
 from gatehouse.store.ports import Upstream, UpstreamReply, UpstreamRequest
 from gatehouse.types import CoreName, CoreRecord
 
@@ -68,7 +68,7 @@ class Reach:
 
         Only one without a body, that nothing of was sent or that changes nothing, to a Core that is not left alone.
         """
-        if request.body is not None or not (isinstance(failure, CoreUnconnected) or request.method in _SAFE):
+        if request.body is not None or (failure.sent and request.method not in _SAFE):
             return False
         known = self._of(core)
         if known.circuit.wait_s(self._steady()) > 0:
@@ -151,4 +151,5 @@ class _Attempt:
 
     def _says_something(self, exc: CoreUnreachable | CoreTimeout) -> bool:
         """A body that streams in may stall, or break off, because of its client; a missing connection is always the Core's."""
-        return isinstance(exc, CoreUnconnected) or self._request.body is None or isinstance(self._request.body, bytes)
+        never_left = isinstance(exc, CoreUnreachable) and not exc.sent
+        return never_left or self._request.body is None or isinstance(self._request.body, bytes)

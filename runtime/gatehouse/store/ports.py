@@ -146,8 +146,9 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
 class Upstream(Protocol):
     def exchange(self, core: CoreRecord, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamReply]:
-        """Sends a request to a Core; leaving the block ends it. Raises CoreUnreachable (CoreUnconnected when nothing was sent),
-        CoreTimeout, and BadRequest for a request that cannot be sent at all.
+        """Sends a request to a Core; leaving the block ends it.
+
+        Raises CoreUnreachable, CoreTimeout, and BadRequest for a request that cannot be sent at all.
         """
         ...
 

@@ -21,7 +21,7 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from gatehouse.core.origins import Network, Origin, parse_origin, refusal
-from gatehouse.errors import BadRequest, CoreTimeout, CoreUnconnected, CoreUnreachable
+from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.store.ports import Resolver, UpstreamReply, UpstreamRequest
 from gatehouse.types import CoreRecord
 
@@ -111,12 +111,12 @@ class Upstreams:
     async def _pin(self, url: str, before: _Pinned | None) -> _Pinned:
         origin = parse_origin(url)
         if isinstance(origin, str):
-            raise CoreUnconnected(detail=f"the registered URL {origin}")
+            raise CoreUnreachable(detail=f"the registered URL {origin}", sent=False)
         addresses = await self._resolver.addresses(origin.host, origin.port)
         wrong = refusal((ipaddress.ip_address(address) for address in addresses), self._networks)
         if wrong:
             self.forget(url)
-            raise CoreUnconnected(detail=f"the registered URL {wrong}")
+            raise CoreUnreachable(detail=f"the registered URL {wrong}", sent=False)
         now = time.monotonic()
         if before is not None and before.address in addresses:
             before.checked_at = now
@@ -186,7 +186,7 @@ class _Translated:
             return _Reply(await self._request.__aenter__())
         except RequestError as exc:
             ours = _ours(exc)
-            if isinstance(ours, CoreUnconnected):
+            if isinstance(ours, CoreUnreachable) and not ours.sent:
                 self._owner.forget(self._url)
             raise ours from exc
 
@@ -225,7 +225,7 @@ def _ours(exc: RequestError) -> CoreTimeout | CoreUnreachable:
     # pyreqwest 0.15 names every failure before the head ConnectError or ConnectTimeoutError, a dropped connection and a silent
     # Core too. Only the causes tell: this text is hyper's. Were it another one day, less would be sent again, never more.
     if any(cause["message"] == "client error (Connect)" for cause in exc.details["causes"] or ()):
-        return CoreUnconnected(detail=kind)
+        return CoreUnreachable(detail=kind, sent=False)
     return CoreTimeout(detail=kind) if isinstance(exc, RequestTimeoutError) else CoreUnreachable(detail=kind)
 
 
