@@ -23,8 +23,8 @@ from rich.table import Table
 from sandbox import servers
 
 ROWS = 100_000
-#: Runs the command, and tells its peak of memory (KiB) and processor seconds when it ends. Not ru_maxrss, which a child takes over
-#: from the process that started it.
+#: Runs the command, and tells its peak of memory (KiB) and processor seconds when it ends. Not ru_maxrss, which a child takes
+#: over from the process that started it.
 _MEASURED = """
 import atexit, os, re, sys
 from gatehouse.cli import main
