@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from gatehouse.client.http import Retries, Wire, some
+from gatehouse.client.http import Client, Retries, Wire, some
 from gatehouse.errors import Unavailable
 from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
 from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
@@ -27,7 +26,7 @@ _AUDIT_PAGE = 500
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class ConsoleClient:
+class ConsoleClient(Client):
     """Every method raises a GatehouseError whose text is fit for a user: Unavailable when the console cannot be reached.
 
     For threads; in asyncio call it with `asyncio.to_thread`. Each POST carries an Idempotency-Key, so one that has to be sent
@@ -38,18 +37,8 @@ class ConsoleClient:
         self, console: str, token: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
         """`console`: its URL. `token`: an admin credential. `transport`: how to reach it, for tests."""
-        self._wire = Wire(
-            "console", console, {"Authorization": f"Bearer {token}"}, retries=retries or Retries(), transport=transport
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._wire.close()
+        headers = {"Authorization": f"Bearer {token}"}
+        super().__init__(Wire("console", console, headers, retries=retries or Retries(), transport=transport))
 
     def create_key(self, wish: dict[str, Any], *, key: str | None = None) -> CreatedKey:
         """`wish`: the JSON members of POST /v1/keys."""
