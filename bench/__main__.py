@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bench.gate import nginx, proxy, scale, verify
+from bench.gate import moving, nginx, proxy, scale, verify
 
 verify.main()
 proxy.main()
 scale.main()
+moving.main()
 if nginx.missing():
     print(f"Left out, beside nginx: needs {' and '.join(nginx.missing())} on PATH.")
 else:

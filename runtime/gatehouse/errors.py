@@ -18,9 +18,10 @@
     |-- UsageExceeded             usage_exceeded             402     no      no credits left; waiting does not help by itself
     |-- RateLimited               rate_limited               429     later
     |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades through the gate
-    |-- CoreUnreachable           core_unreachable           502     yes     no connection to the Core
+    |-- CoreUnreachable           core_unreachable           502     yes     no connection to the Core, or it was dropped
     |-- CoreTimeout               core_timeout               504     yes     the Core took too long
     |-- CoreNotRegistered         core_not_registered        503     yes     the name is known, its lease has run out
+    |-- CoreCircuitOpen           core_circuit_open          503     yes     it failed repeatedly; not asked until Retry-After
     |-- Unavailable               unavailable                503     yes     a dependency of the gate is away
     `-- SettingsError             settings                   -       no      start-up only: a variable is missing or wrong
 
@@ -127,7 +128,13 @@ class UpgradeUnsupported(GatehouseError):
 
 
 class CoreUnreachable(GatehouseError):
+    """`sent`: something of the request may have reached the Core; False when no connection came about."""
+
     code, status, title, retryable = "core_unreachable", 502, "The Core could not be reached", True
+
+    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), sent: bool = True) -> None:
+        super().__init__(public, detail=detail, errors=errors)
+        self.sent = sent
 
 
 class CoreTimeout(GatehouseError):
@@ -136,6 +143,14 @@ class CoreTimeout(GatehouseError):
 
 class CoreNotRegistered(GatehouseError):
     code, status, title, retryable = "core_not_registered", 503, "The Core is not registered at the moment", True
+
+
+class CoreCircuitOpen(GatehouseError):
+    code, status, title, retryable = "core_circuit_open", 503, "The Core failed repeatedly and is left alone for a moment", True
+
+    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
+        super().__init__(public, detail=detail, errors=errors)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(GatehouseError):

@@ -81,6 +81,24 @@ class Metrics:
         self.core_errors = Counter(
             "gatehouse_core_errors_total", "Requests that a Core did not answer, by kind.", ("code",), registry=registry
         )
+        self.core_circuit = Counter(
+            "gatehouse_core_circuit_total",
+            "Changes of the circuits to Cores: open = a Core is left alone, closed = it answers again.",
+            ("to",),
+            registry=registry,
+        )
+        self.core_circuits = Gauge(
+            "gatehouse_core_circuits_open",
+            "Circuits to Cores that are not closed, all workers.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.core_retries = Counter(
+            "gatehouse_core_retries_total",
+            "Requests to Cores that could be sent again: sent = they were, over_budget = the budget of the Core was used up.",
+            ("outcome",),
+            registry=registry,
+        )
         self.core_cache = Counter(
             "gatehouse_core_cache_total",
             "Plain requests for files: hit = the Core confirmed our copy, changed = it sent another, miss = we had none.",

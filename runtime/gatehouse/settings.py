@@ -294,6 +294,26 @@ class Settings(ShareSettings):
         "takes a quarter of it and 1 MiB at most. Each request still asks the Core, which answers 304. 0: none.",
     )
 
+    core_timeout_s: float = Field(
+        default=60.0, ge=1, le=600, description="Seconds of a Core's silence after which a request to it is given up (504)."
+    )
+    core_failures_max: int = Field(
+        default=5,
+        ge=0,
+        le=1000,
+        description="Requests in a row that found no connection to a Core, or no answer, until a worker leaves it alone "
+        "(`core_circuit_open`, 503). 0: never.",
+    )
+    core_rest_s: float = Field(
+        default=5.0, ge=0.5, le=300, description="Seconds for which a Core is left alone; then one request tries it."
+    )
+    core_retry_percent: int = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="Of a hundred requests to a Core, how many may be sent again after a failed connection. 0: none.",
+    )
+
     _brand = field_validator("key_prefix")(forms.brand)
     _issuer = field_validator("oidc_issuer", "oidc_jwks_url")(forms.issuer)
     _oidc_roles = field_validator("oidc_roles", mode="before")(forms.oidc_roles)

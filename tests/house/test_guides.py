@@ -56,6 +56,7 @@ def test_the_list_names_every_document() -> None:
     documents = {page for page in DOCS.rglob("*.md") if page.parent.name not in FOLDERS and page != DOCS / "README.md"}
     assert documents <= listed
     assert {DOCS / folder for folder in FOLDERS} <= {page if page.is_dir() else page.parent for page in listed}
+    assert set((DOCS / "guides").glob("*.md")) <= listed, "each guide is for somebody: name it for them"
 
 
 @pytest.mark.promise("SS-14")

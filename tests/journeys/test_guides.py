@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatehouse.cli import COMMANDS
 
 from sandbox import servers
 from sandbox.ports import free_port
@@ -53,7 +52,6 @@ def test_the_security_guide_works_as_written(reader: Reader) -> None:
     assert reader.follow((GUIDES / "secure.md").read_text(encoding="utf-8")) > 12
 
 
-@pytest.mark.skipif("import" not in COMMANDS, reason="gatehouse import is not there yet")
 @pytest.mark.promise("TR-16")
 def test_the_guide_to_moving_works_as_written(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "postgres.log") as server:

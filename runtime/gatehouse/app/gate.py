@@ -6,6 +6,7 @@ import gc
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,6 +17,7 @@ from gatehouse.app.database import database
 from gatehouse.app.hosted import Hosted
 from gatehouse.app.peppers import pepper
 from gatehouse.core import features
+from gatehouse.core.circuit import Phase
 from gatehouse.core.corecache import CoreCache
 from gatehouse.core.foreign import Foreign
 from gatehouse.doors import asgi
@@ -24,6 +26,7 @@ from gatehouse.errors import Unavailable
 from gatehouse.flows.admit import Admission
 from gatehouse.flows.foreign import ForeignTokens
 from gatehouse.flows.log_level import LevelFollower
+from gatehouse.flows.reach import Reach
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter, UsageFlusher
@@ -107,10 +110,19 @@ def build(settings: Settings) -> asgi.App:
                 stack.push_async_callback(nonces.close)
                 redis_probes = [RedisProbe(redis)]
             resolver = SystemResolver()
-            upstream = Upstreams(resolver, settings.core_networks)
+            upstream = Upstreams(resolver, settings.core_networks, read_timeout_s=settings.core_timeout_s)
             stack.push_async_callback(upstream.close)
-            refuses = settings.limit_on_error == "refuse"
             metrics = observer.metrics
+            reach = Reach(
+                upstream,
+                time.monotonic,
+                failures_max=settings.core_failures_max,
+                rest_s=settings.core_rest_s,
+                retry_share=settings.core_retry_percent / 100,
+                on_circuit=lambda name, phase: _circuit(observer, name, phase),
+                on_retry=lambda allowed: metrics.core_retries.labels("sent" if allowed else "over_budget").inc(),
+            )
+            refuses = settings.limit_on_error == "refuse"
             usage = UsageCounter()
             counted_use = UsageMetrics(settings.metrics_namespace, clock, observe.metric_lines(observer.door, stream))
             if settings.metrics_namespace:
@@ -133,6 +145,7 @@ def build(settings: Settings) -> asgi.App:
                 metrics.staleness.set(changes.staleness_ms() / 1000)
                 metrics.cached_keys.set(len(cache))
                 metrics.cores.set(len(cores))
+                metrics.core_circuits.set(reach.open_circuits(cores.find))
                 metrics.usage_waiting.set(flusher.waiting)
 
             door = gate.create(
@@ -170,7 +183,7 @@ def build(settings: Settings) -> asgi.App:
                         lease_s_max=settings.lease_s_max,
                     ),
                     cores=cores,
-                    upstream=upstream,
+                    reach=reach,
                     pepper=secrets_of_keys,
                     clock=clock,
                     addresses=asgi.ClientAddresses(settings.trusted_proxies),
@@ -220,6 +233,11 @@ async def _pool(login: Login, settings: Settings, observer: observe.Observer) ->
 def _limiter_degraded(observer: observe.Observer, kind: str) -> None:
     observer.metrics.limiter_degraded.inc()
     observer.log.warning("limiter degraded", door=observer.door, reason=kind)
+
+
+def _circuit(observer: observe.Observer, name: str, phase: Phase) -> None:
+    observer.metrics.core_circuit.labels(phase.value).inc()
+    observer.log.warning("core circuit", door=observer.door, core=name, circuit=phase.value)
 
 
 def _changes_lost(observer: observe.Observer, kind: str) -> None:

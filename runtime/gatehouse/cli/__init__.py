@@ -26,13 +26,16 @@ COMMANDS = {
     "usage": "gatehouse.cli.usage",
     "import": "gatehouse.cli.moving",
     "export": "gatehouse.cli.moving",
+    "sessions": "gatehouse.cli.sessions",
+    "log-level": "gatehouse.cli.operate",
+    "features": "gatehouse.cli.operate",
     "scan": "gatehouse.cli.scan",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }
 
 #: Commands that only hold others: alone, they show their help.
-GROUPS = (["keys"], ["audit"], ["pepper"])
+GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])
 INTERRUPTED = 130
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +24,31 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the au
 LastAdminOption = Annotated[bool, typer.Option("--allow-last-admin", help="Even the last key that can manage keys.")]
 
 
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """An act on a key that wants nothing but a reason. guarded: refused for the last key that can manage keys, unless told."""
+
+    name: str
+    done: str
+    help: str
+    guarded: bool = False
+
+
+_ACTS = (
+    _Act("disable", "disabled", "Refuse a key until it is enabled again.", guarded=True),
+    _Act("enable", "enabled", "Let a disabled key work again."),
+    _Act("end-grace", "ended", "End the grace period of a rotated key now."),
+    _Act("delete", "deleted", "Take a key out of use; it can be restored for 30 days.", guarded=True),
+    _Act("restore", "restored", "Bring a deleted key back to the state that it had."),
+)
+
+
 def register(keys: typer.Typer) -> None:
     """Adds the commands to `gatehouse keys`."""
-    for command in (update, disable, enable, rotate, end_grace, delete, restore, purge, explain):
+    for command in (update, rotate, purge, explain):
         keys.command()(command)
+    for act in _ACTS:
+        keys.command(name=act.name, help=act.help)(_command(act))
 
 
 def update(
@@ -74,26 +97,33 @@ def update(
         say("changed", client.update_key(key_id, wish, version=version), as_json)
 
 
-def disable(
-    key_id: KeyId,
-    reason: ReasonOption = "",
-    allow_last_admin: LastAdminOption = False,
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Refuse a key until it is enabled again."""
-    with connect(console, token) as client:
-        wish = {"reason": reason, "allow_last_admin": allow_last_admin}
-        say("disabled", client.act(checked_id(key_id), "disable", wish), as_json)
+def _command(act: _Act) -> Callable[..., None]:
+    def send(key_id: str, wish: dict[str, Any], console: str, token: str, as_json: bool) -> None:
+        with connect(console, token) as client:
+            key_id = checked_id(key_id)
+            changed = client.delete_key(key_id, wish) if act.name == "delete" else client.act(key_id, act.name, wish)
+            say(act.done, changed, as_json)
 
+    def plain(
+        key_id: KeyId,
+        reason: ReasonOption = "",
+        console: ConsoleOption = "",
+        token: TokenOption = "",
+        as_json: JsonOption = False,
+    ) -> None:
+        send(key_id, {"reason": reason}, console, token, as_json)
 
-def enable(
-    key_id: KeyId, reason: ReasonOption = "", console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False
-) -> None:
-    """Let a disabled key work again."""
-    with connect(console, token) as client:
-        say("enabled", client.act(checked_id(key_id), "enable", {"reason": reason}), as_json)
+    def guarded(
+        key_id: KeyId,
+        reason: ReasonOption = "",
+        allow_last_admin: LastAdminOption = False,
+        console: ConsoleOption = "",
+        token: TokenOption = "",
+        as_json: JsonOption = False,
+    ) -> None:
+        send(key_id, {"reason": reason, "allow_last_admin": allow_last_admin}, console, token, as_json)
+
+    return guarded if act.guarded else plain
 
 
 def rotate(
@@ -118,36 +148,6 @@ def rotate(
     note(f"made key {done.key.id}, generation {done.key.generation}; {done.previous.id} works until {done.previous.expires_at}")
     note("keep the new token now, it is not shown again:")
     print(done.token)
-
-
-def end_grace(
-    key_id: KeyId, reason: ReasonOption = "", console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False
-) -> None:
-    """End the grace period of a rotated key now."""
-    with connect(console, token) as client:
-        say("ended", client.act(checked_id(key_id), "end-grace", {"reason": reason}), as_json)
-
-
-def delete(
-    key_id: KeyId,
-    reason: ReasonOption = "",
-    allow_last_admin: LastAdminOption = False,
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Take a key out of use; it can be restored for 30 days."""
-    with connect(console, token) as client:
-        wish = {"reason": reason, "allow_last_admin": allow_last_admin}
-        say("deleted", client.delete_key(checked_id(key_id), wish), as_json)
-
-
-def restore(
-    key_id: KeyId, reason: ReasonOption = "", console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False
-) -> None:
-    """Bring a deleted key back to the state that it had."""
-    with connect(console, token) as client:
-        say("restored", client.act(checked_id(key_id), "restore", {"reason": reason}), as_json)
 
 
 def purge(

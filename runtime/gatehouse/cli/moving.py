@@ -58,7 +58,7 @@ def import_(
 ) -> None:
     """Bring keys or Cores of an older deployment in: api_keys.json, ngrok_urls.json, CSV, hashes. Run again, it goes on.
 
-    Works on the database: run it with the console's environment (see docs/guides/moving-in.md).
+    Works on the database: run it with the console's environment (see docs/guides/migrate.md).
     """
     if sealed and (cores or skip_wrong or ignore or scope or registered_by):
         stop("--sealed takes no option but --dry-run and --json", code=USAGE)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from gatehouse.client.http import Retries, Wire, some
+from gatehouse.client.http import Client, Retries, Wire, some
 from gatehouse.errors import Unavailable
 from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
 from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
 from gatehouse.wire.core import CorePage, CoreView
 from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
 from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
+from gatehouse.wire.operate import FeatureList, FeatureView, LogLevel
+from gatehouse.wire.session import EndedSessions, SessionList, SessionView
 from gatehouse.wire.signing import SigningKeySet
 from gatehouse.wire.usage import KeyUsage, UsageSeries
 from gatehouse.wire.webhook import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
@@ -25,7 +26,7 @@ _AUDIT_PAGE = 500
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class ConsoleClient:
+class ConsoleClient(Client):
     """Every method raises a GatehouseError whose text is fit for a user: Unavailable when the console cannot be reached.
 
     For threads; in asyncio call it with `asyncio.to_thread`. Each POST carries an Idempotency-Key, so one that has to be sent
@@ -36,18 +37,8 @@ class ConsoleClient:
         self, console: str, token: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
         """`console`: its URL. `token`: an admin credential. `transport`: how to reach it, for tests."""
-        self._wire = Wire(
-            "console", console, {"Authorization": f"Bearer {token}"}, retries=retries or Retries(), transport=transport
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._wire.close()
+        headers = {"Authorization": f"Bearer {token}"}
+        super().__init__(Wire("console", console, headers, retries=retries or Retries(), transport=transport))
 
     def create_key(self, wish: dict[str, Any], *, key: str | None = None) -> CreatedKey:
         """`wish`: the JSON members of POST /v1/keys."""
@@ -171,6 +162,35 @@ class ConsoleClient:
     def retry_delivery(self, notice: str, target: str, *, key: str | None = None) -> None:
         """Has a dead notice tried again."""
         self._wire.post(f"/v1/deliveries/{notice}/{target}/retry", key=key)
+
+    def log_level(self) -> LogLevel:
+        return self._model(LogLevel, self._wire.send("GET", "/v1/log-level"))
+
+    def set_log_level(self, level: str, *, for_s: int) -> LogLevel:
+        """Of every gate and console worker, for a time."""
+        return self._model(LogLevel, self._wire.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
+
+    def reset_log_level(self) -> None:
+        """The setting of each process holds again."""
+        self._wire.send("DELETE", "/v1/log-level")
+
+    def features(self) -> list[FeatureView]:
+        """As the console is set that answers."""
+        return self._model(FeatureList, self._wire.send("GET", "/v1/features")).features
+
+    def sessions(self) -> list[SessionView]:
+        """The live sessions that were begun with this client's credential, newest first."""
+        return self._model(SessionList, self._wire.send("GET", "/v1/sessions")).sessions
+
+    def end_session(self, session: str) -> int:
+        """One of yours; an owner may end anybody's. How many ended: 1. Raises NotFound."""
+        self._wire.send("DELETE", f"/v1/sessions/{session}")
+        return 1
+
+    def end_sessions(self, *, everybody: bool = False) -> int:
+        """All of yours, or all that there are (an owner's act). How many ended."""
+        reply = self._wire.send("DELETE", "/v1/sessions", params={"everybody": everybody})
+        return self._model(EndedSessions, reply).ended
 
     def _model(self, model: type[_Model], reply: httpx.Response) -> _Model:
         try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import httpx
 import msgspec
 
-from gatehouse.client.http import Retries, Wire
+from gatehouse.client.http import Client, Retries, Wire
 from gatehouse.errors import Unavailable
 from gatehouse.wire.selfrevoke import SelfRevoke, SelfRevoked
 from gatehouse.wire.verify import BatchReply, BatchRequest, LimitAsked, VerifyReply, VerifyRequest
@@ -17,7 +16,7 @@ from gatehouse.wire.verify import BatchReply, BatchRequest, LimitAsked, VerifyRe
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
-class GateClient:
+class GateClient(Client):
     """Needs no credential: what is asked about is in the question. For threads; in asyncio call it with `asyncio.to_thread`.
 
     A verification counts against limits, so one is not sent again unless it never left this machine. An answer is a value, also a
@@ -26,16 +25,7 @@ class GateClient:
 
     def __init__(self, gate: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
         """`gate`: its URL. `transport`: how to reach it, for tests."""
-        self._wire = Wire("gate", gate, {}, retries=retries or Retries(), transport=transport)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._wire.close()
+        super().__init__(Wire("gate", gate, {}, retries=retries or Retries(), transport=transport))
 
     def verify(
         self,

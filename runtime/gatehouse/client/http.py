@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 
@@ -149,6 +150,22 @@ class Wire:
             failure = Unavailable(f"cannot reach the {self._who} at {self.url}: {_reason(exc)}")
         failure.__cause__ = exc
         return failure
+
+
+class Client:
+    """What the clients of console and gate share: they are closed, or used as a context."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._wire.close()
 
 
 def problem(reply: httpx.Response, who: str) -> GatehouseError:

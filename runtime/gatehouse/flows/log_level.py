@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gatehouse.errors import Unavailable
 from gatehouse.flows.actor import Actor
+from gatehouse.flows.background import Background
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_level import Level, LevelSource, LevelStore, LevelWish
 
@@ -57,15 +58,13 @@ class LevelFollower:
         self._apply = apply
         self._wish: LevelWish | None = None
         self._applied = configured
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="log-level")
+        self._background.start(self._run(), "log-level")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._background.stop()
 
     async def look(self) -> None:
         """One turn. Without a database the last wish goes on, and still ends at its time."""

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gatehouse.errors import Unavailable
+from gatehouse.flows.background import Background
 from gatehouse.store.ports import Clock
 from gatehouse.store.ports_usage import Sighting, Unusual, UsageBatch, UsageLedger, UsageRow
 from gatehouse.types import Code
@@ -102,7 +103,7 @@ class UsageFlusher:
         self._refusals: dict[str, int] = {}
         self._refusals_minute = 0
         self._bursts: dict[str, int] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
         self._flushing = asyncio.Lock()
 
     @property
@@ -112,13 +113,11 @@ class UsageFlusher:
         return sent + sum(self._waiting.values())
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="usage")
+        self._background.start(self._run(), "usage")
 
     async def close(self) -> None:
         """Writes the rest. Tries STOP_ATTEMPTS times; what cannot be written then is lost, and `on_failure` has heard of it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._background.stop()
         for attempt in range(STOP_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(STOP_WAIT_S)

@@ -146,7 +146,10 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
 class Upstream(Protocol):
     def exchange(self, core: CoreRecord, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamReply]:
-        """Sends a request to a Core; leaving the block ends it. Raises CoreUnreachable, CoreTimeout."""
+        """Sends a request to a Core; leaving the block ends it.
+
+        Raises CoreUnreachable, CoreTimeout, and BadRequest for a request that cannot be sent at all.
+        """
         ...
 
 

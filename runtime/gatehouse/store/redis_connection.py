@@ -7,6 +7,7 @@ caller. So there is no half-broken state: a timeout or a cancellation closes the
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +16,22 @@ import hiredis
 from gatehouse.store.redis_login import RedisLogin
 
 _READ_BYTES = 65_536
+#: Opening a connection is no request's fault, yet requests wait for it: a little more than one call may take.
+OPEN_TIMEOUT_S = 0.25
 
 Reply = bytes | int | None | list["Reply"]
 
 
 class RedisRefused(Exception):
     """Redis answered with an error. Its text is the server's own; it never holds what we sent."""
+
+
+class Script:
+    """A Lua script that Redis keeps by the hash of its text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisConnection:
@@ -67,6 +78,21 @@ class RedisConnection:
         except BaseException:
             self.close()
             raise
+
+    async def evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], timeout_s: float) -> Reply:
+        """Runs a script; opens the connection first when it has to, which may take OPEN_TIMEOUT_S more. Raises as `call` does;
+        the connection is closed after a refusal too.
+        """
+        if not self.is_open:
+            await self.open(OPEN_TIMEOUT_S)
+        try:
+            return await self.call(("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout_s)
+        except RedisRefused as exc:
+            if str(exc) != "NOSCRIPT":
+                self.close()
+                raise
+        # A restarted or flushed server has lost the script; EVAL brings it back.
+        return await self.call(("EVAL", script.text, len(keys), *keys, *arguments), timeout_s)
 
     def close(self) -> None:
         """At once, without waiting for the peer."""

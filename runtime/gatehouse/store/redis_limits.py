@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -23,14 +22,12 @@ from gatehouse.core import gcra
 from gatehouse.errors import Unavailable
 from gatehouse.store.local_limits import LocalLimits
 from gatehouse.store.ports import Charge
-from gatehouse.store.redis_connection import RedisConnection, RedisRefused, Reply
+from gatehouse.store.redis_connection import OPEN_TIMEOUT_S, RedisConnection, RedisRefused, Script
 from gatehouse.store.redis_login import RedisLogin
 from gatehouse.types import LimitState
 
 KEY_PREFIX = "gatehouse:limit:"
 BREAK_S = 0.5
-#: Opening a connection is no request's fault, yet requests wait for it: a little more than one call may take.
-OPEN_TIMEOUT_S = 0.25
 BATCH_MAX = 256
 FORGET_TIMEOUT_S = 2.0
 
@@ -38,7 +35,7 @@ FORGET_TIMEOUT_S = 2.0
 # Answers how far each counter was ahead of now *before* the request, in us, as text: Lua numbers become integers in replies.
 # Times count from 2024, because a double holds that to better than 0.01 us and today's Unix time only to 0.25 us.
 # `%.4f` and not tostring, which keeps 14 digits and would lose the microseconds. The arithmetic is that of core/gcra.py.
-SCRIPT = f"""
+SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
 local answer, key, argument = {{}}, 0, 1
@@ -65,8 +62,7 @@ while argument <= #ARGV do
   key, argument = key + limits, argument + 2 * limits
 end
 return answer
-"""
-SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+""")
 
 OnError = Literal["local", "refuse"]
 _Waiter = tuple[Charge, asyncio.Future[tuple[LimitState, ...]]]
@@ -93,7 +89,7 @@ class RedisLimits:
         """Opens the connection and loads the script; a failure only opens the breaker."""
         with contextlib.suppress(OSError, TimeoutError, RedisRefused):
             await self._connection.open(OPEN_TIMEOUT_S * 8)
-            await self._connection.call(("SCRIPT", "LOAD", SCRIPT), OPEN_TIMEOUT_S * 8)
+            await self._connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -163,7 +159,8 @@ class RedisLimits:
             for limit in charge.limits:
                 keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
                 arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
-        reply = await self._evaluate(keys, arguments)
+        # Timeout: the setting (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first. Failure side: the setting.
+        reply = await self._connection.evaluate(SCRIPT, keys, arguments, self._timeout_s)
         if not isinstance(reply, list) or len(reply) != len(keys):
             raise ValueError("unexpected reply")
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
@@ -174,19 +171,6 @@ class RedisLimits:
             if not future.done():
                 future.set_result(gcra.report(charge.limits, ahead, charge.cost))
         self.degraded = False
-
-    async def _evaluate(self, keys: list[str], arguments: list[str]) -> Reply:
-        # Timeout: the setting (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first. Failure side: the setting.
-        if not self._connection.is_open:
-            await self._connection.open(OPEN_TIMEOUT_S)
-        try:
-            return await self._connection.call(("EVALSHA", SCRIPT_SHA, len(keys), *keys, *arguments), self._timeout_s)
-        except RedisRefused as exc:
-            if str(exc) != "NOSCRIPT":
-                self._connection.close()
-                raise
-        # A restarted or flushed server has lost the script; EVAL brings it back.
-        return await self._connection.call(("EVAL", SCRIPT, len(keys), *keys, *arguments), self._timeout_s)
 
     def _fail(self, batch: list[_Waiter], exc: Exception) -> None:
         self._closed_until = time.monotonic() + BREAK_S

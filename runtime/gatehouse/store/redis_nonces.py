@@ -11,17 +11,16 @@ import hashlib
 import time
 
 from gatehouse.errors import Unavailable
-from gatehouse.store.redis_connection import RedisConnection, RedisRefused, Reply
+from gatehouse.store.redis_connection import RedisConnection, RedisRefused, Script
 from gatehouse.store.redis_login import RedisLogin
 from gatehouse.types import KeyId
 
 KEY_PREFIX = "gatehouse:nonce:"
 BREAK_S = 0.5
-OPEN_TIMEOUT_S = 0.25
 BATCH_MAX = 256
 
 # ARGV: seconds to remember each key; 0 looks only. Answers 1 for a new one and 0 for one that was seen.
-SCRIPT = """
+SCRIPT = Script("""
 local answer = {}
 for i = 1, #KEYS do
   if ARGV[i] == '0' then
@@ -31,8 +30,7 @@ for i = 1, #KEYS do
   end
 end
 return answer
-"""
-SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+""")
 
 _Waiter = tuple[str, int, asyncio.Future[bool]]
 
@@ -70,7 +68,9 @@ class RedisNonces:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                reply = await self._evaluate([name for name, _, _ in batch], [keep_s for _, keep_s, _ in batch])
+                # Timeout: the setting of the limits (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first.
+                names, keeps_s = [name for name, _, _ in batch], [keep_s for _, keep_s, _ in batch]
+                reply = await self._connection.evaluate(SCRIPT, names, keeps_s, self._timeout_s)
                 if not isinstance(reply, list) or len(reply) != len(batch):
                     raise ValueError("unexpected reply")
                 for (_, _, future), new in zip(batch, reply, strict=True):
@@ -91,18 +91,6 @@ class RedisNonces:
         for _, _, future in waiting:
             if not future.done():
                 future.set_exception(error)
-
-    async def _evaluate(self, names: list[str], keeps_s: list[int]) -> Reply:
-        # Timeout: the setting of the limits (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first.
-        if not self._connection.is_open:
-            await self._connection.open(OPEN_TIMEOUT_S)
-        try:
-            return await self._connection.call(("EVALSHA", SCRIPT_SHA, len(names), *names, *keeps_s), self._timeout_s)
-        except RedisRefused as exc:
-            if str(exc) != "NOSCRIPT":
-                raise
-        # A server that was restarted or flushed has lost the script; EVAL brings it back.
-        return await self._connection.call(("EVAL", SCRIPT, len(names), *names, *keeps_s), self._timeout_s)
 
 
 def _away(detail: str) -> Unavailable:

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gatehouse.errors import CoreTimeout, CoreUnreachable
+from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 from gatehouse.store.ports import UpstreamRequest
 from gatehouse.store.ports_notice import Delivery, Webhook
 from gatehouse.store.upstream import Upstreams
@@ -41,6 +41,8 @@ class WebhookSender:
                 return "" if 200 <= reply.status < 300 else f"answered {reply.status}"
         except (CoreTimeout, TimeoutError):
             return f"no answer within {TIMEOUT_S:.0f} s"
+        except BadRequest:
+            return "not sent: the request cannot be built"
         except CoreUnreachable as exc:
             return f"not reached: {exc.detail}" if "address" in exc.detail else "not reached"
 

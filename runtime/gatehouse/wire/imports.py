@@ -294,7 +294,7 @@ def reader(
         found = core_members(entry, ignored, named=named) if cores else members(entry, ignored)
         if found is None:
             shape = "a URL or an object" if cores else "a text or an object"
-            return (Problem("", f"must be {shape}", "see docs/guides/moving-in.md"),)
+            return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
         if not cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
             return (Problem("", "is a pair of texts, and either may be the key", 'write {"key": "...", "name": "..."}'),)
         try:
@@ -319,5 +319,5 @@ def _problem(error: Any) -> Problem:
     if kind == "extra_forbidden":
         return Problem(where[:20], "is not known here", f"remove it, correct its name, or add --ignore {where[:20]}")
     text = str(error["msg"]).removeprefix("Value error, ")
-    fix = "" if kind == "value_error" else f"see the field {where} in docs/guides/moving-in.md" if where else ""
+    fix = "" if kind == "value_error" else f"see the field {where} in docs/guides/migrate.md" if where else ""
     return Problem(where, text[0].lower() + text[1:], fix)

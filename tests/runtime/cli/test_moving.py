@@ -137,7 +137,7 @@ def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, databas
         ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
         ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not hold control characters or invisible characters"),
         ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
-        (7, "must be a text or an object (see docs/guides/moving-in.md)"),
+        (7, "must be a text or an object (see docs/guides/migrate.md)"),
     ],
 )
 def test_a_wrong_row_is_told_with_its_line_and_stops_everything(
@@ -211,11 +211,12 @@ def test_what_is_stored_of_an_imported_key_verifies_nothing_by_itself(mover: Com
     assert token not in stored
 
 
-GUIDE = Path(__file__).parents[3] / "docs/guides/moving-in.md"
+GUIDE = Path(__file__).parents[3] / "docs/guides/migrate.md"
 
 
 def test_every_file_that_the_guide_shows_is_imported_as_it_stands(mover: Command, database: Database) -> None:
-    shown = re.findall(r"```(json|csv)\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    reference = GUIDE.read_text().partition("\n## What a file may look like\n")[2]
+    shown = re.findall(r"```(json|csv)\n(.*?)```", reference, re.DOTALL)
     assert [kind for kind, _ in shown] == ["json", "json", "csv"]
     for kind, text in shown:
         done = bring(mover, text, name=f"shown.{kind}")

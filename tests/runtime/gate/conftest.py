@@ -217,6 +217,9 @@ class Core:
         kind = path.split("/")[1]
         if kind == "drop":
             writer.transport.abort()
+        elif kind == "silent":
+            await reader.read(1)  # returns when the gate closes the connection
+            raise ConnectionResetError
         elif kind == "half":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
             await writer.drain()

@@ -21,11 +21,12 @@ from gatehouse.doors.gate.verify import Verify
 from gatehouse.doors.gate.verify_batch import VerifyBatch
 from gatehouse.doors.gate.verify_header import VerifyHeader
 from gatehouse.flows.admit import Admission
+from gatehouse.flows.reach import Reach
 from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter
 from gatehouse.observe import Observer
-from gatehouse.store.ports import Clock, Cores, Probes, Upstream
+from gatehouse.store.ports import Clock, Cores, Probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Parts:
     self_revocation: SelfRevocation
     registrar: Registrar
     cores: Cores
-    upstream: Upstream
+    reach: Reach
     pepper: Pepper
     clock: Clock
     addresses: ClientAddresses
@@ -68,7 +69,7 @@ def create(parts: Parts) -> GateDoor:
     proxy = Proxy(
         parts.admission,
         parts.cores,
-        parts.upstream,
+        parts.reach,
         parts.pepper,
         parts.clock,
         parts.addresses,

@@ -19,6 +19,7 @@ from gatehouse.doors.gate import credential
 from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.errors import (
     BadRequest,
+    CoreCircuitOpen,
     CoreNotRegistered,
     CoreTimeout,
     CoreUnreachable,
@@ -28,17 +29,16 @@ from gatehouse.errors import (
     UpgradeUnsupported,
 )
 from gatehouse.flows.admit import Admission
+from gatehouse.flows.reach import Reach
 from gatehouse.flows.register import core_secret
 from gatehouse.observe import Metrics
-from gatehouse.store.ports import Clock, Cores, Upstream, UpstreamReply, UpstreamRequest
+from gatehouse.store.ports import Clock, Cores, UpstreamReply, UpstreamRequest
 from gatehouse.types import CoreRecord, KeyRecord, LimitState, Question, SignedRequest
 from gatehouse.wire.verify import limit_headers
 
 SCOPE = "cores:read"
 #: Bodies up to this size are passed on in one piece: half again as fast as streaming them (measured; see bench/).
 INLINE_BYTES_MAX = 65_536
-#: Sent again once when no connection came about: nothing can have happened yet, and again would do no harm (RFC 9110, 9.2.2).
-_RETRIED = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _REFUSED = frozenset({"CONNECT", "TRACE"})
 #: A request's body, and the header that frames it.
 Framed = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
@@ -51,7 +51,7 @@ class Proxy:
         self,
         admission: Admission,
         cores: Cores,
-        upstream: Upstream,
+        reach: Reach,
         pepper: Pepper,
         clock: Clock,
         addresses: asgi.ClientAddresses,
@@ -65,7 +65,7 @@ class Proxy:
         self._body_bytes_max = body_bytes_max
         self._admission = admission
         self._cores = cores
-        self._upstream = upstream
+        self._reach = reach
         self._pepper = pepper
         self._clock = clock
         self._addresses = addresses
@@ -99,10 +99,11 @@ class Proxy:
         except GatehouseError as exc:
             if exchange.status:
                 raise  # the answer has begun: breaking it off is the only way to say that it is not whole
-            if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered):
+            if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
                 self._metrics.core_errors.labels(exc.code).inc()
             exchange.detail = f"{exc.code} {exc.detail}".strip()
-            await exchange.fail(exc, headers=limit_headers(verdict.limits))
+            wait = [(b"retry-after", str(exc.retry_after_s).encode())] if isinstance(exc, CoreCircuitOpen) else []
+            await exchange.fail(exc, headers=[*limit_headers(verdict.limits), *wait])
 
     def _live(self, name: str) -> tuple[CoreRecord, str]:
         core = self._cores.find(name) if CORE_NAME.fullmatch(name) else None
@@ -134,13 +135,12 @@ class Proxy:
         copy = self._copy(exchange, core, request)
         if copy is not None and copy.kept is not None:
             request.headers.append(("if-none-match", copy.kept.etag))
-        if body is None and exchange.method in _RETRIED:
-            try:
-                await self._exchange(exchange, core, request, limits, copy)
-                return
-            except CoreUnreachable:
-                if exchange.status:
-                    raise
+        try:
+            await self._exchange(exchange, core, request, limits, copy)
+            return
+        except CoreUnreachable as exc:
+            if exchange.status or not self._reach.may_repeat(core, request, exc):
+                raise
         await self._exchange(exchange, core, request, limits, copy)
 
     def _copy(self, exchange: Exchange, core: CoreRecord, request: UpstreamRequest) -> _Copy | None:
@@ -197,7 +197,7 @@ class Proxy:
     ) -> None:
         watch = _Watch(exchange, armed=request.body is None or isinstance(request.body, bytes))
         try:
-            async with self._upstream.exchange(core, request) as reply:
+            async with self._reach.exchange(core, request) as reply:
                 await self._answer(exchange, reply, limits, watch, copy)
         except asyncio.CancelledError:
             if watch.client_gone:

@@ -1,0 +1,77 @@
+"""Sessions, log level and features at the command line, against a console that listens."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from tests.runtime.cli.conftest import BOOTSTRAP, Command
+
+OPTIONS = ("--console", "https://console.test", "--token", "t")
+
+
+def sign_in(console_url: str) -> str:
+    """As a browser does it; the session's id."""
+    reply = httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {BOOTSTRAP}", "User-Agent": "a browser"})
+    assert reply.status_code == 201, reply.text
+    session: str = reply.json()["session"]["id"]
+    return session
+
+
+@pytest.mark.promise("TR-14")
+def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -> None:
+    assert operator.run("log-level").out == "info, as configured\n"
+    done = operator.run("log-level", "debug", "--for", "10m")
+    assert (done.code, done.out.startswith("debug until 20"), done.out.endswith("; configured: info\n")) == (0, True, True)
+    shown = json.loads(operator.run("log-level", "--json").out)
+    assert (shown["level"], shown["configured"], shown["set_by"]) == ("debug", "info", "bootstrap")
+    assert operator.run("log-level", "--reset").out == "info, as configured\n"
+
+
+@pytest.mark.promise("TR-02")
+def test_features_are_listed_with_what_they_bring(operator: Command) -> None:
+    assert "browsers sign in and work with a cookie" in operator.run("features").out
+    found = json.loads(operator.run("features", "--json").out)
+    assert {name: found[2][name] for name in ("name", "door", "enabled")} == {"name": "proxy", "door": "gate", "enabled": True}
+
+
+@pytest.mark.promise("CG-13")
+def test_sessions_are_listed_and_ended_one_by_one_and_all_at_once(operator: Command, console_url: str) -> None:
+    sessions = [sign_in(console_url) for _ in range(3)]
+    table = operator.run("sessions", "list").out
+    assert all(session in table for session in sessions)
+    assert "a browser" in table
+    assert operator.run("sessions", "end", sessions[0]).out == "ended 1 session\n"
+    again = operator.run("sessions", "end", sessions[0])
+    assert (again.code, again.err) == (1, "gatehouse: You have no session with this id\n")
+    assert [one["id"] for one in json.loads(operator.run("sessions", "list", "--json").out)] == sessions[:0:-1]
+    assert operator.run("sessions", "end", "--all").out == "ended 2 sessions\n"
+    assert json.loads(operator.run("sessions", "list", "--json").out) == []
+
+
+def test_an_owner_ends_the_sessions_of_everybody(operator: Command, console_url: str) -> None:
+    sign_in(console_url)
+    key = operator.run("keys", "create", "--name", "auditor", "--scope", "role:auditor").out.strip()
+    httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}).raise_for_status()
+    refused = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
+    assert (refused.code, refused.err) == (1, "gatehouse: The sessions of everybody are ended by an owner alone\n")
+    assert json.loads(operator.run("sessions", "end", "--everybody", "--json").out) == {"ended": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("log-level", "loud"), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
+        (("log-level", "debug", "--reset"), "LEVEL and --reset exclude each other"),
+        (("log-level", "debug", "--for", "soon"), "--for must be a duration such as"),
+        (("sessions", "end"), "name one of: the ID of a session (gatehouse sessions list), --all, --everybody"),
+        (("sessions", "end", "3fGh82kLmQ0a", "--all"), "name one of: the ID of a session"),
+        (("sessions", "end", "../keys"), "ID must be the id of a session, as `gatehouse sessions list` shows it"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
+    result = bare.run(*arguments, *OPTIONS)
+    assert (result.code, result.out, len(result.err.strip().splitlines())) == (2, "", 1)
+    assert message in result.err
