@@ -320,7 +320,7 @@ watch = Watch(
     ),
     opts,
 )
-asked = {door.name: f"{urls[door.name]}{door.health}" for door in seam.doors.values()}
+asked = {name: f"{url}{seam.addresses[name].health}" for name, url in urls.items()}
 if settings.watch.probe_minutes:
     beat = ProbeArgs(
         names,

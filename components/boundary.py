@@ -26,7 +26,7 @@ IN_USE = (
     *("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:GetPublicKey"),
     *("kms:ReEncrypt*", "kms:Sign", "kms:Verify"),
     *("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams"),
-    *("logs:GetLogEvents", "logs:PutLogEvents", "logs:PutRetentionPolicy"),
+    *("logs:FilterLogEvents", "logs:GetLogEvents", "logs:PutLogEvents", "logs:PutRetentionPolicy"),
     *("rds-db:connect",),
     *("rds:AddTagsToResource", "rds:CopyDBSnapshot", "rds:CreateDBSnapshot", "rds:DeleteDBSnapshot", "rds:Describe*"),
     *("rds:ListTagsForResource",),

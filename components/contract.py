@@ -69,9 +69,9 @@ class Contract:
         return {door.name: door for process in self.processes.values() for door in process.doors}
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """Every door, whoever serves it: each has a host name."""
-        return (*self.doors, *(function.door.name for function in self.functions.values()))
+    def addresses(self) -> dict[str, Door]:
+        """Every door by name, whoever serves it: each has a host name."""
+        return self.doors | {function.door.name: function.door for function in self.functions.values()}
 
     @property
     def serving(self) -> tuple[Process, ...]:

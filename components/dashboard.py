@@ -77,7 +77,7 @@ def _heading(names: Naming, shown: Shown) -> Widget:
 
 
 def _states(names: Naming, shown: Shown) -> Widget:
-    outside = [f"{door}-unreachable" for door in shown.doors] if shown.probed else []
+    outside = [f"{door}-unreachable" for door in (*shown.doors, *shown.functions)] if shown.probed else []
     alarms = [
         *shown.doors,
         *outside,
@@ -119,7 +119,8 @@ def _outside(names: Naming, shown: Shown) -> Iterator[Widget]:
         ("DoorUp", "Minimum", "From outside: does each door answer? 1 is yes"),
         ("DoorSeconds", "Maximum", "From outside: seconds to answer"),
     ):
-        lines = [[shown.probed, metric, "Door", door, {"stat": stat, "label": door}] for door in shown.doors]
+        doors = (*shown.doors, *shown.functions)
+        lines = [[shown.probed, metric, "Door", door, {"stat": stat, "label": door}] for door in doors]
         yield _graph(names, title, lines, top=1 if metric == "DoorUp" else None)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components import failed
 from components.alarm import metric_alarm
-from components.alarms import UNDER, Alarm
+from components.alarms import FUNCTION, UNDER, Alarm
 from components.document import Document, allow, document, render, trust
 from components.grants import Grant
 from components.naming import Naming
@@ -15,6 +16,8 @@ from components.props import props
 from components.tags import tags
 
 NAME = "probe"
+FAILED = "probe-failed"
+"""Name (Naming.name's `thing`) of the queue of beats that Lambda gave up."""
 CODE = "runtime/functions"
 TIMEOUT_S = 30
 """The doors are asked one after the other, each for at most five seconds."""
@@ -45,7 +48,7 @@ class Probe(pulumi.ComponentResource):
     all between a user and an answer, and only a request from outside goes through all of them. It also tells when nothing is
     measured any more. It stands outside the VPC, as a user does, and is told its addresses by the event: there is no variable
     and no key to keep. Cost: 0.30 USD a month for each of two metrics a door, 0.10 an alarm, and below 0.10 for 43,000 runs.
-    Controls: GH-LAM-001, GH-LAM-003, GH-LAM-004, GH-CW-003.
+    Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
 
     function: pulumi.Output[str]
@@ -72,6 +75,12 @@ class Probe(pulumi.ComponentResource):
             architectures=["arm64"],
             timeout=TIMEOUT_S,
             memory_size=128,
+            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(
+                target_arn=failed.queue(name, args.names, FAILED, NAME, self)
+            ),
+            # A beat that still runs when the next one comes is not doubled.
+            reserved_concurrent_executions=1,
+            tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
             tags=tags("internal"),
             opts=child,
@@ -113,7 +122,19 @@ def event(names: Naming, addresses: Mapping[str, str]) -> Document:
 
 
 def alarms(names: Naming, doors: tuple[str, ...], minutes: int) -> Iterator[Alarm]:
-    """A door that was not up twice in a row; a beat that is not measured counts as one."""
+    """A door that was not up twice in a row; a beat that is not measured counts as one. And the probe itself."""
+    yield Alarm(
+        "probe-errors",
+        "The probe itself has failed, so that doors may be told as unreachable which are not. Read its log group.",
+        "unreachable",
+        FUNCTION,
+        "Errors",
+        [{"FunctionName": names.name(NAME)}],
+        "Sum",
+        threshold=0,
+        period_s=300,
+        periods=1,
+    )
     for door in doors:
         yield Alarm(
             f"{door}-unreachable",
@@ -138,6 +159,9 @@ def grants(names: Naming) -> dict[str, Grant]:
         allow(
             "Count", ["cloudwatch:PutMetricData"], ["*"], conditions={"StringEquals": {"cloudwatch:namespace": namespace(names)}}
         ),
+        allow("KeepFailedCalls", ["sqs:SendMessage"], [names.arn("sqs", names.name(FAILED))]),
+        # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
+        allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
         allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{names.log_group_arn(names.log_group(NAME))}:*"]),
     )
     return {NAME: Grant("Asks the doors from outside", trust("lambda.amazonaws.com", account=names.account), permissions)}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components import failed
 from components.after import after
-from components.document import Document, allow, deny, document, render
 from components.grants import FAILED
 from components.naming import Naming
 from components.props import props
@@ -16,8 +16,6 @@ CODE = "runtime/functions"
 TIMEOUT_S = 60
 AT_ONCE = 5
 """Calls that run at the same time: one a secret, and some that come again."""
-FAILED_DAYS = 14
-"""How long SQS keeps a failed call, its longest."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,8 @@ class Rotation(pulumi.ComponentResource):
             tags=tags("log"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        failed = self._failed(name, args)
+        # A message names secret, version and step, and holds no value.
+        kept = failed.queue(name, args.names, FAILED, name, self, args.key_arn)
         function = aws.lambda_.Function(
             name,
             name=args.names.name(name),
@@ -73,7 +72,7 @@ class Rotation(pulumi.ComponentResource):
             kms_key_arn=args.key_arn,
             environment=aws.lambda_.FunctionEnvironmentArgs(variables={"GATEHOUSE_KEY_PREFIX": args.key_prefix}),
             # A call that was accepted and then failed three times is kept here instead of being dropped.
-            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=failed),
+            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=kept),
             reserved_concurrent_executions=AT_ONCE,
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
@@ -92,32 +91,3 @@ class Rotation(pulumi.ComponentResource):
         self.arn = after(function.arn, permission.id)
         self.function = function.name
         self.register_outputs({"arn": self.arn, "function": self.function})
-
-    def _failed(self, name: str, args: RotationArgs) -> pulumi.Output[str]:
-        """ARN of the queue, known once nobody but the function may write to it. A message names secret, version and step, and
-        holds no value."""
-        queue = aws.sqs.Queue(
-            name,
-            name=args.names.name(FAILED),
-            message_retention_seconds=FAILED_DAYS * 86400,
-            kms_master_key_id=args.key_arn,
-            tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        policy = aws.sqs.QueuePolicy(
-            name,
-            queue_url=queue.id,
-            policy=render(queue_policy(args.names, name)),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return after(queue.arn, policy.id)
-
-
-def queue_policy(names: Naming, rotator: str) -> Document:
-    """The function's role writes, over TLS; no other account does anything. Whoever reads is let by his own IAM policy."""
-    arn = names.arn("sqs", names.name(FAILED))
-    return document(
-        deny("OnlyTls", ["sqs:*"], [arn], conditions={"Bool": {"aws:SecureTransport": "false"}}),
-        deny("OnlyOurAccount", ["sqs:*"], [arn], conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}}),
-        allow("FailedCallsArrive", ["sqs:SendMessage"], [arn], principal={"AWS": names.role_arn(rotator)}),
-    )

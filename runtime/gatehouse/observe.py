@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from gatehouse.request_lines import RANK, RequestLine, Stream
 from gatehouse.types import Code
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -28,12 +29,12 @@ Level = Literal["debug", "info", "warning", "error"]
 Logger = structlog.typing.FilteringBoundLogger
 
 
-def logger(level: Level, **fields: str) -> Logger:
-    """A logger of JSON lines with `ts`, `level`, `event` and the given fields on each."""
+def logger(level: Level, out: Stream | None = None, **fields: str) -> Logger:
+    """A logger of JSON lines with `ts`, `level`, `event` and the given fields on each, to `out` or standard output."""
     renderer = structlog.processors.JSONRenderer(serializer=_serialize)
     context: dict[str, Any] = dict(fields)
     lazy = structlog.wrap_logger(
-        structlog.BytesLogger(sys.stdout.buffer),
+        structlog.BytesLogger(sys.stdout.buffer if out is None else out),  # type: ignore[arg-type]  # write and flush are all it uses
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
@@ -158,8 +159,21 @@ class Metrics:
 class Observer:
     """The one place that a door reports to."""
 
-    def __init__(self, door: str, log: Logger, metrics: Metrics, relevel: Callable[[Level], Logger] | None = None) -> None:
-        """relevel: makes a log of another level; None when it cannot be changed."""
+    def __init__(
+        self,
+        door: str,
+        log: Logger,
+        metrics: Metrics,
+        relevel: Callable[[Level], Logger] | None = None,
+        *,
+        level: Level = "info",
+        batched: tuple[Stream, str] | None = None,
+    ) -> None:
+        """relevel: makes a log of another level; None when it cannot be changed. level: that of `log`.
+        batched: where lines of requests go, many in one write, and the environment that they name; None writes each by `log`.
+        """
+        self._rank = RANK[level]
+        self._batched = batched
         self.door = door
         self.log = log
         self.metrics = metrics
@@ -170,7 +184,7 @@ class Observer:
         if self._relevel is None:
             return
         self.log.warning("log level", door=self.door, level_now=level)
-        self.log = self._relevel(level)
+        self.log, self._rank = self._relevel(level), RANK[level]
         self.log.info("log level", door=self.door, level_now=level)
 
     def slow_query(self, statement: str, seconds: float) -> None:
@@ -193,6 +207,14 @@ class Observer:
     ) -> None:
         """One line a request. `path` without the query, which a careless client may have put a key into."""
         self.metrics.request(self.door, route, status, seconds)
+        if self._batched is not None:
+            level = "error" if status >= 500 and status != 503 else "warning" if status == 503 else "info"
+            if RANK[level] >= self._rank:
+                stream, environment = self._batched
+                ms = round(seconds * 1000, 3)
+                told = (environment, request_id, self.door, method, route, path, status, ms, key_id, code, "request", level)
+                stream.request(RequestLine(*told, stream.now(), detail))
+            return
         fields: dict[str, Any] = {"detail": detail} if detail else {}
         emit = self.log.error if status >= 500 and status != 503 else self.log.warning if status == 503 else self.log.info
         emit(
@@ -210,12 +232,20 @@ class Observer:
         )
 
 
-def metric_lines(door: str) -> Callable[[dict[str, Any]], None]:
+def metric_lines(door: str, out: Stream | None = None) -> Callable[[dict[str, Any]], None]:
     """Writes a line for CloudWatch to count. Its level is info, yet no setting holds it back: it is a measurement."""
-    log = logger("info")
+    log = logger("info", out)
     return lambda members: log.info("usage", door=door, **members)
 
 
-def observer(door: str, level: Level, environment: str) -> Observer:
-    """What a door reports to. `environment` is on every line."""
-    return Observer(door, logger(level, environment=environment), Metrics(), lambda other: logger(other, environment=environment))
+def observer(door: str, level: Level, environment: str, *, stream: Stream | None = None) -> Observer:
+    """What a door reports to. `environment` is on every line.
+
+    stream: with it, lines of requests are written many at a time. Not for a function, which is frozen between two requests.
+    """
+
+    def relevel(other: Level) -> Logger:
+        return logger(other, stream, environment=environment)
+
+    batched = None if stream is None else (stream, environment)
+    return Observer(door, relevel(level), Metrics(), relevel, level=level, batched=batched)

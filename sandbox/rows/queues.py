@@ -8,6 +8,7 @@ from sandbox.rows.row import Row
 _ATTRIBUTES = {
     "messageRetentionSeconds": "MessageRetentionPeriod",
     "kmsMasterKeyId": "KmsMasterKeyId",
+    "sqsManagedSseEnabled": "SqsManagedSseEnabled",
     "kmsDataKeyReusePeriodSeconds": "KmsDataKeyReusePeriodSeconds",
     "visibilityTimeoutSeconds": "VisibilityTimeout",
     "redrivePolicy": "RedrivePolicy",

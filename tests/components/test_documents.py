@@ -9,11 +9,11 @@ import pytest
 
 from components import bucketpolicy, endpoints, network, notices
 from components.contract import read
+from components.failed import queue_policy
 from components.grants import Grant, grants, readers_of, secret_readers, token_users
 from components.keyring import ADMINISTER, CLASSES, KeyringArgs, key_policy
 from components.naming import Naming
 from components.recovery import key_users
-from components.rotation import queue_policy
 from components.secret import secret_policy
 from components.sections import Keep, Keys
 
@@ -123,7 +123,7 @@ def test_the_rotation_touches_the_secrets_it_makes_its_log_its_queue_and_its_tra
 
 
 def test_failed_rotations_are_written_by_the_function_alone_and_over_tls() -> None:
-    tls, ours, write = statements(queue_policy(NAMES, "rotate"))
+    tls, ours, write = statements(queue_policy(NAMES, "rotate-failed", "rotate"))
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     assert (ours["Effect"], ours["Condition"]) == ("Deny", {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}})
     assert (write["Principal"], write["Action"]) == ({"AWS": NAMES.role_arn("rotate")}, ["sqs:SendMessage"])

@@ -58,6 +58,18 @@ def test_the_probe_counts_in_its_own_namespace_alone() -> None:
         assert decide(call, identity=[grant.allowed or {}]).allowed is allowed, namespace
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_beat_that_fails_is_told_kept_and_not_doubled(stack: str) -> None:
+    program = run(stack)
+    function = program.one("lambda/function:Function", "probe").inputs
+    assert function["reservedConcurrentExecutions"] == 1
+    assert "deadLetterConfig" in function
+    assert program.one("sqs/queue:Queue", "probe").inputs["sqsManagedSseEnabled"] is True
+    alarm = program.one("cloudwatch/metricAlarm:MetricAlarm", "probe-errors").inputs
+    assert (alarm["namespace"], alarm["metricName"]) == ("AWS/Lambda", "Errors")
+    assert alarm["dimensions"] == {"FunctionName": f"gatehouse-{stack}-probe"}
+
+
 def test_an_alarm_on_silence_rolls_no_deployment_back() -> None:
     program = run("prod")
     assert not [a for s in program.of("ecs/service:Service") for a in s.inputs["alarms"]["alarmNames"] if "unreachable" in a]

@@ -28,6 +28,7 @@ from gatehouse.flows.register import Registrar
 from gatehouse.flows.revoke import SelfRevocation
 from gatehouse.flows.usage import UsageCounter, UsageFlusher
 from gatehouse.flows.usage_metrics import UsageMetrics
+from gatehouse.request_lines import Stream
 from gatehouse.settings import Settings
 from gatehouse.store.clock import SystemClock
 from gatehouse.store.gate_level import PoolLevels
@@ -59,7 +60,8 @@ def build(settings: Settings) -> asgi.App:
     secrets_of_keys = pepper(settings.pepper, "PEPPER")
     login = database(settings)
     redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
-    observer = observe.observer("gate", settings.log_level, settings.environment)
+    stream = Stream()
+    observer = observe.observer("gate", settings.log_level, settings.environment, stream=stream)
 
     @asynccontextmanager
     async def start() -> AsyncIterator[asgi.App]:
@@ -110,7 +112,7 @@ def build(settings: Settings) -> asgi.App:
             refuses = settings.limit_on_error == "refuse"
             metrics = observer.metrics
             usage = UsageCounter()
-            counted_use = UsageMetrics(settings.metrics_namespace, clock, observe.metric_lines(observer.door))
+            counted_use = UsageMetrics(settings.metrics_namespace, clock, observe.metric_lines(observer.door, stream))
             if settings.metrics_namespace:
                 stack.callback(counted_use.flush)
             flusher = UsageFlusher(

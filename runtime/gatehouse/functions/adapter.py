@@ -9,6 +9,7 @@ Source: docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,8 +30,11 @@ def adapted(app: asgi.App) -> Handler:
     """The handler of a door. It raises NotARequest; what goes wrong in the door is answered by the door."""
     # Doors start in their constructors; a function has no moment at which it ends.
     serve = Mangum(app, lifespan="off")  # type: ignore[arg-type]  # the same callable by another name
+    loop = asyncio.new_event_loop()
 
     def handler(event: Event, context: LambdaContext) -> dict[str, Any]:
+        # Mangum takes the loop of the thread, which newer Pythons no longer make by themselves.
+        asyncio.set_event_loop(loop)
         answer = serve(_request(event), context)
         return {**answer, "body": "", "isBase64Encoded": False} if event["httpMethod"] == "HEAD" else answer
 

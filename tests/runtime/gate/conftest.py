@@ -138,6 +138,15 @@ class Gate:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
+    async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
+        """The lines with these members, as soon as there is one: lines of requests wait a moment for company."""
+        async with asyncio.timeout(20):
+            while True:
+                found = [line for line in self.lines() if members.items() <= line.items()]
+                if found:
+                    return found
+                await asyncio.sleep(0.005)
+
 
 async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
     """One answer, framed as RFC 9112 says; `whole` tells whether its body came to its end."""

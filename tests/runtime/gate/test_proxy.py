@@ -312,7 +312,7 @@ async def test_a_key_in_the_query_is_no_credential(gate: Any, core: Any, key: An
 async def test_each_request_is_one_line_without_key_or_query(gate: Any, core: Any, key: Any) -> None:
     reply = await get(gate, key, f"/cores/docs/files/report.txt?token={key.token}")
     await get(gate, key, f"/cores/docs/{key.token}")
-    (line,) = [line for line in gate.lines() if line.get("request_id") == reply.header("x-request-id")]
+    (line,) = await gate.lines_with(request_id=reply.header("x-request-id"))
     assert line.pop("ms") > 0
     assert re.fullmatch(r"\d{4}-.*Z", line.pop("ts"))
     assert line == {
