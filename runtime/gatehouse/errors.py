@@ -2,7 +2,8 @@
 
     GatehouseError                code                       status  retryable
     |-- BadRequest                bad_request                400     no      malformed; carries errors[{location, message, fix}]
-    |   `-- BodyTooLarge          body_too_large             413     no
+    |   |-- BodyTooLarge          body_too_large             413     no
+    |   `-- UnsupportedMediaType  unsupported_media_type     415     no      the body is not JSON in UTF-8 (RFC 9110, 15.5.16)
     |-- Unauthorized              unauthorized               401     no      no or wrong credential (WWW-Authenticate is added)
     |   `-- StepUpRequired        step_up_required           401     no      a session has to show its credential again (RFC 9470)
     |-- Forbidden                 forbidden                  403     no
@@ -65,6 +66,10 @@ class BadRequest(GatehouseError):
 
 class BodyTooLarge(BadRequest):
     code, status, title = "body_too_large", 413, "The request body is too large"
+
+
+class UnsupportedMediaType(BadRequest):
+    code, status, title = "unsupported_media_type", 415, "The request body is not of a kind that is read here"
 
 
 class Unauthorized(GatehouseError):

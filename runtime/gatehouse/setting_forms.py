@@ -59,7 +59,11 @@ def old_files(value: object) -> object:
 
 def networks(value: object) -> object:
     if isinstance(value, str):
-        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        try:
+            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError:
+            # The library's own words repeat the value.
+            raise ValueError("must be networks such as 10.0.0.0/8 or fd00::/8 with commas between, host bits zero") from None
     return value
 
 

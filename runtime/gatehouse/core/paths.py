@@ -1,4 +1,4 @@
-"""One reading of a request path, for authorisation, routing and forwarding alike; ambiguous paths are refused, never repaired.
+"""One reading of a request path, for authorisation, routing and forwarding alike; what is ambiguous is refused, never repaired.
 
 The raw (still percent-encoded) bytes are what is forwarded, so a Core decodes them exactly once. The checks look at the path
 as that Core will see it, with `%2F` read as a separator, because some servers do. Source of the danger: RFC 3986, section 6.2.2.3
@@ -62,6 +62,22 @@ def flaw(raw: bytes) -> str:
         decoded.decode("utf-8")
     except UnicodeDecodeError:
         return "the path is not UTF-8 once it is decoded"
+    return ""
+
+
+def query_flaw(raw: bytes) -> str:
+    """What keeps a raw query from having one meaning, as a sentence without a subject; empty when nothing does."""
+    if b"%" not in raw:
+        return "" if raw.isascii() else "holds a non-ASCII byte; percent-encode it as UTF-8"
+    if _BROKEN_ESCAPE.search(raw):
+        return "holds a percent sign that two hexadecimal digits do not follow; write %25 for the sign itself"
+    decoded = unquote_to_bytes(raw)
+    if b"\0" in decoded:
+        return "holds a NUL character; remove it"
+    try:
+        decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return "is not UTF-8 once it is decoded; percent-encode text as UTF-8"
     return ""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized
+from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType
 from gatehouse.types import RequestId
 
 Scope = MutableMapping[str, Any]
@@ -120,6 +120,28 @@ async def read_body(receive: Receive, bytes_max: int) -> bytes:
         if not message.get("more_body", False):
             return piece if not pieces else b"".join((*pieces, piece))
         pieces.append(piece)
+
+
+def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
+    """Raises UnsupportedMediaType unless the Content-Type headers of a request say JSON in UTF-8.
+
+    lenient: none at all will do, and so will the form type, which curl sends with `-d` unless it is told otherwise. A charset
+    other than UTF-8 is refused and not ignored (RFC 8259, section 11, defines none), since its sender means other characters.
+    """
+    if len(content_types) > 1:
+        raise _media_type("is sent more than once", "send it once")
+    media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
+    media_type = media_type.strip().lower()
+    if media_type != "application/json" and not (lenient and media_type in ("", "application/x-www-form-urlencoded")):
+        raise _media_type("is not application/json", "send Content-Type: application/json")
+    for parameter in parameters.lower().split(";") if parameters else ():
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
+            raise _media_type("names a charset other than UTF-8", "send JSON encoded as UTF-8, and no charset")
+
+
+def _media_type(message: str, fix: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType("The request cannot be read", errors=(Problem("header.content-type", message, fix),))
 
 
 class ClientGone(Exception):

@@ -69,7 +69,7 @@ class OidcPeople:
             return None
         try:
             header = jws.extract_compact(token.encode("ascii")).headers()
-        except (JoseError, UnicodeEncodeError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             return None
         if header.get("alg") not in ALGORITHMS or str(header.get("typ", "")).lower() not in _TYPES:
             return None
@@ -79,7 +79,7 @@ class OidcPeople:
         try:
             claims = jwt.decode(token, key, algorithms=[str(header["alg"])]).claims
             self._registry().validate(claims)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         subject = claims["sub"]
         if not (

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from gatehouse.core.auditchain import as_seconds
 from gatehouse.store.ports import AuditFilter, AuditRow
@@ -46,6 +47,23 @@ class ExportAudit(SearchAudit):
     ] = "ndjson"
 
 
+EXAMPLE_EVENT: JsonDict = {
+    "seq": 1204,
+    "occurred_at": "2030-06-01T09:00:00.123456Z",
+    "actor_type": "bootstrap",
+    "actor_id": "bootstrap",
+    "action": "key.create",
+    "target_type": "key",
+    "target_id": "3fGh82kLmQ0a",
+    "outcome": "success",
+    "request_id": "req_0199f3a8c0d1b6e5f4a3928170",
+    "source_address": "192.0.2.7",
+    "details": {"name": "invoices, nightly export"},
+    "previous_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "hash": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+}
+
+
 class AuditEventView(BaseModel):
     """One row. `hash` covers every other member; how is written in gatehouse/core/auditchain.py."""
 
@@ -66,6 +84,8 @@ class AuditEventView(BaseModel):
 
 class AuditEventPage(BaseModel):
     """Newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"events": [EXAMPLE_EVENT], "next_cursor": None}]})
 
     events: list[AuditEventView]
     next_cursor: str | None

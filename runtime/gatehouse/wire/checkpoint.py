@@ -36,6 +36,28 @@ class ListCheckpoints(BaseModel):
 class CheckpointPage(BaseModel):
     """In the order of the rows that they cover."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "checkpoints": [
+                        {
+                            "version": 1,
+                            "seq": 1204,
+                            "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                            "taken_at": "2030-06-01T09:00:00Z",
+                            "key_id": "arn:aws:kms:eu-central-1:111122223333:key/3f1e",
+                            "algorithm": "ecdsa-p256-sha256",
+                            "signature": "MEUCIQDk3w==",
+                        }
+                    ],
+                    "next_after": None,
+                    "public_key": None,
+                }
+            ]
+        }
+    )
+
     checkpoints: list[CheckpointView]
     next_after: int | None
     public_key: Annotated[

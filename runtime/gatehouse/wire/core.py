@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from gatehouse.types import CoreRecord
 from gatehouse.wire.key_parts import rfc3339
@@ -19,24 +20,23 @@ class ListCores(BaseModel):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
+_EXAMPLE: JsonDict = {
+    "name": "docs",
+    "url": "https://docs.example.com",
+    "environment": "test",
+    "registered_by": "3fGh82kLmQ0a",
+    "expires_at": "2030-01-01T09:31:00Z",
+    "draining": False,
+    "live": True,
+}
+
+
 class CoreView(BaseModel):
     """A Core. `live`: its lease has not run out and it is not draining."""
 
     model_config = ConfigDict(
         frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "docs",
-                    "url": "https://docs.example.com",
-                    "environment": "test",
-                    "registered_by": "3fGh82kLmQ0a",
-                    "expires_at": "2030-01-01T09:31:00Z",
-                    "draining": False,
-                    "live": True,
-                }
-            ]
-        },
+        json_schema_extra={"examples": [_EXAMPLE]},
     )
 
     name: str
@@ -49,6 +49,8 @@ class CoreView(BaseModel):
 
 
 class CorePage(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"cores": [_EXAMPLE], "next_cursor": None}]})
+
     cores: list[CoreView]
     next_cursor: str | None
 

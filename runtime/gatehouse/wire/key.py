@@ -198,11 +198,17 @@ class CreatedKey(BaseModel):
 
 
 class KeyPage(BaseModel):
+    """`next_cursor` is null on the last page."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": [EXAMPLE_KEY], "next_cursor": None}]})
+
     keys: list[KeyView]
     next_cursor: str | None
 
 
 class RevokedKey(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": EXAMPLE_KEY, "effective": "everywhere"}]})
+
     key: KeyView
     effective: Annotated[
         Literal["everywhere", "within_bound"],

@@ -149,8 +149,12 @@ class ExplainKey(BaseModel):
     cost: Annotated[int, Field(ge=0, le=1_000_000)] = 1
 
 
+def _answers(*examples: JsonDict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [*examples]})
+
+
 class ChangedKey(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"key": EXAMPLE_KEY, "effective": "everywhere"}]})
+    model_config = _answers({"key": EXAMPLE_KEY, "effective": "everywhere"})
 
     key: KeyView
     effective: _Effective
@@ -159,6 +163,15 @@ class ChangedKey(BaseModel):
 class RotatedKey(BaseModel):
     """The token of the new key is in this answer and nowhere else, ever. `previous` works until its `expires_at`."""
 
+    model_config = _answers(
+        {
+            "token": "gtk_test_7hJk31xPqR8b...",
+            "key": {**EXAMPLE_KEY, "id": "7hJk31xPqR8b", "generation": 2, "start": "gtk_test_7hJk31xPqR8b"},
+            "previous": {**EXAMPLE_KEY, "successor_id": "7hJk31xPqR8b", "rotated_at": "2030-06-01T09:00:00Z"},
+            "effective": "everywhere",
+        }
+    )
+
     token: str
     key: KeyView
     previous: KeyView
@@ -166,6 +179,10 @@ class RotatedKey(BaseModel):
 
 
 class PurgedKey(BaseModel):
+    model_config = _answers(
+        {"id": "3fGh82kLmQ0a", "purged_at": "2030-06-01T09:00:00Z", "effective": "everywhere", "counters_removed": True}
+    )
+
     id: str
     purged_at: str
     effective: _Effective
@@ -185,6 +202,14 @@ class CheckView(BaseModel):
 class Explanation(BaseModel):
     """Every check in the order of the decision, also behind the first that fails."""
 
+    model_config = _answers(
+        {
+            "code": "FORBIDDEN",
+            "checks": [{"name": "core", "outcome": "fail", "code": "FORBIDDEN", "has": "docs", "asked": "billing"}],
+            "decided_at": "2030-06-01T09:00:00Z",
+        }
+    )
+
     code: Annotated[str, Field(description="What the gate would answer to whoever holds the token.")]
     checks: list[CheckView]
     decided_at: str
@@ -202,6 +227,25 @@ class PepperGeneration(BaseModel):
 
 
 class PepperStatus(BaseModel):
+    model_config = _answers(
+        {
+            "current": 2,
+            "writing": 2,
+            "generations": [
+                {
+                    "generation": 2,
+                    "held": True,
+                    "keys": 120,
+                    "ids": 120,
+                    "cores": 3,
+                    "imported": 0,
+                    "signing": 4,
+                    "removable": False,
+                }
+            ],
+        }
+    )
+
     current: int
     writing: Annotated[int, Field(description="What new keys are stored under: the newest that every live gate holds.")]
     generations: list[PepperGeneration]

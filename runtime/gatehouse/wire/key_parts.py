@@ -31,6 +31,8 @@ WINDOW_S_MAX = 31 * 86_400
 TTL_S_MAX = 10 * 365 * 86_400
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+#: Instants outside cannot be counted in Unix seconds everywhere, and none of them is meant.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 EXAMPLE_LIMIT: JsonDict = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
 _EXAMPLE_CREDITS: JsonDict = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
 EXAMPLE_KEY: JsonDict = {
@@ -103,9 +105,12 @@ def _instant(value: object) -> object:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError('must be an RFC 3339 date with a time zone, such as "2031-01-01T00:00:00Z"')
     try:
-        return datetime.fromisoformat(_fraction(value.upper()))
+        found = datetime.fromisoformat(_fraction(value.upper()))
     except ValueError:
         raise ValueError("is not a date that exists") from None
+    if not _FIRST <= found < _LAST:
+        raise ValueError("must lie in the years 1970 to 2999")
+    return found
 
 
 def _fraction(value: str) -> str:
@@ -143,7 +148,11 @@ Metadata = Annotated[
         Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")],
         Annotated[str, Field(max_length=METADATA_CHARS_MAX), AfterValidator(_lines)],
     ],
-    Field(max_length=METADATA_MAX, description="Facts of your own, text by name. Not for secrets."),
+    Field(
+        max_length=METADATA_MAX,
+        description="Facts of your own, text by name. Not for secrets.",
+        json_schema_extra={"additionalProperties": False},  # no name of another form
+    ),
 ]
 
 _strict = ConfigDict(extra="forbid", strict=True, frozen=True)

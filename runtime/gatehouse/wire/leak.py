@@ -41,7 +41,7 @@ def decode(body: bytes) -> list[LeakReport]:
     """Raises BadRequest that repeats nothing of the body: it holds tokens."""
     try:
         reports = _decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _refused("body", "is no list of reports", "send a JSON array of {token, type, url, source}") from None
     if len(reports) > REPORTS_MAX:
         raise _refused("body", f"holds more than {REPORTS_MAX} reports", "send the others in another request")

@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gatehouse.types import CoreRecord
-from gatehouse.wire.body import bad_member, decode_body
+from gatehouse.wire.body import bad_member, check_query, decode_body
 from gatehouse.wire.verify import rfc3339
 
-_LEASE_ID_CHARS_MAX = 64
+LEASE_ID_CHARS_MAX = 64
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,15 +40,16 @@ def decode(body: bytes) -> LeaseRequest:
     request = decode_body(_decoder, body)
     if request.lease_id is None and request.url is None:
         raise bad_member("body.url", "is missing", "send the origin at which the gate reaches the Core: https://host[:port]")
-    if request.lease_id is not None and not 0 < len(request.lease_id) <= _LEASE_ID_CHARS_MAX:
+    if request.lease_id is not None and not 0 < len(request.lease_id) <= LEASE_ID_CHARS_MAX:
         raise bad_member("body.lease_id", "is no lease id", "send the lease_id of the registration")
     return request
 
 
 def lease_id(query: bytes) -> str:
     """The `lease_id` of DELETE. Raises BadRequest unless it is there once and nothing else is."""
+    check_query(query)
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    if [name for name, _ in pairs] != ["lease_id"] or not 0 < len(pairs[0][1]) <= _LEASE_ID_CHARS_MAX:
+    if [name for name, _ in pairs] != ["lease_id"] or not 0 < len(pairs[0][1]) <= LEASE_ID_CHARS_MAX:
         raise bad_member("query.lease_id", "must be given once, alone", "DELETE /v1/cores/{name}?lease_id=...")
     return pairs[0][1]
 

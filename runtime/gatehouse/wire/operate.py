@@ -12,7 +12,9 @@ _LEVELS = Literal["debug", "info", "warning", "error"]
 class SetLogLevel(BaseModel):
     """Another log level for a time."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"level": "debug", "for_s": 900}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [{"level": "debug", "for_s": 900}]}
+    )
 
     level: _LEVELS
     for_s: Annotated[
@@ -22,6 +24,12 @@ class SetLogLevel(BaseModel):
 
 class LogLevel(BaseModel):
     """`level`: what holds now. `configured`: this console's setting. `until`: None while the setting holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}]
+        }
+    )
 
     level: _LEVELS
     configured: _LEVELS
@@ -38,5 +46,22 @@ class FeatureView(BaseModel):
 
 class FeatureList(BaseModel):
     """As this console is set; a gate has a setting of its own, which its /readyz tells."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "features": [
+                        {
+                            "name": "batch-verify",
+                            "door": "gate",
+                            "enabled": True,
+                            "meaning": "several tokens are verified by one request",
+                        }
+                    ]
+                }
+            ]
+        }
+    )
 
     features: list[FeatureView]

@@ -44,6 +44,19 @@ class SessionView(BaseModel):
 class CurrentSession(BaseModel):
     """`csrf_token` goes back in the header X-CSRF-Token of every request of this session that may change something."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "session": _EXAMPLE,
+                    "csrf_token": "d2hhdGV2ZXItaXQtaXMtYXMtbG9uZy1hcy10aGlz",
+                    "roles": ["operator"],
+                    "step_up_s": 300,
+                }
+            ]
+        }
+    )
+
     session: SessionView
     csrf_token: str
     roles: list[str]
@@ -51,10 +64,14 @@ class CurrentSession(BaseModel):
 
 
 class SessionList(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"sessions": [_EXAMPLE]}]})
+
     sessions: list[SessionView]
 
 
 class EndedSessions(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ended": 2}]})
+
     ended: int
 
 

@@ -54,6 +54,20 @@ class UsagePointView(BaseModel):
 class UsageSeries(BaseModel):
     """Counts by bucket, oldest first. A bucket without a request has no point. The running second is not in it yet."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "width_s": 3600,
+                    "since": "2030-06-01T08:00:00Z",
+                    "until": "2030-06-01T10:00:00Z",
+                    "total": 42,
+                    "points": [{"at": "2030-06-01T09:00:00Z", "key": None, "core": "docs", "code": None, "count": 42}],
+                }
+            ]
+        }
+    )
+
     width_s: int
     since: str
     until: str
@@ -63,6 +77,20 @@ class UsageSeries(BaseModel):
 
 class KeyUsage(BaseModel):
     """How one key is used: what to look at before its predecessor is closed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "key": "3fGh82kLmQ0a",
+                    "last_used_at": "2030-06-01T09:12:00Z",
+                    "addresses": ["192.0.2.7", "2001:db8::/64"],
+                    "last_hour": {"VALID": 40, "RATE_LIMITED": 2},
+                    "last_day": {"VALID": 900, "RATE_LIMITED": 2},
+                }
+            ]
+        }
+    )
 
     key: str
     last_used_at: Annotated[str | None, Field(description="Last successful use, to the second; null when there was none.")]

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from gatehouse.core.paths import CORE_NAME
 from gatehouse.types import LimitState, LimitWish, Question, SignedRequest, Verdict
 from gatehouse.wire.body import bad_member, decode_body
 
 TOKEN_CHARS_MAX = 512
 COST_MAX = 1_000_000
 _SCOPE = re.compile(r"[a-z0-9:_.*-]{1,64}")
-_SCOPES_MAX = 50
+SCOPES_MAX = 50
 BATCH_MAX = 100
 LIMITS_MAX = 10
 QUOTA_MAX = 1_000_000_000
@@ -28,7 +29,8 @@ URL_CHARS_MAX = 8192
 HEADERS_MAX = 100
 HEADERS_CHARS_MAX = 16_384
 #: Absolute form (RFC 9112, section 3.2.2) of visible ASCII without user name and fragment; scheme, authority, path, query.
-_URL = re.compile(r"(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-\"$->@-~]*)?(?:\?([!-\"$-~]*))?")
+_URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
+URL_PATTERN = f"^{_URL.pattern}$"
 _METHOD = re.compile(r"[A-Z]{1,16}")
 _LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 #: RFC 9651, section 3.3.3: a String holds visible ASCII and spaces.
@@ -145,15 +147,9 @@ def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, Questi
         )
     if not 0 <= request.cost <= COST_MAX:
         raise bad_member(f"{at}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look without using anything")
-    if len(request.scopes) > _SCOPES_MAX:
-        raise bad_member(f"{at}.scopes", f"holds more than {_SCOPES_MAX} names", "ask for the scopes that this one request needs")
-    for index, scope in enumerate(request.scopes):
-        if _SCOPE.fullmatch(scope) is None:
-            raise bad_member(f"{at}.scopes[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
+    check_needs(request.scopes, request.core, request.method, at, scopes_name="scopes")
     if request.address is not None and not _is_address(request.address):
         raise bad_member(f"{at}.address", "is no IP address", "send the client's address, such as 192.0.2.7, or leave it out")
-    if request.method is not None and _METHOD.fullmatch(request.method) is None:
-        raise bad_member(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
     return request.token, Question(
         scopes=request.scopes,
         core=request.core,
@@ -163,6 +159,21 @@ def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, Questi
         limits=_limits(request.limits, at) if request.limits else (),
         signed=None if request.request is None else _signed(request.request, f"{at}.request"),
     )
+
+
+def check_needs(scopes: Sequence[str], core: str | None, method: str | None, at: str, *, scopes_name: str) -> None:
+    """What a key is asked to be good for, the same in a body and in a query. Raises BadRequest."""
+    if len(scopes) > SCOPES_MAX:
+        raise bad_member(
+            f"{at}.{scopes_name}", f"holds more than {SCOPES_MAX} names", "ask for the scopes that this request needs"
+        )
+    for index, scope in enumerate(scopes):
+        if _SCOPE.fullmatch(scope) is None:
+            raise bad_member(f"{at}.{scopes_name}[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
+    if core is not None and CORE_NAME.fullmatch(core) is None:
+        raise bad_member(f"{at}.core", "is no name of a Core", "use 1 to 40 lower-case letters, digits and inner hyphens")
+    if method is not None and _METHOD.fullmatch(method) is None:
+        raise bad_member(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
 
 
 def _signed(asked: RequestAsked, at: str) -> SignedRequest:

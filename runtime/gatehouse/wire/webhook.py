@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from gatehouse.store.ports_notice import Delivery, Webhook
 from gatehouse.wire.key_parts import rfc3339
@@ -13,8 +14,36 @@ URL_CHARS_MAX = 500
 Event = Literal["key.revoked", "key.rotated", "key.expires_soon", "key.leaked", "key.unusual"]
 
 
+_EXAMPLE: JsonDict = {
+    "id": "8kLm20pQxT4v",
+    "url": "https://hooks.example.com/gatehouse",
+    "events": ["key.revoked"],
+    "created_at": "2030-06-01T09:00:00Z",
+    "created_by": "bootstrap",
+}
+_EXAMPLE_DELIVERY: JsonDict = {
+    "notice_id": "msg_0199f3a8c0d1b6e5f4a39281",
+    "target": "8kLm20pQxT4v",
+    "event": "key.revoked",
+    "state": "dead",
+    "attempts": 8,
+    "next_at": "2030-06-02T09:00:00Z",
+    "created_at": "2030-06-01T09:00:00Z",
+    "problem": "answered 503",
+}
+
+
+def _answers(*examples: JsonDict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [*examples]})
+
+
 class CreateWebhook(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={"examples": [{"url": "https://hooks.example.com/gatehouse", "events": ["key.revoked"]}]},
+    )
 
     url: Annotated[str, Field(max_length=URL_CHARS_MAX, description="https, a public address, no user name; POST goes there.")]
     events: Annotated[list[Event], Field(max_length=20, description="Which events; none: all of them.")] = []
@@ -29,11 +58,15 @@ class WebhookView(BaseModel):
 
 
 class CreatedWebhook(BaseModel):
+    model_config = _answers({"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "webhook": _EXAMPLE})
+
     secret: Annotated[str, Field(description="For the receiver, to check signatures with (Standard Webhooks). Shown this once.")]
     webhook: WebhookView
 
 
 class WebhookList(BaseModel):
+    model_config = _answers({"webhooks": [_EXAMPLE]})
+
     webhooks: list[WebhookView]
 
 
@@ -59,6 +92,8 @@ class DeliveryView(BaseModel):
 
 
 class DeliveryPage(BaseModel):
+    model_config = _answers({"deliveries": [_EXAMPLE_DELIVERY], "next_cursor": None})
+
     deliveries: list[DeliveryView]
     next_cursor: str | None
 

@@ -69,10 +69,9 @@ class Console:
         return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.fixture
-async def door(database: Database) -> AsyncIterator[Console]:
+def parts_on(database: Database, lines: Lines) -> tuple[console.Parts, AsyncEngine]:
+    """What a console is made of, on this database; the engine is the caller's to dispose of."""
     engine = postgres_engine.build(database.app, pool_max=4, application="tests")
-    lines = Lines()
     clock = SystemClock()
     parts = console.Parts(
         keys=PostgresKeyStore(engine, staleness_s=1.0),
@@ -101,6 +100,13 @@ async def door(database: Database) -> AsyncIterator[Console]:
             PostgresSessions(engine), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
         ),
     )
+    return parts, engine
+
+
+@pytest.fixture
+async def door(database: Database) -> AsyncIterator[Console]:
+    lines = Lines()
+    parts, engine = parts_on(database, lines)
     transport = httpx.ASGITransport(console.create(parts), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:

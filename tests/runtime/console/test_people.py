@@ -144,6 +144,20 @@ async def test_no_token_chooses_its_own_algorithm_or_key(desk: Desk) -> None:
         assert await desk.people.person(token) is None
 
 
+@pytest.mark.parametrize("nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"])
+async def test_a_token_whose_header_has_no_bottom_is_nobody(desk: Desk, nested: str) -> None:
+    header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
+    assert await desk.people.person(f"{header}.e30.AAAA") is None
+    assert desk.provider.asked == []
+
+
+@pytest.mark.parametrize(
+    "header", [b"[]", b"null", b"7", b'{"alg":["RS256"]}', b'{"alg":"RS256","typ":[]}', b"\xff", b'{"alg":"\\ud800"}']
+)
+async def test_a_token_with_another_header_than_an_object_of_texts_is_nobody(desk: Desk, header: bytes) -> None:
+    assert await desk.people.person(f"{_base64(header)}.e30.AAAA") is None
+
+
 async def test_a_new_key_of_the_issuer_is_fetched_and_strangers_cannot_have_it_asked_for_at_will(desk: Desk) -> None:
     await desk.people.person(desk.provider.token())
     fresh = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})

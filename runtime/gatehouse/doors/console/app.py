@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -32,6 +33,7 @@ from gatehouse.doors.page import page, style_route
 from gatehouse.flows.audit import WINDOW_S, DeniedAttempts
 from gatehouse.flows.lockout import Lockout
 
+_TITLE = "Gatehouse management API"
 _DESCRIPTION = "Issue, list and revoke keys; read the audit trail. Every act is audited. Errors are RFC 9457 problem documents."
 _PAGE = """\
 <p>This is the management door of a Gatehouse. Keys are made, listed and revoked here, with an admin credential;
@@ -64,7 +66,7 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     routes = [row for row in ROUTES if there(row, parts.features_off)]
     plain = [Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(parts.probes, parts.observer, parts.helpers)]
     app = FastAPI(
-        title="Gatehouse management API",
+        title=_TITLE,
         version=__version__,
         description=_DESCRIPTION,
         openapi_url=None,
@@ -78,9 +80,19 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
     app.state.parts = parts
     app.state.denied = denied
     app.state.lockout = Lockout(parts.clock)
+    for router in _routers(routes):
+        app.include_router(router)
+    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in routes]
+    app.state.methods += [(route.path_regex, route.methods or set()) for route in plain]
+    problems.install(app)
+    app.router.routes.append(Address("/openapi.json", _openapi(parts.features_off), methods=["GET"]))
+    return Edge(app, parts.observer, https=parts.https)
+
+
+def _routers(rows: Sequence[Row]) -> Iterator[APIRouter]:
     for who, route_class in ((Access.ADMIN, AdminRoute), (Access.SIGNED, SignedRoute)):
         router = APIRouter(route_class=route_class)
-        for row in routes:
+        for row in rows:
             if row.who is who:
                 router.add_api_route(
                     row.path,
@@ -99,12 +111,14 @@ def create(parts: Parts, *, chores: Sequence[Chore] = (), on_stop: Sequence[Clos
                         "x-roles": sorted(role.value for role in needed(row.method, row.path)),
                     },
                 )
-        app.include_router(router)
-    app.state.methods = [(compile_path(row.path)[0], {row.method}) for row in routes]
-    app.state.methods += [(route.path_regex, route.methods or set()) for route in plain]
-    problems.install(app)
-    app.router.routes.append(Address("/openapi.json", _openapi(app), methods=["GET"]))
-    return Edge(app, parts.observer, https=parts.https)
+        yield router
+
+
+def document(off: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The OpenAPI document of a console without the features that are `off`; the same for everybody and for ever."""
+    rows = [row for row in ROUTES if there(row, off)]
+    routes = [route for router in _routers(rows) for route in router.routes]
+    return complete(get_openapi(title=_TITLE, version=__version__, description=_DESCRIPTION, routes=routes), rows)
 
 
 def _step_up(row: Row) -> dict[str, str]:
@@ -117,11 +131,9 @@ async def _page(request: Request) -> Response:
     return page("Gatehouse: the console door", _PAGE)
 
 
-def _openapi(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
-    """The document is the same for everybody and for ever, so it is made once."""
-    routes = app.routes
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=routes)
-    body = json.dumps(complete(document), ensure_ascii=False).encode()
+def _openapi(off: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
+    """Made once."""
+    body = json.dumps(document(off), ensure_ascii=False).encode()
 
     async def openapi(request: Request) -> Response:
         return Response(body, media_type="application/json", headers={"Cache-Control": "public, max-age=300"})

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from gatehouse.core.apikey import key_id
 from gatehouse.core.features import SESSIONS
 from gatehouse.core.roles import granted
+from gatehouse.doors import asgi
 from gatehouse.doors.console.access import admit, admit_session, principal_of, source_address
 from gatehouse.doors.console.body import StrictRequest
 from gatehouse.doors.console.idempotent import once
@@ -23,6 +24,7 @@ from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, Unauth
 from gatehouse.flows.actor import Actor
 from gatehouse.flows.lockout import Lockout
 from gatehouse.flows.principal import Role, check, check_reach, manages
+from gatehouse.wire.body import check_query
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -44,6 +46,7 @@ class AdminRoute(APIRoute):
                 raise
             strict = StrictRequest(request.scope, request.receive)
             _check_query(strict)
+            _check_headers(strict)
             await _check_body(strict)
             try:
                 await _check_scopes(strict)
@@ -130,20 +133,23 @@ def _texts(item: Any) -> Iterator[str]:
 
 
 def _check_query(request: Request) -> None:
+    check_query(request.scope["query_string"])
     counts = Counter(name for name, _ in request.query_params.multi_items())
-    for name, value in request.query_params.multi_items():
-        if counts[name] > 1:
+    for name, count in counts.items():
+        if count > 1:
             _refuse(f"query.{name[:20]}", "is sent more than once", "send it once")
-        if "\0" in name + value:
-            _refuse(f"query.{name[:20]}", "holds a NUL character", "remove it")
+
+
+def _check_headers(request: Request) -> None:
+    """A field line more would make a list of it (RFC 9110, section 5.3), of which FastAPI reads the first member alone."""
+    if len(request.headers.getlist("if-match")) > 1:
+        _refuse("header.if-match", "is sent more than once", "send it once, with one version")
 
 
 async def _check_body(request: StrictRequest) -> None:
     if request.method in {"GET", "HEAD"} or not await request.body():
         return
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        _refuse("header.content-type", "is not application/json", "send Content-Type: application/json")
+    asgi.check_json(request.headers.getlist("content-type"))
     await request.json()  # strict, and kept: FastAPI reads the same value
 
 

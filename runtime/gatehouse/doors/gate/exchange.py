@@ -67,6 +67,11 @@ class Exchange:
         peer = self.peer
         return addresses.client(peer, self.values(b"x-forwarded-for")) if addresses.trusts(peer) else peer
 
+    async def json_body(self, bytes_max: int) -> bytes:
+        """The body, meant to be JSON. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone when the client left first."""
+        asgi.check_json(self.values(b"content-type"), lenient=True)
+        return await asgi.read_body(self.receive, bytes_max)
+
     def decided(self, verdict: Verdict, core: str | None = None, *, behalf: bool = False) -> None:
         """Remembers a decision for the log (the full one, with a revoked key's id) and for the count of use.
 

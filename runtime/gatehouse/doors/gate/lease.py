@@ -40,7 +40,7 @@ class CoreLease:
         caller = await self._caller(exchange, name)
         if caller is None:
             return
-        request = wire.decode(await asgi.read_body(exchange.receive, self._body_bytes_max))
+        request = wire.decode(await exchange.json_body(self._body_bytes_max))
         if request.lease_id is None:
             lease = await self._registrar.register(caller, name, request.url or "", request.ttl_s)
         else:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gatehouse import __version__
-from gatehouse.core.signature import Flaw
 from gatehouse.doors import asgi
 from gatehouse.doors.gate.exchange import Exchange
-from gatehouse.types import Code
-from gatehouse.wire import verify as wire
+from gatehouse.doors.gate.openapi_schemas import CORE_NAME, LEASE_ID, METHOD, REQUEST_ID, SCHEMAS, SCOPES, Json
 
-Json = dict[str, Any]
+_KEY: list[Json] = [{"bearer": []}, {"header": []}]
+_NAME: Json = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "Name of a Core.",
+    "schema": CORE_NAME,
+    "example": "docs",
+}
+#: status -> code of the example, and when it is.
+_TEXTS = {
+    400: ("bad_request", "The request is malformed; `errors` says where and what to send instead."),
+    401: ("unauthorized", "No valid key. `WWW-Authenticate` says how to send one."),
+    402: ("USAGE_EXCEEDED", "The credits of the key are used up."),
+    403: ("FORBIDDEN", "The key may not be used here: its Cores, scopes, methods or addresses do not allow it."),
+    404: ("not_found", "No Core has this name."),
+    409: ("conflict", "Another key holds this name, or the lease has been lost."),
+    413: ("body_too_large", "The body is larger than this deployment reads."),
+    415: ("unsupported_media_type", "The body is not JSON in UTF-8; `errors` says what to send."),
+    429: ("RATE_LIMITED", "A rate limit of the key is used up; `Retry-After` says how many seconds to wait."),
+    500: ("internal", "Our fault; quote the request id."),
+    501: ("upgrade_unsupported", "Connections are not upgraded, so no WebSocket passes."),
+    502: ("core_unreachable", "The Core cannot be reached."),
+    503: ("unavailable", "A dependency, or the Core, is away; try again after `Retry-After` seconds."),
+    504: ("core_timeout", "The Core took too long to answer."),
+}
 
 
 class OpenApi:
@@ -31,7 +52,9 @@ def document() -> Json:
         "info": {
             "title": "Gatehouse gate",
             "version": __version__,
-            "description": "Verifies API keys and lets them through to Cores. Errors are problem documents (RFC 9457).",
+            "description": "Verifies API keys and lets them through to Cores. Errors are problem documents (RFC 9457). "
+            "A body is JSON in UTF-8, also where it comes as a form, as curl sends it by itself; no member is named twice.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
             "/v1/keys/verify": {"post": _verify(), "get": _verify_header()},
@@ -39,256 +62,77 @@ def document() -> Json:
             "/v1/keys/revoke-self": {"post": _revoke_self()},
             "/cores/{name}/{path}": _proxy(),
             "/v1/cores/{name}": {"parameters": [_NAME], "put": _register(), "delete": _drain()},
-            "/healthz": {"get": _plain("The process answers", "health")},
-            "/readyz": {
-                "get": _plain(
-                    "It can decide on keys; `degraded` when it lacks a helper, such as Redis, and goes on", "health", unready=True
-                )
-            },
-            "/metrics": {"get": _plain("Metrics in the Prometheus text format; for scrapers inside the network", "health")},
+            "/healthz": {"get": _healthz()},
+            "/readyz": {"get": _readyz()},
+            "/metrics": {"get": _metrics()},
         },
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
-            "schemas": {
-                "Problem": _PROBLEM,
-                "VerifyRequest": _VERIFY_REQUEST,
-                "SignedRequest": _SIGNED_REQUEST,
-                "VerifyReply": _VERIFY_REPLY,
-                "BatchReply": _BATCH_REPLY,
-                "SelfRevoked": _SELF_REVOKED,
-                "Lease": _LEASE,
-            },
+            "schemas": SCHEMAS,
         },
     }
 
 
-_KEY: list[Json] = [{"bearer": []}, {"header": []}]
-_OK: Json = {"description": "OK"}
-_NAME: Json = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"},
-}
-_TEXT: Json = {"type": "string"}
-_MAYBE_TEXT: Json = {"type": ["string", "null"]}
-_SCOPES: Json = {"type": "array", "maxItems": 50, "items": {"type": "string", "pattern": "^[a-z0-9:_.*-]{1,64}$"}}
-_PROBLEM: Json = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": _TEXT,
-        "status": {"type": "integer"},
-        "detail": _TEXT,
-        "code": _TEXT,
-        "request_id": _TEXT,
-        "errors": {
-            "type": "array",
-            "items": {"type": "object", "properties": {"location": _TEXT, "message": _TEXT, "fix": _TEXT}},
-        },
-    },
-}
-_LIMIT: Json = {
-    "type": "object",
-    "properties": {
-        "name": _TEXT,
-        "limit": {"type": "integer"},
-        "window_s": {"type": "integer"},
-        "remaining": {"type": "integer"},
-        "reset_s": {"type": "number"},
-        "exceeded": {"type": "boolean"},
-        "degraded": {"type": "boolean", "description": "Counted by this worker alone, while Redis is away."},
-    },
-}
-_VERIFY_REPLY: Json = {
-    "type": "object",
-    "properties": {
-        "valid": {"type": "boolean"},
-        "code": {"type": "string", "enum": [code.value for code in Code if code is not Code.REVOKED]},
-        "reason": {
-            "type": ["string", "null"],
-            "enum": [*(flaw.value for flaw in Flaw), None],
-            "description": "Of SIGNATURE_INVALID: what is wrong with the signature.",
-        },
-        "key_id": _MAYBE_TEXT,
-        "name": _MAYBE_TEXT,
-        "owner": _MAYBE_TEXT,
-        "environment": {"type": ["string", "null"], "enum": ["test", "live", None]},
-        "scopes": {"type": ["array", "null"], "items": _TEXT},
-        "expires_at": {"type": ["string", "null"], "format": "date-time"},
-        "limits": {"type": "array", "items": _LIMIT},
-        "credits": {
-            "type": ["object", "null"],
-            "description": "Of a key that has credits, once everything before them was in order.",
-            "properties": {
-                "remaining": {"type": "integer"},
-                "exceeded": {"type": "boolean"},
-                "refills_at": {"type": ["string", "null"], "format": "date-time"},
-            },
-        },
-        "staleness_ms": {"type": "integer", "description": "How old, at most, the state of keys behind this answer is."},
-        "decided_at": {"type": "string", "format": "date-time"},
-        "request_id": _TEXT,
-    },
-}
-_VERIFY_REQUEST: Json = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["token"],
-    "properties": {
-        "token": {"type": "string", "maxLength": wire.TOKEN_CHARS_MAX},
-        "scopes": _SCOPES,
-        "core": _MAYBE_TEXT,
-        "cost": {"type": "integer", "minimum": 0, "maximum": wire.COST_MAX, "default": 1, "description": "0 looks only."},
-        "address": {"type": ["string", "null"], "maxLength": 64, "description": "Who uses the key; default: who asks."},
-        "method": {"type": ["string", "null"], "pattern": "^[A-Z]{1,16}$"},
-        "request": {"anyOf": [{"$ref": "#/components/schemas/SignedRequest"}, {"type": "null"}]},
-        "limits": {
-            "type": "array",
-            "maxItems": wire.LIMITS_MAX,
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["name"],
-                "description": "With quota and window_s a limit that the question brings; without them one of the key's.",
-                "properties": {
-                    "name": {"type": "string", "pattern": "^[a-z][a-z0-9_.-]{0,63}$"},
-                    "cost": {"type": "integer", "minimum": 0, "maximum": wire.COST_MAX, "default": 1},
-                    "quota": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.QUOTA_MAX},
-                    "window_s": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.WINDOW_S_MAX},
-                    "burst": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.QUOTA_MAX},
-                },
-            },
-        },
-    },
-    "examples": [
-        {
-            "token": "gtk_test_3fGh82kLmQ0a...",
-            "scopes": ["cores:read"],
-            "core": "docs",
-            "address": "192.0.2.7",
-            "method": "GET",
-            "limits": [{"name": "requests", "cost": 5}, {"name": "per_file", "quota": 10, "window_s": 60}],
-        }
-    ],
-}
-_SIGNED_REQUEST: Json = {
-    "type": "object",
-    "description": "The client's own request, for a key whose requests are signed (RFC 9421).",
-    "additionalProperties": False,
-    "required": ["method", "url", "headers"],
-    "properties": {
-        "method": {"type": "string", "pattern": "^[A-Z]{1,16}$"},
-        "url": {"type": "string", "maxLength": wire.URL_CHARS_MAX, "description": "Absolute, as the client sent it."},
-        "headers": {
-            "type": "array",
-            "maxItems": wire.HEADERS_MAX,
-            "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": _TEXT},
-            "description": "[name, value] as received: Signature-Input, Signature and what it covers.",
-        },
-        "body_sha256": {"type": ["string", "null"], "description": "Base64 of SHA-256 of the body as received; null: no body."},
-    },
-    "examples": [
-        {
-            "method": "GET",
-            "url": "https://api.example.com/v1/orders",
-            "headers": [["signature-input", "gatehouse=..."], ["signature", "gatehouse=:...:"]],
-            "body_sha256": None,
-        }
-    ],
-}
-_BATCH_REPLY: Json = {
-    "type": "object",
-    "required": ["results"],
-    "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/VerifyReply"}}},
-}
-_SELF_REVOKED: Json = {
-    "type": "object",
-    "properties": {"key_id": _TEXT, "effective": {"type": "string", "enum": ["everywhere", "within_bound"]}, "request_id": _TEXT},
-    "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": "req_0199f3a8c0d1b6e5f4a3928170"}],
-}
-_LEASE: Json = {
-    "type": "object",
-    "properties": {
-        "name": _TEXT,
-        "url": _TEXT,
-        "lease_id": _TEXT,
-        "expires_at": {"type": "string", "format": "date-time"},
-        "heartbeat_s": {"type": "integer"},
-        "core_secret": {"type": "string", "description": "Once a registration; the gate sends it with each request to the Core."},
-    },
-}
-
-
 def _verify() -> Json:
+    undecided = _json("No decision can be made at the moment (code UNAVAILABLE)", "VerifyReply")
+    undecided["content"] |= _problem(503)["content"]
     return {
         "summary": "Decide on a key",
+        "description": "200 for every decision, good or bad: `valid` and `code` say which. A refusal uses nothing up.",
         "operationId": "verifyKey",
         "tags": ["keys"],
-        "requestBody": _body({"$ref": "#/components/schemas/VerifyRequest"}),
+        "requestBody": _body("VerifyRequest"),
         "responses": {
             "200": _json("A decision; `valid` and `code` say which", "VerifyReply"),
-            "503": _json("No decision can be made at the moment (code UNAVAILABLE)", "VerifyReply"),
-            **_problems(400, 413),
+            "503": undecided,
+            **_problems(400, 413, 415, 500),
         },
     }
 
 
 def _verify_batch() -> Json:
-    keys = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": wire.BATCH_MAX,
-        "items": {"$ref": "#/components/schemas/VerifyRequest"},
-    }
-    asked = {"type": "object", "additionalProperties": False, "required": ["keys"], "properties": {"keys": keys}}
     return {
-        "summary": "Decide on many keys; each is answered like one that came alone, in the same order",
+        "summary": "Decide on many keys",
+        "description": "Each is answered like one that came alone, in the same order. A limit that cannot be counted refuses the "
+        "whole batch, before anything is used up.",
         "operationId": "verifyKeys",
         "tags": ["keys"],
-        "requestBody": _body(asked),
-        "responses": {"200": _json("One decision a question", "BatchReply"), **_problems(400, 413)},
+        "requestBody": _body("BatchRequest"),
+        "responses": {"200": _json("One decision a question", "BatchReply"), **_problems(400, 413, 415, 500, 503)},
     }
 
 
 def _revoke_self() -> Json:
-    asked = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["token"],
-        "properties": {
-            "token": {"type": "string", "maxLength": wire.TOKEN_CHARS_MAX},
-            "reason": {"type": "string", "maxLength": 300},
-        },
-        "examples": [{"token": "gtk_test_3fGh82kLmQ0a...", "reason": "pasted into a chat"}],
-    }
     return {
-        "summary": "End a key for good; holding its token is the right to do so",
+        "summary": "End a key for good",
+        "description": "Holding its token is the right to do so. Every token that proves nothing is answered alike.",
         "operationId": "revokeSelf",
         "tags": ["keys"],
-        "requestBody": _body(asked),
-        "responses": {"200": _json("Revoked", "SelfRevoked"), **_problems(400, 401, 413, 503)},
+        "requestBody": _body("SelfRevoke"),
+        "responses": {"200": _json("Revoked", "SelfRevoked"), **_problems(400, 401, 413, 415, 500, 503)},
     }
-
-
-def _body(schema: Json) -> Json:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _verify_header() -> Json:
     return {
-        "summary": "Decide on the key in the request's own headers; the status is the answer, the body is empty",
+        "summary": "Decide on the key in the request's own headers",
+        "description": "The status is the answer and the body is empty, for `auth_request` of nginx and its like.",
         "operationId": "verifyKeyHeader",
         "tags": ["keys"],
         "security": _KEY,
         "parameters": [
-            {"name": "scope", "in": "query", "schema": {"type": "array", "items": _TEXT}},
-            {"name": "core", "in": "query", "schema": _TEXT},
-            {"name": "method", "in": "query", "schema": _TEXT},
+            {
+                "name": "scope",
+                "in": "query",
+                "schema": SCOPES,
+                "description": "What the key is needed for; may repeat.",
+                "example": ["cores:read"],
+            },
+            {"name": "core", "in": "query", "schema": CORE_NAME, "description": "At which Core.", "example": "docs"},
+            {"name": "method", "in": "query", "schema": METHOD, "description": "With which method.", "example": "GET"},
         ],
         "responses": {
             "200": {"description": "Valid"},
@@ -297,7 +141,7 @@ def _verify_header() -> Json:
             "403": {"description": "Not for this"},
             "429": {"description": "A rate limit is used up"},
             "503": {"description": "No decision can be made at the moment"},
-            **_problems(400),
+            **_problems(400, 500),
         },
     }
 
@@ -305,54 +149,95 @@ def _verify_header() -> Json:
 def _proxy() -> Json:
     operation = {
         "summary": "Hand a request to a Core",
+        "description": "Path, query and body go on as they came, once the key allows it. The answer is the Core's own.",
         "tags": ["cores"],
         "security": _KEY,
         "responses": {
             "default": {"description": "The Core's own answer"},
-            **_problems(400, 401, 402, 403, 404, 429, 501, 502, 503, 504),
+            **_problems(400, 401, 402, 403, 404, 413, 429, 500, 501, 502, 503, 504),
         },
     }
-    path = {"name": "path", "in": "path", "required": True, "schema": _TEXT, "description": "Sent on as it came."}
+    path = {
+        "name": "path",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "maxLength": 8192},
+        "description": "Sent on as it came, slashes and all.",
+        "example": "reports/2030.pdf",
+    }
     methods = ("get", "head", "post", "put", "patch", "delete", "options")
     return {"parameters": [_NAME, path], **{method: {**operation, "operationId": f"{method}Core"} for method in methods}}
 
 
 def _register() -> Json:
-    body = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"url": {"type": "string", "format": "uri"}, "ttl_s": {"type": "integer", "minimum": 5}, "lease_id": _TEXT},
-    }
     return {
-        "summary": "Register a Core (url), or renew its lease (lease_id)",
+        "summary": "Register a Core, or renew its lease",
+        "description": "With url: the name is the key's own from then on. With lease_id: a heartbeat, due every heartbeat_s.",
         "operationId": "registerCore",
         "tags": ["cores"],
         "security": _KEY,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": _json("The lease", "Lease"), **_problems(400, 401, 402, 403, 409, 429, 503)},
+        "requestBody": _body("LeaseRequest"),
+        "responses": {"200": _json("The lease", "Lease"), **_problems(400, 401, 402, 403, 409, 413, 415, 429, 500, 503)},
     }
 
 
 def _drain() -> Json:
     return {
         "summary": "A Core leaves",
+        "description": "Requests that have begun are finished; no other one is sent to it.",
         "operationId": "drainCore",
         "tags": ["cores"],
         "security": _KEY,
-        "parameters": [{"name": "lease_id", "in": "query", "required": True, "schema": _TEXT}],
+        "parameters": [
+            {
+                "name": "lease_id",
+                "in": "query",
+                "required": True,
+                "schema": LEASE_ID,
+                "description": "Of the registration.",
+                "example": "vQ2rX0m3kT9sLwYbN5cD8eFg",
+            }
+        ],
         "responses": {
             "204": {"description": "No request is sent to it any more"},
-            **_problems(400, 401, 402, 403, 409, 429, 503),
+            **_problems(400, 401, 402, 403, 409, 429, 500, 503),
         },
     }
 
 
-def _plain(summary: str, tag: str, *, unready: bool = False) -> Json:
+def _healthz() -> Json:
     return {
-        "summary": summary,
-        "tags": [tag],
-        "responses": {"200": _OK, **({"503": {"description": "Not now"}} if unready else {})},
+        "summary": "The process answers",
+        "description": "Touches nothing else; for whoever restarts processes.",
+        "operationId": "health",
+        "tags": ["health"],
+        "responses": {"200": _json("It does", "Health"), **_problems(500)},
     }
+
+
+def _readyz() -> Json:
+    return {
+        "summary": "It can decide on keys",
+        "description": "`degraded` when it lacks a helper, such as Redis, and goes on; 503 when it cannot go on.",
+        "operationId": "readiness",
+        "tags": ["health"],
+        "responses": {"200": _json("It can", "Readiness"), "503": _json("Not now", "Readiness"), **_problems(500)},
+    }
+
+
+def _metrics() -> Json:
+    text = {"schema": {"type": "string"}, "example": 'gatehouse_decisions_total{code="VALID"} 42.0\n'}
+    return {
+        "summary": "Metrics in the Prometheus text format",
+        "description": "For scrapers inside the network; the load balancer does not route it.",
+        "operationId": "metrics",
+        "tags": ["health"],
+        "responses": {"200": {"description": "The metrics", "content": {"text/plain": text}}, **_problems(500)},
+    }
+
+
+def _body(schema: str) -> Json:
+    return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
 def _json(description: str, schema: str) -> Json:
@@ -360,5 +245,18 @@ def _json(description: str, schema: str) -> Json:
 
 
 def _problems(*statuses: int) -> Json:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {str(status): {"description": "Problem", "content": content} for status in statuses}
+    return {str(status): _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> Json:
+    code, text = _TEXTS[status]
+    example = {
+        "type": asgi.PROBLEM_TYPE + code.lower(),
+        "title": text.partition(".")[0],
+        "status": status,
+        "detail": text,
+        "code": code,
+        "request_id": REQUEST_ID,
+    }
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    return {"description": text, "content": {"application/problem+json": content}}

@@ -19,7 +19,7 @@ class RevokeSelf:
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, exchange: Exchange) -> None:
-        request = wire.decode(await asgi.read_body(exchange.receive, self._body_bytes_max))
+        request = wire.decode(await exchange.json_body(self._body_bytes_max))
         done = await self._revocation.revoke(
             request.token,
             request.reason,

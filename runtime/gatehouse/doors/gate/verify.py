@@ -20,7 +20,7 @@ class Verify:
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, exchange: Exchange) -> None:
-        body = await asgi.read_body(exchange.receive, self._body_bytes_max)
+        body = await exchange.json_body(self._body_bytes_max)
         token, question = wire.decode(body, exchange.client(self._addresses))
         verdict = await self._admission.admit(token, question)
         self._metrics.by_code[verdict.code].inc()

@@ -27,7 +27,7 @@ class VerifyBatch:
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, exchange: Exchange) -> None:
-        body = await asgi.read_body(exchange.receive, self._body_bytes_max)
+        body = await exchange.json_body(self._body_bytes_max)
         asked = wire.decode_batch(body, exchange.client(self._addresses))
         await self._check(asked)
         # Together: what misses the cache becomes one query, and all limits one call to Redis.

@@ -14,8 +14,8 @@ from gatehouse.doors.gate.exchange import Exchange
 from gatehouse.flows.admit import Admission
 from gatehouse.observe import Metrics
 from gatehouse.types import Question
-from gatehouse.wire.body import bad_member
-from gatehouse.wire.verify import limit_headers
+from gatehouse.wire.body import bad_member, check_query
+from gatehouse.wire.verify import check_needs, limit_headers
 
 
 class VerifyHeader:
@@ -51,6 +51,7 @@ class VerifyHeader:
 def _question(query: bytes, address: str) -> Question:
     if not query:
         return Question(address=address)
+    check_query(query)
     scopes: list[str] = []
     core: str | None = None
     method: str | None = None
@@ -64,4 +65,5 @@ def _question(query: bytes, address: str) -> Question:
         else:
             fix = "GET /v1/keys/verify?scope=cores:read&core=docs&method=GET"
             raise bad_member("query", "holds more than scope, one core and one method", fix)
+    check_needs(scopes, core, method, "query", scopes_name="scope")
     return Question(scopes=tuple(scopes), core=core, address=address, method=method)

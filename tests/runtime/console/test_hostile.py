@@ -1,0 +1,195 @@
+"""What nobody sends by accident: the console answers each with one clear problem, and nothing is half done."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from gatehouse.doors.console import body
+from gatehouse.doors.console.app import document
+from gatehouse.errors import BadRequest
+
+from tests.runtime.console.conftest import Console
+
+JSON = {"Content-Type": "application/json"}
+FAR = "3" * 400
+
+
+async def _refused(reply: Any, door: Console, status: int, location: str, message: str, fix: str) -> None:
+    document = reply.json()
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert (reply.status_code, document["status"]) == (status, status)
+    assert document["errors"] == [{"location": location, "message": message, **({"fix": fix} if fix else {})}]
+    assert document["request_id"] == reply.headers["x-request-id"]
+
+
+@pytest.mark.promise("TR-16")
+@pytest.mark.parametrize(
+    ("media_type", "message"),
+    [
+        ("text/plain", "is not application/json"),
+        ("application/xml", "is not application/json"),
+        ("application/x-www-form-urlencoded", "is not application/json"),
+        ("application/json-patch+json", "is not application/json"),
+        ("", "is not application/json"),
+        ("application/json; charset=iso-8859-1", "names a charset other than UTF-8"),
+        ('application/json; charset="utf-16"', "names a charset other than UTF-8"),
+    ],
+)
+async def test_a_body_of_another_kind_is_415(door: Console, media_type: str, message: str) -> None:
+    reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
+    fix = "send JSON encoded as UTF-8, and no charset" if "charset" in message else "send Content-Type: application/json"
+    await _refused(reply, door, 415, "header.content-type", message, fix)
+    assert reply.json()["code"] == "unsupported_media_type"
+
+
+async def test_a_body_of_two_kinds_is_415(door: Console) -> None:
+    headers = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+    reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers=headers)
+    await _refused(reply, door, 415, "header.content-type", "is sent more than once", "send it once")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "APPLICATION/JSON", 'application/json; charset="UTF-8"'])
+async def test_json_is_taken_however_it_is_written(door: Console, media_type: str) -> None:
+    reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
+    assert reply.status_code == 201
+
+
+@pytest.mark.promise("TR-16")
+@pytest.mark.parametrize(
+    ("content", "message", "fix"),
+    [
+        (b'\xef\xbb\xbf{"name":"a"}', "begins with a byte order mark", "send UTF-8 without one (RFC 8259, section 8.1)"),
+        (b'{"ttl_s":1e400}', "holds a number that is too large", "send a number that fits 64 bits"),
+        (b'{"ttl_s":' + FAR.encode() + b"}", "holds a number with too many digits", "send a number that fits 64 bits"),
+        ('{"name":"Zoë"}'.encode("latin-1"), "is not UTF-8 text", "send JSON encoded as UTF-8"),
+        (b'{"a":' * 17 + b"1" + b"}" * 17, "is nested deeper than 16 levels", "send a flatter document"),
+    ],
+)
+async def test_a_body_with_no_meaning_is_told_why(door: Console, content: bytes, message: str, fix: str) -> None:
+    reply = await door.client.post("/v1/keys", content=content, headers=JSON)
+    await _refused(reply, door, 400, "body", message, fix)
+
+
+def test_a_text_that_never_ends_is_read_once() -> None:
+    # Quadratic reading would take minutes here.
+    with pytest.raises(BadRequest) as refused:
+        body.parse(b'"' + b'\\"' * 500_000)
+    assert refused.value.errors[0].message == "is not valid JSON"
+
+
+def test_a_name_that_comes_again_after_many_others_is_found() -> None:
+    names = ",".join(f'"{number}":1' for number in range(50_000))
+    with pytest.raises(BadRequest) as refused:
+        body.parse(f'{{{names},"49999":1}}'.encode())
+    assert refused.value.errors[0].message == 'names "49999" twice'
+
+
+@pytest.mark.parametrize(
+    ("query", "message", "fix"),
+    [
+        ("owner=%zz", "holds a percent sign that two hexadecimal digits do not follow", "write %25 for the sign itself"),
+        ("owner=100%", "holds a percent sign that two hexadecimal digits do not follow", "write %25 for the sign itself"),
+        ("owner=%ff", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
+        ("owner=%ed%a0%80", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
+        ("owner=%00", "holds a NUL character", "remove it"),
+    ],
+)
+async def test_a_query_that_is_not_encoded_right_is_refused(door: Console, query: str, message: str, fix: str) -> None:
+    reply = await door.client.get(f"https://console.test/v1/keys?{query}")
+    await _refused(reply, door, 400, "query", message, fix)
+
+
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/audit-events", "/v1/audit-export"])
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize(
+    ("instant", "message"),
+    [
+        ("0001-01-01T00:00:00%2B14:00", "must lie in the years 1970 to 2999"),
+        ("1969-12-31T23:59:59Z", "must lie in the years 1970 to 2999"),
+        ("9999-12-31T23:59:59.999999Z", "must lie in the years 1970 to 2999"),
+        ("2030-02-30T00:00:00Z", "is not a date that exists"),
+        ("2030-01-01T00:00:00%2B99:99", "is not a date that exists"),
+        ("yesterday", 'must be an RFC 3339 date with a time zone, such as "2031-01-01T00:00:00Z"'),
+    ],
+)
+async def test_a_date_that_cannot_be_counted_is_refused(door: Console, path: str, name: str, instant: str, message: str) -> None:
+    reply = await door.client.get(f"{path}?{name}={instant}")
+    await _refused(reply, door, 400, f"query.{name}", message, "")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-1], lambda text: "A" + text[1:], lambda text: text + "A", lambda _: "8J+S"]
+)
+async def test_a_cursor_that_was_changed_is_refused(door: Console, change: Any) -> None:
+    for _ in range(2):
+        await door.create()
+    cursor = (await door.client.get("/v1/keys?limit=1")).json()["next_cursor"]
+    assert (await door.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
+    fix = "send next_cursor of the page before, with the same filter"
+    for path, sent in (
+        ("/v1/keys", change(cursor)),
+        ("/v1/cores", cursor),
+        ("/v1/audit-events", cursor),
+        ("/v1/deliveries", cursor),
+    ):
+        reply = await door.client.get(path, params={"cursor": sent})
+        await _refused(reply, door, 400, "query.cursor", "is not a cursor of this list", fix)
+
+
+@pytest.mark.parametrize("sent", ['W/"1"', '"0"', '"1', "1", '"1", "2"', '"999999999999999999999"', '"\\u0031"', "**", '"é"'])
+async def test_what_is_no_version_changes_nothing(door: Console, sent: str) -> None:
+    made = (await door.create())["key"]
+    reply = await door.client.patch(
+        f"/v1/keys/{made['id']}", json={"owner": "x"}, headers=[(b"If-Match", sent.encode("latin-1"))]
+    )
+    fix = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite whatever is there'
+    await _refused(reply, door, 412, "header.if-match", "is no version of a key", fix)
+    assert (await door.client.get(f"/v1/keys/{made['id']}")).json() == made
+
+
+async def test_two_versions_change_nothing(door: Console) -> None:
+    made = (await door.create())["key"]
+    headers = [("If-Match", '"1"'), ("If-Match", "*")]
+    reply = await door.client.patch(f"/v1/keys/{made['id']}", json={"owner": "x"}, headers=headers)
+    await _refused(reply, door, 400, "header.if-match", "is sent more than once", "send it once, with one version")
+    assert (await door.client.get(f"/v1/keys/{made['id']}")).json() == made
+
+
+@pytest.mark.parametrize("sent", [b'"' + b"k" * 256 + b'"', b'"a"b"', b'"tab\there"', b'"\xe9"', b"bare", b'""', b'"open'])
+async def test_an_idempotency_key_of_another_form_makes_nothing(door: Console, sent: bytes) -> None:
+    before = door.database.sql("SELECT count(*) FROM api_key")
+    reply = await door.client.post("/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", sent)])
+    fix = 'send Idempotency-Key: "a-uuid-of-your-own", quotes included, at most 255 visible characters'
+    await _refused(reply, door, 400, "header.idempotency-key", "is no text in double quotes", fix)
+    assert door.database.sql("SELECT count(*) FROM api_key") == before
+
+
+async def test_five_hundred_headers_more_change_no_answer(door: Console) -> None:
+    headers = {f"X-More-{number}": "x" * 50 for number in range(500)}
+    assert (await door.client.get("/v1/features", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("part", ["%00", "%ff", "%f0%9f%92%a3", "%2e%2e%2f", "a" * 5000, "'; DROP TABLE api_key; --"])
+async def test_an_id_that_can_be_none_is_unknown(door: Console, part: str) -> None:
+    for method, path in (
+        ("GET", "/v1/keys/{}/usage"),
+        ("DELETE", "/v1/webhooks/{}"),
+        ("POST", "/v1/deliveries/x/{}/retry"),
+        ("POST", "/v1/deliveries/{}/x/retry"),
+        ("DELETE", "/v1/sessions/{}"),
+    ):
+        reply = await door.client.request(method, path.format(part))
+        assert (reply.status_code, reply.json()["code"]) in {(404, "not_found"), (405, "method_not_allowed")}, (method, path)
+
+
+async def test_every_other_method_is_405_and_names_those_of_the_document(door: Console) -> None:
+    for path, item in document()["paths"].items():
+        if path.startswith("/v1/sessions/"):
+            continue  # two templates meet at /v1/sessions/current
+        allowed = {method.upper() for method in item}
+        for method in {"GET", "PUT", "POST", "PATCH", "DELETE", "TRACE", "PURGE"} - allowed:
+            reply = await door.client.request(method, re.sub(r"\{.*?\}", "x", path))
+            assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")
+            assert set(reply.headers["allow"].split(", ")) == allowed

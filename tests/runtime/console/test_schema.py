@@ -1,0 +1,144 @@
+"""The console holds to its own OpenAPI document, whoever asks and whatever is sent: by schemathesis, over ASGI.
+
+Bounded and the same each time. `GATEHOUSE_SCHEMA_EXAMPLES=200` looks longer, at other inputs each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from gatehouse.doors import console
+from gatehouse.flows.principal import Role
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode, Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.python.asgi import get_client
+from schemathesis.specs.openapi import checks
+
+from tests.runtime.console.conftest import BOOTSTRAP, Lines, parts_on
+
+ASKED = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
+EXAMPLES = ASKED or 3
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.unsupported_method,
+    checks.allow_header_conformance,
+    checks.missing_required_header,
+]
+#: Refusals that schemathesis does not count as such: another version, too large.
+PASSED = dict.fromkeys((412, 413), (checks.negative_data_rejection,))
+#: What fails is not made smaller: that takes longer than reading it.
+BOUNDS = settings(
+    max_examples=EXAMPLES,
+    derandomize=not ASKED,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@dataclass
+class Surface:
+    """The console's document, and a client that asks in process. `tokens`: a credential of each role."""
+
+    schema: Any
+    client: requests.Session
+    tokens: dict[str, str]
+    lines: Lines
+
+    def send(self, case: Case[Any], token: str) -> None:
+        """Raises what schemathesis found."""
+        reply = self.ask(case, token)
+        try:
+            case.validate_response(reply, checks=[one for one in CHECKS if one not in PASSED.get(reply.status_code, ())])
+        except FailureGroup as exc:
+            what = "; ".join(str(one).partition("\n")[0] for one in exc.exceptions)
+            raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {what}") from exc
+
+    def ask(self, case: Case[Any], token: str) -> Response:
+        """The answer. A 5xx fails with the place where it came from: every server is there, so nothing may be unavailable."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        reply = case.call(session=self.client, headers=headers)
+        if reply.status_code >= 500:
+            raise AssertionError(f"{case.method} {case.path}: {reply.status_code} {self.lines.kept[-1]['detail']}")
+        return reply
+
+
+@pytest.fixture(scope="module")
+def surface(database: Any) -> Iterator[Surface]:
+    lines = Lines()
+    parts, engine = parts_on(database, lines)
+    app: Any = console.create(parts, on_stop=[engine.dispose])
+    with get_client(app) as client:
+        document = client.get("http://testserver/openapi.json").json()
+        for operation in (one for item in document["paths"].values() for one in item.values()):
+            operation.pop("security")  # who asks is this test's matter, not made up
+        schema = schemathesis.openapi.from_dict(document)
+        schema.app = app
+        tokens = {"nobody": "", "stranger": "no-key-of-ours", "bootstrap": BOOTSTRAP}
+        for role in Role:
+            made = client.post(
+                "http://testserver/v1/keys",
+                json={"name": role.value, "scopes": [f"role:{role.value}"]},
+                headers={"Authorization": f"Bearer {BOOTSTRAP}"},
+            )
+            tokens[role.value] = made.json()["token"]
+        yield Surface(schema, client, tokens, lines)
+
+
+def _operations(surface: Surface) -> list[Any]:
+    return [found.ok() for found in surface.schema.get_all_operations()]
+
+
+@pytest.mark.promise("TR-16")
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("who", ["nobody", "stranger", *(role.value for role in Role)])
+def test_whoever_asks_for_whatever_gets_an_answer_of_the_document(surface: Surface, who: str, mode: GenerationMode) -> None:
+    found = []
+    for operation in _operations(surface):
+        # Who may do everything comes furthest, so most is asked in that name.
+        @settings(BOUNDS, max_examples=EXAMPLES if who == Role.OWNER else max(2, EXAMPLES // 5))
+        @given(operation.as_strategy(generation_mode=mode))
+        def ask(case: Case[Any]) -> None:
+            surface.send(case, surface.tokens[who])
+
+        try:
+            ask()
+        except Unsatisfiable:
+            continue  # it takes nothing that could be wrong
+        except AssertionError as exc:
+            found.append(str(exc))
+    assert "\n".join(found) == ""
+
+
+@pytest.mark.promise("TR-16")
+def test_keys_webhooks_and_sessions_are_led_through_their_lives_by_the_links_of_the_document(surface: Surface) -> None:
+    machine = surface.schema.as_state_machine()
+    led: set[str] = set()
+
+    class Life(machine):  # type: ignore[misc, valid-type]
+        def call(self, case: Case[Any], **kwargs: Any) -> Any:
+            reply = surface.ask(case, BOOTSTRAP)
+            if reply.status_code < 300 and "{id}" in case.path:
+                led.add(case.operation.definition.raw["operationId"])
+            return reply
+
+        def validate_response(self, response: Any, case: Case[Any], **kwargs: Any) -> None:
+            case.validate_response(response, checks=CHECKS)
+
+    Life.run(settings=settings(BOUNDS, max_examples=ASKED or 30, stateful_step_count=8))
+    assert len(led) >= 5, led  # of what can be done with a key that was there
