@@ -130,7 +130,7 @@ class Settings(sections.Section):
     moving: connections.Moving
     variables: Annotated[
         tuple[str, ...],
-        listed(connections.SETTABLE, 0, 30, "GATEHOUSE_NAME=value"),
+        listed(connections.SETTABLE, 0, 30, "entries of the form VARIABLE=value"),
         Field(
             description="Optional variables of docs/settings-runtime.md for the processes that read them, such as "
             "GATEHOUSE_LIMIT_ON_ERROR=refuse; those that a key here sets are set there. A wrong value stops the new tasks, and "
