@@ -135,8 +135,11 @@ class _Requests(RPCManager):
 
 def _execute(project: Project, raised: list[BaseException]) -> None:
     """Run the program's own code; keep what it raises, because the SDK reports a failed request in its place."""
+    # The file and not its folder: of a folder Python keeps the compiled form, and takes it for a program that was changed within
+    # the same second to another one of the same length.
+    file = project.program / "__main__.py" if project.program.is_dir() else project.program
     try:
-        runpy.run_path(str(project.program), run_name="__main__")
+        runpy.run_path(str(file), run_name="__main__")
     except BaseException as exc:
         raised.append(exc)
         raise

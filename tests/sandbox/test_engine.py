@@ -152,6 +152,17 @@ def test_an_error_in_a_module_names_the_module(write: Write) -> None:
     assert failure(program) == "inner.py:2: ValueError: no"
 
 
+def test_a_program_that_was_changed_within_the_same_second_is_run_as_it_is(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    program = write("pulumi.export('word', 'before')\n")
+    file = program / "__main__.py"
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    assert run(program, "dev", InventedCloud(), preview=False).exports == {"word": "before"}
+    file.write_text(file.read_text().replace("before", "behind"))
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    assert run(program, "dev", InventedCloud(), preview=False).exports == {"word": "behind"}
+
+
 def test_a_syntax_error_names_its_line(write: Write) -> None:
     assert failure(write("if True print(1)\n")) == "__main__.py:3: SyntaxError: invalid syntax"
 
