@@ -1,4 +1,6 @@
-"""Bucket policies: what every bucket refuses to everybody, and what log services may write."""
+"""Bucket policies: what every bucket refuses to everybody, and what log services may write; and what a bucket asks of its key."""
+
+from collections.abc import Sequence
 
 from components.document import Document, Statement, allow, deny, document
 from components.naming import Naming
@@ -134,4 +136,25 @@ def config_writers(names: Naming, sink: str, prefix: str = CONFIG_PREFIX) -> tup
             principal=service,
             conditions={"StringEquals": {**source, "s3:x-amz-acl": "bucket-owner-full-control"}},
         ),
+    )
+
+
+def key_use(sid: str, names: Naming, thing: str, actions: Sequence[str], principal: str | Sequence[str]) -> Statement:
+    """For the policy of the key of the bucket `thing`: S3 uses it for these roles (ARNs), in this bucket alone.
+
+    With a bucket key, the encryption context names the bucket and not the object (S3 user guide, "Reducing the cost of SSE-KMS
+    with Amazon S3 Bucket Keys").
+    """
+    return allow(
+        sid,
+        actions,
+        ["*"],
+        principal={"AWS": principal},
+        conditions={
+            "StringEquals": {
+                "kms:CallerAccount": names.account,
+                "kms:ViaService": f"s3.{names.region}.amazonaws.com",
+                "kms:EncryptionContext:aws:s3:arn": names.bucket_arn(thing),
+            }
+        },
     )

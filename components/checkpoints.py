@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from components.bucketpolicy import key_use
 from components.contract import Contract, Process
 from components.document import Statement, allow
 from components.naming import Naming
@@ -33,20 +34,5 @@ def writes(names: Naming) -> Statement:
 
 
 def key_users(names: Naming, roles: tuple[str, ...]) -> tuple[Statement, ...]:
-    """For the policy of the key of the trail's bucket: S3 encrypts with it for these roles. With a bucket key, the encryption
-    context names the bucket (S3 user guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys")."""
-    return (
-        allow(
-            "KeepCheckpoints",
-            ["kms:GenerateDataKey"],
-            ["*"],
-            principal={"AWS": [names.role_arn(role) for role in roles]},
-            conditions={
-                "StringEquals": {
-                    "kms:CallerAccount": names.account,
-                    "kms:ViaService": f"s3.{names.region}.amazonaws.com",
-                    "kms:EncryptionContext:aws:s3:arn": names.bucket_arn("trail"),
-                }
-            },
-        ),
-    )
+    """For the policy of the key of the trail's bucket: S3 encrypts with it for these roles."""
+    return (key_use("KeepCheckpoints", names, "trail", ["kms:GenerateDataKey"], [names.role_arn(role) for role in roles]),)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from components.bucketpolicy import key_use
 from components.contract import Contract, Process
 from components.document import Statement, allow
 from components.naming import Naming
@@ -34,22 +35,6 @@ def statements(names: Naming, old_files: Sequence[str]) -> list[Statement]:
 
 
 def key_users(names: Naming, roles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
-    """S3 encrypts exports, and opens them for a restore, with the data key. With a bucket key, the encryption context names the
-    bucket (S3 user guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys")."""
-    return {
-        "data": (
-            allow(
-                "SealedExports",
-                ["kms:Decrypt", "kms:GenerateDataKey"],
-                ["*"],
-                principal={"AWS": [names.role_arn(role) for role in roles]},
-                conditions={
-                    "StringEquals": {
-                        "kms:CallerAccount": names.account,
-                        "kms:ViaService": f"s3.{names.region}.amazonaws.com",
-                        "kms:EncryptionContext:aws:s3:arn": names.bucket_arn("data"),
-                    }
-                },
-            ),
-        )
-    }
+    """S3 encrypts exports, and opens them for a restore, with the data key."""
+    users = [names.role_arn(role) for role in roles]
+    return {"data": (key_use("SealedExports", names, "data", ["kms:Decrypt", "kms:GenerateDataKey"], users),)}

@@ -4,6 +4,7 @@ alone."""
 from collections.abc import Mapping
 from dataclasses import replace
 
+from components.bucketpolicy import key_use
 from components.document import Document, Statement, allow, deny, document, trust
 from components.grants import Grant
 from components.naming import Naming
@@ -166,20 +167,5 @@ def _backup_uses(names: Naming, services: tuple[str, ...]) -> tuple[Statement, .
 
 
 def _replicates(action: str, names: Naming) -> tuple[Statement, ...]:
-    """One end of the copying. With a bucket key, S3 names the bucket in the encryption context, not the object (S3 user
-    guide, "Replicating encrypted objects")."""
-    return (
-        allow(
-            "DataCopy",
-            [action],
-            ["*"],
-            principal={"AWS": names.role_arn(REPLICATION)},
-            conditions={
-                "StringEquals": {
-                    "kms:CallerAccount": names.account,
-                    "kms:ViaService": f"s3.{names.region}.amazonaws.com",
-                    "kms:EncryptionContext:aws:s3:arn": names.bucket_arn("data"),
-                }
-            },
-        ),
-    )
+    """One end of the copying."""
+    return (key_use("DataCopy", names, "data", [action], names.role_arn(REPLICATION)),)
