@@ -17,6 +17,19 @@ from pulumi.runtime.stack import run_pulumi_func
 
 ROOT = Path(__file__).parent.parent.parent
 STACKS = ("dev", "staging", "prod")
+FILES: dict[str, Any] = {
+    "name": "files",
+    "image": "sha256:" + "1" * 64,
+    "port": 9000,
+    "cpu": 256,
+    "memory_mib": 512,
+    "tasks_min": 1,
+    "tasks_max": 2,
+    "cpu_target_percent": 60,
+    "health": ["python", "health.py"],
+    "token_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
+}
+"""A Core of the user's own, as a stack file has it under `cores`."""
 ANSWERS: dict[str, dict[str, Any]] = {
     "aws:rds/instance:Instance": {
         "address": "db.example.internal",

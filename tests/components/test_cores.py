@@ -5,24 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.components.program import Program, run
+from tests.components.program import FILES, Program, run
 from tests.components.test_settings import changed, refusal
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
-TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf"
-FILES = {
-    "name": "files",
-    "image": "sha256:" + "1" * 64,
-    "port": 9000,
-    "cpu": 256,
-    "memory_mib": 512,
-    "tasks_min": 1,
-    "tasks_max": 2,
-    "cpu_target_percent": 60,
-    "health": ["python", "health.py"],
-    "token_arn": TOKEN,
-}
+TOKEN = FILES["token_arn"]
 
 
 def program(*, preview: bool = False) -> Program:

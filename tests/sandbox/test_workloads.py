@@ -11,20 +11,9 @@ from sandbox.emulator import Emulator
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY
 from sandbox.task import Aws, Contract, Credentials, read
+from tests.components.program import FILES
 
 REGION = "eu-west-1"
-CORE = {
-    "name": "files",
-    "image": "sha256:" + "1" * 64,
-    "port": 9000,
-    "cpu": 256,
-    "memory_mib": 512,
-    "tasks_min": 1,
-    "tasks_max": 2,
-    "cpu_target_percent": 60,
-    "health": ["python", "health.py"],
-    "token_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
-}
 COLLECTOR = {"collector": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
 
@@ -36,7 +25,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     for name in ("__main__.py", "Pulumi.yaml", "components", "runtime"):
         (program / name).symlink_to(REPOSITORY / name)
     file: dict[str, Any] = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    file["config"]["gatehouse:settings"] |= {"cores": [CORE], "rollout": CANARY, "telemetry": COLLECTOR}
+    file["config"]["gatehouse:settings"] |= {"cores": [FILES], "rollout": CANARY, "telemetry": COLLECTOR}
     (program / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
     emulator = Emulator.start()
     try:

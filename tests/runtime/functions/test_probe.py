@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from tests.runtime.functions.functions import load
+
 NAMESPACE = "Gatehouse/dev"
 
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[3] / "runtime" / "functions" / "probe.py"
-    spec = importlib.util.spec_from_file_location("gatehouse_probe", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-probe = _load()
+probe = load("probe")
 
 
 class Door(BaseHTTPRequestHandler):

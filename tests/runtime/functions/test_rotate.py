@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import logging
 import re
-import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import boto3
@@ -19,21 +15,12 @@ import pytest
 from gatehouse.core import apikey
 from moto import mock_aws
 
+from tests.runtime.functions.functions import load
+
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[3] / "runtime" / "functions" / "rotate.py"
-    spec = importlib.util.spec_from_file_location("gatehouse_rotate", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-rotate = _load()
+rotate = load("rotate")
 
 
 @pytest.fixture

@@ -1,0 +1,20 @@
+"""Loads a Lambda function from runtime/functions as Lambda does: by its file, outside of any package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+def load(name: str) -> ModuleType:
+    """runtime/functions/<name>.py as a module."""
+    path = Path(__file__).resolve().parents[3] / "runtime" / "functions" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"gatehouse_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
