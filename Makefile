@@ -19,7 +19,7 @@ init: ## Set everything up: uv, the locked environment, the git hooks
 	@scripts/setup.sh
 	@if git rev-parse --git-dir >/dev/null 2>&1; then .venv/bin/pre-commit install >/dev/null && echo "init: ready; git hooks installed"; else echo "init: ready"; fi
 
-up: ## Build the stack in the sandbox and start gate, console and a sample Core (ENV=, DETACH=1)
+up: ## Build the stack in the sandbox and start gateway, console and a sample Core (ENV=, DETACH=1)
 	@scripts/setup.sh
 	@exec $(PY) -m sandbox up --env $(STACK) $(if $(filter-out 0,$(DETACH)),--detach)
 
@@ -47,7 +47,7 @@ audit: ## Prowler over the stack in the emulator (ENV=, prod when not said); the
 	@scripts/setup.sh
 	@$(PY) -m sandbox audit --env $(or $(ENV),prod)
 
-bench: ## Measure the gate and print ratios (needs nothing else running)
+bench: ## Measure the gateway and print ratios (needs nothing else running)
 	@scripts/setup.sh
 	@$(PY) -m bench
 
@@ -75,7 +75,7 @@ logs: ## Follow the logs: of AWS with ENV= (PROCESS=), of the running `make up` 
 	@scripts/setup.sh
 	@$(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
 
-api-keys: ## List the keys of the running gate; NAME="my app" creates one
+api-keys: ## List the keys of the running gateway; NAME="my app" creates one
 	@scripts/setup.sh
 	@.venv/bin/gatehouse keys $(if $(NAME),create --name "$(NAME)",list)
 

@@ -117,7 +117,7 @@ net = Network(
         access.roles["network-log"],
         buckets=(names.bucket("data"),),
         written=(checkpoints.objects(names),),
-        shared=tuple(moving.old_objects(settings.moving.old_files)),
+        shared=tuple(moving.old_objects(settings.moving.legacy_files)),
     ),
     opts,
 )
@@ -327,7 +327,7 @@ services = {
 }
 Detection(
     "detection",
-    DetectionArgs(names, settings.watch, watch.topic_arn, trail_group=trail.log_group, gate_group=tasks["gate"].log_group),
+    DetectionArgs(names, settings.watch, watch.topic_arn, trail_group=trail.log_group, gateway_group=tasks["gateway"].log_group),
     opts,
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.gate import moving, nginx, proxy, scale, verify
+from bench.gateway import moving, nginx, proxy, scale, verify
 
 verify.main()
 proxy.main()

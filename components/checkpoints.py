@@ -7,7 +7,7 @@ from components.contract import Contract, Process
 from components.document import Statement, allow
 from components.naming import Naming
 
-KEY, VAULT = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_VAULT"
+KEY, VAULT = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
 PREFIX = "checkpoints/"
 """Where they lie in the bucket of the trail, whose object lock covers everything in it."""
 

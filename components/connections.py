@@ -90,7 +90,7 @@ class Leaks(Section):
 class Moving(Section):
     """Moving in from an older deployment."""
 
-    old_files: Annotated[
+    legacy_files: Annotated[
         tuple[str, ...],
         listed(
             r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json",
@@ -114,9 +114,9 @@ def told(settings: "Settings") -> dict[str, str]:
     """The optional variables that this stack sets, with their values; what says nothing is left out."""
     sign_in, webhooks = settings.sign_in, settings.webhooks
     own = {
-        "GATEHOUSE_OLD_FILES": ",".join(settings.moving.old_files),
+        "GATEHOUSE_LEGACY_FILES": ",".join(settings.moving.legacy_files),
         "GATEHOUSE_WEBHOOK_NETWORKS": ",".join(webhooks.networks),
-        "GATEHOUSE_NOTICE_TOPIC": "" if webhooks.topic_arn == OFF else webhooks.topic_arn,
+        "GATEHOUSE_NOTIFICATION_TOPIC": "" if webhooks.topic_arn == OFF else webhooks.topic_arn,
     }
     if sign_in.on:
         own |= {

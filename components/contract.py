@@ -104,14 +104,14 @@ def read(
     somebody made, with its ARN.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    doors = {name: Door(name, door["port"], door["health"], door["ready"]) for name, door in raw["door"].items()}
+    doors = {name: Door(name, door["port"], door["health"], door["ready"]) for name, door in raw["service"].items()}
     told = [*raw["variable"], *(row for row in raw["optional"] if row["name"] in given)]
     injected = [*raw["secret"], *({**row, "managed": OPERATOR} for row in raw["optional"] if row["name"] in brought)]
-    gone = {raw["function"][name]["door"] for name in apart}
+    gone = {raw["function"][name]["service"] for name in apart}
     functions = {
         name: Function(
             name=name,
-            door=doors[function["door"]],
+            door=doors[function["service"]],
             entry_point=tuple(function["entry_point"]),
             command=tuple(function["command"]),
             variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
@@ -123,8 +123,8 @@ def read(
         name: Process(
             name=name,
             command=tuple(word for word in process["command"] if word not in gone),
-            doors=tuple(doors[door] for door in process["doors"] if door not in gone),
-            variables=tuple(v["name"] for v in told if name in v["processes"] and v.get("door") not in gone),
+            doors=tuple(doors[door] for door in process["services"] if door not in gone),
+            variables=tuple(v["name"] for v in told if name in v["processes"] and v.get("service") not in gone),
             secrets=tuple(
                 Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), brought.get(s["name"], ""))
                 for s in injected

@@ -144,14 +144,14 @@ def _function(names: Naming, door: str, stage: str) -> Iterator[Widget]:
 
 
 def _refusals(names: Naming) -> Iterator[Widget]:
-    group = names.log_group("gate")
+    group = names.log_group("gateway")
     refused = 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'
     yield _log(names, "Refused keys by reason", group, refused)
-    yield _log(names, "Errors of the gate", group, 'filter level = "error" | sort ts desc | limit 20', view="table")
+    yield _log(names, "Errors of the gateway", group, 'filter level = "error" | sort ts desc | limit 20', view="table")
 
 
 def _use(names: Naming) -> Iterator[Widget]:
-    """The use of keys, from the metrics that the gate's log lines carry (runtime/gatehouse/flows/usage_metrics.py)."""
+    """The use of keys, from the metrics that the gateway's log lines carry (runtime/gatehouse/flows/usage_metrics.py)."""
 
     def every(dimension: str, metric: str) -> list[list[Any]]:
         search = f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"

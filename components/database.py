@@ -86,7 +86,7 @@ class Database(pulumi.ComponentResource):
                 aws.rds.ParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
                 aws.rds.ParameterGroupParameterArgs(name="log_connections", value="1"),
                 aws.rds.ParameterGroupParameterArgs(name="log_disconnections", value="1"),
-                aws.rds.ParameterGroupParameterArgs(name="log_min_duration_statement", value=str(size.slow_query_ms)),
+                aws.rds.ParameterGroupParameterArgs(name="log_min_duration_statement", value=str(size.slow_query_threshold_ms)),
             ],
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),

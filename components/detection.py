@@ -17,14 +17,14 @@ class DetectionArgs:
     """What is read, and who is told.
 
     names: the stack's names. watch: bounds and runbooks. topic_arn: who is told. trail_group: the log group of the audit
-    trail. gate_group: that of the gate.
+    trail. gateway_group: that of the gateway.
     """
 
     names: Naming
     watch: Watch
     topic_arn: pulumi.Input[str]
     trail_group: pulumi.Input[str]
-    gate_group: pulumi.Input[str]
+    gateway_group: pulumi.Input[str]
 
 
 class Detection(pulumi.ComponentResource):
@@ -39,8 +39,8 @@ class Detection(pulumi.ComponentResource):
         super().__init__("gatehouse:detection:Detection", name, props(args), opts)
         for wanted in filters.of_account():
             self._count(wanted, "account-activity", args.trail_group, args)
-        for wanted in filters.of_gate(args.watch.rejected_max):
-            self._count(wanted, "rejected-keys", args.gate_group, args)
+        for wanted in filters.of_gateway(args.watch.rejected_max):
+            self._count(wanted, "rejected-keys", args.gateway_group, args)
         self.register_outputs({})
 
     def _count(self, wanted: filters.Filter, runbook: str, group: pulumi.Input[str], args: DetectionArgs) -> None:

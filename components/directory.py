@@ -1,4 +1,4 @@
-"""Names inside the network at which the gate finds the Cores that run beside it."""
+"""Names inside the network at which the gateway finds the Cores that run beside it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from components.props import props
 from components.tags import tags
 
 TTL_S = 10
-"""How long the gate may keep an address: a task that is gone is asked for no longer than this."""
+"""How long the gateway may keep an address: a task that is gone is asked for no longer than this."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Directory(pulumi.ComponentResource):
         zone = aws.servicediscovery.PrivateDnsNamespace(
             name,
             name=args.names.core_zone,
-            description="Cores that run beside the gate",
+            description="Cores that run beside the gateway",
             vpc=args.vpc_id,
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),

@@ -1,4 +1,4 @@
-"""What is counted in log lines: the changes to an account that the CIS benchmark watches, and keys that the gate refuses."""
+"""What is counted in log lines: the changes to an account that the CIS benchmark watches, and keys that the gateway refuses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,17 +107,17 @@ def of_account() -> Iterator[Filter]:
     yield Filter("cis-organization", "The organization that the account belongs to has changed.", _organization())
 
 
-def of_gate(rejected_max: int) -> Iterator[Filter]:
-    """What the gate's log says about keys, by the code of each decision."""
+def of_gateway(rejected_max: int) -> Iterator[Filter]:
+    """What the gateway's log says about keys, by the code of each decision."""
     yield Filter(
         "keys-rejected",
-        "The gate refuses far more keys than usual: guessing, a leaked key, or a client with a wrong one.",
+        "The gateway refuses far more keys than usual: guessing, a leaked key, or a client with a wrong one.",
         '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code = "DISABLED") }',
         more_than=rejected_max,
     )
     yield Filter(
         "keys-unavailable",
-        "The gate cannot vouch for its answers and refuses requests with good keys.",
+        "The gateway cannot vouch for its answers and refuses requests with good keys.",
         '{ $.code = "UNAVAILABLE" }',
         more_than=10,
     )

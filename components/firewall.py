@@ -16,7 +16,7 @@ ANYWHERE = "0.0.0.0/0"
 
 GROUPS = {
     "edge": "Load balancer: the only group that the internet reaches",
-    "gate": "Tasks of the gate",
+    "gateway": "Tasks of the gateway",
     "console": "Tasks of the console",
     "migrate": "Migration task",
     "database": "PostgreSQL",
@@ -50,7 +50,7 @@ class FirewallArgs:
     names: the stack's names. network: private networks in which Cores may be. contract: the doors and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
     with_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
-    listen. cores: port of each Core beside the gate, by the name of its group. console_out: the console opens
+    listen. cores: port of each Core beside the gateway, by the name of its group. console_out: the console opens
     connections to the internet. webhooks: private networks in which its webhooks may be.
     """
 
@@ -90,7 +90,7 @@ class Firewall(pulumi.ComponentResource):
             for group, words in (
                 GROUPS
                 | ({PROXY: "RDS Proxy"} if args.with_proxy else {})
-                | dict.fromkeys(args.cores, "Tasks of a Core beside the gate")
+                | dict.fromkeys(args.cores, "Tasks of a Core beside the gateway")
             ).items()
         }
         for flow in flows(args):
@@ -147,10 +147,10 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
     if args.with_proxy:
         yield Flow(PROXY, "RDS Proxy to the database", args.database_port, "database")
     yield Flow("console", "Share tokens by the DynamoDB endpoint", 443, prefix_list="dynamodb")
-    yield Flow("gate", "Cores at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
+    yield Flow("gateway", "Cores at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
     for cidr in args.network.core_networks:
         yield Flow(
-            "gate",
+            "gateway",
             "Cores in a private network",
             args.network.core_port_first,
             cidr=cidr,
@@ -161,7 +161,7 @@ def flows(args: FirewallArgs) -> Iterator[Flow]:
     for cidr in args.webhooks:
         yield Flow("console", "Webhooks in a private network", 443, cidr=cidr)
     for core, port in args.cores.items():
-        yield Flow("gate", "The gate to a Core beside it, which nobody else reaches", port, core)
+        yield Flow("gateway", "The gateway to a Core beside it, which nobody else reaches", port, core)
         yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")
         yield Flow(core, "Image layers by the S3 endpoint", 443, prefix_list="s3")
-        yield Flow(core, "A Core to the gate's public name, to register", 443, cidr=ANYWHERE)
+        yield Flow(core, "A Core to the gateway's public name, to register", 443, cidr=ANYWHERE)

@@ -25,8 +25,8 @@ DATABASE_OWNER = "gatehouse_owner"
 DATABASE_USER = "gatehouse_app"
 """The PostgreSQL role that the first migration makes; it logs in with IAM tokens only."""
 
-TABLE_VARIABLE = "GATEHOUSE_TOKENS_TABLE"
-TABLE_ACTIONS = {"share": ("dynamodb:GetItem",)}
+TABLE_VARIABLE = "GATEHOUSE_SECRET_LINKS_TABLE"
+TABLE_ACTIONS = {"sharing": ("dynamodb:GetItem",)}
 """What each door does with the tokens table."""
 
 
@@ -280,7 +280,7 @@ def _moving(names: Naming) -> Document:
 
 
 def core_grants(names: Naming, cores: Sequence[Core]) -> dict[str, Grant]:
-    """The roles of the Cores beside the gate: a Core itself may do nothing in AWS; ECS starts it with its own image, log
+    """The roles of the Cores beside the gateway: a Core itself may do nothing in AWS; ECS starts it with its own image, log
     and key."""
     tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
     found = {}

@@ -7,7 +7,7 @@ from components.contract import Contract, Process
 from components.document import Statement, allow
 from components.naming import Naming
 
-VARIABLE = "GATEHOUSE_OLD_FILES"
+VARIABLE = "GATEHOUSE_LEGACY_FILES"
 DOOR = "console"
 """Whose process keeps the old files in step, and whose task runs `gatehouse import` and `gatehouse export`."""
 PREFIX = "exports/"
@@ -24,13 +24,13 @@ def old_objects(places: Sequence[str]) -> list[str]:
     return [f"arn:aws:s3:::{place.removeprefix('s3://')}" for place in places]
 
 
-def statements(names: Naming, old_files: Sequence[str]) -> list[Statement]:
+def statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
     """What the console's role may: exactly these objects, read and replaced (a conditional write asks for both; S3 user guide,
     "Conditional requests"), and the exports, which it never deletes."""
     both = ["s3:GetObject", "s3:PutObject"]
     return [
         allow("SealedExports", both, [f"{names.bucket_arn('data')}/{PREFIX}*"]),
-        *([allow("OldFiles", both, old_objects(old_files))] if old_files else []),
+        *([allow("OldFiles", both, old_objects(legacy_files))] if legacy_files else []),
     ]
 
 

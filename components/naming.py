@@ -22,7 +22,7 @@ class Naming:
         return cls(settings.environment, settings.account, settings.region)
 
     def name(self, thing: str) -> str:
-        """`gatehouse-dev-gate`"""
+        """`gatehouse-dev-gateway`"""
         return f"{PROJECT}-{self.environment}-{thing}"
 
     def bucket(self, thing: str) -> str:
@@ -39,7 +39,7 @@ class Naming:
         return f"{PROJECT.capitalize()}/{self.environment}"
 
     def log_group(self, process: str) -> str:
-        """`/gatehouse/dev/gate`"""
+        """`/gatehouse/dev/gateway`"""
         return f"/{PROJECT}/{self.environment}/{process}"
 
     @property
@@ -124,9 +124,9 @@ class Naming:
 
     @property
     def core_zone(self) -> str:
-        """`cores.gatehouse-dev.internal`: the private DNS zone of the Cores beside the gate."""
+        """`cores.gatehouse-dev.internal`: the private DNS zone of the Cores beside the gateway."""
         return f"cores.{PROJECT}-{self.environment}.internal"
 
     def core_url(self, core: str, port: int) -> str:
-        """Where the gate reaches a Core: plain HTTP, which the security groups let pass between these two alone."""
+        """Where the gateway reaches a Core: plain HTTP, which the security groups let pass between these two alone."""
         return f"http://{core}.{self.core_zone}:{port}"

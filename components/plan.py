@@ -66,7 +66,7 @@ class Plan:
 
     @cached_property
     def cores(self) -> dict[str, Core]:
-        """The Cores beside the gate, by what everything of each is called."""
+        """The Cores beside the gateway, by what everything of each is called."""
         return {core.thing: core for core in self.settings.cores}
 
     @cached_property
@@ -121,7 +121,7 @@ class Plan:
     def variables(self, around: Surroundings) -> dict[str, dict[str, pulumi.Input[str]]]:
         """What each process and function is told."""
         told = variables(self.settings, self.names, self.seam, self.urls, around)
-        return told | {name: of_core(self.names, core, self.urls["gate"]) for name, core in self.cores.items()}
+        return told | {name: of_core(self.names, core, self.urls["gateway"]) for name, core in self.cores.items()}
 
     # Who may do what.
 
@@ -139,7 +139,7 @@ class Plan:
     @property
     def more(self) -> dict[str, list[Statement]]:
         """What the application may do for its operators, by process: old files, exports, and a topic that they named."""
-        allowed = moving.statements(self.names, self.settings.moving.old_files) + connections.statements(self.settings)
+        allowed = moving.statements(self.names, self.settings.moving.legacy_files) + connections.statements(self.settings)
         return {process.name: allowed for process in moving.movers(self.seam)}
 
     @property

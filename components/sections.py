@@ -53,7 +53,7 @@ class Network(Section):
         int,
         whole(1024, 65535, "a TCP port"),
         Field(
-            description="First port at which the gate may reach a Core in core_networks. Public Cores are reached on 443 alone."
+            description="First port at which the gateway may reach a Core in core_networks. Public Cores are reached on 443 alone."
         ),
     ]
     core_port_last: Annotated[int, whole(1024, 65535, "a TCP port"), Field(description="Last such port.")]
@@ -127,7 +127,7 @@ class Database(Section):
     final_snapshot: Annotated[Flag, Field(description="A snapshot is taken when the instance is deleted.")]
     monitoring_interval_s: Annotated[int, word(0, 1, 5, 10, 15, 30, 60)]
     """Enhanced monitoring; 0 is off."""
-    slow_query_ms: Annotated[
+    slow_query_threshold_ms: Annotated[
         int,
         whole(10, 60000, "milliseconds"),
         Field(description="Statements that take longer, in milliseconds, stand in the log."),
@@ -250,8 +250,8 @@ class Scale(Size):
     ]
 
 
-class Gate(Scale):
-    """The gate, which also runs several worker processes in a task."""
+class Gateway(Scale):
+    """The gateway, which also runs several worker processes in a task."""
 
     workers: Annotated[
         int,
@@ -263,17 +263,17 @@ class Gate(Scale):
 class Services(Section):
     """The processes of the contract."""
 
-    gate: Annotated[Gate, Field(description="Verifies keys and forwards requests to Cores.")]
+    gateway: Annotated[Gateway, Field(description="Verifies keys and forwards requests to Cores.")]
     console: Annotated[Scale, Field(description="The management API, and the page behind a secret link.")]
     migrate: Annotated[Size, Field(description="The one-off task that brings the database up to date.")]
 
     def of(self, process: str) -> Size:
         """The size of one process of the contract. Raises KeyError for a process without settings."""
-        return {"gate": self.gate, "console": self.console, "migrate": self.migrate}[process]
+        return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}[process]
 
     def scale(self, process: str) -> Scale:
         """The same for a process that serves."""
-        return {"gate": self.gate, "console": self.console}[process]
+        return {"gateway": self.gateway, "console": self.console}[process]
 
 
 class Edge(Section):
@@ -290,7 +290,7 @@ class Edge(Section):
     console_requests_max: Annotated[
         int,
         whole(100, 2_000_000, "requests in five minutes from one address"),
-        Field(description="The same for the console alone: people and their scripts, so far fewer than at the gate."),
+        Field(description="The same for the console alone: people and their scripts, so far fewer than at the gateway."),
     ]
     share_requests_max: Annotated[
         int,
@@ -300,7 +300,7 @@ class Edge(Section):
 
     def door_requests_max(self) -> dict[str, int]:
         """The bound of each door that has one of its own."""
-        return {"console": self.console_requests_max, "share": self.share_requests_max}
+        return {"console": self.console_requests_max, "sharing": self.share_requests_max}
 
 
 class Watch(Section):
@@ -321,7 +321,7 @@ class Watch(Section):
     rejected_max: Annotated[
         int,
         whole(1, 1_000_000, "refused keys in five minutes"),
-        Field(description="Requests that the gate refuses for their key in five minutes, before an alarm."),
+        Field(description="Requests that the gateway refuses for their key in five minutes, before an alarm."),
     ]
     probe_minutes: Annotated[int, word(0, 1, 2, 5, 10, 15)]
     """Minutes between two requests from outside to each door; two that fail are an alarm. 0 asks never."""

@@ -82,7 +82,7 @@ class Settings(sections.Section):
         str,
         text(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"'),
         Field(
-            description="The DNS zone that the stack makes; its parent must delegate it once. The doors are gate, console "
+            description="The DNS zone that the stack makes; its parent must delegate it once. The doors are gateway, console "
             "and share below it."
         ),
     ]
@@ -121,7 +121,7 @@ class Settings(sections.Section):
     cores: Annotated[
         tuple[workloads.Core, ...],
         BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),
-        Field(description="Cores of your own that run beside the gate, reached by it alone. Each has the keys below."),
+        Field(description="Cores of your own that run beside the gateway, reached by it alone. Each has the keys below."),
     ]
     sharing: workloads.Sharing
     sign_in: connections.SignIn
@@ -266,7 +266,7 @@ _LIVE: tuple[tuple[str, Callable[[Settings], Any], Callable[[Any], bool], str], 
     ("backup.copy_away", lambda s: s.backup.copy_away, bool, "true"),
     ("backup.lock", lambda s: s.backup.lock, lambda v: v != "none", "GOVERNANCE or COMPLIANCE"),
     ("log_retention_days", lambda s: s.log_retention_days, lambda v: v >= 365, "365 or more days"),
-    ("services.gate.tasks_min", lambda s: s.services.gate.tasks_min, lambda v: v >= 2, "2 or more tasks"),
+    ("services.gateway.tasks_min", lambda s: s.services.gateway.tasks_min, lambda v: v >= 2, "2 or more tasks"),
     ("services.console.tasks_min", lambda s: s.services.console.tasks_min, lambda v: v >= 2, "2 or more tasks"),
     ("rollout.strategy", lambda s: s.rollout.strategy, lambda v: v != workloads.ROLLING, "blue_green, canary or linear"),
     ("edge.deletion_protection", lambda s: s.edge.deletion_protection, bool, "true"),
@@ -311,7 +311,7 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
         yield "buckets.trail_days", f"is {buckets.trail_days}; allowed: buckets.lock_days ({buckets.lock_days}) or more"
     services = settings.services
     sizes: dict[str, sections.Size] = {
-        "services.gate": services.gate,
+        "services.gateway": services.gateway,
         "services.console": services.console,
         "services.migrate": services.migrate,
         **{f"cores.{index}": core for index, core in enumerate(settings.cores)},
@@ -323,7 +323,7 @@ def _disagreements(settings: Settings, stack: str) -> Iterator[tuple[str, str]]:
                 f"{key}.memory_mib",
                 f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps of 1024",
             )
-    for name, scale in (("gate", services.gate), ("console", services.console)):
+    for name, scale in (("gateway", services.gateway), ("console", services.console)):
         if scale.tasks_max < scale.tasks_min:
             yield f"services.{name}.tasks_max", f"is {scale.tasks_max}; allowed: tasks_min ({scale.tasks_min}) or more"
 

@@ -28,7 +28,7 @@ def variables(
 ) -> dict[str, dict[str, pulumi.Input[str]]]:
     """Process or function, then variable, then value. Names are the contract's; a variable without a value here raises
     KeyError. urls: public URL of each door."""
-    # A Core beside the gate is in the same tier; elsewhere the settings say where Cores may be.
+    # A Core beside the gateway is in the same tier; elsewhere the settings say where Cores may be.
     core_networks = (*settings.network.core_networks, *(tier_cidrs(settings.network, "app") if settings.cores else ()))
     shared: dict[str, pulumi.Input[str]] = {
         "GATEHOUSE_ENVIRONMENT": settings.environment,
@@ -39,10 +39,10 @@ def variables(
         "GATEHOUSE_REDIS_URL": pulumi.Output.format("rediss://{}@{}:6379/0", names.name("app"), around.cache),
         "GATEHOUSE_REDIS_AUTH": "iam",
         "GATEHOUSE_REDIS_CLUSTER": names.name("cache"),
-        "GATEHOUSE_TOKENS_TABLE": names.name("tokens"),
-        "GATEHOUSE_GATE_URL": urls["gate"],
+        "GATEHOUSE_SECRET_LINKS_TABLE": names.name("tokens"),
+        "GATEHOUSE_GATEWAY_URL": urls["gateway"],
         "GATEHOUSE_CONSOLE_URL": urls["console"],
-        "GATEHOUSE_SHARE_URL": urls["share"],
+        "GATEHOUSE_SHARING_URL": urls["sharing"],
         "GATEHOUSE_CORE_NETWORKS": ",".join(core_networks),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(tier_cidrs(settings.network, "edge")),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
@@ -53,7 +53,7 @@ def variables(
     }
     services = settings.services
     own: dict[str, dict[str, pulumi.Input[str]]] = {
-        "gate": {"GATEHOUSE_WORKERS": str(services.gate.workers)},
+        "gateway": {"GATEHOUSE_WORKERS": str(services.gateway.workers)},
         # The owner signs in with the password that RDS made; ECS injects it.
         "migrate": {
             "GATEHOUSE_DATABASE_URL": _database_url(grants.DATABASE_OWNER, around.database_direct),
@@ -65,9 +65,9 @@ def variables(
     return {name: {variable: (shared | own.get(name, {}))[variable] for variable in wanted} for name, wanted in told.items()}
 
 
-def of_core(names: Naming, core: Core, gate_url: str) -> dict[str, pulumi.Input[str]]:
-    """What a Core beside the gate is told."""
-    return {"CORE_NAME": core.name, "CORE_URL": names.core_url(core.name, core.port), "GATEHOUSE_GATE_URL": gate_url}
+def of_core(names: Naming, core: Core, gateway_url: str) -> dict[str, pulumi.Input[str]]:
+    """What a Core beside the gateway is told."""
+    return {"CORE_NAME": core.name, "CORE_URL": names.core_url(core.name, core.port), "GATEHOUSE_GATEWAY_URL": gateway_url}
 
 
 def _database_url(user: str, host: pulumi.Input[str]) -> pulumi.Output[str]:

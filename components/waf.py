@@ -18,7 +18,7 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
-UPLOADS_AT = "gate"
+UPLOADS_AT = "gateway"
 """The one door at which large bodies pass, on their way to a Core."""
 BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
 """The rule of the common group against bodies above 8 KB, and the label that it leaves on what it would have refused (WAF
@@ -47,8 +47,8 @@ class Waf(pulumi.ComponentResource):
     """A web ACL with AWS' reputation, common and bad-input groups, rate limits by address for all doors and for each
     narrow one, and a log without keys.
 
-    Why: known attacks and floods end before they cost a task anything; per-key limits are the gate's. Large bodies are
-    refused everywhere but at the gate, where they are uploads to Cores; the rest of the common group holds there too.
+    Why: known attacks and floods end before they cost a task anything; per-key limits are the gateway's. Large bodies are
+    refused everywhere but at the gateway, where they are uploads to Cores; the rest of the common group holds there too.
     Cost: 5 USD a month, 1 USD a rule, and 0.60 USD a million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
@@ -60,7 +60,7 @@ class Waf(pulumi.ComponentResource):
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name("edge"),
-            description="In front of gate, console and share",
+            description="In front of gateway, console and share",
             scope="REGIONAL",
             default_action=aws.wafv2.WebAclDefaultActionArgs(allow=aws.wafv2.WebAclDefaultActionAllowArgs()),
             rules=[
@@ -142,7 +142,7 @@ def _visible(names: Naming, rule: str) -> aws.wafv2.WebAclRuleVisibilityConfigAr
 
 
 def _managed(names: Naming, priority: int, rule: str, group: str) -> aws.wafv2.WebAclRuleArgs:
-    # Counted here, so that the label is set; `_body_size` refuses it at every host name but the gate's.
+    # Counted here, so that the label is set; `_body_size` refuses it at every host name but the gateway's.
     counted: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}]
     statement = aws.wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(
         vendor_name="AWS", name=group, rule_action_overrides=counted if rule == "common" else None

@@ -65,10 +65,10 @@ def _sharing(settings: "Settings") -> Iterator[Mistake]:
 
 
 def _cores(settings: "Settings") -> Iterator[Mistake]:
-    """A Core has a name and a port of its own, and reaches the gate."""
+    """A Core has a name and a port of its own, and reaches the gateway."""
     contract = read()
     doors = {door.port: door.name for door in contract.doors.values()}
-    names = dict.fromkeys((*contract.processes, *contract.doors), "the gate itself")
+    names = dict.fromkeys((*contract.processes, *contract.doors), "the gateway itself")
     ports = {port: f"the {door} door" for port, door in doors.items()}
     prefix = _secrets(settings)
     for index, core in enumerate(settings.cores):

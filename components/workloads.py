@@ -66,17 +66,17 @@ class Telemetry(Section):
         return self.collector != OFF
 
     def shipped(self, kept: int) -> Image:
-        """Its image, as that of the gate is described."""
+        """Its image, as that of the gateway is described."""
         return Image(digest=self.collector, kept=kept)
 
 
 class Core(Size):
-    """A Core of your own that runs beside the gate: a service without a public address, which only the gate reaches."""
+    """A Core of your own that runs beside the gateway: a service without a public address, which only the gateway reaches."""
 
     name: Annotated[
         str,
         text(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files"),
-        Field(description="Under which the Core is reached at the gate: /cores/<name>/."),
+        Field(description="Under which the Core is reached at the gateway: /cores/<name>/."),
     ]
     image: Annotated[
         str,
@@ -109,18 +109,18 @@ class Core(Size):
         return f"core-{self.name}"
 
     def shipped(self, kept: int) -> Image:
-        """Its image, as that of the gate is described."""
+        """Its image, as that of the gateway is described."""
         return Image(digest=self.image, kept=kept)
 
     @property
     def process(self) -> Process:
-        """The Core as the gate's own processes are described: started as its image says, told its name, the URL at which
-        the gate reaches it, where the gate is, and the key with which it registers."""
+        """The Core as the gateway's own processes are described: started as its image says, told its name, the URL at which
+        the gateway reaches it, where the gateway is, and the key with which it registers."""
         return Process(
             name=self.thing,
             command=(),
             doors=(Door(self.thing, self.port, "", ""),),
-            variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATE_URL"),
+            variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATEWAY_URL"),
             secrets=(Secret("GATEHOUSE_CORE_TOKEN", self.thing, "operator", ""),),
         )
 
@@ -211,4 +211,4 @@ class Sharing(Section):
     @property
     def functions(self) -> tuple[str, ...]:
         """The functions of the contract that serve a door here."""
-        return ("share",) if self.form == SERVERLESS else ()
+        return ("sharing",) if self.form == SERVERLESS else ()

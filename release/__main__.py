@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="the stack: dev, staging or prod")
-    parser.add_argument("--process", default="gate", choices=["gate", "console", "migrate"], help="whose logs")
+    parser.add_argument("--process", default="gateway", choices=["gateway", "console", "migrate"], help="whose logs")
     parser.add_argument(
         "--yes", action="store_true", help="deploy, rollback: do not ask; for a pipeline with an approval of its own"
     )

@@ -118,7 +118,7 @@ def _image(stack: Stack) -> str | None:
 def serving_processes(root: Path = ROOT) -> list[str]:
     """The processes of the contract that have a door, and so run as services."""
     processes: dict[str, dict[str, Any]] = tomllib.loads((root / "runtime" / "contract.toml").read_text())["process"]
-    return [name for name, process in processes.items() if process["doors"]]
+    return [name for name, process in processes.items() if process["services"]]
 
 
 def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:

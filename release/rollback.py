@@ -43,7 +43,7 @@ def _revisions(ecs: Any, family: str) -> Iterator[str]:
     found: list[str] = []
     for status in ("ACTIVE", "INACTIVE"):
         pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, status=status, sort="DESC")
-        # A prefix also finds longer names: gate and gate-two.
+        # A prefix also finds longer names: gateway and gateway-two.
         found += [
             arn for page in pages for arn in page["taskDefinitionArns"] if arn.rpartition("/")[2].partition(":")[0] == family
         ]

@@ -1,4 +1,4 @@
-"""Starts the sample Core beside the gate: its key comes from the console's API, like any other Core's."""
+"""Starts the sample Core beside the gateway: its key comes from the console's API, like any other Core's."""
 
 import json
 import urllib.error
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox import gateway, process
+from sandbox import process, services
 from sandbox.errors import SandboxError
 from sandbox.journal import REPOSITORY
 
@@ -32,7 +32,7 @@ def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> s
     headers = {"Authorization": f"Bearer {admin_token}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{console}/v1/keys", data=body, headers=headers, method="POST")  # noqa: S310
     try:
-        with gateway.DIRECT.open(request, timeout=_ANSWER_S) as answer:
+        with services.DIRECT.open(request, timeout=_ANSWER_S) as answer:
             created: dict[str, Any] = json.load(answer)
             return str(created["token"])
     except urllib.error.HTTPError as refusal:
@@ -41,17 +41,17 @@ def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> s
         raise SandboxError(f"The console did not issue the Core's key: {type(problem).__name__}.") from None
 
 
-def start(gate: str, token: str, log: Path) -> process.Child:
+def start(gateway: str, token: str, log: Path) -> process.Child:
     """`gatehouse core` for the sample folder. The key goes by the environment: arguments are visible to every user."""
-    command = ["gatehouse", "core", "--dir", str(folder()), "--gate", gate, "--name", NAME]
-    env = {**gateway.plain_environment(), "GATEHOUSE_CORE_TOKEN": token}
+    command = ["gatehouse", "core", "--dir", str(folder()), "--gateway", gateway, "--name", NAME]
+    env = {**services.plain_environment(), "GATEHOUSE_CORE_TOKEN": token}
     return process.start("core", command, env=env, log=log)
 
 
-def wait_ready(child: process.Child, gate: str, headers: Mapping[str, str]) -> None:
-    """Wait until the gate lists the Core's files."""
-    url = f"{gate}/cores/{NAME}/files"
-    process.wait_until(child, lambda: gateway.answers(url, headers), "registered at the gate", 20.0)
+def wait_ready(child: process.Child, gateway: str, headers: Mapping[str, str]) -> None:
+    """Wait until the gateway lists the Core's files."""
+    url = f"{gateway}/cores/{NAME}/files"
+    process.wait_until(child, lambda: services.answers(url, headers), "registered at the gateway", 20.0)
 
 
 def _reason(refusal: urllib.error.HTTPError) -> str:

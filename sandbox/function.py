@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox import gateway, process
+from sandbox import process, services
 from sandbox.errors import SandboxError
 from sandbox.ports import HOST
 from sandbox.task import Aws
@@ -97,12 +97,12 @@ def start(aws: Aws, wanted: Function, *, door: int, runtime: int, logs: Path) ->
     front = process.start(
         f"{wanted.door}-api",
         [sys.executable, "-m", "sandbox.runtime_api", str(door), str(runtime)],
-        env={**gateway.plain_environment(), "SANDBOX_API": json.dumps(asdict(wanted.api))},
+        env={**services.plain_environment(), "SANDBOX_API": json.dumps(asdict(wanted.api))},
         cwd=Path(__file__).parent.parent,
         log=logs / f"{wanted.door}-api.log",
     )
     environment = {
-        **gateway.base_environment(aws),
+        **services.base_environment(aws),
         **wanted.environment,
         **aws.assume(wanted.role, f"{wanted.door}-function").environment(),
         "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{runtime}",
@@ -118,8 +118,8 @@ def start(aws: Aws, wanted: Function, *, door: int, runtime: int, logs: Path) ->
 def wait_ready(children: list[process.Child], url: str) -> None:
     """Wait until the door answers its readiness path with 200."""
     front, behind = children
-    process.wait_until(front, lambda: gateway.answers(f"http://{HOST}:{_port(url)}/healthz") or _gone(behind), "ready", _READY_S)
-    process.wait_until(behind, lambda: gateway.answers(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S)
+    process.wait_until(front, lambda: services.answers(f"http://{HOST}:{_port(url)}/healthz") or _gone(behind), "ready", _READY_S)
+    process.wait_until(behind, lambda: services.answers(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S)
 
 
 def _gone(child: process.Child) -> bool:

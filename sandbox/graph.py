@@ -167,7 +167,7 @@ def _tier(type_: str) -> str:
 
 
 def _title(key: str, type_: str) -> str:
-    """`Service gate`; `Database` alone where the name says no more than the type."""
+    """`Service gateway`; `Database` alone where the name says no more than the type."""
     name = key.partition("_")[2].replace("_", "-")
     return type_ if name == type_.lower() else f"{type_} {name}"
 

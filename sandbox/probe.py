@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from sandbox import functions
 from sandbox.errors import SandboxError
-from sandbox.gateway import Place
+from sandbox.services import Place
 from sandbox.task import Aws
 
 

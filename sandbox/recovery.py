@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.gateway import plain_environment
 from sandbox.ports import HOST
 from sandbox.servers import DATABASE, OWNER_ROLE, Postgres
+from sandbox.services import plain_environment
 
 _TOOL_S_MAX = 300
 

@@ -91,12 +91,12 @@ class Contract:
         """`apart`: the functions that serve their doors here; the processes run without these doors, and are told nothing
         that is for them alone."""
         raw = tomllib.loads(file.read_text())
-        processes, doors = raw["process"], raw["door"]
-        gone = {raw["function"][name]["door"] for name in apart}
-        told = [row for row in (*raw["variable"], *raw["optional"]) if row.get("door") not in gone]
+        processes, doors = raw["process"], raw["service"]
+        gone = {raw["function"][name]["service"] for name in apart}
+        told = [row for row in (*raw["variable"], *raw["optional"]) if row.get("service") not in gone]
         return cls(
             commands={name: tuple(word for word in row["command"] if word not in gone) for name, row in processes.items()},
-            doors={name: tuple(door for door in row["doors"] if door not in gone) for name, row in processes.items()},
+            doors={name: tuple(door for door in row["services"] if door not in gone) for name, row in processes.items()},
             ports={name: int(row["port"]) for name, row in doors.items()},
             ready={name: str(row["ready"]) for name, row in doors.items()},
             variables=_by_process(told, processes),

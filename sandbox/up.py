@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from policies.report import Run
-from sandbox import analyzer, check, core, function, gateway, probe, process, rotation, servers
+from sandbox import analyzer, check, core, function, probe, process, rotation, servers, services
 from sandbox.clouds import UnknownCloud
 from sandbox.emulator import Emulator
 from sandbox.engine import run
@@ -30,7 +30,7 @@ from sandbox.task import Aws, Contract, Credentials
 from sandbox.types import Deployment
 
 _CONTRACT = REPOSITORY / "runtime" / "contract.toml"
-PORTS = {"gate": 8080, "console": 8081, "share": 8082, "emulator": 5555}
+PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,7 +51,7 @@ class Running:
 
     stack: str
     pid: int
-    gate: str
+    gateway: str
     console: str
     share: str
     emulator: str
@@ -106,7 +106,7 @@ class _Starter:
         children, token = self._runtime(aws, emulator, deployment, place)
         children.append(self._core(place, token))
         running = Running(
-            stack, os.getpid(), place.url("gate"), place.url("console"), place.url("share"), emulator.endpoint, token
+            stack, os.getpid(), place.url("gateway"), place.url("console"), place.url("sharing"), emulator.endpoint, token
         )
         self._epilogue(running, emulator)
         # Last, when everything is said: `up --detach` shows what we print until this file is there.
@@ -149,16 +149,16 @@ class _Starter:
             self._progress.warn("Stopped here: a mandatory rule is broken.")
             raise Violated
 
-    def _servers(self) -> gateway.Place:
+    def _servers(self) -> services.Place:
         self._progress.step("PostgreSQL and Redis, in place of RDS and ElastiCache")
         database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log", self._note))
         redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log", self._note))
         self._progress.done(f"PostgreSQL on port {database.port}, Redis")
         ports = {door: self._port(door) for door in self._contract.ports}
-        return gateway.Place(database, redis_url, ports)
+        return services.Place(database, redis_url, ports)
 
     def _runtime(
-        self, aws: Aws, emulator: Emulator, deployment: Deployment, place: gateway.Place
+        self, aws: Aws, emulator: Emulator, deployment: Deployment, place: services.Place
     ) -> tuple[list[process.Child], str]:
         """First secrets, migration, doors; from here on, every call is checked against the caller's IAM role."""
         say, exports = self._progress, deployment.exports
@@ -166,25 +166,25 @@ class _Starter:
         self._cleanup.callback(lambda: self._permissions(emulator, roles))
         emulator.enforce_iam(True)
         say.step("First secret values, by the deployed rotation function with its own role")
-        base = gateway.base_environment(aws)
+        base = services.base_environment(aws)
         rotation.first_values(aws, exports["rotation"], base, self._logs / "rotation.log")
-        user, password = gateway.master_password(aws, exports)
+        user, password = services.master_password(aws, exports)
         place.database.set_password(user, password)
         say.done(f"{', '.join(exports['rotation']['secrets'])}; the database owner's password is the one that RDS manages")
-        tasks = gateway.tasks(aws, exports, self._contract)
+        tasks = services.tasks(aws, exports, self._contract)
         say.step("Migration, as a task of its own")
         migrate = tasks.pop("migrate")
-        env = gateway.environment(aws, migrate, self._contract, place)
-        gateway.migrate(migrate, env, self._logs / "migrate.log")
+        env = services.environment(aws, migrate, self._contract, place)
+        services.migrate(migrate, env, self._logs / "migrate.log")
         say.done("database schema is current")
         say.step("The runtime, from the deployed task definitions, with IAM enforced")
         children, token = [], ""
         for name, wanted in tasks.items():
-            env = gateway.environment(aws, wanted, self._contract, place)
+            env = services.environment(aws, wanted, self._contract, place)
             token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", token)
-            children.append(self._child(gateway.serve(wanted, env, self._logs / f"{name}.log")))
+            children.append(self._child(services.serve(wanted, env, self._logs / f"{name}.log")))
         for child in children:
-            gateway.wait_ready(child, self._contract, place)
+            services.wait_ready(child, self._contract, place)
             doors = ", ".join(f"{door} at {place.url(door)}" for door in self._contract.doors[child.name])
             say.done(f"{' '.join(tasks[child.name].command)}: {doors}")
         for door in exports["functions"]:
@@ -195,7 +195,7 @@ class _Starter:
             say.done(f"{', '.join(asked.values())}: each answer is counted")
         return children, token.strip()
 
-    def _function(self, aws: Aws, exports: Mapping[str, Any], door: str, place: gateway.Place) -> list[process.Child]:
+    def _function(self, aws: Aws, exports: Mapping[str, Any], door: str, place: services.Place) -> list[process.Child]:
         """A door that a function serves: what its host name leads to, and the function's own command."""
         wanted = function.read(aws, exports, door)
         pair = function.start(aws, wanted, door=place.ports[door], runtime=self._ports.claim(), logs=self._logs)
@@ -204,13 +204,13 @@ class _Starter:
         self._progress.done(f"{' '.join(wanted.command)}: {door} at {place.url(door)}, behind its API")
         return children
 
-    def _core(self, place: gateway.Place, token: str) -> process.Child:
+    def _core(self, place: services.Place, token: str) -> process.Child:
         self._progress.step("A sample Core, registered with a key of its own")
-        gate = place.url("gate")
-        # It may read its own files too: that is how we see, through the gate, that it is there.
+        gateway = place.url("gateway")
+        # It may read its own files too: that is how we see, through the gateway, that it is there.
         key = core.issue_key(place.url("console"), token, "sample-core", ["cores:register", "cores:read"])
-        child = self._child(core.start(gate, key, self._logs / "core.log"))
-        core.wait_ready(child, gate, {"Authorization": f"Bearer {key}"})
+        child = self._child(core.start(gateway, key, self._logs / "core.log"))
+        core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})
         self._progress.done(f"{core.NAME} serves {core.folder().relative_to(REPOSITORY.parent)}")
         return child
 
@@ -248,9 +248,9 @@ class _Starter:
         say.plain()
         say.title(f"Gatehouse is up after {say.elapsed_s():.0f} s.")
         for name, url in (
-            ("gate", running.gate),
+            ("gateway", running.gateway),
             ("console", running.console),
-            ("share", running.share),
+            ("sharing", running.share),
             ("AWS", running.emulator),
         ):
             say.plain(f"  {name:<8} {url}")
@@ -260,16 +260,16 @@ class _Starter:
         for line in _commands(running):
             say.plain(f"  {line}")
         say.plain()
-        say.plain(f"  logs: tail -f {_relative(self._logs / 'gate.log')}      to stop: Ctrl-C, or make down")
+        say.plain(f"  logs: tail -f {_relative(self._logs / 'gateway.log')}      to stop: Ctrl-C, or make down")
 
 
 def _document(running: Running) -> dict[str, str | int]:
     return {
         "stack": running.stack,
         "pid": running.pid,
-        "gate": running.gate,
+        "gateway": running.gateway,
         "console": running.console,
-        "share": running.share,
+        "sharing": running.share,
         "emulator": running.emulator,
         "admin_token": running.admin_token,
     }
@@ -284,8 +284,8 @@ def _commands(running: Running) -> list[str]:
     return [
         f"KEY=$(curl -sS {running.console}/v1/keys -H 'Authorization: Bearer {running.admin_token}' "
         f"-H 'Content-Type: application/json' -d '{body}' | {pick})",
-        f'curl -sS {running.gate}/cores/{core.NAME}/files -H "Authorization: Bearer $KEY"',
-        f'curl -sS {running.gate}/cores/{core.NAME}/files/{sample} -H "Authorization: Bearer $KEY"',
+        f'curl -sS {running.gateway}/cores/{core.NAME}/files -H "Authorization: Bearer $KEY"',
+        f'curl -sS {running.gateway}/cores/{core.NAME}/files/{sample} -H "Authorization: Bearer $KEY"',
     ]
 
 

@@ -2,10 +2,10 @@
 # Sends one signed request (RFC 9421, HMAC-SHA256) with nothing but openssl and curl:
 #
 #   export GATEHOUSE_KEY=gtk_...  GATEHOUSE_SIGNING_SECRET=sigkey_...
-#   docs/guides/sign.sh GET https://gate.example.com/cores/docs/files
-#   docs/guides/sign.sh POST https://gate.example.com/cores/docs/notes 'a body'
+#   docs/guides/sign.sh GET https://gateway.example.com/cores/docs/files
+#   docs/guides/sign.sh POST https://gateway.example.com/cores/docs/notes 'a body'
 #
-# The URL is signed as it stands: percent-encoded, with a path, with the host that the gate sees.
+# The URL is signed as it stands: percent-encoded, with a path, with the host that the gateway sees.
 # openssl takes the secret as an argument, which other users of a shared machine can see; programs use gatehouse.client_signing.
 set -euo pipefail
 method=$1 url=$2 body=${3-}

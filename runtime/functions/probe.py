@@ -1,6 +1,6 @@
 """The probe: asks each door from outside, as a user would reach it, and counts the answer.
 
-EventBridge calls it at a steady beat with `{"namespace": "Gatehouse/dev", "doors": {"gate": "https://gate.example.com/"}}`. For
+EventBridge calls it at a steady beat with `{"namespace": "Gatehouse/dev", "doors": {"gateway": "https://gateway.example.com/"}}`. For
 each door it writes two metrics with the dimension Door: `DoorUp`, 1 when the address answered 200 in time and otherwise 0, and
 `DoorSeconds`, how long that took. A door that does not answer is a measurement, not an error of this function; the
 function fails when it cannot measure at all. It sends no key and follows no redirect.

@@ -4,7 +4,7 @@ import httpx
 from gatehouse.client_signing import SignedAuth
 
 auth = SignedAuth(token, signing_secret)
-httpx.get("https://gate.example.com/cores/docs/report.txt", auth=auth)
+httpx.get("https://gateway.example.com/cores/docs/report.txt", auth=auth)
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@
     |-- PreconditionRequired      precondition_required      428     no      If-Match is missing (RFC 6585)
     |-- UsageExceeded             usage_exceeded             402     no      no credits left; waiting does not help by itself
     |-- RateLimited               rate_limited               429     later
-    |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades through the gate
+    |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades through the gateway
     |-- CoreUnreachable           core_unreachable           502     yes     no connection to the Core, or it was dropped
     |-- CoreTimeout               core_timeout               504     yes     the Core took too long
     |-- CoreNotRegistered         core_not_registered        503     yes     the name is known, its lease has run out
     |-- CoreCircuitOpen           core_circuit_open          503     yes     it failed repeatedly; not asked until Retry-After
-    |-- Unavailable               unavailable                503     yes     a dependency of the gate is away
+    |-- Unavailable               unavailable                503     yes     a dependency of the gateway is away
     `-- SettingsError             settings                   -       no      start-up only: a variable is missing or wrong
 
 An outcome of a decision (expired, rate limited key ...) is a value, `types.Code`, and never raised by core/.
@@ -129,7 +129,7 @@ class RateLimited(GatehouseError):
 
 
 class UpgradeUnsupported(GatehouseError):
-    code, status, title = "upgrade_unsupported", 501, "The gate does not pass on connection upgrades"
+    code, status, title = "upgrade_unsupported", 501, "The gateway does not pass on connection upgrades"
 
 
 class CoreUnreachable(GatehouseError):
@@ -159,7 +159,7 @@ class CoreCircuitOpen(GatehouseError):
 
 
 class Unavailable(GatehouseError):
-    code, status, title, retryable = "unavailable", 503, "A dependency of the gate is not available", True
+    code, status, title, retryable = "unavailable", 503, "A dependency of the gateway is not available", True
 
 
 class SettingsError(GatehouseError):

@@ -67,8 +67,8 @@ class Metrics:
         registry = self.registry
         self.requests = Histogram(
             "gatehouse_request_seconds",
-            "Time to answer a request, by door, route and status class.",
-            ("door", "route", "status"),
+            "Time to answer a request, by service, route and status class.",
+            ("service", "route", "status"),
             buckets=_BUCKETS,
             registry=registry,
         )
@@ -142,7 +142,9 @@ class Metrics:
             registry=registry,
         )
         self.slow_queries = Counter(
-            "gatehouse_slow_queries_total", "Statements that took longer than GATEHOUSE_SLOW_QUERY_MS.", registry=registry
+            "gatehouse_slow_queries_total",
+            "Statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS.",
+            registry=registry,
         )
         self.trail_broken = Counter(
             "gatehouse_audit_broken_total",
@@ -158,15 +160,15 @@ class Metrics:
         self.by_code = {code: self.decisions.labels(code.value) for code in Code}
         self._routes: dict[tuple[str, str, int], Histogram] = {}
 
-    def request(self, door: str, route: str, status: int, seconds: float) -> None:
-        key = (door, route, status // 100)
+    def request(self, service: str, route: str, status: int, seconds: float) -> None:
+        key = (service, route, status // 100)
         child = self._routes.get(key)
         if child is None:
-            child = self._routes[key] = self.requests.labels(door, route, f"{status // 100}xx")
+            child = self._routes[key] = self.requests.labels(service, route, f"{status // 100}xx")
         child.observe(seconds)
 
     def exposition(self) -> bytes:
-        """The text that /metrics answers: this process, or all workers of the door when they share a folder."""
+        """The text that /metrics answers: this process, or all workers of the service when they share a folder."""
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self.registry)
         everyone = CollectorRegistry()
@@ -175,11 +177,11 @@ class Metrics:
 
 
 class Observer:
-    """The one place that a door reports to."""
+    """The one place that a service reports to."""
 
     def __init__(
         self,
-        door: str,
+        service: str,
         log: Logger,
         metrics: Metrics,
         relevel: Callable[[Level], Logger] | None = None,
@@ -192,7 +194,7 @@ class Observer:
         """
         self._rank = RANK[level]
         self._batched = batched
-        self.door = door
+        self.service = service
         self.log = log
         self.metrics = metrics
         self._relevel = relevel
@@ -201,14 +203,14 @@ class Observer:
         """From now on. Said before and after, so that it is in the log whichever of the two levels hides less."""
         if self._relevel is None:
             return
-        self.log.warning("log level", door=self.door, level_now=level)
+        self.log.warning("log level", service=self.service, level_now=level)
         self.log, self._rank = self._relevel(level), RANK[level]
-        self.log.info("log level", door=self.door, level_now=level)
+        self.log.info("log level", service=self.service, level_now=level)
 
     def slow_query(self, statement: str, seconds: float) -> None:
         """`statement`: its text without values."""
         self.metrics.slow_queries.inc()
-        self.log.warning("slow query", door=self.door, statement=statement, ms=round(seconds * 1000, 1))
+        self.log.warning("slow query", service=self.service, statement=statement, ms=round(seconds * 1000, 1))
 
     def request(
         self,
@@ -224,13 +226,13 @@ class Observer:
         detail: str = "",
     ) -> None:
         """One line a request. `path` without the query, which a careless client may have put a key into."""
-        self.metrics.request(self.door, route, status, seconds)
+        self.metrics.request(self.service, route, status, seconds)
         if self._batched is not None:
             level = "error" if status >= 500 and status != 503 else "warning" if status == 503 else "info"
             if RANK[level] >= self._rank:
                 stream, environment = self._batched
                 ms = round(seconds * 1000, 3)
-                told = (environment, request_id, self.door, method, route, path, status, ms, key_id, code, "request", level)
+                told = (environment, request_id, self.service, method, route, path, status, ms, key_id, code, "request", level)
                 stream.request(RequestLine(*told, stream.now(), detail))
             return
         fields: dict[str, Any] = {"detail": detail} if detail else {}
@@ -238,7 +240,7 @@ class Observer:
         emit(
             "request",
             request_id=request_id,
-            door=self.door,
+            service=self.service,
             method=method,
             route=route,
             path=path,
@@ -250,14 +252,14 @@ class Observer:
         )
 
 
-def metric_lines(door: str, out: Stream | None = None) -> Callable[[dict[str, Any]], None]:
+def metric_lines(service: str, out: Stream | None = None) -> Callable[[dict[str, Any]], None]:
     """Writes a line for CloudWatch to count. Its level is info, yet no setting holds it back: it is a measurement."""
     log = logger("info", out)
-    return lambda members: log.info("usage", door=door, **members)
+    return lambda members: log.info("usage", service=service, **members)
 
 
-def observer(door: str, level: Level, environment: str, *, stream: Stream | None = None) -> Observer:
-    """What a door reports to. `environment` is on every line.
+def observer(service: str, level: Level, environment: str, *, stream: Stream | None = None) -> Observer:
+    """What a service reports to. `environment` is on every line.
 
     stream: with it, lines of requests are written many at a time. Not for a function, which is frozen between two requests.
     """
@@ -266,4 +268,4 @@ def observer(door: str, level: Level, environment: str, *, stream: Stream | None
         return logger(other, stream, environment=environment)
 
     batched = None if stream is None else (stream, environment)
-    return Observer(door, relevel(level), Metrics(), relevel, level=level, batched=batched)
+    return Observer(service, relevel(level), Metrics(), relevel, level=level, batched=batched)

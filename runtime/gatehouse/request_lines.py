@@ -1,6 +1,6 @@
 """The log line of each request: written in the form of every other line, and many of them in one write.
 
-A line by itself for each request cost a fifth of the gate's time at saturation, half of it the write itself (py-spy). Here a
+A line by itself for each request cost a fifth of the gateway's time at saturation, half of it the write itself (py-spy). Here a
 line is encoded straight from its fields and waits FLUSH_S for company. Other lines push waiting ones out first, so the order
 stays; the end of a worker does too. What `kill -9` takes is at most the last FLUSH_S.
 """
@@ -27,7 +27,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 
     environment: str
     request_id: str
-    door: str
+    service: str
     method: str
     route: str
     path: str

@@ -1,4 +1,4 @@
-"""Starts Granian: one server a door, each on its own port; several doors are sibling processes that live and end together."""
+"""Starts Granian: one server a service, each on its own port; several services are sibling processes that live and end together."""
 
 from __future__ import annotations
 
@@ -33,24 +33,26 @@ BACKLOG = 2048
 STOP_S = 5
 
 
-def serve(doors: Sequence[str], settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Exits with status 1 when a door could not start or ended by itself.
+def serve(services: Sequence[str], settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Exits with status 1 when a service could not start or ended by itself.
 
-    Raises SettingsError when a door lacks a setting.
+    Raises SettingsError when a service lacks a setting.
     """
     # `fork` would copy threads of the parent half-alive; `spawn` starts clean and is what other systems do anyway.
     multiprocessing.set_start_method("spawn", force=True)
-    for door in doors:
-        _check(door, settings)
-        _check_port(door, settings)
-    if len(doors) == 1:
-        _serve_door(doors[0], settings)
+    for service in services:
+        _check(service, settings)
+        _check_port(service, settings)
+    if len(services) == 1:
+        _serve_service(services[0], settings)
         return
-    _serve_together(doors, settings)
+    _serve_together(services, settings)
 
 
-def _serve_together(doors: Sequence[str], settings: Settings) -> None:
-    children = {door: multiprocessing.Process(target=_serve_door, args=(door, settings), name=door) for door in doors}
+def _serve_together(services: Sequence[str], settings: Settings) -> None:
+    children = {
+        service: multiprocessing.Process(target=_serve_service, args=(service, settings), name=service) for service in services
+    }
     stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -64,7 +66,7 @@ def _serve_together(doors: Sequence[str], settings: Settings) -> None:
         child.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # One door that ends takes the others with it: a container that is half alive would not be replaced.
+    # One service that ends takes the others with it: a container that is half alive would not be replaced.
     multiprocessing.connection.wait([child.sentinel for child in children.values()])
     failed = not stopping
     stop(signal.SIGTERM, None)
@@ -76,12 +78,12 @@ def _serve_together(doors: Sequence[str], settings: Settings) -> None:
         sys.exit(1)
 
 
-def _serve_door(door: str, settings: Settings) -> None:
+def _serve_service(service: str, settings: Settings) -> None:
     _end_with_parent()
-    port: int = getattr(settings, f"port_{door}")
-    with _metrics_folder(settings.workers if door == "gate" else 1) as workers:
+    port: int = getattr(settings, f"port_{service}")
+    with _metrics_folder(settings.workers if service == "gateway" else 1) as workers:
         server = Server(
-            f"gatehouse.app.{door}",
+            f"gatehouse.app.{service}",
             address=settings.bind,
             port=port,
             interface=Interfaces.ASGI,
@@ -96,38 +98,40 @@ def _serve_door(door: str, settings: Settings) -> None:
             log_access=False,
             workers_kill_timeout=STOP_S,
         )
-        server.serve(target_loader=partial(_load, door, settings), wrap_loader=False)
+        server.serve(target_loader=partial(_load, service, settings), wrap_loader=False)
 
 
-def _load(door: str, settings: Settings, *_: Any) -> Callable[..., Any]:
+def _load(service: str, settings: Settings, *_: Any) -> Callable[..., Any]:
     """Runs in the worker. A setting that is wrong is said in one line, like everything else that a worker says."""
     _end_with_parent()
     try:
-        return app.build(door, settings)
+        return app.build(service, settings)
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
 
 
-def _check(door: str, settings: Settings) -> None:
-    """What a door would miss is said before any process is started, in one line."""
-    needed = {"gate": ("pepper",), "console": ("pepper", "session_key"), "share": ()}[door]
+def _check(service: str, settings: Settings) -> None:
+    """What a service would miss is said before any process is started, in one line."""
+    needed = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[service]
     missing = [f"GATEHOUSE_{name.upper()}" for name in needed if getattr(settings, name) is None]
     if missing:
-        raise SettingsError(f"the {door} door needs {' and '.join(missing)}")
+        raise SettingsError(f"the {service} service needs {' and '.join(missing)}")
 
 
-def _check_port(door: str, settings: Settings) -> None:
-    """Granian's workers share a port (SO_REUSEPORT), so a second gate would silently take half of the first one's requests."""
-    port: int = getattr(settings, f"port_{door}")
+def _check_port(service: str, settings: Settings) -> None:
+    """Granian's workers share a port (SO_REUSEPORT), so a second gateway would silently take half of the first one's requests."""
+    port: int = getattr(settings, f"port_{service}")
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.bind, port))
         except OSError as exc:
-            hint = f"set GATEHOUSE_PORT_{door.upper()} or GATEHOUSE_BIND, or stop the program that has it"
-            raise SettingsError(f"cannot listen on {settings.bind}:{port} for the {door} door: {exc.strerror}; {hint}") from None
+            hint = f"set GATEHOUSE_PORT_{service.upper()} or GATEHOUSE_BIND, or stop the program that has it"
+            raise SettingsError(
+                f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
+            ) from None
 
 
 def _end_with_parent() -> None:

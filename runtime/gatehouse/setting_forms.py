@@ -48,7 +48,7 @@ def vault(value: str) -> str:
     return value
 
 
-def old_files(value: object) -> object:
+def legacy_files(value: object) -> object:
     if not isinstance(value, str):
         return value
     places = tuple(part.strip() for part in value.split(",") if part.strip())

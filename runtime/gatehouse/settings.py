@@ -25,7 +25,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class ShareSettings(BaseModel):
-    """All that the share door needs, and so all that a function which serves it is told: no database, no secret."""
+    """All that the share service needs, and so all that a function which serves it is told: no database, no secret."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -34,10 +34,10 @@ class ShareSettings(BaseModel):
         max_length=32,
         description="Name of the deployment, such as dev, staging or prod: a label on logs and metrics; nothing branches on it.",
     )
-    tokens_table: str = Field(
-        default="", description="The DynamoDB table of share tokens; the share door is ready only when it can read it."
+    secret_links_table: str = Field(
+        default="", description="The DynamoDB table of share tokens; the share service is ready only when it can read it."
     )
-    share_url: str = Field(
+    sharing_url: str = Field(
         default="",
         description="Public URL of the share page; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
     )
@@ -73,7 +73,7 @@ class Settings(ShareSettings):
         default=None,
         description="The database owner's password, which RDS makes and rotates; only with GATEHOUSE_DATABASE_AUTH=password.",
     )
-    database_pool_max: int = Field(
+    database_pool_size: int = Field(
         default=10,
         ge=1,
         le=200,
@@ -81,16 +81,19 @@ class Settings(ShareSettings):
         "times workers and tasks it must stay below the server's max_connections.",
     )
 
-    database_connect_s: float = Field(
+    database_connect_timeout_s: float = Field(
         default=5.0, ge=0.5, le=60, description="Seconds until a new connection to PostgreSQL is given up."
     )
-    database_statement_s: float = Field(
-        default=15.0, ge=0.5, le=300, description="Seconds until a statement is given up; the gate follows key changes with less."
+    database_statement_timeout_s: float = Field(
+        default=15.0,
+        ge=0.5,
+        le=300,
+        description="Seconds until a statement is given up; the gateway follows key changes with less.",
     )
-    database_wait_s: float = Field(
+    database_pool_timeout_s: float = Field(
         default=5.0, ge=0.1, le=60, description="Seconds that a request of the console waits for a free connection of its pool."
     )
-    slow_query_ms: int = Field(
+    slow_query_threshold_ms: int = Field(
         default=500,
         ge=0,
         le=60_000,
@@ -111,7 +114,7 @@ class Settings(ShareSettings):
         description="The ElastiCache replication group, part of the signed token; needed with GATEHOUSE_REDIS_AUTH=iam.",
     )
 
-    gate_url: str = Field(default="", description="Public URL of the gate, such as https://gate.example.com.")
+    gateway_url: str = Field(default="", description="Public URL of the gateway, such as https://gateway.example.com.")
     console_url: str = Field(
         default="",
         description="Public URL of the console; one that begins with https:// makes its answers ask browsers for HTTPS alone.",
@@ -120,12 +123,12 @@ class Settings(ShareSettings):
     pepper: SecretStr | None = Field(
         default=None,
         description='The key under which API keys are stored (HMAC) and Core secrets are derived. JSON: {"current": '
-        '2, "generations": {"1": "<base64, 32 bytes>", "2": "..."}}. The gate and console doors need it.',
+        '2, "generations": {"1": "<base64, 32 bytes>", "2": "..."}}. The gateway and console services need it.',
     )
     session_key: SecretStr | None = Field(
         default=None,
         description="The key under which the console's sessions are stored (HMAC) and its page cursors are signed; same form as "
-        "GATEHOUSE_PEPPER. The console door needs it.",
+        "GATEHOUSE_PEPPER. The console service needs it.",
     )
     bootstrap_token: SecretStr | None = Field(
         default=None, description="The first admin credential of the console, to issue the keys that come after it."
@@ -134,14 +137,14 @@ class Settings(ShareSettings):
     core_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
         default=(),
         description="Private networks in which a Core may register: CIDRs with commas between. Public addresses "
-        "always may; none by default, so that no key holder can point the gate at its neighbours.",
+        "always may; none by default, so that no key holder can point the gateway at its neighbours.",
     )
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
         default=(),
         description="Whose X-Forwarded-For is believed: CIDRs with commas between, the subnets of the load balancer. "
         "None by default: anybody can send the header.",
     )
-    lease_s_max: int = Field(
+    core_lease_max_s: int = Field(
         default=300,
         ge=5,
         le=3600,
@@ -153,22 +156,22 @@ class Settings(ShareSettings):
         description="The key that signs checkpoints of the audit trail: id, ARN or alias of an ECC_NIST_P256 key of AWS KMS, or "
         "file:/path of an Ed25519 key in PEM. Unset, no checkpoints are taken.",
     )
-    checkpoint_vault: str = Field(
+    checkpoint_archive: str = Field(
         default="",
         description="Where checkpoints are kept, out of the database's reach: s3://bucket/prefix/ with object lock, or "
         "file:/path. Needed with GATEHOUSE_CHECKPOINT_KEY.",
     )
-    checkpoint_rows: int = Field(
+    checkpoint_interval_events: int = Field(
         default=1000, ge=1, le=1_000_000, description="A checkpoint is taken after so many new rows of the audit trail ..."
     )
-    checkpoint_s: int = Field(
+    checkpoint_interval_s: int = Field(
         default=600,
         ge=10,
         le=86_400,
         description="... or when there is a new row and the last checkpoint is so many seconds old.",
     )
 
-    notice_topic: str = Field(
+    notification_topic: str = Field(
         default="",
         description="ARN of an SNS topic that is told what happens to keys (end, rotation, expiry, leak, unusual use).",
     )
@@ -178,7 +181,7 @@ class Settings(ShareSettings):
         "addresses always may.",
     )
 
-    old_files: tuple[str, ...] = Field(
+    legacy_files: tuple[str, ...] = Field(
         default=(),
         description="The api_keys.json and ngrok_urls.json of an older deployment that are still in use: s3://bucket/key with "
         "commas between. A key that was imported and is purged is removed from them too.",
@@ -200,16 +203,16 @@ class Settings(ShareSettings):
         "Needed with GATEHOUSE_OIDC_ISSUER; roles are owner, operator, issuer, auditor, service.",
     )
 
-    session_idle_s: int = Field(
+    session_idle_timeout_s: int = Field(
         default=900, ge=60, le=43_200, description="Seconds without use after which a browser's session at the console ends."
     )
-    session_max_s: int = Field(
+    session_max_age_s: int = Field(
         default=28_800,
         ge=300,
         le=604_800,
         description="Seconds after its sign-in at which a session ends, however much it is used.",
     )
-    step_up_s: int = Field(
+    step_up_max_age_s: int = Field(
         default=300,
         ge=30,
         le=3600,
@@ -230,7 +233,7 @@ class Settings(ShareSettings):
         description="The secret of other reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. Unset: no reports.",
     )
 
-    workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gate: one for each processor.")
+    workers: int = Field(default=1, ge=1, le=64, description="Worker processes of a gateway: one for each processor.")
     features: tuple[tuple[str, bool], ...] = Field(
         default=(),
         description="Features that are switched, as name=off or name=on with commas between, such as sessions=off. All are on by "
@@ -239,23 +242,23 @@ class Settings(ShareSettings):
     metrics_namespace: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._/#:-]{0,255}$",
-        description="Namespace of CloudWatch under which a gate's log lines carry the use of keys (embedded metric format), such "
+        description="Namespace of CloudWatch under which a gateway's log lines carry the use of keys (embedded metric format), such "
         "as Gatehouse/prod. Unset, no such lines are written.",
     )
     bind: str = Field(
         default="0.0.0.0",  # noqa: S104 - a container listens on all of its addresses; the security group decides who reaches it
-        description="Address on which the doors listen. In a container all of them; the security group decides who reaches it.",
+        description="Address on which the services listen. In a container all of them; the security group decides who reaches it.",
     )
-    port_gate: Port = Field(default=8080, description="Port of the gate door.")
-    port_console: Port = Field(default=8081, description="Port of the console door.")
-    port_share: Port = Field(default=8082, description="Port of the share door.")
+    gateway_port: Port = Field(default=8080, description="Port of the gateway service.")
+    console_port: Port = Field(default=8081, description="Port of the console service.")
+    sharing_port: Port = Field(default=8082, description="Port of the share service.")
 
-    staleness_ms_max: int = Field(
+    max_staleness_ms: int = Field(
         default=3000,
         ge=1000,
         le=60_000,
-        description="How old, in milliseconds, a gate's picture of the keys may get before it refuses every key. Also "
-        "the longest that a revocation waits for the gates; longer rides out a longer failover.",
+        description="How old, in milliseconds, a gateway's picture of the keys may get before it refuses every key. Also "
+        "the longest that a revocation waits for the gateways; longer rides out a longer failover.",
     )
     limit_timeout_ms: int = Field(
         default=50,
@@ -272,21 +275,21 @@ class Settings(ShareSettings):
         default=Limit(name="requests", quota=600, window_s=60, burst=600),
         description="Requests/seconds for a key that was made without limits, such as 600/60.",
     )
-    body_bytes_max: int = Field(
+    body_max_bytes: int = Field(
         default=65_536,
         ge=1024,
         le=10_485_760,
         description="The largest request body, in bytes, that the management API and verify read. Bodies to Cores are "
         "streamed, not read.",
     )
-    key_cache_max: int = Field(
+    key_cache_size: int = Field(
         default=200_000,
         ge=100,
         le=5_000_000,
         description="Key records that one worker holds in memory; the least recently used go first.",
     )
 
-    core_cache_bytes_max: int = Field(
+    core_cache_max_bytes: int = Field(
         default=16_777_216,
         ge=0,
         le=1_073_741_824,
@@ -297,17 +300,17 @@ class Settings(ShareSettings):
     core_timeout_s: float = Field(
         default=60.0, ge=1, le=600, description="Seconds of a Core's silence after which a request to it is given up (504)."
     )
-    core_failures_max: int = Field(
+    circuit_breaker_failures: int = Field(
         default=5,
         ge=0,
         le=1000,
         description="Requests in a row that found no connection to a Core, or no answer, until a worker leaves it alone "
         "(`core_circuit_open`, 503). 0: never.",
     )
-    core_rest_s: float = Field(
+    circuit_breaker_reset_s: float = Field(
         default=5.0, ge=0.5, le=300, description="Seconds for which a Core is left alone; then one request tries it."
     )
-    core_retry_percent: int = Field(
+    retry_budget_percent: int = Field(
         default=10,
         ge=0,
         le=100,
@@ -318,8 +321,8 @@ class Settings(ShareSettings):
     _issuer = field_validator("oidc_issuer", "oidc_jwks_url")(forms.issuer)
     _oidc_roles = field_validator("oidc_roles", mode="before")(forms.oidc_roles)
     _features = field_validator("features", mode="before")(forms.features)
-    _vault = field_validator("checkpoint_vault")(forms.vault)
-    _old_files = field_validator("old_files", mode="before")(forms.old_files)
+    _vault = field_validator("checkpoint_archive")(forms.vault)
+    _old_files = field_validator("legacy_files", mode="before")(forms.legacy_files)
     _networks = field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")(forms.networks)
     _limit = field_validator("default_limit", mode="before")(forms.limit)
 
@@ -329,12 +332,12 @@ class Settings(ShareSettings):
             raise ValueError("GATEHOUSE_DATABASE_AUTH=password needs GATEHOUSE_DATABASE_PASSWORD")
         if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam needs GATEHOUSE_REDIS_CLUSTER")
-        if bool(self.checkpoint_key) != bool(self.checkpoint_vault):
-            raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other")
+        if bool(self.checkpoint_key) != bool(self.checkpoint_archive):
+            raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE need each other")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
             raise ValueError("GATEHOUSE_OIDC_ISSUER needs GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
-        if self.session_idle_s > self.session_max_s:
-            raise ValueError("GATEHOUSE_SESSION_IDLE_S may not be longer than GATEHOUSE_SESSION_MAX_S")
+        if self.session_idle_timeout_s > self.session_max_age_s:
+            raise ValueError("GATEHOUSE_SESSION_IDLE_TIMEOUT_S may not be longer than GATEHOUSE_SESSION_MAX_AGE_S")
         return self
 
 
@@ -347,7 +350,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def load_share(environ: Mapping[str, str] | None = None) -> ShareSettings:
-    """The same for a function that serves the share door; a variable of another door is refused there."""
+    """The same for a function that serves the share service; a variable of another service is refused there."""
     return _read(ShareSettings, environ)
 
 

@@ -46,7 +46,7 @@ class Code(StrEnum):
     SIGNATURE_INVALID = "SIGNATURE_INVALID"  # missing, wrong, too old or used before; `Verdict.reason` says which
     RATE_LIMITED = "RATE_LIMITED"
     USAGE_EXCEEDED = "USAGE_EXCEEDED"  # the key has not enough credits left
-    UNAVAILABLE = "UNAVAILABLE"  # the gate cannot vouch for its answer (stale key state, limiter away and set to refuse)
+    UNAVAILABLE = "UNAVAILABLE"  # the gateway cannot vouch for its answer (stale key state, limiter away and set to refuse)
     VALID = "VALID"
 
 
@@ -81,7 +81,7 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
-    """What the gate knows of one key. Holds the HMAC of the token, never the token."""
+    """What the gateway knows of one key. Holds the HMAC of the token, never the token."""
 
     id: KeyId
     digest: bytes

@@ -20,7 +20,7 @@ CHARACTERS_MAX = 6144  # of a managed policy, white space not counted (IAM user 
 
 def ends(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] = EVERYTHING) -> Effect:
     """How a call of a role ends that has `identity` and our boundary."""
-    call = Call(NAMES.role_arn("gate-task"), action, "*", context)
+    call = Call(NAMES.role_arn("gateway-task"), action, "*", context)
     return decide(call, identity=[identity], limits=[ceiling([NAMES.region])]).effect
 
 

@@ -13,7 +13,7 @@ from tests.components.test_settings import changed, refusal
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 DIGEST = "sha256:" + "2" * 64
-SERVING = ("gate", "console")
+SERVING = ("gateway", "console")
 
 
 def program(*, preview: bool = False) -> Program:

@@ -43,16 +43,16 @@ def outside(of: Program) -> set[tuple[str, int]]:
 
 
 def test_the_old_files_are_read_and_replaced_and_nothing_beside_them() -> None:
-    moving = run("dev", changes=json.dumps({"moving": {"old_files": OLD}}))
+    moving = run("dev", changes=json.dumps({"moving": {"legacy_files": OLD}}))
     statement = allowed(moving, "console-task")["OldFiles"]
     assert (statement["Action"], statement["Resource"]) == (["s3:GetObject", "s3:PutObject"], OBJECTS)
-    assert told(moving, "console")["GATEHOUSE_OLD_FILES"] == ",".join(OLD)
-    assert "GATEHOUSE_OLD_FILES" not in told(moving, "gate")
-    assert "OldFiles" not in allowed(moving, "gate-task")
+    assert told(moving, "console")["GATEHOUSE_LEGACY_FILES"] == ",".join(OLD)
+    assert "GATEHOUSE_LEGACY_FILES" not in told(moving, "gateway")
+    assert "OldFiles" not in allowed(moving, "gateway-task")
 
 
 def test_the_old_files_pass_the_endpoint_in_whosever_account_they_are_and_only_for_our_principals() -> None:
-    moving = run("dev", changes=json.dumps({"moving": {"old_files": OLD}}))
+    moving = run("dev", changes=json.dumps({"moving": {"legacy_files": OLD}}))
     policy = json.loads(moving.one("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"])
     (statement,) = (found for found in policy["Statement"] if found["Sid"] == "OldFiles")
     assert statement["Resource"] == OBJECTS
@@ -64,7 +64,7 @@ def test_without_old_files_no_foreign_object_is_named_anywhere(stack: str) -> No
     of = run(stack)
     assert "OldFiles" not in allowed(of, "console-task")
     assert "OldFiles" not in of.one("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"]
-    assert "GATEHOUSE_OLD_FILES" not in told(of, "console")
+    assert "GATEHOUSE_LEGACY_FILES" not in told(of, "console")
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -92,7 +92,7 @@ def test_people_sign_in_with_the_identity_provider_of_the_stack_file() -> None:
         "GATEHOUSE_OIDC_CLAIM": "groups",
         "GATEHOUSE_OIDC_ROLES": "platform=owner,on-call=operator",
     }
-    assert not any("OIDC" in name for name in told(of, "gate"))
+    assert not any("OIDC" in name for name in told(of, "gateway"))
     assert ("0.0.0.0/0", 443) in outside(of), "its keys are fetched from there"
 
 
@@ -111,7 +111,7 @@ def test_the_console_tells_the_one_topic_of_the_stack_file() -> None:
     of = run("dev", changes=json.dumps({"webhooks": {**QUIET, "topic_arn": TOPIC}}))
     statement = allowed(of, "console-task")["TellTopic"]
     assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
-    assert told(of, "console")["GATEHOUSE_NOTICE_TOPIC"] == TOPIC
+    assert told(of, "console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
     assert "TellTopic" not in allowed(run("dev"), "console-task")
 
 
@@ -121,7 +121,7 @@ def test_the_secret_of_leak_reports_is_injected_and_only_the_start_of_the_consol
     assert {"name": "GATEHOUSE_LEAK_SECRET", "valueFrom": SECRET} in container["secrets"]
     assert SECRET in allowed(of, "console-execution")["InjectSecrets"]["Resource"]
     assert SECRET not in json.dumps(allowed(of, "console-task"))
-    assert SECRET not in json.dumps(allowed(of, "gate-execution"))
+    assert SECRET not in json.dumps(allowed(of, "gateway-execution"))
     key = json.loads(of.one("kms/key:Key", "secrets").inputs["policy"])
     (uses,) = (found for found in key["Statement"] if SECRET in json.dumps(found))
     assert uses["Principal"]["AWS"] == ["arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"]
@@ -129,14 +129,14 @@ def test_the_secret_of_leak_reports_is_injected_and_only_the_start_of_the_consol
 
 def test_a_variable_of_the_runtime_reaches_the_processes_that_read_it_and_no_other() -> None:
     of = run("dev", changes=json.dumps({"variables": ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]}))
-    assert told(of, "gate")["GATEHOUSE_LIMIT_ON_ERROR"] == "refuse"
+    assert told(of, "gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "refuse"
     assert "GATEHOUSE_LIMIT_ON_ERROR" not in told(of, "console")
-    assert [told(of, process)["GATEHOUSE_FEATURES"] for process in ("gate", "console")] == ["webhooks=off"] * 2
+    assert [told(of, process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
     assert "GATEHOUSE_FEATURES" not in told(of, "migrate")
 
 
 def test_every_document_is_known_before_anything_exists() -> None:
-    everything = {"moving": {"old_files": OLD}, "sign_in": SIGN_IN, "leaks": {"secret_arn": SECRET}}
+    everything = {"moving": {"legacy_files": OLD}, "sign_in": SIGN_IN, "leaks": {"secret_arn": SECRET}}
     assert run("dev", preview=True, changes=json.dumps(everything)).documents()
 
 
@@ -144,9 +144,9 @@ def test_every_document_is_known_before_anything_exists() -> None:
     ("path", "value", "message"),
     [
         (
-            "moving.old_files",
+            "moving.legacy_files",
             ["s3://old-bucket/*.json"],
-            "moving.old_files is ['s3://old-bucket/*.json']; allowed: a list of 0 to 10 different objects in S3, such as "
+            "moving.legacy_files is ['s3://old-bucket/*.json']; allowed: a list of 0 to 10 different objects in S3, such as "
             "s3://old-bucket/api_keys.json",
         ),
         (
@@ -191,13 +191,13 @@ def test_a_wrong_connection_is_refused_with_what_is_allowed(path: str, value: An
 @pytest.mark.parametrize("entry", ["GATEHOUSE_OIDC_ISSUER=https://x.example", "GATEHOUSE_BIND=127.0.0.1", "GATEHOUSE_NOTHING=1"])
 def test_a_variable_that_has_a_key_of_its_own_or_does_not_exist_is_refused(entry: str) -> None:
     (line,) = refusal(changed("dev", "variables", [entry]), "dev")
-    assert line.startswith(f"variables.0 is {entry.partition('=')[0]}; allowed, each once: GATEHOUSE_BODY_BYTES_MAX, ")
+    assert line.startswith(f"variables.0 is {entry.partition('=')[0]}; allowed, each once: GATEHOUSE_BODY_MAX_BYTES, ")
 
 
 def test_a_variable_twice_is_refused() -> None:
-    twice = ["GATEHOUSE_STEP_UP_S=60", "GATEHOUSE_STEP_UP_S=90"]
+    twice = ["GATEHOUSE_STEP_UP_MAX_AGE_S=60", "GATEHOUSE_STEP_UP_MAX_AGE_S=90"]
     (line,) = refusal(changed("dev", "variables", twice), "dev")
-    assert line.startswith("variables.1 is GATEHOUSE_STEP_UP_S; allowed, each once: ")
+    assert line.startswith("variables.1 is GATEHOUSE_STEP_UP_MAX_AGE_S; allowed, each once: ")
 
 
 def test_an_issuer_without_an_audience_or_a_role_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""A Core of the user's own runs beside the gate with the gate's protections, and nobody but the gate reaches it."""
+"""A Core of the user's own runs beside the gateway with the gateway's protections, and nobody but the gateway reaches it."""
 
 import json
 from typing import Any
@@ -23,11 +23,11 @@ def container() -> dict[str, Any]:
 
 
 @pytest.mark.promise("ECS-14")
-def test_a_core_s_container_is_locked_down_like_the_gate_s_own() -> None:
-    (gate,) = json.loads(program().one("ecs/taskDefinition:TaskDefinition", "gate").inputs["containerDefinitions"])
+def test_a_core_s_container_is_locked_down_like_the_gateway_s_own() -> None:
+    (gateway,) = json.loads(program().one("ecs/taskDefinition:TaskDefinition", "gateway").inputs["containerDefinitions"])
     core = container()
     for same in ("user", "privileged", "readonlyRootFilesystem", "linuxParameters", "mountPoints", "stopTimeout"):
-        assert core[same] == gate[same], same
+        assert core[same] == gateway[same], same
     assert core["image"].endswith(f"gatehouse-dev-core-files@{FILES['image']}")
     assert core["logConfiguration"]["options"]["awslogs-group"] == "/gatehouse/dev/core-files"
     assert core["healthCheck"]["command"] == ["CMD", "python", "health.py"]
@@ -39,16 +39,18 @@ def test_a_core_is_told_how_to_register_and_gets_its_key_by_arn() -> None:
     assert {entry["name"]: entry["value"] for entry in container()["environment"]} == {
         "CORE_NAME": "files",
         "CORE_URL": "http://files.cores.gatehouse-dev.internal:9000",
-        "GATEHOUSE_GATE_URL": "https://gate.dev.gatehouse.example.com",
+        "GATEHOUSE_GATEWAY_URL": "https://gateway.dev.gatehouse.example.com",
     }
     assert container()["secrets"] == [{"name": "GATEHOUSE_CORE_TOKEN", "valueFrom": TOKEN}]
 
 
 @pytest.mark.promise("ECS-14")
-def test_only_the_gate_reaches_a_core() -> None:
+def test_only_the_gateway_reaches_a_core() -> None:
     rules = program().of("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
     into = [rule.inputs for rule in rules if rule.inputs["securityGroupId"] == "core-files-id"]
-    assert [(rule["referencedSecurityGroupId"], rule["fromPort"], rule["toPort"]) for rule in into] == [("gate-id", 9000, 9000)]
+    assert [(rule["referencedSecurityGroupId"], rule["fromPort"], rule["toPort"]) for rule in into] == [
+        ("gateway-id", 9000, 9000)
+    ]
     service = program().one("ecs/service:Service", "core-files").inputs
     assert "loadBalancers" not in service
     assert service["serviceRegistries"]["registryArn"] == "arn:aws:mock:::files"
@@ -68,10 +70,10 @@ def test_a_core_may_do_nothing_in_aws_and_its_start_reads_its_own_key_alone() ->
     assert [s["Principal"]["AWS"] for s in opened] == [["arn:aws:iam::123456789012:role/gatehouse-dev-core-files-execution"]]
 
 
-def test_the_gate_takes_the_addresses_of_cores_beside_it_and_no_others() -> None:
+def test_the_gateway_takes_the_addresses_of_cores_beside_it_and_no_others() -> None:
     def networks(of: Program) -> str:
-        (gate,) = json.loads(of.one("ecs/taskDefinition:TaskDefinition", "gate").inputs["containerDefinitions"])
-        return str(next(e["value"] for e in gate["environment"] if e["name"] == "GATEHOUSE_CORE_NETWORKS"))
+        (gateway,) = json.loads(of.one("ecs/taskDefinition:TaskDefinition", "gateway").inputs["containerDefinitions"])
+        return str(next(e["value"] for e in gateway["environment"] if e["name"] == "GATEHOUSE_CORE_NETWORKS"))
 
     tier = {a.inputs["cidrBlock"] for a in program().of("ec2/subnet:Subnet") if a.name.startswith("app-")}
     assert set(networks(program()).split(",")) == tier
@@ -90,7 +92,7 @@ def test_the_key_of_the_logs_knows_a_core_s_log_group() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "gate"}, "cores.0.name is 'gate'; allowed: a name that is not taken by the gate itself"),
+        ({"name": "gateway"}, "cores.0.name is 'gateway'; allowed: a name that is not taken by the gateway itself"),
         ({"port": 8081}, "cores.0.port is 8081; allowed: a port that is not taken by the console door"),
         ({"port": 80}, "cores.0.port is 80; allowed: a whole number from 1024 to 65535 (a TCP port)"),
         ({"tasks_min": 3}, "cores.0.tasks_max is 2; allowed: tasks_min (3) or more"),
@@ -122,7 +124,7 @@ def test_a_taken_name_or_port_names_the_core_that_has_it() -> None:
     ]
 
 
-def test_a_core_without_a_way_to_the_gate_is_refused() -> None:
+def test_a_core_without_a_way_to_the_gateway_is_refused() -> None:
     settings = changed("dev", "cores", [FILES])
     settings["network"] = {**settings["network"], "nat": "none"}
     assert refusal(settings, "dev") == [

@@ -33,7 +33,7 @@ BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
-GATE = NAMES.role_arn("gate-task")
+GATEWAY = NAMES.role_arn("gateway-task")
 
 
 def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str) -> Effect:
@@ -127,22 +127,22 @@ def test_every_policy_fits_into_what_aws_takes_with_the_longest_names() -> None:
 @pytest.mark.parametrize(
     ("action", "resource", "context"),
     [
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gate"), HERE),
+        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"), HERE),
         ("ecs:RunTask", NAMES.arn("ecs", "task-definition/gatehouse-prod-migrate:3"), HERE),
         ("rds:ModifyDBInstance", NAMES.database_arn, HERE),
         ("ec2:CreateSubnet", "*", {**HERE, **NEW}),
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**HERE, **OURS}),
         ("kms:PutKeyPolicy", NAMES.arn("kms", "key/1"), {**HERE, **OURS}),
-        ("iam:CreateRole", GATE, {**GLOBAL, **BOUNDED}),
-        ("iam:PutRolePolicy", GATE, {**GLOBAL, **BOUNDED}),
-        ("iam:PassRole", GATE, {**GLOBAL, "iam:PassedToService": "ecs-tasks.amazonaws.com"}),
+        ("iam:CreateRole", GATEWAY, {**GLOBAL, **BOUNDED}),
+        ("iam:PutRolePolicy", GATEWAY, {**GLOBAL, **BOUNDED}),
+        ("iam:PassRole", GATEWAY, {**GLOBAL, "iam:PassedToService": "ecs-tasks.amazonaws.com"}),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", HERE),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json", HERE),
         ("s3:PutLifecycleConfiguration", NAMES.bucket_arn("data"), HERE),
         (
             "route53:ChangeResourceRecordSets",
             "arn:aws:route53:::hostedzone/Z1",
-            {**GLOBAL, "route53:ChangeResourceRecordSetsNormalizedRecordNames": "gate.gatehouse.example.com"},
+            {**GLOBAL, "route53:ChangeResourceRecordSetsNormalizedRecordNames": "gateway.gatehouse.example.com"},
         ),
     ],
 )
@@ -160,19 +160,19 @@ def test_a_deployment_changes_what_the_stack_is_made_of(action: str, resource: s
         ("iam:UpdateAssumeRolePolicy", NAMES.role_arn("deploy"), GLOBAL),
         ("iam:CreatePolicyVersion", f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary", GLOBAL),
         ("iam:CreatePolicyVersion", NAMES.boundary_arn, GLOBAL),
-        ("iam:DeleteRolePermissionsBoundary", GATE, {**GLOBAL, **BOUNDED}),
+        ("iam:DeleteRolePermissionsBoundary", GATEWAY, {**GLOBAL, **BOUNDED}),
         (
             "iam:PutRolePermissionsBoundary",
-            GATE,
+            GATEWAY,
             {**GLOBAL, "iam:PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"},
         ),
         ("iam:CreateRole", NAMES.role_arn("back-door"), GLOBAL),
-        ("iam:PutRolePolicy", GATE, GLOBAL),
+        ("iam:PutRolePolicy", GATEWAY, GLOBAL),
         ("iam:CreateRole", f"arn:aws:iam::{NAMES.account}:role/other", {**GLOBAL, **BOUNDED}),
         ("iam:CreateUser", f"arn:aws:iam::{NAMES.account}:user/back-door", GLOBAL),
         ("iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-door", GLOBAL),
-        ("iam:PassRole", GATE, {**GLOBAL, "iam:PassedToService": "ec2.amazonaws.com"}),
-        ("sts:AssumeRole", GATE, HERE),
+        ("iam:PassRole", GATEWAY, {**GLOBAL, "iam:PassedToService": "ec2.amazonaws.com"}),
+        ("sts:AssumeRole", GATEWAY, HERE),
         ("iam:UpdateOpenIDConnectProviderThumbprint", pipeline.provider_arn(NAMES), GLOBAL),
         # Evidence.
         ("s3:PutBucketObjectLockConfiguration", TRAIL, HERE),
@@ -196,7 +196,7 @@ def test_a_deployment_changes_what_the_stack_is_made_of(action: str, resource: s
         # What is not this stack's.
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json", HERE),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod-2.json", HERE),
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gate"), HERE),
+        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway"), HERE),
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-2"), {**HERE, **OURS, "aws:ResourceTag/Environment": "dev"}),
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**OURS, "aws:RequestedRegion": "us-west-2"}),
         ("ec2:CreateTags", NAMES.arn("ec2", "vpc/vpc-9"), {**HERE, **NEW}),
@@ -235,17 +235,17 @@ def test_the_boundary_holds_even_an_administrators_policy(role: str, action: str
         ("s3:GetObjectVersion", f"{TRAIL}/x"),
         ("dynamodb:GetItem", NAMES.table_arn("tokens")),
         ("dynamodb:Scan", NAMES.table_arn("tokens")),
-        ("logs:GetLogEvents", NAMES.log_group_arn("/gatehouse/prod/gate:log-stream:x")),
-        ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gate:*")),
+        ("logs:GetLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:log-stream:x")),
+        ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:*")),
         ("kms:Decrypt", NAMES.arn("kms", "key/1")),
         ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-1/gatehouse_app")),
         ("ec2:GetConsoleOutput", "*"),
         ("lambda:InvokeFunction", NAMES.arn("lambda", "function:gatehouse-prod-rotate")),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
-        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gate")),
-        ("iam:PassRole", GATE),
-        ("iam:CreateRole", GATE),
+        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")),
+        ("iam:PassRole", GATEWAY),
+        ("iam:CreateRole", GATEWAY),
     ],
 )
 def test_a_preview_reads_no_data_and_changes_nothing(action: str, resource: str) -> None:
@@ -264,7 +264,7 @@ def test_a_preview_changes_nothing_in_any_service() -> None:
     [
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", HERE),
         ("s3:GetBucketPolicy", NAMES.bucket_arn("data"), HERE),
-        ("iam:GetRolePolicy", GATE, GLOBAL),
+        ("iam:GetRolePolicy", GATEWAY, GLOBAL),
         ("kms:GetKeyPolicy", NAMES.arn("kms", "key/1"), {"aws:RequestedRegion": "eu-central-1"}),
         ("ecs:DescribeServices", "*", HERE),
     ],
@@ -279,4 +279,4 @@ def test_the_image_role_pushes_into_our_repositories_and_removes_nothing() -> No
     assert not may(IMAGE, "ecr:PutImage", NAMES.arn("ecr", "repository/gatehouse-dev-runtime"))
     assert not may(IMAGE, "ecr:BatchDeleteImage", ours)
     assert not may(IMAGE, "ecr:SetRepositoryPolicy", ours)
-    assert not may(IMAGE, "ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gate"))
+    assert not may(IMAGE, "ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"))

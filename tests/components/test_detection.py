@@ -1,4 +1,4 @@
-"""The audit trail alarms on what the CIS benchmark names, and the gate's log on keys that are refused."""
+"""The audit trail alarms on what the CIS benchmark names, and the gateway's log on keys that are refused."""
 
 import re
 from typing import Any
@@ -53,7 +53,7 @@ def test_a_filter_names_the_calls_that_it_is_for(name: str) -> None:
 
 
 def test_a_filter_pattern_is_within_the_limits_of_cloudwatch() -> None:
-    for wanted in (*filters.of_account(), *filters.of_gate(1)):
+    for wanted in (*filters.of_account(), *filters.of_gateway(1)):
         assert wanted.pattern.startswith("{ ")
         assert wanted.pattern.endswith(" }")
         assert wanted.pattern.count("(") == wanted.pattern.count(")")
@@ -62,22 +62,22 @@ def test_a_filter_pattern_is_within_the_limits_of_cloudwatch() -> None:
 
 @pytest.mark.promise("CG-21")
 @pytest.mark.parametrize("stack", STACKS)
-def test_refused_keys_are_counted_by_the_codes_that_the_gate_writes(stack: str) -> None:
+def test_refused_keys_are_counted_by_the_codes_that_the_gateway_writes(stack: str) -> None:
     counted = made(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
     for name in ("keys-rejected", "keys-unavailable"):
         codes = set(re.findall(r'\$\.code = "(\w+)"', counted[name]["pattern"]))
         assert codes <= {code.value for code in Code} - {Code.VALID.value}
         assert codes
-        assert counted[name]["logGroupName"] == f"/gatehouse/{stack}/gate"
+        assert counted[name]["logGroupName"] == f"/gatehouse/{stack}/gateway"
 
 
 @pytest.mark.promise("CG-21", "CG-22")
-def test_an_abused_key_is_counted_by_the_line_that_the_gate_writes() -> None:
+def test_an_abused_key_is_counted_by_the_line_that_the_gateway_writes() -> None:
     pattern = made("prod", "cloudwatch/logMetricFilter:LogMetricFilter")["keys-abused"]["pattern"]
     alarm = made("prod", "cloudwatch/metricAlarm:MetricAlarm")["keys-abused"]
     assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
     event, kind = re.findall(r'= "([^"]+)"', pattern)
-    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/app/gate.py").read_text()
+    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/app/gateway.py").read_text()
     assert kind in Unusual.__doc__  # type: ignore[operator]
 
 

@@ -28,7 +28,7 @@ KEYRING = KeyringArgs(
     readers=secret_readers(NAMES, CONTRACT),
     token_users=token_users(CONTRACT),
     rotator="rotate",
-    log_groups=("/gatehouse/dev/gate",),
+    log_groups=("/gatehouse/dev/gateway",),
     roles={},
     signers=("console-task",),
     more={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": notices.key_users(NAMES)},
@@ -91,7 +91,7 @@ def test_every_permission_is_in_our_account_and_region() -> None:
 @pytest.mark.parametrize(
     ("role", "expected"),
     [
-        ("gate-task", {"rds-db:connect", "elasticache:Connect"}),
+        ("gateway-task", {"rds-db:connect", "elasticache:Connect"}),
         ("console-task", {"rds-db:connect", "elasticache:Connect", "dynamodb:GetItem", "s3:PutObject"}),
         ("migrate-task", set()),
     ],
@@ -101,9 +101,9 @@ def test_an_application_may_do_exactly_what_it_needs(role: str, expected: set[st
 
 
 def test_each_process_is_started_with_its_own_secrets_only() -> None:
-    gate = sid(allowed("gate-execution"), "InjectSecrets")["Resource"]
+    gateway = sid(allowed("gateway-execution"), "InjectSecrets")["Resource"]
     console = sid(allowed("console-execution"), "InjectSecrets")["Resource"]
-    assert gate == [NAMES.secret_arn("pepper")]
+    assert gateway == [NAMES.secret_arn("pepper")]
     assert set(console) == {NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")}
 
 
@@ -178,7 +178,7 @@ def test_each_secret_is_decrypted_for_those_who_are_given_it() -> None:
 
 def test_the_log_service_uses_the_key_for_our_log_groups_only() -> None:
     condition = sid(key("logs"), "LogGroups")["Condition"]["ArnLike"]
-    assert condition == {"kms:EncryptionContext:aws:logs:arn": [NAMES.log_group_arn("/gatehouse/dev/gate")]}
+    assert condition == {"kms:EncryptionContext:aws:logs:arn": [NAMES.log_group_arn("/gatehouse/dev/gateway")]}
 
 
 def test_a_new_log_group_is_unknown_to_the_key_until_it_is_named() -> None:
@@ -230,7 +230,7 @@ def test_a_bucket_policy_lets_in_nobody_but_named_services() -> None:
 
 def test_a_secret_is_read_by_those_who_need_it_and_by_nobody_else() -> None:
     readers = readers_of(NAMES, CONTRACT, "pepper", ("arn:aws:iam::123456789012:role/ops",))
-    assert readers == tuple(NAMES.role_arn(role) for role in ("rotate", "gate-execution", "console-execution"))
+    assert readers == tuple(NAMES.role_arn(role) for role in ("rotate", "gateway-execution", "console-execution"))
     statement = sid(statements(secret_policy(NAMES, readers)), "OnlyReaders")
     assert statement["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
 

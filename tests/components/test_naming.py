@@ -16,10 +16,10 @@ NAMES = Naming("dev", "123456789012", "eu-west-1")
 
 
 def test_names_follow_the_pattern() -> None:
-    assert NAMES.name("gate") == "gatehouse-dev-gate"
+    assert NAMES.name("gateway") == "gatehouse-dev-gateway"
     assert NAMES.bucket("logs") == "gatehouse-dev-logs-123456789012-eu-west-1"
     assert NAMES.secret("pepper") == "gatehouse/dev/pepper"
-    assert NAMES.log_group("gate") == "/gatehouse/dev/gate"
+    assert NAMES.log_group("gateway") == "/gatehouse/dev/gateway"
     assert NAMES.alias("data") == "alias/gatehouse-dev-data"
     assert NAMES.arn("rds", "db:x") == "arn:aws:rds:eu-west-1:123456789012:db:x"
     assert NAMES.boundary_arn == "arn:aws:iam::123456789012:policy/gatehouse-dev-boundary"

@@ -12,7 +12,7 @@ from tests.components.program import STACKS, run, stack_file
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
-DOORS = ("gate", "console", "share")
+DOORS = ("gateway", "console", "sharing")
 
 
 def minutes(stack: str) -> int:

@@ -176,11 +176,11 @@ def test_the_exports_are_those_that_others_read(stack: str) -> None:
     exports = run(stack).exports
     assert set(exports) == EXPORTS
     assert exports["environment"] == stack
-    assert set(exports["services"]) == {"gate", "console"}
-    assert set(exports["services"]["gate"]) == {"service", "taskDefinition"}
+    assert set(exports["services"]) == {"gateway", "console"}
+    assert set(exports["services"]["gateway"]) == {"service", "taskDefinition"}
     assert set(exports["rotation"]["secrets"]) == {"pepper", "session-key", "bootstrap-token"}
     assert {"gateTask", "consoleTask", "migrateTask", "gateExecution"} <= set(exports["roles"])
-    assert exports["urls"]["gate"] == f"https://gate.{stack_file(stack)['gatehouse:settings']['domain']}"
+    assert exports["urls"]["gateway"] == f"https://gateway.{stack_file(stack)['gatehouse:settings']['domain']}"
     assert set(exports["buckets"]) == {"data", "logs", "trail"}
 
 
@@ -259,20 +259,20 @@ def firewall_rules(stack: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.promise("ECS-04")
 @pytest.mark.parametrize("stack", STACKS)
-def test_large_bodies_pass_at_the_gate_alone(stack: str) -> None:
+def test_large_bodies_pass_at_the_gateway_alone(stack: str) -> None:
     rules = firewall_rules(stack)
     overrides = rules["common"]["statement"]["managedRuleGroupStatement"]["ruleActionOverrides"]
     assert overrides == [{"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}], "only this rule is softened"
     labelled, elsewhere = rules["body-size"]["statement"]["andStatement"]["statements"]
     assert labelled["labelMatchStatement"]["key"] == "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
     host = elsewhere["notStatement"]["statement"]
-    assert f"https://{host['byteMatchStatement']['searchString']}" == run(stack).exports["urls"]["gate"]
+    assert f"https://{host['byteMatchStatement']['searchString']}" == run(stack).exports["urls"]["gateway"]
     assert rules["body-size"]["action"]["block"]["customResponse"]["responseCode"] == 413
     assert rules["body-size"]["priority"] > rules["common"]["priority"], "a label is seen by later rules alone"
 
 
 @pytest.mark.promise("ECS-04")
-@pytest.mark.parametrize("door", ["console", "share"])
+@pytest.mark.parametrize("door", ["console", "sharing"])
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_narrow_door_has_a_rate_of_its_own(stack: str, door: str) -> None:
     rate = firewall_rules(stack)[f"rate-{door}"]["statement"]["rateBasedStatement"]
@@ -285,7 +285,7 @@ def test_a_narrow_door_has_a_rate_of_its_own(stack: str, door: str) -> None:
 
 def test_metrics_are_hidden_before_any_door_is_asked() -> None:
     rules = {a.name: a.inputs for a in run("prod").of("lb/listenerRule:ListenerRule")}
-    assert rules["metrics"]["priority"] < min(rules[door]["priority"] for door in ("gate", "console", "share"))
+    assert rules["metrics"]["priority"] < min(rules[door]["priority"] for door in ("gateway", "console", "sharing"))
     assert rules["metrics"]["conditions"] == [{"pathPattern": {"values": ["/metrics", "/metrics/*"]}}]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 

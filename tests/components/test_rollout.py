@@ -12,7 +12,7 @@ from tests.components.test_settings import changed, refusal
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
-SERVICES = ("gate", "console")
+SERVICES = ("gateway", "console")
 
 
 def service(stack: str, name: str) -> dict[str, Any]:
@@ -32,10 +32,10 @@ def test_prod_moves_a_share_first_and_can_go_back_in_seconds(name: str) -> None:
 
 
 def test_staging_moves_in_equal_shares_and_dev_replaces_task_by_task() -> None:
-    linear = service("staging", "gate")["deploymentConfiguration"]
+    linear = service("staging", "gateway")["deploymentConfiguration"]
     assert (linear["strategy"], linear["linearConfiguration"]["stepPercent"]) == ("LINEAR", 25.0)
-    assert "deploymentConfiguration" not in service("dev", "gate")
-    assert "advancedConfiguration" not in service("dev", "gate")["loadBalancers"][0]
+    assert "deploymentConfiguration" not in service("dev", "gateway")
+    assert "advancedConfiguration" not in service("dev", "gateway")["loadBalancers"][0]
 
 
 @pytest.mark.parametrize("stack", ["staging", "prod"])
@@ -59,7 +59,7 @@ def test_each_door_has_a_second_target_group_behind_its_rule_and_a_role_that_mov
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_deployment_goes_back_by_itself_when_a_door_of_it_fails(stack: str, name: str) -> None:
     alarms = service(stack, name)["alarms"]
-    doors = {"gate": ["gate"], "console": ["console", "share"]}[name]
+    doors = {"gateway": ["gateway"], "console": ["console", "sharing"]}[name]
     doors = [door for door in doors if door not in run(stack).exports["functions"]]
     assert (alarms["enable"], alarms["rollback"]) == (True, True)
     assert alarms["alarmNames"] == [
@@ -69,7 +69,7 @@ def test_a_deployment_goes_back_by_itself_when_a_door_of_it_fails(stack: str, na
 
 
 def test_auto_scaling_counts_requests_wherever_the_traffic_is() -> None:
-    policy = run("prod").one("appautoscaling/policy:Policy", "gate-requests").inputs
+    policy = run("prod").one("appautoscaling/policy:Policy", "gateway-requests").inputs
     metrics = policy["targetTrackingScalingPolicyConfiguration"]["customizedMetricSpecification"]["metrics"]
     assert [metric["id"] for metric in metrics if metric["returnData"]] == ["both"]
     assert metrics[-1]["expression"] == "FILL(blue, 0) + FILL(green, 0)"

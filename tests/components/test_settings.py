@@ -144,11 +144,11 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
         ("buckets.lock_days", 91, "buckets.trail_days is 90; allowed: buckets.lock_days (91) or more"),
         ("buckets.lock_mode", "governance", "buckets.lock_mode is 'governance'; allowed: GOVERNANCE, COMPLIANCE"),
         ("image.digest", "latest", f"image.digest is 'latest'; allowed: {DIGEST}"),
-        ("services.gate.cpu", 300, "services.gate.cpu is 300; allowed: 256, 512, 1024, 2048, 4096"),
+        ("services.gateway.cpu", 300, "services.gateway.cpu is 300; allowed: 256, 512, 1024, 2048, 4096"),
         (
-            "services.gate.memory_mib",
+            "services.gateway.memory_mib",
             4096,
-            "services.gate.memory_mib is 4096; allowed with cpu 256: 512 to 2048 in steps of 1024",
+            "services.gateway.memory_mib is 4096; allowed with cpu 256: 512 to 2048 in steps of 1024",
         ),
         (
             "edge.console_requests_max",
@@ -156,11 +156,11 @@ def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
             "edge.console_requests_max is 30000; allowed: edge.requests_max (20000) or less",
         ),
         ("watch.runbooks_url", "http://docs", f"watch.runbooks_url is 'http://docs'; allowed: {RUNBOOKS}"),
-        ("services.gate.tasks_min", 3, "services.gate.tasks_max is 2; allowed: tasks_min (3) or more"),
+        ("services.gateway.tasks_min", 3, "services.gateway.tasks_max is 2; allowed: tasks_min (3) or more"),
         (
-            "services.gate",
+            "services.gateway",
             3,
-            "services.gate is 3; allowed: a mapping with "
+            "services.gateway is 3; allowed: a mapping with "
             "cpu, cpu_target_percent, memory_mib, requests_target, tasks_max, tasks_min, workers",
         ),
         (
@@ -251,7 +251,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, mess
             "network.exec_endpoints is true; allowed in prod: false: nobody opens a shell beside live keys",
         ),
         ("log_retention_days", 90, "log_retention_days is 90; allowed in prod: 365 or more days"),
-        ("services.gate.tasks_min", 1, "services.gate.tasks_min is 1; allowed in prod: 2 or more tasks"),
+        ("services.gateway.tasks_min", 1, "services.gateway.tasks_min is 1; allowed in prod: 2 or more tasks"),
         ("services.console.tasks_min", 1, "services.console.tasks_min is 1; allowed in prod: 2 or more tasks"),
         ("edge.deletion_protection", False, "edge.deletion_protection is false; allowed in prod: true"),
         ("watch.emails", [], "watch.emails is []; allowed in prod: at least one address: somebody must hear an alarm"),

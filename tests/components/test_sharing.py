@@ -23,12 +23,12 @@ def program() -> Program:
     return run(STACK)
 
 
-def one(kind: str, name: str = "share") -> dict[str, Any]:
+def one(kind: str, name: str = "sharing") -> dict[str, Any]:
     return program().one(kind, name).inputs
 
 
 def test_the_function_runs_the_stacks_own_image_by_digest_as_the_contract_says() -> None:
-    function, wanted = one("lambda/function:Function"), read(apart=["share"]).functions["share"]
+    function, wanted = one("lambda/function:Function"), read(apart=["sharing"]).functions["sharing"]
     assert function["packageType"] == "Image"
     assert function["imageUri"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-staging-runtime@sha256:" + "0" * 64
     assert function["imageConfig"] == {"entryPoints": list(wanted.entry_point), "commands": list(wanted.command)}
@@ -38,7 +38,7 @@ def test_the_function_runs_the_stacks_own_image_by_digest_as_the_contract_says()
 
 def test_the_command_of_the_function_is_in_the_image() -> None:
     dockerfile = (ROOT / "runtime/Dockerfile").read_text(encoding="utf-8")
-    wanted = read(apart=["share"]).functions["share"]
+    wanted = read(apart=["sharing"]).functions["sharing"]
     assert f"UV_PROJECT_ENVIRONMENT={wanted.entry_point[0].removesuffix('/bin/python')}" in dockerfile
     assert wanted.entry_point[2] in (ROOT / "runtime/pyproject.toml").read_text(encoding="utf-8")
     module = wanted.command[0].rpartition(".")[0]
@@ -49,7 +49,7 @@ def test_the_command_of_the_function_is_in_the_image() -> None:
 def test_the_function_is_told_of_no_store_but_the_tokens_table_and_stays_out_of_the_network() -> None:
     function = one("lambda/function:Function")
     told = function["environment"]["variables"]
-    assert set(told) == {"GATEHOUSE_ENVIRONMENT", "GATEHOUSE_TOKENS_TABLE", "GATEHOUSE_SHARE_URL", "GATEHOUSE_LOG_LEVEL"}
+    assert set(told) == {"GATEHOUSE_ENVIRONMENT", "GATEHOUSE_SECRET_LINKS_TABLE", "GATEHOUSE_SHARING_URL", "GATEHOUSE_LOG_LEVEL"}
     assert "vpcConfig" not in function
     assert function["kmsKeyArn"] == "arn:aws:mock:::secrets"
 
@@ -70,10 +70,10 @@ def test_the_role_of_the_function_does_what_the_door_does_today_and_no_more() ->
 def test_the_container_has_neither_the_door_nor_its_rights() -> None:
     (container,) = json.loads(one("ecs/taskDefinition:TaskDefinition", "console")["containerDefinitions"])
     assert container["command"] == ["gatehouse", "serve", "console"]
-    assert "GATEHOUSE_TOKENS_TABLE" not in {entry["name"] for entry in container["environment"]}
+    assert "GATEHOUSE_SECRET_LINKS_TABLE" not in {entry["name"] for entry in container["environment"]}
     assert "dynamodb" not in one("iam/rolePolicy:RolePolicy", "console-task")["policy"]
-    assert "share" not in {asked.name for asked in program().of("lb/listenerRule:ListenerRule")}
-    assert "share" not in {asked.name for asked in program().of("lb/targetGroup:TargetGroup")}
+    assert "sharing" not in {asked.name for asked in program().of("lb/listenerRule:ListenerRule")}
+    assert "sharing" not in {asked.name for asked in program().of("lb/targetGroup:TargetGroup")}
 
 
 def test_the_keys_know_the_function_and_no_longer_the_console() -> None:
@@ -142,8 +142,8 @@ def test_every_method_is_checked_and_a_body_is_held_to_the_model_whatever_its_ty
 
 def test_the_firewall_stands_before_the_stage_as_before_the_load_balancer() -> None:
     guarded = {asked.name: asked.inputs for asked in program().of("wafv2/webAclAssociation:WebAclAssociation")}
-    assert set(guarded) == {"edge", "share"}
-    assert guarded["edge"]["webAclArn"] == guarded["share"]["webAclArn"]
+    assert set(guarded) == {"edge", "sharing"}
+    assert guarded["edge"]["webAclArn"] == guarded["sharing"]["webAclArn"]
 
 
 def test_answers_of_the_gateway_itself_are_safe_and_say_nothing_of_the_request() -> None:
@@ -175,7 +175,7 @@ def test_a_changed_digest_of_the_image_changes_the_function_and_nothing_of_its_a
         if asked.type.startswith("aws:apigateway/") and asked.inputs != other.inputs
     }
     assert differ == set()
-    assert "sha256:1" in after.one("lambda/function:Function", "share").inputs["imageUri"]
+    assert "sha256:1" in after.one("lambda/function:Function", "sharing").inputs["imageUri"]
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
@@ -188,4 +188,4 @@ def test_the_container_form_has_nothing_of_it(stack: str) -> None:
 def test_the_form_is_one_setting(stack: str) -> None:
     settings = json.loads(serverless(stack)["gatehouse:settings"])
     changed = run(stack, changes=json.dumps({"sharing": settings["sharing"]}))
-    assert set(changed.exports["functions"]) == {"share"}
+    assert set(changed.exports["functions"]) == {"sharing"}

@@ -30,7 +30,7 @@ def arguments(process: str) -> dict[str, Any]:
         "image": "registry/image@sha256:0",
         "user": "65532:65532",
         "region": "eu-west-1",
-        "log_group": "/gatehouse/dev/gate",
+        "log_group": "/gatehouse/dev/gateway",
         "variables": dict.fromkeys(wanted.variables, "x"),
         "secret_arns": {secret.kind: "arn:x" for secret in wanted.secrets},
     }
@@ -40,7 +40,7 @@ def arguments(process: str) -> dict[str, Any]:
 def test_a_task_is_told_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
     told = [entry["name"] for entry in definition(stack, process)["environment"]]
     apart = run(stack).exports["functions"]
-    assert told == [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("door") not in apart]
+    assert told == [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in apart]
 
 
 @pytest.mark.promise("ECS-06")
@@ -69,8 +69,8 @@ def test_a_container_is_locked_down(stack: str, process: str) -> None:
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_ports_and_health_check_are_those_of_the_doors(stack: str, process: str) -> None:
     only = definition(stack, process)
-    names = [door for door in RAW["process"][process]["doors"] if door not in run(stack).exports["functions"]]
-    doors = [RAW["door"][door] for door in names]
+    names = [door for door in RAW["process"][process]["services"] if door not in run(stack).exports["functions"]]
+    doors = [RAW["service"][door] for door in names]
     assert [entry["containerPort"] for entry in only["portMappings"]] == [door["port"] for door in doors]
     if doors:
         assert only["healthCheck"]["command"] == ["CMD", "gatehouse", "health", *names]
@@ -94,9 +94,9 @@ def test_only_the_migration_signs_in_as_the_owner() -> None:
 
 def test_target_groups_ask_each_door_whether_it_is_ready() -> None:
     groups = {a.name: a.inputs for a in run("prod").of("lb/targetGroup:TargetGroup")}
-    assert set(groups) == {name for door in RAW["door"] for name in (door, f"{door}-green")}
+    assert set(groups) == {name for door in RAW["service"] for name in (door, f"{door}-green")}
     for name, group in groups.items():
-        door = RAW["door"][name.removesuffix("-green")]
+        door = RAW["service"][name.removesuffix("-green")]
         assert (group["port"], group["healthCheck"]["path"]) == (door["port"], door["ready"])
 
 
@@ -109,10 +109,10 @@ def test_a_variable_without_a_value_stops_the_program(process: str) -> None:
 
 
 def test_a_secret_without_an_arn_stops_the_program() -> None:
-    given = arguments("gate")
+    given = arguments("gateway")
     del given["secret_arns"]["pepper"]
     with pytest.raises(KeyError, match="pepper"):
-        container(read().processes["gate"], **given)
+        container(read().processes["gateway"], **given)
 
 
 def test_the_function_and_its_secrets_are_those_of_the_contract() -> None:

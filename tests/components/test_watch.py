@@ -16,11 +16,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
-DOORS = ("gate", "console", "share")
+DOORS = ("gateway", "console", "sharing")
 SHOWN = dashboard.Shown(
     balancer="app/x/1",
     doors={door: (f"targetgroup/{door}/1", f"targetgroup/{door}-green/1") for door in DOORS},
-    services=("gate", "console"),
+    services=("gateway", "console"),
     cluster="gatehouse-dev-main",
     database="gatehouse-dev-main",
     cache_nodes=("gatehouse-dev-cache-001",),
@@ -88,12 +88,12 @@ def test_each_door_has_one_state_made_of_its_alarms(stack: str) -> None:
 def test_the_alarms_of_a_door_look_at_both_target_groups() -> None:
     alarms = {a.name: a.inputs for a in run("prod").of("cloudwatch/metricAlarm:MetricAlarm")}
     for what, expression in (("5xx", "SUM"), ("latency", "MAX"), ("unhealthy", "MAX")):
-        *groups, both = alarms[f"gate-{what}"]["metricQueries"]
+        *groups, both = alarms[f"gateway-{what}"]["metricQueries"]
         assert [group["id"] for group in groups] == ["blue", "green"]
         assert both["expression"] == f"{expression}([FILL(blue, 0), FILL(green, 0)])"
         assert [query["returnData"] for query in (*groups, both)] == [False, False, True]
-        assert "metricName" not in alarms[f"gate-{what}"]
-    assert alarms["gate-latency"]["metricQueries"][0]["metric"]["stat"] == "p99"
+        assert "metricName" not in alarms[f"gateway-{what}"]
+    assert alarms["gateway-latency"]["metricQueries"][0]["metric"]["stat"] == "p99"
 
 
 @pytest.mark.parametrize("name", ["deployment-failed", "rotation-failed", "backup-failed"])
@@ -153,7 +153,7 @@ def test_no_two_widgets_of_the_dashboard_overlap_and_none_leaves_the_screen() ->
 
 @pytest.mark.promise("CG-22", "TR-13")
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_dashboard_searches_the_metrics_that_the_gate_is_told_to_write(stack: str) -> None:
+def test_the_dashboard_searches_the_metrics_that_the_gateway_is_told_to_write(stack: str) -> None:
     program = run(stack)
     (board,) = program.of("cloudwatch/dashboard:Dashboard")
     found = re.findall(
@@ -162,7 +162,7 @@ def test_the_dashboard_searches_the_metrics_that_the_gate_is_told_to_write(stack
     assert found == [
         (f"Gatehouse/{stack}", *one) for one in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
     ]
-    task = next(a for a in program.of("ecs/taskDefinition:TaskDefinition") if a.inputs["family"] == f"gatehouse-{stack}-gate")
+    task = next(a for a in program.of("ecs/taskDefinition:TaskDefinition") if a.inputs["family"] == f"gatehouse-{stack}-gateway")
     given = {one["name"]: one["value"] for one in json.loads(task.inputs["containerDefinitions"])[0]["environment"]}
     assert given["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 

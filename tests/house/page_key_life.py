@@ -33,7 +33,7 @@ lives as long as this one. It can be revoked: a credential that leaked must end.
 purged, and the request repeats the id.
 The bootstrap token is no key and has no life here.
 
-A purge empties the key's row, its credits, last use and Core registrations, removes its rate counters and makes every gate drop
+A purge empties the key's row, its credits, last use and Core registrations, removes its rate counters and makes every gateway drop
 its record. The audit trail keeps what was done, since it is append-only."""
 
 

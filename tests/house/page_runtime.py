@@ -22,7 +22,7 @@ RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 CONTRACT = tomllib.loads((RUNTIME / "contract.toml").read_text())
 FOREIGN = {"AWS_REGION": "Region of the AWS services that the process calls; a name of AWS, not of ours."}
 READ_BY = {
-    "gate": ("app/gate.py", "app/database.py"),
+    "gateway": ("app/gateway.py", "app/database.py"),
     "console": ("app/console.py", "app/share.py", "app/database.py", "app/watch.py", "app/leaks.py"),
     "migrate": ("cli/migrate.py",),
 }
@@ -88,8 +88,8 @@ def readers(name: str) -> Iterator[str]:
     files = {process: "".join((RUNTIME / "gatehouse" / path).read_text() for path in paths) for process, paths in READ_BY.items()}
     found = [process for process, text in files.items() if f"settings.{field}" in text]
     for process, facts in CONTRACT["process"].items():
-        own_port = field.removeprefix("port_") in facts["doors"]
-        if process in found or own_port or (not found and not field.startswith("port_") and facts["doors"]):
+        own_port = field.removesuffix("_port") in facts["services"]
+        if process in found or own_port or (not found and not field.endswith("_port") and facts["services"]):
             yield process
 
 

@@ -56,7 +56,7 @@ config:
       deletion_protection: false
       final_snapshot: false
       monitoring_interval_s: 0
-      slow_query_ms: 500
+      slow_query_threshold_ms: 500
       insights: standard
       proxy: false
     cache: {engine_version: "8.0", node_type: cache.t4g.micro, replicas: 0, snapshot_days: 1}
@@ -71,7 +71,7 @@ config:
       replicate: false
     image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", kept: 10}
     services:
-      gate: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, workers: 1, cpu_target_percent: 60, requests_target: 60000}
+      gateway: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, workers: 1, cpu_target_percent: 60, requests_target: 60000}
       console: {cpu: 256, memory_mib: 1024, tasks_min: 1, tasks_max: 2, cpu_target_percent: 60, requests_target: 6000}
       migrate: {cpu: 256, memory_mib: 512}
     rollout: {strategy: rolling, bake_minutes: 0, step_percent: 10, step_minutes: 1}
@@ -96,7 +96,7 @@ config:
       roles: [platform=owner, on-call=operator]
     webhooks: {public: true, topic_arn: none, networks: []}
     leaks: {secret_arn: none}
-    moving: {old_files: ["s3://old-bucket/api_keys.json"]}
+    moving: {legacy_files: ["s3://old-bucket/api_keys.json"]}
     variables: ["GATEHOUSE_LIMIT_ON_ERROR=refuse"]
     edge: {deletion_protection: false, requests_max: 20000, console_requests_max: 2000, share_requests_max: 1000}
     watch:
@@ -125,13 +125,13 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("operators belong to `account`", "secrets.operators", ["arn:aws:iam::210987654321:role/ops"]),
     ("storage grows, it does not shrink", "database.storage_gib", 100),
     ("the trail is kept for as long as it is locked", "buckets.lock_days", 91),
-    ("Fargate sells that much memory with that `cpu`", "services.gate.memory_mib", 8192),
+    ("Fargate sells that much memory with that `cpu`", "services.gateway.memory_mib", 8192),
     (
         "a rollout ends within a working day",
         "rollout",
         {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60},
     ),
-    ("a Core has a name of its own", "cores.0.name", "gate"),
+    ("a Core has a name of its own", "cores.0.name", "gateway"),
     ("a Core has a port of its own", "cores.0.port", 8081),
     ("there is room between a Core's `tasks_min` and `tasks_max`", "cores.0.tasks_min", 3),
     (
@@ -151,7 +151,7 @@ RULES: tuple[tuple[str, str, Any], ...] = (
     ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
     ("a function answers what its API lets pass", "sharing.requests_s_max", 101),
     ("only a stack with an API sets the role of its logs", "sharing.log_role", True),
-    ("there is room between `tasks_min` and `tasks_max`", "services.gate.tasks_min", 3),
+    ("there is room between `tasks_min` and `tasks_max`", "services.gateway.tasks_min", 3),
     (
         "whoever trusts GitHub says which repository",
         "deployer",

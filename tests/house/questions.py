@@ -17,11 +17,13 @@ _TAG = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
 _TABLE = NAMES.table_arn("tokens")
 
 SECRETS = [
-    Question("ECS injects the pepper into the gate", "gate-execution", _READ, a_secret("pepper"), YES, on=("secret", "pepper")),
     Question(
-        "but no secret of the console", "gate-execution", _READ, a_secret("session-key"), NEVER, on=("secret", "session-key")
+        "ECS injects the pepper into the gateway", "gateway-execution", _READ, a_secret("pepper"), YES, on=("secret", "pepper")
     ),
-    Question("the running gate reads no secret", "gate-task", _READ, a_secret("pepper"), NEVER, on=("secret", "pepper")),
+    Question(
+        "but no secret of the console", "gateway-execution", _READ, a_secret("session-key"), NEVER, on=("secret", "session-key")
+    ),
+    Question("the running gateway reads no secret", "gateway-task", _READ, a_secret("pepper"), NEVER, on=("secret", "pepper")),
     Question("neither does an administrator", ADMINISTRATOR, _READ, a_secret("pepper"), NEVER, on=("secret", "pepper")),
     Question(
         "an operator reads the first sign-in", OPERATOR, _READ, a_secret("bootstrap-token"), YES, on=("secret", "bootstrap-token")
@@ -64,7 +66,7 @@ def _trail(arn: str) -> dict[str, str]:
 
 
 _DIRECT = {"kms:CallerAccount": NAMES.account}
-_ALARM = NAMES.arn("cloudwatch", f"alarm:{NAMES.name('gate-5xx')}")
+_ALARM = NAMES.arn("cloudwatch", f"alarm:{NAMES.name('gateway-5xx')}")
 _SECRETS_KEY, _DATA_KEY, _LOGS_KEY, _BACKUP_KEY = (("key", name) for name in ("secrets", "data", "logs", "backup"))
 _REPLICA = {**_DIRECT, "kms:ReplicaRegion": AWAY}
 _LOG = "kms:EncryptionContext:aws:logs:arn"
@@ -81,7 +83,7 @@ _OBJECT = {_BUCKET: NAMES.bucket_arn("data")}
 KEYS = [
     Question(
         "the pepper is opened for ECS",
-        "gate-execution",
+        "gateway-execution",
         "kms:Decrypt",
         "*",
         YES,
@@ -89,11 +91,17 @@ KEYS = [
         _SECRETS_KEY,
     ),
     Question(
-        "through Secrets Manager alone", "gate-execution", "kms:Decrypt", "*", NO, _DIRECT | _for_secret("pepper"), _SECRETS_KEY
+        "through Secrets Manager alone",
+        "gateway-execution",
+        "kms:Decrypt",
+        "*",
+        NO,
+        _DIRECT | _for_secret("pepper"),
+        _SECRETS_KEY,
     ),
     Question(
         "and no other secret",
-        "gate-execution",
+        "gateway-execution",
         "kms:Decrypt",
         "*",
         NO,
@@ -101,8 +109,8 @@ KEYS = [
         _SECRETS_KEY,
     ),
     Question(
-        "the running gate opens nothing",
-        "gate-task",
+        "the running gateway opens nothing",
+        "gateway-task",
         "kms:Decrypt",
         "*",
         NO,
@@ -112,7 +120,7 @@ KEYS = [
     Question(
         "the console reads the tokens table", "console-task", "kms:Decrypt", "*", YES, _via("dynamodb", **_TOKENS), _DATA_KEY
     ),
-    Question("the gate does not", "gate-task", "kms:Decrypt", "*", NO, _via("dynamodb", **_TOKENS), _DATA_KEY),
+    Question("the gateway does not", "gateway-task", "kms:Decrypt", "*", NO, _via("dynamodb", **_TOKENS), _DATA_KEY),
     Question(
         "a sealed export is encrypted for the console",
         "console-task",
@@ -131,7 +139,7 @@ KEYS = [
         _via("s3", **{_BUCKET: NAMES.bucket_arn("logs")}),
         _DATA_KEY,
     ),
-    Question("and not for the gate", "gate-task", "kms:GenerateDataKey", "*", NO, _via("s3", **_OBJECT), _DATA_KEY),
+    Question("and not for the gateway", "gateway-task", "kms:GenerateDataKey", "*", NO, _via("s3", **_OBJECT), _DATA_KEY),
     Question("an administrator uses no key by hand", ADMINISTRATOR, "kms:Decrypt", "*", NO, _DIRECT, _DATA_KEY),
     Question("but restores a database with it", ADMINISTRATOR, "kms:Decrypt", "*", YES, _via("rds"), _DATA_KEY),
     Question("grants are made for services alone", ADMINISTRATOR, "kms:CreateGrant", "*", NO, _DIRECT, _DATA_KEY),
@@ -157,7 +165,7 @@ KEYS = [
         "kms:Encrypt",
         "*",
         YES,
-        {_LOG: NAMES.log_group_arn(NAMES.log_group("gate"))},
+        {_LOG: NAMES.log_group_arn(NAMES.log_group("gateway"))},
         _LOGS_KEY,
     ),
     Question("and no others", _LOGS, "kms:Encrypt", "*", NO, {_LOG: NAMES.log_group_arn("/others")}, _LOGS_KEY),
@@ -238,7 +246,7 @@ BUCKETS += [
     Question("reads it back", "console-task", "s3:GetObject", f"{_DATA}/exports/x", YES, _TLS, _ON_DATA),
     Question("deletes none", "console-task", "s3:DeleteObject", f"{_DATA}/exports/x", NO, _TLS, _ON_DATA),
     Question("and touches nothing else there", "console-task", "s3:GetObject", f"{_DATA}/a", NO, _TLS, _ON_DATA),
-    Question("the gate has nothing to do with it", "gate-task", "s3:GetObject", f"{_DATA}/exports/x", NO, _TLS, _ON_DATA),
+    Question("the gateway has nothing to do with it", "gateway-task", "s3:GetObject", f"{_DATA}/exports/x", NO, _TLS, _ON_DATA),
 ]
 
 _FROM_US = came_from(NAMES.account, NAMES.arn("ecs", "cluster/x"))
@@ -246,49 +254,55 @@ _ASSUME = "sts:AssumeRole"
 
 ROLES = [
     Question(
-        "ECS takes the gate's role for our tasks",
+        "ECS takes the gateway's role for our tasks",
         _ECS,
         _ASSUME,
-        NAMES.role_arn("gate-task"),
+        NAMES.role_arn("gateway-task"),
         YES,
         _FROM_US,
-        ("role", "gate-task"),
+        ("role", "gateway-task"),
     ),
     Question(
         "not for another account's",
         _ECS,
         _ASSUME,
-        NAMES.role_arn("gate-task"),
+        NAMES.role_arn("gateway-task"),
         NO,
         came_from(OTHER, f"arn:aws:ecs:eu-west-1:{OTHER}:cluster/x"),
-        ("role", "gate-task"),
+        ("role", "gateway-task"),
     ),
     Question(
         "no other service takes it",
         "lambda.amazonaws.com",
         _ASSUME,
-        NAMES.role_arn("gate-task"),
+        NAMES.role_arn("gateway-task"),
         NO,
         _FROM_US,
-        ("role", "gate-task"),
+        ("role", "gateway-task"),
     ),
-    Question("no administrator takes it", ADMINISTRATOR, _ASSUME, NAMES.role_arn("gate-task"), NO, on=("role", "gate-task")),
     Question(
-        "the gate signs in to its database as itself",
-        "gate-task",
+        "no administrator takes it", ADMINISTRATOR, _ASSUME, NAMES.role_arn("gateway-task"), NO, on=("role", "gateway-task")
+    ),
+    Question(
+        "the gateway signs in to its database as itself",
+        "gateway-task",
         "rds-db:connect",
         NAMES.arn("rds-db", "dbuser:db-ABC/gatehouse_app"),
         YES,
     ),
-    Question("not as its owner", "gate-task", "rds-db:connect", NAMES.arn("rds-db", "dbuser:db-ABC/gatehouse_owner"), NO),
-    Question("the gate touches no share token", "gate-task", "dynamodb:GetItem", _TABLE, NO),
+    Question("not as its owner", "gateway-task", "rds-db:connect", NAMES.arn("rds-db", "dbuser:db-ABC/gatehouse_owner"), NO),
+    Question("the gateway touches no share token", "gateway-task", "dynamodb:GetItem", _TABLE, NO),
     Question("the console reads one", "console-task", "dynamodb:GetItem", _TABLE, YES),
     Question("but never lists them all", "console-task", "dynamodb:Scan", _TABLE, NO),
     Question("and touches no other table", "console-task", "dynamodb:GetItem", NAMES.table_arn("others"), NO),
     Question(
-        "ECS pulls our image", "gate-execution", "ecr:BatchGetImage", NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}"), YES
+        "ECS pulls our image",
+        "gateway-execution",
+        "ecr:BatchGetImage",
+        NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}"),
+        YES,
     ),
-    Question("no other image", "gate-execution", "ecr:BatchGetImage", NAMES.arn("ecr", "repository/others"), NO),
+    Question("no other image", "gateway-execution", "ecr:BatchGetImage", NAMES.arn("ecr", "repository/others"), NO),
     Question("the migration has no power of its own", "migrate-task", "s3:ListAllMyBuckets", "*", NO),
 ]
 
@@ -298,7 +312,7 @@ _THEIRS = f"arn:aws:secretsmanager:{NAMES.region}:{OTHER}:secret:x-a1B2c3"
 ENDPOINTS = [
     Question(
         "our secret passes the endpoint",
-        "gate-execution",
+        "gateway-execution",
         _READ,
         a_secret("pepper"),
         YES,
@@ -349,7 +363,7 @@ BOUNDARY = [
     Question("it does not stop the trail", WIDENED, "cloudtrail:StopLogging", _TRAIL, NEVER),
     Question("it deletes no backup", WIDENED, "backup:DeleteRecoveryPoint", "*", NEVER),
     Question("it opens no key to others", WIDENED, "kms:PutKeyPolicy", "*", NEVER),
-    Question("it unmasks no log", WIDENED, "logs:Unmask", NAMES.log_group_arn(NAMES.log_group("gate")), NEVER),
+    Question("it unmasks no log", WIDENED, "logs:Unmask", NAMES.log_group_arn(NAMES.log_group("gateway")), NEVER),
     Question("it starts no machine", WIDENED, "ec2:RunInstances", "*", NO),
 ]
 

@@ -7,7 +7,7 @@ from tests.house.decisions import DENIED as NEVER
 from tests.house.decisions import NAMES, Question, a_secret, came_from
 from tests.house.decisions import NOT_ALLOWED as NO
 
-_API, _PULLED, _API_LOG = ("api", "share"), ("repository", "image"), ("role", "api-log")
+_API, _PULLED, _API_LOG = ("api", "sharing"), ("repository", "image"), ("role", "api-log")
 _RUNTIME = NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}")
 _TRAIL_LOG = NAMES.arn("logs", "log-group:/aws/cloudtrail/other:log-stream:x")
 _SHARE = NAMES.arn("execute-api", "a1b2c3d4e5/live/GET/")
@@ -37,7 +37,7 @@ FUNCTION = [
         "ecr:BatchGetImage",
         _RUNTIME,
         YES,
-        came_from(NAMES.account, NAMES.arn("lambda", f"function:{NAMES.name('share')}")),
+        came_from(NAMES.account, NAMES.arn("lambda", f"function:{NAMES.name('sharing')}")),
         _PULLED,
     ),
     Question(

@@ -46,9 +46,9 @@ def test_the_key_that_sets_an_optional_variable_is_one_of_the_stack_file() -> No
 
 
 def test_every_door_has_its_own_port() -> None:
-    ports = [door["port"] for door in CONTRACT["door"].values()]
+    ports = [door["port"] for door in CONTRACT["service"].values()]
     assert len(set(ports)) == len(ports)
-    for name, door in CONTRACT["door"].items():
+    for name, door in CONTRACT["service"].items():
         assert Settings.model_fields[f"port_{name}"].default == door["port"]
 
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI documents of console and gate have to say of every operation: words, examples, bounds, errors."""
+"""What the OpenAPI documents of console and gateway have to say of every operation: words, examples, bounds, errors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from gatehouse.doors.console.app import document as console_document
-from gatehouse.doors.gate.openapi import document as gate_document
+from gatehouse.doors.gateway.openapi import document as gateway_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-DOCUMENTS: dict[str, dict[str, Any]] = {"console": console_document(), "gate": gate_document()}
+DOCUMENTS: dict[str, dict[str, Any]] = {"console": console_document(), "gateway": gateway_document()}
 #: The answers of the proxy are the Core's own, and what is sent to it as well.
 PROXY = "/cores/{name}/{path}"
 METHODS = {"get", "head", "post", "put", "patch", "delete", "options"}

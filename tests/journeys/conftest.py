@@ -22,7 +22,7 @@ class Running:
     """What `.gatehouse/up.json` says, and the folder that it lies in."""
 
     home: Path
-    gate: str
+    gateway: str
     console: str
     emulator: str
     admin_token: str
@@ -34,8 +34,8 @@ class Running:
         return httpx.request(method, self.console + path, json=body, headers=headers, timeout=30)
 
     def open(self, token: str, path: str = "/files") -> httpx.Response:
-        """A client's request to the sample Core, through the gate."""
-        return httpx.get(f"{self.gate}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30)
+        """A client's request to the sample Core, through the gateway."""
+        return httpx.get(f"{self.gateway}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30)
 
     def key(self, **properties: Any) -> tuple[str, str]:
         """(id, token) of a new key."""
@@ -56,7 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
     try:
         told = json.loads((home / "up.json").read_text())
-        yield Running(home, told["gate"], told["console"], told["emulator"], told["admin_token"], told["stack"])
+        yield Running(home, told["gateway"], told["console"], told["emulator"], told["admin_token"], told["stack"])
     finally:
         stopped = sandbox(home, "down")
     assert stopped.returncode == 0, stopped.stderr

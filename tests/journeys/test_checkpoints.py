@@ -13,7 +13,7 @@ import pytest
 from gatehouse.core.checkpoint import Checkpoint
 from gatehouse.wire.checkpoint import CheckpointView, checkpoint_of
 
-from sandbox import gateway, process, rotation, servers
+from sandbox import process, rotation, servers, services
 from sandbox.emulator import Emulator
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY
@@ -51,18 +51,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials, ""))
         database = cleanup.enter_context(servers.postgres(logs / "postgres.log"))
         redis_url = cleanup.enter_context(servers.redis(logs / "redis.log"))
-        place = gateway.Place(database, redis_url, {door: free_port() for door in contract.ports})
+        place = services.Place(database, redis_url, {door: free_port() for door in contract.ports})
         emulator.enforce_iam(True)
-        rotation.first_values(aws, exports["rotation"], gateway.base_environment(aws), logs / "rotation.log")
-        database.set_password(*gateway.master_password(aws, exports))
-        tasks = gateway.tasks(aws, exports, contract)
+        rotation.first_values(aws, exports["rotation"], services.base_environment(aws), logs / "rotation.log")
+        database.set_password(*services.master_password(aws, exports))
+        tasks = services.tasks(aws, exports, contract)
         migrate, console = tasks["migrate"], tasks["console"]
-        gateway.migrate(migrate, gateway.environment(aws, migrate, contract, place), logs / "migrate.log")
-        env = gateway.environment(aws, console, contract, place)
-        child = gateway.serve(console, {**env, "GATEHOUSE_CHECKPOINT_S": str(SOON_S)}, logs / "console.log")
+        services.migrate(migrate, services.environment(aws, migrate, contract, place), logs / "migrate.log")
+        env = services.environment(aws, console, contract, place)
+        child = services.serve(console, {**env, "GATEHOUSE_CHECKPOINT_INTERVAL_S": str(SOON_S)}, logs / "console.log")
         cleanup.callback(child.stop)
-        gateway.wait_ready(child, contract, place)
-        bucket, _, prefix = env["GATEHOUSE_CHECKPOINT_VAULT"].removeprefix("s3://").partition("/")
+        services.wait_ready(child, contract, place)
+        bucket, _, prefix = env["GATEHOUSE_CHECKPOINT_ARCHIVE"].removeprefix("s3://").partition("/")
         found = Kept(emulator, bucket, prefix, place.url("console"), env["GATEHOUSE_BOOTSTRAP_TOKEN"].strip())
         headers = {"Authorization": f"Bearer {found.token}"}
         made = httpx.post(f"{found.console}/v1/keys", json={"name": "one act"}, headers=headers, timeout=30, trust_env=False)

@@ -64,7 +64,7 @@ def test_an_expired_key_opens_nothing(running: Running) -> None:
     expires_at = datetime.now(UTC) + timedelta(seconds=2)
     _, token = running.key(expires_at=expires_at.isoformat())
     answer = running.open(token)
-    while datetime.now(UTC) < expires_at:  # the gate's clock decides, so ask until the second has come
+    while datetime.now(UTC) < expires_at:  # the gateway's clock decides, so ask until the second has come
         answer = running.open(token)
     answer = running.open(token)
     assert (answer.status_code, answer.json()["code"]) == (401, "EXPIRED")
@@ -91,10 +91,10 @@ def test_a_key_of_the_other_environment_opens_nothing_here(running: Running) -> 
 
 def test_verify_and_the_proxy_agree(running: Running) -> None:
     key_id, token = running.key()
-    verified = httpx.post(running.gate + "/v1/keys/verify", json={"token": token, "core": "docs"}, timeout=30).json()
+    verified = httpx.post(running.gateway + "/v1/keys/verify", json={"token": token, "core": "docs"}, timeout=30).json()
     assert (verified["valid"], verified["code"], verified["key_id"]) == (True, "VALID", key_id)
     running.manage("POST", f"/v1/keys/{key_id}/revoke", {})
-    verified = httpx.post(running.gate + "/v1/keys/verify", json={"token": token, "core": "docs"}, timeout=30).json()
+    verified = httpx.post(running.gateway + "/v1/keys/verify", json={"token": token, "core": "docs"}, timeout=30).json()
     assert (verified["valid"], verified["code"], verified["key_id"]) == (False, "NOT_FOUND", None)
     assert running.open(token).json()["code"] == "NOT_FOUND"
 
@@ -103,10 +103,10 @@ def test_verify_and_the_proxy_agree(running: Running) -> None:
 def test_tokens_appear_in_no_log_and_no_metric(running: Running) -> None:
     _, token = running.key()
     running.open(token)
-    httpx.post(running.gate + "/v1/keys/verify", json={"token": token}, timeout=30)
+    httpx.post(running.gateway + "/v1/keys/verify", json={"token": token}, timeout=30)
     secret = token.rpartition("_")[2][12:]
     told = [path.read_text(errors="replace") for path in (running.home / "logs").glob("*.log")]
-    told += [httpx.get(url + "/metrics", timeout=30).text for url in (running.gate, running.console)]
+    told += [httpx.get(url + "/metrics", timeout=30).text for url in (running.gateway, running.console)]
     assert len(told) > 3
     for text in told:
         assert secret not in text
@@ -129,7 +129,7 @@ def test_the_operators_command_line_walks_the_same_way(running: Running) -> None
 
 
 @pytest.mark.promise("CG-18", "ECS-01")
-def test_the_gate_runs_with_the_credentials_of_its_task_role_and_nothing_else(running: Running) -> None:
+def test_the_gateway_runs_with_the_credentials_of_its_task_role_and_nothing_else(running: Running) -> None:
     """IAM is enforced in the emulator while the runtime runs: without credentials even an innocent call is refused."""
     stranger = boto3.client(
         "dynamodb",
@@ -140,5 +140,5 @@ def test_the_gate_runs_with_the_credentials_of_its_task_role_and_nothing_else(ru
     )
     with pytest.raises(stranger.exceptions.ClientError):
         stranger.list_tables()
-    for door in (running.gate, running.console):
+    for door in (running.gateway, running.console):
         assert httpx.get(door + "/readyz", timeout=30).status_code == 200

@@ -1,4 +1,4 @@
-"""The guides, followed to the letter on a running gate: their commands are run in order, their answers compared."""
+"""The guides, followed to the letter on a running gateway: their commands are run in order, their answers compared."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the guides
 
 @pytest.fixture
 def reader(running: Running, tmp_path: Path) -> Iterator[Reader]:
-    """Somebody with a shell and this running gate. The pages name the addresses and the token of a first `make up`."""
+    """Somebody with a shell and this running gateway. The pages name the addresses and the token of a first `make up`."""
     places = {
-        "http://127.0.0.1:8080": running.gate,
+        "http://127.0.0.1:8080": running.gateway,
         "http://127.0.0.1:8081": running.console,
         "gtk_admin_7Yt0...": running.admin_token,
         "127.0.0.1:8090": f"127.0.0.1:{free_port()}",
@@ -57,7 +57,7 @@ def test_the_guide_to_moving_works_as_written(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "postgres.log") as server:
         migrate(server, tmp_path / "migrate.log")
         with doors(server, tmp_path / "logs") as house:
-            there = {"GATE": house.gate, "GATEHOUSE_CONSOLE_URL": house.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
+            there = {"GATEWAY": house.gateway, "GATEHOUSE_CONSOLE_URL": house.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
             (tmp_path / "desk").mkdir()
             somebody = Reader(tmp_path / "desk", {**environment(server.app_url, GATEHOUSE_PEPPER=PEPPER), **there}, {})
             assert somebody.follow((GUIDES / "migrate.md").read_text(encoding="utf-8")) > 9

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import gateway, process, rotation, servers
+from sandbox import process, rotation, servers, services
 from sandbox.emulator import Emulator
 from sandbox.engine import run
 from sandbox.errors import SandboxError
@@ -47,7 +47,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Task]:
     logs: Path = tmp_path_factory.mktemp("logs")
     contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
     settings = json.loads(load(REPOSITORY, STACK).config["gatehouse:settings"])
-    settings["moving"]["old_files"] = [f"s3://{OLD}/{KEY}"]
+    settings["moving"]["legacy_files"] = [f"s3://{OLD}/{KEY}"]
     with ExitStack() as cleanup:
         emulator = Emulator.start()
         cleanup.callback(emulator.stop)
@@ -60,18 +60,18 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Task]:
             s3.put_object(Bucket=OLD, Key=key, Body=json.dumps(TOKENS).encode())
         database = cleanup.enter_context(servers.postgres(logs / "postgres.log"))
         redis_url = cleanup.enter_context(servers.redis(logs / "redis.log"))
-        place = gateway.Place(database, redis_url, {door: free_port() for door in contract.ports})
+        place = services.Place(database, redis_url, {door: free_port() for door in contract.ports})
         emulator.enforce_iam(True)
-        rotation.first_values(aws, exports["rotation"], gateway.base_environment(aws), logs / "rotation.log")
-        database.set_password(*gateway.master_password(aws, exports))
-        tasks = gateway.tasks(aws, exports, contract)
-        gateway.migrate(tasks["migrate"], gateway.environment(aws, tasks["migrate"], contract, place), logs / "migrate.log")
-        environment = gateway.environment(aws, tasks["console"], contract, place)
+        rotation.first_values(aws, exports["rotation"], services.base_environment(aws), logs / "rotation.log")
+        database.set_password(*services.master_password(aws, exports))
+        tasks = services.tasks(aws, exports, contract)
+        services.migrate(tasks["migrate"], services.environment(aws, tasks["migrate"], contract, place), logs / "migrate.log")
+        environment = services.environment(aws, tasks["console"], contract, place)
         yield Task(emulator, environment, str(exports["buckets"]["data"]), logs)
 
 
 def test_the_console_of_a_stack_knows_its_old_files(task: Task) -> None:
-    assert task.environment["GATEHOUSE_OLD_FILES"] == f"s3://{OLD}/{KEY}"
+    assert task.environment["GATEHOUSE_LEGACY_FILES"] == f"s3://{OLD}/{KEY}"
 
 
 @pytest.mark.promise("CG-18")

@@ -81,9 +81,9 @@ def test_dots_stand_for_anything_and_nothing_else_does() -> None:
 
 def test_a_place_of_the_page_is_the_one_of_the_sandbox() -> None:
     values = Values({"http://127.0.0.1:8080": "http://127.0.0.1:40001"})
-    values.learn("gate http://127.0.0.1:8080", "gate http://127.0.0.1:40001")
+    values.learn("gateway http://127.0.0.1:8080", "gateway http://127.0.0.1:40001")
     with pytest.raises(Differs):
-        values.learn("gate http://127.0.0.1:8080", "gate http://127.0.0.1:8080")
+        values.learn("gateway http://127.0.0.1:8080", "gateway http://127.0.0.1:8080")
 
 
 def test_a_command_in_the_background_is_waited_for_and_stopped(tmp_path: Path) -> None:

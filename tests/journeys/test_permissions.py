@@ -30,7 +30,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
     try:
         at = json.loads((home / "up.json").read_text())
-        walk(Running(home, at["gate"], at["console"], at["emulator"], at["admin_token"], at["stack"]))
+        walk(Running(home, at["gateway"], at["console"], at["emulator"], at["admin_token"], at["stack"]))
     finally:
         stopped = sandbox(home, "down")
     assert stopped.returncode == 0, stopped.stderr

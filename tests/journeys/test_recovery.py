@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox import gateway, process, recovery, servers
+from sandbox import process, recovery, servers, services
 from sandbox.errors import SandboxError
 from sandbox.ports import free_port
 
@@ -36,9 +36,9 @@ PEPPER, SESSION_KEY = generations(), generations()
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """A gate and a console on one database."""
+    """A gateway and a console on one database."""
 
-    gate: str
+    gateway: str
     console: str
 
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -54,8 +54,8 @@ class Doors:
         return made["key"]["id"], made["token"]
 
     def code(self, token: str) -> str:
-        """What the gate says about a token."""
-        answer = httpx.post(f"{self.gate}/v1/keys/verify", json={"token": token}, timeout=30, trust_env=False)
+        """What the gateway says about a token."""
+        answer = httpx.post(f"{self.gateway}/v1/keys/verify", json={"token": token}, timeout=30, trust_env=False)
         return str(answer.json()["code"])
 
     def trail(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Doors:
 
 def environment(url: str, **more: str) -> dict[str, str]:
     return {
-        **gateway.plain_environment(),
+        **services.plain_environment(),
         "GATEHOUSE_ENVIRONMENT": "dev",
         "GATEHOUSE_DATABASE_URL": f"{url}?sslmode=disable",
         "GATEHOUSE_DATABASE_AUTH": "url",
@@ -84,7 +84,7 @@ def migrate(server: servers.Postgres, log: Path) -> None:
 
 @contextmanager
 def doors(server: servers.Postgres, log: Path) -> Iterator[Doors]:
-    ports = {door: free_port() for door in ("gate", "console")}
+    ports = {door: free_port() for door in ("gateway", "console")}
     with ExitStack() as cleanup:
         for door, port in ports.items():
             env = environment(
@@ -96,7 +96,7 @@ def doors(server: servers.Postgres, log: Path) -> Iterator[Doors]:
             child = process.start(door, [GATEHOUSE, "serve", door], env=env, log=log / f"{door}.log")
             cleanup.callback(child.stop)
             url = f"http://127.0.0.1:{port}/readyz"
-            process.wait_until(child, lambda url=url: gateway.answers(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
+            process.wait_until(child, lambda url=url: services.answers(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
         yield Doors(*(f"http://127.0.0.1:{port}" for port in ports.values()))
 
 
@@ -127,7 +127,7 @@ def test_after_the_loss_of_the_database_yesterdays_keys_verify_and_the_trail_is_
             assert after.code(late) == "VALID"
             after.manage("POST", f"/v1/keys/{late_id}/revoke", {})
             assert after.code(late) == "NOT_FOUND"
-            # And it goes on from there: a new key, a revocation that the gate sees, a longer trail.
+            # And it goes on from there: a new key, a revocation that the gateway sees, a longer trail.
             new_id, new = after.issue("after the recovery")
             assert after.code(new) == "VALID"
             assert after.manage("POST", f"/v1/keys/{new_id}/revoke", {})["effective"] == "everywhere"

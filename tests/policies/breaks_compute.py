@@ -20,7 +20,7 @@ def with_container(**properties: Any) -> Program:
 
 
 def logging(**options: Any) -> dict[str, Any]:
-    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gate", **options}
+    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gateway", **options}
     return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
 
 
@@ -30,35 +30,35 @@ def firewall(**inputs: Any) -> Program:
 
 CASES = [
     # --- ECS
-    broken("GH-ECS-001", "task", "container gate is privileged", with_container(privileged=True)),
+    broken("GH-ECS-001", "task", "container gateway is privileged", with_container(privileged=True)),
     broken(
         "GH-ECS-002",
         "task",
-        "container gate can write to its root filesystem",
+        "container gateway can write to its root filesystem",
         with_container(readonlyRootFilesystem=None),
     ),
-    broken("GH-ECS-003", "task", "container gate runs as root", with_container(user="0:0")),
-    broken("GH-ECS-003", "task", "container gate sets no user and runs as root", with_container(user=None)),
-    broken("GH-ECS-003", "task", "container gate names its user instead of numbering it", with_container(user="app")),
+    broken("GH-ECS-003", "task", "container gateway runs as root", with_container(user="0:0")),
+    broken("GH-ECS-003", "task", "container gateway sets no user and runs as root", with_container(user=None)),
+    broken("GH-ECS-003", "task", "container gateway names its user instead of numbering it", with_container(user="app")),
     broken("GH-ECS-004", "task", "networkMode is not awsvpc", task(networkMode="host")),
     broken("GH-ECS-004", "task", "pidMode is host", task(pidMode="host")),
     broken(
         "GH-ECS-005",
         "task",
-        "container gate seems to hold a secret in its environment variable DATABASE_PASSWORD",
+        "container gateway seems to hold a secret in its environment variable DATABASE_PASSWORD",
         with_container(environment=[{"name": "DATABASE_PASSWORD", "value": "hunter2"}]),
     ),
-    broken("GH-ECS-006", "task", "container gate has no logConfiguration", with_container(logConfiguration=None)),
+    broken("GH-ECS-006", "task", "container gateway has no logConfiguration", with_container(logConfiguration=None)),
     broken(
         "GH-ECS-006",
         "task",
-        "container gate blocks while it logs (mode is not non-blocking)",
+        "container gateway blocks while it logs (mode is not non-blocking)",
         with_container(logConfiguration=logging(mode=None)),
     ),
     broken(
         "GH-ECS-006",
         "task",
-        "container gate logs to a log group that is not in the stack",
+        "container gateway logs to a log group that is not in the stack",
         with_container(logConfiguration=logging(**{"awslogs-group": "/elsewhere"})),
     ),
     broken(
@@ -93,14 +93,14 @@ CASES = [
     ),
     broken("GH-ECS-013", "service", "desiredCount is below 2", changed(programs.ecs(), "service", desiredCount=1)),
     broken("GH-ECS-013", "service", "no scaling target belongs to this service", without(programs.ecs(), "scaling")),
-    broken("GH-ECS-014", "task", "container gate names its image by tag", with_container(image="acme/gate:latest")),
+    broken("GH-ECS-014", "task", "container gateway names its image by tag", with_container(image="acme/gateway:latest")),
     broken(
         "GH-ECS-015",
         "task",
-        "container gate does not drop ALL capabilities",
+        "container gateway does not drop ALL capabilities",
         with_container(linuxParameters={"capabilities": {}}),
     ),
-    broken("GH-ECS-015", "task", "container gate has no healthCheck", with_container(healthCheck=None)),
+    broken("GH-ECS-015", "task", "container gateway has no healthCheck", with_container(healthCheck=None)),
     broken(
         "GH-ECS-016",
         "task",

@@ -17,7 +17,7 @@ def task(**inputs: Any) -> Program:
 
 
 def logging(**options: Any) -> dict[str, Any]:
-    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gate", **options}
+    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gateway", **options}
     return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
 
 
@@ -330,8 +330,8 @@ CASES = [
     broken(
         "GH-RDS-016",
         "database",
-        "from-gate lets an address range in",
-        changed(programs.rds(), "from-gate", referencedSecurityGroupId=None, cidrIpv4="10.0.0.0/8"),
+        "from-gateway lets an address range in",
+        changed(programs.rds(), "from-gateway", referencedSecurityGroupId=None, cidrIpv4="10.0.0.0/8"),
     ),
     broken("GH-RDS-018", "snapshot", "sharedAccounts is set", changed(programs.rds(), "snapshot", sharedAccounts=["all"])),
     # --- DynamoDB and ElastiCache

@@ -170,11 +170,11 @@ CASES = [
     broken("GH-VPC-006", "to-cores", "description is not set", changed(programs.edge(), "to-cores", description=None)),
     broken(
         "GH-VPC-006",
-        "gate-group",
+        "gateway-group",
         "the group has rules inside it and beside it",
         changed(
             programs.edge(),
-            "gate-group",
+            "gateway-group",
             egress=[{"description": "Cores", "protocol": "tcp", "fromPort": 443, "toPort": 443, "cidrBlocks": ["10.0.0.0/8"]}],
         ),
     ),

@@ -88,13 +88,13 @@ def unconditional(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def container(**changes: Any) -> Mutation:
-    """The first container of the gate's task, changed; None removes."""
+    """The first container of the gateway's task, changed; None removes."""
 
     def edit(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         first = {key: value for key, value in {**found[0], **changes}.items() if value is not None}
         return [first, *found[1:]]
 
-    return edited("ecs/taskDefinition:TaskDefinition", "containerDefinitions", edit, "gate")
+    return edited("ecs/taskDefinition:TaskDefinition", "containerDefinitions", edit, "gateway")
 
 
 BUCKET_POLICY, KEY, ROLE_POLICY = "s3/bucketPolicy:BucketPolicy", "kms/key:Key", "iam/rolePolicy:RolePolicy"
@@ -135,7 +135,7 @@ MUTATIONS: dict[str, Mutation] = {
     "GH-API-002": beside(
         METHOD, "apigateway/method:Method", {"httpMethod": "GET", "authorization": "NONE", "requestValidatorId": "checks"}
     ),
-    "GH-API-003": drop("wafv2/webAclAssociation:WebAclAssociation", "share"),
+    "GH-API-003": drop("wafv2/webAclAssociation:WebAclAssociation", "sharing"),
     "GH-API-004": put("apigateway/domainName:DomainName", securityPolicy="TLS_1_0"),
     "GH-API-005": put(STAGE, xrayTracingEnabled=False),
     "GH-BAK-001": put("backup/vault:Vault", kmsKeyArn=None),
@@ -153,7 +153,7 @@ MUTATIONS: dict[str, Mutation] = {
         BUCKET_POLICY, lambda found: [one if one["Sid"] != "TrailWrites" else unconditional([one])[0] for one in found], "trail"
     ),
     "GH-CW-001": put("cloudwatch/logGroup:LogGroup", retentionInDays=30),
-    "GH-CW-002": put("cloudwatch/logGroup:LogGroup", "gate", kmsKeyId=None),
+    "GH-CW-002": put("cloudwatch/logGroup:LogGroup", "gateway", kmsKeyId=None),
     "GH-CW-003": put("cloudwatch/metricAlarm:MetricAlarm", alarmActions=[]),
     "GH-CW-004": drop("cloudwatch/logMetricFilter:LogMetricFilter"),
     "GH-CW-005": put("cloudwatch/dashboard:Dashboard", dashboardBody="{}"),
@@ -177,7 +177,7 @@ MUTATIONS: dict[str, Mutation] = {
     "GH-ECS-001": container(privileged=True),
     "GH-ECS-002": container(readonlyRootFilesystem=False),
     "GH-ECS-003": container(user="0"),
-    "GH-ECS-004": put(TASK, "gate", networkMode="host"),
+    "GH-ECS-004": put(TASK, "gateway", networkMode="host"),
     "GH-ECS-005": container(environment=[{"name": "DATABASE_PASSWORD", "value": "hunter2"}]),
     "GH-ECS-006": container(logConfiguration=None),
     "GH-ECS-007": nested(SERVICE, "networkConfiguration", lambda held: {**held, "assignPublicIp": True}),
@@ -187,36 +187,38 @@ MUTATIONS: dict[str, Mutation] = {
         put(SERVICE, enableExecuteCommand=True),
         first=put("ec2/vpcEndpoint:VpcEndpoint", "monitoring", serviceName="com.amazonaws.eu-west-1.ssmmessages"),
     ),
-    "GH-ECS-011": put(TASK, "gate", taskRoleArn=None),
+    "GH-ECS-011": put(TASK, "gateway", taskRoleArn=None),
     "GH-ECS-012": put(SERVICE, deploymentCircuitBreaker=None, alarms=None),
     "GH-ECS-013": put(SERVICE, desiredCount=1),
-    "GH-ECS-014": container(image="acme/gate:latest"),
+    "GH-ECS-014": container(image="acme/gateway:latest"),
     "GH-ECS-015": container(linuxParameters=None),
-    "GH-ECS-016": put(TASK, "gate", volumes=[{"name": "f", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]),
-    "GH-IAM-002": statements(ROLE_POLICY, adding(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a"), "gate-task"),
+    "GH-ECS-016": put(TASK, "gateway", volumes=[{"name": "f", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]),
+    "GH-IAM-002": statements(ROLE_POLICY, adding(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a"), "gateway-task"),
     "GH-IAM-003": beside(
         ROLE, "iam/rolePolicyAttachment:RolePolicyAttachment", {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}
     ),
-    "GH-IAM-004": statements(ROLE, unconditional, "gate-task", prop="assumeRolePolicy"),
+    "GH-IAM-004": statements(ROLE, unconditional, "gateway-task", prop="assumeRolePolicy"),
     "GH-IAM-005": statements(
         ROLE,
         adding(
             Action="sts:AssumeRoleWithWebIdentity",
             Principal={"Federated": "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"},
         ),
-        "gate-task",
+        "gateway-task",
         prop="assumeRolePolicy",
     ),
     "GH-IAM-006": beside(ROLE, "iam/accessKey:AccessKey", {"user": "robot"}),
     "GH-IAM-007": put(ROLE, permissionsBoundary=None),
-    "GH-IAM-008": put(ROLE, "gate-task", inlinePolicies=[{"name": "more"}]),
+    "GH-IAM-008": put(ROLE, "gateway-task", inlinePolicies=[{"name": "more"}]),
     "GH-KMS-001": put(KEY, enableKeyRotation=False),
     "GH-KMS-002": statements(KEY, adding(Principal="*", Action="kms:DescribeKey"), "data"),
     "GH-KMS-003": put(KEY, deletionWindowInDays=7),
     "GH-KMS-004": put(KEY, bypassPolicyLockoutSafetyCheck=True),
     "GH-KMS-005": statements(KEY, adding(Principal={"Service": "sns.amazonaws.com"}, Action="kms:Decrypt"), "data"),
     "GH-KMS-006": statements(KEY, adding(**STRANGER_KEY), "data"),
-    "GH-KMS-007": statements(ROLE_POLICY, adding(Action="kms:Decrypt", Resource="arn:aws:kms:*:123456789012:key/*"), "gate-task"),
+    "GH-KMS-007": statements(
+        ROLE_POLICY, adding(Action="kms:Decrypt", Resource="arn:aws:kms:*:123456789012:key/*"), "gateway-task"
+    ),
     "GH-KMS-008": drop("kms/alias:Alias", "data"),
     "GH-KMS-009": put(KEY, multiRegion=True),
     "GH-LAM-001": put(FUNCTION, runtime="python3.8"),
@@ -290,8 +292,8 @@ MUTATIONS: dict[str, Mutation] = {
     "GH-VPC-002": drop("ec2/defaultSecurityGroup:DefaultSecurityGroup"),
     "GH-VPC-003": put("ec2/subnet:Subnet", "edge-eu-west-1a", mapPublicIpOnLaunch=True),
     "GH-VPC-004": put("vpc/securityGroupIngressRule:SecurityGroupIngressRule", "internet-to-edge-443", fromPort=0, toPort=65535),
-    "GH-VPC-005": put(EGRESS, "gate-to-0.0.0.0-0-443", ipProtocol="-1"),
-    "GH-VPC-006": put(GROUP, "gate", description=None),
+    "GH-VPC-005": put(EGRESS, "gateway-to-0.0.0.0-0-443", ipProtocol="-1"),
+    "GH-VPC-006": put(GROUP, "gateway", description=None),
     "GH-VPC-007": put(
         "ec2/networkAcl:NetworkAcl", ingress=[{"ruleNo": 1, "action": "allow", "protocol": "-1", "cidrBlock": "0.0.0.0/0"}]
     ),

@@ -99,7 +99,7 @@ TRUST = document(
 
 def github_trust(**operators: dict[str, Any]) -> str:
     host = "token.actions.githubusercontent.com"
-    exact = {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": "repo:acme/gate:environment:prod"}}
+    exact = {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": "repo:acme/gateway:environment:prod"}}
     return document(
         {
             "Effect": "Allow",
@@ -117,8 +117,8 @@ def grant(**changed: Any) -> str:
 
 def container(**changed: Any) -> dict[str, Any]:
     clean = {
-        "name": "gate",
-        "image": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gate@{DIGEST}",
+        "name": "gateway",
+        "image": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gateway@{DIGEST}",
         "essential": True,
         "readonlyRootFilesystem": True,
         "user": "65532:65532",
@@ -128,7 +128,7 @@ def container(**changed: Any) -> dict[str, Any]:
         "healthCheck": {"command": ["CMD", "true"]},
         "logConfiguration": {
             "logDriver": "awslogs",
-            "options": {"mode": "non-blocking", "awslogs-group": "/acme/gate", "awslogs-region": "eu-west-1"},
+            "options": {"mode": "non-blocking", "awslogs-group": "/acme/gateway", "awslogs-region": "eu-west-1"},
         },
     }
     return {key: value for key, value in {**clean, **changed}.items() if value is not None}

@@ -155,7 +155,7 @@ def secrets() -> list[Declared]:
     secret = {"secretId": Ref("pepper")}
     reader = {
         "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/gate"},
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/gateway"},
         "Action": "secretsmanager:GetSecretValue",
     }
     return [
@@ -185,13 +185,13 @@ def ecs() -> list[Declared]:
         *roles(),
         Declared(
             "aws:cloudwatch/logGroup:LogGroup",
-            "gate-logs",
-            {"name": "/acme/gate", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
+            "gateway-logs",
+            {"name": "/acme/gateway", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
         ),
         Declared(
             "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy",
-            "gate-logs-masking",
-            {"logGroupName": Ref("gate-logs", "name"), "policyDocument": masking()},
+            "gateway-logs-masking",
+            {"logGroupName": Ref("gateway-logs", "name"), "policyDocument": masking()},
         ),
         *watched(service=("AWS/ECS", "ServiceName")),
         Declared("aws:ecs/cluster:Cluster", "cluster", {"settings": [{"name": "containerInsights", "value": "enhanced"}]}),
@@ -199,7 +199,7 @@ def ecs() -> list[Declared]:
             "aws:ecs/taskDefinition:TaskDefinition",
             "task",
             {
-                "family": "gate",
+                "family": "gateway",
                 "networkMode": "awsvpc",
                 "taskRoleArn": Ref("task-role", "arn"),
                 "executionRoleArn": Ref("execution-role", "arn"),
@@ -216,7 +216,7 @@ def ecs() -> list[Declared]:
             "aws:ecs/service:Service",
             "service",
             {
-                "name": "gate",
+                "name": "gateway",
                 "cluster": Ref("cluster", "arn"),
                 "taskDefinition": Ref("task", "arn"),
                 "desiredCount": 2,
@@ -229,7 +229,7 @@ def ecs() -> list[Declared]:
         Declared(
             "aws:appautoscaling/target:Target",
             "scaling",
-            {"resourceId": "service/acme/gate", "minCapacity": 2, "maxCapacity": 8},
+            {"resourceId": "service/acme/gateway", "minCapacity": 2, "maxCapacity": 8},
         ),
         Declared(
             "aws:ecr/repository:Repository",
@@ -247,15 +247,15 @@ def ecs() -> list[Declared]:
 def rds() -> list[Declared]:
     return [
         *network(),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc"), "description": "gate"}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "gateway-group", {"vpcId": Ref("vpc"), "description": "gateway"}),
         Declared("aws:ec2/securityGroup:SecurityGroup", "database-group", {"vpcId": Ref("vpc"), "description": "database"}),
         Declared(
             "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
-            "from-gate",
+            "from-gateway",
             {
                 "securityGroupId": Ref("database-group"),
                 "description": "queries",
-                "referencedSecurityGroupId": Ref("gate-group"),
+                "referencedSecurityGroupId": Ref("gateway-group"),
                 "ipProtocol": "tcp",
                 "fromPort": 5432,
                 "toPort": 5432,

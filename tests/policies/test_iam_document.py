@@ -262,14 +262,14 @@ WIDE_SUBJECT = "the subject (sub) does not name one repository and one environme
     ("operators", "faults"),
     [
         ({}, ()),
-        ({"StringEquals": {f"{HOST}:sub": "repo:acme/gate:environment:prod"}}, (LOOSE_AUDIENCE,)),
+        ({"StringEquals": {f"{HOST}:sub": "repo:acme/gateway:environment:prod"}}, (LOOSE_AUDIENCE,)),
         ({"StringEquals": AUDIENCE}, (LOOSE_SUBJECT,)),
-        ({"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gate:*"}}, (LOOSE_SUBJECT,)),
+        ({"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}}, (LOOSE_SUBJECT,)),
         ({"StringEquals": {**AUDIENCE, f"{HOST}:sub": "repo:acme/*"}}, (WIDE_SUBJECT,)),
         (
             {
                 "ForAllValues:StringEquals": AUDIENCE,
-                "StringEquals": {f"{HOST}:sub": "repo:acme/gate:ref:refs/heads/main"},
+                "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"},
             },
             (LOOSE_AUDIENCE,),
         ),

@@ -104,7 +104,7 @@ def edge() -> list[Declared]:
     return [
         *network(),
         Declared("aws:ec2/securityGroup:SecurityGroup", "balancer-group", {"vpcId": Ref("vpc"), "description": "load balancer"}),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "gate-group", {"vpcId": Ref("vpc"), "description": "gate"}),
+        Declared("aws:ec2/securityGroup:SecurityGroup", "gateway-group", {"vpcId": Ref("vpc"), "description": "gateway"}),
         *(
             Declared(
                 "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
@@ -124,7 +124,7 @@ def edge() -> list[Declared]:
             "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
             "from-balancer",
             {
-                "securityGroupId": Ref("gate-group"),
+                "securityGroupId": Ref("gateway-group"),
                 "description": "requests",
                 "referencedSecurityGroupId": Ref("balancer-group"),
                 "ipProtocol": "tcp",
@@ -167,14 +167,14 @@ def edge() -> list[Declared]:
                 "routingHttpResponseXContentTypeOptionsHeaderValue": "nosniff",
                 "routingHttpResponseXFrameOptionsHeaderValue": "DENY",
                 "routingHttpResponseServerEnabled": False,
-                "defaultActions": [{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gate"}],
+                "defaultActions": [{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway"}],
             },
         ),
         Declared(
             "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
             "to-cores",
             {
-                "securityGroupId": Ref("gate-group"),
+                "securityGroupId": Ref("gateway-group"),
                 "description": "Cores",
                 "ipProtocol": "tcp",
                 "fromPort": 443,
@@ -190,7 +190,7 @@ def edge() -> list[Declared]:
         Declared(
             "aws:acm/certificate:Certificate",
             "certificate",
-            {"domainName": "gate.example.com", "validationMethod": "DNS", "keyAlgorithm": "EC_prime256v1"},
+            {"domainName": "gateway.example.com", "validationMethod": "DNS", "keyAlgorithm": "EC_prime256v1"},
         ),
         *watched(balancer=("AWS/ApplicationELB", "LoadBalancer")),
         Declared(

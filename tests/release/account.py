@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "123456789012"
 OLD, NEW = (f"sha256:{letter * 64}" for letter in "ab")
-SERVICES = ("gate", "console")
+SERVICES = ("gateway", "console")
 _CLI = """#!{python}
 import json, sys, urllib.request
 words = sys.argv[1:]
@@ -105,7 +105,7 @@ class Account:
                 name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.wanted)} for name in SERVICES
             },
             "migration": {"taskDefinition": arn("migrate", 2), "subnets": ["subnet-1"], "securityGroup": "sg-1"},
-            "urls": {door: f"{self.url}/{door}" for door in ("gate", "console", "share")},
+            "urls": {door: f"{self.url}/{door}" for door in ("gateway", "console", "sharing")},
         }
 
     def _service(self, name: str) -> dict[str, Any]:

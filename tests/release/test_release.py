@@ -27,7 +27,7 @@ def test_the_schema_is_migrated_by_a_task_before_any_service_changes(account: Ac
     done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
     assert done.returncode == 0, done.stderr
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
-    assert "gatehouse-dev-console, gatehouse-dev-gate run what was asked for, and every door answers" in done.stdout
+    assert "gatehouse-dev-console, gatehouse-dev-gateway run what was asked for, and every door answers" in done.stdout
 
 
 @pytest.mark.promise("SS-08", "TR-17")
@@ -36,13 +36,13 @@ def test_a_deployment_that_ecs_took_back_is_a_failure(account: Account, tmp_path
     done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
     assert done.returncode == 1
     assert (
-        "deploy: gatehouse-dev-gate: ECS went back: it runs gatehouse-dev-gate:1, the stack asked for gatehouse-dev-gate:2. "
+        "deploy: gatehouse-dev-gateway: ECS went back: it runs gatehouse-dev-gateway:1, the stack asked for gatehouse-dev-gateway:2. "
         "ECS deployment circuit breaker: rolling back."
     ) in done.stderr
 
 
 def test_a_sick_door_is_a_failure_that_names_it(account: Account, tmp_path: Path) -> None:
-    account.sick, account.goes_back = ("share",), True  # with a wrong service the doors are asked once only
+    account.sick, account.goes_back = ("sharing",), True  # with a wrong service the doors are asked once only
     done = release(checkout(tmp_path, NEW, account.url), account.url, "verify")
     assert done.returncode == 1
     assert f"verify: share: {account.url}/share/healthz answers 503" in done.stderr
@@ -54,7 +54,7 @@ def test_a_failed_migration_leaves_the_services_alone(account: Account, tmp_path
     done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
     assert done.returncode == 1
     assert account.steps[-1].startswith("run ")
-    assert account.running == {"gate": 1, "console": 1}
+    assert account.running == {"gateway": 1, "console": 1}
     assert f"the migration abc failed: {said}. Essential container exited" in done.stderr
     assert "The services were not touched and run what they ran." in done.stderr
 

@@ -26,12 +26,12 @@ def test_a_new_image_replaces_task_definitions_and_updates_services_and_nothing_
     # The serverless form of a door and a user's own Cores may run the image too: still nothing that holds data.
     found = change(stack, DIGEST)
     assert {(step.act, step.name) for step in found if step.type == "aws:ecs/taskDefinition:TaskDefinition"} >= {
-        ("replace", "gate"),
+        ("replace", "gateway"),
         ("replace", "console"),
         ("replace", "migrate"),
     }
     assert {(step.act, step.name) for step in found if step.type == "aws:ecs/service:Service"} >= {
-        ("update", "gate"),
+        ("update", "gateway"),
         ("update", "console"),
     }
     assert {step.type for step in found} <= RUNS | {"aws:lambda/function:Function", "aws:lambda/alias:Alias"}

@@ -242,7 +242,7 @@ def test_a_load_balancer_has_its_attributes_and_listener(world: World) -> None:
     assert headers["routing.http.response.server.enabled"] == "false"
     assert headers["routing.http.response.strict_transport_security.header_value"] == "max-age=31536000"
     rules = balancing.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
-    assert rules[0]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gate.example.com"]
+    assert rules[0]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gateway.example.com"]
 
 
 def test_a_web_acl_guards_the_load_balancer_and_logs_without_the_key(world: World) -> None:

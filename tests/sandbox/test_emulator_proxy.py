@@ -65,7 +65,7 @@ def test_the_proxy_takes_tls_alone_and_stands_before_the_database(world: World) 
 def test_the_application_meets_the_proxy_and_the_migration_the_database(world: World) -> None:
     (proxy,) = world[0].client("rds", REGION).describe_db_proxies()["DBProxies"]
     (database,) = world[0].client("rds", REGION).describe_db_instances()["DBInstances"]
-    for process in ("gate", "console"):
+    for process in ("gateway", "console"):
         assert f"@{proxy['Endpoint']}:5432/" in variable(world, process, "GATEHOUSE_DATABASE_URL")
     assert f"@{database['Endpoint']['Address']}:5432/" in variable(world, "migrate", "GATEHOUSE_DATABASE_URL")
 
@@ -76,7 +76,7 @@ def test_the_application_signs_in_to_the_proxy_and_the_proxy_to_the_database(wor
         return [r for s in document(world, role)["Statement"] if "rds-db:connect" in s["Action"] for r in s["Resource"]]
 
     arn = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
-    for process in ("gate", "console"):
+    for process in ("gateway", "console"):
         assert signs_in_to(f"{process}-task") == [f"{arn}:prx-*/gatehouse_app"]
     assert signs_in_to("database-proxy") == [f"{arn}:db-*/gatehouse_app"]
 
@@ -92,7 +92,7 @@ def test_only_the_proxy_and_the_migration_reach_the_database(world: World) -> No
         return {names[pair["GroupId"]] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]}
 
     assert reached_by("database") == {"database-proxy", "migrate"}
-    assert reached_by("database-proxy") == {"gate", "console"}
+    assert reached_by("database-proxy") == {"gateway", "console"}
 
 
 def test_the_log_of_the_proxy_is_encrypted_by_a_key_that_knows_it(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.app import share
+from gatehouse.app import sharing
 from gatehouse.settings import load_share
 
 from sandbox import function
@@ -45,7 +45,7 @@ class Deployed:
 
     @property
     def api(self) -> str:
-        return str(self.deployment.exports["functions"]["share"]["api"])
+        return str(self.deployment.exports["functions"]["sharing"]["api"])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         emulator.enforce_iam(True)
         door = ports.claim()
         found = Deployed(emulator, deployment, f"http://{HOST}:{door}", tmp_path_factory.mktemp("logs"))
-        wanted = function.read(found.aws, deployment.exports, "share")
+        wanted = function.read(found.aws, deployment.exports, "sharing")
         children = function.start(found.aws, wanted, door=door, runtime=ports.claim(), logs=found.logs)
         function.wait_ready(children, found.url)
         yield found
@@ -75,8 +75,10 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     [("GET", "/"), ("HEAD", "/"), ("GET", "/style.css"), ("GET", "/s/x?y=1"), ("POST", "/s/x"), ("GET", "/healthz")],
 )
 async def test_the_function_answers_as_the_container_does(deployed: Deployed, method: str, path: str) -> None:
-    settings = load_share({"GATEHOUSE_ENVIRONMENT": STACK, "GATEHOUSE_SHARE_URL": deployed.deployment.exports["urls"]["share"]})
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(share.build(settings)), base_url=deployed.url) as container:
+    settings = load_share(
+        {"GATEHOUSE_ENVIRONMENT": STACK, "GATEHOUSE_SHARING_URL": deployed.deployment.exports["urls"]["sharing"]}
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(sharing.build(settings)), base_url=deployed.url) as container:
         wanted = await container.request(method, path)
     with httpx.Client(trust_env=False) as client:
         answer = client.request(method, deployed.url + path)
@@ -124,7 +126,7 @@ def test_a_function_that_does_not_let_the_stage_call_it_is_no_way_in(deployed: D
     )
     try:
         with pytest.raises(SandboxError, match=r"gatehouse-staging-share:live does not let .*/live/ call it"):
-            function.read(deployed.aws, deployed.deployment.exports, "share")
+            function.read(deployed.aws, deployed.deployment.exports, "sharing")
     finally:
         client.remove_permission(StatementId="Other", **where)
         source = held["Condition"]["ArnLike"]["AWS:SourceArn"]
@@ -171,12 +173,12 @@ def test_the_host_name_of_the_door_leads_to_its_api_and_not_to_the_load_balancer
 
 
 def test_the_console_runs_without_the_door_as_the_contract_has_it() -> None:
-    contract = Contract.read(REPOSITORY / "runtime/contract.toml", apart=["share"])
+    contract = Contract.read(REPOSITORY / "runtime/contract.toml", apart=["sharing"])
     assert (contract.commands["console"], contract.doors["console"]) == (("gatehouse", "serve", "console"), ("console",))
-    assert "GATEHOUSE_TOKENS_TABLE" not in contract.variables["console"]
+    assert "GATEHOUSE_SECRET_LINKS_TABLE" not in contract.variables["console"]
 
 
 def test_a_command_that_is_not_in_the_image_is_refused(deployed: Deployed, tmp_path: Path) -> None:
-    wanted = replace(function.read(deployed.aws, deployed.deployment.exports, "share"), command=("/usr/bin/python", "-m", "x"))
+    wanted = replace(function.read(deployed.aws, deployed.deployment.exports, "sharing"), command=("/usr/bin/python", "-m", "x"))
     with pytest.raises(SandboxError, match=r"starts /usr/bin/python, which is not in the image's /opt/gatehouse/bin/"):
         function.start(deployed.aws, wanted, door=1, runtime=2, logs=tmp_path)

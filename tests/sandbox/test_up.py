@@ -52,15 +52,15 @@ def test_a_second_up_is_refused_and_names_the_first(tmp_path: Path, sleeper: "su
 def test_a_crashed_run_is_swept_before_the_next_one(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    note(tmp_path, dead(), Trace.of("gate", sleeper.pid), folders=(str(folder),))
-    assert Journal(tmp_path).claim("dev") == [f"gate ({sleeper.pid})"]
+    note(tmp_path, dead(), Trace.of("gateway", sleeper.pid), folders=(str(folder),))
+    assert Journal(tmp_path).claim("dev") == [f"gateway ({sleeper.pid})"]
     assert (sleeper.wait(), folder.exists()) == (-signal.SIGTERM, False)
 
 
 def test_a_process_that_only_has_the_pid_of_a_former_child_is_left_alone(
     tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
 ) -> None:
-    note(tmp_path, dead(), Trace("gate", sleeper.pid, "1"))
+    note(tmp_path, dead(), Trace("gateway", sleeper.pid, "1"))
     assert Journal(tmp_path).claim("dev") == []
     assert sleeper.poll() is None
 
@@ -87,8 +87,8 @@ def test_down_ends_the_run_and_removes_its_credentials(tmp_path: Path, sleeper: 
 
 
 def test_down_after_a_crash_removes_what_was_left(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
-    note(tmp_path, dead(), Trace.of("gate", sleeper.pid))
-    assert down(tmp_path) == f"Gatehouse had crashed; removed what it left behind: gate ({sleeper.pid})."
+    note(tmp_path, dead(), Trace.of("gateway", sleeper.pid))
+    assert down(tmp_path) == f"Gatehouse had crashed; removed what it left behind: gateway ({sleeper.pid})."
     assert sleeper.wait() == -signal.SIGTERM
 
 
@@ -111,7 +111,7 @@ def test_up_serves_every_door_until_down_and_leaves_nothing_behind(tmp_path: Pat
         assert done.returncode == 0, done.stdout + done.stderr
         state = json.loads((tmp_path / "up.json").read_text())
         assert stat.S_IMODE((tmp_path / "up.json").stat().st_mode) == 0o600
-        for door in ("gate", "console", "share"):
+        for door in ("gateway", "console", "sharing"):
             with urllib.request.urlopen(f"{state[door]}/readyz", timeout=10) as answer:  # noqa: S310
                 assert answer.status == 200
         running = Journal(tmp_path).read()

@@ -46,8 +46,8 @@ def target_groups(emulator: Emulator) -> dict[str, str]:
     return {group["TargetGroupArn"]: group["TargetGroupName"] for group in groups}
 
 
-def test_the_gate_is_deployed_as_a_canary_that_alarms_bring_back(emulator: Emulator) -> None:
-    configuration = service(emulator, "gate")["deploymentConfiguration"]
+def test_the_gateway_is_deployed_as_a_canary_that_alarms_bring_back(emulator: Emulator) -> None:
+    configuration = service(emulator, "gateway")["deploymentConfiguration"]
     assert configuration["strategy"] == "CANARY"
     assert configuration["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 10}
     assert configuration["bakeTimeInMinutes"] == 15
@@ -58,14 +58,14 @@ def test_the_gate_is_deployed_as_a_canary_that_alarms_bring_back(emulator: Emula
 
 def test_traffic_moves_between_two_target_groups_of_one_rule(emulator: Emulator) -> None:
     names = target_groups(emulator)
-    (balanced,) = service(emulator, "gate")["loadBalancers"]
+    (balanced,) = service(emulator, "gateway")["loadBalancers"]
     other = balanced["advancedConfiguration"]
-    assert names[balanced["targetGroupArn"]] == "gatehouse-dev-gate"
-    assert names[other["alternateTargetGroupArn"]] == "gatehouse-dev-gate-green"
+    assert names[balanced["targetGroupArn"]] == "gatehouse-dev-gateway"
+    assert names[other["alternateTargetGroupArn"]] == "gatehouse-dev-gateway-green"
     elb = emulator.client("elbv2", REGION)
     (rule,) = elb.describe_rules(RuleArns=[other["productionListenerRule"]])["Rules"]
     weights = {names[g["TargetGroupArn"]]: g["Weight"] for g in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
-    assert weights == {"gatehouse-dev-gate": 100, "gatehouse-dev-gate-green": 0}
+    assert weights == {"gatehouse-dev-gateway": 100, "gatehouse-dev-gateway-green": 0}
     assert other["roleArn"].endswith("role/gatehouse-dev-traffic-mover")
 
 
@@ -81,12 +81,12 @@ def test_the_core_has_a_name_in_the_network_and_no_load_balancer(emulator: Emula
 
 
 @pytest.mark.promise("ECS-14")
-def test_the_core_s_security_group_lets_the_gate_in_and_nothing_else(emulator: Emulator) -> None:
+def test_the_core_s_security_group_lets_the_gateway_in_and_nothing_else(emulator: Emulator) -> None:
     ec2 = emulator.client("ec2", REGION)
     groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
     (rule,) = groups["gatehouse-dev-core-files"]["IpPermissions"]
     assert (rule["FromPort"], rule["ToPort"], rule["IpRanges"]) == (9000, 9000, [])
-    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [groups["gatehouse-dev-gate"]["GroupId"]]
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [groups["gatehouse-dev-gateway"]["GroupId"]]
 
 
 @pytest.mark.promise("ECS-04")
@@ -131,7 +131,7 @@ def test_the_dashboard_is_there_with_the_real_names(emulator: Emulator) -> None:
     assert labels == {arn.rpartition(":")[2] for arn in target_groups(emulator)}
 
 
-@pytest.mark.parametrize("process", ["gate", "console"])
+@pytest.mark.parametrize("process", ["gateway", "console"])
 def test_the_sandbox_runs_the_process_and_not_the_collector_beside_it(emulator: Emulator, process: str) -> None:
     aws = Aws(emulator.endpoint, REGION, Credentials(*emulator.credentials, ""))
     contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")

@@ -1,4 +1,4 @@
-"""What the agent answers: the structure of the directory, the content of a file, and nothing without the gate's secret."""
+"""What the agent answers: the structure of the directory, the content of a file, and nothing without the gateway's secret."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PREFIX = b"/files/"
 
 @dataclass(slots=True)
 class Secrets:
-    """What the gate must send: the secret of the present registration, and of the one before it for requests on their way."""
+    """What the gateway must send: the secret of the present registration, and of the one before it for requests on their way."""
 
     _digests: list[bytes] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ class Files:
         values = request.headers.getlist("authorization")
         scheme, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
         if scheme.lower() != "bearer" or not self.secrets.matches(secret.strip()):
-            raise Unauthorized("This Core answers its gate alone")
+            raise Unauthorized("This Core answers its gateway alone")
 
 
 def create(tree: Tree, secrets: Secrets, *, instance: str) -> ASGIApp:

@@ -24,14 +24,14 @@ Say = Callable[[str], None]
 class Wanted:
     """What shall be registered where. `url` is asked before every heartbeat, so a tunnel may move while the agent runs."""
 
-    gate: str
+    gateway: str
     token: str
     name: str
     ttl_s: int
     url: Callable[[], str]
 
     def __repr__(self) -> str:
-        return f"Wanted({self.name} at {self.gate})"
+        return f"Wanted({self.name} at {self.gateway})"
 
 
 @dataclass(slots=True)
@@ -85,10 +85,10 @@ class Lease:
         reply = await self._put({"url": url, "ttl_s": self._wanted.ttl_s})
         lease_id, secret = reply.get("lease_id"), reply.get("core_secret")
         if not isinstance(lease_id, str) or not isinstance(secret, str):
-            raise Unavailable("the gate's answer holds no lease: is this the address of a gate?")
+            raise Unavailable("the gateway's answer holds no lease: is this the address of a gateway?")
         self._secrets.accept(secret)
         self._held = _Held(lease_id, url, _heartbeat_s(reply, self._wanted.ttl_s))
-        self._say(f"registered {self._wanted.name} at {self._wanted.gate}, reached at {url}")
+        self._say(f"registered {self._wanted.name} at {self._wanted.gateway}, reached at {url}")
         return self._held.heartbeat_s
 
     async def _drain(self) -> None:
@@ -97,7 +97,7 @@ class Lease:
         try:
             # One attempt: the lease runs out by itself when this does not arrive.
             await self._send("DELETE", params={"lease_id": self._held.lease_id})
-            self._say(f"left the gate: {self._wanted.name} is not reached any more")
+            self._say(f"left the gateway: {self._wanted.name} is not reached any more")
         except GatehouseError as exc:
             self._say(f"could not say goodbye ({exc.public}); the lease ends by itself")
 
@@ -108,17 +108,17 @@ class Lease:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise Unavailable("the gate's answer is not understood: is this the address of a gate?")
+            raise Unavailable("the gateway's answer is not understood: is this the address of a gateway?")
         return document
 
     async def _send(self, method: str, **parts: Any) -> httpx.Response:
         """Timeout TIMEOUT_S; whatever may pass is Unavailable, what will not is raised as what it is."""
-        address = f"{self._wanted.gate}/v1/cores/{self._wanted.name}"
+        address = f"{self._wanted.gateway}/v1/cores/{self._wanted.name}"
         headers = {"Authorization": f"Bearer {self._wanted.token}"}
         try:
             reply = await self._client.request(method, address, headers=headers, timeout=TIMEOUT_S, **parts)
         except httpx.HTTPError as exc:
-            raise Unavailable(f"cannot reach the gate at {self._wanted.gate} ({type(exc).__name__})") from exc
+            raise Unavailable(f"cannot reach the gateway at {self._wanted.gateway} ({type(exc).__name__})") from exc
         if reply.is_success:
             return reply
         raise _refusal(reply)
@@ -142,16 +142,16 @@ def _refusal(reply: httpx.Response) -> GatehouseError:
         document = {}
     text = document.get("detail") if isinstance(document, dict) else None
     errors = document.get("errors") if isinstance(document, dict) else None
-    detail = str(text or f"the gate answers {reply.status_code}")
+    detail = str(text or f"the gateway answers {reply.status_code}")
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
         detail += f": {errors[0].get('location')} {errors[0].get('message')}; {errors[0].get('fix')}"
     if reply.status_code == 401:
-        return Unauthorized(f"the gate does not know this token: {detail}")
+        return Unauthorized(f"the gateway does not know this token: {detail}")
     if reply.status_code == 409:
         return Conflict(detail)
     if reply.status_code in {429, 500, 502, 503, 504}:
-        return Unavailable(f"the gate cannot register just now: {detail}")
-    return Forbidden(f"the gate refuses this registration: {detail}")
+        return Unavailable(f"the gateway cannot register just now: {detail}")
+    return Forbidden(f"the gateway refuses this registration: {detail}")
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

@@ -21,7 +21,7 @@ from gatehouse.agent.tree import Tree
 from gatehouse.errors import SettingsError
 
 _START_S = 10.0
-#: Requests that are on their way when the gate hears of the drain get this long.
+#: Requests that are on their way when the gateway hears of the drain get this long.
 GRACE_S = 1.0
 
 
@@ -69,7 +69,7 @@ async def run(directory: Path, place: Place, wanted: Wanted, say: Say) -> None:
         async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as local:
             await _until_listening(place, instance, local, serving)
         say(f"serving {directory} on {place.origin}")
-        # Environment proxies count here: the gate may be on the other side of a company's proxy.
+        # Environment proxies count here: the gateway may be on the other side of a company's proxy.
         async with httpx.AsyncClient(follow_redirects=False) as client:
             await Lease(wanted, known, say, client=client).keep(stop)
         await asyncio.sleep(GRACE_S)

@@ -1,6 +1,6 @@
-"""The composition root: the only place that constructs things; one module a door, in the order in which its parts start.
+"""The composition root: the only place that constructs things; one module a service, in the order in which its parts start.
 
-A door's module is imported when that door is built: a gate worker carries neither the console's framework nor its database
+A service's module is imported when that service is built: a gateway worker carries neither the console's framework nor its database
 toolkit (measured: a second of start-up and 35 MB a worker).
 """
 
@@ -11,12 +11,12 @@ import importlib
 from gatehouse.doors import asgi
 from gatehouse.settings import Settings
 
-DOORS = ("gate", "console", "share")
+SERVICES = ("gateway", "console", "sharing")
 
 
-def build(door: str, settings: Settings) -> asgi.App:
-    """The ASGI application of a door, one of DOORS. Raises SettingsError for a setting that this door needs."""
-    if door not in DOORS:
-        raise ValueError(f"there is no door {door}")
-    application: asgi.App = importlib.import_module(f"gatehouse.app.{door}").build(settings)
+def build(service: str, settings: Settings) -> asgi.App:
+    """The ASGI application of a service, one of SERVICES. Raises SettingsError for a setting that this service needs."""
+    if service not in SERVICES:
+        raise ValueError(f"there is no service {service}")
+    application: asgi.App = importlib.import_module(f"gatehouse.app.{service}").build(settings)
     return application

@@ -1,4 +1,4 @@
-"""Puts the console together: engine, stores, door."""
+"""Puts the console together: engine, stores, service."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def build(settings: Settings) -> asgi.App:
     login = database(settings)
     observer = observe.observer("console", settings.log_level, settings.environment)
     engine = postgres_engine.build(
-        login, pool_max=settings.database_pool_max, application="gatehouse console", wait_s=settings.database_wait_s
+        login, pool_max=settings.database_pool_size, application="gatehouse console", wait_s=settings.database_pool_timeout_s
     )
-    if settings.slow_query_ms:
-        watch_engine(engine, settings.slow_query_ms / 1000, observer.slow_query)
-    staleness_s = settings.staleness_ms_max / 1000
+    if settings.slow_query_threshold_ms:
+        watch_engine(engine, settings.slow_query_threshold_ms / 1000, observer.slow_query)
+    staleness_s = settings.max_staleness_ms / 1000
     counted = None
     helpers: list[Probe] = []
     if settings.redis_url:
@@ -60,7 +60,7 @@ def build(settings: Settings) -> asgi.App:
     clock, signing = SystemClock(), watch.signer(settings)
     levels = PostgresLevels(engine)
     follower = LevelFollower(levels, clock, settings.log_level, observer.set_level)
-    rules = SessionRules(settings.session_idle_s, settings.session_max_s, settings.step_up_s)
+    rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
     sessions = Sessions(PostgresSessions(engine), clock, session_key, rules, secrets.token_bytes)
     keys = PostgresKeyStore(engine, staleness_s=staleness_s)
     return console.create(
@@ -79,7 +79,7 @@ def build(settings: Settings) -> asgi.App:
             key_environment=settings.key_environment,
             default_limit=settings.default_limit,
             staleness_s=staleness_s,
-            body_bytes_max=settings.body_bytes_max,
+            body_max_bytes=settings.body_max_bytes,
             addresses=asgi.ClientAddresses(settings.trusted_proxies),
             probes=[postgres_engine.DatabaseProbe(engine)],
             observer=observer,
@@ -101,7 +101,7 @@ def build(settings: Settings) -> asgi.App:
         chores=[
             *watch.chores(settings, engine, clock, observer, signing),
             *watch.notices(settings, engine, clock, peppered),
-            *watch.old_files(settings, engine, clock, peppered),
+            *watch.legacy_files(settings, engine, clock, peppered),
             Chore("sessions", watch.PRUNE_TURN_S, sessions.prune),
             Chore("log level", LOOK_S, follower.look),
             Chore(

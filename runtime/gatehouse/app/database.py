@@ -1,4 +1,4 @@
-"""How a door reaches PostgreSQL, as its settings say."""
+"""How a service reaches PostgreSQL, as its settings say."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def database(settings: Settings) -> Login:
     """Raises SettingsError."""
     password = settings.database_password.get_secret_value() if settings.database_password else None
     found = login(settings.database_url, settings.database_auth, password)
-    return replace(found, connect_s=settings.database_connect_s, statement_s=settings.database_statement_s)
+    return replace(found, connect_s=settings.database_connect_timeout_s, statement_s=settings.database_statement_timeout_s)

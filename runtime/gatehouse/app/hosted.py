@@ -31,13 +31,13 @@ class Hosted:
         try:
             async with self._start() as self._app:
                 await send({"type": "lifespan.startup.complete"})
-                self._observer.log.info("started", door=self._observer.door)
+                self._observer.log.info("started", service=self._observer.service)
                 await receive()
         except GatehouseError as exc:
             if self._app is None:
-                self._observer.log.error("not started", door=self._observer.door, reason=exc.public)
+                self._observer.log.error("not started", service=self._observer.service, reason=exc.public)
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
-            self._observer.log.error("stopped badly", door=self._observer.door, reason=exc.public)
-        self._observer.log.info("stopped", door=self._observer.door)
+            self._observer.log.error("stopped badly", service=self._observer.service, reason=exc.public)
+        self._observer.log.info("stopped", service=self._observer.service)
         await send({"type": "lifespan.shutdown.complete"})

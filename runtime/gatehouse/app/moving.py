@@ -22,7 +22,7 @@ from gatehouse.store.postgres_registry import PostgresRegistry
 
 _WRITABLE = (
     "SELECT max(held.generation) FROM unnest($1::integer[]) AS held (generation) WHERE NOT EXISTS ("
-    " SELECT FROM gate_worker WHERE seen_at > now() - make_interval(secs => $2)"
+    " SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2)"
     " AND NOT held.generation = ANY (generations) AND generations <> '{}')"
 )
 
@@ -52,7 +52,7 @@ async def open_yard(settings: Settings) -> AsyncIterator[Yard]:
     try:
         held = [generation for generation in peppered.generations if generation <= peppered.current]
         try:
-            writing = await pool.fetchval(_WRITABLE, held, 2 * settings.staleness_ms_max / 1000)
+            writing = await pool.fetchval(_WRITABLE, held, 2 * settings.max_staleness_ms / 1000)
             await pool.execute("SELECT FROM import_run LIMIT 1")
         except asyncpg.UndefinedTableError:
             raise Unavailable(f"the database at {access.address} has an older schema: run gatehouse migrate first") from None

@@ -22,7 +22,7 @@ def pepper(secret: SecretStr | None, name: str) -> Pepper:
     """From {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}. Raises SettingsError that never repeats it."""
     variable = PREFIX + name
     if secret is None:
-        raise SettingsError(f"{variable} is not set; this door cannot open without it")
+        raise SettingsError(f"{variable} is not set; this service cannot open without it")
     try:
         text = msgspec.json.decode(secret.get_secret_value(), type=_Text)
         generations = {int(number): base64.b64decode(value, validate=True) for number, value in text.generations.items()}

@@ -65,11 +65,11 @@ def chores(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Obse
     return found
 
 
-def old_files(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
+def legacy_files(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
     """Keeps the files of an older deployment in step, while there are any."""
-    if not settings.old_files:
+    if not settings.legacy_files:
         return []
-    files = OldFiles(PostgresRemovals(engine), places, settings.old_files, clock, pepper, places_of)
+    files = OldFiles(PostgresRemovals(engine), places, settings.legacy_files, clock, pepper, places_of)
     return [Chore("old files", OLD_FILES_TURN_S, files.turn)]
 
 
@@ -83,7 +83,7 @@ def people(settings: Settings, clock: Clock) -> People | None:
 
 def notices(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[Chore]:
     sender = WebhookSender(Upstreams(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
-    topic = SnsTopic(settings.notice_topic) if settings.notice_topic else None
+    topic = SnsTopic(settings.notification_topic) if settings.notification_topic else None
     notifier = Notifier(PostgresNotices(engine), sender, topic, clock, pepper)
     return [Chore("notices", NOTICE_TURN_S, notifier.turn), Chore("reminders", REMIND_TURN_S, notifier.remind)]
 
@@ -97,21 +97,21 @@ class _Turn:
         taken = await self._checkpointer.turn()
         if taken is not None:
             self._observer.metrics.checkpoint.set(taken.taken_at)
-            self._observer.log.info("checkpoint", door=self._observer.door, seq=taken.seq)
+            self._observer.log.info("checkpoint", service=self._observer.service, seq=taken.seq)
 
 
 def _checkpoints(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
     def broken(seq: int) -> None:
         observer.metrics.trail_broken.inc()
-        observer.log.error("audit trail broken", door=observer.door, seq=seq, fix="run gatehouse audit verify")
+        observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
 
     checkpointer = Checkpointer(
         PostgresCheckpoints(engine),
         signing,
-        _vault(settings.checkpoint_vault),
+        _vault(settings.checkpoint_archive),
         clock,
-        rows=settings.checkpoint_rows,
-        seconds=settings.checkpoint_s,
+        rows=settings.checkpoint_interval_events,
+        seconds=settings.checkpoint_interval_s,
         on_broken=broken,
     )
     return _Turn(checkpointer, observer)

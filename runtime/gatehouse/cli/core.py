@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def core(
     directory: Annotated[Path, typer.Option("--dir", help="Directory to serve.")],
-    gate: Annotated[str, typer.Option(envvar="GATEHOUSE_GATE_URL", help="URL of the gate.")],
-    name: Annotated[str, typer.Option(help="Name of the Core: /cores/<name>/ at the gate.")],
+    gateway: Annotated[str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")],
+    name: Annotated[str, typer.Option(help="Name of the Core: /cores/<name>/ at the gateway.")],
     token: Annotated[
         str,
         typer.Option(
@@ -37,7 +37,9 @@ def core(
             "other users of this machine can read a command line.",
         ),
     ] = "",
-    url: Annotated[str, typer.Option(help="URL at which the gate reaches this Core (default: the address it listens on).")] = "",
+    url: Annotated[
+        str, typer.Option(help="URL at which the gateway reaches this Core (default: the address it listens on).")
+    ] = "",
     url_file: Annotated[
         Path | None,
         typer.Option(help="File that holds that URL, read before every heartbeat: for a tunnel whose address changes."),
@@ -46,7 +48,7 @@ def core(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     ttl: Annotated[int, typer.Option(min=5, max=3600, help="Seconds that a lease lasts; renewed every third of it.")] = 30,
 ) -> None:
-    """Serve a directory to a gate, and to nobody else, until SIGTERM or Ctrl-C.
+    """Serve a directory to a gateway, and to nobody else, until SIGTERM or Ctrl-C.
 
     GET /files lists it, GET /files/<path> reads a file. Never served: names that begin with a dot, symbolic links (wherever they
     lead), devices, FIFOs, sockets, and anything outside the directory.
@@ -55,20 +57,20 @@ def core(
         stop(f"--dir {directory} is not a directory", code=USAGE)
     if not _NAME.fullmatch(name):
         stop("--name must be 1 to 40 lower-case letters, digits and inner hyphens, such as docs", code=USAGE)
-    _check_url("--gate", gate)
+    _check_url("--gateway", gateway)
     if url and url_file:
         stop("--url and --url-file exclude each other", code=USAGE)
     if url:
         _check_url("--url", url)
     elif url_file is None and bind not in _LOOPBACK:
-        stop(f"--bind {bind} needs --url: say at which URL the gate reaches this Core", code=USAGE)
+        stop(f"--bind {bind} needs --url: say at which URL the gateway reaches this Core", code=USAGE)
     place = serve.pick(bind, port)
     secret = read(token, "--token", "GATEHOUSE_CORE_TOKEN")
 
     def current() -> str:
         return _from_file(url_file) if url_file else (url or place.origin).rstrip("/")
 
-    wanted = Wanted(gate.rstrip("/"), secret, name, ttl, current)
+    wanted = Wanted(gateway.rstrip("/"), secret, name, ttl, current)
     asyncio.run(serve.run(directory, place, wanted, note))
 
 
@@ -85,7 +87,7 @@ def _from_file(path: Path) -> str:
 
 def _check_url(option: str, value: str) -> None:
     if not _is_url(value):
-        stop(f"{option} must be a URL such as https://gate.example.com", code=USAGE)
+        stop(f"{option} must be a URL such as https://gateway.example.com", code=USAGE)
 
 
 def _is_url(value: str) -> bool:

@@ -1,4 +1,4 @@
-"""`gatehouse health`: asks a door of this machine whether it lives; a container's health check runs it, so it loads little."""
+"""`gatehouse health`: asks a service of this machine whether it lives; a container's health check runs it, so it loads little."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TIMEOUT_S = 3.0
 
 
 class Door(StrEnum):
-    GATE = "gate"
+    GATEWAY = "gateway"
     CONSOLE = "console"
-    SHARE = "share"
+    SHARE = "sharing"
 
 
 def register(app: typer.Typer) -> None:
@@ -27,23 +27,23 @@ def register(app: typer.Typer) -> None:
 
 
 def health(
-    doors: Annotated[list[Door], typer.Argument(help="Doors to ask: gate, console, share, or several.")],
+    services: Annotated[list[Door], typer.Argument(help="Services to ask: gateway, console, share, or several.")],
 ) -> None:
-    """Exit 0 when every named door answers /healthz on 127.0.0.1, 1 otherwise. Made for the health checks of containers."""
-    for door in doors:
-        _ask(door, _port(door))
+    """Exit 0 when every named service answers /healthz on 127.0.0.1, 1 otherwise. Made for the health checks of containers."""
+    for service in services:
+        _ask(service, _port(service))
     print("healthy")
 
 
-def _port(door: Door) -> int:
-    text = os.environ.get(f"GATEHOUSE_PORT_{door.upper()}") or str(Settings.model_fields[f"port_{door}"].default)
+def _port(service: Door) -> int:
+    text = os.environ.get(f"GATEHOUSE_PORT_{service.upper()}") or str(Settings.model_fields[f"port_{service}"].default)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        stop(f"GATEHOUSE_PORT_{door.upper()} must be a port from 1 to 65535", code=USAGE)
+        stop(f"GATEHOUSE_PORT_{service.upper()} must be a port from 1 to 65535", code=USAGE)
     return int(text)
 
 
-def _ask(door: Door, port: int) -> None:
-    # Never through a proxy of the environment: the door is on this machine.
+def _ask(service: Door, port: int) -> None:
+    # Never through a proxy of the environment: the service is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=TIMEOUT_S) as reply:
@@ -51,6 +51,6 @@ def _ask(door: Door, port: int) -> None:
     except urllib.error.HTTPError as exc:
         status = exc.code
     except OSError as exc:
-        stop(f"{door}: nothing answers on 127.0.0.1:{port} ({getattr(exc, 'reason', None) or exc})")
+        stop(f"{service}: nothing answers on 127.0.0.1:{port} ({getattr(exc, 'reason', None) or exc})")
     if status != 200:
-        stop(f"{door}: /healthz on 127.0.0.1:{port} answers {status}")
+        stop(f"{service}: /healthz on 127.0.0.1:{port} answers {status}")

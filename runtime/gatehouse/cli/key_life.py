@@ -181,7 +181,7 @@ def explain(
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what the gate would decide on a key, check by check, using nothing up."""
+    """Tell what the gateway would decide on a key, check by check, using nothing up."""
     wish = {name: value for name, value in (("core", core), ("address", address), ("method", method)) if value}
     with connect(console, token) as client:
         found = client.explain_key(checked_id(key_id), {**wish, **lists(scopes=scope)})
@@ -238,4 +238,4 @@ def say(done_: str, done: ChangedKey, as_json: bool) -> None:
 
 
 def when(effective: str) -> str:
-    return "every gate knows it now" if effective == "everywhere" else "every gate knows it within the staleness bound"
+    return "every gateway knows it now" if effective == "everywhere" else "every gateway knows it within the staleness bound"

@@ -137,13 +137,17 @@ def revoke(
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """End a key for good. Returns when every gate refuses it, or says that this holds within the staleness bound."""
+    """End a key for good. Returns when every gateway refuses it, or says that this holds within the staleness bound."""
     with connect(console, token) as client:
         done = client.revoke_key(key_life.checked_id(key_id), reason)
     if as_json:
         print_json(done.model_dump(mode="json"))
         return
-    when = "every gate refuses it now" if done.effective == "everywhere" else "every gate refuses it within the staleness bound"
+    when = (
+        "every gateway refuses it now"
+        if done.effective == "everywhere"
+        else "every gateway refuses it within the staleness bound"
+    )
     print(f"revoked {done.key.id} ({done.key.name}) at {done.key.revoked_at}: {when}")
 
 

@@ -119,9 +119,9 @@ async def _import(
                 progress.update(bar, completed=at.done)
 
             run = await move.write(checked, _actor(), told)
-        bound_s = settings.staleness_ms_max / 1000
+        bound_s = settings.max_staleness_ms / 1000
         if not await yard.house.imports.known(live_s=2 * bound_s, timeout_s=bound_s):
-            note("some gates have not read all of it yet; they follow by themselves")
+            note("some gateways have not read all of it yet; they follow by themselves")
     _end(checked, run, place, as_json, "done" if len(stages) > 1 else "an earlier run did all of it; nothing was left to do")
 
 

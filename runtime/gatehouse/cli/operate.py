@@ -32,7 +32,7 @@ def log_level(
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show the log level of every gate and console worker, or set it for a time; it is everywhere after three seconds."""
+    """Show the log level of every gateway and console worker, or set it for a time; it is everywhere after three seconds."""
     if reset and level is not None:
         stop("LEVEL and --reset exclude each other", code=USAGE)
     for_s = seconds("--for", for_)

@@ -36,7 +36,7 @@ def status(console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOp
         for one in found.generations
     ]
     print_table("", ("generation", "held", "keys", "ids", "cores", "imported", "signing", ""), rows)
-    note(f"current {found.current}; new keys are stored under {found.writing}, the newest that every live gate holds")
+    note(f"current {found.current}; new keys are stored under {found.writing}, the newest that every live gateway holds")
 
 
 def _group() -> None:

@@ -1,4 +1,4 @@
-"""`gatehouse serve`: opens doors in this process."""
+"""`gatehouse serve`: opens services in this process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gatehouse import settings as configuration
 
 
 class Door(StrEnum):
-    GATE = "gate"
+    GATEWAY = "gateway"
     CONSOLE = "console"
-    SHARE = "share"
+    SHARE = "sharing"
 
 
 def register(app: typer.Typer) -> None:
@@ -22,11 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    doors: Annotated[list[Door], typer.Argument(help="What to open: gate, console, share, or several of them.")],
+    services: Annotated[list[Door], typer.Argument(help="What to open: gateway, console, share, or several of them.")],
 ) -> None:
-    """Open one or more doors and serve until SIGTERM or Ctrl-C.
+    """Open one or more services and serve until SIGTERM or Ctrl-C.
 
     Everything else comes from GATEHOUSE_* variables; a wrong one is named and nothing starts.
     """
     settings = configuration.load()
-    server.serve(tuple(door.value for door in dict.fromkeys(doors)), settings)
+    server.serve(tuple(service.value for service in dict.fromkeys(services)), settings)

@@ -167,7 +167,7 @@ class ConsoleClient(Client):
         return self._model(LogLevel, self._wire.send("GET", "/v1/log-level"))
 
     def set_log_level(self, level: str, *, for_s: int) -> LogLevel:
-        """Of every gate and console worker, for a time."""
+        """Of every gateway and console worker, for a time."""
         return self._model(LogLevel, self._wire.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
 
     def reset_log_level(self) -> None:

@@ -34,7 +34,7 @@ from gatehouse.errors import (
     Unavailable,
 )
 
-#: A revocation waits for every gate, up to the staleness bound, which may be set to a minute.
+#: A revocation waits for every gateway, up to the staleness bound, which may be set to a minute.
 TIMEOUT_S = 75.0
 CONNECT_TIMEOUT_S = 5.0
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -77,7 +77,7 @@ ONCE = Retries(attempts=1)
 
 
 class Wire:
-    """`who`: what is spoken to, in the words of an error: `console` or `gate`."""
+    """`who`: what is spoken to, in the words of an error: `console` or `gateway`."""
 
     def __init__(
         self, who: str, url: str, headers: dict[str, str], *, retries: Retries, transport: httpx.BaseTransport | None = None
@@ -153,7 +153,7 @@ class Wire:
 
 
 class Client:
-    """What the clients of console and gate share: they are closed, or used as a context."""
+    """What the clients of console and gateway share: they are closed, or used as a context."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

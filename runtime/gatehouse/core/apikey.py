@@ -7,8 +7,8 @@
     `---------- prefix: the brand, may hold underscores (acme_sk)
 
 The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z) left-padded with zeros to six characters: 62^6 > 2^32.
-A scanner can so tell a real key from noise without asking anybody, and the gate refuses garbage before any look-up.
-The mark is an HMAC of the 8 under a pepper generation: whoever makes ids up gets one in 62^4 right, and the gate asks no database
+A scanner can so tell a real key from noise without asking anybody, and the gateway refuses garbage before any look-up.
+The mark is an HMAC of the 8 under a pepper generation: whoever makes ids up gets one in 62^4 right, and the gateway asks no database
 about the others (decision 6). Keys from before the mark have 12 random characters.
 The secret carries 256 bits (62^43 > 2^256), which is why a plain HMAC and no slow hash protects it at rest.
 """

@@ -12,7 +12,7 @@ class Feature:
     """door: where it is. meaning: what there is with it, and no more without."""
 
     name: str
-    door: Literal["gate", "console"]
+    door: Literal["gateway", "console"]
     meaning: str
 
 
@@ -22,10 +22,12 @@ SESSIONS = Feature(
 WEBHOOKS = Feature(
     "webhooks", "console", "receivers of notices are managed; without it, those that are there are told all the same"
 )
-PROXY = Feature("proxy", "gate", "requests pass to Cores and Cores register; without it, the gate verifies keys and nothing else")
-BATCH = Feature("batch-verify", "gate", "several tokens are verified by one request")
-HEADER = Feature("header-verify", "gate", "a token is verified by a GET with headers, as other gateways ask")
-SELF = Feature("self-revocation", "gate", "whoever holds a token may end it")
+PROXY = Feature(
+    "proxy", "gateway", "requests pass to Cores and Cores register; without it, the gateway verifies keys and nothing else"
+)
+BATCH = Feature("batch-verify", "gateway", "several tokens are verified by one request")
+HEADER = Feature("header-verify", "gateway", "a token is verified by a GET with headers, as other gateways ask")
+SELF = Feature("self-revocation", "gateway", "whoever holds a token may end it")
 
 #: All are on until a setting says otherwise.
 FEATURES = (SESSIONS, WEBHOOKS, PROXY, BATCH, HEADER, SELF)

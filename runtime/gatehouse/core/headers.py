@@ -1,4 +1,4 @@
-"""Which header fields cross the gate, in either direction; pure functions over (name, value) pairs in bytes.
+"""Which header fields cross the gateway, in either direction; pure functions over (name, value) pairs in bytes.
 
 Sources: RFC 9110, 7.6.1 (Connection and what it names) and RFC 9112, 6.1 (a message with both Transfer-Encoding and
 Content-Length "ought to be handled as an error"; two of one length or two hosts are the same kind of attack).
@@ -23,7 +23,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-#: Removed from requests: the key, what only the gate may say about a client, and what frames the message.
+#: Removed from requests: the key, what only the gateway may say about a client, and what frames the message.
 _NOT_FORWARDED = HOP_BY_HOP | {
     b"authorization",
     b"x-api-key",
@@ -65,7 +65,7 @@ def ambiguity(fields: Iterable[Field]) -> str:
 
 
 def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
-    """A client's fields without those that end at the gate. Order and repeats are kept.
+    """A client's fields without those that end at the gateway. Order and repeats are kept.
 
     A name with underscores is read as if it had hyphens, because CGI and WSGI servers do (Gatehouse_Key_Id would reach the
     Core's program as Gatehouse-Key-Id).
@@ -81,7 +81,7 @@ def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
 
 
 def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = ()) -> list[Field]:
-    """A Core's fields without hop-by-hop ones and without those that the gate answers itself (`replaced`, lower case)."""
+    """A Core's fields without hop-by-hop ones and without those that the gateway answers itself (`replaced`, lower case)."""
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     dropped = _named_by_connection(encoded) | HOP_BY_HOP | set(replaced)
     return [field for field in encoded if field[0] not in dropped]

@@ -1,6 +1,6 @@
 """Where a Core may be: the shape of its URL and the addresses behind its name; pure, the look-up happens elsewhere.
 
-The gate fetches from registered URLs with its own network position, so a URL is an attack (server-side request forgery) until
+The gateway fetches from registered URLs with its own network position, so a URL is an attack (server-side request forgery) until
 every address behind it is public or inside a network that the operator has named. An address that carries an IPv4 address
 inside (IPv4-mapped, 6to4, NAT64, Teredo) counts as both.
 """

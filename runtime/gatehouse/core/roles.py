@@ -7,7 +7,7 @@ from collections.abc import Sequence
 ADMIN_SCOPE = "admin"
 #: Either makes its key an owner at the console (flows/principal.py), who alone can make further ones.
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
-#: What a role grants. A role that grants more later grants it to every key that has it, with the next start of the gates.
+#: What a role grants. A role that grants more later grants it to every key that has it, with the next start of the gateways.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
     "agent": ("cores:register",),

@@ -46,7 +46,7 @@ class Admission:
 
     prefix, environment: what this deployment's keys look like and serve.
     default_limit: for a key that was created without limits.
-    staleness_ms_max: when the picture of the keys is older, every well-formed token gets UNAVAILABLE.
+    max_staleness_ms: when the picture of the keys is older, every well-formed token gets UNAVAILABLE.
     credits: the purses of keys that have one; without it such a key is UNAVAILABLE.
     rewrap: moves keys to the current pepper generation as they are used.
     foreign: finds imported keys by tokens of other formats; None: there are none.
@@ -60,7 +60,7 @@ class Admission:
     prefix: str
     environment: KeyEnvironment
     default_limit: Limit
-    staleness_ms_max: int
+    max_staleness_ms: int
     credits: Credits | None = None
     rewrap: Rewrap | None = None
     foreign: ForeignTokens | None = None
@@ -85,7 +85,7 @@ class Admission:
         except Unavailable:
             return self._verdict(Code.UNAVAILABLE, self._moment())
         moment = self._moment()
-        if moment.staleness_ms > self.staleness_ms_max:
+        if moment.staleness_ms > self.max_staleness_ms:
             # Failure side: closed. Somebody may have revoked the key and we would not know.
             return self._verdict(Code.UNAVAILABLE, moment)
         # Always one comparison, also for an id that nobody has.

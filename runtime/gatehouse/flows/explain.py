@@ -30,7 +30,7 @@ async def explain(
     limits: Limits | None,
     now: float,
 ) -> Explained:
-    """`limits`: where the gates count; None: they count for themselves and nobody else can know."""
+    """`limits`: where the gateways count; None: they count for themselves and nobody else can know."""
     checks = list(checks_of(key.record, question, environment=environment, now=now))
     checks += await _limit_checks(key, question, default_limit, limits)
     if key.credits is not None:

@@ -90,11 +90,11 @@ class ForeignTokens:
         if plain is None or not await asyncio.to_thread(bcrypt_matches, now.scheme, token, plain):
             return None
         self._guesses.pop(key_id, None)
-        # The generation of the record: every gate that reads the record holds it, and `rewrap` does the rest.
+        # The generation of the record: every gateway that reads the record holds it, and `rewrap` does the rest.
         digest = self._pepper.digest(material, now.pepper_generation)
         if digest is None:
             return None
-        actor = Actor(type="system", id="gate", request_id=RequestId(""), source_address="")
+        actor = Actor(type="system", id="gateway", request_id=RequestId(""), source_address="")
         event = actor.did(
             ACTION, target_type="key", target_id=key_id, at=self._clock.now(), details={"from": now.scheme, "to": "hmac"}
         )

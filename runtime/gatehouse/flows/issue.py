@@ -106,7 +106,7 @@ async def issue(
 
 
 async def writing_generation(store: KeyStore, pepper: Pepper) -> int:
-    """The pepper generation to write with: the newest that every live gate can read already, so that no new key fails there.
+    """The pepper generation to write with: the newest that every live gateway can read already, so that no new key fails there.
 
     While a new generation is rolled out, that is still the old one.
     """

@@ -66,7 +66,7 @@ class LeakDesk:
         return key if proven else None
 
     async def _act(self, key: StoredKey, actor: Actor) -> None:
-        """Does not wait for the gates: they know within a second, and a report may hold many keys."""
+        """Does not wait for the gateways: they know within a second, and a report may hold many keys."""
         desk, reason = Desk(self.store, self.clock, bound_s=0.0), "found in public"
         with contextlib.suppress(Conflict):  # its state is final already
             if self.action == "revoke":

@@ -1,4 +1,4 @@
-"""Changing the log level of every gate and console worker while they run, for a time, after which the setting holds again."""
+"""Changing the log level of every gateway and console worker while they run, for a time, after which the setting holds again."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class House:
     imports: Imports
     clock: Clock
     pepper: Pepper
-    generation: int  # under which they are stored: one that every live gate holds
+    generation: int  # under which they are stored: one that every live gateway holds
     environment: KeyEnvironment
     default_limit: Limit
     random_bytes: Callable[[int], bytes]

@@ -1,7 +1,7 @@
 """Purging a key: nothing of it is left but its id, which stays taken, so that its token can never mean anything again.
 
 Its row is emptied (that is the tombstone), its purse, last use and Core registrations go with it, its rate counters are removed,
-and every gate drops its record. The audit trail keeps what was done, as it must: it is append-only.
+and every gateway drops its record. The audit trail keeps what was done, as it must: it is append-only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cores register, renew and leave: a lease on a name, held by one key, at an address that the gate may fetch from."""
+"""Cores register, renew and leave: a lease on a name, held by one key, at an address that the gateway may fetch from."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Registrar:
-    """networks: private networks in which a Core may be; public addresses always may. lease_s_max: longest lease."""
+    """networks: private networks in which a Core may be; public addresses always may. core_lease_max_s: longest lease."""
 
     cores: Cores
     resolver: Resolver
@@ -51,7 +51,7 @@ class Registrar:
     pepper: Pepper
     environment: KeyEnvironment
     networks: tuple[Network, ...]
-    lease_s_max: int
+    core_lease_max_s: int
 
     async def register(self, caller: Caller, name: str, url: str, ttl_s: int | None) -> Lease:
         """A new lease; the same key takes over its own name at once. Raises BadRequest, Conflict, Unavailable."""
@@ -122,13 +122,13 @@ class Registrar:
         return CoreName(name)
 
     def _lease_s(self, ttl_s: int | None) -> int:
-        lease_s = min(LEASE_S_DEFAULT, self.lease_s_max) if ttl_s is None else ttl_s
-        if not LEASE_S_MIN <= lease_s <= self.lease_s_max:
+        lease_s = min(LEASE_S_DEFAULT, self.core_lease_max_s) if ttl_s is None else ttl_s
+        if not LEASE_S_MIN <= lease_s <= self.core_lease_max_s:
             raise BadRequest(
                 errors=(
                     Problem(
                         location="body.ttl_s",
-                        message=f"must be {LEASE_S_MIN} to {self.lease_s_max} seconds",
+                        message=f"must be {LEASE_S_MIN} to {self.core_lease_max_s} seconds",
                         fix="send a shorter lease and renew it with heartbeats",
                     ),
                 )
@@ -163,7 +163,7 @@ class Registrar:
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
-    """What proves to a Core that a request comes from its gate: derived from the lease, stored nowhere.
+    """What proves to a Core that a request comes from its gateway: derived from the lease, stored nowhere.
 
     None when the pepper generation of the registration is not held any more: the Core has to register anew.
     """
@@ -181,7 +181,7 @@ def _bad_url(what: str) -> BadRequest:
             Problem(
                 location="body.url",
                 message=what,
-                fix="send the origin at which the gate reaches the Core: https://host[:port]",
+                fix="send the origin at which the gateway reaches the Core: https://host[:port]",
             ),
         )
     )

@@ -1,4 +1,4 @@
-"""Revoking a key: ends it for good, and waits until no gate opens for it any more; by an operator, or by whoever holds it."""
+"""Revoking a key: ends it for good, and waits until no gateway opens for it any more; by an operator, or by whoever holds it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class SessionRules(msgspec.Struct, frozen=True):
 
     idle_s: float
     max_s: float
-    step_up_s: float
+    step_up_max_age_s: float
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -118,7 +118,7 @@ class Sessions:
 
     def fresh(self, session: Session) -> bool:
         """Whether the credential was shown recently enough for a dangerous act."""
-        return self.clock.now() - session.proven_at <= self.rules.step_up_s
+        return self.clock.now() - session.proven_at <= self.rules.step_up_max_age_s
 
     def csrf(self, cookie: str) -> str:
         """The token that a page sends back in a header. It belongs to this one cookie and opens nothing by itself."""

@@ -137,7 +137,7 @@ def _check(wish: SigningWish) -> None:
         if wish.public_key is None or len(wish.public_key) != PUBLIC_KEY_BYTES:
             _refuse("is not the 32 bytes of an Ed25519 public key", "send them as base64, or the key as PEM")
     elif wish.public_key is not None:
-        _refuse("goes with ed25519 alone", "leave it out: the gate makes the secret of hmac-sha256 and shows it once")
+        _refuse("goes with ed25519 alone", "leave it out: the gateway makes the secret of hmac-sha256 and shows it once")
 
 
 def _refuse(message: str, fix: str) -> None:

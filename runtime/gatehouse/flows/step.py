@@ -1,4 +1,4 @@
-"""One act on one key: asks the table of its life, writes key and audit event together, waits until the gates know."""
+"""One act on one key: asks the table of its life, writes key and audit event together, waits until the gateways know."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LAST_GRACE = "This is the last key that can manage keys: its successor cannot; 
 class Effective(StrEnum):
     """From when on a change holds."""
 
-    EVERYWHERE = "everywhere"  # every live gate worker has confirmed it
+    EVERYWHERE = "everywhere"  # every live gateway worker has confirmed it
     WITHIN_BOUND = "within_bound"  # stored; a worker that has not heard of it refuses everything after the staleness bound
 
 
@@ -54,7 +54,7 @@ Change = Callable[[StoredKey, KeyState, float], Draft]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where keys are managed from. bound_s: how long an act waits for the gates at most."""
+    """Where keys are managed from. bound_s: how long an act waits for the gateways at most."""
 
     store: KeyStore
     clock: Clock

@@ -1,4 +1,4 @@
-"""A door as a Lambda function behind a REST API: the proxy event becomes a request, the answer a proxy response.
+"""A service as a Lambda function behind a REST API: the proxy event becomes a request, the answer a proxy response.
 
 Mangum does the translation. Held here: nothing but a REST API's proxy event is taken, since other gateways tell the source
 address elsewhere; the peer is the `sourceIp` that API Gateway saw, never X-Forwarded-For; several Cookie headers are one, with
@@ -27,8 +27,8 @@ class NotARequest(Exception):
 
 
 def adapted(app: asgi.App) -> Handler:
-    """The handler of a door. It raises NotARequest; what goes wrong in the door is answered by the door."""
-    # Doors start in their constructors; a function has no moment at which it ends.
+    """The handler of a service. It raises NotARequest; what goes wrong in the service is answered by the service."""
+    # Services start in their constructors; a function has no moment at which it ends.
     serve = Mangum(app, lifespan="off")  # type: ignore[arg-type]  # the same callable by another name
     loop = asyncio.new_event_loop()
 

@@ -22,7 +22,7 @@ class TokensProbe:
     name = "tokens"
 
     def __init__(self, table: str, key_attribute: str = "id") -> None:
-        """`table` is GATEHOUSE_TOKENS_TABLE; the region and the endpoint come from the environment. Opens no connection yet."""
+        """`table` is GATEHOUSE_SECRET_LINKS_TABLE; the region and the endpoint come from the environment. Opens no connection yet."""
         # One attempt, a second each to connect and to read: a readiness probe is repeated by its caller.
         config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1})
         self._table = table

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gatehouse.store.gate_queries import Tell, named
+from gatehouse.store.gateway_queries import Tell, named
 
 _BEGUN = "gatehouse_begun"
 

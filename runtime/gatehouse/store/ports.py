@@ -33,7 +33,7 @@ class Clock(Protocol):
 
 
 class Keys(Protocol):
-    """The gate's view of the keys: memory first, then the database."""
+    """The gateway's view of the keys: memory first, then the database."""
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record of a key, or None when no key has this id. Raises Unavailable when neither can be said."""
@@ -88,7 +88,7 @@ class Credits(Protocol):
 
 
 class Cores(Protocol):
-    """The gate's view of the registered Cores."""
+    """The gateway's view of the registered Cores."""
 
     def find(self, name: str) -> CoreRecord | None:
         """From memory, which follows the database as the keys do. Leases that have run out are found too."""
@@ -162,7 +162,7 @@ class Directory(Protocol):
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """A key as management sees it: the gate's record and the facts that no decision needs.
+    """A key as management sees it: the gateway's record and the facts that no decision needs.
 
     `record.scopes` holds all scopes; `own_scopes` those that it has besides the ones of its roles.
     """
@@ -265,13 +265,13 @@ class KeyStore(Protocol):
         ...
 
     async def writable_generation(self, held: Sequence[int]) -> int | None:
-        """The newest pepper generation of `held` that every live gate worker can read; None while a worker reads none of them."""
+        """The newest pepper generation of `held` that every live gateway worker can read; None while a worker reads none of them."""
         ...
 
     async def generations(self) -> tuple[GenerationUse, ...]: ...
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gate worker has seen this change, False when `timeout_s` passed first."""
+        """True once every live gateway worker has seen this change, False when `timeout_s` passed first."""
         ...
 
 
@@ -284,7 +284,7 @@ class SelfRevocations(Protocol):
         ...
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gate worker has seen this change, False when `timeout_s` passed first or nobody can say."""
+        """True once every live gateway worker has seen this change, False when `timeout_s` passed first or nobody can say."""
         ...
 
 

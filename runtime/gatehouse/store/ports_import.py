@@ -78,7 +78,7 @@ class Imports(Protocol):
         ...
 
     async def known(self, *, live_s: float, timeout_s: float) -> bool:
-        """True once every live gate worker has read what was written; False when `timeout_s` passed first."""
+        """True once every live gateway worker has read what was written; False when `timeout_s` passed first."""
         ...
 
     async def write(self, run: Run, keys: list[Incoming], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:

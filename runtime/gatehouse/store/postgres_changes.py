@@ -1,7 +1,7 @@
 """Follows the changes of keys and Cores: LISTEN pushes, a poll every second catches what was missed, and both are confirmed.
 
 The bound on staleness is proven, not hoped for. A worker counts as fresh since the moment *before* it asked for changes, and
-only once the answer is applied and its own row in gate_worker says so. Management waits for those rows, and disregards a worker
+only once the answer is applied and its own row in gateway_worker says so. Management waits for those rows, and disregards a worker
 that has not written its row for longer than the bound; such a worker refuses every key by itself (flows/admit.py).
 
 Each table has its own mark (the highest change number read from it): two queries see two snapshots, and one common mark could
@@ -50,7 +50,7 @@ _ID_GENERATIONS = (
 #: Few of them, by their partial index.
 _SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROUP BY 1, 2"
 _BEAT = (
-    "WITH beat AS (INSERT INTO gate_worker (id, confirmed_seq, seen_at, generations)"  # noqa: S608
+    "WITH beat AS (INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations)"  # noqa: S608
     " VALUES ($1, $2, clock_timestamp(), $4) ON CONFLICT (id) DO UPDATE SET"
     " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = excluded.generations)"
     f" SELECT CASE WHEN $3 THEN pg_notify('{CONFIRMED_CHANNEL}', $1) END"
@@ -118,7 +118,7 @@ class PostgresChanges:
                 await self._task
         if self._connection is not None:
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                await self._connection.execute("DELETE FROM gate_worker WHERE id = $1", self._worker_id, timeout=1)
+                await self._connection.execute("DELETE FROM gateway_worker WHERE id = $1", self._worker_id, timeout=1)
         await self._disconnect()
 
     async def _follow(self) -> None:
@@ -140,12 +140,12 @@ class PostgresChanges:
     async def _connect(self) -> None:
         await self._disconnect()
         arguments = {**self._login.arguments(), "timeout": POLL_TIMEOUT_S, "command_timeout": POLL_TIMEOUT_S}
-        arguments["server_settings"] = {"application_name": "gatehouse gate changes"}
+        arguments["server_settings"] = {"application_name": "gatehouse gateway changes"}
         connection: Connection = await asyncpg.connect(**arguments)
         self._connection = connection
         connection.add_termination_listener(lambda _: self._news.set())
         await connection.add_listener(CHANGE_CHANNEL, lambda *_: self._news.set())
-        sweep = "DELETE FROM gate_worker WHERE seen_at < now() - make_interval(secs => $1)"
+        sweep = "DELETE FROM gateway_worker WHERE seen_at < now() - make_interval(secs => $1)"
         await connection.execute(sweep, float(DEAD_WORKER_S))
         await self._check_marks(connection)
         if self._prefilter is not None:

@@ -1,4 +1,4 @@
-"""The registered Cores as the console lists them; registering them is the gate's work."""
+"""The registered Cores as the console lists them; registering them is the gateway's work."""
 
 from __future__ import annotations
 

@@ -89,6 +89,6 @@ class DatabaseProbe:
         """Raises Unavailable. Gives up after two seconds, well before a load balancer does."""
         try:
             async with asyncio.timeout(2), connected(self._engine) as connection:
-                await connection.execute(text("SELECT 1 FROM audit_event, gate_worker LIMIT 1"))
+                await connection.execute(text("SELECT 1 FROM audit_event, gateway_worker LIMIT 1"))
         except TimeoutError as exc:
             raise Unavailable("The database is not available", detail="no answer within 2 s") from exc

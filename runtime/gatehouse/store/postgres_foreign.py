@@ -1,4 +1,4 @@
-"""Old bcrypt hashes in PostgreSQL, and their replacement at the first use, from the gate's side."""
+"""Old bcrypt hashes in PostgreSQL, and their replacement at the first use, from the gateway's side."""
 
 from __future__ import annotations
 

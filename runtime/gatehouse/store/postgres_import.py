@@ -35,7 +35,7 @@ _CORE = (
     " SELECT $1, $2, $3, $4, $5, $6, $7, false WHERE EXISTS (SELECT FROM api_key WHERE id = $5 AND state <> 'purged')"
     " ON CONFLICT DO NOTHING"
 )
-_LAGGING = "SELECT count(*) FROM gate_worker WHERE seen_at > now() - make_interval(secs => $1) AND confirmed_seq < $2"
+_LAGGING = "SELECT count(*) FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $1) AND confirmed_seq < $2"
 _LOOK_S = 0.05
 _JSON = ("limits", "metadata")
 

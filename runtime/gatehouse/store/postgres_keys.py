@@ -1,4 +1,4 @@
-"""The gate's reading of keys from PostgreSQL: memory first, then one coalesced query for everybody who waits.
+"""The gateway's reading of keys from PostgreSQL: memory first, then one coalesced query for everybody who waits.
 
 A cold herd or an attack with random keys costs one `= ANY($1)` for all waiting ids instead of a query each (measured: six times
 the lookups per second of one query a key; see bench/). Never SQLAlchemy here.

@@ -1,4 +1,4 @@
-"""Management of keys in PostgreSQL: every write and its audit row in one transaction; the gate's fast read path is elsewhere."""
+"""Management of keys in PostgreSQL: every write and its audit row in one transaction; the gateway's fast read path is elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatehouse.store.ports import LAST_ADMIN_MARGIN_S, Alter, Alteration, Genera
 from gatehouse.store.postgres_audit import append
 from gatehouse.store.postgres_engine import connected, transaction
 from gatehouse.store.postgres_key_rows import filters, stored, values
-from gatehouse.store.postgres_tables import api_key, core, gate_worker, key_activity, key_credit
+from gatehouse.store.postgres_tables import api_key, core, gateway_worker, key_activity, key_credit
 from gatehouse.types import AuditEvent, CreditPlan, KeyEnvironment, KeyId, KeyState
 
 CONFIRMED_CHANNEL = "gatehouse_confirmed"
@@ -31,7 +31,7 @@ ADMIN_LOCK = 7126503
 
 _WRITABLE = text(
     "SELECT max(held.generation) FROM unnest(CAST(:held AS integer[])) AS held (generation) WHERE NOT EXISTS ("
-    " SELECT FROM gate_worker WHERE seen_at > now() - make_interval(secs => :live_s)"
+    " SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => :live_s)"
     " AND NOT held.generation = ANY (generations) AND generations <> '{}')"
 )
 _GENERATIONS = text(
@@ -51,7 +51,7 @@ class PostgresKeyStore:
     """`ports.KeyStore` on the tables `api_key`, `key_credit` and `key_activity`."""
 
     def __init__(self, engine: AsyncEngine, *, staleness_s: float) -> None:
-        """`staleness_s`: how old a gate worker's picture may get before it refuses by itself (GATEHOUSE_STALENESS_MS_MAX)."""
+        """`staleness_s`: how old a gateway worker's picture may get before it refuses by itself (GATEHOUSE_MAX_STALENESS_MS)."""
         self._engine = engine
         self._live_s = 2 * staleness_s
 
@@ -111,7 +111,7 @@ class PostgresKeyStore:
         return tuple(GenerationUse(*(int(count) for count in row)) for row in counts)
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once no live gate worker lags behind the change. Never raises: whoever cannot look cannot confirm."""
+        """True once no live gateway worker lags behind the change. Never raises: whoever cannot look cannot confirm."""
         news = asyncio.Event()
 
         def heard(*_: object) -> None:
@@ -131,8 +131,8 @@ class PostgresKeyStore:
 
     async def _until_confirmed(self, connection: AsyncConnection, change_seq: int, news: asyncio.Event) -> bool:
         live_since = func.now() - timedelta(seconds=self._live_s)
-        lagging = select(func.count()).select_from(gate_worker)
-        lagging = lagging.where(gate_worker.c.seen_at > live_since, gate_worker.c.confirmed_seq < change_seq)
+        lagging = select(func.count()).select_from(gateway_worker)
+        lagging = lagging.where(gateway_worker.c.seen_at > live_since, gateway_worker.c.confirmed_seq < change_seq)
         while True:
             news.clear()
             count = (await connection.execute(lagging)).scalar_one()

@@ -1,4 +1,4 @@
-"""The log level in PostgreSQL: read by the gate on its pool, read and written by the console on its engine."""
+"""The log level in PostgreSQL: read by the gateway on its pool, read and written by the console on its engine."""
 
 from __future__ import annotations
 

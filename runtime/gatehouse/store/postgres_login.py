@@ -1,6 +1,6 @@
 """How a process logs in to PostgreSQL: the parts of its URL, checked, and a password that may be made anew for every connection.
 
-Both drivers' users (asyncpg in the gate, SQLAlchemy in the console and the migrations) connect with `Login.arguments()`.
+Both drivers' users (asyncpg in the gateway, SQLAlchemy in the console and the migrations) connect with `Login.arguments()`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Moves keys to the newest pepper generation as they are used: the token is needed for it, and only a use brings one.
 
 Off the hot path: a request leaves the new digest here, and a task writes what has gathered, at most once in FLUSH_S, with one
-audit row a batch. It writes with a generation that every live gate can read, so that no call fails while a new pepper is
+audit row a batch. It writes with a generation that every live gateway can read, so that no call fails while a new pepper is
 rolled out; until then it forgets what it was given, since the next use brings it again.
 """
 
@@ -24,9 +24,7 @@ FLUSH_S = 2.0
 WAITING_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
-_ALL_READ = (
-    "SELECT NOT EXISTS (SELECT FROM gate_worker WHERE seen_at > now() - make_interval(secs => $2) AND NOT $1 = ANY (generations))"
-)
+_ALL_READ = "SELECT NOT EXISTS (SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2) AND NOT $1 = ANY (generations))"
 _WRITE = (
     "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3"
     " FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before)"
@@ -95,7 +93,7 @@ def _event(moved: int, generation: int) -> AuditEvent:
     return AuditEvent(
         occurred_at=time.time(),
         actor_type="system",
-        actor_id="gate",
+        actor_id="gateway",
         action="pepper.rewrap",
         target_type="pepper",
         target_id=str(generation),

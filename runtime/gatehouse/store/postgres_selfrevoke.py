@@ -1,4 +1,4 @@
-"""Ends a key from the gate's side, in one transaction with its audit event; the worker that did it knows at once."""
+"""Ends a key from the gateway's side, in one transaction with its audit event; the worker that did it knows at once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from gatehouse.types import AuditEvent, KeyId, KeyRecord
 #: Failure side: closed. The holder is told that nothing was revoked and tries again.
 WRITE_TIMEOUT_S = 5.0
 CONFIRM_POLL_S = 0.05
-_LAGGING = (
-    "SELECT EXISTS (SELECT FROM gate_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
-)
+_LAGGING = "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 

@@ -92,8 +92,8 @@ core = Table(
     Column("change_seq", BigInteger),
 )
 
-gate_worker = Table(
-    "gate_worker",
+gateway_worker = Table(
+    "gateway_worker",
     _metadata,
     Column("id", Text, primary_key=True),
     Column("confirmed_seq", BigInteger),

@@ -61,7 +61,7 @@ WHERE key_alert.raised_at <= EXCLUDED.raised_at - make_interval(secs => $4) RETU
 
 
 class PostgresUsage:
-    """`ports_usage.UsageLedger` on the gate's pool."""
+    """`ports_usage.UsageLedger` on the gateway's pool."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool

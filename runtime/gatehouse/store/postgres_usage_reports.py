@@ -1,4 +1,4 @@
-"""Reading the counts of use for charts, and taking old ones away; writing them is the gate workers' part."""
+"""Reading the counts of use for charts, and taking old ones away; writing them is the gateway workers' part."""
 
 from __future__ import annotations
 

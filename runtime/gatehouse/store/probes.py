@@ -1,4 +1,4 @@
-"""Readiness of what the gate leans on."""
+"""Readiness of what the gateway leans on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE_TIMEOUT_S = 2.0
 
 
 class PoolProbe:
-    """The database answers on a connection of the gate's pool."""
+    """The database answers on a connection of the gateway's pool."""
 
     name = "database"
 
@@ -35,9 +35,9 @@ class FreshnessProbe:
 
     name = "keys"
 
-    def __init__(self, staleness_ms: Callable[[], int], staleness_ms_max: int) -> None:
+    def __init__(self, staleness_ms: Callable[[], int], max_staleness_ms: int) -> None:
         self._staleness_ms = staleness_ms
-        self._staleness_ms_max = staleness_ms_max
+        self._staleness_ms_max = max_staleness_ms
 
     async def check(self) -> None:
         if self._staleness_ms() > self._staleness_ms_max:

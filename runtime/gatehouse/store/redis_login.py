@@ -1,4 +1,4 @@
-"""How the gate logs in to Redis or Valkey: the parts of its URL, checked, and an ElastiCache IAM token made for every connection.
+"""How the gateway logs in to Redis or Valkey: the parts of its URL, checked, and an ElastiCache IAM token made for every connection.
 
 The token is a presigned `connect` request, valid for 15 minutes: docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
 """

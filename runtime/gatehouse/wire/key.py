@@ -212,7 +212,9 @@ class RevokedKey(BaseModel):
     key: KeyView
     effective: Annotated[
         Literal["everywhere", "within_bound"],
-        Field(description="`everywhere`: every live gate has confirmed it. `within_bound`: it holds within the staleness bound."),
+        Field(
+            description="`everywhere`: every live gateway has confirmed it. `within_bound`: it holds within the staleness bound."
+        ),
     ]
 
 

@@ -35,7 +35,7 @@ from gatehouse.wire.key_parts import (
 
 _Effective = Annotated[
     Literal["everywhere", "within_bound"],
-    Field(description="`everywhere`: every live gate has confirmed it. `within_bound`: it holds within the staleness bound."),
+    Field(description="`everywhere`: every live gateway has confirmed it. `within_bound`: it holds within the staleness bound."),
 ]
 
 
@@ -138,7 +138,7 @@ class RotateKey(Because):
 
 
 class ExplainKey(BaseModel):
-    """A question as the gate would be asked; nothing is used up by it."""
+    """A question as the gateway would be asked; nothing is used up by it."""
 
     model_config = _config({"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"})
 
@@ -194,7 +194,7 @@ class PurgedKey(BaseModel):
 class CheckView(BaseModel):
     name: str
     outcome: Literal["pass", "fail", "unknown"]
-    code: Annotated[str, Field(description="What the gate answers when this is the first check that fails.")]
+    code: Annotated[str, Field(description="What the gateway answers when this is the first check that fails.")]
     has: str
     asked: str
 
@@ -210,7 +210,7 @@ class Explanation(BaseModel):
         }
     )
 
-    code: Annotated[str, Field(description="What the gate would answer to whoever holds the token.")]
+    code: Annotated[str, Field(description="What the gateway would answer to whoever holds the token.")]
     checks: list[CheckView]
     decided_at: str
 
@@ -247,7 +247,7 @@ class PepperStatus(BaseModel):
     )
 
     current: int
-    writing: Annotated[int, Field(description="What new keys are stored under: the newest that every live gate holds.")]
+    writing: Annotated[int, Field(description="What new keys are stored under: the newest that every live gateway holds.")]
     generations: list[PepperGeneration]
 
 

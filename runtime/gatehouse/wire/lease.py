@@ -22,7 +22,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LeaseReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`core_secret` is there once a registration: what the gate will send to the Core with each request."""
+    """`core_secret` is there once a registration: what the gateway will send to the Core with each request."""
 
     name: str
     url: str
@@ -39,7 +39,7 @@ def decode(body: bytes) -> LeaseRequest:
     """Raises BadRequest that names the member which is wrong."""
     request = decode_body(_decoder, body)
     if request.lease_id is None and request.url is None:
-        raise bad_member("body.url", "is missing", "send the origin at which the gate reaches the Core: https://host[:port]")
+        raise bad_member("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")
     if request.lease_id is not None and not 0 < len(request.lease_id) <= LEASE_ID_CHARS_MAX:
         raise bad_member("body.lease_id", "is no lease id", "send the lease_id of the registration")
     return request

@@ -39,13 +39,13 @@ class LogLevel(BaseModel):
 
 class FeatureView(BaseModel):
     name: str
-    door: Literal["gate", "console"]
+    door: Literal["gateway", "console"]
     enabled: bool
     meaning: str
 
 
 class FeatureList(BaseModel):
-    """As this console is set; a gate has a setting of its own, which its /readyz tells."""
+    """As this console is set; a gateway has a setting of its own, which its /readyz tells."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -54,7 +54,7 @@ class FeatureList(BaseModel):
                     "features": [
                         {
                             "name": "batch-verify",
-                            "door": "gate",
+                            "door": "gateway",
                             "enabled": True,
                             "meaning": "several tokens are verified by one request",
                         }

@@ -16,7 +16,7 @@ class SelfRevoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SelfRevoked(msgspec.Struct, frozen=True):
-    """`everywhere`: every live gate has confirmed it. `within_bound`: this one has, every other refuses within the bound."""
+    """`everywhere`: every live gateway has confirmed it. `within_bound`: this one has, every other refuses within the bound."""
 
     key_id: str
     effective: str

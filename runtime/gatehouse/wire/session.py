@@ -51,7 +51,7 @@ class CurrentSession(BaseModel):
                     "session": _EXAMPLE,
                     "csrf_token": "d2hhdGV2ZXItaXQtaXMtYXMtbG9uZy1hcy10aGlz",
                     "roles": ["operator"],
-                    "step_up_s": 300,
+                    "step_up_max_age_s": 300,
                 }
             ]
         }
@@ -60,7 +60,7 @@ class CurrentSession(BaseModel):
     session: SessionView
     csrf_token: str
     roles: list[str]
-    step_up_s: int
+    step_up_max_age_s: int
 
 
 class SessionList(BaseModel):

@@ -12,7 +12,7 @@ SIZE = 25
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x"])
 @pytest.mark.parametrize("path", ["/files", FILE, "/files/../x", "/files/.env"])
-async def test_nobody_but_the_gate_is_answered(agent: Agent, header: str, path: str) -> None:
+async def test_nobody_but_the_gateway_is_answered(agent: Agent, header: str, path: str) -> None:
     reply = await agent.get(path, Authorization=header)
     assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized")
     assert reply.headers["www-authenticate"] == 'Bearer realm="core"'

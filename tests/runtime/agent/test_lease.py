@@ -1,4 +1,4 @@
-"""The lease that an agent keeps: register, renew, move, lose, leave; against a gate that answers as it is told."""
+"""The lease that an agent keeps: register, renew, move, lose, leave; against a gateway that answers as it is told."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
 
 
 @dataclass
-class Gate:
+class Gateway:
     """Answers in turn; when the answers are used up, it tells the agent to stop and confirms everything."""
 
     answers: list[tuple[int, Any]]
@@ -43,57 +43,57 @@ class Gate:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        wanted = Wanted("https://gate.test", "token", "docs", 30, url)
+        wanted = Wanted("https://gateway.test", "token", "docs", 30, url)
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
             await Lease(wanted, self.secrets, self.said.append, client=client).keep(self.stop)
 
 
 @pytest.mark.promise("CG-03")
 async def test_a_core_registers_renews_and_leaves() -> None:
-    gate = Gate([(200, GRANTED), (200, RENEWED)])
-    await gate.run()
-    assert gate.seen == [
-        ("PUT", "https://gate.test/v1/cores/docs", {"url": "http://core:1", "ttl_s": 30}),
-        ("PUT", "https://gate.test/v1/cores/docs", {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
-        ("DELETE", "https://gate.test/v1/cores/docs?lease_id=L1", None),
+    gateway = Gateway([(200, GRANTED), (200, RENEWED)])
+    await gateway.run()
+    assert gateway.seen == [
+        ("PUT", "https://gateway.test/v1/cores/docs", {"url": "http://core:1", "ttl_s": 30}),
+        ("PUT", "https://gateway.test/v1/cores/docs", {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
+        ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1", None),
     ]
-    assert gate.secrets.matches("s3cret")
+    assert gateway.secrets.matches("s3cret")
 
 
 @pytest.mark.promise("CG-03")
 async def test_a_new_address_is_told_with_the_next_heartbeat() -> None:
     addresses = iter(["http://core:1", "http://core:2"])
-    gate = Gate([(200, GRANTED), (200, RENEWED)])
-    await gate.run(lambda: next(addresses))
-    assert gate.seen[1][2]["url"] == "http://core:2"
-    assert "docs is now reached at http://core:2" in gate.said
+    gateway = Gateway([(200, GRANTED), (200, RENEWED)])
+    await gateway.run(lambda: next(addresses))
+    assert gateway.seen[1][2]["url"] == "http://core:2"
+    assert "docs is now reached at http://core:2" in gateway.said
 
 
 async def test_a_lost_lease_is_taken_anew_with_its_new_secret() -> None:
     again = {**GRANTED, "lease_id": "L2", "core_secret": "other"}
-    gate = Gate([(200, GRANTED), (409, {"detail": "lost"}), (200, again)])
-    await gate.run()
-    assert gate.seen[2][2] == {"url": "http://core:1", "ttl_s": 30}
-    assert gate.seen[3][1].endswith("lease_id=L2")
-    assert gate.secrets.matches("other")
+    gateway = Gateway([(200, GRANTED), (409, {"detail": "lost"}), (200, again)])
+    await gateway.run()
+    assert gateway.seen[2][2] == {"url": "http://core:1", "ttl_s": 30}
+    assert gateway.seen[3][1].endswith("lease_id=L2")
+    assert gateway.secrets.matches("other")
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [(0, None), (503, {"detail": "away"}), (502, "x"), (429, {}), (200, ["not a lease"]), (200, {"lease_id": 5})],
 )
-async def test_a_gate_that_is_away_is_asked_again(status: int, body: Any) -> None:
-    gate = Gate([(status, body)])
-    await gate.run()
-    assert "trying again in" in gate.said[0]
-    assert [method for method, _, _ in gate.seen] == ["PUT"]
+async def test_a_gateway_that_is_away_is_asked_again(status: int, body: Any) -> None:
+    gateway = Gateway([(status, body)])
+    await gateway.run()
+    assert "trying again in" in gateway.said[0]
+    assert [method for method, _, _ in gateway.seen] == ["PUT"]
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden), (400, Forbidden), (409, Conflict)])
 async def test_a_refusal_that_will_not_pass_ends_the_agent(status: int, error: type[Exception]) -> None:
-    gate = Gate([(status, {"detail": "no"}), (200, GRANTED)])
+    gateway = Gateway([(status, {"detail": "no"}), (200, GRANTED)])
     with pytest.raises(error, match="no"):
-        await gate.run()
+        await gateway.run()
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))

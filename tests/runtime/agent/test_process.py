@@ -22,11 +22,11 @@ Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 
 
 @pytest.fixture
-def gate() -> Iterator[tuple[str, Seen]]:
-    """A gate that grants everything, and asks the Core's health at the very moment of its registration."""
+def gateway() -> Iterator[tuple[str, Seen]]:
+    """A gateway that grants everything, and asks the Core's health at the very moment of its registration."""
     seen: Seen = queue.SimpleQueue()
 
-    class Gate(BaseHTTPRequestHandler):
+    class Gateway(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             seen.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz").status_code))
@@ -46,21 +46,21 @@ def gate() -> Iterator[tuple[str, Seen]]:
         def log_message(self, format: str, *args: Any) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", seen
     server.shutdown()
     server.server_close()
 
 
-def _command(root: Path, gate: str, port: int) -> list[str]:
-    arguments = ["core", "--dir", str(root), "--gate", gate, "--name", "docs", "--port", str(port), "--ttl", "5"]
+def _command(root: Path, gateway: str, port: int) -> list[str]:
+    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs", "--port", str(port), "--ttl", "5"]
     return [sys.executable, "-c", "from gatehouse.cli import main; main()", *arguments]
 
 
 @pytest.mark.promise("CG-03")
-def test_a_core_listens_registers_serves_and_drains(root: Path, gate: tuple[str, Seen], tmp_path: Path) -> None:
-    address, seen = gate
+def test_a_core_listens_registers_serves_and_drains(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
+    address, seen = gateway
     port = ports.free_port()
     environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
     child = process.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)

@@ -78,12 +78,12 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
         "GATEHOUSE_SESSION_KEY": generations,
         "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
         "GATEHOUSE_BIND": "127.0.0.1",
-        "GATEHOUSE_PORT_CONSOLE": str(port),
+        "GATEHOUSE_CONSOLE_PORT": str(port),
     }
     command = [sys.executable, "-c", "from gatehouse.cli import main; main()", "serve", "console"]
     child = process.start("console", command, log=folder / "log", env=environment)
     try:
-        probe = Command(folder, {"GATEHOUSE_PORT_CONSOLE": str(port)})
+        probe = Command(folder, {"GATEHOUSE_CONSOLE_PORT": str(port)})
         process.wait_until(child, lambda: probe.run("health", "console").code == 0, "healthy", 60)
         yield f"http://127.0.0.1:{port}"
     finally:

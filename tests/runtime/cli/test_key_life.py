@@ -48,7 +48,7 @@ def test_a_key_is_disabled_deleted_restored_and_purged(operator: Command) -> Non
     key_id = _id(operator.run("keys", "create", "--name", "gone").out.strip())
     for command, state in (("disable", "disabled"), ("enable", "active"), ("delete", "deleted"), ("restore", "active")):
         result = operator.run("keys", command, key_id, "--reason", "a test")
-        assert (result.code, f"now {state}: every gate knows it now" in result.out) == (0, True), command
+        assert (result.code, f"now {state}: every gateway knows it now" in result.out) == (0, True), command
     early = operator.run("keys", "purge", key_id, "--yes")
     assert (early.code, "delete or revoke it first" in early.err) == (1, True)
     operator.run("keys", "delete", key_id)

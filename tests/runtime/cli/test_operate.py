@@ -34,7 +34,11 @@ def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -
 def test_features_are_listed_with_what_they_bring(operator: Command) -> None:
     assert "browsers sign in and work with a cookie" in operator.run("features").out
     found = json.loads(operator.run("features", "--json").out)
-    assert {name: found[2][name] for name in ("name", "door", "enabled")} == {"name": "proxy", "door": "gate", "enabled": True}
+    assert {name: found[2][name] for name in ("name", "service", "enabled")} == {
+        "name": "proxy",
+        "service": "gateway",
+        "enabled": True,
+    }
 
 
 @pytest.mark.promise("CG-13")

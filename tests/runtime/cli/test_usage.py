@@ -6,7 +6,7 @@ import pytest
 
 from tests.runtime.cli.conftest import Command
 
-CORE = ("core", "--dir", ".", "--gate", "https://gate.test", "--name", "docs")
+CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "docs")
 CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", "--token", "t")
 
 
@@ -14,7 +14,7 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
     ("arguments", "message"),
     [
         (("nonsense",), "No such command 'nonsense'."),
-        (("serve", "window"), "'window' is not one of 'gate', 'console', 'share'."),
+        (("serve", "window"), "'window' is not one of 'gateway', 'console', 'sharing'."),
         (("keys", "create"), "Missing option '--name'."),
         (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL or use --console"),
         (("keys", "list", "--console", "console.test"), "--console must be a URL such as https://console.example.com"),
@@ -26,7 +26,7 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
         (("usage", "--last", "week"), "--last must be a duration such as 90m, 24h or 30d"),
         (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
         ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lower-case letters"),
-        ((*CORE[:4], "gate.test", *CORE[5:]), "--gate must be a URL"),
+        ((*CORE[:4], "gateway.test", *CORE[5:]), "--gateway must be a URL"),
         ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 needs --url"),
         ((*CORE, "--url", "http://a.test", "--url-file", "x"), "--url and --url-file exclude each other"),
         (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
@@ -66,8 +66,8 @@ def test_a_console_that_is_not_there_is_named(bare: Command) -> None:
     assert result.err.startswith("gatehouse: cannot reach the console at http://127.0.0.1:1: ")
 
 
-def test_a_door_that_is_not_there_is_unhealthy(bare: Command) -> None:
-    result = bare.run("health", "gate", GATEHOUSE_PORT_GATE="1")
+def test_a_service_that_is_not_there_is_unhealthy(bare: Command) -> None:
+    result = bare.run("health", "gateway", GATEHOUSE_GATEWAY_PORT="1")
     assert (result.code, "nothing answers on 127.0.0.1:1" in result.err) == (1, True)
 
 

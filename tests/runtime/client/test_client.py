@@ -12,7 +12,7 @@ import gatehouse.client
 import httpx
 import pytest
 from gatehouse import errors
-from gatehouse.client import ONCE, ConsoleClient, GateClient, Retries
+from gatehouse.client import ONCE, ConsoleClient, GatewayClient, Retries
 from gatehouse.client.http import retry_after_s
 from gatehouse.errors import (
     BadRequest,
@@ -55,8 +55,8 @@ class Server:
         transport = httpx.MockTransport(self.answer)
         return ConsoleClient("https://console.test/", TOKEN, retries=retries or self.retries, transport=transport)
 
-    def gate(self) -> GateClient:
-        return GateClient("https://gate.test", retries=self.retries, transport=httpx.MockTransport(self.answer))
+    def gateway(self) -> GatewayClient:
+        return GatewayClient("https://gateway.test", retries=self.retries, transport=httpx.MockTransport(self.answer))
 
 
 def problem(status: int, code: str, detail: str = "said", **headers: str) -> httpx.Response:
@@ -200,19 +200,19 @@ def test_a_verification_is_not_counted_twice() -> None:
     }
     good = httpx.Response(200, json=verdict)
     lost = Server([httpx.ReadTimeout("x"), good])
-    with pytest.raises(Unavailable, match=r"the gate at https://gate\.test does not answer"):
-        lost.gate().verify("a-token")
+    with pytest.raises(Unavailable, match=r"the gateway at https://gateway\.test does not answer"):
+        lost.gateway().verify("a-token")
     looked = Server([httpx.ReadTimeout("x"), good])
-    assert looked.gate().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
+    assert looked.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
     asked: dict[str, Any] = json.loads(looked.requests[1].content)
     assert (asked["cost"], asked["scopes"]) == (0, ["a"])
     ended = Server([problem(401, "unauthorized", "possession of no key")])
     with pytest.raises(Unauthorized, match="possession of no key"):
-        ended.gate().revoke("a-token")
+        ended.gateway().revoke("a-token")
 
 
 def test_exported_names_are_what_the_package_says() -> None:
-    modules = {"console", "gate", "http"}
+    modules = {"console", "gateway", "http"}
     assert {name for name in vars(gatehouse.client) if name[0] != "_"} - modules == set(gatehouse.client.__all__)
 
 

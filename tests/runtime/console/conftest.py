@@ -88,7 +88,7 @@ def parts_on(database: Database, lines: Lines) -> tuple[console.Parts, AsyncEngi
         key_environment=KeyEnvironment.TEST,
         default_limit=Limit(name="requests", quota=600, window_s=60, burst=600),
         staleness_s=1.0,
-        body_bytes_max=65_536,
+        body_max_bytes=65_536,
         addresses=asgi.ClientAddresses(()),
         probes=(postgres_engine.DatabaseProbe(engine),),
         observer=Observer("console", lines, Metrics()),  # type: ignore[arg-type]

@@ -31,8 +31,8 @@ async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: C
     chosen = settings(
         door,
         GATEHOUSE_CHECKPOINT_KEY=f"file:{key}",
-        GATEHOUSE_CHECKPOINT_VAULT=f"file:{vault}",
-        GATEHOUSE_CHECKPOINT_ROWS="1",
+        GATEHOUSE_CHECKPOINT_ARCHIVE=f"file:{vault}",
+        GATEHOUSE_CHECKPOINT_INTERVAL_EVENTS="1",
     )
     signing = watch.signer(chosen)
     assert signing is not None
@@ -57,8 +57,8 @@ def test_without_a_key_no_checkpoint_is_taken(door: Console) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"GATEHOUSE_CHECKPOINT_KEY": "alias/x"}, "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_VAULT need each other"),
-        ({"GATEHOUSE_CHECKPOINT_VAULT": "bucket"}, "GATEHOUSE_CHECKPOINT_VAULT: must be s3://bucket/prefix/ or file:/path"),
+        ({"GATEHOUSE_CHECKPOINT_KEY": "alias/x"}, "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE need each other"),
+        ({"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"}, "GATEHOUSE_CHECKPOINT_ARCHIVE: must be s3://bucket/prefix/ or file:/path"),
     ],
 )
 def test_settings_of_checkpoints_that_do_not_fit_are_named(door: Console, more: dict[str, str], message: str) -> None:

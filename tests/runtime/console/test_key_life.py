@@ -379,18 +379,18 @@ async def test_an_explanation_names_every_check_and_uses_nothing_up(door: Consol
     assert (await door.client.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1
 
 
-async def test_a_new_key_waits_for_every_gate_before_it_uses_a_new_pepper(door: Console) -> None:
+async def test_a_new_key_waits_for_every_gateway_before_it_uses_a_new_pepper(door: Console) -> None:
     from dataclasses import replace
 
     from gatehouse.core.apikey import Pepper
     from gatehouse.flows.issue import writing_generation
 
     parts = replace(door.parts, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
-    door.database.sql("INSERT INTO gate_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
+    door.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
     assert await writing_generation(parts.keys, parts.pepper) == 1
-    door.database.sql("UPDATE gate_worker SET generations = '{1,2}'")
+    door.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
     assert await writing_generation(parts.keys, parts.pepper) == 2
-    door.database.sql("DELETE FROM gate_worker")
+    door.database.sql("DELETE FROM gateway_worker")
 
 
 async def test_the_status_of_the_pepper_counts_what_each_generation_is_needed_for(door: Console) -> None:

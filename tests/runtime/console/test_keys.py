@@ -56,19 +56,19 @@ async def test_a_revoked_key_stays_revoked_and_keeps_its_first_date_and_reason(d
     assert [event["action"] for event in events] == ["key.revoke", "key.create"]
 
 
-async def test_a_revocation_says_within_bound_while_a_live_gate_has_not_confirmed_it(door: Console) -> None:
-    door.database.sql("INSERT INTO gate_worker VALUES ('slow gate', 0, now() + interval '1 minute')")
+async def test_a_revocation_says_within_bound_while_a_live_gateway_has_not_confirmed_it(door: Console) -> None:
+    door.database.sql("INSERT INTO gateway_worker VALUES ('slow gateway', 0, now() + interval '1 minute')")
     key = (await door.create())["key"]
     reply = await door.client.post(f"/v1/keys/{key['id']}/revoke")
-    door.database.sql("DELETE FROM gate_worker")
+    door.database.sql("DELETE FROM gateway_worker")
     assert reply.json()["effective"] == "within_bound"
 
 
-async def test_a_revocation_does_not_wait_for_a_gate_that_was_not_seen_for_twice_the_bound(door: Console) -> None:
-    door.database.sql("INSERT INTO gate_worker VALUES ('dead gate', 0, now() - interval '1 minute')")
+async def test_a_revocation_does_not_wait_for_a_gateway_that_was_not_seen_for_twice_the_bound(door: Console) -> None:
+    door.database.sql("INSERT INTO gateway_worker VALUES ('dead gateway', 0, now() - interval '1 minute')")
     key = (await door.create())["key"]
     reply = await door.client.post(f"/v1/keys/{key['id']}/revoke")
-    door.database.sql("DELETE FROM gate_worker")
+    door.database.sql("DELETE FROM gateway_worker")
     assert reply.json()["effective"] == "everywhere"
 
 

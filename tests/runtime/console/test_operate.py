@@ -99,7 +99,7 @@ async def test_a_log_level_that_is_none_is_refused(door: Console, wish: dict[str
 def test_a_changed_level_is_what_the_log_keeps_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, write_through=True))
-    observer = observe.observer("gate", "warning", "dev")
+    observer = observe.observer("gateway", "warning", "dev")
     observer.log.info("unheard")
     observer.set_level("info")
     observer.log.info("heard")

@@ -1,4 +1,4 @@
-"""Header fields that cross the gate, and those that end there."""
+"""Header fields that cross the gateway, and those that end there."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from gatehouse.core.headers import ambiguity, forwarded, returned
         b"x-original-url",
     ],
 )
-def test_a_field_that_a_client_must_not_say_ends_at_the_gate(name: bytes) -> None:
+def test_a_field_that_a_client_must_not_say_ends_at_the_gateway(name: bytes) -> None:
     assert forwarded([(name, b"x"), (b"accept", b"*/*")]) == [("accept", "*/*")]
 
 
-def test_a_field_that_connection_names_ends_at_the_gate() -> None:
+def test_a_field_that_connection_names_ends_at_the_gateway() -> None:
     fields = [(b"connection", b"close, X-Secret-Hop"), (b"x-secret-hop", b"1"), (b"x-kept", b"2")]
     assert forwarded(fields) == [("x-kept", "2")]
 

@@ -1,4 +1,4 @@
-"""Where a Core may be: origins alone, and no address from which the gate's own network could be reached."""
+"""Where a Core may be: origins alone, and no address from which the gateway's own network could be reached."""
 
 from __future__ import annotations
 

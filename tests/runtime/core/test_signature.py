@@ -156,7 +156,7 @@ def signed(
     request = request or SignedRequest(
         method="POST",
         scheme="https",
-        authority="gate.example.com",
+        authority="gateway.example.com",
         path="/cores/docs/a",
         query="b=c",
         fields=(("content-digest", signature.digest_text(BODY)), ("x-more", "1")),
@@ -201,7 +201,7 @@ def test_a_query_has_to_be_covered() -> None:
 
 
 def test_without_a_body_and_a_query_neither_has_to_be_covered() -> None:
-    bare = SignedRequest("GET", "https", "gate.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
+    bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
     assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), Accepted)
 
 
@@ -283,7 +283,7 @@ def test_a_component_that_the_request_has_not_is_refused(component: str) -> None
 
 
 def test_a_request_without_signature_fields_has_none() -> None:
-    bare = SignedRequest("GET", "https", "gate.example.com", "/a", "", (), has_body=False, digests=())
+    bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=())
     assert check(bare) is Flaw.MISSING
 
 

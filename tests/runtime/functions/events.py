@@ -37,7 +37,7 @@ def event(method: str = "GET", path: str = "/", *, headers: dict[str, list[str]]
             "accountId": "123456789012",
             "apiId": "a1b2c3d4e5",
             "domainName": HOST,
-            "domainPrefix": "share",
+            "domainPrefix": "sharing",
             "extendedRequestId": "Abc123=",
             "httpMethod": method,
             "identity": {

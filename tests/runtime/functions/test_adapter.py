@@ -1,4 +1,4 @@
-"""A door behind a REST API is the door: what it sees of a request, and what a caller gets of its answer."""
+"""A service behind a REST API is the service: what it sees of a request, and what a caller gets of its answer."""
 
 from __future__ import annotations
 

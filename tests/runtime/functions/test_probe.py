@@ -39,7 +39,7 @@ class Door(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def door() -> Iterator[str]:
+def service() -> Iterator[str]:
     Door.seen.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
     thread = threading.Thread(target=server.serve_forever)
@@ -65,12 +65,12 @@ def nobody() -> str:
         return f"http://127.0.0.1:{taken.getsockname()[1]}/200"
 
 
-def up(cloudwatch: Any, door: str, metric: str = "DoorUp") -> list[float]:
+def up(cloudwatch: Any, service: str, metric: str = "DoorUp") -> list[float]:
     now = datetime.now(UTC)
     found = cloudwatch.get_metric_statistics(
         Namespace=NAMESPACE,
         MetricName=metric,
-        Dimensions=[{"Name": "Door", "Value": door}],
+        Dimensions=[{"Name": "Door", "Value": service}],
         StartTime=now - timedelta(minutes=5),
         EndTime=now + timedelta(minutes=5),
         Period=600,
@@ -80,39 +80,43 @@ def up(cloudwatch: Any, door: str, metric: str = "DoorUp") -> list[float]:
 
 
 @pytest.mark.promise("ECS-09")
-def test_each_door_is_counted_by_itself(cloudwatch: Any, door: str) -> None:
-    doors = {"gate": f"{door}/200", "console": f"{door}/503", "share": nobody()}
-    assert probe.handler({"namespace": NAMESPACE, "doors": doors}, None) == {"gate": True, "console": False, "share": False}
-    assert [up(cloudwatch, name) for name in doors] == [[1.0], [0.0], [0.0]]
-    assert all(0 <= value < probe.TIMEOUT_S for name in doors for value in up(cloudwatch, name, "DoorSeconds"))
+def test_each_service_is_counted_by_itself(cloudwatch: Any, service: str) -> None:
+    services = {"gateway": f"{service}/200", "console": f"{service}/503", "sharing": nobody()}
+    assert probe.handler({"namespace": NAMESPACE, "services": services}, None) == {
+        "gateway": True,
+        "console": False,
+        "sharing": False,
+    }
+    assert [up(cloudwatch, name) for name in services] == [[1.0], [0.0], [0.0]]
+    assert all(0 <= value < probe.TIMEOUT_S for name in services for value in up(cloudwatch, name, "DoorSeconds"))
 
 
-def test_a_redirect_is_not_an_answer_and_is_not_followed(cloudwatch: Any, door: str) -> None:
-    assert probe.handler({"namespace": NAMESPACE, "doors": {"gate": f"{door}/302"}}, None) == {"gate": False}
+def test_a_redirect_is_not_an_answer_and_is_not_followed(cloudwatch: Any, service: str) -> None:
+    assert probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/302"}}, None) == {"gateway": False}
     assert [path for path, _ in Door.seen] == ["/302"]
 
 
-def test_a_door_is_asked_without_any_credential(cloudwatch: Any, door: str) -> None:
-    probe.handler({"namespace": NAMESPACE, "doors": {"gate": f"{door}/200"}}, None)
+def test_a_service_is_asked_without_any_credential(cloudwatch: Any, service: str) -> None:
+    probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)
     ((_, headers),) = Door.seen
     assert {name.lower() for name in headers} <= {"host", "accept-encoding", "user-agent", "connection"}
 
 
-def test_what_a_door_says_is_not_in_the_log(cloudwatch: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_service_says_is_not_in_the_log(cloudwatch: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    probe.handler({"namespace": NAMESPACE, "doors": {"gate": nobody()}}, None)
+    probe.handler({"namespace": NAMESPACE, "services": {"gateway": nobody()}}, None)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "gatehouse.probe"]
-    assert '"door": "gate", "status": 0' in line
+    assert '"service": "gateway", "status": 0' in line
     assert '"why": "ConnectionRefusedError"' in line
 
 
-@pytest.mark.parametrize("event", [{}, {"namespace": NAMESPACE, "doors": {}}, {"doors": {"gate": "http://127.0.0.1/"}}])
-def test_an_event_without_doors_fails_the_function(event: dict[str, Any]) -> None:
-    with pytest.raises(probe.NothingToAsk, match=r'the event must be \{"namespace": text, "doors": \{name: address\}\}'):
+@pytest.mark.parametrize("event", [{}, {"namespace": NAMESPACE, "services": {}}, {"services": {"gateway": "http://127.0.0.1/"}}])
+def test_an_event_without_services_fails_the_function(event: dict[str, Any]) -> None:
+    with pytest.raises(probe.NothingToAsk, match=r'the event must be \{"namespace": text, "services": \{name: address\}\}'):
         probe.handler(event, None)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "gate.example.com", "https://"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gateway.example.com", "https://"])
 def test_what_is_no_address_of_the_web_fails_the_function(url: str) -> None:
     with pytest.raises(probe.NothingToAsk, match="is not an address that can be asked; allowed: http or https"):
         probe.ask(url)

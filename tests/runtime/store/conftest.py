@@ -44,7 +44,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Worker:
-    """A gate worker's view of the database."""
+    """A gateway worker's view of the database."""
 
     cache: KeyCache
     cores: PostgresCores
@@ -55,7 +55,7 @@ class Worker:
         """Returns once the worker's own row says that it has seen change `seq`."""
         async with asyncio.timeout(5):
             while True:
-                seen = await rows.pool.fetchval("SELECT confirmed_seq FROM gate_worker WHERE id = $1", worker_id)
+                seen = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
                 if seen is not None and seen >= seq:
                     return
                 await asyncio.sleep(0.005)

@@ -231,10 +231,10 @@ async def test_the_iam_token_is_a_presigned_connect_request(monkeypatch: pytest.
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    password = redis_login("rediss://gate@cache.example:6379/0", "iam", "Gatehouse-Dev-Cache").password
+    password = redis_login("rediss://gateway@cache.example:6379/0", "iam", "Gatehouse-Dev-Cache").password
     assert callable(password)
     token = await password()
-    assert token.startswith("gatehouse-dev-cache/?Action=connect&User=gate&X-Amz-Algorithm=AWS4-HMAC-SHA256")
+    assert token.startswith("gatehouse-dev-cache/?Action=connect&User=gateway&X-Amz-Algorithm=AWS4-HMAC-SHA256")
     assert "eu-west-1%2Felasticache%2Faws4_request" in token
     assert "X-Amz-Expires=900" in token
     assert "X-Amz-Signature=" in token

@@ -1,4 +1,4 @@
-"""Moving keys to a new pepper generation, on a real database: only what every live gate can read is written."""
+"""Moving keys to a new pepper generation, on a real database: only what every live gateway can read is written."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ async def stored(rows: Any, key_id: str) -> tuple[int, bytes]:
     return row["pepper_generation"], row["digest"]
 
 
-async def test_a_key_moves_when_every_live_gate_holds_the_new_generation_and_not_before(rows: Any) -> None:
+async def test_a_key_moves_when_every_live_gateway_holds_the_new_generation_and_not_before(rows: Any) -> None:
     await rows.add_key("moves0000000")
-    await rows.pool.execute("INSERT INTO gate_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
+    await rows.pool.execute("INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
     moved: list[int] = []
     rewrap = PostgresRewrap(rows.pool, BOTH, live_s=60, on_written=moved.append)
     rewrap.offer(KeyId("moves0000000"), "the token", 1)
     assert (await rewrap.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
-    await rows.pool.execute("UPDATE gate_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'")
+    await rows.pool.execute("UPDATE gateway_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'")
     rewrap.offer(KeyId("moves0000000"), "the token", 1)
     assert await rewrap.flush() == 1
     assert (await stored(rows, "moves0000000"), moved) == ((2, BOTH.digest("the token", 2)), [1])
@@ -33,7 +33,7 @@ async def test_a_key_moves_when_every_live_gate_holds_the_new_generation_and_not
     )
     assert (audit["actor_type"], audit["target_id"], "the token" in audit["details"]) == ("system", "2", False)
     await rewrap.close()
-    await rows.pool.execute("DELETE FROM gate_worker")
+    await rows.pool.execute("DELETE FROM gateway_worker")
 
 
 async def test_a_key_that_changed_generation_in_between_is_left_alone(rows: Any) -> None:

@@ -53,7 +53,7 @@ async def test_many_writers_at_once_make_one_chain_without_gaps(trail: PostgresA
     assert await trail.verify() == (24, None)
 
 
-async def test_the_gate_and_the_console_append_to_the_same_chain(trail: PostgresAuditTrail, database: Database) -> None:
+async def test_the_gateway_and_the_console_append_to_the_same_chain(trail: PostgresAuditTrail, database: Database) -> None:
     await trail.append(event(0))
     connection = await asyncpg.connect(**database.app.arguments())
     async with connection.transaction():

@@ -1,4 +1,4 @@
-"""The gate's reading of keys against a real PostgreSQL: fills, changes, confirmation, staleness."""
+"""The gateway's reading of keys against a real PostgreSQL: fills, changes, confirmation, staleness."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ async def test_a_request_that_is_given_up_does_not_take_the_key_from_the_others(
 async def test_a_worker_that_ends_takes_its_row_away(rows: Any, database: Any) -> None:
     changes = PostgresChanges(database.app, worker_id="short", cache=KeyCache(10), cores=PostgresCores(rows.pool))
     await changes.start()
-    assert await rows.pool.fetchval("SELECT count(*) FROM gate_worker WHERE id = 'short'") == 1
+    assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 1
     await changes.close()
-    assert await rows.pool.fetchval("SELECT count(*) FROM gate_worker WHERE id = 'short'") == 0
+    assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 0
 
 
 async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: Any, database: Any) -> None:
@@ -90,10 +90,10 @@ async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: A
     await rows.add_key(key_id)
     cache.begin_fill([key_id])
     cache.end_fill(key_id, await PostgresKeys(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
-    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gate changes';")
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gateway changes';")
     seq = await rows.revoke(key_id)
     async with asyncio.timeout(5):
-        while (await rows.pool.fetchval("SELECT confirmed_seq FROM gate_worker WHERE id = 'cut'")) < seq:
+        while (await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")) < seq:
             await asyncio.sleep(0.005)
     found = cache.find(key_id)
     await changes.close()

@@ -102,7 +102,7 @@ async def _session_roles(session: Session, parts: Parts, address: str) -> frozen
 def challenge(error: GatehouseError, request: Request) -> dict[str, str]:
     """The WWW-Authenticate header of a 401 or 403 (RFC 6750, section 3; RFC 9470); no error code when nothing was sent."""
     if isinstance(error, StepUpRequired):
-        age_s = int(request.app.state.parts.sessions.rules.step_up_s)
+        age_s = int(request.app.state.parts.sessions.rules.step_up_max_age_s)
         return {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_user_authentication", max_age="{age_s}"'}
     if isinstance(error, CrossSite):
         return {}

@@ -37,7 +37,7 @@ _TITLE = "Gatehouse management API"
 _DESCRIPTION = "Issue, list and revoke keys; read the audit trail. Every act is audited. Errors are RFC 9457 problem documents."
 _PAGE = """\
 <p>This is the management door of a Gatehouse. Keys are made, listed and revoked here, with an admin credential;
-services are reached through the gate, not through this door.</p>
+services are reached through the gateway, not through this door.</p>
 <ul>
 <li><a href="/openapi.json">/openapi.json</a> describes the API.</li>
 <li><code>gatehouse keys list</code> does the same from a terminal.</li>

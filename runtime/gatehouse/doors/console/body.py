@@ -23,12 +23,12 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class StrictRequest(Request):
-    """A request whose body is bounded and whose JSON is strict. Set `body_bytes_max` in the scope's state."""
+    """A request whose body is bounded and whose JSON is strict. Set `body_max_bytes` in the scope's state."""
 
     async def body(self) -> bytes:
         """The body, once read. Raises BodyTooLarge without reading on."""
         if not hasattr(self, "_body"):
-            limit: int = self.app.state.parts.body_bytes_max
+            limit: int = self.app.state.parts.body_max_bytes
             declared = self.headers.get("content-length", "")
             if declared.isdecimal() and int(declared[:20]) > limit:
                 _too_large(limit)

@@ -25,4 +25,4 @@ class Chore:
                 await self.turn()
             except GatehouseError as exc:
                 observer.metrics.chores_failed.labels(self.name).inc()
-                observer.log.warning("chore failed", door=observer.door, chore=self.name, reason=exc.detail or exc.code)
+                observer.log.warning("chore failed", door=observer.service, chore=self.name, reason=exc.detail or exc.code)

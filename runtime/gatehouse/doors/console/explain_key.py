@@ -1,4 +1,4 @@
-"""POST /v1/keys/{id}/explain: what the gate would say to this key, check by check, using nothing up."""
+"""POST /v1/keys/{id}/explain: what the gateway would say to this key, check by check, using nothing up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatehouse.wire.key_parts import rfc3339
 
 
 async def explain_key(id: str, door: Door, wish: ExplainKey | None = None) -> Explanation:
-    """Explain what the gate would decide on this key, if its token came with this question. Uses nothing up."""
+    """Explain what the gateway would decide on this key, if its token came with this question. Uses nothing up."""
     wish = wish or ExplainKey()
     key = await door.keys.get(known_id(id))
     if key is None:

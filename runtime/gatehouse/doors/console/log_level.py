@@ -1,4 +1,4 @@
-"""GET, PUT and DELETE /v1/log-level: how much every gate and console worker logs, changed while they run."""
+"""GET, PUT and DELETE /v1/log-level: how much every gateway and console worker logs, changed while they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def show_log_level(door: Door) -> LogLevel:
 
 
 async def set_log_level(wish: SetLogLevel, door: Door, caller: Caller) -> LogLevel:
-    """Set the log level of every gate and console worker for a time. It is everywhere after three seconds."""
+    """Set the log level of every gateway and console worker for a time. It is everywhere after three seconds."""
     return _view(door, await door.levels.set(wish.level, wish.for_s, caller))
 
 

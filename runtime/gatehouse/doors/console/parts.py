@@ -28,12 +28,12 @@ class Parts:
 
     pepper: under which tokens are stored. cursor_pepper: the session key, under which page cursors are signed.
     bootstrap_token: the first admin credential; None when only keys with the scope `admin` are admitted.
-    staleness_s: how long a gate may work with what it knows; a revocation waits that long at most.
+    staleness_s: how long a gateway may work with what it knows; a revocation waits that long at most.
     addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
     https: the door's public address is https (HSTS is sent then).
     sessions: of browsers that signed in. origin: the console's own (https://console.example.com); empty: as the browser calls it.
     levels: the log level of all processes. features_off: names of core.features. helpers: it is ready without them, but says so.
-    limits, counters: where the gates count; None when each counts for itself.
+    limits, counters: where the gateways count; None when each counts for itself.
     signer: who signs checkpoints; None when nobody does.
     webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
     replays: answers that are given again; None: an Idempotency-Key is read and of no effect.
@@ -54,7 +54,7 @@ class Parts:
     key_environment: KeyEnvironment
     default_limit: Limit
     staleness_s: float
-    body_bytes_max: int
+    body_max_bytes: int
     addresses: ClientAddresses
     probes: Probes
     observer: Observer

@@ -10,7 +10,7 @@ from gatehouse.wire.key import RevokedKey, RevokeKey, key_view
 
 
 async def revoke_key(id: str, door: Door, caller: Caller, wish: RevokeKey | None = None) -> RevokedKey:
-    """Revoke a key. Answers when every live gate refuses it, or when the staleness bound has passed. Twice is no error."""
+    """Revoke a key. Answers when every live gateway refuses it, or when the staleness bound has passed. Twice is no error."""
     known = key_id(id)
     if known is None:
         raise NotFound("There is no key with this id")

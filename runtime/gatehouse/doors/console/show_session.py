@@ -21,5 +21,5 @@ async def show_session(door: Door, request: Request) -> CurrentSession:
         session=session_view(session, current=True),
         csrf_token=door.sessions.csrf(cookie),
         roles=sorted(role.value for role in request.state.roles),
-        step_up_s=int(door.sessions.rules.step_up_s),
+        step_up_max_age_s=int(door.sessions.rules.step_up_max_age_s),
     )

@@ -36,5 +36,5 @@ async def sign_in(door: Door, caller: Caller, request: Request, response: Respon
         session=session_view(begun.session, current=True),
         csrf_token=begun.csrf,
         roles=sorted(role.value for role in request.state.roles),
-        step_up_s=int(rules.step_up_s),
+        step_up_max_age_s=int(rules.step_up_max_age_s),
     )

@@ -53,7 +53,7 @@ def check_proof(sessions: Sessions, session: Session | None, when: StepUp, *, ma
     wanted = when is StepUp.ALWAYS or (when is StepUp.MANAGING and managing)
     if session is None or not wanted or sessions.fresh(session):
         return
-    minutes = max(1, round(sessions.rules.step_up_s / 60))
+    minutes = max(1, round(sessions.rules.step_up_max_age_s / 60))
     raise StepUpRequired(
         f"This wants your credential shown within the last {minutes} min; sign in again with POST /v1/sessions and repeat it"
     )

@@ -27,7 +27,7 @@ async def update_key(
     response: Response,
     if_match: Annotated[str | None, Header(max_length=64, description='The ETag that was read, such as "3"; or *.')] = None,
 ) -> ChangedKey:
-    """Change a key. Answers when every live gate decides by the new values, or when the staleness bound has passed."""
+    """Change a key. Answers when every live gateway decides by the new values, or when the staleness bound has passed."""
     version = _version(if_match)
     done = await change_key(
         known_id(id), _wishes(wish), caller, desk=desk(door), version=version, allow_last_admin=wish.allow_last_admin

@@ -1,10 +1,10 @@
-"""Keys, Cores, gate workers and the audit trail.
+"""Keys, Cores, gateway workers and the audit trail.
 
-Two roles: the owner runs migrations; `gatehouse_app` runs the gate and the console. The application may add to the audit
+Two roles: the owner runs migrations; `gatehouse_app` runs the gateway and the console. The application may add to the audit
 trail and read it, but it has no right to change or delete a row of it.
 
 Every change of a key or Core takes the next number of one sequence and announces it (NOTIFY gatehouse_change). The advisory
-lock in the trigger makes commits happen in the order of their numbers: a gate that has seen number n has seen all before it.
+lock in the trigger makes commits happen in the order of their numbers: a gateway that has seen number n has seen all before it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CREATE TABLE core (
 );
 CREATE INDEX core_change_seq ON core (change_seq);
 
-CREATE TABLE gate_worker (
+CREATE TABLE gateway_worker (
     id            text        PRIMARY KEY,
     confirmed_seq bigint      NOT NULL,
     seen_at       timestamptz NOT NULL
@@ -82,7 +82,7 @@ CREATE INDEX audit_event_target ON audit_event (target_id, seq);
 
 CREATE FUNCTION announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- A heartbeat that only renews a lease is no news for the gates' key caches, but it is for their Core tables.
+    -- A heartbeat that only renews a lease is no news for the gateways' key caches, but it is for their Core tables.
     PERFORM pg_advisory_xact_lock(7126501);
     NEW.change_seq := nextval('change_seq');
     IF TG_OP = 'UPDATE' THEN
@@ -115,12 +115,12 @@ END $$;
 GRANT USAGE ON SCHEMA public TO gatehouse_app;
 GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core TO gatehouse_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON gate_worker TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gateway_worker TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event TO gatehouse_app;
 """
 
 _DOWN = """
-DROP TABLE audit_event, gate_worker, core, api_key;
+DROP TABLE audit_event, gateway_worker, core, api_key;
 DROP FUNCTION announce_change, keep_revoked;
 DROP SEQUENCE change_seq;
 """

@@ -82,7 +82,7 @@ CREATE TABLE key_credit (
 );
 
 -- Which pepper generations a worker holds: one is written with only when every live worker can read it.
-ALTER TABLE gate_worker ADD COLUMN generations integer[] NOT NULL DEFAULT '{}';
+ALTER TABLE gateway_worker ADD COLUMN generations integer[] NOT NULL DEFAULT '{}';
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit TO gatehouse_app;
 """
@@ -102,7 +102,7 @@ DROP TRIGGER api_key_lineage ON api_key;
 DROP FUNCTION begin_lineage;
 DROP INDEX api_key_expiry;
 DROP TABLE key_credit;
-ALTER TABLE gate_worker DROP COLUMN generations;
+ALTER TABLE gateway_worker DROP COLUMN generations;
 ALTER TABLE api_key
     DROP COLUMN roles, DROP COLUMN methods, DROP COLUMN addresses, DROP COLUMN has_credits, DROP COLUMN tags,
     DROP COLUMN metadata, DROP COLUMN notes, DROP COLUMN lineage_id, DROP COLUMN generation, DROP COLUMN successor_id,

@@ -1,6 +1,6 @@
 """Use of keys, checkpoints of the audit trail, and notices about what happened.
 
-Counts of use are added up by the gate workers and written once a second; nothing here is touched by a request. No table points
+Counts of use are added up by the gateway workers and written once a second; nothing here is touched by a request. No table points
 at `api_key`, so that a flush never waits for the lock of a key; `forget_key_use` takes a key's rows away, and a deleted key row
 takes them along. The application may add checkpoints and read them; like the audit trail, it cannot change or delete one.
 """

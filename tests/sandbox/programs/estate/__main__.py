@@ -140,7 +140,7 @@ alarm = aws.cloudwatch.MetricAlarm(
     name="estate-errors",
     namespace="Estate",
     metric_name="Errors",
-    dimensions={"Door": "gate"},
+    dimensions={"Door": "gateway"},
     statistic="Sum",
     period=60,
     evaluation_periods=5,
@@ -166,7 +166,7 @@ aws.cloudwatch.MetricAlarm(
                 "namespace": "Estate",
                 "period": 60,
                 "stat": "Sum",
-                "dimensions": {"Door": "gate"},
+                "dimensions": {"Door": "gateway"},
             },
         },
     ],
@@ -488,7 +488,7 @@ task = aws.ecs.TaskDefinition(
 zone = aws.route53.Zone("zone", name="example.com", comment="estate", opts=o)
 certificate = aws.acm.Certificate(
     "certificate",
-    domain_name="gate.example.com",
+    domain_name="gateway.example.com",
     subject_alternative_names=["console.example.com"],
     validation_method="DNS",
     key_algorithm="EC_prime256v1",
@@ -562,17 +562,17 @@ listener = aws.lb.Listener(
     opts=o,
 )
 aws.lb.ListenerRule(
-    "gate",
+    "gateway",
     listener_arn=listener.arn,
     priority=10,
-    conditions=[{"host_header": {"values": ["gate.example.com"]}}],
+    conditions=[{"host_header": {"values": ["gateway.example.com"]}}],
     actions=[{"type": "forward", "target_group_arn": target.arn}],
     opts=o,
 )
 aws.route53.Record(
-    "gate",
+    "gateway",
     zone_id=zone.zone_id,
-    name="gate.example.com",
+    name="gateway.example.com",
     type="A",
     aliases=[{"name": balancer.dns_name, "zone_id": balancer.zone_id, "evaluate_target_health": True}],
     opts=o,

@@ -1,0 +1,141 @@
+"""The gateway beside nginx in one run, as ratios: `python -m bench.gateway.nginx [workers]`. Needs `nginx` and `wrk` on PATH.
+
+nginx is the floor that a person knows: a static reply is what HTTP itself costs on this machine, `proxy_pass` what a proxy
+without any decision costs, `auth_request` what the same decision costs when nginx asks our verify endpoint for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.gateway.load import CONNECTIONS, Result
+from bench.gateway.stage import Stage, stage
+from sandbox import process
+from sandbox.ports import free_port
+
+SECONDS = 4
+RUNS = 3
+_CONFIG = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; keepalive_requests 1000000;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  upstream core {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+  upstream gateway {{ server 127.0.0.1:{gateway}; keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{upstream};
+    location / {{ return 200 "{reply}"; }}
+  }}
+  server {{
+    listen 127.0.0.1:{port};
+    location = /static {{ return 200 "ok"; }}
+    location /proxy/ {{ proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location /guarded/ {{
+      auth_request /verify; proxy_pass http://core/; proxy_http_version 1.1; proxy_set_header Connection "";
+    }}
+    location = /verify {{
+      internal; proxy_pass http://gateway/v1/keys/verify; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_pass_request_body off; proxy_set_header Content-Length "";
+    }}
+  }}
+}}
+"""
+
+
+def missing() -> list[str]:
+    """The programs that it needs and that are not on PATH."""
+    return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
+
+
+def main(workers: int = 1) -> None:
+    if missing():
+        sys.exit(f"bench.gateway.nginx needs {' and '.join(missing())} on PATH; on Debian: apt-get install {' '.join(missing())}")
+    with stage(workers, free_port()) as scene, _nginx(scene) as nginx_port, TemporaryDirectory() as folder:
+        gateway, nginx = f"http://127.0.0.1:{scene.gateway_port}", f"http://127.0.0.1:{nginx_port}"
+        body = Path(folder) / "verify.lua"
+        told = json.dumps({"token": scene.token, "scopes": ["cores:read"]})
+        body.write_text(f"wrk.method = 'POST'\nwrk.body = '{told}'\n")
+        key = ["-H", f"X-API-Key: {scene.token}"]
+        asked = {
+            "nginx, return 200 (POST)": ["-s", str(body), nginx + "/static"],
+            "verify, JSON": ["-s", str(body), gateway + "/v1/keys/verify"],
+            "verify, header": [*key, gateway + "/v1/keys/verify"],
+            "nginx, proxy_pass": [nginx + "/proxy/"],
+            "nginx, auth_request + proxy_pass": [*key, nginx + "/guarded/"],
+            "proxy through the gateway": [*key, gateway + "/cores/docs/"],
+        }
+        measured = {name: _median(arguments) for name, arguments in asked.items()}
+    _show(measured, workers)
+
+
+@contextmanager
+def _nginx(scene: Stage) -> Iterator[int]:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        port = free_port()
+        config = Path(folder) / "nginx.conf"
+        ports = {"upstream": scene.upstream_port, "gateway": scene.gateway_port, "port": port}
+        config.write_text(_CONFIG.format(folder=folder, reply="x" * 100, **ports))
+        child = process.start("nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=Path(folder) / "nginx.log")
+        try:
+            process.wait_until(child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20)
+            yield port
+        finally:
+            child.stop()
+
+
+def _median(arguments: list[str]) -> Result:
+    """The run with the middle rate of several, after a warm-up."""
+    _wrk(arguments, "1")
+    return sorted((_wrk(arguments, str(SECONDS)) for _ in range(RUNS)), key=lambda result: result.rps)[RUNS // 2]
+
+
+def _wrk(arguments: list[str], seconds: str) -> Result:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *arguments]
+    text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    return Result(
+        rps=float(rate[1]) if rate else 0.0,
+        p50_ms=_milliseconds(text, "50"),
+        p99_ms=_milliseconds(text, "99"),
+        failed=int(failed[1]) if failed else 0,
+    )
+
+
+def _milliseconds(text: str, percentile: str) -> float:
+    found = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text)
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]] if found else 0.0
+
+
+def _show(measured: dict[str, Result], workers: int) -> None:
+    floors = {
+        "verify, JSON": "nginx, return 200 (POST)",
+        "verify, header": "nginx, return 200 (POST)",
+        "nginx, auth_request + proxy_pass": "nginx, proxy_pass",
+        "proxy through the gateway": "nginx, proxy_pass",
+    }
+    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
+    table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio", title=title)
+    for name, row in measured.items():
+        floor = floors.get(name)
+        ratio = f"{row.rps / measured[floor].rps:.2f} of {floor}" if floor else ""
+        table.add_row(name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

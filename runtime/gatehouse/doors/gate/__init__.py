@@ -1,1 +1,0 @@
-"""The gate: verifies keys, hands requests to Cores, takes registrations."""

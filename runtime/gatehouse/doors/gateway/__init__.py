@@ -1,0 +1,1 @@
+"""The gateway: verifies keys, hands requests to Cores, takes registrations."""

@@ -1,0 +1,345 @@
+"""A gateway as it is deployed (own process, Granian, PostgreSQL, Redis), a Core that records, a client that sends bytes as told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.core.apikey import Pepper, build_marked
+from gatehouse.types import KeyEnvironment
+
+from sandbox import process
+from sandbox.ports import free_port
+
+PEPPER = bytes(range(32))
+SERVE = "from gatehouse import server, settings; server.serve(['gateway'], settings.load())"
+
+
+Start = Callable[..., tuple[process.Child, int, Path]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came over the wire. `headers` keeps repeats; `whole` is False when the connection broke off."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    whole: bool = True
+
+    def header(self, name: str) -> str | None:
+        return next((value for field_name, value in self.headers if field_name == name), None)
+
+    def all(self, name: str) -> list[str]:
+        return [value for field_name, value in self.headers if field_name == name]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
+@dataclass
+class Key:
+    id: str
+    token: str
+
+
+@dataclass
+class Gateway:
+    """`ask` sends exactly the bytes it is given; `mint` stores a key as management would."""
+
+    port: int
+    pid: int
+    pool: asyncpg.Pool
+    log: Path
+    pepper: Pepper = field(default_factory=lambda: Pepper({1: PEPPER}, 1))
+
+    async def ask(
+        self, method: str, target: str, *headers: str, body: bytes | None = None, host: str | None = "gateway.test"
+    ) -> Reply:
+        lines = [f"{method} {target} HTTP/1.1", *([f"Host: {host}"] if host else []), *headers]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        return await self.send(
+            "\r\n".join((*lines, "Connection: close", "", "")).encode("utf-8", "surrogateescape") + (body or b"")
+        )
+
+    async def send(self, raw: bytes) -> Reply:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(raw)
+            return await read_reply(reader, head=raw.startswith(b"HEAD "))
+        finally:
+            writer.close()
+
+    async def verify(self, token: str, **members: Any) -> Reply:
+        return await self.ask("POST", "/v1/keys/verify", body=json.dumps({"token": token, **members}).encode())
+
+    async def mint(self, **columns: Any) -> Key:
+        """A key with scope cores:read and no limits of its own, unless told otherwise."""
+        environment = KeyEnvironment(columns.pop("environment", "test"))
+        random = secrets.token_bytes(9), secrets.token_bytes(32)
+        token = build_marked("gtk", environment, *random, pepper=self.pepper, generation=1)
+        assert token is not None
+        limits = columns.pop("limits", [{"name": "requests", "quota": 1000, "window_s": 1, "burst": 1000}])
+        values = {
+            "id": token.id,
+            "digest": self.pepper.digest(token.text, 1),
+            "pepper_generation": 1,
+            "id_generation": 1,
+            "environment": environment.value,
+            "state": "active",
+            "name": "reader",
+            "owner": "team-a",
+            "scopes": ["cores:read"],
+            "cores": [],
+            "limits": json.dumps(limits),
+            **columns,
+        }
+        names = ", ".join(values)
+        marks = ", ".join(f"${number + 1}" for number in range(len(values)))
+        await self.pool.execute(
+            f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({marks}, now(), 'test')",  # noqa: S608
+            *values.values(),
+        )
+        return Key(token.id, token.text)
+
+    async def revoke(self, key: Key) -> None:
+        """As management does it: the change, then waiting until the gateway's worker has confirmed it."""
+        seq = await self.pool.fetchval(
+            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key.id
+        )
+        async with asyncio.timeout(5):
+            while (await self.pool.fetchval("SELECT min(confirmed_seq) FROM gateway_worker")) < seq:
+                await asyncio.sleep(0.002)
+
+    async def register(self, url: str, name: str = "docs", **members: Any) -> tuple[Key, Reply]:
+        agent = await self.mint(scopes=["cores:register"])
+        reply = await self.put_core(agent, name, {"url": url, **members})
+        return agent, reply
+
+    async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:
+        body = json.dumps(members).encode()
+        return await self.ask("PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
+        """The lines with these members, as soon as there is one: lines of requests wait a moment for company."""
+        async with asyncio.timeout(20):
+            while True:
+                found = [line for line in self.lines() if members.items() <= line.items()]
+                if found:
+                    return found
+                await asyncio.sleep(0.005)
+
+
+async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
+    """One answer, framed as RFC 9112 says; `whole` tells whether its body came to its end."""
+    async with asyncio.timeout(20):
+        start = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = start.decode("latin-1").split("\r\n")[:-2]
+        headers = [(line.split(":", 1)[0].lower(), line.split(":", 1)[1].strip()) for line in lines]
+        status = int(first.split(" ")[1])
+        length = next((int(value) for name, value in headers if name == "content-length"), None)
+        if head or status in (204, 304):
+            return Reply(status, headers, await reader.read())
+        try:
+            if length is not None:
+                return Reply(status, headers, await reader.readexactly(length))
+            if ("transfer-encoding", "chunked") in headers:
+                return Reply(status, headers, await _chunks(reader))
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            return Reply(status, headers, b"", whole=False)
+        return Reply(status, headers, await reader.read())
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    return body
+
+
+@dataclass
+class Core:
+    """An HTTP server that keeps what it was sent, and answers the way the first part of the path says."""
+
+    port: int = 0
+    requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def last(self) -> tuple[str, dict[str, str], bytes]:
+        line, headers, body = self.requests[-1]
+        return line, dict(headers), body
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                start = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                line, *rest = start.split("\r\n")[:-2]
+                headers = [(entry.split(":", 1)[0].lower(), entry.split(":", 1)[1].strip()) for entry in rest]
+                named = dict(headers)
+                if named.get("transfer-encoding") == "chunked":
+                    body = await _chunks(reader)
+                    await reader.readexactly(2)
+                else:
+                    body = await reader.readexactly(int(named.get("content-length", "0")))
+                self.requests.append((line, headers, body))
+                await self._answer(line.split(" ")[1].split("?")[0], line.startswith("HEAD"), writer, reader)
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            self.gone.set()
+        finally:
+            writer.close()
+
+    async def _answer(self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+        kind = path.split("/")[1]
+        if kind == "drop":
+            writer.transport.abort()
+        elif kind == "silent":
+            await reader.read(1)  # returns when the gateway closes the connection
+            raise ConnectionResetError
+        elif kind == "half":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+            await writer.drain()
+            writer.close()
+        elif kind == "slow":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            await writer.drain()
+            await self.go_on.wait()
+            writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
+        elif kind == "endless":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            await writer.drain()
+            await reader.read(1)  # returns when the gateway closes the connection
+            raise ConnectionResetError
+        elif kind == "big":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
+        elif kind == "odd":
+            writer.write(
+                b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
+                b"Content-Encoding: gzip\r\nX-Hop: 1\r\nConnection: x-hop\r\nX-Bad: caf\xe9\r\nX-Good: yes\r\n"
+                b'RateLimit: "core";r=1\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00'
+            )
+        elif kind == "status":
+            status = path.split("/")[2]
+            body = b"" if status in ("204", "304") else b"core says " + status.encode()
+            length = b"" if status == "204" else f"Content-Length: {len(body)}\r\n".encode()
+            writer.write(f"HTTP/1.1 {status} Said\r\n".encode() + length + b"\r\n" + body)
+        else:
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n" + (b"" if head else b"hello")
+            )
+        await writer.drain()
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[Core]:
+    recorder = Core()
+    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
+    recorder.port = server.sockets[0].getsockname()[1]
+    yield recorder
+    server.close()
+
+
+def gateway_environment(database_url: str, redis_url: str, port: int, **more: str) -> dict[str, str]:
+    pepper = {"current": 1, "generations": {"1": base64.b64encode(PEPPER).decode()}}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
+        "GATEHOUSE_ENVIRONMENT": "dev",
+        "GATEHOUSE_DATABASE_URL": database_url,
+        "GATEHOUSE_DATABASE_AUTH": "url",
+        "GATEHOUSE_REDIS_URL": redis_url,
+        "GATEHOUSE_REDIS_AUTH": "url",
+        "GATEHOUSE_LIMIT_TIMEOUT_MS": "500",  # a busy test machine; the product's default is 50
+        "GATEHOUSE_PEPPER": json.dumps(pepper),
+        "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
+        "GATEHOUSE_BIND": "127.0.0.1",
+        "GATEHOUSE_GATEWAY_PORT": str(port),
+        **more,
+    }
+
+
+def start_gateway(environment: dict[str, str], log: Path, until: str = "/readyz") -> process.Child:
+    """Starts a gateway, tied to this process, and returns once it answers `until` with 200. Its output goes to `log`."""
+    child = process.start("gateway", [sys.executable, "-c", SERVE], log=log, env=environment)
+    url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
+    process.wait_until(child, lambda: _answers(url), "ready", 60)
+    return child
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def gateway_process(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
+    child = start_gateway(gateway_environment(database.app_url, redis_url, port), log)
+    yield port, child.pid, log, database.app_url
+    child.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts gateways of a test's own: `start(database_url, redis_url, NAME=value)` returns the process, its port and its log."""
+    started: list[process.Child] = []
+
+    def begin(database_url: str, redis_url: str, until: str = "/readyz", **more: str) -> tuple[process.Child, int, Path]:
+        port, log = free_port(), tmp_path / f"gateway-{len(started)}.log"
+        started.append(start_gateway(gateway_environment(database_url, redis_url, port, **more), log, until))
+        return started[-1], port, log
+
+    yield begin
+    for child in started:
+        child.stop()
+
+
+@pytest.fixture
+def refused(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Runs a gateway that cannot start; returns its exit status and what it wrote."""
+
+    def run(**more: str) -> tuple[int, str]:
+        environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}
+        child = process.start("gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment)
+        try:
+            status = child.process.wait(60)
+        finally:
+            child.stop()
+        return status, (tmp_path / "gateway.log").read_text()
+
+    return run
+
+
+@pytest.fixture
+async def gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
+    port, pid, log, database_url = gateway_process
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool:
+        yield Gateway(port, pid, pool, log)

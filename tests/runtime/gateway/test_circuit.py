@@ -1,0 +1,202 @@
+"""Cores that are down, silent or broken, at a running gateway: who is left alone, who is tried again, and what is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from sandbox.ports import free_port
+from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, start_gateway
+
+pytestmark = pytest.mark.promise("CG-11")
+
+#: Two failures leave a Core alone, for a second; nothing is sent twice.
+RESTING = {"CORE_FAILURES_MAX": "2", "CORE_REST_S": "1", "CORE_RETRY_PERCENT": "0", "CORE_TIMEOUT_S": "1"}
+#: No Core is left alone.
+REPEATING = {"CORE_FAILURES_MAX": "0", "CORE_RETRY_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
+
+
+@pytest.fixture(scope="module")
+def begun(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[int, int, Path]]]:
+    """A gateway with each of the two settings: port, process, log."""
+    children, found = [], {}
+    for name, given in (("resting", RESTING), ("repeating", REPEATING)):
+        port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
+        more = {f"GATEHOUSE_{variable}": value for variable, value in given.items()}
+        child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
+        children.append(child)
+        found[name] = port, child.pid, log
+    yield found
+    for child in children:
+        child.stop()
+
+
+async def _gateway(database_url: str, port: int, pid: int, log: Path) -> AsyncIterator[Gateway]:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
+        yield Gateway(port, pid, pool, log)
+        # The next test's agent is another key, and a live lease would rightly keep the names from it.
+        await pool.execute("UPDATE core SET draining = true")
+
+
+@pytest.fixture
+async def resting(begun: dict[str, tuple[int, int, Path]], database: Any) -> AsyncIterator[Gateway]:
+    async for gateway in _gateway(database.app_url, *begun["resting"]):
+        yield gateway
+
+
+@pytest.fixture
+async def repeating(begun: dict[str, tuple[int, int, Path]], database: Any) -> AsyncIterator[Gateway]:
+    async for gateway in _gateway(database.app_url, *begun["repeating"]):
+        yield gateway
+
+
+async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
+    """The key of an agent that registered `url` as docs, and one of a reader."""
+    agent, reply = await gateway.register(url)
+    assert reply.status == 200, reply.body
+    return agent, await gateway.mint()
+
+
+async def get(gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None) -> Reply:
+    return await gateway.ask(method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body)
+
+
+async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:
+    replies = [await get(gateway, key, path) for _ in range(times)]
+    return [(reply.status, reply.json["code"]) for reply in replies]
+
+
+async def metric(gateway: Gateway, name: str) -> float:
+    page = (await gateway.ask("GET", "/metrics")).body.decode()
+    return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
+
+
+async def until_tried(gateway: Gateway, key: Key) -> Reply:
+    """The first answer after the Core's rest."""
+    async with asyncio.timeout(20):
+        while (reply := await get(gateway, key)).status == 503:
+            await asyncio.sleep(0.05)
+    return reply
+
+
+async def test_a_core_that_is_down_is_left_alone_and_served_again_when_it_is_back(resting: Gateway, core: Core) -> None:
+    gateway, port = resting, free_port()
+    opened, closed = [f'gatehouse_core_circuit_total{{to="{to}"}}' for to in ("open", "closed")]
+    before = await metric(gateway, opened), await metric(gateway, closed)
+    _, key = await registered(gateway, f"http://127.0.0.1:{port}")
+    assert await codes(gateway, key, 2) == [(502, "core_unreachable")] * 2
+    reply = await get(gateway, key)
+    assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_circuit_open", "1")
+    assert reply.json["detail"] == "The Core failed repeatedly and is left alone for a moment"
+    assert reply.header("ratelimit") is not None
+    assert await metric(gateway, opened) == before[0] + 1
+    assert await metric(gateway, "gatehouse_core_circuits_open") == 1
+    async with await asyncio.start_server(core.serve, "127.0.0.1", port):
+        assert (await until_tried(gateway, key)).body == b"hello"
+        assert (await get(gateway, key)).status == 200
+    assert await metric(gateway, closed) == before[1] + 1
+    assert await metric(gateway, "gatehouse_core_circuits_open") == 0
+    told = [("docs", "open", "warning"), ("docs", "closed", "warning")]
+    async with asyncio.timeout(20):  # lines of a log wait a moment for company
+        while [(line["core"], line["circuit"], line["level"]) for line in gateway.lines() if "circuit" in line][-2:] != told:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_core_that_stays_down_is_asked_once_a_rest(resting: Gateway) -> None:
+    gateway = resting
+    _, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
+    await codes(gateway, key, 2)
+    assert (await until_tried(gateway, key)).status == 502
+    assert await codes(gateway, key, 1) == [(503, "core_circuit_open")]
+
+
+async def test_a_silent_core_is_given_up_and_then_left_alone(resting: Gateway, core: Core) -> None:
+    gateway = resting
+    _, key = await registered(gateway, core.url)
+    assert await codes(gateway, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]
+    assert len(core.requests) == 2
+
+
+async def test_a_core_that_answers_is_never_left_alone_whatever_it_says(resting: Gateway, core: Core) -> None:
+    gateway = resting
+    _, key = await registered(gateway, core.url)
+    for status in (500, 502, 503, 504, 500, 500):
+        assert (await get(gateway, key, f"status/{status}")).body == f"core says {status}".encode()
+    assert (await get(gateway, key)).status == 200
+
+
+async def test_a_client_that_stalls_its_upload_says_nothing_against_the_core(resting: Gateway, core: Core) -> None:
+    gateway = resting
+    _, key = await registered(gateway, core.url)
+    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    for _ in range(3):
+        assert (await gateway.send(head.encode())).status == 504
+    assert (await get(gateway, key)).status == 200
+
+
+async def test_another_core_is_not_touched(resting: Gateway, core: Core) -> None:
+    gateway = resting
+    _, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
+    await gateway.register(core.url, "wiki")
+    await codes(gateway, key, 3)
+    assert (await gateway.ask("GET", "/cores/wiki/x", f"X-API-Key: {key.token}")).status == 200
+
+
+async def test_a_core_that_registers_anew_is_asked_at_once(resting: Gateway, core: Core) -> None:
+    gateway = resting
+    agent, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
+    assert (await codes(gateway, key, 3))[-1] == (503, "core_circuit_open")
+    assert (await gateway.put_core(agent, "docs", {"url": core.url})).status == 200
+    assert (await get(gateway, key)).status == 200
+
+
+async def test_a_worker_that_leaves_no_core_alone_keeps_asking(repeating: Gateway) -> None:
+    gateway = repeating
+    _, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
+    assert await codes(gateway, key, 10) == [(502, "core_unreachable")] * 10
+
+
+async def test_retries_end_with_their_budget(repeating: Gateway, core: Core) -> None:
+    gateway = repeating
+    _, key = await registered(gateway, core.url)
+    sent, refused = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
+    before = await metric(gateway, sent), await metric(gateway, refused)
+    for _ in range(40):
+        assert (await get(gateway, key, "drop")).status == 502
+    again = len(core.requests) - 40
+    assert 10 <= again <= 10 + len(core.requests) / 10
+    assert await metric(gateway, sent) == before[0] + again
+    assert await metric(gateway, refused) == before[1] + 40 - again
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sent"),
+    [
+        ("GET", "drop", None, 2),
+        ("HEAD", "drop", None, 2),
+        ("OPTIONS", "drop", None, 2),
+        ("DELETE", "drop", None, 1),
+        ("POST", "drop", None, 1),
+        ("GET", "drop", b"question", 1),
+        ("GET", "status/503", None, 1),
+        ("GET", "silent", None, 1),
+    ],
+)
+async def test_only_what_is_safe_is_sent_again(
+    repeating: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
+) -> None:
+    _, key = await registered(repeating, core.url)
+    await get(repeating, key, path, method, body)
+    assert len(core.requests) == sent
+
+
+async def test_a_request_without_a_body_that_never_left_is_tried_again_whatever_its_method(repeating: Gateway) -> None:
+    _, key = await registered(repeating, f"http://127.0.0.1:{free_port()}")
+    before = await metric(repeating, 'gatehouse_core_retries_total{outcome="sent"}')
+    assert (await get(repeating, key, method="POST")).status == 502
+    assert await metric(repeating, 'gatehouse_core_retries_total{outcome="sent"}') == before + 1

@@ -1,0 +1,59 @@
+"""The signing client in Python, against a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.client_signing import SignedAuth, sign
+
+from tests.runtime.gateway.test_signatures import TEXT, docs, signing_key
+
+__all__ = ["docs"]
+
+
+@pytest.mark.promise("TR-10")
+async def test_httpx_sends_signed_requests_again_and_again(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    place = f"http://127.0.0.1:{gateway.port}/cores/docs"
+    async with httpx.AsyncClient(auth=SignedAuth(key.token, TEXT)) as client:
+        asked = [client.get(f"{place}/status/200", params={"x": "ä y", "n": str(turn)}) for turn in range(3)]
+        replies = [*await asyncio.gather(*asked), await client.post(f"{place}/a b", content=b"body")]
+    assert [reply.status_code for reply in replies] == [200] * 4
+    assert docs.last[0].startswith("POST /a%20b ")
+    assert docs.last[2] == b"body"
+
+
+async def test_a_key_that_requires_signatures_registers_no_core(gateway: Any) -> None:
+    agent = await signing_key(gateway, scopes=["cores:register"])
+    reply = await gateway.put_core(agent, "signed", {"url": "http://127.0.0.1:9"})
+    assert (reply.status, reply.json["code"]) == (401, "SIGNATURE_INVALID")
+
+
+def test_what_is_sent_is_made_from_its_arguments_alone() -> None:
+    """The same call makes the same headers, so another implementation can be held to them."""
+    token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
+    made = sign(
+        "get", "https://gateway.example.com:443/a?b=c", token=token, secret=bytes(32), now=1_700_000_000.9, nonce="n" * 16
+    )
+    assert made == {
+        "signature-input": (
+            'gatehouse=("@method" "@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
+        ),
+        "signature": "gatehouse=:217orexzIxRfDC3+QlgVmFGbmk5SsFZGn05wjJyoqeM=:",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"token": "nonsense"}, "the token is no key of a Gatehouse"),
+        ({"secret": "whsec_AAAA"}, "a signing secret begins with sigkey_"),
+    ],
+)
+def test_a_token_or_secret_that_is_none_is_refused(change: dict[str, str], message: str) -> None:
+    given = {"token": "gtk_test_" + "0" * 61, "secret": TEXT, **change}
+    with pytest.raises(ValueError, match=message):
+        sign("GET", "https://gateway.example.com/", **given)  # type: ignore[arg-type]

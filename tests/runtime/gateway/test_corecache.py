@@ -1,0 +1,183 @@
+"""Often-read files of a Core at a running gateway: asked about each time, sent over once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.runtime.gateway.conftest import Gateway, Key, Reply
+
+
+@dataclass
+class Shelf:
+    """A Core with files that change, which answers 304 to whoever has the present version."""
+
+    port: int = 0
+    body: bytes = b"first edition"
+    etag: str = '"1"'
+    more: str = "Cache-Control: no-cache\r\n"
+    status: int = 200
+    asked: list[dict[str, str]] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+                headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines[1:]}
+                self.asked.append({":": lines[0], **headers})
+                status = self.status
+                if status == 200 and headers.get("if-none-match") == self.etag:
+                    status = 304
+                self.sent.append(status)
+                body = b"" if status == 304 else self.body if status == 200 else b"no"
+                length = "" if status == 304 else f"Content-Length: {len(body)}\r\n"
+                head = f"HTTP/1.1 {status} Said\r\nETag: {self.etag}\r\n{self.more}X-Answer: {len(self.sent)}\r\n{length}\r\n"
+                writer.write(head.encode() + (b"" if lines[0].startswith("HEAD") else body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def shelf() -> AsyncIterator[Shelf]:
+    made = Shelf()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    yield made
+    server.close()
+
+
+@pytest.fixture
+async def reader(gateway: Gateway, shelf: Shelf) -> Key:
+    """A key that may read; the shelf is registered."""
+    _, reply = await gateway.register(f"http://127.0.0.1:{shelf.port}", name=f"shelf-{shelf.port}")
+    assert reply.status in {200, 201}, reply.body
+    return await gateway.mint()
+
+
+async def read(gateway: Gateway, shelf: Shelf, key: Key, *headers: str, path: str = "file", method: str = "GET") -> Reply:
+    return await gateway.ask(method, f"/cores/shelf-{shelf.port}/{path}", f"X-API-Key: {key.token}", *headers)
+
+
+@pytest.mark.promise("CG-10")
+async def test_a_file_that_did_not_change_is_asked_about_and_not_sent_again(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    replies = [await read(gateway, shelf, reader) for _ in range(3)]
+    assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
+    assert shelf.sent == [200, 304, 304]
+    assert [reply.header("x-answer") for reply in replies] == ["1", "2", "3"]  # a 304's headers are newer (RFC 9111, 3.2)
+
+
+@pytest.mark.promise("CG-10")
+async def test_a_change_is_served_with_the_next_request(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    await read(gateway, shelf, reader)
+    shelf.body, shelf.etag = b"second edition", '"2"'
+    assert (await read(gateway, shelf, reader)).body == b"second edition"
+    assert (await read(gateway, shelf, reader)).body == b"second edition"
+    assert shelf.sent == [200, 200, 304]
+
+
+@pytest.mark.parametrize("status", [403, 404, 410, 500, 503])
+async def test_what_the_core_refuses_now_is_not_served_from_memory(
+    gateway: Gateway, shelf: Shelf, reader: Key, status: int
+) -> None:
+    await read(gateway, shelf, reader)
+    shelf.status = status
+    assert (await read(gateway, shelf, reader)).status == status
+
+
+@pytest.mark.promise("CG-10")
+async def test_a_key_that_is_not_let_in_gets_nothing_from_memory(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    await read(gateway, shelf, reader)
+    other = await gateway.mint(cores=["another"])
+    await gateway.revoke(reader)
+    assert [(await read(gateway, shelf, key)).status for key in (reader, other)] == [401, 403]
+    assert len(shelf.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Cache-Control: no-store\r\n",
+        "Cache-Control: max-age=60, Private\r\n",
+        "Vary: *\r\n",
+        "Vary: Gatehouse-Key-Id\r\n",
+        "Set-Cookie: a=1\r\n",
+    ],
+)
+async def test_what_may_not_be_kept_is_not(gateway: Gateway, shelf: Shelf, reader: Key, more: str) -> None:
+    shelf.more = more
+    await read(gateway, shelf, reader)
+    await read(gateway, shelf, reader)
+    assert shelf.sent == [200, 200]
+
+
+@pytest.mark.parametrize("etag", ['W/"1"', "1"])
+async def test_without_a_strong_validator_nothing_is_kept(gateway: Gateway, shelf: Shelf, reader: Key, etag: str) -> None:
+    shelf.etag = etag
+    await read(gateway, shelf, reader)
+    await read(gateway, shelf, reader)
+    assert shelf.sent == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Range: bytes=0-3", 'If-None-Match: "x"', "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "Cache-Control: no-store"],
+)
+async def test_a_question_of_the_clients_own_goes_to_the_core_as_it_is(
+    gateway: Gateway, shelf: Shelf, reader: Key, header: str
+) -> None:
+    await read(gateway, shelf, reader)
+    await read(gateway, shelf, reader, header)
+    name, _, value = header.partition(": ")
+    assert shelf.asked[1][name.lower()] == value
+    assert shelf.asked[1].get("if-none-match") == (value if name == "If-None-Match" else None)
+
+
+async def test_a_clients_own_copy_is_confirmed_to_the_client(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    await read(gateway, shelf, reader)
+    assert (await read(gateway, shelf, reader, 'If-None-Match: "1"')).status == 304
+
+
+async def test_head_and_other_paths_queries_and_encodings_are_told_apart(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    await read(gateway, shelf, reader)
+    assert (await read(gateway, shelf, reader, method="HEAD")).body == b""
+    for path in ("file?a", "File"):
+        await read(gateway, shelf, reader, path=path)
+    await read(gateway, shelf, reader, "Accept-Encoding: br")
+    assert shelf.sent == [200] * 5
+
+
+async def test_a_streamed_file_is_kept_and_one_over_a_mebibyte_is_not(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    shelf.body = bytes(range(256)) * 2000  # longer than what is passed on in one piece
+    assert [(await read(gateway, shelf, reader)).body == shelf.body for _ in range(2)] == [True, True]
+    shelf.body, shelf.etag = b"x" * 1_048_577, '"3"'
+    assert [len((await read(gateway, shelf, reader)).body) for _ in range(2)] == [1_048_577] * 2
+    assert shelf.sent == [200, 304, 200, 200]
+
+
+async def test_a_new_registration_begins_with_nothing(gateway: Gateway, shelf: Shelf) -> None:
+    name = f"shelf-{shelf.port}"
+    agent, _ = await gateway.register(f"http://127.0.0.1:{shelf.port}", name=name)
+    key = await gateway.mint()
+    await read(gateway, shelf, key)
+    await gateway.put_core(agent, name, {"url": f"http://127.0.0.1:{shelf.port}"})
+    await read(gateway, shelf, key)
+    assert shelf.sent == [200, 200]
+
+
+async def test_hits_are_counted(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    async def hits() -> float:
+        page = (await gateway.ask("GET", "/metrics")).body.decode()
+        found = [line for line in page.splitlines() if line.startswith('gatehouse_core_cache_total{outcome="hit"}')]
+        return float(found[0].split()[-1]) if found else 0.0
+
+    await read(gateway, shelf, reader)
+    before = await hits()
+    await read(gateway, shelf, reader)
+    assert await hits() == before + 1

@@ -1,0 +1,93 @@
+"""What the gateway answers besides decisions: unknown addresses, wrong methods, health, metrics, its own description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+async def test_an_unknown_address_is_a_problem_document(gateway: Any) -> None:
+    reply = await gateway.ask("GET", "/nothing")
+    assert (reply.status, reply.header("content-type")) == (404, "application/problem+json")
+    assert reply.json == {
+        "type": "urn:gatehouse:problem:not_found",
+        "title": "There is nothing at this address",
+        "status": 404,
+        "detail": "There is nothing at this address",
+        "code": "not_found",
+        "request_id": reply.header("x-request-id"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v1/keys/verify", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/cores/docs", "DELETE, OPTIONS, PUT"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(gateway: Any, path: str, allow: str) -> None:
+    reply = await gateway.ask("PATCH", path)
+    assert (reply.status, reply.header("allow"), reply.json["code"]) == (405, allow, "method_not_allowed")
+    options = await gateway.ask("OPTIONS", path)
+    assert (options.status, options.header("allow"), options.body) == (204, allow, b"")
+
+
+async def test_trace_is_not_passed_on(gateway: Any) -> None:
+    assert (await gateway.ask("TRACE", "/cores/docs/x")).status == 405
+
+
+@pytest.mark.promise("TR-12")
+async def test_health_and_readiness(gateway: Any) -> None:
+    assert (await gateway.ask("GET", "/healthz")).json == {"status": "ok"}
+    ready = await gateway.ask("GET", "/readyz")
+    assert (ready.status, ready.json) == (
+        200,
+        {"status": "ready", "checks": {"database": "ok", "keys": "ok", "redis": "ok"}},
+    )
+    head = await gateway.ask("HEAD", "/healthz")
+    assert (head.status, head.header("content-length"), head.body) == (200, "15", b"")
+
+
+@pytest.mark.promise("TR-13")
+async def test_metrics_count_decisions_and_name_no_key(gateway: Any) -> None:
+    key = await gateway.mint()
+    before = await _count(gateway, "VALID")
+    await gateway.verify(key.token)
+    await gateway.verify(key.token)
+    assert await _count(gateway, "VALID") == before + 2
+    text = (await gateway.ask("GET", "/metrics")).body.decode()
+    for name in ("gatehouse_request_seconds_bucket", "gatehouse_staleness_seconds", "gatehouse_cached_keys"):
+        assert name in text
+    assert key.id not in text
+    assert key.token not in text
+
+
+async def test_an_unknown_path_makes_no_metric_of_its_own(gateway: Any) -> None:
+    await gateway.ask("GET", "/made/up/path")
+    assert "/made/up" not in (await gateway.ask("GET", "/metrics")).body.decode()
+
+
+@pytest.mark.promise("TR-16")
+async def test_the_gateway_describes_every_route_that_it_has(gateway: Any) -> None:
+    document = (await gateway.ask("GET", "/openapi.json")).json
+    assert document["openapi"] == "3.1.0"
+    described = {
+        (path, method.upper()) for path, item in document["paths"].items() for method in item if method.upper() in METHODS
+    }
+    for path in document["paths"]:
+        if path.startswith("/cores/"):
+            continue
+        allow = (await gateway.ask("OPTIONS", path.replace("{name}", "docs"))).header("allow")
+        offered = {(path, method) for method in allow.split(", ")} - {(path, "OPTIONS"), (path, "HEAD")}
+        assert offered <= described
+
+
+async def _count(gateway: Any, code: str) -> float:
+    text = (await gateway.ask("GET", "/metrics")).body.decode()
+    lines = [line for line in text.splitlines() if line.startswith(f'gatehouse_decisions_total{{code="{code}"}}')]
+    return float(lines[0].split()[1])

@@ -1,0 +1,130 @@
+"""What nobody sends by accident: the gateway answers each with one clear problem, and never with a 500."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+VERIFY = "/v1/keys/verify"
+NO_JSON = ("body", "is not JSON", "send a JSON object with Content-Type: application/json")
+DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
+def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
+    """The one error of a problem document."""
+    assert (reply.status, reply.header("content-type")) == (status, "application/problem+json")
+    (error,) = reply.json["errors"]
+    return error["location"], error["message"], error["fix"]
+
+
+@pytest.mark.promise("TR-16")
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"token":"a","token":"b"}', ("body", 'names "token" twice', "send every member once")),
+        (b'{"token":"a","tok\\u0065n":"b"}', ("body", 'names "token" twice', "send every member once")),
+        (b'{"token":"a","cost" : 1,"cost"\n:2}', ("body", 'names "cost" twice', "send every member once")),
+        (
+            b'{"token":"a","limits":[{"name":"x","cost":1,"cost":0}]}',
+            ("body", 'names "cost" twice', "send every member once"),
+        ),
+        (b'\xef\xbb\xbf{"token":"a"}', NO_JSON),
+        ('{"token":"\u00eb"}'.encode("latin-1"), NO_JSON),
+        (b'{"token":"\\ud800"}', NO_JSON),
+        (b'{"token":"a"', NO_JSON),
+        (b"", NO_JSON),
+        (b'{"token":"a","cost":NaN}', NO_JSON),
+        (b'{"token":"a","cost":1e400}', ("body.cost", "number out of range", "")),
+        (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "must be 0 to 1000000", "")),
+        (b'{"token":"a","cost":true}', ("body.cost", "expected `int`, got `bool`", "send a value of the type that is expected")),
+        (b'{"token":["a"]}', ("body.token", "expected `str`, got `array`", "send a value of the type that is expected")),
+        (b"null", ("body", "expected `object`, got `null`", "send a value of the type that is expected")),
+        (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "is no name of a Core", "")),
+        (b'{"token":"a","scopes":' + DEEP + b"}", ("body.scopes[0]", "expected `str`, got `array`", "")),
+        (b'{"token":"a","deep":' + DEEP + b"}", ("body.deep", "is not a known member", "")),
+        (DEEP, ("body", "expected `object`, got `array`", "send a value of the type that is expected")),
+    ],
+)
+async def test_a_question_with_no_meaning_or_two_is_told_why(gateway: Any, body: bytes, expected: tuple[str, str, str]) -> None:
+    location, message, fix = _errors(await gateway.ask("POST", VERIFY, body=body))
+    assert (location, message) == expected[:2]
+    assert fix == expected[2] or not expected[2]
+
+
+async def test_a_member_that_stands_once_in_each_question_of_a_batch_is_no_repetition(gateway: Any) -> None:
+    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}')
+    assert [one["code"] for one in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
+
+
+@pytest.mark.promise("TR-16")
+@pytest.mark.parametrize("path", [VERIFY, "/v1/keys/verify-batch", "/v1/keys/revoke-self"])
+@pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
+async def test_a_body_of_another_kind_is_415(gateway: Any, path: str, media_type: str) -> None:
+    reply = await gateway.ask("POST", path, f"Content-Type: {media_type}", body=b'{"token":"a"}')
+    expected = ("header.content-type", "is not application/json", "send Content-Type: application/json")
+    assert (_errors(reply, 415), reply.json["code"]) == (expected, "unsupported_media_type")
+
+
+async def test_a_charset_that_is_not_utf_8_is_415(gateway: Any) -> None:
+    reply = await gateway.ask("POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}')
+    expected = ("header.content-type", "names a charset other than UTF-8", "send JSON encoded as UTF-8, and no charset")
+    assert _errors(reply, 415) == expected
+
+
+@pytest.mark.parametrize(
+    "header", [(), ("Content-Type: application/x-www-form-urlencoded",), ("Content-Type: application/json",)]
+)
+async def test_json_is_taken_as_curl_sends_it(gateway: Any, header: tuple[str, ...]) -> None:
+    assert (await gateway.ask("POST", VERIFY, *header, body=b'{"token":"a"}')).json["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("core=%00", ("query", "holds a NUL character")),
+        ("core=%zz", ("query", "holds a percent sign that two hexadecimal digits do not follow")),
+        ("core=%ff", ("query", "is not UTF-8 once it is decoded")),
+        ("core=Docs", ("query.core", "is no name of a Core")),
+        ("core=" + "a" * 41, ("query.core", "is no name of a Core")),
+        ("method=get", ("query.method", "is no HTTP method")),
+        ("scope=Cores", ("query.scope[0]", "is no name of a scope")),
+        ("&".join(["scope=a"] * 51), ("query.scope", "holds more than 50 names")),
+        ("core=a&core=b", ("query", "holds more than scope, one core and one method")),
+    ],
+)
+async def test_a_question_in_a_query_is_as_strict_as_one_in_a_body(gateway: Any, query: str, expected: tuple[str, str]) -> None:
+    key = await gateway.mint()
+    reply = await gateway.ask("GET", f"{VERIFY}?{query}", f"X-API-Key: {key.token}")
+    assert _errors(reply)[:2] == expected
+
+
+@pytest.mark.parametrize("query", ["lease_id=%00", "lease_id=%f", "lease_id=%ff"])
+async def test_a_lease_that_cannot_be_read_is_refused(gateway: Any, query: str) -> None:
+    agent = await gateway.mint(scopes=["cores:register"])
+    reply = await gateway.ask("DELETE", f"/v1/cores/docs?{query}", f"X-API-Key: {agent.token}")
+    assert _errors(reply)[0] == "query"
+
+
+@pytest.mark.parametrize("raw", ["/cores/docs/x?q=\u00eb", "/cores/docs/\u00eb", "/v1/keys/verify?core=\u00eb", "/\u00eb"])
+async def test_bytes_that_are_not_ascii_in_an_address_are_a_problem_of_the_caller(gateway: Any, raw: str) -> None:
+    key = await gateway.mint()
+    reply = await gateway.ask("GET", raw, f"X-API-Key: {key.token}")
+    assert reply.status in (400, 404)
+
+
+async def test_a_thousand_headers_are_too_many(gateway: Any) -> None:
+    reply = await gateway.ask("GET", "/healthz", *(f"X-More-{number}: x" for number in range(1000)))
+    assert reply.status in (400, 431)
+    assert (await gateway.ask("GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    "header", ["X-API-Key: \u00eb", "Authorization: Bearer \u00eb", "Authorization: \u00eb", "X-API-Key: " + "a" * 8000]
+)
+async def test_a_key_of_odd_characters_is_an_unknown_one(gateway: Any, header: str) -> None:
+    assert (await gateway.ask("GET", VERIFY, header)).status == 401
+
+
+async def test_no_failure_of_ours_was_behind_any_of_it(gateway: Any) -> None:
+    assert [line for line in gateway.lines() if line.get("event") == "failure" or line.get("status", 0) >= 500] == []

@@ -1,0 +1,181 @@
+"""Keys from elsewhere at a running gateway: imported by the command, used with the tokens that their holders have."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from gatehouse.client import GatewayClient
+from gatehouse.wire.verify import VerifyRequest
+
+from tests.runtime.cli.conftest import Command, Result
+from tests.runtime.gateway.conftest import PEPPER, Gateway
+
+
+class Mover:
+    def __init__(self, folder: Path, database: Any) -> None:
+        pepper = {"current": 1, "generations": {"1": base64.b64encode(PEPPER).decode()}}
+        self._command = Command(
+            folder,
+            {
+                "GATEHOUSE_ENVIRONMENT": "dev",
+                "GATEHOUSE_DATABASE_URL": database.app_url,
+                "GATEHOUSE_DATABASE_AUTH": "url",
+                "GATEHOUSE_PEPPER": json.dumps(pepper),
+            },
+        )
+        self.folder = folder
+
+    async def bring(self, content: Any, name: str = "api_keys.json", *options: str) -> Result:
+        text = content if isinstance(content, str) else json.dumps(content)
+        (self.folder / name).write_text(text)
+        # In a thread: the command has an event loop of its own.
+        done = await asyncio.to_thread(self._command.run, "import", name, *options)
+        assert done.code == 0, done.err
+        return done
+
+
+@pytest.fixture
+def mover(tmp_path: Path, database: Any) -> Mover:
+    return Mover(tmp_path, database)
+
+
+def sha(name: str, text: str) -> bytes:
+    return hashlib.new(name, text.encode()).digest()
+
+
+@pytest.mark.promise("CG-09")
+async def test_a_key_of_an_old_api_keys_json_opens_the_gateway_as_it_is(gateway: Gateway, mover: Mover) -> None:
+    token = secrets.token_urlsafe(24)
+    assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
+    await mover.bring({token: {"name": "nightly", "owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 50}})
+    found = (await gateway.verify(token, scopes=["cores:read"])).json
+    assert (found["valid"], found["name"], found["owner"], found["limits"][0]["limit"]) == (True, "nightly", "billing", 50)
+    assert (await gateway.verify(token + "x")).json["code"] == "NOT_FOUND"
+
+
+@pytest.mark.promise("TR-06")
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
+async def test_a_hash_from_elsewhere_verifies_its_token(gateway: Gateway, mover: Mover, algorithm: str, written: str) -> None:
+    token = f"theirs-{secrets.token_urlsafe(24)}"
+    digest = sha(algorithm, token)
+    text = {
+        "hex": digest.hex(),
+        "base64": base64.b64encode(digest).decode(),
+        "base64url": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+    }[written]
+    await mover.bring([{"hash": text, "algorithm": algorithm, "name": written}])
+    assert (await gateway.verify(token)).json["name"] == written
+    assert (await gateway.verify(text)).json["code"] == "NOT_FOUND"
+    stored = await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written)
+    assert stored != digest[:32]
+
+
+async def test_a_hash_of_the_part_behind_the_separator_verifies_the_whole_token(gateway: Gateway, mover: Mover) -> None:
+    # The form of seamapi/prefixed-api-key: company_short_long, of which the hash of the long part is kept.
+    secret = secrets.token_hex(12)
+    await mover.bring([{"hash": sha("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
+    assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"
+    assert (await gateway.verify(secret)).json["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(("of", "separator"), [("token", "."), ("secret", ":"), ("secret", "_")])
+async def test_a_bcrypt_key_is_found_by_its_id_and_becomes_an_hmac_at_its_first_use(
+    gateway: Gateway, mover: Mover, of: str, separator: str
+) -> None:
+    identity, secret = f"client-{secrets.token_hex(4)}", secrets.token_hex(8)
+    token = f"{identity}{separator}{secret}"
+    hashed = bcrypt.hashpw((token if of == "token" else secret).encode(), bcrypt.gensalt(4)).decode()
+    await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
+    waiting = "SELECT count(*) FROM foreign_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
+    assert await gateway.pool.fetchval(waiting, identity) == 1
+    assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
+    assert await gateway.pool.fetchval(waiting, identity) == 1
+    assert (await gateway.verify(token)).json["name"] == identity
+    assert await gateway.pool.fetchval(waiting, identity) == 0
+    assert await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1", identity) != bytes(32)
+    assert (await gateway.verify(token)).json["valid"] is True
+    assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
+    trail = (
+        "SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id = (SELECT id FROM api_key WHERE name = $1)"
+    )
+    assert await gateway.pool.fetchval(trail, identity) == 1
+
+
+async def test_many_first_uses_at_once_upgrade_a_bcrypt_key_once(gateway: Gateway, mover: Mover) -> None:
+    identity, secret = f"herd-{secrets.token_hex(4)}", secrets.token_hex(8)
+    hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
+    await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
+    replies = await asyncio.gather(*(gateway.verify(f"{identity}.{secret}") for _ in range(10)))
+    assert {reply.json["code"] for reply in replies} == {"VALID"}
+    trail = (
+        "SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id = (SELECT id FROM api_key WHERE name = $1)"
+    )
+    assert await gateway.pool.fetchval(trail, identity) == 1
+
+
+async def test_guesses_at_a_bcrypt_key_are_computed_five_times_a_minute_and_its_holder_is_not_refused_for_it(
+    gateway: Gateway, mover: Mover
+) -> None:
+    identity, secret = f"guessed-{secrets.token_hex(4)}", secrets.token_hex(8)
+    hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
+    await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": "secret"}])
+    codes = [(await gateway.verify(f"{identity}.guess-{number}")).json["code"] for number in range(6)]
+    assert codes == ["NOT_FOUND"] * 5 + ["UNAVAILABLE"]
+    assert (await gateway.verify(f"{identity}.{secret}")).json["code"] == "UNAVAILABLE"
+
+
+async def test_a_disabled_and_an_expired_key_stay_what_they_were(gateway: Gateway, mover: Mover) -> None:
+    off, over = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
+    await mover.bring({off: {"active": False}, over: {"expires_at": 1_600_000_000}})
+    assert (await gateway.verify(off)).json["code"] == "DISABLED"
+    assert (await gateway.verify(over)).json["code"] == "EXPIRED"
+
+
+async def test_the_holder_of_an_imported_key_can_revoke_it(gateway: Gateway, mover: Mover) -> None:
+    token = secrets.token_urlsafe(24)
+    await mover.bring([token])
+    body = json.dumps({"token": token}).encode()
+    assert (await gateway.ask("POST", "/v1/keys/revoke-self", body=body)).status in {200, 204}
+    assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
+
+
+async def test_a_cores_request_with_an_imported_key_is_forwarded_without_it(gateway: Gateway, mover: Mover, core: Any) -> None:
+    token = secrets.token_urlsafe(24)
+    await mover.bring([token])
+    await gateway.register(core.url)
+    reply = await gateway.ask("GET", "/cores/docs/file", f"X-API-Key: {token}")
+    assert reply.status == 200
+    assert token not in str(core.requests)
+
+
+async def test_an_old_core_is_served_from_where_its_file_says_until_its_own_agent_registers(
+    gateway: Gateway, mover: Mover, core: Any
+) -> None:
+    token = secrets.token_urlsafe(24)
+    await mover.bring({token: {"name": "old core", "scopes": "cores:read cores:register"}})
+    await mover.bring({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
+    reply = await gateway.ask("GET", "/cores/attic/file", f"X-API-Key: {token}")
+    assert (reply.status, reply.body) == (200, b"hello")
+
+
+async def test_the_client_for_services_asks_a_running_gateway(gateway: Gateway, mover: Mover) -> None:
+    token = secrets.token_urlsafe(24)
+    await mover.bring([{"key": token, "name": "by the client"}])
+
+    def ask() -> tuple[str | None, list[str], str]:
+        with GatewayClient(f"http://127.0.0.1:{gateway.port}") as client:
+            name = client.verify(token, scopes=["cores:read"]).name
+            codes = [one.code for one in client.verify_many([VerifyRequest(token), VerifyRequest("nobodys-token")])]
+            client.revoke(token)
+            return name, codes, client.verify(token).code
+
+    assert await asyncio.to_thread(ask) == ("by the client", ["VALID", "NOT_FOUND"], "NOT_FOUND")

@@ -1,0 +1,107 @@
+"""Keys from elsewhere while the pepper is rotated at running gateways: every kind goes on opening, and none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import bcrypt
+import pytest
+
+from tests.runtime.gateway.conftest import PEPPER, Gateway
+from tests.runtime.gateway.test_imported import Mover
+
+GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
+ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
+
+#: Name to token; each name is a kind of row.
+TOKENS = {
+    "token": "theirs-in-clear-0001",
+    "sha256": "theirs-hashed-0002",
+    "sha512": "theirs-hashed-0003",
+    "sha256 of the secret": "theirs_0004_first",
+    "bcrypt": "client-0005.second",
+    "bcrypt of the secret": "client-0006:third",
+}
+
+
+def rows() -> list[dict[str, str]]:
+    def sha(name: str, text: str) -> str:
+        return hashlib.new(name, text.encode()).hexdigest()
+
+    def slow(text: str) -> str:
+        return bcrypt.hashpw(text.encode(), bcrypt.gensalt(4)).decode()
+
+    return [
+        {"name": "token", "key": TOKENS["token"]},
+        {"name": "sha256", "hash": sha("sha256", TOKENS["sha256"]), "algorithm": "sha256"},
+        {"name": "sha512", "hash": sha("sha512", TOKENS["sha512"]), "algorithm": "sha512"},
+        {"name": "sha256 of the secret", "hash": sha("sha256", "first"), "algorithm": "sha256", "hash_of": "secret"},
+        {"name": "bcrypt", "id": "client-0005", "hash": slow(TOKENS["bcrypt"]), "algorithm": "bcrypt"},
+        {
+            "name": "bcrypt of the secret",
+            "id": "client-0006",
+            "hash": slow("third"),
+            "algorithm": "bcrypt",
+            "hash_of": "secret",
+        },
+    ]
+
+
+@pytest.fixture
+async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as connections:
+        yield connections
+
+
+async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
+    """What a gateway says to each token."""
+    return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
+
+
+@pytest.mark.promise("TR-06", "CG-09")
+async def test_every_kind_of_imported_key_verifies_before_while_and_after_the_pepper_is_rotated(
+    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    every = {kind: kind for kind in TOKENS}
+    used = [kind for kind in TOKENS if kind not in ("sha512", "bcrypt of the secret")]
+    old_process, old_port, old_log = start(database.app_url, redis_url)
+    old = Gateway(old_port, old_process.pid, pool, old_log)
+    await Mover(tmp_path, database).bring(rows())
+    assert await names(old, *used) == {kind: kind for kind in used}
+
+    new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
+    new = Gateway(new_port, new_process.pid, pool, new_log)
+    # A first use, of a bcrypt key too, may come to either gateway while one of them knows nothing of the new pepper.
+    assert await names(new) == every
+    assert await names(old) == every
+    assert await pool.fetchval("SELECT max(pepper_generation) FROM api_key") == 1
+
+    await asyncio.to_thread(old_process.stop)
+    async with asyncio.timeout(60):
+        while await pool.fetchval("SELECT count(*) FROM api_key WHERE pepper_generation = 1"):
+            assert await names(new) == every
+            await asyncio.sleep(0.1)
+    assert await names(new) == every
+    assert (await new.verify(TOKENS["bcrypt"] + "x")).json["code"] == "NOT_FOUND"
+
+    again_process, again_port, again_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
+    assert await names(Gateway(again_port, again_process.pid, pool, again_log)) == every
+
+
+async def test_a_bcrypt_key_that_is_first_used_after_the_rotation_opens(
+    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    late = {"name": "late", "id": "client-0007", "hash": bcrypt.hashpw(b"client-0007.x", bcrypt.gensalt(4)).decode()}
+    await Mover(tmp_path, database).bring([{**late, "algorithm": "bcrypt"}])
+    process, port, log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
+    gateway = Gateway(port, process.pid, pool, log)
+    assert (await gateway.verify("client-0007.y")).json["code"] == "NOT_FOUND"
+    assert (await gateway.verify("client-0007.x")).json["name"] == "late"
+    assert (await gateway.verify("client-0007.x")).json["name"] == "late"

@@ -1,0 +1,385 @@
+"""What a running gateway makes of the life of keys: where from, how often, for how much, and how long."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.core.apikey import build, build_marked
+from gatehouse.flows.actor import Actor
+from gatehouse.flows.purge import purge
+from gatehouse.flows.revoke import Effective
+from gatehouse.flows.rotate import Turn, end_grace, rotate
+from gatehouse.flows.step import Desk
+from gatehouse.migrations import runner
+from gatehouse.store import postgres_engine
+from gatehouse.store.clock import SystemClock
+from gatehouse.store.postgres_keystore import PostgresKeyStore
+from gatehouse.store.redis_limits import RedisLimits
+from gatehouse.store.redis_login import redis_login
+from gatehouse.types import KeyEnvironment, KeyId, RequestId
+
+from tests.runtime.gateway.conftest import PEPPER, Gateway, Start
+
+OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1")
+TWO = {"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}
+
+
+async def purse(gateway: Any, key: Any, remaining: int, amount: int | None = None, every: str | None = None) -> None:
+    await gateway.pool.execute("INSERT INTO key_credit VALUES ($1, $2, $3, $4, now())", key.id, remaining, amount, every)
+
+
+async def left(gateway: Any, key: Any) -> int:
+    return int(await gateway.pool.fetchval("SELECT remaining FROM key_credit WHERE lineage_id = $1", key.id))
+
+
+@pytest.fixture
+async def desk(database: Any) -> AsyncIterator[Desk]:
+    """Management beside the gateway, as the console has it."""
+    engine = postgres_engine.build(database.app, pool_max=4, application="tests")
+    yield Desk(store=PostgresKeyStore(engine, staleness_s=3.0), clock=SystemClock(), bound_s=3.0)
+    await engine.dispose()
+
+
+@pytest.fixture
+async def empty_gateway(empty_database: Any, redis_url: str, start: Start) -> AsyncIterator[Gateway]:
+    """A gateway on a database without any key."""
+    await runner.migrate(empty_database.owner)
+    empty_database.sql("DELETE FROM api_key")
+    _, port, log = start(empty_database.app_url, redis_url)
+    async with asyncpg.create_pool(empty_database.app_url, min_size=1, max_size=2) as pool:
+        yield Gateway(port, 0, pool, log)
+
+
+@pytest.mark.promise("TR-10")
+async def test_an_address_outside_the_list_is_forbidden(gateway: Any) -> None:
+    inside = await gateway.mint(addresses=["127.0.0.0/8", "2001:db8::/48"])
+    outside = await gateway.mint(addresses=["192.0.2.0/24"])
+    assert (await gateway.verify(inside.token)).json["code"] == "VALID"
+    assert (await gateway.verify(inside.token, address="2001:db8:0:9::1")).json["code"] == "VALID"
+    assert (await gateway.verify(inside.token, address="198.51.100.1")).json["code"] == "FORBIDDEN"
+    assert (await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {outside.token}")).status == 403
+
+
+@pytest.mark.promise("TR-10")
+async def test_a_proxy_is_believed_only_when_it_is_declared(database: Any, redis_url: str, start: Start) -> None:
+    _, port, log = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
+        gateway = Gateway(port, 0, pool, log)
+        key = await gateway.mint(addresses=["192.0.2.0/24"])
+        for forwarded, status in (("192.0.2.9", 200), ("198.51.100.1", 403), ("192.0.2.9, 198.51.100.1", 403)):
+            headers = (f"X-API-Key: {key.token}", f"X-Forwarded-For: {forwarded}")
+            assert (await gateway.ask("GET", "/v1/keys/verify", *headers)).status == status, forwarded
+
+
+async def test_an_undeclared_proxy_can_claim_nothing(gateway: Any) -> None:
+    key = await gateway.mint(addresses=["192.0.2.0/24"])
+    reply = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}", "X-Forwarded-For: 192.0.2.9")
+    assert reply.status == 403
+
+
+async def test_a_method_that_is_not_on_the_list_is_forbidden(gateway: Any, core: Any) -> None:
+    key = await gateway.mint(methods=["GET"])
+    assert (await gateway.verify(key.token, method="GET")).json["code"] == "VALID"
+    assert (await gateway.verify(key.token, method="POST")).json["code"] == "FORBIDDEN"
+    await gateway.register(core.url, "methods")
+    bearer = f"Authorization: Bearer {key.token}"
+    assert (await gateway.ask("GET", "/cores/methods/files", bearer)).status == 200
+    assert (await gateway.ask("POST", "/cores/methods/files", bearer, body=b"x")).status == 403
+
+
+async def test_a_role_opens_what_it_grants(gateway: Any) -> None:
+    key = await gateway.mint(scopes=[], roles=["reader"])
+    answer = (await gateway.verify(key.token, scopes=["cores:read"])).json
+    assert (answer["code"], answer["scopes"]) == ("VALID", ["cores:read"])
+
+
+@pytest.mark.promise("TR-09")
+async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
+    key = await gateway.mint(has_credits=True)
+    await purse(gateway, key, 20)
+    replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
+    codes = [reply.json["code"] for reply in replies]
+    assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED"), await left(gateway, key)) == (20, 28, 0)
+    refused = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+    assert refused.status == 402
+
+
+async def test_a_call_that_is_rate_limited_spends_no_credits_and_one_without_credits_uses_no_limit(gateway: Any) -> None:
+    limited = await gateway.mint(has_credits=True, limits=[TWO])
+    await purse(gateway, limited, 50)  # more than all at once: credits that are about to be given back are missing until then
+    codes = [reply.json["code"] for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))]
+    assert (codes.count("VALID"), codes.count("RATE_LIMITED"), await left(gateway, limited)) == (2, 10, 48)
+    poor = await gateway.mint(has_credits=True, limits=[TWO])
+    await purse(gateway, poor, 1)
+    answer = (await gateway.verify(poor.token, cost=2)).json
+    assert (answer["code"], answer["credits"]) == ("USAGE_EXCEEDED", {"remaining": 1, "exceeded": True, "refills_at": None})
+    assert answer["limits"][0]["remaining"] == 2
+
+
+async def test_cost_zero_looks_at_credits_and_spends_none(gateway: Any) -> None:
+    key = await gateway.mint(has_credits=True)
+    await purse(gateway, key, 3)
+    assert (await gateway.verify(key.token, cost=0)).json["credits"]["remaining"] == 3
+    assert await left(gateway, key) == 3
+
+
+async def test_a_purse_is_refilled_at_the_begin_of_its_period_and_does_not_add_up(gateway: Any) -> None:
+    key = await gateway.mint(has_credits=True)
+    await purse(gateway, key, 0, 5, "day")
+    refused = (await gateway.verify(key.token)).json
+    assert (refused["code"], refused["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
+    await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE lineage_id = $1", key.id)
+    assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 4
+    assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3
+
+
+async def test_a_limit_may_cost_more_than_one_and_be_asked_at_another_cost(gateway: Any) -> None:
+    ten = {"name": "units", "quota": 10, "window_s": 3600, "burst": 10, "cost": 3}
+    key = await gateway.mint(limits=[ten, TWO])
+    first = (await gateway.verify(key.token)).json["limits"]
+    assert [limit["remaining"] for limit in first] == [7, 1]
+    second = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 0}])).json["limits"]
+    assert [limit["remaining"] for limit in second] == [7, 0]
+    third = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 1}])).json
+    assert (third["code"], [limit["remaining"] for limit in third["limits"]]) == ("RATE_LIMITED", [7, 0])
+
+
+async def test_a_limit_of_the_question_is_counted_beside_those_of_the_key(gateway: Any) -> None:
+    key = await gateway.mint()
+    brought = {"name": "per_file", "quota": 1, "window_s": 3600}
+    codes = [(await gateway.verify(key.token, limits=[brought])).json["code"] for _ in range(2)]
+    assert codes == ["VALID", "RATE_LIMITED"]
+    assert (await gateway.verify(key.token)).json["code"] == "VALID"
+
+
+@pytest.mark.parametrize(
+    ("limits", "location"),
+    [
+        ([{"name": "A", "quota": 1, "window_s": 1}], "body.limits[0].name"),
+        ([{"name": "a", "quota": 0, "window_s": 1}], "body.limits[0].quota"),
+        ([{"name": "a", "quota": 1, "window_s": 0}], "body.limits[0].window_s"),
+        ([{"name": "a", "quota": 1}], "body.limits[0]"),
+        ([{"name": "a", "quota": 1, "window_s": 1, "burst": 2}], "body.limits[0].burst"),
+        ([{"name": "a", "quota": 1, "window_s": 1, "cost": -1}], "body.limits[0].cost"),
+        ([{"name": "a", "quota": 1, "window_s": 1}] * 2, "body.limits"),
+        ([{"name": f"a{number}", "quota": 1, "window_s": 1} for number in range(11)], "body.limits"),
+        ([{"name": "unknown"}], "body.limits.unknown"),
+        ([{"name": "requests", "quota": 10**6, "window_s": 1}], "body.limits.requests"),
+    ],
+)
+async def test_a_limit_that_cannot_be_counted_is_an_error_and_no_bypass(gateway: Any, limits: Any, location: str) -> None:
+    key = await gateway.mint()
+    reply = await gateway.verify(key.token, limits=limits)
+    assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
+
+
+@pytest.mark.promise("TR-07")
+async def test_a_batch_is_answered_one_by_one_in_its_order(gateway: Any) -> None:
+    good, disabled = await gateway.mint(limits=[TWO]), await gateway.mint(state="disabled")
+    keys = [{"token": good.token}, {"token": "nonsense"}, {"token": disabled.token}, {"token": good.token}, {"token": good.token}]
+    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    assert reply.status == 200
+    codes = [answer["code"] for answer in reply.json["results"]]
+    assert codes == ["VALID", "NOT_FOUND", "DISABLED", "VALID", "RATE_LIMITED"]
+
+
+async def test_a_limit_that_cannot_be_counted_refuses_the_batch_before_anything_is_charged(gateway: Any) -> None:
+    key = await gateway.mint(limits=[TWO])
+    keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
+    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys[1].limits.absent")
+    assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 1
+
+
+@pytest.mark.parametrize("count", [0, 101])
+async def test_a_batch_is_bounded(gateway: Any, count: int) -> None:
+    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": [{"token": "x"}] * count}).encode())
+    assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys")
+
+
+async def test_a_wrong_question_in_a_batch_is_named(gateway: Any) -> None:
+    keys = [{"token": "x"}, {"token": "x", "cost": -1}]
+    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    assert reply.json["errors"][0]["location"] == "body.keys[1].cost"
+
+
+@pytest.mark.promise("TR-11")
+async def test_whoever_holds_a_key_may_end_it_and_the_trail_tells(gateway: Any) -> None:
+    key = await gateway.mint()
+    body = json.dumps({"token": key.token, "reason": "pasted into a chat"}).encode()
+    reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=body)
+    assert (reply.status, reply.json["key_id"], reply.json["effective"]) == (200, key.id, "everywhere")
+    assert (await gateway.verify(key.token)).json["code"] == "NOT_FOUND"
+    again = await gateway.ask("POST", "/v1/keys/revoke-self", body=body)
+    assert (again.status, again.json["code"]) == (401, "unauthorized")
+    events = await gateway.pool.fetch("SELECT action, actor_id, details::text FROM audit_event WHERE target_id = $1", key.id)
+    assert [tuple(event)[:2] for event in events] == [("key.self-revoke", key.id)]
+    assert key.token not in events[0]["details"]
+
+
+async def test_a_self_revocation_says_within_bound_while_a_live_gateway_has_not_confirmed_it(gateway: Any) -> None:
+    key = await gateway.mint()
+    await gateway.pool.execute(
+        "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + interval '1 minute')"
+    )
+    try:
+        reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=json.dumps({"token": key.token}).encode())
+    finally:
+        await gateway.pool.execute("DELETE FROM gateway_worker WHERE id = 'silent'")
+    assert (reply.status, reply.json["effective"]) == (200, "within_bound")
+
+
+async def test_a_token_that_proves_nothing_ends_nothing(gateway: Any) -> None:
+    key = await gateway.mint()
+    forged = build_marked("gtk", KeyEnvironment.TEST, b"", secrets.token_bytes(32), pepper=gateway.pepper, generation=1)
+    for token in ("nonsense", forged.text if forged else "", key.token[:-1] + "x"):
+        reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=json.dumps({"token": token}).encode())
+        assert reply.status == 401
+    assert (await gateway.verify(key.token)).json["code"] == "VALID"
+
+
+async def test_well_formed_guesses_cost_no_look_up(empty_gateway: Any) -> None:
+    gateway = empty_gateway
+    key = await gateway.mint()
+    assert (await gateway.verify(key.token)).json["code"] == "VALID"
+    before = await lookups(gateway)
+    guesses = [build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32)).text for _ in range(50)]
+    codes = {(await gateway.verify(guess)).json["code"] for guess in guesses}
+    assert (codes, await lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
+
+
+async def test_a_key_from_before_the_mark_is_found(empty_gateway: Any) -> None:
+    gateway = empty_gateway
+    old = build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32))
+    await gateway.mint(id=old.id, digest=gateway.pepper.digest(old.text, 1), id_generation=0)
+    await confirmed(gateway.pool)
+    assert (await gateway.verify(old.text)).json["code"] == "VALID"
+
+
+@pytest.mark.promise("CG-15", "TR-08")
+async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, desk: Desk) -> None:
+    key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
+    tokens, ended = [key.token], False
+    wrong: list[str] = []
+    done = asyncio.Event()
+
+    async def client() -> None:
+        while not done.is_set():
+            token, was_ended = tokens[-1], ended
+            code = (await gateway.verify(token)).json["code"]
+            if code != "VALID":
+                wrong.append(code)
+            if was_ended and (await gateway.verify(key.token)).json["code"] == "VALID":
+                wrong.append("resurrected")
+
+    clients = [asyncio.create_task(client()) for _ in range(4)]
+    turned = await rotate(
+        KeyId(key.id),
+        Turn(grace_s=3600),
+        OPERATOR,
+        desk=desk,
+        pepper=gateway.pepper,
+        prefix="gtk",
+        random_bytes=secrets.token_bytes,
+    )
+    assert turned.effective is Effective.EVERYWHERE
+    tokens.append(turned.token)
+    assert (await gateway.verify(key.token)).json["code"] == "VALID"
+    await asyncio.gather(*(gateway.verify(turned.token) for _ in range(10)))
+    closed = await end_grace(KeyId(key.id), "", OPERATOR, desk=desk)
+    assert closed.effective is Effective.EVERYWHERE
+    ended = True
+    await asyncio.gather(*(gateway.verify(turned.token) for _ in range(10)))
+    done.set()
+    await asyncio.gather(*clients)
+    assert wrong == []
+    assert (await gateway.verify(key.token)).json["code"] == "EXPIRED"
+
+
+async def test_two_generations_share_one_allowance(gateway: Any, desk: Desk) -> None:
+    key = await gateway.mint(limits=[TWO])
+    turned = await rotate(
+        KeyId(key.id), Turn(), OPERATOR, desk=desk, pepper=gateway.pepper, prefix="gtk", random_bytes=secrets.token_bytes
+    )
+    codes = [(await gateway.verify(token)).json["code"] for token in (key.token, turned.token, key.token, turned.token)]
+    assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
+
+
+@pytest.mark.promise("CG-08")
+async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(gateway: Any, desk: Desk, redis_url: str) -> None:
+    key = await gateway.mint(limits=[TWO], name="f0rget-me")
+    await gateway.verify(key.token)
+    await gateway.pool.execute(
+        "UPDATE api_key SET state = 'deleted', deleted_at = now(), deleted_by = 'test', state_before = 'active' WHERE id = $1",
+        key.id,
+    )
+    codes: list[str] = []
+    done = asyncio.Event()
+
+    async def client() -> None:
+        while not done.is_set():
+            codes.append((await gateway.verify(key.token)).json["code"])
+
+    counters = RedisLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="refuse")
+    clients = [asyncio.create_task(client()) for _ in range(3)]
+    gone = await purge(KeyId(key.id), key.id, "", OPERATOR, desk=desk, counters=counters)
+    after = [(await gateway.verify(key.token)).json for _ in range(5)]
+    done.set()
+    await asyncio.gather(*clients)
+    assert (gone.effective, gone.counters_removed) == (Effective.EVERYWHERE, True)
+    assert {answer["code"] for answer in after} == {"NOT_FOUND"}
+    assert "f0rget-me" not in json.dumps(after)
+
+
+@pytest.mark.promise("TR-04")
+async def test_a_pepper_is_rotated_without_a_failed_call(empty_database: Any, redis_url: str, start: Start) -> None:
+    """An old gateway and a new one serve side by side; keys move only when both can read the new generation."""
+    old, new = PEPPER, bytes(range(32, 64))
+    both = {"1": base64.b64encode(old).decode(), "2": base64.b64encode(new).decode()}
+    rolled = json.dumps({"current": 2, "generations": both})
+    await runner.migrate(empty_database.owner)
+    first, first_port, first_log = start(empty_database.app_url, redis_url)
+    _, second_port, second_log = start(empty_database.app_url, redis_url, GATEHOUSE_PEPPER=rolled)
+    async with asyncpg.create_pool(empty_database.app_url, min_size=1, max_size=2) as pool:
+        before, after = Gateway(first_port, 0, pool, first_log), Gateway(second_port, 0, pool, second_log)
+        key = await before.mint()
+        for _ in range(2):
+            assert [(await gateway.verify(key.token)).json["code"] for gateway in (before, after)] == ["VALID", "VALID"]
+        assert await generation(pool, key.id) == 1
+        first.stop()
+        await pool.execute("DELETE FROM gateway_worker WHERE NOT 2 = ANY (generations)")
+        async with asyncio.timeout(20):
+            while await generation(pool, key.id) != 2:
+                assert (await after.verify(key.token)).json["code"] == "VALID"
+        assert (await after.verify(key.token)).json["code"] == "VALID"
+        rewraps = await pool.fetchval("SELECT count(*) FROM audit_event WHERE action = 'pepper.rewrap'")
+        assert rewraps >= 1
+
+
+async def generation(pool: Any, key_id: str) -> int:
+    return int(await pool.fetchval("SELECT pepper_generation FROM api_key WHERE id = $1", key_id))
+
+
+async def confirmed(pool: Any) -> None:
+    """Returns once every worker has seen the newest change."""
+    async with asyncio.timeout(5):
+        newest = await pool.fetchval("SELECT max(change_seq) FROM api_key")
+        while (await pool.fetchval("SELECT min(confirmed_seq) FROM gateway_worker")) < newest:
+            await asyncio.sleep(0.005)
+
+
+async def lookups(gateway: Any) -> int:
+    await gateway.pool.execute("SELECT pg_stat_force_next_flush()")
+    return int(
+        await gateway.pool.fetchval(
+            "SELECT coalesce(sum(calls), 0) FROM (SELECT idx_scan AS calls FROM pg_stat_user_indexes"
+            " WHERE indexrelname = 'api_key_pkey') AS reads"
+        )
+    )

@@ -1,0 +1,194 @@
+"""PUT and DELETE /v1/cores/{name} on a running gateway: leases, take-over, the guard against forged targets, the audit trail."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from gatehouse.store.postgres_audit import PostgresAuditTrail
+from gatehouse.store.postgres_engine import build as build_engine
+
+
+@pytest.fixture
+async def agent(gateway: Any) -> AsyncIterator[Any]:
+    yield await gateway.mint(scopes=["cores:register"])
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE NOT draining")
+
+
+@pytest.mark.promise("CG-03")
+async def test_a_registration_answers_with_a_lease_and_the_secret_of_the_core(gateway: Any, core: Any, agent: Any) -> None:
+    reply = await gateway.put_core(agent, "docs", {"url": core.url + "/", "ttl_s": 30})
+    lease = reply.json
+    assert reply.status == 200
+    assert (lease["name"], lease["url"], lease["heartbeat_s"]) == ("docs", core.url, 10)
+    expires = datetime.fromisoformat(lease["expires_at"]).timestamp() - datetime.now(UTC).timestamp()
+    assert 25 < expires <= 30
+    digest = hmac.digest(bytes(range(32)), f"core:docs:{lease['lease_id']}".encode(), "sha256")
+    assert lease["core_secret"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+@pytest.mark.promise("CG-03")
+async def test_a_heartbeat_extends_the_lease_without_a_new_secret_or_audit_row(gateway: Any, core: Any, agent: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url, "ttl_s": 30})).json
+    rows = await gateway.pool.fetchval("SELECT count(*) FROM audit_event")
+    reply = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "ttl_s": 60})
+    renewed = reply.json
+    assert (reply.status, renewed["lease_id"], renewed["url"]) == (200, lease["lease_id"], core.url)
+    assert renewed["expires_at"] > lease["expires_at"]
+    assert "core_secret" not in renewed
+    assert await gateway.pool.fetchval("SELECT count(*) FROM audit_event") == rows
+
+
+@pytest.mark.promise("CG-03")
+async def test_a_new_url_of_the_same_key_takes_over_at_once(gateway: Any, core: Any, agent: Any) -> None:
+    reader = await gateway.mint()
+    await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
+    assert (await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 502
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    assert (await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 200
+
+
+async def test_a_renewal_may_move_the_core(gateway: Any, core: Any, agent: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})).json
+    moved = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "url": core.url})
+    assert (moved.status, moved.json["url"]) == (200, core.url)
+    row = await gateway.pool.fetchrow("SELECT action, details FROM audit_event ORDER BY seq DESC LIMIT 1")
+    assert (row["action"], core.url in row["details"]) == ("core.move", True)
+
+
+async def test_another_key_cannot_take_a_name_while_its_lease_is_live(gateway: Any, core: Any, agent: Any) -> None:
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    thief = await gateway.mint(scopes=["cores:register"])
+    reply = await gateway.put_core(thief, "docs", {"url": "http://127.0.0.1:1"})
+    assert (reply.status, reply.json["code"]) == (409, "conflict")
+    assert await gateway.pool.fetchval("SELECT url FROM core WHERE name = 'docs'") == core.url
+
+
+async def test_another_key_may_take_a_name_whose_lease_has_run_out(gateway: Any, core: Any, agent: Any) -> None:
+    await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
+    await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second'")
+    heir = await gateway.mint(scopes=["cores:register"])
+    assert (await gateway.put_core(heir, "docs", {"url": core.url})).status == 200
+
+
+async def test_a_lease_that_was_lost_cannot_be_renewed(gateway: Any, core: Any, agent: Any) -> None:
+    first = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    await gateway.put_core(agent, "docs", {"url": core.url})
+    reply = await gateway.put_core(agent, "docs", {"lease_id": first["lease_id"]})
+    assert (reply.status, reply.json["detail"]) == (
+        409,
+        "This lease on the name docs is not held any more; register again",
+    )
+
+
+async def test_the_lease_of_another_key_can_be_neither_renewed_nor_ended(gateway: Any, core: Any, agent: Any) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    other = await gateway.mint(scopes=["cores:register"])
+    assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
+    target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
+    assert (await gateway.ask("DELETE", target, f"X-API-Key: {other.token}")).status == 409
+
+
+async def test_a_core_that_leaves_gets_no_request_any_more(gateway: Any, core: Any, agent: Any) -> None:
+    reader = await gateway.mint()
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
+    assert (await gateway.ask("DELETE", target, f"X-API-Key: {agent.token}")).status == 204
+    reply = await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
+    assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
+    assert core.requests == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "http://169.254.169.254",
+            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
+        ),
+        (
+            "http://[::ffff:169.254.169.254]",
+            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
+        ),
+        (
+            "http://10.0.0.7:8080",
+            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
+        ),
+        (
+            "http://[::1]:9",
+            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
+        ),
+        ("http://0x7f.1", "has a host that is neither a DNS name nor a plainly written address"),
+        ("http://user@127.0.0.1", "must not hold a user name or password"),
+        ("http://127.0.0.1/a", "must be an origin alone: scheme, host and port, without path, query or fragment"),
+        ("gopher://127.0.0.1", "must begin with https:// or http://"),
+        ("http://no-such-host.invalid", "has a host name without an address"),
+    ],
+)
+async def test_a_url_that_the_gateway_must_not_fetch_from_is_refused(gateway: Any, agent: Any, url: str, message: str) -> None:
+    reply = await gateway.put_core(agent, "evil", {"url": url})
+    assert reply.status == 400
+    (problem,) = reply.json["errors"]
+    assert (problem["location"], problem["message"]) == ("body.url", message)
+    assert await gateway.pool.fetchval("SELECT count(*) FROM core WHERE name = 'evil'") == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "location", "message"),
+    [
+        ({}, "body.url", "is missing"),
+        ({"url": "http://127.0.0.1", "ttl_s": 4}, "body.ttl_s", "must be 5 to 300 seconds"),
+        ({"url": "http://127.0.0.1", "ttl_s": 301}, "body.ttl_s", "must be 5 to 300 seconds"),
+        ({"url": "http://127.0.0.1", "ttl": 10}, "body.ttl", "is not a known member"),
+        ({"lease_id": ""}, "body.lease_id", "is no lease id"),
+    ],
+)
+async def test_a_wrong_registration_gets_one_clear_message(
+    gateway: Any, agent: Any, members: dict[str, Any], location: str, message: str
+) -> None:
+    reply = await gateway.put_core(agent, "docs", members)
+    assert reply.status == 400
+    (problem,) = reply.json["errors"]
+    assert (problem["location"], problem["message"]) == (location, message)
+
+
+@pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41, "a/b"])
+async def test_a_name_that_is_no_dns_label_is_refused(gateway: Any, core: Any, agent: Any, name: str) -> None:
+    assert (await gateway.put_core(agent, name, {"url": core.url})).status == 400
+
+
+async def test_a_key_without_the_scope_or_for_another_name_cannot_register(gateway: Any, core: Any, agent: Any) -> None:
+    reader = await gateway.mint()
+    assert (await gateway.put_core(reader, "docs", {"url": core.url})).json["code"] == "INSUFFICIENT_PERMISSIONS"
+    other = await gateway.mint(scopes=["cores:register"], cores=["wiki"])
+    assert (await gateway.put_core(other, "docs", {"url": core.url})).json["code"] == "FORBIDDEN"
+    assert (await gateway.ask("PUT", "/v1/cores/docs", body=b"{}")).status == 401
+
+
+@pytest.mark.promise("TR-11")
+async def test_registrations_are_in_the_audit_trail_and_its_chain_holds(
+    gateway: Any, core: Any, agent: Any, database: Any
+) -> None:
+    lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
+    await gateway.ask("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
+    engine = build_engine(database.app, pool_max=1, application="test")
+    trail = PostgresAuditTrail(engine)
+    page = await trail.page(before=None, size=2, target_id="docs", action=None)
+    rows, broken = await trail.verify()
+    await engine.dispose()
+    assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in page.events] == [
+        ("core.drain", agent.id, "127.0.0.1"),
+        ("core.register", agent.id, "127.0.0.1"),
+    ]
+    assert page.events[1].event.details == {"url": core.url}
+    assert rows >= 2
+    assert broken is None
+    stored = await gateway.pool.fetchval(
+        "SELECT string_agg(audit_event::text, '') || (SELECT string_agg(core::text, '') FROM core) FROM audit_event"
+    )
+    assert lease["core_secret"] not in stored
+    assert agent.token not in stored

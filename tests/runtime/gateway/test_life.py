@@ -1,0 +1,157 @@
+"""A gateway's life: what it says when it cannot start, what it does while a neighbour is away, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.migrations import runner
+from gatehouse.store.postgres_login import login
+
+from sandbox import servers
+from sandbox.ports import free_port
+
+
+def at(gateway: Any, port: int, pool: Any = None) -> Any:
+    """The same tools, pointed at another gateway."""
+    return dataclasses.replace(gateway, port=port, pool=pool or gateway.pool)
+
+
+@pytest.mark.promise("TR-02")
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("GATEHOUSE_PEPPER", "", "the gateway door needs GATEHOUSE_PEPPER"),
+        ("GATEHOUSE_PEPPER", '{"current": 1, "generations": {"1": "c2hvcnQ="}}', "a pepper generation needs at least 32 bytes"),
+        ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must be"),
+        ("GATEHOUSE_REDIS_URL", "http://canary", "GATEHOUSE_REDIS_URL must begin with"),
+        ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot log in to PostgreSQL at 127.0.0.1:1"),
+    ],
+)
+def test_a_gateway_that_cannot_start_says_why_and_ends(refused: Any, variable: str, value: str, says: str) -> None:
+    status, text = refused(**{variable: value})
+    assert status == 1
+    assert says in text
+    assert "canary" not in text
+    assert "c2hvcnQ" not in text
+
+
+def test_a_taken_port_is_named(gateway_process: Any, refused: Any) -> None:
+    port = gateway_process[0]
+    status, text = refused(GATEHOUSE_GATEWAY_PORT=str(port))
+    assert status == 1
+    assert f"cannot listen on 127.0.0.1:{port} for the gateway door" in text
+
+
+async def test_sigterm_ends_the_gateway_cleanly_and_takes_its_worker_row_away(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
+    child, port, log = start(database.app_url, redis_url)
+    assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
+    _, writer = await asyncio.open_connection("127.0.0.1", port)  # an idle connection must not hold it up
+    child.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(child.process.wait, 30) == 0
+    writer.close()
+    assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before
+    assert '"event":"stopped"' in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.promise("TR-09")
+async def test_redis_killed_during_traffic_costs_no_request(gateway: Any, start: Any, database: Any) -> None:
+    pids: list[int] = []
+    with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
+        _, port, _ = start(database.app_url, url)
+        here = at(gateway, port)
+        key = await here.mint()
+        answered: list[Any] = []
+
+        async def traffic() -> None:
+            for _ in range(40):
+                answered.append(await here.verify(key.token))
+
+        running = [asyncio.create_task(traffic()) for _ in range(4)]
+        while len(answered) < 20:
+            await asyncio.sleep(0.001)
+        os.kill(pids[0], signal.SIGKILL)
+        await asyncio.gather(*running)
+        after = (await here.verify(key.token)).json
+    assert {reply.status for reply in answered} == {200}
+    assert all(reply.json["valid"] for reply in answered)
+    assert after["limits"][0]["degraded"]
+    assert b"gatehouse_limiter_degraded_total 1.0" in (await here.ask("GET", "/metrics")).body
+    ready = await here.ask("GET", "/readyz")
+    assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (200, "degraded", "degraded")
+
+
+async def test_without_redis_and_told_to_refuse_the_gateway_cannot_vouch(gateway: Any, start: Any, database: Any) -> None:
+    away = f"redis://127.0.0.1:{free_port()}"
+    _, port, _ = start(database.app_url, away, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
+    here = at(gateway, port)
+    key = await here.mint()
+    reply = await here.verify(key.token)
+    assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
+    ready = await here.ask("GET", "/readyz")
+    assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
+
+
+@pytest.mark.promise("TR-12")
+async def test_without_its_database_the_gateway_works_on_for_the_declared_bound_and_then_refuses(
+    gateway: Any, start: Any, redis_url: str
+) -> None:
+    with servers.postgres() as server:
+        await runner.migrate(login(server.owner_url, "url"))
+        _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
+        async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
+            here = at(gateway, port, pool)
+            key, never_seen = await here.mint(), await here.mint()
+            assert (await here.verify(key.token)).json["valid"]
+            await pool.close()
+        os.kill(int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        seen: list[tuple[int, str, int]] = []
+        async with asyncio.timeout(20):
+            while not seen or seen[-1][1] == "VALID":
+                reply = await here.verify(key.token)
+                seen.append((reply.status, reply.json["code"], reply.json["staleness_ms"]))
+        assert seen[-1][:2] == (503, "UNAVAILABLE")
+        assert all(staleness <= 1500 for _, code, staleness in seen if code == "VALID")
+        unknown = await here.verify(never_seen.token)
+        assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (503, "UNAVAILABLE", None)
+        header = await here.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+        assert (header.status, header.header("retry-after")) == (503, "1")
+        proxied = await here.ask("GET", "/cores/docs/x", f"X-API-Key: {key.token}")
+        assert (proxied.status, proxied.json["code"]) == (503, "UNAVAILABLE")
+        assert (await here.verify("nonsense")).json["code"] == "NOT_FOUND"
+        ready = await here.ask("GET", "/readyz")
+        assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
+        assert (await here.ask("GET", "/healthz")).status == 200
+
+
+@pytest.mark.promise("TR-13")
+async def test_several_workers_share_limits_and_add_their_metrics_up(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
+    here = at(gateway, port)
+    key = await here.mint(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
+    replies = await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
+    assert sum(reply.json["valid"] for reply in replies) == 10
+    metrics = (await here.ask("GET", "/metrics")).body.decode()
+    assert 'gatehouse_decisions_total{code="VALID"} 10.0' in metrics
+    assert 'gatehouse_decisions_total{code="RATE_LIMITED"} 30.0' in metrics
+    await here.revoke(key)
+    answers = await asyncio.gather(*(here.verify(key.token) for _ in range(20)))
+    assert {reply.json["code"] for reply in answers} == {"NOT_FOUND"}
+
+
+async def test_a_log_level_of_warning_leaves_requests_out(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="warning")
+    assert (await at(gateway, port).ask("GET", "/healthz")).status == 200
+    assert Path(log).read_text() == ""

@@ -1,0 +1,72 @@
+"""What operators change at a gateway while it runs, or switch off before: log level, features, the log of slow statements."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatehouse.app.gateway import _pool
+from gatehouse.observe import Metrics, Observer
+from gatehouse.settings import load
+
+from tests.runtime.gateway.conftest import gateway_environment
+from tests.runtime.gateway.test_life import at
+
+
+class Lines(list[dict[str, Any]]):
+    def info(self, event: str, **fields: Any) -> None:
+        self.append({"event": event, **fields})
+
+    warning = error = info
+
+
+@pytest.mark.promise("TR-14")
+async def test_every_worker_of_a_running_gateway_takes_another_log_level(
+    gateway: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, _, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error")
+    database.sql("INSERT INTO log_level (level, until, set_by) VALUES ('info', now() + interval '1 minute', 'test')")
+    try:
+        async with asyncio.timeout(30):
+            while len(_levels(log)) < 2:
+                await asyncio.sleep(0.1)
+    finally:
+        database.sql("DELETE FROM log_level")
+    assert _levels(log) == ["info", "info"]
+
+
+def _levels(log: Path) -> list[str]:
+    return [json.loads(line)["level_now"] for line in log.read_text().splitlines() if '"log level"' in line]
+
+
+@pytest.mark.promise("TR-02")
+async def test_features_that_are_off_are_not_at_the_gateway(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
+    here = at(gateway, port)
+    for method, path in (("POST", "/v1/keys/verify-batch"), ("POST", "/v1/keys/revoke-self"), ("GET", "/cores/docs/a")):
+        assert (await here.ask(method, path)).status == 404
+    assert (await here.ask("PUT", "/v1/cores/docs")).status == 404
+    assert (await here.ask("GET", "/v1/keys/verify")).status == 405
+    key = await here.mint()
+    assert (await here.verify(key.token)).json["valid"]
+    assert (await here.ask("GET", "/readyz")).json["off"] == ["batch-verify", "header-verify", "proxy", "self-revocation"]
+
+
+@pytest.mark.promise("TR-01")
+async def test_a_slow_statement_of_the_pool_is_told_also_after_its_connection_went_back(database: Any, redis_url: str) -> None:
+    environment = gateway_environment(
+        database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"
+    )
+    lines = Lines()
+    settings = load(environment)
+    pool = await _pool(database.app, settings, Observer("gateway", lines, Metrics()))  # type: ignore[arg-type]
+    async with pool:
+        for _ in range(2):
+            await pool.fetchval("SELECT pg_sleep(0.05), $1::text", "canary-value")
+        await pool.fetchval("SELECT 1")
+    assert [line["statement"] for line in lines] == ["SELECT pg_sleep(0.05), $1::text"] * 2
+    assert "canary-value" not in str(lines)

@@ -1,0 +1,333 @@
+"""/cores/{name}/{path} on a running gateway: what reaches the Core, what comes back, and every way it can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from gatehouse.flows.register import core_secret
+from gatehouse.types import CoreName, CoreRecord, KeyEnvironment, KeyId
+
+from sandbox.ports import free_port
+
+
+@pytest.fixture
+async def key(gateway: Any, core: Any) -> AsyncIterator[Any]:
+    """A key, with the recording Core registered as docs."""
+    agent, reply = await gateway.register(core.url)
+    assert reply.status == 200, reply.body
+    reader = await gateway.mint()
+    reader.agent = agent
+    yield reader
+    # The next test's agent is another key, and a live lease would rightly keep the name from it.
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
+
+
+async def get(gateway: Any, key: Any, path: str, *headers: str, method: str = "GET", body: bytes | None = None) -> Any:
+    return await gateway.ask(method, path, f"Authorization: Bearer {key.token}", *headers, body=body)
+
+
+@pytest.mark.promise("CG-04")
+async def test_a_request_reaches_the_core_and_its_answer_comes_back(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/files?depth=2")
+    assert (reply.status, reply.body, reply.header("content-type")) == (200, b"hello", "text/plain")
+    assert reply.header("ratelimit-policy") == '"requests";q=1000;w=1'
+    assert core.last[0] == "GET /files?depth=2 HTTP/1.1"
+
+
+@pytest.mark.promise("CG-05")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/two%20words.txt",
+        "/files/%C3%BCber%20%E2%82%AC%20100%25.txt",
+        "/files/a%2Fb",
+        "/files/%252e%252e",
+        "/files//double/",
+        "/files/a;b=c,d!$&'()*+:@~",
+        "/?q=a%20b&r=%2e%2e/..",
+    ],
+)
+async def test_the_path_reaches_the_core_as_it_was_sent(gateway: Any, core: Any, key: Any, path: str) -> None:
+    assert (await get(gateway, key, "/cores/docs" + path)).status == 200
+    assert core.last[0] == f"GET {path} HTTP/1.1"
+
+
+async def test_the_core_gets_its_own_secret_and_the_identity_but_never_the_key(gateway: Any, core: Any, key: Any) -> None:
+    forged = (
+        "Gatehouse-Key-Id: forged",
+        "Gatehouse_Key_Owner: forged",
+        "X-Forwarded-For: 6.6.6.6",
+        "X-Forwarded-Host: forged",
+        "X-Real-IP: 6.6.6.6",
+        "Forwarded: for=6.6.6.6",
+        "X-Request-Id: forged",
+        "Connection: X-Hop",
+        "X-Hop: 1",
+        "X-Kept: yes",
+    )
+    reply = await get(gateway, key, "/cores/docs/x", *forged)
+    _, headers, _ = core.last
+    stored = await gateway.pool.fetchrow("SELECT lease_id, url FROM core WHERE name = 'docs'")
+    record = CoreRecord(CoreName("docs"), stored["url"], KeyEnvironment.TEST, stored["lease_id"], KeyId("x"), 1, 0.0, False, 1)
+    assert headers == {
+        "x-kept": "yes",
+        "authorization": f"Bearer {core_secret(gateway.pepper, record)}",
+        "gatehouse-key-id": key.id,
+        "gatehouse-key-owner": "team-a",
+        "gatehouse-request-id": reply.header("x-request-id"),
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-proto": "http",
+        "x-forwarded-host": "gateway.test",
+        "accept": "*/*",
+        "user-agent": "gatehouse",
+        "host": f"127.0.0.1:{core.port}",
+    }
+    assert key.token not in str(core.requests)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 65_537, 400_000])
+async def test_a_body_reaches_the_core_whole(gateway: Any, core: Any, key: Any, size: int) -> None:
+    body = os.urandom(size)
+    assert (await get(gateway, key, "/cores/docs/upload", method="POST", body=body)).status == 200
+    _, headers, received = core.last
+    assert received == body
+    assert headers["content-length"] == str(size)
+
+
+async def test_a_chunked_body_reaches_the_core_piece_by_piece(gateway: Any, core: Any, key: Any) -> None:
+    head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    raw = (head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").encode()
+    assert (await gateway.send(raw)).status == 200
+    assert core.last[2] == b"abcdefg"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
+async def test_any_method_goes_through(gateway: Any, core: Any, key: Any, method: str) -> None:
+    assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 200
+    assert core.last[0] == f"{method} /x HTTP/1.1"
+
+
+async def test_head_brings_the_length_without_the_body(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/x", method="HEAD")
+    assert (reply.status, reply.header("content-length"), reply.body) == (200, "5", b"")
+
+
+async def test_the_answer_is_neither_decoded_nor_followed_nor_completed(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/odd")
+    assert (reply.status, reply.body) == (301, b"\x1f\x8b\x08\x00")
+    assert reply.header("location") == "http://elsewhere.example/"
+    assert reply.all("set-cookie") == ["a=1", "b=2"]
+    assert (reply.header("x-hop"), reply.header("x-bad"), reply.header("x-good")) == (None, None, "yes")
+    assert reply.all("ratelimit") == ['"requests";r=999;t=1']
+
+
+@pytest.mark.parametrize("status", [204, 304, 401, 404, 429, 500, 503])
+async def test_the_status_of_the_core_is_its_own(gateway: Any, core: Any, key: Any, status: int) -> None:
+    reply = await get(gateway, key, f"/cores/docs/status/{status}")
+    assert reply.status == status
+    assert reply.body == (b"" if status in (204, 304) else f"core says {status}".encode())
+
+
+async def test_the_first_piece_of_a_slow_answer_comes_at_once(gateway: Any, core: Any, key: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"first")  # the Core waits for go_on, so a gateway that holds back would hang here
+        core.go_on.set()
+        await reader.readuntil(b"second")
+    writer.close()
+
+
+async def test_a_client_that_leaves_ends_the_request_to_the_core(gateway: Any, core: Any, key: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"first")
+        writer.close()
+        await core.gone.wait()
+
+
+async def test_a_large_answer_comes_whole(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/big")
+    assert (reply.status, len(reply.body)) == (200, 3_000_000)
+
+
+async def test_an_answer_that_breaks_off_is_not_passed_off_as_whole(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/half")
+    assert (reply.status, reply.whole) == (200, False)
+
+
+@pytest.mark.promise("CG-11")
+async def test_a_core_that_drops_the_connection_is_502_and_safe_requests_are_tried_twice(
+    gateway: Any, core: Any, key: Any
+) -> None:
+    reply = await get(gateway, key, "/cores/docs/drop")
+    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+    assert len(core.requests) == 2
+    reply = await get(gateway, key, "/cores/docs/drop", method="POST", body=b"order")
+    assert reply.status == 502
+    assert len(core.requests) == 3
+
+
+@pytest.mark.promise("CG-11")
+async def test_a_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert (await gateway.put_core(key.agent, "docs", {"url": nowhere})).status == 200
+    reply = await get(gateway, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"], reply.header("content-type")) == (
+        502,
+        "core_unreachable",
+        "application/problem+json",
+    )
+
+
+@pytest.mark.promise("CG-11")
+async def test_a_core_whose_lease_has_run_out_is_503(gateway: Any, core: Any, key: Any) -> None:
+    await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'")
+    seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
+    assert seq
+    async with asyncio.timeout(5):
+        while (reply := await get(gateway, key, "/cores/docs/x")).status == 200:
+            pass
+    assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_not_registered", "1")
+
+
+async def test_an_unknown_core_is_404_only_for_a_valid_key(gateway: Any, key: Any) -> None:
+    assert (await get(gateway, key, "/cores/nothing/x")).json["code"] == "not_found"
+    assert (await gateway.ask("GET", "/cores/nothing/x", "X-API-Key: nonsense")).status == 401
+    assert (await gateway.ask("GET", "/cores/nothing/x")).status == 401
+
+
+async def test_a_key_for_other_cores_is_403(gateway: Any, core: Any, key: Any) -> None:
+    other = await gateway.mint(cores=["wiki"])
+    reply = await get(gateway, other, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (403, "FORBIDDEN")
+    assert core.requests == []
+
+
+async def test_a_key_without_the_scope_is_403(gateway: Any, core: Any, key: Any) -> None:
+    other = await gateway.mint(scopes=["files:list"])
+    reply = await get(gateway, other, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (403, "INSUFFICIENT_PERMISSIONS")
+    assert core.requests == []
+
+
+@pytest.mark.promise("CG-06")
+async def test_beyond_its_limit_a_key_is_429_and_the_core_is_left_alone(gateway: Any, core: Any, key: Any) -> None:
+    small = await gateway.mint(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
+    assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [200, 200, 429]
+    reply = await get(gateway, small, "/cores/docs/x")
+    assert (reply.json["code"], reply.header("retry-after"), reply.header("ratelimit")) == (
+        "RATE_LIMITED",
+        "1800",
+        '"requests";r=0;t=1800',
+    )
+    assert len(core.requests) == 2
+
+
+@pytest.mark.promise("CG-07")
+async def test_a_key_past_its_date_is_401(gateway: Any, core: Any, key: Any) -> None:
+    await gateway.pool.execute("UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = $1", key.id)
+    reply = await get(gateway, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (401, "EXPIRED")
+    assert reply.all("www-authenticate") == [
+        'Bearer realm="gatehouse", error="invalid_token"',
+        'ApiKey realm="gatehouse"',
+    ]
+
+
+async def test_a_revoked_key_is_401_on_the_next_request(gateway: Any, core: Any, key: Any) -> None:
+    assert (await get(gateway, key, "/cores/docs/x")).status == 200
+    await gateway.revoke(key)
+    reply = await get(gateway, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (401, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/cores/docs/../healthz",
+        "/cores/docs/%2e%2e/x",
+        "/cores/docs/a%2f..%2fb",
+        "/cores/docs/a\\b",
+        "/cores/docs/%00",
+        "/cores/docs/100%",
+        "/cores/docs/%ff",
+        "/cores/../cores/docs/x",
+    ],
+)
+async def test_an_ambiguous_path_is_400_before_anything_else(gateway: Any, core: Any, key: Any, target: str) -> None:
+    reply = await get(gateway, key, target)
+    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    assert core.requests == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        (("X-API-Key: a", "X-API-Key: b"), "The header x-api-key is sent twice"),
+        (("Authorization: Bearer b",), "The header authorization is sent twice"),
+        (("X-API-Key: a",), "The API key is sent in two headers"),
+        (("Host: second",), "The header host is sent twice"),
+        (("X-Name: caf\udce9",), "The header x-name holds a byte that is no visible ASCII"),
+    ],
+)
+async def test_an_ambiguous_request_is_400(gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str) -> None:
+    reply = await get(gateway, key, "/cores/docs/x", *headers)
+    assert (reply.status, reply.json["detail"]) == (400, detail)
+    assert core.requests == []
+
+
+async def test_two_lengths_reach_no_core(gateway: Any, core: Any, key: Any) -> None:
+    head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    reply = await gateway.send((head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab").encode())
+    assert reply.status == 400
+    assert core.requests == []
+
+
+async def test_a_length_beside_chunks_is_no_way_to_smuggle_a_second_request(gateway: Any, core: Any, key: Any) -> None:
+    """RFC 9112, 6.3: chunks win. The server drops the length before we see it, so the Core must see chunks alone."""
+    head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
+    framing = "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
+    smuggled = "GET /smuggled HTTP/1.1\r\nHost: g\r\n\r\n"
+    await gateway.send((head + framing + "0\r\n\r\n" + smuggled).encode())
+    assert [(line, body) for line, _, body in core.requests] == [("POST /x HTTP/1.1", b"")]
+    assert "content-length" not in core.last[1]
+
+
+async def test_an_upgrade_is_refused_rather_than_sent_on_as_a_plain_request(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/socket", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    assert (reply.status, reply.json["code"]) == (501, "upgrade_unsupported")
+    assert core.requests == []
+
+
+async def test_a_key_in_the_query_is_no_credential(gateway: Any, core: Any, key: Any) -> None:
+    assert (await gateway.ask("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
+
+
+@pytest.mark.promise("CG-12")
+async def test_each_request_is_one_line_without_key_or_query(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, f"/cores/docs/files/report.txt?token={key.token}")
+    await get(gateway, key, f"/cores/docs/{key.token}")
+    (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))
+    assert line.pop("ms") > 0
+    assert re.fullmatch(r"\d{4}-.*Z", line.pop("ts"))
+    assert line == {
+        "environment": "dev",
+        "event": "request",
+        "level": "info",
+        "request_id": reply.header("x-request-id"),
+        "door": "gateway",
+        "method": "GET",
+        "route": "/cores/{name}/{path}",
+        "path": "/cores/docs/files/report.txt",
+        "status": 200,
+        "key_id": key.id,
+        "code": "VALID",
+    }
+    assert key.token not in gateway.log.read_text()

@@ -1,0 +1,109 @@
+"""Lines of requests: in the form of all others, many in one write, none lost and none out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import pytest
+from gatehouse import observe
+from gatehouse.observe import Observer
+from gatehouse.request_lines import FLUSH_BYTES, Stream
+
+
+class Out(io.BytesIO):
+    """Standard output, with the number of writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        return super().write(data)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def asked(observer: Observer, status: int = 200, **told: Any) -> None:
+    request: dict[str, Any] = {
+        "request_id": "req_1",
+        "method": "GET",
+        "route": "/v1/keys/verify",
+        "path": "/v1/keys/verify",
+        "status": status,
+        "seconds": 0.0012345,
+        "key_id": "3fGh82kLmQ0a",
+        "code": "VALID",
+    }
+    observer.request(**(request | told))
+
+
+@pytest.fixture
+def out() -> Out:
+    return Out()
+
+
+@pytest.fixture
+def observer(out: Out) -> Observer:
+    return observe.observer("gateway", "info", "dev", stream=Stream(out))
+
+
+@pytest.mark.promise("CG-12", "TR-14")
+def test_a_request_s_line_has_the_members_of_the_line_that_is_written_by_itself(
+    out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    asked(observer, 502, detail="the Core is away")
+    asked(observe.observer("gateway", "info", "dev"), 502, detail="the Core is away")
+    (batched,) = out.lines()
+    alone = json.loads(capfdbinary.readouterr().out)
+    assert len(batched.pop("ts")) == len(alone.pop("ts"))
+    assert batched == alone
+
+
+async def test_lines_of_one_moment_are_one_write(out: Out, observer: Observer) -> None:
+    for number in range(50):
+        asked(observer, request_id=f"req_{number}")
+    assert out.writes == 0
+    while not out.writes:
+        await asyncio.sleep(0)
+    assert ([line["request_id"] for line in out.lines()], out.writes) == ([f"req_{number}" for number in range(50)], 1)
+
+
+async def test_another_line_comes_out_at_once_behind_those_that_wait(out: Out, observer: Observer) -> None:
+    asked(observer)
+    observer.log.warning("slow query", ms=700)
+    asked(observer, request_id="req_2")
+    observer.log.info("stopped")
+    assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
+
+
+async def test_many_lines_do_not_wait(out: Out, observer: Observer) -> None:
+    for _ in range(FLUSH_BYTES // 100):
+        asked(observer)
+    assert out.writes >= 1
+
+
+def test_without_an_event_loop_a_line_is_written_at_once(out: Out, observer: Observer) -> None:
+    asked(observer)
+    assert len(out.lines()) == 1
+
+
+@pytest.mark.parametrize(("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])])
+def test_the_level_holds_back_what_is_below_it(level: Any, written: list[int], out: Out) -> None:
+    observer = observe.observer("gateway", level, "dev", stream=Stream(out))
+    for status in (200, 503, 502):
+        asked(observer, status)
+    assert [line["status"] for line in out.lines()] == written
+
+
+@pytest.mark.promise("TR-14")
+def test_a_level_that_is_set_while_it_runs_counts_for_requests_too(out: Out, observer: Observer) -> None:
+    observer.set_level("error")
+    asked(observer)
+    observer.set_level("info")
+    asked(observer)
+    assert [line["event"] for line in out.lines() if line["event"] == "request"] == ["request"]

@@ -1,0 +1,89 @@
+"""The gateway holds to its own OpenAPI document, whatever is sent and whichever key comes with it: by schemathesis, over the wire.
+
+Bounded and the same each time. `GATEHOUSE_SCHEMA_EXAMPLES=200` looks longer, at other inputs each time.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from gatehouse.doors.gateway.openapi import document
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi import checks
+
+ASKED = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.unsupported_method,
+    checks.missing_required_header,
+]
+#: Refusals that schemathesis does not count as such: too large, and (by the server, before us) too long an address.
+PASSED = dict.fromkeys((413, 414), (checks.negative_data_rejection,))
+BOUNDS = settings(
+    max_examples=ASKED or 6,
+    derandomize=not ASKED,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+#: Keys by the scopes that they have.
+_KINDS = {"reader": ["cores:read"], "agent": ["cores:register"]}
+
+
+@pytest.fixture
+async def tokens(gateway: Any) -> dict[str, str]:
+    limits = [{"name": "requests", "quota": 1_000_000, "window_s": 1, "burst": 1_000_000}]
+    made = {kind: (await gateway.mint(scopes=scopes, limits=limits)).token for kind, scopes in _KINDS.items()}
+    return {"nobody": "", **made}
+
+
+@pytest.mark.promise("TR-16")
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("who", ["nobody", *_KINDS])
+def test_whichever_key_comes_with_whatever_the_answer_is_one_of_the_document(
+    gateway_process: Any, tokens: dict[str, str], who: str, mode: GenerationMode
+) -> None:
+    described = document()
+    for item in described["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict):
+                operation.pop("security", None)  # who asks is this test's matter, not made up
+    schema = schemathesis.openapi.from_dict(described)
+    session = requests.Session()
+    headers = {"Authorization": f"Bearer {tokens[who]}"} if tokens[who] else {}
+    found = []
+
+    def send(case: Case[Any]) -> None:
+        if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "token" in case.body:
+            case.body["token"] = tokens["reader"] if "revoke-self" not in case.path else "gtk_test_unknown"
+        reply = case.call(base_url=f"http://127.0.0.1:{gateway_process[0]}", session=session, headers=headers)
+        try:
+            case.validate_response(reply, checks=[one for one in CHECKS if one not in PASSED.get(reply.status_code, ())])
+        except FailureGroup as exc:
+            what = "; ".join(str(one).partition("\n")[0] for one in exc.exceptions)
+            raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {what}") from exc
+
+    found_operations: list[Any] = list(schema.get_all_operations())
+    for operation in (one.ok() for one in found_operations):
+        ask: Any = BOUNDS(given(operation.as_strategy(generation_mode=mode))(send))  # type: ignore[no-untyped-call]
+        try:
+            ask()
+        except Unsatisfiable:
+            continue  # it takes nothing that could be wrong
+        except AssertionError as exc:
+            found.append(str(exc))
+    assert "\n".join(found) == ""

@@ -1,0 +1,236 @@
+"""Keys whose requests are signed (RFC 9421), at a running gateway: the proxy checks the request itself, verify a described one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.client_signing import sign
+from gatehouse.core.seal import seal
+from gatehouse.core.signature import secret_text
+from gatehouse.types import SignatureAlgorithm
+
+SECRET = bytes(range(32))
+TEXT = secret_text(SECRET)
+PLACE = "http://gateway.test"
+FILE = "/cores/docs/status/200?x=1"
+
+
+async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) -> Any:
+    """A key with an HMAC signing secret; sealed for its lineage, as the console seals it."""
+    lineage = "Lineage" + secrets.token_hex(3)[:5]
+    sealed = seal(SECRET, lineage, secrets.token_bytes(12), gateway.pepper, 1)
+    more = {"signing_algorithm": "hmac-sha256", "signing_key": sealed, "signing_generation": 1, "require_signature": required}
+    return await gateway.mint(lineage_id=lineage, **{**more, **columns})
+
+
+def lines(headers: dict[str, str]) -> list[str]:
+    return [f"{name}: {value}" for name, value in headers.items()]
+
+
+async def send(gateway: Any, key: Any, headers: dict[str, str], method: str = "GET", **parts: Any) -> Any:
+    return await gateway.ask(method, parts.pop("target", FILE), f"Authorization: Bearer {key.token}", *lines(headers), **parts)
+
+
+def reason(reply: Any) -> str:
+    return str(reply.json["detail"]).rpartition(": ")[2]
+
+
+@pytest.fixture
+async def docs(gateway: Any, core: Any) -> AsyncIterator[Any]:
+    _, reply = await gateway.register(core.url)
+    assert reply.status == 200
+    yield core
+    # The next test's agent is another key, and a live lease would rightly keep the name from it.
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
+
+
+@pytest.mark.promise("TR-10")
+async def test_a_signed_request_reaches_the_core_and_an_unsigned_one_does_not(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 200
+    refused = await send(gateway, key, {})
+    assert refused.status == 401
+    assert refused.json["code"] == "SIGNATURE_INVALID"
+    assert reason(refused) == "signature_missing"
+    assert refused.json["errors"][0]["fix"] == "sign the request as docs/guides/signatures.md shows"
+    assert 'tag="gatehouse"' in (refused.header("accept-signature") or "")
+    assert len(docs.requests) == 1
+
+
+@pytest.mark.promise("TR-10")
+async def test_a_signature_is_taken_once(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
+    replies = [await send(gateway, key, made) for _ in range(2)]
+    assert [reply.status for reply in replies] == [200, 401]
+    assert reason(replies[1]) == "signature_replayed"
+
+
+async def test_a_forged_signature_uses_no_nonce_up(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    nonce = secrets.token_hex(16)
+    forged = sign("GET", PLACE + FILE, token=key.token, secret=secret_text(bytes(32)), nonce=nonce)
+    assert reason(await send(gateway, key, forged)) == "signature_wrong"
+    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT, nonce=nonce)
+    assert (await send(gateway, key, made)).status == 200
+
+
+@pytest.mark.promise("TR-10")
+async def test_a_body_is_checked_before_the_core_sees_any_of_it(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    body = b"pay 10 to alice"
+    made = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
+    changed = await send(gateway, key, made, "POST", body=b"pay 99 to mallo")
+    assert reason(changed) == "signature_digest"
+    assert docs.requests == []
+    assert (await send(gateway, key, made, "POST", body=body)).status == 200
+    assert docs.last[2] == body
+
+
+async def test_a_body_that_is_not_signed_is_refused(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("POST", PLACE + FILE, token=key.token, secret=TEXT)
+    assert reason(await send(gateway, key, made, "POST", body=b"x")) == "signature_uncovered"
+
+
+async def test_a_chunked_body_is_signed_as_well(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("POST", PLACE + FILE, b"hello world", token=key.token, secret=TEXT)
+    head = [f"POST {FILE} HTTP/1.1", "Host: gateway.test", f"Authorization: Bearer {key.token}", *lines(made)]
+    head += ["Transfer-Encoding: chunked", "Connection: close", "", ""]
+    reply = await gateway.send("\r\n".join(head).encode() + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+    assert reply.status == 200
+    assert docs.last[2] == b"hello world"
+
+
+async def test_a_signed_body_beyond_the_bound_is_refused_as_too_large(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    body = bytes(65_537)
+    made = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
+    reply = await send(gateway, key, made, "POST", body=body)
+    assert (reply.status, reply.json["code"]) == (413, "body_too_large")
+    assert docs.requests == []
+
+
+async def test_another_target_is_refused(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
+    assert reason(await send(gateway, key, made, target="/cores/docs/status/200?x=2")) == "signature_wrong"
+
+
+async def test_a_signature_of_another_key_is_refused(gateway: Any, docs: Any) -> None:
+    key, other = await signing_key(gateway), await signing_key(gateway)
+    made = sign("GET", PLACE + FILE, token=other.token, secret=TEXT)
+    assert reason(await send(gateway, key, made)) == "signature_keyid"
+
+
+async def test_ed25519_needs_no_secret_at_the_gateway(gateway: Any, docs: Any) -> None:
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes_raw()
+    key = await gateway.mint(signing_algorithm="ed25519", signing_key=public, require_signature=True)
+    made = sign("GET", PLACE + FILE, token=key.token, secret=private.private_bytes_raw(), algorithm=SignatureAlgorithm.ED25519)
+    assert (await send(gateway, key, made)).status == 200
+
+
+async def test_where_signatures_are_not_required_a_wrong_one_is_refused_all_the_same(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway, required=False)
+    assert (await send(gateway, key, {})).status == 200
+    forged = sign("GET", PLACE + FILE, token=key.token, secret=secret_text(bytes(32)))
+    assert reason(await send(gateway, key, forged)) == "signature_wrong"
+
+
+async def test_a_signature_for_the_core_is_none_of_our_business(gateway: Any, docs: Any) -> None:
+    key = await gateway.mint()
+    theirs = {"signature-input": 'core=("@method");tag="core"', "signature": "core=:aGk=:"}
+    assert (await send(gateway, key, theirs)).status == 200
+    assert docs.last[1]["signature"] == "core=:aGk=:"
+
+
+async def test_a_secret_whose_pepper_is_gone_is_unavailable_and_not_passed_over(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway, signing_generation=9)
+    assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 503
+
+
+@pytest.mark.promise("TR-10")
+async def test_without_redis_a_signature_is_never_believed(database: Any, start: Any, gateway: Any, docs: Any) -> None:
+    """Declared: whoever cannot ask whether a signature was used before refuses it. Unsigned keys go on."""
+    _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
+    key, plain = await signing_key(gateway), await gateway.mint()
+    lonely = type(gateway)(port, 0, gateway.pool, gateway.log)
+    place = f"{PLACE}{FILE}"
+    assert (await send(lonely, key, sign("GET", place, token=key.token, secret=TEXT))).status == 503
+    assert (await send(lonely, plain, {})).status == 200
+
+
+def described(method: str, headers: dict[str, str], body: bytes | None = None, url: str = "https://api.test/v1/x?y=z") -> Any:
+    digest = None if body is None else base64.b64encode(hashlib.sha256(body).digest()).decode()
+    return {"method": method, "url": url, "headers": [list(pair) for pair in headers.items()], "body_sha256": digest}
+
+
+@pytest.mark.promise("TR-10")
+async def test_verify_checks_a_request_that_another_gateway_describes(gateway: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
+    request = described("POST", made, b"hello")
+    first, second = [(await gateway.verify(key.token, request=request)).json for _ in range(2)]
+    assert (first["code"], first["reason"]) == ("VALID", None)
+    assert (second["code"], second["reason"], second["valid"]) == ("SIGNATURE_INVALID", "signature_replayed", False)
+    assert second["key_id"] == key.id
+
+
+async def test_a_dry_look_uses_no_signature_up_and_still_sees_a_used_one(gateway: Any) -> None:
+    key = await signing_key(gateway)
+    request = described("GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, secret=TEXT))
+    codes = [(await gateway.verify(key.token, request=request, cost=cost)).json["code"] for cost in (0, 1, 0)]
+    assert codes == ["VALID", "VALID", "SIGNATURE_INVALID"]
+
+
+async def test_verify_without_the_request_is_refused_for_a_key_that_requires_signatures(gateway: Any) -> None:
+    key = await signing_key(gateway)
+    assert (await gateway.verify(key.token)).json["reason"] == "signature_missing"
+    header = await gateway.ask("GET", "/v1/keys/verify", f"Authorization: Bearer {key.token}")
+    assert header.status == 401
+    assert header.header("accept-signature")
+
+
+async def test_a_body_that_the_description_leaves_out_does_not_match(gateway: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
+    assert (await gateway.verify(key.token, request=described("POST", made))).json["reason"] == "signature_digest"
+
+
+@pytest.mark.parametrize(
+    ("change", "location"),
+    [
+        ({"method": "get"}, "body.request.method"),
+        ({"url": "/v1/x"}, "body.request.url"),
+        ({"url": "https://user@api.test/"}, "body.request.url"),
+        ({"url": "https://api.test/#top"}, "body.request.url"),
+        ({"url": "https://api.test/ä"}, "body.request.url"),
+        ({"headers": [["x", "y" * 17_000]]}, "body.request.headers"),
+        ({"body_sha256": "aGk="}, "body.request.body_sha256"),
+        ({"body_sha256": "?"}, "body.request.body_sha256"),
+    ],
+)
+async def test_a_description_that_describes_no_request_is_a_bad_request(gateway: Any, change: Any, location: str) -> None:
+    key = await signing_key(gateway)
+    reply = await gateway.verify(key.token, request={**described("GET", {}), **change})
+    assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
+
+
+async def test_no_secret_reaches_the_log(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
+    await send(gateway, key, made)
+    await gateway.lines_with(key_id=key.id)
+    written = Path(gateway.log).read_text()
+    for canary in (TEXT, key.token, made["signature"], json.dumps(made["signature"])):
+        assert canary not in written

@@ -1,0 +1,125 @@
+"""Counts of use through the life of a real gateway process: counted at the gateway, written each second, and what its end costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from tests.runtime.gateway.conftest import Gateway
+
+
+def at(gateway: Gateway, port: int) -> Gateway:
+    return Gateway(port, gateway.pid, gateway.pool, gateway.log)
+
+
+async def written(gateway: Gateway, key_id: str) -> int:
+    count = await gateway.pool.fetchval(
+        "SELECT coalesce(sum(count), 0) FROM usage_count WHERE key_id = $1 AND width_s = 60", key_id
+    )
+    return int(count)
+
+
+async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
+    async with asyncio.timeout(15):
+        while await written(gateway, key_id) < count:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.promise("TR-13")
+async def test_every_way_to_use_a_key_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
+    await gateway.register(core.url, "counted")
+    key = await gateway.mint(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
+    header = f"X-API-Key: {key.token}"
+    await gateway.verify(key.token)
+    await gateway.ask("GET", "/v1/keys/verify?core=counted", header)
+    await gateway.ask("GET", "/cores/counted/x", header)
+    await gateway.ask("GET", "/cores/made-up/x", header)
+    await gateway.ask("GET", "/cores/counted/x", header)
+    await until_written(gateway, key.id, 5)
+    rows = await gateway.pool.fetch("SELECT core, code, count FROM usage_count WHERE key_id = $1 AND width_s = 86400", key.id)
+    assert {(row["core"], row["code"]): row["count"] for row in rows} == {
+        ("", "VALID"): 2,
+        ("counted", "VALID"): 2,
+        ("counted", "RATE_LIMITED"): 1,
+    }
+    used = await gateway.pool.fetchval(
+        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1", key.id
+    )
+    addresses = await gateway.pool.fetch("SELECT address FROM key_address WHERE key_id = $1", key.id)
+    assert (used, [row["address"] for row in addresses]) == (True, ["127.0.0.1"])
+
+
+@pytest.mark.promise("TR-13")
+async def test_each_token_of_a_batch_is_counted(gateway: Gateway) -> None:
+    first, second = await gateway.mint(), await gateway.mint()
+    tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
+    body = json.dumps({"keys": tokens}).encode()
+    await gateway.ask("POST", "/v1/keys/verify-batch", "Content-Type: application/json", body=body)
+    await until_written(gateway, second.id, 2)
+    assert (await written(gateway, first.id), await written(gateway, second.id)) == (1, 2)
+    # Whoever asks is not the one who uses the keys.
+    assert await gateway.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]) == 0
+
+
+async def test_a_token_that_proves_no_key_is_counted_without_one(gateway: Gateway) -> None:
+    key = await gateway.mint()
+    before = await written(gateway, "")
+    forged = key.token[:30] + ("A" if key.token[30] != "A" else "B") + key.token[31:]
+    await gateway.verify(forged)
+    await until_written(gateway, "", before + 1)
+    assert await written(gateway, key.id) == 0
+
+
+@pytest.mark.promise("TR-13")
+async def test_a_gateway_that_is_told_to_stop_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+    child, port, _ = start(database.app_url, redis_url)
+    here = at(gateway, port)
+    key = await here.mint()
+    for _ in range(4):
+        await asyncio.gather(*(here.verify(key.token) for _ in range(25)))
+    child.stop(signal.SIGTERM)
+    assert await written(gateway, key.id) == 100
+
+
+@pytest.mark.promise("TR-13")
+async def test_a_gateway_that_is_killed_loses_no_more_than_what_was_not_written_yet(
+    gateway: Gateway, start: Any, database: Any, redis_url: str
+) -> None:
+    child, port, _ = start(database.app_url, redis_url)
+    here = at(gateway, port)
+    key = await here.mint()
+    await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
+    await until_written(gateway, key.id, 40)
+    await asyncio.gather(*(here.verify(key.token) for _ in range(30)))
+    before = await written(gateway, key.id)
+    child.stop(signal.SIGKILL)
+    left = await written(gateway, key.id)
+    assert 40 <= before <= left <= 70
+
+
+async def test_metrics_say_what_a_kill_would_lose(gateway: Gateway) -> None:
+    metrics = (await gateway.ask("GET", "/metrics")).body.decode()
+    assert "gatehouse_usage_waiting " in metrics
+    assert "gatehouse_usage_written_total " in metrics
+
+
+@pytest.mark.promise("CG-22", "TR-14")
+async def test_cloudwatch_can_count_every_decision_in_the_log_whatever_its_level(
+    gateway: Gateway, start: Any, database: Any, redis_url: str
+) -> None:
+    told = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
+    child, port, log = start(database.app_url, redis_url, **told)
+    here = at(gateway, port)
+    key = await here.mint()
+    await asyncio.gather(*(here.verify(key.token) for _ in range(20)), *(here.verify("nonsense") for _ in range(5)))
+    child.stop(signal.SIGTERM)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}
+    assert counts == {"VALID": 20, "NOT_FOUND": 5}
+    assert lines[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Gatehouse/test"
+    assert lines[0]["top_keys"] == [{"key_id": key.id, "requests": 20}]
+    assert key.token not in log.read_text()

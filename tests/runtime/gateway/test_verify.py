@@ -1,0 +1,209 @@
+"""POST and GET /v1/keys/verify on a running gateway: every code, the form of every answer, and revocation."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+NULL_FIELDS = ("key_id", "name", "owner", "environment", "scopes", "expires_at")
+ONE = {"name": "requests", "quota": 3, "window_s": 3600, "burst": 3}
+
+
+@pytest.mark.promise("TR-07")
+async def test_a_valid_key_is_described(gateway: Any) -> None:
+    key = await gateway.mint(expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE])
+    reply = await gateway.verify(key.token, scopes=["cores:read"])
+    answer = reply.json
+    assert reply.status == 200
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", answer.pop("decided_at"))
+    assert answer.pop("request_id") == reply.header("x-request-id")
+    assert 0 <= answer.pop("staleness_ms") < 3000
+    (limit,) = answer.pop("limits")
+    assert 1199 <= limit.pop("reset_s") <= 1200
+    assert limit == {
+        "name": "requests",
+        "limit": 3,
+        "window_s": 3600,
+        "remaining": 2,
+        "exceeded": False,
+        "degraded": False,
+    }
+    assert answer == {
+        "valid": True,
+        "code": "VALID",
+        "key_id": key.id,
+        "name": "reader",
+        "owner": "team-a",
+        "environment": "test",
+        "scopes": ["cores:read"],
+        "expires_at": "2099-01-02T03:04:05.000Z",
+        "credits": None,
+        "reason": None,
+    }
+
+
+async def test_the_rate_limit_is_in_both_header_fields(gateway: Any) -> None:
+    key = await gateway.mint(limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}])
+    reply = await gateway.verify(key.token)
+    assert reply.header("ratelimit-policy") == '"requests";q=3;w=3600, "daily";q=10;w=86400'
+    assert reply.header("ratelimit") == '"requests";r=2;t=1200, "daily";r=9;t=8640'
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "gtk_test_" + "0" * 61, "ghp_abc", "gtk_test_ü"])
+async def test_what_is_no_key_is_not_found(gateway: Any, token: str) -> None:
+    answer = (await gateway.verify(token)).json
+    assert (answer["valid"], answer["code"]) == (False, "NOT_FOUND")
+    assert [answer[name] for name in NULL_FIELDS] == [None] * 6
+
+
+async def test_a_known_id_with_a_wrong_secret_looks_like_an_unknown_one(gateway: Any) -> None:
+    known, stranger = await gateway.mint(), await gateway.mint()
+    await gateway.pool.execute("UPDATE api_key SET digest = $2 WHERE id = $1", known.id, bytes(32))
+    unknown = stranger.token
+    await gateway.pool.execute("UPDATE api_key SET id = 'moved0000000' WHERE id = $1", stranger.id)
+    answers = [(await gateway.verify(token)).json for token in (known.token, unknown)]
+    for answer in answers:
+        for name in ("decided_at", "request_id", "staleness_ms"):
+            answer.pop(name)
+    assert answers[0] == answers[1]
+    assert answers[0]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("columns", "members", "code"),
+    [
+        ({"state": "disabled"}, {}, "DISABLED"),
+        ({"expires_at": datetime.now(UTC) - timedelta(seconds=1)}, {}, "EXPIRED"),
+        ({"environment": "live"}, {}, "FORBIDDEN"),
+        ({"cores": ["docs"]}, {"core": "payroll"}, "FORBIDDEN"),
+        ({}, {"scopes": ["admin"]}, "INSUFFICIENT_PERMISSIONS"),
+    ],
+)
+async def test_each_refusal_names_its_code_and_the_key_to_its_holder(
+    gateway: Any, columns: dict[str, Any], members: dict[str, Any], code: str
+) -> None:
+    key = await gateway.mint(**columns)
+    answer = (await gateway.verify(key.token, **members)).json
+    assert (answer["valid"], answer["code"], answer["key_id"]) == (False, code, key.id)
+    assert answer["limits"] == []
+
+
+@pytest.mark.promise("TR-09")
+async def test_beyond_the_limit_the_answer_says_when_to_come_back(gateway: Any) -> None:
+    key = await gateway.mint(limits=[ONE])
+    for _ in range(3):
+        assert (await gateway.verify(key.token)).json["valid"]
+    reply = await gateway.verify(key.token)
+    assert (reply.status, reply.json["code"]) == (200, "RATE_LIMITED")
+    assert reply.json["limits"][0]["exceeded"]
+    assert reply.header("retry-after") == "1200"
+    assert reply.header("ratelimit") == '"requests";r=0;t=1200'
+
+
+async def test_a_refused_request_uses_up_no_limit(gateway: Any) -> None:
+    key = await gateway.mint(limits=[ONE])
+    for _ in range(5):
+        await gateway.verify(key.token, scopes=["admin"])
+    assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 2
+
+
+async def test_a_key_without_limits_gets_the_default_one(gateway: Any) -> None:
+    key = await gateway.mint(limits=[])
+    assert (await gateway.verify(key.token)).header("ratelimit-policy") == '"requests";q=600;w=60'
+
+
+@pytest.mark.promise("TR-09")
+async def test_concurrent_clients_get_exactly_the_limit(gateway: Any) -> None:
+    key = await gateway.mint(limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}])
+    replies = await asyncio.gather(*(gateway.verify(key.token) for _ in range(64)))
+    assert sum(reply.json["valid"] for reply in replies) == 20
+
+
+@pytest.mark.promise("TR-11", "CG-08")
+async def test_a_revoked_key_is_refused_on_the_next_request_and_looks_unknown(gateway: Any) -> None:
+    key = await gateway.mint()
+    assert (await gateway.verify(key.token)).json["valid"]
+    await gateway.revoke(key)
+    answer = (await gateway.verify(key.token)).json
+    assert answer["code"] == "NOT_FOUND"
+    assert [answer[name] for name in NULL_FIELDS] == [None] * 6
+
+
+async def test_no_request_that_begins_after_a_revocation_was_confirmed_succeeds(gateway: Any) -> None:
+    """A storm: readers never stop while keys are revoked one after another."""
+    keys = [await gateway.mint() for _ in range(5)]
+    confirmed: set[str] = set()
+    wrong: list[str] = []
+    done = asyncio.Event()
+
+    async def reader(key: Any) -> None:
+        while not done.is_set():
+            was_confirmed = key.id in confirmed
+            if (await gateway.verify(key.token)).json["valid"] and was_confirmed:
+                wrong.append(key.id)
+
+    readers = [asyncio.create_task(reader(key)) for key in keys for _ in range(2)]
+    for key in keys:
+        await gateway.revoke(key)
+        confirmed.add(key.id)
+    await asyncio.gather(*(gateway.verify(key.token) for key in keys for _ in range(5)))
+    done.set()
+    await asyncio.gather(*readers)
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("body", "location", "message"),
+    [
+        (b"", "body", "is not JSON"),
+        (b"[]", "body", "expected `object`, got `array`"),
+        (b"{}", "body.token", "is missing"),
+        (b'{"token": 7}', "body.token", "expected `str`, got `int`"),
+        (b'{"token": "x", "scope": "a"}', "body.scope", "is not a known member"),
+        (b'{"token": "x", "scopes": "a"}', "body.scopes", "expected `array`, got `str`"),
+        (b'{"token": "x", "scopes": ["A"]}', "body.scopes[0]", "is no name of a scope"),
+        (b'{"token": "x", "cost": -1}', "body.cost", "must be 0 to 1000000"),
+        (b'{"token": "' + b"x" * 600 + b'"}', "body.token", "is longer than 512 characters"),
+    ],
+)
+async def test_a_wrong_body_gets_one_clear_message(gateway: Any, body: bytes, location: str, message: str) -> None:
+    reply = await gateway.ask("POST", "/v1/keys/verify", body=body)
+    assert reply.status == 400
+    assert reply.header("content-type") == "application/problem+json"
+    (problem,) = reply.json["errors"]
+    assert (problem["location"], problem["message"]) == (location, message)
+    assert problem["fix"]
+
+
+async def test_a_body_that_is_too_large_is_refused(gateway: Any) -> None:
+    reply = await gateway.ask("POST", "/v1/keys/verify", body=b" " * 70_000)
+    assert (reply.status, reply.json["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.promise("TR-07")
+async def test_the_header_form_answers_with_the_status_alone(gateway: Any) -> None:
+    key = await gateway.mint(limits=[ONE])
+    reply = await gateway.ask("GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}")
+    assert (reply.status, reply.body, reply.header("gatehouse-key-id")) == (200, b"", key.id)
+    assert (await gateway.ask("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}")).status == 403
+    assert (await gateway.ask("GET", "/v1/keys/verify", "X-API-Key: nonsense")).status == 401
+    for _ in range(2):
+        await gateway.verify(key.token)
+    assert (await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")).status == 429
+
+
+async def test_every_401_carries_both_challenges(gateway: Any) -> None:
+    nothing = await gateway.ask("GET", "/v1/keys/verify")
+    assert (nothing.status, nothing.all("www-authenticate")) == (
+        401,
+        ['Bearer realm="gatehouse"', 'ApiKey realm="gatehouse"'],
+    )
+    wrong = await gateway.ask("GET", "/v1/keys/verify", "X-API-Key: nonsense")
+    assert wrong.all("www-authenticate") == [
+        'Bearer realm="gatehouse", error="invalid_token"',
+        'ApiKey realm="gatehouse"',
+    ]

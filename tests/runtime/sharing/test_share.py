@@ -1,0 +1,80 @@
+"""The share service as it stands: a page, its health, and nothing that pretends to be more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from gatehouse.doors import sharing
+from gatehouse.observe import Metrics, Observer, logger
+from gatehouse.store.dynamodb_tokens import TokensProbe
+from moto import mock_aws
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)  # a task has AWS_REGION alone
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with mock_aws():
+        key: list[Any] = [{"AttributeName": "id", "KeyType": "HASH"}]
+        attribute: list[Any] = [{"AttributeName": "id", "AttributeType": "S"}]
+        boto3.client("dynamodb", region_name="eu-west-1").create_table(
+            TableName="tokens", KeySchema=key, AttributeDefinitions=attribute, BillingMode="PAY_PER_REQUEST"
+        )
+        yield "tokens"
+
+
+async def _client(table: str) -> httpx.AsyncClient:
+    observer = Observer("sharing", logger("error"), Metrics())
+    probes = [TokensProbe(table)] if table else []
+    transport = httpx.ASGITransport(sharing.create(probes=probes, observer=observer, https=True))
+    return httpx.AsyncClient(transport=transport, base_url="https://share.test")
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[httpx.AsyncClient]:
+    async with await _client("") as client:
+        yield client
+
+
+async def test_the_page_says_what_the_service_is_for_under_a_strict_policy(service: httpx.AsyncClient) -> None:
+    reply = await service.get("/")
+    assert "secret" in reply.text.lower()
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'")
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert "<script" not in reply.text
+
+
+@pytest.mark.parametrize("path", ["/s/abc", "/v1/shares", "/nothing", "/index.html"])
+async def test_every_other_address_is_unknown(service: httpx.AsyncClient, path: str) -> None:
+    reply = await service.get(path)
+    assert (reply.status_code, "There is nothing at this address" in reply.text) == (404, True)
+
+
+async def test_the_page_takes_no_post(service: httpx.AsyncClient) -> None:
+    reply = await service.post("/")
+    assert (reply.status_code, "GET" in reply.headers["allow"]) == (405, True)
+
+
+async def test_the_service_is_ready_when_the_tokens_table_can_be_read(table: str) -> None:
+    async with await _client(table) as client:
+        reply = await client.get("/readyz")
+    assert (reply.status_code, reply.json()["checks"]) == (200, {"tokens": "ok"})
+
+
+async def test_the_service_is_not_ready_without_the_table_and_says_which(table: str) -> None:
+    async with await _client("another") as client:
+        reply = await client.get("/readyz")
+    assert (reply.status_code, reply.json()["checks"]) == (503, {"tokens": "unavailable"})
+
+
+async def test_the_service_lives_while_its_table_is_away(table: str) -> None:
+    async with await _client("another") as client:
+        replies = await asyncio.gather(client.get("/healthz"), client.get("/readyz"))
+    assert [reply.status_code for reply in replies] == [200, 503]
