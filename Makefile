@@ -1,6 +1,6 @@
 # Gatehouse. `make` alone lists the targets; every target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check bench audit deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up down test check docs bench audit deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -42,6 +42,10 @@ else
 	@.venv/bin/lint-imports --no-cache | tail -n 3
 	@for environment in $(ENVIRONMENTS); do $(PY) -m sandbox check --env $$environment || exit $$?; done
 endif
+
+docs: ## Generate the reference pages of docs/ from the code
+	@scripts/setup.sh
+	@$(PY) -m tools.docs
 
 audit: ## Prowler over the stack in the emulator (ENV=, prod when not said); the first run installs it
 	@scripts/setup.sh

@@ -19,7 +19,7 @@ def statements(stack: str, key: str) -> dict[str, dict[str, Any]]:
     return {s["Sid"]: s for s in policy["Statement"]}
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize("stack", STACKS)
 def test_only_the_console_signs_checkpoints_and_in_one_way(stack: str) -> None:
     found = statements(stack, "audit")
@@ -31,7 +31,7 @@ def test_only_the_console_signs_checkpoints_and_in_one_way(stack: str) -> None:
     assert (key["keyUsage"], key["customerMasterKeySpec"], "enableKeyRotation" in key) == ("SIGN_VERIFY", "ECC_NIST_P256", False)
 
 
-@pytest.mark.promise("CG-17")
+@pytest.mark.requirement("CG-17")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_key_that_encrypts_is_rotated(stack: str) -> None:
     rotated = {a.name for a in run(stack).of("kms/key:Key") if a.inputs.get("enableKeyRotation")}
@@ -45,7 +45,7 @@ def test_a_key_is_in_two_regions_only_where_something_is_copied() -> None:
     assert replicas == {"dev": 0, "staging": 0, "prod": 1}
 
 
-@pytest.mark.promise("CG-21")
+@pytest.mark.requirement("CG-21")
 def test_only_aws_services_of_our_account_publish_notices_and_only_over_tls() -> None:
     refuse, publish = notices.topic_policy(NAMES)["Statement"]
     assert refuse["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -60,7 +60,7 @@ def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
     assert statement in list(statements("dev", "logs").values())
 
 
-@pytest.mark.promise("SS-11")
+@pytest.mark.requirement("SS-11")
 @pytest.mark.parametrize(("stack", "limit"), [("dev", "250"), ("staging", "600"), ("prod", "2000")])
 def test_every_stack_has_a_budget_and_a_watch_for_anomalies(stack: str, limit: str) -> None:
     program = run(stack)
@@ -73,7 +73,7 @@ def test_every_stack_has_a_budget_and_a_watch_for_anomalies(stack: str, limit: s
     assert [s["type"] for s in anomalies.inputs["subscribers"]] == ["SNS"]
 
 
-@pytest.mark.promise("CG-21")
+@pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize(("stack", "guarded"), [("dev", False), ("staging", False), ("prod", True)])
 def test_one_stack_of_the_account_sets_its_guards(stack: str, guarded: bool) -> None:
     program = run(stack)
@@ -101,7 +101,7 @@ def test_config_writes_below_its_own_prefix_and_for_our_account_alone() -> None:
     assert "s3:PutObject" not in look["Action"]
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 def test_the_endpoints_of_a_shell_exist_only_with_the_setting() -> None:
     more = set(endpoints.policies(NAMES, with_exec=True)) - set(endpoints.policies(NAMES))
     assert more == {"ssm", "ssmmessages"}

@@ -24,7 +24,7 @@ def ends(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] =
     return decide(call, identity=[identity], limits=[ceiling([NAMES.region])]).effect
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_role_of_a_stack_has_the_boundary(stack: str) -> None:
     program, names = run(stack), Naming(stack, "123456789012", "eu-west-1")
@@ -37,7 +37,7 @@ def test_every_role_of_a_stack_has_the_boundary(stack: str) -> None:
     assert None not in bounds.values()
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_grant_of_a_role_lies_within_the_boundary(stack: str) -> None:
     program = run(stack)
@@ -58,7 +58,7 @@ def test_every_grant_of_a_role_lies_within_the_boundary(stack: str) -> None:
     assert stopped == set()
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     "action",
     [
@@ -77,7 +77,7 @@ def test_what_no_role_has_a_use_for_is_not_allowed(action: str) -> None:
     assert ends(action) is Effect.NOT_ALLOWED
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_no_role_acts_in_another_region() -> None:
     assert ends("s3:PutObject") is Effect.ALLOWED
     assert ends("s3:PutObject", {"aws:RequestedRegion": "us-east-1"}) is Effect.NOT_ALLOWED

@@ -56,7 +56,7 @@ def test_the_collector_reads_each_door_and_listens_inside_its_task_alone(process
         assert set(pipeline["exporters"]) <= set(document["exporters"])
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("process", SERVING)
 def test_the_collector_adds_two_permissions_and_a_repository_and_only_when_it_runs(process: str) -> None:
     def allowed(of: Program, role: str) -> dict[str, Any]:

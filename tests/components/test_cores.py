@@ -22,7 +22,7 @@ def container() -> dict[str, Any]:
     return dict(only)
 
 
-@pytest.mark.promise("ECS-14")
+@pytest.mark.requirement("ECS-14")
 def test_a_core_s_container_is_locked_down_like_the_gateway_s_own() -> None:
     (gateway,) = json.loads(program().one("ecs/taskDefinition:TaskDefinition", "gateway").inputs["containerDefinitions"])
     core = container()
@@ -34,7 +34,7 @@ def test_a_core_s_container_is_locked_down_like_the_gateway_s_own() -> None:
     assert "command" not in core, "it starts as its image says"
 
 
-@pytest.mark.promise("ECS-14")
+@pytest.mark.requirement("ECS-14")
 def test_a_core_is_told_how_to_register_and_gets_its_key_by_arn() -> None:
     assert {entry["name"]: entry["value"] for entry in container()["environment"]} == {
         "CORE_NAME": "files",
@@ -44,7 +44,7 @@ def test_a_core_is_told_how_to_register_and_gets_its_key_by_arn() -> None:
     assert container()["secrets"] == [{"name": "GATEHOUSE_CORE_TOKEN", "valueFrom": TOKEN}]
 
 
-@pytest.mark.promise("ECS-14")
+@pytest.mark.requirement("ECS-14")
 def test_only_the_gateway_reaches_a_core() -> None:
     rules = program().of("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
     into = [rule.inputs for rule in rules if rule.inputs["securityGroupId"] == "core-files-id"]
@@ -58,7 +58,7 @@ def test_only_the_gateway_reaches_a_core() -> None:
     assert "deploymentConfiguration" not in service, "there is no traffic of a load balancer to move"
 
 
-@pytest.mark.promise("ECS-14", "CG-18")
+@pytest.mark.requirement("ECS-14", "CG-18")
 def test_a_core_may_do_nothing_in_aws_and_its_start_reads_its_own_key_alone() -> None:
     policies = {a.name: json.loads(a.inputs["policy"]) for a in program().of("iam/rolePolicy:RolePolicy")}
     assert "core-files-task" not in policies

@@ -55,7 +55,7 @@ def takes(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
     return decide(call, resource=trust, resource_decides=True).allowed
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize(
     ("role", "environment"), [(DEPLOY, "prod"), (PREVIEW, "prod-preview"), (IMAGE, "prod-image")], ids=[DEPLOY, PREVIEW, IMAGE]
 )
@@ -89,7 +89,7 @@ def test_the_environments_of_the_workflows_are_those_that_are_trusted(stack: str
     }
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_role_of_the_pipeline_has_its_boundary_and_only_policies_of_ours(stack: str) -> None:
     program = run(stack)
@@ -150,7 +150,7 @@ def test_a_deployment_changes_what_the_stack_is_made_of(action: str, resource: s
     assert may(DEPLOY, action, resource, context)
 
 
-@pytest.mark.promise("ECS-01", "CG-18")
+@pytest.mark.requirement("ECS-01", "CG-18")
 @pytest.mark.parametrize(
     ("action", "resource", "context"),
     [
@@ -213,7 +213,7 @@ def test_a_deployment_cannot(action: str, resource: str, context: dict[str, str]
     assert not may(DEPLOY, action, resource, context)
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     "action",
     [
@@ -226,7 +226,7 @@ def test_the_boundary_holds_even_an_administrators_policy(role: str, action: str
     assert effect(role, action, "*", EVERYTHING, **HERE) is not Effect.ALLOWED
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     ("action", "resource"),
     [

@@ -33,7 +33,7 @@ def made(stack: str, kind: str) -> dict[str, dict[str, Any]]:
     return {a.name: a.inputs for a in run(stack).of(kind)}
 
 
-@pytest.mark.promise("CG-21", "ECS-05")
+@pytest.mark.requirement("CG-21", "ECS-05")
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_of_the_fifteen_changes_is_counted_in_the_trail_and_alarms(stack: str) -> None:
     counted = made(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
@@ -60,7 +60,7 @@ def test_a_filter_pattern_is_within_the_limits_of_cloudwatch() -> None:
         assert len(wanted.pattern) <= 1024, f"{wanted.name}: FilterPattern takes 1024 characters"
 
 
-@pytest.mark.promise("CG-21")
+@pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize("stack", STACKS)
 def test_refused_keys_are_counted_by_the_codes_that_the_gateway_writes(stack: str) -> None:
     counted = made(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
@@ -71,7 +71,7 @@ def test_refused_keys_are_counted_by_the_codes_that_the_gateway_writes(stack: st
         assert counted[name]["logGroupName"] == f"/gatehouse/{stack}/gateway"
 
 
-@pytest.mark.promise("CG-21", "CG-22")
+@pytest.mark.requirement("CG-21", "CG-22")
 def test_an_abused_key_is_counted_by_the_line_that_the_gateway_writes() -> None:
     pattern = made("prod", "cloudwatch/logMetricFilter:LogMetricFilter")["keys-abused"]["pattern"]
     alarm = made("prod", "cloudwatch/metricAlarm:MetricAlarm")["keys-abused"]
@@ -81,7 +81,7 @@ def test_an_abused_key_is_counted_by_the_line_that_the_gateway_writes() -> None:
     assert kind in Unusual.__doc__  # type: ignore[operator]
 
 
-@pytest.mark.promise("ECS-05")
+@pytest.mark.requirement("ECS-05")
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_trail_records_reads_of_files_tokens_and_calls_of_the_rotation(stack: str) -> None:
     (trail,) = made(stack, "cloudtrail/trail:Trail").values()

@@ -64,7 +64,7 @@ def sid(found: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
     return one
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_the_only_permissions_on_everything_are_those_that_aws_does_not_narrow() -> None:
     wide = {action for _, s in every_permission() if "*" in s["Resource"] for action in s["Action"]}
     looks = {f"elasticloadbalancing:Describe{what}" for what in ("Listeners", "Rules", "TargetGroups", "TargetHealth")}
@@ -87,7 +87,7 @@ def test_every_permission_is_in_our_account_and_region() -> None:
             assert resource == "*" or ours, (role, resource)
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize(
     ("role", "expected"),
     [
@@ -142,7 +142,7 @@ def test_the_trail_role_has_no_condition_because_cloudtrail_sends_none() -> None
     assert actions("trail-log") == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 
-@pytest.mark.promise("CG-17")
+@pytest.mark.requirement("CG-17")
 @pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup", "audit"])
 def test_a_key_is_administered_and_used_by_different_statements(name: str) -> None:
     crypto = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey")
@@ -187,7 +187,7 @@ def test_a_new_log_group_is_unknown_to_the_key_until_it_is_named() -> None:
     assert len(condition["kms:EncryptionContext:aws:logs:arn"]) == 2
 
 
-@pytest.mark.promise("CG-16", "ECS-02")
+@pytest.mark.requirement("CG-16", "ECS-02")
 @pytest.mark.parametrize(
     ("wanted", "condition"),
     [
@@ -241,7 +241,7 @@ def test_only_the_bootstrap_token_is_read_by_people() -> None:
     assert readable == ["bootstrap-token"]
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 def test_every_endpoint_lets_only_our_principals_pass() -> None:
     policies = {
         **endpoints.policies(NAMES),

@@ -27,7 +27,7 @@ def masked(prefix: str, line: str) -> str:
     return line
 
 
-@pytest.mark.promise("CG-12")
+@pytest.mark.requirement("CG-12")
 @given(PREFIXES, st.sampled_from(KeyEnvironment), st.binary(min_size=12, max_size=12), st.binary(min_size=32, max_size=32))
 def test_every_key_that_the_runtime_makes_is_masked(prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes) -> None:
     key = apikey.build(prefix, environment, id, secret).text
@@ -59,7 +59,7 @@ def test_cloudwatch_takes_every_pattern(prefix: str) -> None:
     assert all(TAKEN.fullmatch(pattern) for pattern in own.values())
 
 
-@pytest.mark.promise("CG-12")
+@pytest.mark.requirement("CG-12")
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("preview", [True, False])
 def test_the_log_group_of_every_task_masks_and_tells(stack: str, preview: bool) -> None:

@@ -19,7 +19,7 @@ def minutes(stack: str) -> int:
     return int(stack_file(stack)["gatehouse:settings"]["watch"]["probe_minutes"])
 
 
-@pytest.mark.promise("ECS-09")
+@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) -> None:
     program = run(stack)
@@ -37,7 +37,7 @@ def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) 
     assert permission["sourceArn"] == f"arn:aws:events:eu-west-1:123456789012:rule/gatehouse-{stack}-probe"
 
 
-@pytest.mark.promise("ECS-09")
+@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) -> None:
     alarms = {a.name: a.inputs for a in run(stack).of("cloudwatch/metricAlarm:MetricAlarm")}

@@ -84,7 +84,7 @@ def test_preview_and_deployment_ask_for_the_same_resources(stack: str) -> None:
     assert before == after
 
 
-@pytest.mark.promise("CG-26")
+@pytest.mark.requirement("CG-26")
 def test_environments_differ_by_values_only() -> None:
     switched = set().union(*BY_SETTING.values())
     kinds = [{a.type for a in run(stack).resources} for stack in STACKS]
@@ -137,7 +137,7 @@ def test_the_provider_works_in_our_account_only(stack: str) -> None:
     assert stack_file(stack)["pulumi:disable-default-providers"] == ["*"]
 
 
-@pytest.mark.promise("CG-19", "ECS-07")
+@pytest.mark.requirement("CG-19", "ECS-07")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_tag_is_there_and_each_taggable_resource_says_what_it_holds(stack: str) -> None:
     (provider,) = (a for a in run(stack).resources if a.type == "pulumi:providers:aws")
@@ -184,7 +184,7 @@ def test_the_exports_are_those_that_others_read(stack: str) -> None:
     assert set(exports["buckets"]) == {"data", "logs", "trail"}
 
 
-@pytest.mark.promise("CG-16", "ECS-02")
+@pytest.mark.requirement("CG-16", "ECS-02")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_bucket_has_all_of_its_guards(stack: str) -> None:
     program = run(stack)
@@ -223,7 +223,7 @@ def test_the_data_tier_has_no_way_out(stack: str, nats: int) -> None:
     assert {a.inputs["mapPublicIpOnLaunch"] for a in program.of("ec2/subnet:Subnet")} == {False}
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 @pytest.mark.parametrize("stack", STACKS)
 def test_only_the_load_balancer_is_reached_from_the_internet(stack: str) -> None:
     rules = run(stack).of("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
@@ -239,7 +239,7 @@ def test_the_closed_default_security_group_has_no_rule() -> None:
     assert not {"ingress", "egress"} & set(group.inputs)
 
 
-@pytest.mark.promise("ECS-04")
+@pytest.mark.requirement("ECS-04")
 def test_the_firewall_redacts_every_header_that_carries_a_key() -> None:
     (logging,) = run("prod").of("wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
     fields = {entry["singleHeader"]["name"] for entry in logging.inputs["redactedFields"]}
@@ -257,7 +257,7 @@ def firewall_rules(stack: str) -> dict[str, dict[str, Any]]:
     return rules
 
 
-@pytest.mark.promise("ECS-04")
+@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("stack", STACKS)
 def test_large_bodies_pass_at_the_gateway_alone(stack: str) -> None:
     rules = firewall_rules(stack)
@@ -271,7 +271,7 @@ def test_large_bodies_pass_at_the_gateway_alone(stack: str) -> None:
     assert rules["body-size"]["priority"] > rules["common"]["priority"], "a label is seen by later rules alone"
 
 
-@pytest.mark.promise("ECS-04")
+@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("door", ["console", "sharing"])
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_narrow_door_has_a_rate_of_its_own(stack: str, door: str) -> None:
@@ -309,7 +309,7 @@ def test_auto_scaling_keeps_its_number_of_tasks() -> None:
     assert all(a.ignored == ("desiredCount",) for a in run("prod").of("ecs/service:Service"))
 
 
-@pytest.mark.promise("ECS-09")
+@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_alarm_tells_somebody_when_it_begins_and_ends(stack: str) -> None:
     alarms: list[Asked] = run(stack).of("cloudwatch/metricAlarm:MetricAlarm")

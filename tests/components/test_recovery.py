@@ -30,7 +30,7 @@ def acl(stack: str, **changes: Any) -> AclArgs:
     return AclArgs(NAMES, parse(raw, stack).network, "vpc-1", {}, (5432, 6379))
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("role", ["backup", "data-copy"])
 def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
     for statement in every(GRANTS[role].allowed):
@@ -42,7 +42,7 @@ def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
             assert "gatehouse-prod" in resource or "AwsBackupManagedRule" in resource or ":123456789012:" in resource
 
 
-@pytest.mark.promise("ECS-12")
+@pytest.mark.requirement("ECS-12")
 def test_replication_reads_one_bucket_and_writes_one_other() -> None:
     here, there = NAMES.bucket_arn("data"), AWAY.bucket_arn("data")
     found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["data-copy"].allowed)}
@@ -60,7 +60,7 @@ def test_a_stack_without_copies_has_no_role_for_them() -> None:
     assert set(recovery.key_users(NAMES, replicated="", away="")) == {"data", "backup"}
 
 
-@pytest.mark.promise("CG-17")
+@pytest.mark.requirement("CG-17")
 def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_the_replica() -> None:
     users = recovery.key_users(NAMES, replicated=AWAY.region, away=AWAY.region)
     for key, action, names in (("data", "kms:Decrypt", NAMES), ("away", "kms:Encrypt", AWAY)):
@@ -74,7 +74,7 @@ def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_th
         }
 
 
-@pytest.mark.promise("CG-20")
+@pytest.mark.requirement("CG-20")
 def test_nobody_deletes_a_backup_whoever_asks() -> None:
     first, second = every(recovery.vault_policy(NAMES))
     assert (first["Effect"], first["Principal"], "Condition" in first) == ("Deny", "*", False)
@@ -84,7 +84,7 @@ def test_nobody_deletes_a_backup_whoever_asks() -> None:
     assert second["Condition"] == {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}}
 
 
-@pytest.mark.promise("CG-20", "ECS-11")
+@pytest.mark.requirement("CG-20", "ECS-11")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_store_is_backed_up(stack: str) -> None:
     program = run(stack)
@@ -105,7 +105,7 @@ def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaul
     assert notifications.inputs["backupVaultEvents"] == list(backup.TOLD)
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("tier", ["edge", "app", "data"])
 @pytest.mark.parametrize("port", [22, 3389])
@@ -134,7 +134,7 @@ def test_an_acl_has_no_more_rules_than_aws_takes() -> None:
     assert all(len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (entering, leaving))
 
 
-@pytest.mark.promise("CG-16")
+@pytest.mark.requirement("CG-16")
 @pytest.mark.parametrize(("stack", "copies"), [("dev", 0), ("staging", 0), ("prod", 1)])
 def test_the_trail_watches_the_objects_of_the_copy_too(stack: str, copies: int) -> None:
     (trail,) = run(stack).of("cloudtrail/trail:Trail")

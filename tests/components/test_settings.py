@@ -36,7 +36,7 @@ def refusal(raw: Any, stack: str) -> list[str]:
     return [line.removeprefix("  - ") for line in lines]
 
 
-@pytest.mark.promise("CG-26")
+@pytest.mark.requirement("CG-26")
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_stack_files_in_the_repository_are_accepted(stack: str) -> None:
     assert parse(stack_file(stack)["gatehouse:settings"], stack).environment == stack

@@ -13,7 +13,7 @@ from tests.components.program import ROOT, Program, run, serverless
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pulumi_aws declares its old names on import
-    pytest.mark.promise("SS-06"),
+    pytest.mark.requirement("SS-06"),
 ]
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
@@ -45,7 +45,7 @@ def test_the_command_of_the_function_is_in_the_image() -> None:
     assert (ROOT / "runtime" / f"{module.replace('.', '/')}.py").is_file()
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_the_function_is_told_of_no_store_but_the_tokens_table_and_stays_out_of_the_network() -> None:
     function = one("lambda/function:Function")
     told = function["environment"]["variables"]
@@ -54,7 +54,7 @@ def test_the_function_is_told_of_no_store_but_the_tokens_table_and_stays_out_of_
     assert function["kmsKeyArn"] == "arn:aws:mock:::secrets"
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_the_role_of_the_function_does_what_the_door_does_today_and_no_more() -> None:
     allowed = json.loads(one("iam/rolePolicy:RolePolicy", "share-function")["policy"])["Statement"]
     found = {action: statement["Resource"] for statement in allowed for action in statement["Action"]}
@@ -104,7 +104,7 @@ def test_the_api_is_found_under_its_own_name_alone_over_current_tls() -> None:
     assert len(records) == 3, "one host name a door, whoever serves it"
 
 
-@pytest.mark.promise("SS-13")
+@pytest.mark.requirement("SS-13")
 def test_the_access_log_keeps_neither_path_nor_query_nor_header() -> None:
     stage = one("apigateway/stage:Stage")
     line = json.loads(stage["accessLogSettings"]["format"])

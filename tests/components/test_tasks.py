@@ -43,7 +43,7 @@ def test_a_task_is_told_exactly_the_variables_of_its_process(stack: str, process
     assert told == [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in apart]
 
 
-@pytest.mark.promise("ECS-06")
+@pytest.mark.requirement("ECS-06")
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_a_task_gets_exactly_the_secrets_of_its_process_and_by_arn(stack: str, process: str) -> None:
     given = {entry["name"]: entry["valueFrom"] for entry in definition(stack, process)["secrets"]}
@@ -77,7 +77,7 @@ def test_ports_and_health_check_are_those_of_the_doors(stack: str, process: str)
     assert ("healthCheck" in only) == bool(doors)
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize("stack", STACKS)
 def test_no_task_carries_a_key_or_a_password(stack: str) -> None:
     for process in PROCESSES:
@@ -124,7 +124,7 @@ def test_the_function_and_its_secrets_are_those_of_the_contract() -> None:
     assert (ROOT / function["code"].path).is_dir()
 
 
-@pytest.mark.promise("TR-17")
+@pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_revision_before_a_change_stays_for_ecs_to_go_back_to(stack: str) -> None:
     assert [task.inputs.get("skipDestroy") for task in run(stack).of("ecs/taskDefinition:TaskDefinition")] == [True] * 3

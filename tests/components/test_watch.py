@@ -44,7 +44,7 @@ def descriptions(stack: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.promise("ECS-09")
+@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_alarm_ends_with_the_address_of_a_page_that_exists_and_names_it(stack: str) -> None:
     index = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def test_no_two_widgets_of_the_dashboard_overlap_and_none_leaves_the_screen() ->
         taken |= cells
 
 
-@pytest.mark.promise("CG-22", "TR-13")
+@pytest.mark.requirement("CG-22", "TR-13")
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_dashboard_searches_the_metrics_that_the_gateway_is_told_to_write(stack: str) -> None:
     program = run(stack)

@@ -78,14 +78,14 @@ def held(kept: Kept) -> tuple[str, Checkpoint]:
     return key, checkpoint_of(CheckpointView.model_validate_json(body))
 
 
-@pytest.mark.promise("TR-11", "CG-18")
+@pytest.mark.requirement("TR-11", "CG-18")
 def test_the_console_took_it_with_no_other_power_than_its_roles(kept: Kept) -> None:
     used = kept.emulator.used_actions[f"gatehouse-{STACK}-console-task"]
     assert {"kms:Sign", "kms:GetPublicKey", "s3:PutObject"} <= used
     assert [refusal for refusal in kept.emulator.permissions.denied if "console-task" in refusal] == []
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_it_is_signed_by_the_stacks_audit_key(kept: Kept) -> None:
     _, said = held(kept)
     kms = kept.emulator.client("kms", "eu-west-1")
@@ -99,7 +99,7 @@ def test_it_is_signed_by_the_stacks_audit_key(kept: Kept) -> None:
     assert kms.verify(Message=said.signed(), **checked)["SignatureValid"]
 
 
-@pytest.mark.promise("TR-11", "CG-16")
+@pytest.mark.requirement("TR-11", "CG-16")
 def test_it_lies_under_object_lock_and_cannot_be_deleted(kept: Kept) -> None:
     s3 = kept.emulator.client("s3", "eu-west-1")
     key, _ = held(kept)

@@ -20,7 +20,7 @@ UMLAUTS = "Berichte 2026/Übersicht für März.txt"
 UMLAUTS_ENCODED = "/files/Berichte%202026/%C3%9Cbersicht%20f%C3%BCr%20M%C3%A4rz.txt"
 
 
-@pytest.mark.promise("CG-01", "CG-04")
+@pytest.mark.requirement("CG-01", "CG-04")
 def test_a_new_key_lists_the_files_of_a_core(running: Running) -> None:
     _, token = running.key()
     answer = running.open(token)
@@ -28,7 +28,7 @@ def test_a_new_key_lists_the_files_of_a_core(running: Running) -> None:
     assert UMLAUTS in {entry["path"] for entry in answer.json()["entries"]}
 
 
-@pytest.mark.promise("CG-05")
+@pytest.mark.requirement("CG-05")
 def test_a_name_with_spaces_and_umlauts_is_decoded_once_and_opens(running: Running) -> None:
     _, token = running.key()
     answer = running.open(token, UMLAUTS_ENCODED)
@@ -36,7 +36,7 @@ def test_a_name_with_spaces_and_umlauts_is_decoded_once_and_opens(running: Runni
     assert answer.content == (ROOT / "examples" / "core-files" / UMLAUTS).read_bytes()
 
 
-@pytest.mark.promise("TR-07")
+@pytest.mark.requirement("TR-07")
 def test_a_wrong_key_is_refused_with_a_challenge(running: Running) -> None:
     answer = running.open("gtk_test_wrong")
     assert answer.status_code == 401
@@ -48,7 +48,7 @@ def test_a_wrong_key_is_refused_with_a_challenge(running: Running) -> None:
     assert answer.json()["code"] == "NOT_FOUND"
 
 
-@pytest.mark.promise("CG-06", "TR-09")
+@pytest.mark.requirement("CG-06", "TR-09")
 def test_beyond_its_limit_a_key_gets_429_and_when_to_come_back(running: Running) -> None:
     _, token = running.key(limits=[{"name": "requests", "quota": 3, "window_s": 3600}])
     answers = [running.open(token) for _ in range(4)]
@@ -59,7 +59,7 @@ def test_beyond_its_limit_a_key_gets_429_and_when_to_come_back(running: Running)
     assert answers[3].json()["code"] == "RATE_LIMITED"
 
 
-@pytest.mark.promise("CG-07")
+@pytest.mark.requirement("CG-07")
 def test_an_expired_key_opens_nothing(running: Running) -> None:
     expires_at = datetime.now(UTC) + timedelta(seconds=2)
     _, token = running.key(expires_at=expires_at.isoformat())
@@ -70,7 +70,7 @@ def test_an_expired_key_opens_nothing(running: Running) -> None:
     assert (answer.status_code, answer.json()["code"]) == (401, "EXPIRED")
 
 
-@pytest.mark.promise("TR-06", "TR-11")
+@pytest.mark.requirement("TR-06", "TR-11")
 def test_a_revoked_key_is_refused_on_the_next_request_and_the_trail_tells_its_life(running: Running) -> None:
     key_id, token = running.key()
     assert running.open(token).status_code == 200
@@ -82,7 +82,7 @@ def test_a_revoked_key_is_refused_on_the_next_request_and_the_trail_tells_its_li
     assert token not in json.dumps(trail)
 
 
-@pytest.mark.promise("TR-05")
+@pytest.mark.requirement("TR-05")
 def test_a_key_of_the_other_environment_opens_nothing_here(running: Running) -> None:
     _, token = running.key(environment="live")
     answer = running.open(token)
@@ -99,7 +99,7 @@ def test_verify_and_the_proxy_agree(running: Running) -> None:
     assert running.open(token).json()["code"] == "NOT_FOUND"
 
 
-@pytest.mark.promise("CG-02", "CG-12")
+@pytest.mark.requirement("CG-02", "CG-12")
 def test_tokens_appear_in_no_log_and_no_metric(running: Running) -> None:
     _, token = running.key()
     running.open(token)
@@ -128,7 +128,7 @@ def test_the_operators_command_line_walks_the_same_way(running: Running) -> None
     assert running.open(made["token"]).status_code == 401
 
 
-@pytest.mark.promise("CG-18", "ECS-01")
+@pytest.mark.requirement("CG-18", "ECS-01")
 def test_the_gateway_runs_with_the_credentials_of_its_task_role_and_nothing_else(running: Running) -> None:
     """IAM is enforced in the emulator while the runtime runs: without credentials even an innocent call is refused."""
     stranger = boto3.client(

@@ -37,22 +37,22 @@ def reader(running: Running, tmp_path: Path) -> Iterator[Reader]:
     somebody.close()
 
 
-@pytest.mark.promise("TR-16", "TR-07", "TR-09", "CG-03", "CG-04")
+@pytest.mark.requirement("TR-16", "TR-07", "TR-09", "CG-03", "CG-04")
 def test_the_integration_guide_works_as_written(reader: Reader) -> None:
     assert reader.follow((GUIDES / "integrate.md").read_text(encoding="utf-8")) > 25
 
 
-@pytest.mark.promise("TR-16", "TR-18", "CG-23")
+@pytest.mark.requirement("TR-16", "TR-18", "CG-23")
 def test_the_operations_guide_works_as_written(reader: Reader) -> None:
     assert reader.follow((GUIDES / "operate.md").read_text(encoding="utf-8")) > 30
 
 
-@pytest.mark.promise("TR-16", "SS-14")
+@pytest.mark.requirement("TR-16", "SS-14")
 def test_the_security_guide_works_as_written(reader: Reader) -> None:
     assert reader.follow((GUIDES / "secure.md").read_text(encoding="utf-8")) > 12
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 def test_the_guide_to_moving_works_as_written(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "postgres.log") as server:
         migrate(server, tmp_path / "migrate.log")

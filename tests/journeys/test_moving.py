@@ -74,7 +74,7 @@ def test_the_console_of_a_stack_knows_its_old_files(task: Task) -> None:
     assert task.environment["GATEHOUSE_LEGACY_FILES"] == f"s3://{OLD}/{KEY}"
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_keys_are_imported_from_the_old_file_and_exported_and_restored_under_the_role_of_the_console(task: Task) -> None:
     task.run("import", f"s3://{OLD}/{KEY}")
     export = f"s3://{task.bucket}/exports/2030-01-01"
@@ -88,13 +88,13 @@ def test_keys_are_imported_from_the_old_file_and_exported_and_restored_under_the
     assert {"s3:GetObject", "s3:PutObject"} <= task.emulator.used_actions[ROLE]
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_no_other_file_of_the_old_bucket_is_read(task: Task) -> None:
     with pytest.raises(SandboxError, match="the role in use may not"):
         task.run("import", f"s3://{OLD}/other.json")
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_an_export_goes_nowhere_but_to_its_own_part_of_the_data_bucket(task: Task) -> None:
     for place in (f"s3://{task.bucket}/elsewhere/x", f"s3://{OLD}/x"):
         with pytest.raises(SandboxError, match="the role in use may not"):

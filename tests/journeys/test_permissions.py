@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.house.page_permissions import reasons
 from tests.journeys.conftest import Running, sandbox
+from tools.docs.permissions import reasons
 
 STACK = "dev"
 PREFIX = f"gatehouse-{STACK}-"
@@ -38,13 +38,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.promise("CG-18", "ECS-01")
+@pytest.mark.requirement("CG-18", "ECS-01")
 def test_no_call_of_the_runtime_is_refused(report: dict[str, Any]) -> None:
     assert report["refused"] == []
     assert any(row["used"] for row in report["roles"].values())
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_what_is_granted_is_used_or_has_a_written_reason(report: dict[str, Any]) -> None:
     unused = {(role.removeprefix(PREFIX), action) for role, row in report["roles"].items() for action in row["unused"]}
     assert unused - set(reasons()) == set(), "use it, take it away, or give it a reason in tests/permissions.toml"

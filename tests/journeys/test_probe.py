@@ -9,7 +9,7 @@ import pytest
 from tests.journeys.conftest import Running
 
 
-@pytest.mark.promise("ECS-09")
+@pytest.mark.requirement("ECS-09")
 def test_every_door_that_runs_was_asked_from_outside_and_answered(running: Running) -> None:
     """That each answer is counted is in tests/runtime/functions/test_probe.py; that the role may, in test_permissions.py."""
     lines = [json.loads(line[line.index("{") :]) for line in (running.home / "logs" / "probe.log").read_text().splitlines()]

@@ -100,7 +100,7 @@ def doors(server: servers.Postgres, log: Path) -> Iterator[Doors]:
         yield Doors(*(f"http://127.0.0.1:{port}" for port in ports.values()))
 
 
-@pytest.mark.promise("ECS-11", "ECS-13")
+@pytest.mark.requirement("ECS-11", "ECS-13")
 def test_after_the_loss_of_the_database_yesterdays_keys_verify_and_the_trail_is_whole(tmp_path: Path) -> None:
     copy = tmp_path / "yesterday.dump"
     with servers.postgres(tmp_path / "first.log") as first:

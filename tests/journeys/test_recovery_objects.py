@@ -68,7 +68,7 @@ def yesterday(held: Held) -> dict[str, bytes]:
     return wanted
 
 
-@pytest.mark.promise("CG-20", "ECS-13")
+@pytest.mark.requirement("CG-20", "ECS-13")
 def test_what_was_overwritten_deleted_and_added_is_as_it_was_byte_for_byte(held: Held) -> None:
     wanted = yesterday(held)
     taken = objects.picture(held.s3, held.bucket)
@@ -88,7 +88,7 @@ def test_bringing_back_twice_changes_nothing_more(held: Held) -> None:
     assert objects.bring_back(held.s3, held.bucket, taken) == (0, 0)
 
 
-@pytest.mark.promise("CG-20", "ECS-13")
+@pytest.mark.requirement("CG-20", "ECS-13")
 def test_a_bucket_that_is_gone_is_filled_from_its_copy_byte_for_byte(held: Held) -> None:
     wanted = yesterday(held)
     # The emulator keeps the replication rule and copies nothing: this line does what S3 does within 15 minutes.
@@ -102,7 +102,7 @@ def test_a_bucket_that_is_gone_is_filled_from_its_copy_byte_for_byte(held: Held)
     assert held.s3.head_object(Bucket=held.bucket, Key="empty")["Metadata"] == {"from": "eu-west-1"}
 
 
-@pytest.mark.promise("CG-20")
+@pytest.mark.requirement("CG-20")
 def test_the_copy_stands_in_the_second_region_with_versions_and_a_key_of_its_own(held: Held) -> None:
     (rule,) = held.s3.get_bucket_replication(Bucket=held.bucket)["ReplicationConfiguration"]["Rules"]
     assert (rule["Status"], rule["Destination"]["Bucket"]) == ("Enabled", f"arn:aws:s3:::{held.copy}")

@@ -65,7 +65,7 @@ CONTROLS = {
 }
 
 
-@pytest.mark.promise("PP-03")
+@pytest.mark.requirement("PP-03")
 def test_every_control_of_the_catalogue_is_a_rule() -> None:
     wanted = {f"GH-{service}-{number:03}" for service, last in CONTROLS.items() for number in range(1, last + 1)}
 

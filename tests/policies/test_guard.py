@@ -271,7 +271,7 @@ def check_with(exemptions: str, folder: Path, program: list[Declared], **variabl
         return pack.check(program)
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_an_exemption_takes_the_violation_away_and_its_use_is_told(tmp_path: Path) -> None:
     rotated = key("key", enableKeyRotation=False)
     dates = days(-1, 30)
@@ -287,7 +287,7 @@ def test_an_exemption_takes_the_violation_away_and_its_use_is_told(tmp_path: Pat
     ]
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_an_expired_exemption_is_a_violation_and_exempts_nothing(tmp_path: Path) -> None:
     dates = days(-40, -1)
 
@@ -302,7 +302,7 @@ def test_an_expired_exemption_is_a_violation_and_exempts_nothing(tmp_path: Path)
     )
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_an_exemption_that_nothing_needs_is_a_warning(tmp_path: Path) -> None:
     said = check_with(exemption(**days(-1, 30)), tmp_path, programs.kms())
 
@@ -322,7 +322,7 @@ def test_an_auditor_can_look_past_the_exemptions(tmp_path: Path) -> None:
     assert [one.policy for one in said] == ["GH-KMS-001"]
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_a_rule_of_ones_own_is_exempted_like_any_other(own_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
     file.write_text(exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **days(-1, 30)), encoding="utf-8")

@@ -47,7 +47,7 @@ def test_every_rule_with_a_subject_in_our_stack_has_a_mutation(before: set[Spoke
     assert guarded - set(MUTATIONS) - {rule for rule, _, _ in before} == NEVER_ALONE
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_only_what_advises_everywhere_speaks_about_our_stack(before: set[Spoken]) -> None:
     assert {rule for rule, _, _ in before} == {"GH-ALB-009", "GH-RDS-014", "GH-S3-017"}
     assert {level for id in ("GH-ALB-009", "GH-RDS-014", "GH-S3-017") for level in catalogue.rule(id).levels.values()} <= {

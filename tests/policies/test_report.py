@@ -89,7 +89,7 @@ def test_the_exit_code_is_one_when_something_stops(findings: list[Finding], code
     assert report.exit_code(findings) == code
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_junit_has_a_case_for_each_rule_and_fails_the_broken_one() -> None:
     root = ElementTree.fromstring(report.junit([violation()], RUN))  # noqa: S314  our own output
 
@@ -105,7 +105,7 @@ def test_junit_has_a_case_for_each_rule_and_fails_the_broken_one() -> None:
     )
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_markdown_has_a_row_with_a_link_for_each_finding() -> None:
     page = report.markdown([violation()], RUN)
 

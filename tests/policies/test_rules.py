@@ -24,7 +24,7 @@ CASES = [
 ADMIN = changed(programs.roles(), "task-rights", policy=grant(Action="*", Resource="*"))
 
 
-@pytest.mark.promise("PP-03")
+@pytest.mark.requirement("PP-03")
 @pytest.mark.parametrize("known", [False, True], ids=["first preview", "known outputs"])
 @pytest.mark.parametrize("case", CASES)
 def test_exactly_one_rule_speaks_when_one_property_is_broken(
@@ -38,7 +38,7 @@ def test_exactly_one_rule_speaks_when_one_property_is_broken(
     assert {one.policy for one in said} == {rule.id}
 
 
-@pytest.mark.promise("PP-03")
+@pytest.mark.requirement("PP-03")
 @pytest.mark.parametrize("known", [False, True], ids=["first preview", "known outputs"])
 @pytest.mark.parametrize("name", [*PROGRAMS, *ESTATE])
 def test_no_rule_speaks_about_a_clean_program(name: str, known: bool, security: RunningPack, resilience: RunningPack) -> None:
@@ -101,7 +101,7 @@ def test_the_other_token_family_is_judged_alike(family: str, security: RunningPa
     assert {one.policy for one in security.check(broken_one)} == {rule}
 
 
-@pytest.mark.promise("PP-03")
+@pytest.mark.requirement("PP-03")
 def test_every_rule_has_a_case_that_breaks_it() -> None:
     cases = [case.values[0] for case in CASES]
 

@@ -116,7 +116,7 @@ def run_of(findings: Sequence[Finding], **about: str) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_every_outcome_makes_a_log_of_the_published_form() -> None:
     stray = violation(policy="OWN-1", urn="", source="", message="strange. Fix: go")
     broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 is broken on {URN}: KeyError. Fix: mend it")
@@ -126,7 +126,7 @@ def test_every_outcome_makes_a_log_of_the_published_form() -> None:
         jsonschema.validate(sarif.document(every, replace(RUN, environment=environment)), LOG)
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_a_result_points_to_the_rule_the_resource_and_the_line() -> None:
     run = run_of([violation()])
 
@@ -172,7 +172,7 @@ def test_every_rule_of_the_catalogue_is_described_once() -> None:
     assert sorted(listed) == sorted([*(one.id for one in catalogue.RULES), *(one.id for one in catalogue.COMPANIONS)])
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_what_is_exempted_is_suppressed_and_what_is_undecided_is_open() -> None:
     suppressed, opened = run_of([exempted(), undecided("advisory")])["results"]
 

@@ -19,7 +19,7 @@ def lines(*findings: Finding) -> list[str]:
     return [re.sub(" +", " ", line.strip()) for line in table.text(findings, RUN).splitlines()]
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_the_table_names_resource_line_rule_reason_and_remedy() -> None:
     shown = lines(violation())
 

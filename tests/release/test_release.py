@@ -22,7 +22,7 @@ def digest(folder: Path) -> str:
     return line.split()[1]
 
 
-@pytest.mark.promise("TR-17")
+@pytest.mark.requirement("TR-17")
 def test_the_schema_is_migrated_by_a_task_before_any_service_changes(account: Account, tmp_path: Path) -> None:
     done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
     assert done.returncode == 0, done.stderr
@@ -30,7 +30,7 @@ def test_the_schema_is_migrated_by_a_task_before_any_service_changes(account: Ac
     assert "gatehouse-dev-console, gatehouse-dev-gateway run what was asked for, and every door answers" in done.stdout
 
 
-@pytest.mark.promise("SS-08", "TR-17")
+@pytest.mark.requirement("SS-08", "TR-17")
 def test_a_deployment_that_ecs_took_back_is_a_failure(account: Account, tmp_path: Path) -> None:
     account.goes_back = True
     done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
@@ -73,7 +73,7 @@ def test_without_the_name_of_the_stack_nothing_is_changed(account: Account, tmp_
     assert "not confirmed; nothing was changed" in done.stderr
 
 
-@pytest.mark.promise("SS-09", "TR-17")
+@pytest.mark.requirement("SS-09", "TR-17")
 def test_a_rollback_names_the_image_before_and_releases_it_without_a_migration(account: Account, tmp_path: Path) -> None:
     account.running, account.wanted = dict.fromkeys(account.running, 2), 2
     done = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes")

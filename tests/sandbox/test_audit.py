@@ -9,7 +9,7 @@ import pytest
 from sandbox.audit import SCANNED, Reason, accepted, audit, judge
 from sandbox.errors import SandboxError
 from tests.components.program import STACKS
-from tests.house.page_scans import KINDS
+from tools.docs.scans import KINDS
 
 BUCKET = "arn:aws:s3:::gatehouse-prod-data-1"
 REASON = Reason("s3_bucket_object_lock", "arn:aws:s3:::gatehouse-*-data-*", "decision", "Data must be deletable.")
@@ -27,7 +27,7 @@ def row(check: str, severity: str, resource: str = BUCKET, status: str = "FAIL")
     }
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 @pytest.mark.parametrize(("severity", "code"), [("Critical", 1), ("High", 1), ("Medium", 0), ("Low", 0)])
 def test_a_serious_finding_without_a_reason_fails_the_audit(severity: str, code: int) -> None:
     found = judge([row("kms_open", severity)], [REASON])

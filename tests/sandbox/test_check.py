@@ -150,7 +150,7 @@ expires = {expires}
 """
 
 
-@pytest.mark.promise("PP-04")
+@pytest.mark.requirement("PP-04")
 def test_an_audit_shows_what_an_exemption_lifts(program: Path, tmp_path: Path) -> None:
     today = datetime.now(UTC).date()
     file = tmp_path / "own.toml"
@@ -178,7 +178,7 @@ def test_a_program_inside_a_repository_is_named_from_its_top(program: Path, pack
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "program/__main__.py"
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_a_program_that_looks_things_up_is_judged_and_the_report_says_what_was_made_up(program: Path, pack: Path) -> None:
     source = program / "__main__.py"
     source.write_text(source.read_text() + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n")
@@ -188,7 +188,7 @@ def test_a_program_that_looks_things_up_is_judged_and_the_report_says_what_was_m
     assert "getVpc" in checked.text("table")
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_what_another_stack_exports_is_unknown_in_both_passes(program: Path, pack: Path) -> None:
     source = program / "__main__.py"
     source.write_text(

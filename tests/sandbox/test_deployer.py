@@ -68,13 +68,13 @@ def deployed() -> Iterator[Emulator]:
         emulator.stop()
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_a_deployment_needs_nothing_that_its_role_does_not_grant(deployed: Emulator) -> None:
     assert deployed.permissions.denied == []
     assert len(deployed.used_actions["pipeline"]) > 80
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 def test_the_account_trusts_github_for_one_audience(deployed: Emulator) -> None:
     iam = deployed.client("iam", "us-east-1")
     (listed,) = iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
@@ -83,7 +83,7 @@ def test_the_account_trusts_github_for_one_audience(deployed: Emulator) -> None:
     assert provider["ClientIDList"] == ["sts.amazonaws.com"]
 
 
-@pytest.mark.promise("ECS-01", "CG-18")
+@pytest.mark.requirement("ECS-01", "CG-18")
 @pytest.mark.parametrize(
     ("thing", "environment"), [("deploy", STACK), ("preview", f"{STACK}-preview"), ("image", f"{STACK}-image")]
 )

@@ -20,7 +20,7 @@ def change(stack: str, *changes: str) -> Sequence[Step]:
     return diff(REPOSITORY, stack, changes)
 
 
-@pytest.mark.promise("TR-17")
+@pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_a_new_image_replaces_task_definitions_and_updates_services_and_nothing_else(stack: str) -> None:
     # The serverless form of a door and a user's own Cores may run the image too: still nothing that holds data.
@@ -38,7 +38,7 @@ def test_a_new_image_replaces_task_definitions_and_updates_services_and_nothing_
     assert [step for step in found if step.loses_data] == []
 
 
-@pytest.mark.promise("TR-17")
+@pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_without_a_change_nothing_is_to_be_done(stack: str) -> None:
     assert change(stack) == []

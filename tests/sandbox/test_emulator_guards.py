@@ -30,7 +30,7 @@ def replica(prod: Emulator) -> dict[str, Any]:
     return key
 
 
-@pytest.mark.promise("ECS-12", "CG-20")
+@pytest.mark.requirement("ECS-12", "CG-20")
 def test_the_data_bucket_is_copied_with_its_deletions_under_the_other_regions_key(prod: Emulator) -> None:
     answer = prod.client("s3", HOME).get_bucket_replication(Bucket=DATA)["ReplicationConfiguration"]
     (rule,) = answer["Rules"]
@@ -45,7 +45,7 @@ def test_the_data_bucket_is_copied_with_its_deletions_under_the_other_regions_ke
     assert target["Metrics"] == {"Status": "Enabled", "EventThreshold": {"Minutes": 15}}
 
 
-@pytest.mark.promise("ECS-02", "ECS-12")
+@pytest.mark.requirement("ECS-02", "ECS-12")
 def test_the_copy_is_as_closed_as_its_source(prod: Emulator) -> None:
     s3, name = prod.client("s3", AWAY), {"Bucket": COPY}
     assert s3.get_bucket_location(**name)["LocationConstraint"] == AWAY
@@ -59,7 +59,7 @@ def test_the_copy_is_as_closed_as_its_source(prod: Emulator) -> None:
     assert s3.get_bucket_ownership_controls(**name)["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
-@pytest.mark.promise("CG-17")
+@pytest.mark.requirement("CG-17")
 def test_the_backup_key_is_in_both_regions_and_its_policy_is_each_regions_own(prod: Emulator) -> None:
     here = prod.client("kms", HOME).describe_key(KeyId="alias/gatehouse-prod-backup")["KeyMetadata"]
     there = replica(prod)
@@ -71,7 +71,7 @@ def test_the_backup_key_is_in_both_regions_and_its_policy_is_each_regions_own(pr
         assert f"s3.{other}.amazonaws.com" not in policy
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_the_audit_key_signs_and_the_signature_is_checked(prod: Emulator) -> None:
     kms, name = prod.client("kms", HOME), {"KeyId": "alias/gatehouse-prod-audit"}
     key = kms.describe_key(**name)["KeyMetadata"]
@@ -82,7 +82,7 @@ def test_the_audit_key_signs_and_the_signature_is_checked(prod: Emulator) -> Non
     assert not kms.verify(**name, Message=b"checkpoint 2", Signature=signature, **how)["SignatureValid"]
 
 
-@pytest.mark.promise("CG-20", "ECS-11", "TR-18")
+@pytest.mark.requirement("CG-20", "ECS-11", "TR-18")
 def test_backups_are_daily_kept_and_copied_into_locked_vaults(prod: Emulator) -> None:
     backup = prod.client("backup", HOME)
     (plan,) = backup.list_backup_plans()["BackupPlansList"]
@@ -98,7 +98,7 @@ def test_backups_are_daily_kept_and_copied_into_locked_vaults(prod: Emulator) ->
         assert (vault["Locked"], vault["MinRetentionDays"], vault["EncryptionKeyArn"]) == (True, 35, key["Arn"])
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 def test_the_data_tier_takes_packets_from_the_app_tier_alone(prod: Emulator) -> None:
     acl = acls(prod)["gatehouse-prod-data"]
     entering = {(e["CidrBlock"], e["PortRange"]["From"], e["PortRange"]["To"]) for e in allowed(acl, leaving=False)}
@@ -108,7 +108,7 @@ def test_the_data_tier_takes_packets_from_the_app_tier_alone(prod: Emulator) -> 
     assert len(acl["Associations"]) == 3
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 @pytest.mark.parametrize("tier", ["edge", "app", "data"])
 @pytest.mark.parametrize("port", [22, 3389])
 def test_no_tier_takes_administration_from_the_internet(prod: Emulator, tier: str, port: int) -> None:
@@ -128,7 +128,7 @@ def allowed(acl: dict[str, Any], *, leaving: bool) -> list[dict[str, Any]]:
     return [entry for entry in acl["Entries"] if entry["Egress"] == leaving and entry["RuleAction"] == "allow"]
 
 
-@pytest.mark.promise("TR-18")
+@pytest.mark.requirement("TR-18")
 def test_the_database_is_watched_from_the_inside_and_tells_of_its_events(prod: Emulator) -> None:
     rds = prod.client("rds", HOME)
     (instance,) = rds.describe_db_instances()["DBInstances"]
@@ -141,7 +141,7 @@ def test_the_database_is_watched_from_the_inside_and_tells_of_its_events(prod: E
     assert all(e["Enabled"] and e["SnsTopicArn"].endswith(":gatehouse-prod-notices") for e in events.values())
 
 
-@pytest.mark.promise("SS-11")
+@pytest.mark.requirement("SS-11")
 def test_the_budget_tells_before_and_after_it_is_spent(prod: Emulator) -> None:
     budgets = prod.client("budgets", "us-east-1")
     (budget,) = budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
@@ -151,7 +151,7 @@ def test_the_budget_tells_before_and_after_it_is_spent(prod: Emulator) -> None:
     assert told == {("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)}
 
 
-@pytest.mark.promise("CG-21")
+@pytest.mark.requirement("CG-21")
 def test_the_account_is_closed_and_watched(prod: Emulator) -> None:
     # The address of S3 Control begins with the account, which cannot be asked of an address that is a number.
     block = s3control_backends[ACCOUNT]["aws"].get_public_access_block(ACCOUNT)

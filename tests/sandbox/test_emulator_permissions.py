@@ -168,7 +168,7 @@ def test_granted_actions_are_those_of_the_policies(emulator: Emulator) -> None:
 READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_a_boundary_stops_what_the_roles_own_policy_allows(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "*", arn), boundary=statement("Allow", READ, "*"))

@@ -50,7 +50,7 @@ def document(world: World, role: str) -> dict[str, Any]:
     return policy
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 def test_the_proxy_takes_tls_alone_and_stands_before_the_database(world: World) -> None:
     rds = world[0].client("rds", REGION)
     (proxy,) = rds.describe_db_proxies()["DBProxies"]
@@ -70,7 +70,7 @@ def test_the_application_meets_the_proxy_and_the_migration_the_database(world: W
     assert f"@{database['Endpoint']['Address']}:5432/" in variable(world, "migrate", "GATEHOUSE_DATABASE_URL")
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_the_application_signs_in_to_the_proxy_and_the_proxy_to_the_database(world: World) -> None:
     def signs_in_to(role: str) -> list[str]:
         return [r for s in document(world, role)["Statement"] if "rds-db:connect" in s["Action"] for r in s["Resource"]]
@@ -81,7 +81,7 @@ def test_the_application_signs_in_to_the_proxy_and_the_proxy_to_the_database(wor
     assert signs_in_to("database-proxy") == [f"{arn}:db-*/gatehouse_app"]
 
 
-@pytest.mark.promise("ECS-03")
+@pytest.mark.requirement("ECS-03")
 def test_only_the_proxy_and_the_migration_reach_the_database(world: World) -> None:
     ec2 = world[0].client("ec2", REGION)
     groups = {group["GroupId"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from sandbox.check import Checked, check
-from tests.house import picture
+from tools.docs import example_report as picture
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def leaky() -> Checked:
     return picture.judged()
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_each_of_the_twenty_controls_that_the_leaky_program_breaks_is_told(leaky: Checked) -> None:
     violated = {found.rule for found in leaky.findings if found.outcome == "violation" and found.stops}
     assert len(picture.marked()) == 20
@@ -45,7 +45,7 @@ def test_the_picture_in_the_docs_shows_the_twenty_controls_and_loads_nothing() -
     assert re.findall(r"(?:url\(|href=)[\"']?(?!#)[^)\"']+", drawn) == []
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_the_program_made_of_components_is_clean_at_the_levels_of_prod() -> None:
     checked = check(picture.ROOT / "examples" / "clean", "dev", levels="prod")
     assert [finding for finding in checked.findings if finding.stops] == []

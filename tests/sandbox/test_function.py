@@ -24,7 +24,7 @@ from sandbox.ports import HOST, Ports
 from sandbox.task import Aws, Contract, Credentials
 from sandbox.types import Deployment
 
-pytestmark = pytest.mark.promise("SS-06")
+pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 OWN = {"x-request-id", "content-length", "date", "server"}  # of one answer, or of the server in front
 
@@ -69,7 +69,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         emulator.stop()
 
 
-@pytest.mark.promise("SS-13")
+@pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/"), ("HEAD", "/"), ("GET", "/style.css"), ("GET", "/s/x?y=1"), ("POST", "/s/x"), ("GET", "/healthz")],
@@ -86,7 +86,7 @@ async def test_the_function_answers_as_the_container_does(deployed: Deployed, me
     assert {k: v for k, v in answer.headers.items() if k not in OWN} == {k: v for k, v in wanted.headers.items() if k not in OWN}
 
 
-@pytest.mark.promise("CG-18")
+@pytest.mark.requirement("CG-18")
 def test_the_role_of_the_function_is_enough_and_what_it_does_is_read_one_item(deployed: Deployed) -> None:
     answer = httpx.get(f"{deployed.url}/readyz", trust_env=False)
     assert (answer.status_code, answer.json()["checks"]) == (200, {"tokens": "ok"})
@@ -105,7 +105,7 @@ def test_a_method_that_the_api_lacks_gets_the_gateways_own_answer_with_safe_head
     assert answer.json() == {"message": "This address cannot be used in that way"}
 
 
-@pytest.mark.promise("SS-13")
+@pytest.mark.requirement("SS-13")
 def test_neither_path_nor_body_of_a_request_is_in_a_log(deployed: Deployed) -> None:
     connection = http.client.HTTPConnection(deployed.url.removeprefix("http://"))
     connection.request("POST", "/s/canary-in-path?q=canary-in-query", body=b"\xff\x00canary-in-body")

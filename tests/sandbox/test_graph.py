@@ -6,12 +6,12 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from sandbox.graph import draw, mermaid, svg
-from tests.house.page_diagram import STACKS, drawn
+from tools.docs.diagrams import STACKS, drawn
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.mark.promise("CG-23")
+@pytest.mark.requirement("CG-23")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_component_stands_in_one_tier_and_the_picture_is_small_enough_to_read(stack: str) -> None:
     found = drawn(stack)

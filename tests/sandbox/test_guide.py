@@ -43,7 +43,7 @@ def check(shop: Path, *more: str) -> tuple[int, list[dict[str, str]]]:
     return code, [found for found in json.loads(out.read_text()) if found["pack"] == "guard"]
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_the_guides_rule_speaks_beside_ours_and_is_silent_when_its_remedy_is_typed(shop: Path) -> None:
     code, [found] = check(shop)
     assert (code, found["rule"], found["level"], found["source"]) == (1, "ACME-SNS-001", "mandatory", "__main__.py:3")

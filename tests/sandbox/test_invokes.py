@@ -100,7 +100,7 @@ def test_every_document_is_read_by_the_rules(statements: list[dict[str, Any]]) -
     assert len(iam_document.parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_what_needs_an_account_is_made_up_for_a_program_that_is_only_judged_and_told() -> None:
     invented: set[str] = set()
     vpc = invoke_or_invent("aws:ec2/getVpc:getVpc", {"default": True}, ACCOUNT, invented)

@@ -58,7 +58,7 @@ def test_our_own_export_reads_back_as_the_deployment(tmp_path: Path) -> None:
     assert policy.source == "parts.py:15"
 
 
-@pytest.mark.promise("PP-02")
+@pytest.mark.requirement("PP-02")
 def test_a_leaky_stack_is_judged_like_the_program_that_made_it(tmp_path: Path) -> None:
     program, file = ROOT / "examples" / "leaky", tmp_path / "leaky.json"
     file.write_text(export(program, "dev"))

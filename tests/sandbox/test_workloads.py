@@ -69,7 +69,7 @@ def test_traffic_moves_between_two_target_groups_of_one_rule(emulator: Emulator)
     assert other["roleArn"].endswith("role/gatehouse-dev-traffic-mover")
 
 
-@pytest.mark.promise("ECS-14")
+@pytest.mark.requirement("ECS-14")
 def test_the_core_has_a_name_in_the_network_and_no_load_balancer(emulator: Emulator) -> None:
     core = service(emulator, "core-files")
     assert core["loadBalancers"] == []
@@ -80,7 +80,7 @@ def test_the_core_has_a_name_in_the_network_and_no_load_balancer(emulator: Emula
     assert (zone["Name"], zone["Type"]) == ("cores.gatehouse-dev.internal", "DNS_PRIVATE")
 
 
-@pytest.mark.promise("ECS-14")
+@pytest.mark.requirement("ECS-14")
 def test_the_core_s_security_group_lets_the_gateway_in_and_nothing_else(emulator: Emulator) -> None:
     ec2 = emulator.client("ec2", REGION)
     groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
@@ -89,7 +89,7 @@ def test_the_core_s_security_group_lets_the_gateway_in_and_nothing_else(emulator
     assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [groups["gatehouse-dev-gateway"]["GroupId"]]
 
 
-@pytest.mark.promise("ECS-04")
+@pytest.mark.requirement("ECS-04")
 def test_the_firewall_has_a_rate_a_door_and_refuses_large_bodies_elsewhere(emulator: Emulator) -> None:
     waf = emulator.client("wafv2", REGION)
     (summary,) = waf.list_web_acls(Scope="REGIONAL")["WebACLs"]
@@ -102,7 +102,7 @@ def test_the_firewall_has_a_rate_a_door_and_refuses_large_bodies_elsewhere(emula
     assert "ByteMatchStatement" in elsewhere["NotStatement"]["Statement"]
 
 
-@pytest.mark.promise("CG-21", "ECS-05")
+@pytest.mark.requirement("CG-21", "ECS-05")
 def test_log_lines_are_counted_and_alarm(emulator: Emulator) -> None:
     counted = emulator.client("logs", REGION).describe_metric_filters(logGroupName="/gatehouse/dev/trail")["metricFilters"]
     assert len(counted) == 15
@@ -122,7 +122,7 @@ def test_failures_reach_the_topic_of_the_alarms(emulator: Emulator) -> None:
         assert target["Arn"].endswith(":gatehouse-dev-alarms")
 
 
-@pytest.mark.promise("ECS-08")
+@pytest.mark.requirement("ECS-08")
 def test_the_dashboard_is_there_with_the_real_names(emulator: Emulator) -> None:
     answer = emulator.client("cloudwatch", REGION).get_dashboard(DashboardName="gatehouse-dev-overview")
     document = json.loads(answer["DashboardBody"])

@@ -20,7 +20,7 @@ FOLDER = quote("Ordner mit Ümlaut")
 GREETING = f"/files/{FOLDER}/{quote('Grüße & 100%.txt')}"
 
 
-@pytest.mark.promise("CG-04")
+@pytest.mark.requirement("CG-04")
 async def test_the_structure_lists_files_and_directories_with_size_and_time(agent: Agent) -> None:
     listing = (await agent.get("/files")).json()
     assert [entry["path"] for entry in listing["entries"]] == [
@@ -48,7 +48,7 @@ async def test_a_directory_is_listed_by_query_or_by_path(agent: Agent, address: 
     assert len(listing["entries"]) == 3
 
 
-@pytest.mark.promise("CG-05")
+@pytest.mark.requirement("CG-05")
 async def test_a_name_with_spaces_umlauts_and_a_percent_sign_is_read(agent: Agent) -> None:
     reply = await agent.get(GREETING)
     assert reply.content == "Grüße\n".encode()
@@ -57,7 +57,7 @@ async def test_a_name_with_spaces_umlauts_and_a_percent_sign_is_read(agent: Agen
     assert reply.headers["content-disposition"].endswith("filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%26%20100%25.txt")
 
 
-@pytest.mark.promise("CG-05")
+@pytest.mark.requirement("CG-05")
 async def test_a_path_is_decoded_exactly_once(agent: Agent) -> None:
     assert (await agent.get("/files/%2541.txt")).text == "percent"
     assert (await agent.get("/files/%41.txt")).status_code == 404

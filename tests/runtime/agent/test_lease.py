@@ -48,7 +48,7 @@ class Gateway:
             await Lease(wanted, self.secrets, self.said.append, client=client).keep(self.stop)
 
 
-@pytest.mark.promise("CG-03")
+@pytest.mark.requirement("CG-03")
 async def test_a_core_registers_renews_and_leaves() -> None:
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])
     await gateway.run()
@@ -60,7 +60,7 @@ async def test_a_core_registers_renews_and_leaves() -> None:
     assert gateway.secrets.matches("s3cret")
 
 
-@pytest.mark.promise("CG-03")
+@pytest.mark.requirement("CG-03")
 async def test_a_new_address_is_told_with_the_next_heartbeat() -> None:
     addresses = iter(["http://core:1", "http://core:2"])
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])

@@ -58,7 +58,7 @@ def _command(root: Path, gateway: str, port: int) -> list[str]:
     return [sys.executable, "-c", "from gatehouse.cli import main; main()", *arguments]
 
 
-@pytest.mark.promise("CG-03")
+@pytest.mark.requirement("CG-03")
 def test_a_core_listens_registers_serves_and_drains(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
     address, seen = gateway
     port = ports.free_port()

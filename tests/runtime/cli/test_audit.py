@@ -55,7 +55,7 @@ def verify(command: Command, *more: str) -> tuple[int, str]:
     return result.code, result.out.strip() or result.err.strip()
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_an_untouched_copy_agrees_with_its_checkpoints(offline: Command) -> None:
     code, text = verify(offline, *PROOF)
     assert code == 0
@@ -63,7 +63,7 @@ def test_an_untouched_copy_agrees_with_its_checkpoints(offline: Command) -> None
     assert text.endswith("2 checkpoints agree, the last one at row 9")
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_the_first_row_that_was_changed_is_named(offline: Command) -> None:
     file = offline.folder / "audit.ndjson"
     lines = file.read_text().splitlines()
@@ -73,14 +73,14 @@ def test_the_first_row_that_was_changed_is_named(offline: Command) -> None:
     assert (code, text.startswith("BROKEN at row 6 (of 10)")) == (1, True)
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_rows_that_were_cut_off_the_end_are_found_with_checkpoints_alone(offline: Command) -> None:
     write(offline.folder, trail(10)[:6])
     assert verify(offline)[0] == 0
     assert verify(offline, *PROOF) == (1, "BROKEN at row 7 (of 6): rows 7 to 9 are missing at the end: a checkpoint saw them")
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_a_trail_that_was_written_anew_is_found_with_checkpoints_alone(offline: Command) -> None:
     write(offline.folder, trail(10, name="other"))
     assert verify(offline)[0] == 0
@@ -116,7 +116,7 @@ def test_proofs_that_cannot_be_used_are_one_line(offline: Command, arguments: tu
     assert (code, message in text) == (2, True)
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_the_trail_is_exported_searched_and_verified(operator: Command) -> None:
     operator.run("keys", "create", "--name", "=exported")
     assert operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code == 0

@@ -31,7 +31,7 @@ def test_a_key_is_made_with_all_that_it_can_have_and_updated(operator: Command) 
     assert key_id in operator.run("keys", "list", "--tag", "nightly").out
 
 
-@pytest.mark.promise("CG-15")
+@pytest.mark.requirement("CG-15")
 def test_a_key_is_rotated_and_its_grace_ended(operator: Command) -> None:
     key_id = _id(operator.run("keys", "create", "--name", "turning").out.strip())
     turned = operator.run("keys", "rotate", key_id, "--grace", "1h", "--reason", "quarterly")
@@ -43,7 +43,7 @@ def test_a_key_is_rotated_and_its_grace_ended(operator: Command) -> None:
     assert (again.code, again.err) == (1, f"gatehouse: This key was rotated before; rotate its successor {new_id}\n")
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 def test_a_key_is_disabled_deleted_restored_and_purged(operator: Command) -> None:
     key_id = _id(operator.run("keys", "create", "--name", "gone").out.strip())
     for command, state in (("disable", "disabled"), ("enable", "active"), ("delete", "deleted"), ("restore", "active")):

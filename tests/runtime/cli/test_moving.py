@@ -67,7 +67,7 @@ def tokens(number: int) -> dict[str, dict[str, str]]:
     return {f"old-token-{index:06d}-abcdef": {"name": f"client {index}"} for index in range(number)}
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 def test_an_old_file_is_imported_and_a_second_run_duplicates_nothing(mover: Command, database: Database) -> None:
     first = bring(mover, tokens(3))
     assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 there already, 0 wrong\n")
@@ -80,7 +80,7 @@ def test_an_old_file_is_imported_and_a_second_run_duplicates_nothing(mover: Comm
     assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "2"
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 def test_a_dry_run_checks_everything_and_writes_nothing(mover: Command, database: Database) -> None:
     right = bring(mover, tokens(2), "--dry-run")
     assert (right.code, right.err) == (0, "dry run: nothing was written\n")
@@ -89,7 +89,7 @@ def test_a_dry_run_checks_everything_and_writes_nothing(mover: Command, database
     assert (count(database), count(database, "import_run")) == (0, 0)
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, database: Database) -> None:
     # The third batch of a thousand fails in the middle: PostgreSQL refuses one of its rows.
     database.sql(
@@ -258,7 +258,7 @@ def test_what_cannot_be_read_is_told_in_one_line(mover: Command, arguments: tupl
     assert (done.code > 0, done.err) == (True, message + "\n")
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 def test_an_old_file_is_read_from_its_bucket(mover: Command, database: Database, bucket: Any) -> None:
     bucket.put_object(Bucket=BUCKET, Key="config/api_keys.json", Body=json.dumps(tokens(5)))
     done = mover.run("import", f"s3://{BUCKET}/config/api_keys.json")
@@ -267,7 +267,7 @@ def test_an_old_file_is_read_from_its_bucket(mover: Command, database: Database,
     assert (missing.code, missing.err) == (1, f"gatehouse: there is nothing at s3://{BUCKET}/none.json\n")
 
 
-@pytest.mark.promise("CG-02")
+@pytest.mark.requirement("CG-02")
 def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, database: Database, bucket: Any) -> None:
     assert bring(mover, tokens(1500)).code == 0
     database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
@@ -292,7 +292,7 @@ def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, 
     assert database.sql(trail) == "registry.export registry.export registry.restore"  # a copy that was only tried is told, too
 
 
-@pytest.mark.promise("CG-02")
+@pytest.mark.requirement("CG-02")
 def test_a_registry_opens_under_no_other_pepper_and_a_purged_key_does_not_come_back(mover: Command, database: Database) -> None:
     assert bring(mover, tokens(2)).code == 0
     assert mover.run("export", "--to", "registry").code == 0

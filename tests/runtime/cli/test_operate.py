@@ -20,7 +20,7 @@ def sign_in(console_url: str) -> str:
     return session
 
 
-@pytest.mark.promise("TR-14")
+@pytest.mark.requirement("TR-14")
 def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -> None:
     assert operator.run("log-level").out == "info, as configured\n"
     done = operator.run("log-level", "debug", "--for", "10m")
@@ -30,7 +30,7 @@ def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -
     assert operator.run("log-level", "--reset").out == "info, as configured\n"
 
 
-@pytest.mark.promise("TR-02")
+@pytest.mark.requirement("TR-02")
 def test_features_are_listed_with_what_they_bring(operator: Command) -> None:
     assert "browsers sign in and work with a cookie" in operator.run("features").out
     found = json.loads(operator.run("features", "--json").out)
@@ -41,7 +41,7 @@ def test_features_are_listed_with_what_they_bring(operator: Command) -> None:
     }
 
 
-@pytest.mark.promise("CG-13")
+@pytest.mark.requirement("CG-13")
 def test_sessions_are_listed_and_ended_one_by_one_and_all_at_once(operator: Command, console_url: str) -> None:
     sessions = [sign_in(console_url) for _ in range(3)]
     table = operator.run("sessions", "list").out

@@ -15,7 +15,7 @@ def _id(token: str) -> str:
     return token.split("_")[2][:12]
 
 
-@pytest.mark.promise("CG-01")
+@pytest.mark.requirement("CG-01")
 def test_a_key_is_made_listed_shown_and_revoked(operator: Command) -> None:
     made = operator.run("keys", "create", "--name", "Prüfung", "--owner", "me", "--limit", "a=5/1m:2", "--ttl", "1h")
     token = made.out.strip()
@@ -52,7 +52,7 @@ def test_what_make_up_left_behind_is_the_default(operator: Command, console_url:
     assert Command(operator.folder, {}).run("keys", "list").code == 0
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 def test_the_audit_trail_is_listed_and_its_chain_is_checked_here_and_offline(operator: Command, database: Database) -> None:
     token = operator.run("keys", "create", "--name", "audited").out.strip()
     assert "key.create" in operator.run("audit", "list", "--target", _id(token)).out
@@ -73,7 +73,7 @@ def test_a_row_that_was_deleted_in_the_database_is_found(operator: Command, data
     assert (result.code, result.out.startswith("BROKEN at row 2")) == (1, True)
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 def test_use_is_shown_as_a_table_with_bars_and_as_json(operator: Command, database: Database) -> None:
     database.sql("INSERT INTO usage_count VALUES (3600, '3fGh82kLmQ0a', date_trunc('hour', now()), 'docs', 'VALID', 7)")
     shown = operator.run("usage", "--by", "key,code", "--last", "24h")

@@ -31,7 +31,7 @@ def git(folder: Path, *command: str) -> None:
     subprocess.run(["git", *identity, *command], cwd=folder, check=True, capture_output=True)
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 def test_a_key_is_found_with_file_and_line_and_without_its_secret(tmp_path: Path) -> None:
     key = token()
     (tmp_path / "a b").mkdir()
@@ -132,7 +132,7 @@ def test_wrong_usage_is_one_line_and_two(tmp_path: Path, arguments: tuple[str, .
     assert (done.returncode, done.stderr.decode()) == (2, f"gatehouse: {text}\n")
 
 
-@pytest.mark.promise("CG-25")
+@pytest.mark.requirement("CG-25")
 def test_the_hook_is_offered_to_other_repositories_and_used_by_our_own() -> None:
     (offered,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert (offered["id"], offered["entry"]) == ("gatehouse-scan", "gatehouse scan")
@@ -140,6 +140,6 @@ def test_the_hook_is_offered_to_other_repositories_and_used_by_our_own() -> None
     assert ".venv/bin/gatehouse scan" in [hook["entry"] for hook in own]
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 def test_there_is_no_key_in_this_repository() -> None:
     assert scan(".", cwd=ROOT).returncode == 0

@@ -21,7 +21,7 @@ def signing(operator: Command, key_id: str) -> object:
     return json.loads(operator.run("keys", "show", key_id, "--json").out)["signing"]
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 def test_a_signing_secret_goes_alone_to_standard_output(operator: Command) -> None:
     key_id = made(operator)
     done = operator.run("keys", "set-signing", key_id)

@@ -148,7 +148,7 @@ def every(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
     return [one for sub in kind.__subclasses__() for one in (sub, *every(sub))]
 
 
-@pytest.mark.promise("TR-03")
+@pytest.mark.requirement("TR-03")
 @pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda one: one.code)
 def test_every_problem_document_becomes_the_error_that_it_names(kind: type[GatehouseError]) -> None:
     server = Server([problem(kind.status, kind.code, "what was said")])

@@ -70,7 +70,7 @@ async def test_an_expired_admin_key_is_refused(door: Console) -> None:
     assert (await door.client.get("/v1/keys", headers=door.as_(admin["token"]))).status_code == 401
 
 
-@pytest.mark.promise("TR-05")
+@pytest.mark.requirement("TR-05")
 async def test_an_admin_key_of_the_other_environment_is_refused(door: Console) -> None:
     admin = await door.create(scopes=["admin"], environment="live")
     assert (await door.client.get("/v1/keys", headers=door.as_(admin["token"]))).status_code == 401
@@ -95,7 +95,7 @@ async def test_a_flood_of_refusals_leaves_one_audit_row_a_minute_and_address(doo
     assert 1 <= await denied() - before <= 3
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_every_act_is_in_the_audit_trail_with_who_what_and_from_where(door: Console) -> None:
     key = (await door.create(name="audited"))["key"]
     event = (await door.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"][0]

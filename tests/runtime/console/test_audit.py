@@ -21,7 +21,7 @@ async def found(door: Console, **query: str) -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_the_trail_is_searched_by_actor_action_target_outcome_and_time(door: Console) -> None:
     admin = await door.create(scopes=["admin"])
     made = await door.client.post("/v1/keys", json={"name": "x"}, headers=door.as_(admin["token"]))
@@ -45,7 +45,7 @@ async def test_a_cursor_belongs_to_its_search(door: Console) -> None:
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.cursor")
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_the_whole_trail_is_taken_away_as_ndjson_and_checks_out(door: Console) -> None:
     await door.create(name="Prüfung \U0001f511")
     reply = await door.client.get("/v1/audit-export")
@@ -55,7 +55,7 @@ async def test_the_whole_trail_is_taken_away_as_ndjson_and_checks_out(door: Cons
     assert json.loads(reply.text.splitlines()[-1])["details"]["name"] == "Prüfung \U0001f511"
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_a_csv_holds_no_cell_that_a_spreadsheet_would_run(door: Console) -> None:
     key_id = (await door.create())["key"]["id"]
     await door.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "=cmd()"})

@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 
-@pytest.mark.promise("CG-02")
+@pytest.mark.requirement("CG-02")
 async def test_an_issued_token_is_nowhere_but_in_its_answer(door: Console) -> None:
     admin = (await door.create(name="canary", scopes=["admin"]))["token"]
     reader = (await door.create(name="canary"))["token"]

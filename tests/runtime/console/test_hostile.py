@@ -24,7 +24,7 @@ async def _refused(reply: Any, door: Console, status: int, location: str, messag
     assert document["request_id"] == reply.headers["x-request-id"]
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize(
     ("media_type", "message"),
     [
@@ -56,7 +56,7 @@ async def test_json_is_taken_however_it_is_written(door: Console, media_type: st
     assert reply.status_code == 201
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize(
     ("content", "message", "fix"),
     [

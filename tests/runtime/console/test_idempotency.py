@@ -29,7 +29,7 @@ async def count(door: Console, owner: str) -> int:
     return len((await door.client.get("/v1/keys", params={"owner": owner})).json()["keys"])
 
 
-@pytest.mark.promise("CG-01")
+@pytest.mark.requirement("CG-01")
 async def test_a_repeated_creation_answers_with_the_same_token_and_makes_no_second_key(door: Console) -> None:
     first = await make(door, DRAFT_KEY, owner="repeats")
     again = await make(door, DRAFT_KEY, owner="repeats")
@@ -129,7 +129,7 @@ async def test_what_is_stored_of_an_answer_holds_neither_token_nor_key(door: Con
         assert hidden.encode().hex() not in stored
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 async def test_a_purge_takes_the_kept_answer_along_and_a_repeat_makes_nothing(door: Console) -> None:
     made = (await make(door, '"purged"', owner="purged")).json()["key"]
     await door.client.post(f"/v1/keys/{made['id']}/revoke")

@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-@pytest.mark.promise("CG-01")
+@pytest.mark.requirement("CG-01")
 async def test_a_key_keeps_all_that_it_was_made_with(door: Console) -> None:
     key = (await door.create(**EVERYTHING))["key"]
     assert {name: key[name] for name in EVERYTHING} == EVERYTHING
@@ -82,7 +82,7 @@ async def test_an_update_changes_what_it_names_and_nothing_else(door: Console) -
     assert (await door.client.get(f"/v1/keys/{before['id']}")).json() == after
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_an_update_is_told_to_the_audit_trail_without_notes_and_metadata(door: Console) -> None:
     key = (await door.create())["key"]
     await patch(door, key["id"], owner="me", notes="s3cret-note", metadata={"a": "s3cret-fact"})
@@ -125,7 +125,7 @@ async def test_a_disabled_key_is_enabled_again_and_twice_is_no_error(door: Conso
     assert await actions(door, key_id) == ["key.create", "key.disable", "key.enable"]
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("before", ["active", "disabled", "revoked"])
 async def test_a_deleted_key_comes_back_as_it_was(door: Console, before: str) -> None:
     key_id = (await door.create())["key"]["id"]
@@ -170,7 +170,7 @@ async def test_what_a_state_does_not_allow_is_a_409_that_says_what_to_do(door: C
     assert reply.json()["detail"].startswith("A key that is ")
 
 
-@pytest.mark.promise("CG-15", "TR-08")
+@pytest.mark.requirement("CG-15", "TR-08")
 async def test_a_rotated_key_works_on_for_its_grace_to_the_second(door: Console) -> None:
     made = await door.create(scopes=["admin"], ttl_s=86_400, **{name: EVERYTHING[name] for name in ("tags", "credits")})
     reply = await act(door, made["key"]["id"], "rotate", grace_s=90)
@@ -193,7 +193,7 @@ def seconds(instant: str) -> float:
     return datetime.fromisoformat(instant).timestamp()
 
 
-@pytest.mark.promise("CG-15")
+@pytest.mark.requirement("CG-15")
 async def test_grace_never_lasts_longer_than_the_old_key_would_have(door: Console) -> None:
     key = (await door.create(ttl_s=60))["key"]
     rotated = (await act(door, key["id"], "rotate", grace_s=86_400)).json()
@@ -204,7 +204,7 @@ async def test_grace_never_lasts_longer_than_the_old_key_would_have(door: Consol
     assert (longer.status_code, longer.json()["errors"][0]["location"]) == (400, "body.expires_at")
 
 
-@pytest.mark.promise("CG-15")
+@pytest.mark.requirement("CG-15")
 async def test_a_second_rotation_ends_the_grace_of_the_oldest_at_once(door: Console) -> None:
     first = (await door.create())["key"]
     second = (await act(door, first["id"], "rotate")).json()["key"]
@@ -226,7 +226,7 @@ async def test_of_many_rotations_at_once_one_succeeds(door: Console) -> None:
     assert [key["generation"] for key in sorted(page, key=lambda key: str(key["generation"]))] == [1, 2]
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 async def test_a_purge_leaves_nothing_but_the_id_and_the_audit_trail(door: Console) -> None:
     made = await door.create(owner="0wner-word", name="nam3-word", **EVERYTHING)
     key_id = made["key"]["id"]
@@ -272,7 +272,7 @@ async def only_admin(door: Console, **wish: Any) -> str:
     return str((await door.create(**(wish or {"scopes": ["admin"]})))["key"]["id"])
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("wish", [{"scopes": ["admin"]}, {"roles": ["admin"]}])
 async def test_the_last_admin_key_is_not_lost_by_accident(door: Console, wish: dict[str, Any]) -> None:
     key_id = await only_admin(door, **wish)
@@ -287,7 +287,7 @@ async def test_the_last_admin_key_is_not_lost_by_accident(door: Console, wish: d
     assert (await act(door, key_id, "disable", allow_last_admin=True)).status_code == 200
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 async def test_the_last_admin_key_gets_no_earlier_end_by_accident(door: Console) -> None:
     key_id = await only_admin(door)
     soon = "2030-01-01T00:00:00Z"
@@ -304,7 +304,7 @@ async def test_the_last_admin_key_gets_no_earlier_end_by_accident(door: Console)
     assert turned.status_code == 201
 
 
-@pytest.mark.promise("CG-08", "CG-15")
+@pytest.mark.requirement("CG-08", "CG-15")
 async def test_a_rotated_last_admin_key_keeps_its_grace_when_its_successor_manages_nothing(door: Console) -> None:
     key_id = await only_admin(door)
     successor = (await act(door, key_id, "rotate")).json()["key"]["id"]

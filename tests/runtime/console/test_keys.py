@@ -12,7 +12,7 @@ from gatehouse.core import apikey
 from tests.runtime.console.conftest import Console
 
 
-@pytest.mark.promise("CG-01")
+@pytest.mark.requirement("CG-01")
 async def test_a_new_key_is_answered_once_with_its_token_and_where_it_is(door: Console) -> None:
     limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
     wish = {"name": "nightly export", "owner": "billing", "scopes": ["cores:read"], "cores": ["docs"], "limits": [limit]}

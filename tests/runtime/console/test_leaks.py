@@ -87,7 +87,7 @@ def hashed(token: str) -> str:
     return base64.b64encode(hashlib.sha256(token.encode()).digest()).decode()
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 async def test_a_key_that_github_found_is_disabled_told_and_labelled(take: Open) -> None:
     intake = take()
     made = await intake.door.create(owner="billing")

@@ -96,7 +96,7 @@ async def house(door: Console) -> AsyncIterator[House]:
     server.close()
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 async def test_a_revocation_reaches_the_receiver_signed(house: House) -> None:
     _, secret = await house.listen()
     key_id = await house.revoke()
@@ -116,7 +116,7 @@ async def test_a_receiver_hears_only_of_the_events_that_it_wants(house: House) -
     assert await house.notifier().turn() == 0
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 async def test_a_receiver_that_fails_is_tried_again_later_and_later_and_then_given_up(house: House) -> None:
     await house.listen()
     await house.revoke()
@@ -175,7 +175,7 @@ async def test_two_processes_share_the_work(house: House) -> None:
     assert sum(tried) + await house.notifier().turn() == len(house.receiver.kept) == 6
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 async def test_a_name_that_leads_to_a_neighbour_is_not_sent_to(house: House) -> None:
     await house.listen()
     await house.revoke()
@@ -220,7 +220,7 @@ async def test_a_webhook_is_listed_without_its_secret_and_deleted_with_what_wait
     assert {"webhook.create", "webhook.delete"} <= actions
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 async def test_owners_hear_a_month_a_week_and_a_day_before_a_key_ends_and_once_each(house: House) -> None:
     house.door.database.sql("DELETE FROM api_key")
     await house.listen(events=["key.expires_soon"])
@@ -252,7 +252,7 @@ async def test_nobody_is_told_of_a_key_that_was_made_for_a_short_time(house: Hou
     assert await house.notifier().remind() == 0
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 async def test_a_topic_is_told_and_one_that_is_gone_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(name, value)

@@ -90,7 +90,7 @@ async def actions(door: Console, key_id: str) -> list[str]:
     return [event["action"] for event in events]
 
 
-@pytest.mark.promise("CG-09", "CG-08")
+@pytest.mark.requirement("CG-09", "CG-08")
 async def test_a_purged_key_is_removed_from_both_old_files_and_nothing_else_is(door: Console, bucket: Any) -> None:
     gone, kept = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {kept: {"name": "kept"}, gone: {"name": "gone"}})
@@ -114,7 +114,7 @@ async def test_a_hash_in_an_old_file_is_removed_too(door: Console, bucket: Any) 
     assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 async def test_a_change_that_somebody_else_makes_at_the_same_time_is_not_lost(door: Console, bucket: Any) -> None:
     gone = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}})
@@ -130,7 +130,7 @@ async def test_a_change_that_somebody_else_makes_at_the_same_time_is_not_lost(do
     assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{RACES_MAX - 1}": {}}
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 async def test_a_file_that_never_holds_still_is_told_and_tried_again(door: Console, bucket: Any) -> None:
     gone = secrets.token_urlsafe(20)
 

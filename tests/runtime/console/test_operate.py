@@ -47,7 +47,7 @@ def client(parts: console.Parts) -> httpx.AsyncClient:
     )
 
 
-@pytest.mark.promise("TR-14")
+@pytest.mark.requirement("TR-14")
 async def test_a_log_level_holds_for_its_time_and_then_the_setting_again(door: Console) -> None:
     clock = HandClock(door.parts.clock.now())
     applied: list[Level] = []
@@ -95,7 +95,7 @@ async def test_a_log_level_that_is_none_is_refused(door: Console, wish: dict[str
     assert (await door.client.put("/v1/log-level", json=wish)).status_code == 400
 
 
-@pytest.mark.promise("TR-14")
+@pytest.mark.requirement("TR-14")
 def test_a_changed_level_is_what_the_log_keeps_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, write_through=True))
@@ -110,14 +110,14 @@ def test_a_changed_level_is_what_the_log_keeps_from_then_on(monkeypatch: pytest.
     assert {line["environment"] for line in lines} == {"dev"}
 
 
-@pytest.mark.promise("TR-02")
+@pytest.mark.requirement("TR-02")
 async def test_features_are_listed_with_what_they_mean(door: Console) -> None:
     found = (await door.client.get("/v1/features")).json()["features"]
     assert [(one["name"], one["enabled"]) for one in found] == [(feature.name, True) for feature in FEATURES]
     assert all(one["meaning"] for one in found)
 
 
-@pytest.mark.promise("TR-02")
+@pytest.mark.requirement("TR-02")
 async def test_a_feature_that_is_off_is_not_there(door: Console) -> None:
     signed_in = await door.client.post("/v1/sessions")
     cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
@@ -153,7 +153,7 @@ def test_features_are_read_as_they_are_written(wanted: dict[str, bool]) -> None:
     assert off(switched(written)) == {name for name, on in wanted.items() if not on}
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 async def test_a_slow_statement_is_told_without_its_values(door: Console) -> None:
     told: list[tuple[str, float]] = []
     watch_engine(door.engine, 0.0, lambda statement, seconds: told.append((statement, seconds)))
@@ -181,7 +181,7 @@ def test_a_slow_statement_is_a_line_and_a_count(door: Console) -> None:
     assert "gatehouse_slow_queries_total 1.0" in observer.metrics.exposition().decode()
 
 
-@pytest.mark.promise("TR-12")
+@pytest.mark.requirement("TR-12")
 async def test_a_door_without_a_helper_is_degraded_and_serves_on(door: Console) -> None:
     away = Away()
     async with client(replace(door.parts, helpers=(away,))) as asking:
@@ -194,7 +194,7 @@ async def test_a_door_without_a_helper_is_degraded_and_serves_on(door: Console) 
         )
 
 
-@pytest.mark.promise("TR-12")
+@pytest.mark.requirement("TR-12")
 async def test_a_door_without_what_it_needs_is_unavailable(door: Console) -> None:
     away = Away()
     away.here = False

@@ -139,7 +139,7 @@ async def test_a_database_that_fails_is_a_503_without_its_words(door: Console) -
     assert "api_key" not in reply.text
 
 
-@pytest.mark.promise("SS-13")
+@pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize("path", ["/", "/openapi.json", "/healthz", "/v1/keys", "/v1/nothing", "/style.css"])
 async def test_every_answer_carries_the_security_headers(door: Console, path: str) -> None:
     headers = (await door.client.get(path)).headers

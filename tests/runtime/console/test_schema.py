@@ -105,7 +105,7 @@ def _operations(surface: Surface) -> list[Any]:
     return [found.ok() for found in surface.schema.get_all_operations()]
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("who", ["nobody", "stranger", *(role.value for role in Role)])
 def test_whoever_asks_for_whatever_gets_an_answer_of_the_document(surface: Surface, who: str, mode: GenerationMode) -> None:
@@ -126,7 +126,7 @@ def test_whoever_asks_for_whatever_gets_an_answer_of_the_document(surface: Surfa
     assert "\n".join(found) == ""
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 def test_keys_webhooks_and_sessions_are_led_through_their_lives_by_the_links_of_the_document(surface: Surface) -> None:
     machine = surface.schema.as_state_machine()
     led: set[str] = set()

@@ -101,7 +101,7 @@ async def test_a_session_does_what_its_credential_may(browser: Browser) -> None:
     assert (made.status_code, made.json()["key"]["created_by"]) == (201, "bootstrap")
 
 
-@pytest.mark.promise("CG-02")
+@pytest.mark.requirement("CG-02")
 async def test_neither_the_cookie_nor_its_page_token_is_in_the_database_or_the_log(front: Front, browser: Browser) -> None:
     await browser.send("GET", "/v1/keys")
     rows = front.door.database.sql("SELECT string_agg(t::text, '') FROM console_session t")

@@ -29,7 +29,7 @@ async def signing_of(door: Any, key_id: str) -> Any:
     return found.record.signing
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_a_signing_secret_is_shown_once_and_stored_sealed(door: Any) -> None:
     made = (await door.create())["key"]
     assert made["signing"] is None
@@ -140,7 +140,7 @@ async def test_a_purge_takes_the_signing_key_along(door: Any) -> None:
     assert await signing_of(door, key_id) is None
 
 
-@pytest.mark.promise("CG-02")
+@pytest.mark.requirement("CG-02")
 async def test_signing_secrets_move_with_the_pepper_and_open_under_the_new_one(door: Any) -> None:
     key_id = (await door.create())["key"]["id"]
     secret = signature.secret_bytes((await set_hmac(door, key_id)).json()["secret"])

@@ -39,7 +39,7 @@ async def series(door: Console, **query: str) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 @pytest.mark.parametrize("width", ["minute", "hour", "day"])
 async def test_a_series_adds_up_everything_or_splits_as_asked(door: Console, used: str, width: str) -> None:
     whole = await series(door, width=width)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 TOKEN = build("gtk", KeyEnvironment.TEST, b"123456789", bytes(range(32))).text
 
 
-@pytest.mark.promise("TR-04")
+@pytest.mark.requirement("TR-04")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

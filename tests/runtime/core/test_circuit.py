@@ -7,7 +7,7 @@ from gatehouse.core.circuit import RETRIES_KEPT_MAX, Circuit, Phase, RetryBudget
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.promise("CG-11")
+pytestmark = pytest.mark.requirement("CG-11")
 
 
 def opened(at: float = 100.0) -> Circuit:

@@ -68,7 +68,7 @@ def test_a_disabled_key_is_disabled() -> None:
     assert decision(state=KeyState.DISABLED) is Code.DISABLED
 
 
-@pytest.mark.promise("CG-07")
+@pytest.mark.requirement("CG-07")
 def test_a_key_is_expired_from_its_very_second_on() -> None:
     assert decision(now=NOW + 0.999) is Code.VALID
     assert decision(now=NOW + 1) is Code.EXPIRED
@@ -78,7 +78,7 @@ def test_a_key_without_a_date_does_not_expire() -> None:
     assert decision(now=NOW * 2, expires_at=None) is Code.VALID
 
 
-@pytest.mark.promise("TR-05")
+@pytest.mark.requirement("TR-05")
 def test_a_key_of_the_other_environment_is_forbidden() -> None:
     assert decision(environment=KeyEnvironment.LIVE) is Code.FORBIDDEN
 

@@ -79,7 +79,7 @@ def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "doc
     return UsageRow(key, core, code, minute, count)
 
 
-@pytest.mark.promise("CG-22")
+@pytest.mark.requirement("CG-22")
 def test_use_is_counted_by_outcome_and_by_core() -> None:
     use = Use()
     use.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))
@@ -97,7 +97,7 @@ def test_use_is_counted_by_outcome_and_by_core() -> None:
         assert line["_aws"]["Timestamp"] == MINUTE * 1000
 
 
-@pytest.mark.promise("CG-22")
+@pytest.mark.requirement("CG-22")
 def test_what_is_unusual_is_counted_by_its_kind() -> None:
     use = Use()
     use.add(row(), unusual=(Unusual("k", "refusals"), Unusual("j", "refusals"), Unusual("k", "dormant")))

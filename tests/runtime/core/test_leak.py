@@ -23,7 +23,7 @@ ID, AT, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 24322323
 SIGNED = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 def test_githubs_published_example_is_githubs() -> None:
     assert is_githubs(GITHUB_BODY, GITHUB_ID, GITHUB_SIGNATURE, KEYS)
 

@@ -130,7 +130,7 @@ def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question:
     assert first is judge(record, question, possession=True, environment=test, now=NOW)
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
@@ -149,7 +149,7 @@ def test_a_network_has_one_form(text: str, canonical: str | None) -> None:
     assert network(text) == canonical
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 @pytest.mark.parametrize(
     ("address", "allowed"),
     [

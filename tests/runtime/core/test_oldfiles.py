@@ -18,7 +18,7 @@ def read(text: str, kind: str = JSON) -> list[tuple[int, str | None, Any]]:
     return [(entry.line, entry.name, entry.value) for entry in entries(text, kind)]
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

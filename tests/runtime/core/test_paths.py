@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-@pytest.mark.promise("CG-05")
+@pytest.mark.requirement("CG-05")
 @pytest.mark.parametrize(
     ("raw", "name", "path"),
     [

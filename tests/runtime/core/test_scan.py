@@ -16,7 +16,7 @@ def token(prefix: str = "gtk", environment: str = "test") -> str:
     return build(prefix, KeyEnvironment(environment), secrets.token_bytes(12), secrets.token_bytes(32)).text
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 def test_every_key_is_found_with_its_line_and_without_its_secret() -> None:
     first, second = token(), token("acme_sk", "live")
     text = f"a = 1\nkey = '{first}'\n\n{second} {first}\n".encode()

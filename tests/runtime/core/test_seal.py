@@ -11,7 +11,7 @@ SECRET = bytes(range(32))
 SEALED = seal(SECRET, "owner", b"n" * 12, PEPPER, 1) or b""
 
 
-@pytest.mark.promise("CG-02")
+@pytest.mark.requirement("CG-02")
 def test_a_sealed_secret_is_opened_by_the_generation_that_sealed_it() -> None:
     assert unseal(SEALED, "owner", PEPPER, 1) == SECRET
     assert SECRET not in SEALED

@@ -48,7 +48,7 @@ def der(text: str) -> bytes:
     return base64.b64decode(text)[-32:]
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_5_hmac_sha256_is_made_byte_for_byte() -> None:
     """Key of B.1.5."""
     secret = base64.b64decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
@@ -64,7 +64,7 @@ def test_rfc_9421_b_2_5_hmac_sha256_is_made_byte_for_byte() -> None:
     assert signature.matches(base, made, HMAC, secret)
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_6_ed25519_is_made_and_checked() -> None:
     """Keys of B.1.4."""
     private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")

@@ -14,7 +14,7 @@ NOTICE, TIMESTAMP, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test":
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 def test_a_signature_is_the_published_one() -> None:
     secret = base64.b64decode(SECRET.removeprefix("whsec_"))
     assert sign(secret, NOTICE, TIMESTAMP, BODY) == SIGNATURE

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from tests.runtime.functions.events import CALLER, encoded, event
 
-pytestmark = pytest.mark.promise("SS-06")
+pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 
 

@@ -79,7 +79,7 @@ def up(cloudwatch: Any, service: str, metric: str = "DoorUp") -> list[float]:
     return [point["Minimum"] for point in found["Datapoints"]]
 
 
-@pytest.mark.promise("ECS-09")
+@pytest.mark.requirement("ECS-09")
 def test_each_service_is_counted_by_itself(cloudwatch: Any, service: str) -> None:
     services = {"gateway": f"{service}/200", "console": f"{service}/503", "sharing": nobody()}
     assert probe.handler({"namespace": NAMESPACE, "services": services}, None) == {

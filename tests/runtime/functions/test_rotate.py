@@ -55,7 +55,7 @@ def value(manager: Any, secret: str, stage: str = "AWSCURRENT") -> str:
     return str(manager.get_secret_value(SecretId=secret, VersionStage=stage)["SecretString"])
 
 
-@pytest.mark.promise("ECS-06")
+@pytest.mark.requirement("ECS-06")
 @pytest.mark.parametrize("kind", ["pepper", "session-key"])
 def test_a_secret_without_a_value_gets_its_first_generation(manager: Any, kind: str) -> None:
     secret = make(manager, kind)
@@ -65,7 +65,7 @@ def test_a_secret_without_a_value_gets_its_first_generation(manager: Any, kind: 
     assert len(base64.b64decode(document["generations"]["1"])) == 32
 
 
-@pytest.mark.promise("ECS-06")
+@pytest.mark.requirement("ECS-06")
 def test_the_first_bootstrap_token_has_the_form_and_the_checksum_that_the_runtime_knows(manager: Any) -> None:
     secret = make(manager, "bootstrap-token")
     run(secret)
@@ -83,7 +83,7 @@ def test_a_later_rotation_adds_a_generation_and_keeps_the_ones_before(manager: A
     assert second["generations"]["1"] == first["generations"]["1"]
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 def test_eight_years_of_monthly_rotations_take_no_generation_of_the_pepper_from_a_key() -> None:
     text = rotate.first_value("pepper")
     first = json.loads(text)["generations"]["1"]

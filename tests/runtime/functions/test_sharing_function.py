@@ -16,10 +16,10 @@ from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX, ShareSettings, load_share
 from mangum.types import LambdaContext
 
-from tests.house.test_contract import CONTRACT
+from tests.repository.test_contract import CONTRACT
 from tests.runtime.functions.events import HOST, event
 
-pytestmark = pytest.mark.promise("SS-06")
+pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
 OWN = {"x-request-id", "content-length", "date", "server"}  # of one answer, or of the server in front
@@ -37,7 +37,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.modules.pop("gatehouse.functions.sharing", None)
 
 
-@pytest.mark.promise("SS-13")
+@pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/style.css"), ("GET", "/healthz"), ("GET", "/s/x")]
 )

@@ -13,7 +13,7 @@ import pytest
 from sandbox.ports import free_port
 from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, start_gateway
 
-pytestmark = pytest.mark.promise("CG-11")
+pytestmark = pytest.mark.requirement("CG-11")
 
 #: Two failures leave a Core alone, for a second; nothing is sent twice.
 RESTING = {"CORE_FAILURES_MAX": "2", "CORE_REST_S": "1", "CORE_RETRY_PERCENT": "0", "CORE_TIMEOUT_S": "1"}

@@ -14,7 +14,7 @@ from tests.runtime.gateway.test_signatures import TEXT, docs, signing_key
 __all__ = ["docs"]
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_httpx_sends_signed_requests_again_and_again(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     place = f"http://127.0.0.1:{gateway.port}/cores/docs"

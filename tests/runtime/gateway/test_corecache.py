@@ -65,7 +65,7 @@ async def read(gateway: Gateway, shelf: Shelf, key: Key, *headers: str, path: st
     return await gateway.ask(method, f"/cores/shelf-{shelf.port}/{path}", f"X-API-Key: {key.token}", *headers)
 
 
-@pytest.mark.promise("CG-10")
+@pytest.mark.requirement("CG-10")
 async def test_a_file_that_did_not_change_is_asked_about_and_not_sent_again(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     replies = [await read(gateway, shelf, reader) for _ in range(3)]
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
@@ -73,7 +73,7 @@ async def test_a_file_that_did_not_change_is_asked_about_and_not_sent_again(gate
     assert [reply.header("x-answer") for reply in replies] == ["1", "2", "3"]  # a 304's headers are newer (RFC 9111, 3.2)
 
 
-@pytest.mark.promise("CG-10")
+@pytest.mark.requirement("CG-10")
 async def test_a_change_is_served_with_the_next_request(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     await read(gateway, shelf, reader)
     shelf.body, shelf.etag = b"second edition", '"2"'
@@ -91,7 +91,7 @@ async def test_what_the_core_refuses_now_is_not_served_from_memory(
     assert (await read(gateway, shelf, reader)).status == status
 
 
-@pytest.mark.promise("CG-10")
+@pytest.mark.requirement("CG-10")
 async def test_a_key_that_is_not_let_in_gets_nothing_from_memory(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     await read(gateway, shelf, reader)
     other = await gateway.mint(cores=["another"])

@@ -41,7 +41,7 @@ async def test_trace_is_not_passed_on(gateway: Any) -> None:
     assert (await gateway.ask("TRACE", "/cores/docs/x")).status == 405
 
 
-@pytest.mark.promise("TR-12")
+@pytest.mark.requirement("TR-12")
 async def test_health_and_readiness(gateway: Any) -> None:
     assert (await gateway.ask("GET", "/healthz")).json == {"status": "ok"}
     ready = await gateway.ask("GET", "/readyz")
@@ -53,7 +53,7 @@ async def test_health_and_readiness(gateway: Any) -> None:
     assert (head.status, head.header("content-length"), head.body) == (200, "15", b"")
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_metrics_count_decisions_and_name_no_key(gateway: Any) -> None:
     key = await gateway.mint()
     before = await _count(gateway, "VALID")
@@ -72,7 +72,7 @@ async def test_an_unknown_path_makes_no_metric_of_its_own(gateway: Any) -> None:
     assert "/made/up" not in (await gateway.ask("GET", "/metrics")).body.decode()
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 async def test_the_gateway_describes_every_route_that_it_has(gateway: Any) -> None:
     document = (await gateway.ask("GET", "/openapi.json")).json
     assert document["openapi"] == "3.1.0"

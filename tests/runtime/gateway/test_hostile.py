@@ -18,7 +18,7 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
     return error["location"], error["message"], error["fix"]
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -57,7 +57,7 @@ async def test_a_member_that_stands_once_in_each_question_of_a_batch_is_no_repet
     assert [one["code"] for one in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("path", [VERIFY, "/v1/keys/verify-batch", "/v1/keys/revoke-self"])
 @pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
 async def test_a_body_of_another_kind_is_415(gateway: Any, path: str, media_type: str) -> None:

@@ -51,7 +51,7 @@ def sha(name: str, text: str) -> bytes:
     return hashlib.new(name, text.encode()).digest()
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 async def test_a_key_of_an_old_api_keys_json_opens_the_gateway_as_it_is(gateway: Gateway, mover: Mover) -> None:
     token = secrets.token_urlsafe(24)
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
@@ -61,7 +61,7 @@ async def test_a_key_of_an_old_api_keys_json_opens_the_gateway_as_it_is(gateway:
     assert (await gateway.verify(token + "x")).json["code"] == "NOT_FOUND"
 
 
-@pytest.mark.promise("TR-06")
+@pytest.mark.requirement("TR-06")
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
 async def test_a_hash_from_elsewhere_verifies_its_token(gateway: Gateway, mover: Mover, algorithm: str, written: str) -> None:

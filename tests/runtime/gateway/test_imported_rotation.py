@@ -65,7 +65,7 @@ async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
     return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
 
 
-@pytest.mark.promise("TR-06", "CG-09")
+@pytest.mark.requirement("TR-06", "CG-09")
 async def test_every_kind_of_imported_key_verifies_before_while_and_after_the_pepper_is_rotated(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:

@@ -57,7 +57,7 @@ async def empty_gateway(empty_database: Any, redis_url: str, start: Start) -> As
         yield Gateway(port, 0, pool, log)
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_an_address_outside_the_list_is_forbidden(gateway: Any) -> None:
     inside = await gateway.mint(addresses=["127.0.0.0/8", "2001:db8::/48"])
     outside = await gateway.mint(addresses=["192.0.2.0/24"])
@@ -67,7 +67,7 @@ async def test_an_address_outside_the_list_is_forbidden(gateway: Any) -> None:
     assert (await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {outside.token}")).status == 403
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_a_proxy_is_believed_only_when_it_is_declared(database: Any, redis_url: str, start: Start) -> None:
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
     async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
@@ -100,7 +100,7 @@ async def test_a_role_opens_what_it_grants(gateway: Any) -> None:
     assert (answer["code"], answer["scopes"]) == ("VALID", ["cores:read"])
 
 
-@pytest.mark.promise("TR-09")
+@pytest.mark.requirement("TR-09")
 async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
     await purse(gateway, key, 20)
@@ -180,7 +180,7 @@ async def test_a_limit_that_cannot_be_counted_is_an_error_and_no_bypass(gateway:
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
 
 
-@pytest.mark.promise("TR-07")
+@pytest.mark.requirement("TR-07")
 async def test_a_batch_is_answered_one_by_one_in_its_order(gateway: Any) -> None:
     good, disabled = await gateway.mint(limits=[TWO]), await gateway.mint(state="disabled")
     keys = [{"token": good.token}, {"token": "nonsense"}, {"token": disabled.token}, {"token": good.token}, {"token": good.token}]
@@ -210,7 +210,7 @@ async def test_a_wrong_question_in_a_batch_is_named(gateway: Any) -> None:
     assert reply.json["errors"][0]["location"] == "body.keys[1].cost"
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_whoever_holds_a_key_may_end_it_and_the_trail_tells(gateway: Any) -> None:
     key = await gateway.mint()
     body = json.dumps({"token": key.token, "reason": "pasted into a chat"}).encode()
@@ -263,7 +263,7 @@ async def test_a_key_from_before_the_mark_is_found(empty_gateway: Any) -> None:
     assert (await gateway.verify(old.text)).json["code"] == "VALID"
 
 
-@pytest.mark.promise("CG-15", "TR-08")
+@pytest.mark.requirement("CG-15", "TR-08")
 async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, desk: Desk) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
     tokens, ended = [key.token], False
@@ -312,7 +312,7 @@ async def test_two_generations_share_one_allowance(gateway: Any, desk: Desk) -> 
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(gateway: Any, desk: Desk, redis_url: str) -> None:
     key = await gateway.mint(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
@@ -338,7 +338,7 @@ async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(gatew
     assert "f0rget-me" not in json.dumps(after)
 
 
-@pytest.mark.promise("TR-04")
+@pytest.mark.requirement("TR-04")
 async def test_a_pepper_is_rotated_without_a_failed_call(empty_database: Any, redis_url: str, start: Start) -> None:
     """An old gateway and a new one serve side by side; keys move only when both can read the new generation."""
     old, new = PEPPER, bytes(range(32, 64))

@@ -19,7 +19,7 @@ async def agent(gateway: Any) -> AsyncIterator[Any]:
     await gateway.pool.execute("UPDATE core SET draining = true WHERE NOT draining")
 
 
-@pytest.mark.promise("CG-03")
+@pytest.mark.requirement("CG-03")
 async def test_a_registration_answers_with_a_lease_and_the_secret_of_the_core(gateway: Any, core: Any, agent: Any) -> None:
     reply = await gateway.put_core(agent, "docs", {"url": core.url + "/", "ttl_s": 30})
     lease = reply.json
@@ -31,7 +31,7 @@ async def test_a_registration_answers_with_a_lease_and_the_secret_of_the_core(ga
     assert lease["core_secret"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-@pytest.mark.promise("CG-03")
+@pytest.mark.requirement("CG-03")
 async def test_a_heartbeat_extends_the_lease_without_a_new_secret_or_audit_row(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url, "ttl_s": 30})).json
     rows = await gateway.pool.fetchval("SELECT count(*) FROM audit_event")
@@ -43,7 +43,7 @@ async def test_a_heartbeat_extends_the_lease_without_a_new_secret_or_audit_row(g
     assert await gateway.pool.fetchval("SELECT count(*) FROM audit_event") == rows
 
 
-@pytest.mark.promise("CG-03")
+@pytest.mark.requirement("CG-03")
 async def test_a_new_url_of_the_same_key_takes_over_at_once(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.mint()
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
@@ -169,7 +169,7 @@ async def test_a_key_without_the_scope_or_for_another_name_cannot_register(gatew
     assert (await gateway.ask("PUT", "/v1/cores/docs", body=b"{}")).status == 401
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_registrations_are_in_the_audit_trail_and_its_chain_holds(
     gateway: Any, core: Any, agent: Any, database: Any
 ) -> None:

@@ -23,7 +23,7 @@ def at(gateway: Any, port: int, pool: Any = None) -> Any:
     return dataclasses.replace(gateway, port=port, pool=pool or gateway.pool)
 
 
-@pytest.mark.promise("TR-02")
+@pytest.mark.requirement("TR-02")
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
@@ -64,7 +64,7 @@ async def test_sigterm_ends_the_gateway_cleanly_and_takes_its_worker_row_away(
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.promise("TR-09")
+@pytest.mark.requirement("TR-09")
 async def test_redis_killed_during_traffic_costs_no_request(gateway: Any, start: Any, database: Any) -> None:
     pids: list[int] = []
     with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
@@ -102,7 +102,7 @@ async def test_without_redis_and_told_to_refuse_the_gateway_cannot_vouch(gateway
     assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
 
 
-@pytest.mark.promise("TR-12")
+@pytest.mark.requirement("TR-12")
 async def test_without_its_database_the_gateway_works_on_for_the_declared_bound_and_then_refuses(
     gateway: Any, start: Any, redis_url: str
 ) -> None:
@@ -134,7 +134,7 @@ async def test_without_its_database_the_gateway_works_on_for_the_declared_bound_
         assert (await here.ask("GET", "/healthz")).status == 200
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_several_workers_share_limits_and_add_their_metrics_up(
     gateway: Any, start: Any, database: Any, redis_url: str
 ) -> None:

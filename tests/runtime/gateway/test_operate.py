@@ -23,7 +23,7 @@ class Lines(list[dict[str, Any]]):
     warning = error = info
 
 
-@pytest.mark.promise("TR-14")
+@pytest.mark.requirement("TR-14")
 async def test_every_worker_of_a_running_gateway_takes_another_log_level(
     gateway: Any, start: Any, database: Any, redis_url: str
 ) -> None:
@@ -42,7 +42,7 @@ def _levels(log: Path) -> list[str]:
     return [json.loads(line)["level_now"] for line in log.read_text().splitlines() if '"log level"' in line]
 
 
-@pytest.mark.promise("TR-02")
+@pytest.mark.requirement("TR-02")
 async def test_features_that_are_off_are_not_at_the_gateway(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
@@ -56,7 +56,7 @@ async def test_features_that_are_off_are_not_at_the_gateway(gateway: Any, start:
     assert (await here.ask("GET", "/readyz")).json["off"] == ["batch-verify", "header-verify", "proxy", "self-revocation"]
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 async def test_a_slow_statement_of_the_pool_is_told_also_after_its_connection_went_back(database: Any, redis_url: str) -> None:
     environment = gateway_environment(
         database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"

@@ -31,7 +31,7 @@ async def get(gateway: Any, key: Any, path: str, *headers: str, method: str = "G
     return await gateway.ask(method, path, f"Authorization: Bearer {key.token}", *headers, body=body)
 
 
-@pytest.mark.promise("CG-04")
+@pytest.mark.requirement("CG-04")
 async def test_a_request_reaches_the_core_and_its_answer_comes_back(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/files?depth=2")
     assert (reply.status, reply.body, reply.header("content-type")) == (200, b"hello", "text/plain")
@@ -39,7 +39,7 @@ async def test_a_request_reaches_the_core_and_its_answer_comes_back(gateway: Any
     assert core.last[0] == "GET /files?depth=2 HTTP/1.1"
 
 
-@pytest.mark.promise("CG-05")
+@pytest.mark.requirement("CG-05")
 @pytest.mark.parametrize(
     "path",
     [
@@ -162,7 +162,7 @@ async def test_an_answer_that_breaks_off_is_not_passed_off_as_whole(gateway: Any
     assert (reply.status, reply.whole) == (200, False)
 
 
-@pytest.mark.promise("CG-11")
+@pytest.mark.requirement("CG-11")
 async def test_a_core_that_drops_the_connection_is_502_and_safe_requests_are_tried_twice(
     gateway: Any, core: Any, key: Any
 ) -> None:
@@ -174,7 +174,7 @@ async def test_a_core_that_drops_the_connection_is_502_and_safe_requests_are_tri
     assert len(core.requests) == 3
 
 
-@pytest.mark.promise("CG-11")
+@pytest.mark.requirement("CG-11")
 async def test_a_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert (await gateway.put_core(key.agent, "docs", {"url": nowhere})).status == 200
@@ -186,7 +186,7 @@ async def test_a_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> 
     )
 
 
-@pytest.mark.promise("CG-11")
+@pytest.mark.requirement("CG-11")
 async def test_a_core_whose_lease_has_run_out_is_503(gateway: Any, core: Any, key: Any) -> None:
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'")
     seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
@@ -217,7 +217,7 @@ async def test_a_key_without_the_scope_is_403(gateway: Any, core: Any, key: Any)
     assert core.requests == []
 
 
-@pytest.mark.promise("CG-06")
+@pytest.mark.requirement("CG-06")
 async def test_beyond_its_limit_a_key_is_429_and_the_core_is_left_alone(gateway: Any, core: Any, key: Any) -> None:
     small = await gateway.mint(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
     assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [200, 200, 429]
@@ -230,7 +230,7 @@ async def test_beyond_its_limit_a_key_is_429_and_the_core_is_left_alone(gateway:
     assert len(core.requests) == 2
 
 
-@pytest.mark.promise("CG-07")
+@pytest.mark.requirement("CG-07")
 async def test_a_key_past_its_date_is_401(gateway: Any, core: Any, key: Any) -> None:
     await gateway.pool.execute("UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = $1", key.id)
     reply = await get(gateway, key, "/cores/docs/x")
@@ -310,7 +310,7 @@ async def test_a_key_in_the_query_is_no_credential(gateway: Any, core: Any, key:
     assert (await gateway.ask("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 
 
-@pytest.mark.promise("CG-12")
+@pytest.mark.requirement("CG-12")
 async def test_each_request_is_one_line_without_key_or_query(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, f"/cores/docs/files/report.txt?token={key.token}")
     await get(gateway, key, f"/cores/docs/{key.token}")

@@ -52,7 +52,7 @@ def observer(out: Out) -> Observer:
     return observe.observer("gateway", "info", "dev", stream=Stream(out))
 
 
-@pytest.mark.promise("CG-12", "TR-14")
+@pytest.mark.requirement("CG-12", "TR-14")
 def test_a_request_s_line_has_the_members_of_the_line_that_is_written_by_itself(
     out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -100,7 +100,7 @@ def test_the_level_holds_back_what_is_below_it(level: Any, written: list[int], o
     assert [line["status"] for line in out.lines()] == written
 
 
-@pytest.mark.promise("TR-14")
+@pytest.mark.requirement("TR-14")
 def test_a_level_that_is_set_while_it_runs_counts_for_requests_too(out: Out, observer: Observer) -> None:
     observer.set_level("error")
     asked(observer)

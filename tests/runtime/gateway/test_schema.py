@@ -51,7 +51,7 @@ async def tokens(gateway: Any) -> dict[str, str]:
     return {"nobody": "", **made}
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("who", ["nobody", *_KINDS])
 def test_whichever_key_comes_with_whatever_the_answer_is_one_of_the_document(

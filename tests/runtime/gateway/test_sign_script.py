@@ -25,7 +25,7 @@ async def run(*arguments: str, token: str, secret: str = TEXT) -> tuple[int, str
     return child.returncode or 0, written.decode()
 
 
-@pytest.mark.promise("TR-10", "TR-16")
+@pytest.mark.requirement("TR-10", "TR-16")
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="the script needs curl and openssl")
 async def test_the_script_of_the_guide_signs_so_that_the_gateway_believes_it(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)

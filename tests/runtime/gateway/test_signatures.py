@@ -52,7 +52,7 @@ async def docs(gateway: Any, core: Any) -> AsyncIterator[Any]:
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_a_signed_request_reaches_the_core_and_an_unsigned_one_does_not(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 200
@@ -65,7 +65,7 @@ async def test_a_signed_request_reaches_the_core_and_an_unsigned_one_does_not(ga
     assert len(docs.requests) == 1
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_a_signature_is_taken_once(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
@@ -83,7 +83,7 @@ async def test_a_forged_signature_uses_no_nonce_up(gateway: Any, docs: Any) -> N
     assert (await send(gateway, key, made)).status == 200
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_a_body_is_checked_before_the_core_sees_any_of_it(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     body = b"pay 10 to alice"
@@ -159,7 +159,7 @@ async def test_a_secret_whose_pepper_is_gone_is_unavailable_and_not_passed_over(
     assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 503
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_without_redis_a_signature_is_never_believed(database: Any, start: Any, gateway: Any, docs: Any) -> None:
     """Declared: whoever cannot ask whether a signature was used before refuses it. Unsigned keys go on."""
     _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
@@ -175,7 +175,7 @@ def described(method: str, headers: dict[str, str], body: bytes | None = None, u
     return {"method": method, "url": url, "headers": [list(pair) for pair in headers.items()], "body_sha256": digest}
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_verify_checks_a_request_that_another_gateway_describes(gateway: Any) -> None:
     key = await signing_key(gateway)
     made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)

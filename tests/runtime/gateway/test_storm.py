@@ -112,7 +112,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.promise("TR-08", "CG-15")
+@pytest.mark.requirement("TR-08", "CG-15")
 async def test_no_gateway_opens_for_a_key_after_its_revocation_was_acknowledged_and_none_comes_back(
     gateway: Gateway, start: Any, database: Any, redis_url: str
 ) -> None:
@@ -196,7 +196,7 @@ def again(server: servers.Postgres, log: Path) -> process.Child:
     raise AssertionError(log.read_text()[-500:])
 
 
-@pytest.mark.promise("TR-13", "TR-12")
+@pytest.mark.requirement("TR-13", "TR-12")
 async def test_kills_of_a_gateway_of_redis_and_of_postgresql_lose_no_more_use_than_is_said(
     gateway: Gateway, start: Any, tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_every_way_to_use_a_key_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
     key = await gateway.mint(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
@@ -53,7 +53,7 @@ async def test_every_way_to_use_a_key_is_counted_by_core_and_code(gateway: Gatew
     assert (used, [row["address"] for row in addresses]) == (True, ["127.0.0.1"])
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_each_token_of_a_batch_is_counted(gateway: Gateway) -> None:
     first, second = await gateway.mint(), await gateway.mint()
     tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
@@ -74,7 +74,7 @@ async def test_a_token_that_proves_no_key_is_counted_without_one(gateway: Gatewa
     assert await written(gateway, key.id) == 0
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_a_gateway_that_is_told_to_stop_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
     here = at(gateway, port)
@@ -85,7 +85,7 @@ async def test_a_gateway_that_is_told_to_stop_loses_no_count(gateway: Gateway, s
     assert await written(gateway, key.id) == 100
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_a_gateway_that_is_killed_loses_no_more_than_what_was_not_written_yet(
     gateway: Gateway, start: Any, database: Any, redis_url: str
 ) -> None:
@@ -107,7 +107,7 @@ async def test_metrics_say_what_a_kill_would_lose(gateway: Gateway) -> None:
     assert "gatehouse_usage_written_total " in metrics
 
 
-@pytest.mark.promise("CG-22", "TR-14")
+@pytest.mark.requirement("CG-22", "TR-14")
 async def test_cloudwatch_can_count_every_decision_in_the_log_whatever_its_level(
     gateway: Gateway, start: Any, database: Any, redis_url: str
 ) -> None:

@@ -13,7 +13,7 @@ NULL_FIELDS = ("key_id", "name", "owner", "environment", "scopes", "expires_at")
 ONE = {"name": "requests", "quota": 3, "window_s": 3600, "burst": 3}
 
 
-@pytest.mark.promise("TR-07")
+@pytest.mark.requirement("TR-07")
 async def test_a_valid_key_is_described(gateway: Any) -> None:
     key = await gateway.mint(expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE])
     reply = await gateway.verify(key.token, scopes=["cores:read"])
@@ -92,7 +92,7 @@ async def test_each_refusal_names_its_code_and_the_key_to_its_holder(
     assert answer["limits"] == []
 
 
-@pytest.mark.promise("TR-09")
+@pytest.mark.requirement("TR-09")
 async def test_beyond_the_limit_the_answer_says_when_to_come_back(gateway: Any) -> None:
     key = await gateway.mint(limits=[ONE])
     for _ in range(3):
@@ -116,14 +116,14 @@ async def test_a_key_without_limits_gets_the_default_one(gateway: Any) -> None:
     assert (await gateway.verify(key.token)).header("ratelimit-policy") == '"requests";q=600;w=60'
 
 
-@pytest.mark.promise("TR-09")
+@pytest.mark.requirement("TR-09")
 async def test_concurrent_clients_get_exactly_the_limit(gateway: Any) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}])
     replies = await asyncio.gather(*(gateway.verify(key.token) for _ in range(64)))
     assert sum(reply.json["valid"] for reply in replies) == 20
 
 
-@pytest.mark.promise("TR-11", "CG-08")
+@pytest.mark.requirement("TR-11", "CG-08")
 async def test_a_revoked_key_is_refused_on_the_next_request_and_looks_unknown(gateway: Any) -> None:
     key = await gateway.mint()
     assert (await gateway.verify(key.token)).json["valid"]
@@ -184,7 +184,7 @@ async def test_a_body_that_is_too_large_is_refused(gateway: Any) -> None:
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
 
 
-@pytest.mark.promise("TR-07")
+@pytest.mark.requirement("TR-07")
 async def test_the_header_form_answers_with_the_status_alone(gateway: Any) -> None:
     key = await gateway.mint(limits=[ONE])
     reply = await gateway.ask("GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}")

@@ -20,7 +20,7 @@ def insert(key_id: str, state: str, *, revoked: str = "NULL", name: str = "n", b
     return _INSERT.format(id=key_id, state=state, name=name, by=by, revoked=revoked, more=columns, values=values)
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 async def test_keys_go_forward_whole_and_back_without_opening_more(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="0001")
     empty_database.sql(insert("oldxactive01", "active") + insert("oldxrevoked1", "revoked", revoked="now()"))

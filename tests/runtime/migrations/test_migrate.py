@@ -14,7 +14,7 @@ from tests.runtime.conftest import Database
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 async def test_up_down_and_up_again_leave_the_same_schema(empty_database: Database) -> None:
     up = await runner.migrate(empty_database.owner)
     tables = empty_database.sql(TABLES)
@@ -86,7 +86,7 @@ async def test_the_application_may_not_migrate(empty_database: Database) -> None
         await runner.migrate(empty_database.app, to="base", downgrade=True)
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     "statement",
     [

@@ -9,7 +9,7 @@ from tests.runtime.conftest import Database
 from tests.runtime.migrations.test_keys_for_life import insert
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 async def test_keys_go_forward_as_our_own_and_imported_ones_stay_on_the_way_back(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="0004")
     empty_database.sql(insert("oldxactive01", "active", lineage_id="'oldxactive01'"))

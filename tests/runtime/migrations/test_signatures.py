@@ -11,7 +11,7 @@ from tests.runtime.migrations.test_keys_for_life import insert
 _SECRET = {"signing_algorithm": "'hmac-sha256'", "signing_key": "'\\x00'", "signing_generation": "1"}
 
 
-@pytest.mark.promise("TR-01")
+@pytest.mark.requirement("TR-01")
 async def test_a_key_that_requires_signatures_is_disabled_on_the_way_back(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="0003")
     empty_database.sql(insert("before000001", "active"))

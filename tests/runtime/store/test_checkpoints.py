@@ -140,7 +140,7 @@ async def taking(database: Database, tmp_path: Path) -> AsyncIterator[Taking]:
     await engine.dispose()
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_a_checkpoint_is_due_after_so_many_rows_or_so_much_time_and_never_without_a_row(taking: Taking) -> None:
     taking.clock.move(3600)
     assert await taking.checkpointer.turn() is None
@@ -160,7 +160,7 @@ async def test_a_checkpoint_is_due_after_so_many_rows_or_so_much_time_and_never_
     assert await taking.findings() is None
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_rows_that_are_cut_off_the_end_are_found_by_the_checkpoint_and_by_the_next_turn(taking: Taking) -> None:
     await taking.act(10)
     await taking.checkpointer.turn()
@@ -171,7 +171,7 @@ async def test_rows_that_are_cut_off_the_end_are_found_by_the_checkpoint_and_by_
     assert taking.broken == [8]
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 async def test_a_trail_that_is_written_anew_from_its_first_row_is_found(taking: Taking) -> None:
     await taking.act(10)
     await taking.checkpointer.turn()

@@ -35,7 +35,7 @@ def filled(cache: KeyCache, found: KeyRecord) -> KeyCache:
     return cache
 
 
-@pytest.mark.promise("TR-06")
+@pytest.mark.requirement("TR-06")
 def test_a_fill_that_lands_after_the_revocation_does_not_bring_the_key_back() -> None:
     cache = KeyCache(10)
     cache.begin_fill([RECORD.id])  # the database reads the row here, still active

@@ -92,14 +92,14 @@ async def test_a_key_without_limits_asks_for_none(limits: Limits) -> None:
     assert await limits.take(charge()) == ()
 
 
-@pytest.mark.promise("CG-06", "TR-09")
+@pytest.mark.requirement("CG-06", "TR-09")
 async def test_concurrent_requests_never_get_more_than_the_limit(limits: Limits) -> None:
     asked = charge(Limit(name="requests", quota=100, window_s=3600, burst=100))
     states = await asyncio.gather(*(limits.take(asked) for _ in range(500)))
     assert sum(not state.exceeded for (state,) in states) == 100
 
 
-@pytest.mark.promise("TR-09")
+@pytest.mark.requirement("TR-09")
 async def test_two_workers_share_one_counter(redis_url: str) -> None:
     workers = [limiter(redis_url), limiter(redis_url)]
     asked = charge(Limit(name="requests", quota=50, window_s=3600, burst=50))
@@ -166,7 +166,7 @@ async def test_without_redis_requests_are_refused_where_the_setting_says_so() ->
     await counted.close()
 
 
-@pytest.mark.promise("TR-09")
+@pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_redis_that_dies_during_traffic_costs_no_request(ending: signal.Signals) -> None:
     pids: list[int] = []
@@ -225,7 +225,7 @@ def test_a_wrong_redis_url_is_named_without_repeating_it(url: str, auth: str, me
         redis_login(url, "iam" if auth == "iam" else "url", "cluster")
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 async def test_the_iam_token_is_a_presigned_connect_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

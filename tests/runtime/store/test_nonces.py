@@ -41,7 +41,7 @@ def name() -> str:
     return secrets.token_hex(16)
 
 
-@pytest.mark.promise("TR-10")
+@pytest.mark.requirement("TR-10")
 async def test_of_many_who_bring_one_nonce_at_once_to_several_workers_one_is_first(workers: list[RedisNonces]) -> None:
     nonce = name()
     answers = await asyncio.gather(*(workers[turn % 3].is_new(KEY, nonce, keep_s=60) for turn in range(300)))

@@ -63,7 +63,7 @@ async def test_the_gateway_and_the_console_append_to_the_same_chain(trail: Postg
     assert await trail.verify() == (3, None)
 
 
-@pytest.mark.promise("TR-11")
+@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     ("statement", "broken"),
     [

@@ -45,7 +45,7 @@ async def test_an_unknown_key_is_found_as_soon_as_it_is_made(rows: Any, worker: 
     assert await worker.keys.find(key_id) is not None
 
 
-@pytest.mark.promise("TR-08")
+@pytest.mark.requirement("TR-08")
 async def test_a_worker_that_confirmed_a_revocation_refuses_the_key(rows: Any, worker: Any) -> None:
     key_id = KeyId("revoked00000")
     await rows.add_key(key_id)

@@ -59,7 +59,7 @@ def test_an_iam_token_is_never_sent_in_clear(mode: str) -> None:
         login(URL + mode, "iam")
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 async def test_an_iam_login_signs_a_token_for_this_server_and_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

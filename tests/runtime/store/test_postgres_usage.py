@@ -77,7 +77,7 @@ async def counting(database: Database) -> AsyncIterator[Counting]:
     await engine.dispose()
 
 
-@pytest.mark.promise("TR-13")
+@pytest.mark.requirement("TR-13")
 async def test_requests_are_added_up_by_minute_hour_and_day(counting: Counting) -> None:
     for _ in range(3):
         counting.use(2)
@@ -212,7 +212,7 @@ async def test_old_minutes_are_taken_away_and_days_stay(counting: Counting) -> N
     assert (await counting.total(60), len(await counting.total(3600)), len(await counting.total(86_400))) == ([], 1, 1)
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 async def test_a_key_that_is_deleted_takes_its_use_along(counting: Counting, database: Database, rows: Rows) -> None:
     await rows.add_key(KEY)
     counting.use(1, address="192.0.2.1")
@@ -224,7 +224,7 @@ async def test_a_key_that_is_deleted_takes_its_use_along(counting: Counting, dat
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = $1", KEY) == 0
 
 
-@pytest.mark.promise("CG-08")
+@pytest.mark.requirement("CG-08")
 async def test_use_that_is_written_after_a_purge_is_counted_for_no_key(
     counting: Counting, database: Database, rows: Rows
 ) -> None:

@@ -30,7 +30,7 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.promise("CG-09")
+@pytest.mark.requirement("CG-09")
 @pytest.mark.parametrize(
     ("members", "location", "message"),
     [

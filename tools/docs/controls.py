@@ -10,7 +10,7 @@ from types import ModuleType
 from policies.catalogue import _MODULES, COMPANIONS, PACKS, RULES, Companion
 from policies.remedies import REMEDIES
 from policies.rule import ENVIRONMENTS, Level, Rule, Severity, Upstream
-from tests.house.page_table import prose, table
+from tools.docs.markdown import prose, table
 
 SERVICES = {
     "account": "The account and its bill",

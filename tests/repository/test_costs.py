@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sandbox.journal import REPOSITORY
-from tests.house.page_costs import STACKS, estimate
+from tools.docs.costs import STACKS, estimate
 
 
 def total(stack: str) -> float:
@@ -17,7 +17,7 @@ def test_dev_costs_less_than_a_quarter_of_prod() -> None:
     assert total("dev") < total("prod") / 4
 
 
-@pytest.mark.promise("SS-11")
+@pytest.mark.requirement("SS-11")
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_budget_leaves_room_for_traffic(stack: str) -> None:
     settings = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]["gatehouse:settings"]

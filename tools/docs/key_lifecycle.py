@@ -8,7 +8,7 @@ from gatehouse.flows.issue import TTL_S_MAX
 from gatehouse.types import KeyState
 from gatehouse.wire import key_parts, verify
 
-from tests.house.page_table import table
+from tools.docs.markdown import table
 
 _DAY_S = 86_400
 _MEANINGS = {

@@ -13,11 +13,11 @@ from gatehouse.settings import PREFIX, Settings
 
 from components import settings, workload_rules
 from policies.catalogue import COMPANIONS, RULES
-from tests.house import page_policies, page_settings, pages
+from tools.docs import controls, pages, stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("components", "policies", "release", "sandbox", "runtime")
-LEAVES = [(f"{path}{name}", field, meaning) for path, name, field, meaning in page_settings.leaves()]
+LEAVES = [(f"{path}{name}", field, meaning) for path, name, field, meaning in stack_settings.leaves()]
 
 
 @pytest.mark.parametrize("name", pages.PAGES)
@@ -28,12 +28,12 @@ def test_a_page_is_current(name: str) -> None:
 
 
 def test_every_key_of_a_stack_file_says_what_it_means_and_what_is_allowed() -> None:
-    assert [key for key, field, meaning in LEAVES if not meaning or not page_settings.allowed(field)] == []
+    assert [key for key, field, meaning in LEAVES if not meaning or not stack_settings.allowed(field)] == []
 
 
 def test_every_section_of_a_stack_file_says_what_it_is() -> None:
     paths = {key.rpartition(".")[0] for key, _, _ in LEAVES}
-    assert [path for path in paths if not page_settings.about(f"{path}." if path else "")] == []
+    assert [path for path in paths if not stack_settings.about(f"{path}." if path else "")] == []
 
 
 def test_no_key_of_a_stack_file_has_a_default() -> None:
@@ -48,19 +48,19 @@ def test_the_example_on_the_page_is_taken_by_the_loader() -> None:
     found = re.search(r"```yaml\n(.*?)```", (pages.DOCS / "settings.md").read_text(), flags=re.DOTALL)
     assert found is not None
     raw = yaml.safe_load(found[1])["config"]["gatehouse:settings"]
-    assert settings.parse(raw, page_settings.STACK).environment == page_settings.STACK
+    assert settings.parse(raw, stack_settings.STACK).environment == stack_settings.STACK
 
 
-@pytest.mark.parametrize(("rule", "key", "value"), page_settings.RULES, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("rule", "key", "value"), stack_settings.RULES, ids=lambda part: str(part)[:40])
 def test_a_rule_between_values_is_one_that_the_loader_keeps(rule: str, key: str, value: object) -> None:
-    assert len(page_settings.answer(key, value)) == 1, rule
+    assert len(stack_settings.answer(key, value)) == 1, rule
 
 
 def test_every_rule_between_values_stands_on_the_page() -> None:
     checks = [ast.parse(inspect.getsource(check)) for check in (settings._disagreements, settings._network, workload_rules)]
     refusals = sum(isinstance(node, ast.Yield) for tree in checks for node in ast.walk(tree))
     of_prod = 1  # one `yield` stands for all of _LIVE, whose words are in the rows of the keys
-    assert len(page_settings.RULES) == refusals - of_prod, "give the new rule a row in page_settings.RULES"
+    assert len(stack_settings.RULES) == refusals - of_prod, "give the new rule a row in stack_settings.RULES"
 
 
 def test_every_variable_that_the_code_names_stands_on_the_page_and_no_other() -> None:
@@ -71,7 +71,7 @@ def test_every_variable_that_the_code_names_stands_on_the_page_and_no_other() ->
 
 
 def test_every_rule_belongs_to_one_service_of_the_page() -> None:
-    listed = [rule.id for _, _, rules in page_policies.services() for rule in rules]
+    listed = [rule.id for _, _, rules in controls.services() for rule in rules]
     assert sorted(listed) == [rule.id for rule in RULES]
 
 

@@ -10,7 +10,7 @@ from sandbox.clouds import InventedCloud
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY
 from sandbox.types import Registration
-from tests.house.page_table import table
+from tools.docs.markdown import table
 
 STACKS = ("dev", "staging", "prod")
 HOURS = 730

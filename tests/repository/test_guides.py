@@ -50,7 +50,7 @@ def test_every_test_that_a_guide_names_is_there(page: Path) -> None:
         assert not test or test in functions, f"{file}::{test}"
 
 
-@pytest.mark.promise("SS-14")
+@pytest.mark.requirement("SS-14")
 def test_the_list_names_every_document() -> None:
     listed = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", LIST)}
     documents = {page for page in DOCS.rglob("*.md") if page.parent.name not in FOLDERS and page != DOCS / "README.md"}
@@ -59,7 +59,7 @@ def test_the_list_names_every_document() -> None:
     assert set((DOCS / "guides").glob("*.md")) <= listed, "each guide is for somebody: name it for them"
 
 
-@pytest.mark.promise("SS-14")
+@pytest.mark.requirement("SS-14")
 def test_what_is_reviewed_says_when_and_when_again_within_a_year() -> None:
     rows = re.findall(r"\| (\d{4}-\d\d-\d\d) \| (\d{4}-\d\d-\d\d) \|$", LIST, flags=re.MULTILINE)
     assert len(rows) >= 4
@@ -67,7 +67,7 @@ def test_what_is_reviewed_says_when_and_when_again_within_a_year() -> None:
         assert timedelta(0) < date.fromisoformat(due) - date.fromisoformat(reviewed) <= timedelta(days=REVIEW_DAYS_MAX)
 
 
-@pytest.mark.promise("TR-15")
+@pytest.mark.requirement("TR-15")
 def test_the_page_on_testing_names_every_folder_of_tests_and_every_measurement() -> None:
     text = (DOCS / "testing.md").read_text(encoding="utf-8")
     folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 from sandbox.audit import SCANNED, VERSION, accepted
-from tests.house.page_table import prose, table
+from tools.docs.markdown import prose, table
 
 KINDS = {
     "emulator": "It is so in the emulator, and not on AWS.",

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from components import sections, settings
 from components.allowed import Allowed
-from tests.house.page_table import prose, table
+from tools.docs.markdown import prose, table
 
 STACK = "dev"
 EXAMPLE = """\
@@ -272,7 +272,8 @@ def _meaning(model: type[sections.Section], name: str) -> str:
 
 def _texts_below(owner: type) -> dict[str, str]:
     declared = ast.parse(inspect.getsource(owner)).body[0]
-    assert isinstance(declared, ast.ClassDef)
+    if not isinstance(declared, ast.ClassDef):
+        raise TypeError(owner)
     return {
         field.target.id: str(below.value.value)
         for field, below in zip(declared.body, declared.body[1:], strict=False)

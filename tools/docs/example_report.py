@@ -1,4 +1,4 @@
-"""Draws what `python -m sandbox check` says of examples/leaky: `.venv/bin/python tests/house/picture.py`."""
+"""Draws what `python -m sandbox check` says of examples/leaky: `.venv/bin/python -m tools.docs`."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.house.decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, WIDENED, Question, a_secret, came_from
-from tests.house.decisions import ALLOWED as YES
-from tests.house.decisions import DENIED as NEVER
-from tests.house.decisions import NOT_ALLOWED as NO
-from tests.house.questions_function import FUNCTION
+from tools.docs.iam_cases_function import FUNCTION
+from tools.docs.iam_decisions import ADMINISTRATOR, AWAY, NAMES, OPERATOR, OTHER, STRANGER, WIDENED, Question, a_secret, came_from
+from tools.docs.iam_decisions import ALLOWED as YES
+from tools.docs.iam_decisions import DENIED as NEVER
+from tools.docs.iam_decisions import NOT_ALLOWED as NO
 
 _CLOUDTRAIL, _CLOUDWATCH, _ACCESS_LOGS, _ECS = (
     f"{service}.amazonaws.com" for service in ("cloudtrail", "cloudwatch", "logging.s3", "ecs-tasks")

@@ -13,8 +13,8 @@ from gatehouse.settings import PREFIX, Settings, load
 from components.settings import SettingsError as StackFileError
 from components.settings import parse
 from tests.components.program import stack_file
-from tests.house.page_runtime import readers
-from tests.house.page_settings import leaves
+from tools.docs.runtime_settings import readers
+from tools.docs.stack_settings import leaves
 
 CONTRACT = tomllib.loads((Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text())
 FOREIGN = {"AWS_REGION"}
@@ -45,14 +45,14 @@ def test_the_key_that_sets_an_optional_variable_is_one_of_the_stack_file() -> No
     assert {row["setting"] for row in CONTRACT["optional"] if "setting" in row} <= keys
 
 
-def test_every_door_has_its_own_port() -> None:
-    ports = [door["port"] for door in CONTRACT["service"].values()]
+def test_each_service_has_its_own_port() -> None:
+    ports = [service["port"] for service in CONTRACT["service"].values()]
     assert len(set(ports)) == len(ports)
-    for name, door in CONTRACT["service"].items():
-        assert Settings.model_fields[f"port_{name}"].default == door["port"]
+    for name, service in CONTRACT["service"].items():
+        assert Settings.model_fields[f"{name}_port"].default == service["port"]
 
 
-@pytest.mark.promise("TR-04")
+@pytest.mark.requirement("TR-04")
 @pytest.mark.parametrize(
     ("prefix", "allowed"),
     [

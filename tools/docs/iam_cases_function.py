@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.house.decisions import ALLOWED as YES
-from tests.house.decisions import DENIED as NEVER
-from tests.house.decisions import NAMES, Question, a_secret, came_from
-from tests.house.decisions import NOT_ALLOWED as NO
+from tools.docs.iam_decisions import ALLOWED as YES
+from tools.docs.iam_decisions import DENIED as NEVER
+from tools.docs.iam_decisions import NAMES, Question, a_secret, came_from
+from tools.docs.iam_decisions import NOT_ALLOWED as NO
 
 _API, _PULLED, _API_LOG = ("api", "sharing"), ("repository", "image"), ("role", "api-log")
 _RUNTIME = NAMES.arn("ecr", f"repository/{NAMES.name('runtime')}")
@@ -13,11 +13,13 @@ _TRAIL_LOG = NAMES.arn("logs", "log-group:/aws/cloudtrail/other:log-stream:x")
 _SHARE = NAMES.arn("execute-api", "a1b2c3d4e5/live/GET/")
 _TLS = {"aws:SecureTransport": "true"}
 FUNCTION = [
-    Question("the share function reads one token", "share-function", "dynamodb:GetItem", NAMES.table_arn("tokens"), YES),
-    Question("never lists them", "share-function", "dynamodb:Scan", NAMES.table_arn("tokens"), NO),
-    Question("and writes none", "share-function", "dynamodb:PutItem", NAMES.table_arn("tokens"), NO),
-    Question("signs in to no database", "share-function", "rds-db:connect", NAMES.arn("rds-db", "dbuser:db-A/gatehouse_app"), NO),
-    Question("reads no secret", "share-function", "secretsmanager:GetSecretValue", a_secret("pepper"), NO),
+    Question("the share function reads one token", "sharing-function", "dynamodb:GetItem", NAMES.table_arn("tokens"), YES),
+    Question("never lists them", "sharing-function", "dynamodb:Scan", NAMES.table_arn("tokens"), NO),
+    Question("and writes none", "sharing-function", "dynamodb:PutItem", NAMES.table_arn("tokens"), NO),
+    Question(
+        "signs in to no database", "sharing-function", "rds-db:connect", NAMES.arn("rds-db", "dbuser:db-A/gatehouse_app"), NO
+    ),
+    Question("reads no secret", "sharing-function", "secretsmanager:GetSecretValue", a_secret("pepper"), NO),
     Question("a stranger may call the stage over TLS", "198.51.100.23:nobody", "execute-api:Invoke", _SHARE, YES, _TLS, _API),
     Question(
         "not without TLS", "198.51.100.23:nobody", "execute-api:Invoke", _SHARE, NEVER, {"aws:SecureTransport": "false"}, _API

@@ -34,7 +34,7 @@ def test_there_is_a_pipeline_for_every_need() -> None:
     assert {"check", "preview", "image", "deploy", "release", "drift"} <= set(NAMES)
 
 
-@pytest.mark.promise("CG-14")
+@pytest.mark.requirement("CG-14")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_action_is_pinned_to_a_commit_and_says_its_release(name: str) -> None:
     for line in (line for line in TEXTS[name].splitlines() if re.search(r"\buses:", line)):
@@ -65,7 +65,7 @@ def test_no_expression_stands_inside_a_script(name: str) -> None:
     assert [step["run"] for step in steps(name) if "${{" in step.get("run", "")] == []
 
 
-@pytest.mark.promise("ECS-01")
+@pytest.mark.requirement("ECS-01")
 def test_aws_is_reached_by_a_role_and_never_by_a_key() -> None:
     for name, text in TEXTS.items():
         assert not re.search(r"aws[-_]access[-_]key|aws[-_]secret[-_]access", text, re.IGNORECASE), name
@@ -82,7 +82,7 @@ def test_a_pull_request_of_a_fork_gets_no_role() -> None:
     assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
 
 
-@pytest.mark.promise("SS-08", "TR-17")
+@pytest.mark.requirement("SS-08", "TR-17")
 def test_prod_comes_after_staging_and_staging_after_dev_each_in_its_environment() -> None:
     deploy = WORKFLOWS["deploy"]["jobs"]
     assert {name: (job.get("needs"), job["with"]["stack"]) for name, job in deploy.items()} == {

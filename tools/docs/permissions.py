@@ -9,9 +9,9 @@ from typing import Any
 from sandbox.iam_conditions import listed
 from sandbox.iam_evaluator import Effect, statements
 from sandbox.journal import REPOSITORY
-from tests.house.decisions import NAMES, STACK, answer, documents
-from tests.house.page_table import table
-from tests.house.questions import QUESTIONS
+from tools.docs.iam_cases import QUESTIONS
+from tools.docs.iam_decisions import NAMES, STACK, answer, documents
+from tools.docs.markdown import table
 
 REASONS = REPOSITORY / "tests" / "permissions.toml"
 USED = "used by the journeys, under enforcement"

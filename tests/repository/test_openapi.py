@@ -75,7 +75,7 @@ def test_operation_ids_are_there_and_unique(door: str) -> None:
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @every_operation
 def test_an_operation_says_in_a_few_words_and_in_a_sentence_what_it_does(
     door: str, name: str, operation: dict[str, Any], document: dict[str, Any]
@@ -85,7 +85,7 @@ def test_an_operation_says_in_a_few_words_and_in_a_sentence_what_it_does(
     assert operation["description"] != operation["summary"]
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @every_operation
 def test_request_and_answer_have_examples_that_fit_their_schemas(
     door: str, name: str, operation: dict[str, Any], document: dict[str, Any]
@@ -102,7 +102,7 @@ def test_request_and_answer_have_examples_that_fit_their_schemas(
             assert "example" in parameter, parameter["name"]
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @every_operation
 def test_every_error_is_a_problem_document_with_its_code(
     door: str, name: str, operation: dict[str, Any], document: dict[str, Any]
@@ -124,7 +124,7 @@ def test_every_error_is_a_problem_document_with_its_code(
         assert problem["example"]["type"] == "urn:gatehouse:problem:" + problem["example"]["code"].lower()
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @every_operation
 def test_everything_that_is_taken_has_a_bound(door: str, name: str, operation: dict[str, Any], document: dict[str, Any]) -> None:
     taken = [(f"{one['in']} {one['name']}", one["schema"]) for one in operation["parameters"]]
@@ -168,7 +168,7 @@ def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> 
             yield from _unbounded(member, f"{where}.{name}", document)
 
 
-@pytest.mark.promise("TR-16")
+@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("door", DOCUMENTS)
 def test_links_lead_to_operations_that_are_there(door: str) -> None:
     ids = {operation["operationId"] for where, _, operation, _ in OPERATIONS if where == door}

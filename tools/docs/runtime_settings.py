@@ -16,14 +16,14 @@ from gatehouse.settings import PREFIX, Settings
 from gatehouse.types import Limit
 from pydantic.fields import FieldInfo
 
-from tests.house.page_table import prose, table
+from tools.docs.markdown import prose, table
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 CONTRACT = tomllib.loads((RUNTIME / "contract.toml").read_text())
 FOREIGN = {"AWS_REGION": "Region of the AWS services that the process calls; a name of AWS, not of ours."}
 READ_BY = {
     "gateway": ("app/gateway.py", "app/database.py"),
-    "console": ("app/console.py", "app/share.py", "app/database.py", "app/watch.py", "app/leaks.py"),
+    "console": ("app/console.py", "app/sharing.py", "app/database.py", "app/watch.py", "app/leaks.py"),
     "migrate": ("cli/migrate.py",),
 }
 """Where each process takes its settings apart."""

@@ -52,14 +52,14 @@ def test_the_readme_names_only_make_targets_that_exist() -> None:
     assert named <= targets
 
 
-@pytest.mark.promise("CG-24")
+@pytest.mark.requirement("CG-24")
 def test_make_alone_lists_every_target_with_a_line_of_help() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
     for target in (*ENV_TARGETS, "help", "init", "up", "down", "test", "check", "audit", "bench", "api-keys", "clean"):
         assert re.search(rf"^  {target} +\S", listed, flags=re.MULTILINE), target
 
 
-@pytest.mark.promise("CG-24")
+@pytest.mark.requirement("CG-24")
 def test_help_is_coloured_on_a_terminal_and_plain_in_a_pipe() -> None:
     environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     ours, theirs = pty.openpty()
@@ -76,7 +76,7 @@ def test_help_is_coloured_on_a_terminal_and_plain_in_a_pipe() -> None:
     assert b"\x1b" not in piped
 
 
-@pytest.mark.promise("CG-24")
+@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize("target", ENV_TARGETS)
 def test_an_unknown_environment_is_refused_by_name(target: str) -> None:
     result = subprocess.run(["make", target, "ENV=nowhere"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)

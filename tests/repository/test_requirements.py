@@ -1,0 +1,11 @@
+"""The `requirement` markers of the tests name requirements of tests/requirements.toml."""
+
+from __future__ import annotations
+
+from tools.docs.requirements import covered, requirements
+
+
+def test_every_marker_names_a_known_requirement() -> None:
+    marked = set(covered())
+    assert len(marked) > 50
+    assert marked - set(requirements()) == set()

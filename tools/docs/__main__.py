@@ -1,0 +1,5 @@
+"""Writes the generated pages of `docs/`: `make docs`."""
+
+from tools.docs import pages
+
+pages.write()
