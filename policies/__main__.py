@@ -8,8 +8,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from policies import levels
 from policies.catalogue import PACKS, RULES, remediating
+from policies.engine import levels
 
 _USAGE = "usage: python -m policies levels | list | remediate security|resilience dev"
 

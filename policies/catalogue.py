@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from policies.remedies import REMEDIES
-from policies.rule import ENVIRONMENTS, Level, Levels, Rule, Severity, levels
+from policies.engine.remediation import REMEDIES
+from policies.engine.rule import ENVIRONMENTS, Level, Levels, Rule, Severity, levels
 from policies.rules import (
     account,
     acm,
@@ -14,20 +14,16 @@ from policies.rules import (
     backup,
     cloudtrail,
     cloudwatch,
-    cloudwatch_watch,
     dynamodb,
     ecr,
     ecs,
-    ecs_exec,
     elasticache,
     iam,
     kms,
     lambda_functions,
     program,
     rds,
-    rds_running,
     s3,
-    s3_keep,
     secretsmanager,
     sns,
     vpc,
@@ -45,20 +41,16 @@ _MODULES: tuple[ModuleType, ...] = (
     backup,
     cloudtrail,
     cloudwatch,
-    cloudwatch_watch,
     dynamodb,
     ecr,
     ecs,
-    ecs_exec,
     elasticache,
     iam,
     kms,
     lambda_functions,
     program,
     rds,
-    rds_running,
     s3,
-    s3_keep,
     secretsmanager,
     sns,
     vpc,

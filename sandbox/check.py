@@ -16,8 +16,9 @@ from typing import Final
 
 from rich.console import Console
 
-from policies import report, sarif, table
-from policies.report import Finding, Run
+from policies.reports import findings as report
+from policies.reports import sarif, table
+from policies.reports.findings import Finding, Run
 from sandbox import analyzer, state
 from sandbox.analyzer import Pack
 from sandbox.clouds import InventedCloud, UnknownCloud, refers_elsewhere

@@ -24,7 +24,7 @@ def install() -> Callable[[], None]:
     Server access logs: moto stumbles over a target policy with a statement for everyone (`"Principal": "*"`) and over
     lists, which AWS accepts. Replication: its answer forgets most of what was put. Other answers: moto leaves out of them
     what `sandbox/rows/kept.py` remembers. Bucket policies: moto reads no condition, so that a deny of calls without TLS would
-    refuse every call; such statements are decided on the documents (sandbox/iam_evaluator.py).
+    refuse every call; such statements are decided on the documents (policies/analysis/iam/evaluation.py).
     """
     corrected: tuple[tuple[Any, str, Any], ...] = (
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_may_log_to)),

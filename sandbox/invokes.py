@@ -5,9 +5,10 @@ it, or, where a program is only judged, a made-up answer of the right form.
 from collections.abc import Callable
 from typing import Any
 
+from policies.analysis.iam.grammar import DocumentError
+from policies.analysis.iam.rendering import policy_document
 from sandbox.errors import SandboxError
 from sandbox.invented import invented_answer
-from sandbox.policy_document import policy_document
 
 DEFAULT_REGION = "eu-west-1"
 
@@ -42,6 +43,13 @@ def _region_asked(args: dict[str, Any]) -> str:
     return str(args.get("region") or DEFAULT_REGION)
 
 
+def _policy_document(args: dict[str, Any], account: str) -> dict[str, Any]:
+    try:
+        return policy_document(args)
+    except DocumentError as error:
+        raise SandboxError(str(error)) from None
+
+
 def _caller(args: dict[str, Any], account: str) -> dict[str, Any]:
     return {"accountId": account, "arn": f"arn:aws:iam::{account}:user/sandbox", "id": account, "userId": "AIDASANDBOX"}
 
@@ -71,5 +79,5 @@ _INVOKES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
-    "aws:iam/getPolicyDocument:getPolicyDocument": lambda args, account: policy_document(args),
+    "aws:iam/getPolicyDocument:getPolicyDocument": _policy_document,
 }

@@ -11,7 +11,7 @@ from moto.core.authorization import ActionAuthenticatorMixin
 from moto.iam import access_control
 from moto.iam.models import iam_backends
 
-from sandbox.iam_conditions import holds
+from policies.analysis.iam.conditions import holds
 
 OPERATOR = "sandbox-operator"
 """The IAM user with which the sandbox itself calls the emulator; never counted, always allowed."""

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
-from policies.report import Run
+from policies.reports.findings import Run
 from sandbox import analyzer, check, core, function, probe, process, rotation, servers, services
 from sandbox.clouds import UnknownCloud
 from sandbox.emulator import Emulator

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.mistakes import VARIANTS, Mistake, variant
-from policies.report import merge
+from policies.reports.findings import merge
 from sandbox import analyzer, check
 from sandbox.clouds import InventedCloud, UnknownCloud
 from sandbox.engine import run

@@ -3,6 +3,6 @@
 from pulumi_policy import PolicyPack
 
 from policies.catalogue import PACKS
-from policies.pack import policies
+from policies.engine.pack import policies
 
 PolicyPack(PACKS["resilience"], policies=policies("resilience"))

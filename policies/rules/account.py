@@ -5,9 +5,9 @@ Each account needs these once. A stack whose account gets them from another stac
 checked.
 """
 
-from policies import tokens
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, stack_rule
 
 BASELINE_OUTPUT = "accountBaseline"
 _STACKS = (tokens.STACK,)

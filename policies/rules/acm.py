@@ -1,8 +1,8 @@
 """Rules about certificates: proven by DNS, with a current key, published, and for named hosts."""
 
-from policies import tokens
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, resource_rule
-from policies.stack import Resource
+from policies.analysis import type_tokens as tokens
+from policies.analysis.resources import Resource
+from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
 _WEAK_KEYS = ("RSA_1024",)

@@ -2,9 +2,9 @@
 
 import re
 
-from policies import tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"

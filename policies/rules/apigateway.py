@@ -1,8 +1,8 @@
 """Rules about API Gateway: who may call, over what, behind which firewall, and what is recorded."""
 
-from policies import tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
@@ -30,7 +30,7 @@ def stages_log(stage: Resource) -> Found:
 
 
 # The page behind a secret link: whoever has the link may come, and the link is what is checked.
-_SHARE_DOOR = tuple(f"share-{where}" for where in ("root-get", "root-head", "rest-get", "rest-head", "rest-post"))
+_SHARING_ROUTES = tuple(f"sharing-{where}" for where in ("root-get", "root-head", "rest-get", "rest-head", "rest-post"))
 
 
 @resource_rule(
@@ -41,7 +41,7 @@ _SHARE_DOOR = tuple(f"share-{where}" for where in ("root-get", "root-head", "res
     severity=Severity.HIGH,
     types=tokens.REST_METHOD + tokens.HTTP_ROUTE,
     levels=ALWAYS,
-    lists={"public": _SHARE_DOOR},
+    lists={"public": _SHARING_ROUTES},
     upstream=Upstream(
         security_hub=("APIGateway.8",),
         checkov=("CKV_AWS_59", "CKV_AWS_309"),

@@ -2,12 +2,13 @@
 
 import re
 
-from policies import iam_document, tokens
-from policies.iam_grammar import matches
-from policies.props import Props
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
-from policies.rules.s3_keep import is_a_copy
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.iam.grammar import matches
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.rules.s3 import is_a_copy
 
 _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
 _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")

@@ -1,9 +1,10 @@
 """Rules about CloudTrail: that it sees every region, and that nobody can read or change what it wrote unseen."""
 
-from policies import iam_document, tokens
-from policies.props import Props
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 

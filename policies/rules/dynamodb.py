@@ -1,8 +1,8 @@
 """Rules about DynamoDB tables: encrypted with a customer key, restorable, and not deleted by mistake."""
 
-from policies import tokens
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 

@@ -5,11 +5,11 @@ back.
 import re
 from collections.abc import Callable
 
-from policies import tokens
-from policies.props import Props
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, each, levels, resource_rule, stack_rule
-from policies.secrets import looks_secret
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource, Stack
+from policies.analysis.secret_detection import looks_secret
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, each, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
@@ -377,3 +377,33 @@ def efs_is_mounted_over_tls(task: Resource) -> Found:
         efs = "efsVolumeConfiguration"
         if volume.has(efs) and volume.block(efs).text("transitEncryption") != "ENABLED":
             yield f"{volume.at(efs)}.transitEncryption is not ENABLED"
+
+
+@stack_rule(
+    "GH-ECS-010",
+    title="Nobody opens a shell in a container unseen",
+    why="A shell in a task has the task's role, its secrets and its network, and leaves no trace unless sessions are logged.",
+    remedy="remove enableExecuteCommand",
+    severity=Severity.HIGH,
+    types=tokens.SERVICE,
+    levels=AFTER_DEV,
+    settings={"shells": {"dev": 1, "staging": 1, "prod": 0}},
+    upstream=Upstream(checkov=("CKV_AWS_223", "CKV_AWS_224")),
+    url=f"{_GUIDE}/ecs-exec.html",
+)
+def shells_are_seen(service: Resource, stack: Stack) -> Found:
+    if not service.props.flag("enableExecuteCommand"):
+        return
+    if not service.settings["shells"]:
+        yield "enableExecuteCommand is true"
+        return
+    fix = 'set configuration.executeCommandConfiguration on the cluster: kmsKeyId, logging="OVERRIDE", logConfiguration'
+    clusters = stack.targets(service, "cluster", tokens.CLUSTER)
+    if not clusters:
+        yield Violation("enableExecuteCommand is true, and the cluster that would record the sessions is not in the stack", fix)
+    for cluster in clusters:
+        sessions = cluster.props.block("configuration").block("executeCommandConfiguration")
+        if not sessions.has("kmsKeyId"):
+            yield Violation(f"sessions are not encrypted with a customer key in {cluster.name}", fix)
+        if sessions.text("logging") != "OVERRIDE" or not sessions.has("logConfiguration"):
+            yield Violation(f"sessions are not logged in {cluster.name}", fix)

@@ -2,9 +2,9 @@
 node.
 """
 
-from policies import tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule
-from policies.stack import Resource
+from policies.analysis import type_tokens as tokens
+from policies.analysis.resources import Resource
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 

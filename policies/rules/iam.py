@@ -4,10 +4,11 @@ rights.
 
 import re
 
-from policies import iam_document, tokens
-from policies.documents import identity_documents, only_bounds
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.policy_holders import identity_documents, only_bounds
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = tokens.POLICY + tokens.ROLE_POLICY + tokens.GROUP_POLICY + tokens.ROLE

@@ -1,10 +1,11 @@
 """Rules about KMS keys: rotation, who may use and administer them, and that nobody can lock the account out of them."""
 
-from policies import iam_document, tokens
-from policies.documents import identity_documents, only_bounds
-from policies.iam_grammar import Condition
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.iam.grammar import Condition
+from policies.analysis.policy_holders import identity_documents, only_bounds
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 

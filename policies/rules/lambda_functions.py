@@ -1,9 +1,10 @@
 """Rules about Lambda functions: no secrets in their environment, and no stranger who can call them."""
 
-from policies import iam_document, tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
-from policies.secrets import looks_secret
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.resources import Resource, Stack
+from policies.analysis.secret_detection import looks_secret
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 

@@ -5,11 +5,11 @@ tagged.
 import re
 from collections.abc import Mapping
 
-from policies import tokens
-from policies.props import MalformedError, Props
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Undecided, levels, resource_rule, stack_rule
-from policies.secrets import looks_secret
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import MalformedError, Props
+from policies.analysis.resources import Resource, Stack
+from policies.analysis.secret_detection import looks_secret
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Undecided, levels, resource_rule, stack_rule
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 

@@ -2,9 +2,10 @@
 
 import re
 
-from policies import iam_document, tokens
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 

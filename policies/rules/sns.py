@@ -1,8 +1,9 @@
 """Rules about SNS topics: encrypted, over TLS, and closed to strangers."""
 
-from policies import iam_document, tokens
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, Violation, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, Violation, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 

@@ -1,8 +1,7 @@
 """Rules about networks: what the internet reaches, what reaches the internet, and that traffic is recorded."""
 
-from policies import tokens
-from policies.props import Props
-from policies.reach import (
+from policies.analysis import type_tokens as tokens
+from policies.analysis.network_reachability import (
     WORLD,
     acl_allows,
     acl_matches,
@@ -15,9 +14,10 @@ from policies.reach import (
     port_of,
     tables_of,
 )
-from policies.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, each, levels, resource_rule, stack_rule
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, each, levels, resource_rule, stack_rule
 from policies.rules.account import baseline_is_elsewhere
-from policies.stack import Resource, Stack
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
 

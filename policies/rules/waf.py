@@ -4,10 +4,10 @@ it.
 
 from collections.abc import Iterator, Sequence
 
-from policies import tokens
-from policies.props import Props
-from policies.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _GROUPS = (

@@ -5,6 +5,6 @@ return.
 from pulumi_policy import PolicyPack
 
 from policies.catalogue import PACKS
-from policies.pack import policies
+from policies.engine.pack import policies
 
 PolicyPack(PACKS["security"], policies=policies("security"))

@@ -7,7 +7,7 @@ import pytest
 
 from components.boundary import IN_USE, NEVER, ceiling
 from components.naming import Naming
-from sandbox.iam_evaluator import Call, Effect, decide
+from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import STACKS, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import

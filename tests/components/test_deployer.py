@@ -10,7 +10,7 @@ from components.document import render
 from components.naming import Naming
 from components.pipeline import DEPLOY, IMAGE, PREVIEW
 from components.reach import Pipeline
-from sandbox.iam_evaluator import Call, Effect, decide
+from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import STACKS, run, stack_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import

@@ -6,7 +6,7 @@ import pytest
 
 from components import probe
 from components.naming import Naming
-from sandbox.iam_evaluator import Call, decide
+from policies.analysis.iam.evaluation import Call, decide
 from tests.components.program import STACKS, run, stack_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.harness import ACCOUNT, Declared, Ref
+from policies.testing.harness import ACCOUNT, Declared, Ref
 from tests.policies.pieces import document
 
 # One filter can find several things, as CIS words them; each of these finds one.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from policies.harness import Declared
+from policies.testing.harness import Declared
 
 Program = list[Declared]
 

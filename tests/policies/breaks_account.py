@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.harness import Declared, Ref
+from policies.testing.harness import Declared, Ref
 from tests.policies import programs
 from tests.policies.breaks import Program, broken, changed, unprotected, without
 from tests.policies.programs import TAGS, document, github_trust, grant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from policies.harness import Ref
+from policies.testing.harness import Ref
 from tests.policies import programs
 from tests.policies.breaks import Program, broken, changed, without
 from tests.policies.programs import container

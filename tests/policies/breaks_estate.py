@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.harness import Declared, Ref
+from policies.testing.harness import Declared, Ref
 from tests.policies import estate, programs
 from tests.policies.alarms import data_events, topic_policy
 from tests.policies.breaks import Program, broken, changed, without

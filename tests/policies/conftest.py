@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from policies.harness import RunningPack
+from policies.testing.harness import RunningPack
 
 
 @pytest.fixture(scope="session")

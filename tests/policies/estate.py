@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.harness import ACCOUNT, Declared, Ref
+from policies.testing.harness import ACCOUNT, Declared, Ref
 from tests.policies.alarms import data_events
 from tests.policies.breaks import Program, changed, without
 from tests.policies.pieces import document, kms, tls_only

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.props import Props
-from policies.stack import Resource
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource
 from tests.policies.ourstack import Made
 
 Change = Callable[[Made], list[Made]]

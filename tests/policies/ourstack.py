@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from policies import tokens
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import Props, plain
+from policies.analysis.resources import Resource, Stack, names_of
 from policies.catalogue import RULES
-from policies.props import Props, plain
-from policies.rule import Rule, decide
-from policies.stack import Resource, Stack, names_of
+from policies.engine.rule import Rule, decide
 from sandbox.clouds import InventedCloud
 from sandbox.engine import run
 from sandbox.journal import REPOSITORY

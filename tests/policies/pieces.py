@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from policies.harness import ACCOUNT, Declared, Ref
+from policies.testing.harness import ACCOUNT, Declared, Ref
 
 TAGS = {
     "Project": "gatehouse",

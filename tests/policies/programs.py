@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from policies.harness import ACCOUNT, Declared, Ref
+from policies.testing.harness import ACCOUNT, Declared, Ref
 from tests.policies.alarms import cis_alarms, data_events, topic_policy
 from tests.policies.pieces import (
     KEY_POLICY,

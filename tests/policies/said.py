@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies import catalogue
-from policies.report import Finding, Run, finding
+from policies.reports.findings import Finding, Run, finding
 
 URN = "urn:pulumi:prod::gatehouse::gatehouse:bucket:Bucket$aws:s3/bucket:Bucket::files"
 RUN = Run("prod", 120)

@@ -10,10 +10,12 @@ import pytest
 import yaml
 from google.protobuf import empty_pb2
 
-from policies import catalogue, levels, tokens
+from policies import catalogue
+from policies.analysis import type_tokens as tokens
 from policies.catalogue import PACKS, RULES
-from policies.harness import RunningPack
-from policies.rule import ENVIRONMENTS, Rule
+from policies.engine import levels
+from policies.engine.rule import ENVIRONMENTS, Rule
+from policies.testing.harness import RunningPack
 
 FIRST_SET = [
     "GH-S3-001",

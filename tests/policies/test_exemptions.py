@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from policies import catalogue
-from policies.exemptions import Exemptions, load
+from policies.engine.exemptions import Exemptions, load
 
 TODAY = date(2026, 6, 1)
 KNOWN = {rule.id: rule.exemptible for rule in catalogue.RULES}

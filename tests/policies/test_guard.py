@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from policies import catalogue
-from policies.harness import Declared, Ref, RunningPack, Said, Unknown, urn
+from policies.testing.harness import Declared, Ref, RunningPack, Said, Unknown, urn
 from tests.policies import programs
 from tests.policies.programs import container
 
@@ -22,8 +22,8 @@ FIX = "give the property a value that is known before the deployment"
 
 OWN_PACK = """
 from pulumi_policy import PolicyPack
-from policies.pack import guarded
-from policies.rule import AFTER_DEV, Severity, levels, resource_rule, stack_rule
+from policies.engine.pack import guarded
+from policies.engine.rule import AFTER_DEV, Severity, levels, resource_rule, stack_rule
 
 facts = dict(title="t", why="w", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
 facts["levels"] = levels("A", "A", "A")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies import iam_document as iam
-from policies.iam_document import DocumentError, parse
+from policies.analysis.iam import document as iam
+from policies.analysis.iam.document import DocumentError, parse
 from tests.policies.programs import github_trust, tls_only
 
 ACCOUNT = "123456789012"

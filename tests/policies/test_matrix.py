@@ -9,7 +9,7 @@ import pytest
 
 from policies import catalogue
 from policies.catalogue import RULES
-from policies.rule import Level
+from policies.engine.rule import Level
 from tests.policies.mutations import MUTATIONS
 from tests.policies.ourstack import Spoken, prod, serverless, speak
 from tests.policies.test_rules import CASES

@@ -10,8 +10,8 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY, deserialize_properties
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
 
-from policies.once import Kept, _Once, _Read
-from policies.props import plain
+from policies.analysis.properties import plain
+from policies.engine.sdk_cache import Kept, _Once, _Read
 
 SECRET = {SPECIAL_SIG_KEY: SPECIAL_SECRET_SIG, "value": "hunter2"}
 PROPERTIES = {"name": "a", "tags": {"Owner": "b"}, "rules": [{"days": 7}, UNKNOWN_STRING_VALUE], "password": SECRET}

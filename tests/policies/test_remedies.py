@@ -11,9 +11,9 @@ import pytest
 
 from policies import catalogue
 from policies.catalogue import level_config, remediating
-from policies.harness import Declared, RunningPack, Unknown
-from policies.remedies import REMEDIES
-from policies.rule import ENVIRONMENTS
+from policies.engine.remediation import REMEDIES
+from policies.engine.rule import ENVIRONMENTS
+from policies.testing.harness import Declared, RunningPack, Unknown
 from tests.policies import programs
 from tests.policies.breaks import Broken, Program, changed
 from tests.policies.test_rules import CASES

@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from policies import catalogue, report
-from policies.report import Finding, merge
+from policies import catalogue
+from policies.reports import findings as report
+from policies.reports.findings import Finding, merge
 from tests.policies.said import RUN, URN, exempted, undecided, violation
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policies import catalogue
-from policies.harness import RunningPack, Said
+from policies.testing.harness import RunningPack, Said
 from tests.policies import breaks_account, breaks_compute, breaks_data, breaks_estate, breaks_more, estate, programs
 from tests.policies.breaks import Broken, Program, changed, retyped, without
 from tests.policies.programs import grant

@@ -13,8 +13,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from policies import catalogue, sarif
-from policies.report import Finding
+from policies import catalogue
+from policies.reports import sarif
+from policies.reports.findings import Finding
 from tests.policies.said import RUN, URN, exempted, undecided, violation
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from policies import catalogue, table
-from policies.report import Finding
+from policies import catalogue
+from policies.reports import table
+from policies.reports.findings import Finding
 from tests.policies.said import RUN, URN, exempted, undecided, violation
 
 OTHER = URN.replace("::files", "::logs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.harness import Declared, Ref
+from policies.testing.harness import Declared, Ref
 from tests.policies.pieces import TAGS, kms, watched
 
 WORLD = "0.0.0.0/0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.iam_evaluator import Call, decide, statements
+from policies.analysis.iam.evaluation import Call, decide, statements
 from tools.docs.iam_cases import QUESTIONS
 from tools.docs.iam_decisions import ADMINISTRATOR, NAMES, STRANGER, Question, answer, documents
 from tools.docs.permissions import KINDS, granted, reasons

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from policies import exemptions
 from policies.catalogue import RULES
+from policies.engine import exemptions
 from sandbox.__main__ import _parser, main
 
 ROOT = Path(__file__).resolve().parents[2]

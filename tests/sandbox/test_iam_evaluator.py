@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.iam_conditions import Context, UnreadableDocument, glob, holds
-from sandbox.iam_evaluator import Call, Effect, decide
+from policies.analysis.iam.conditions import Context, UnreadableDocument, glob, holds
+from policies.analysis.iam.evaluation import Call, Effect, decide
 
 ACCOUNT = "123456789012"
 OTHER = "999999999999"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import iam_document
+from policies.analysis.iam import document as iam_document
+from policies.analysis.iam.rendering import policy_document
 from sandbox.errors import SandboxError
 from sandbox.invokes import invoke, invoke_or_invent
-from sandbox.policy_document import policy_document
 
 ACCOUNT = "123456789012"
 TOKEN = "aws:iam/getPolicyDocument:getPolicyDocument"
@@ -88,7 +88,7 @@ def test_source_documents_come_first_and_an_override_takes_the_place_of_its_sid(
 )
 def test_a_document_that_the_provider_would_refuse_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SandboxError) as caught:
-        policy_document(arguments)
+        invoke(TOKEN, arguments, ACCOUNT)
     assert caught.value.message == message
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from policies.catalogue import _MODULES, COMPANIONS, PACKS, RULES, Companion
-from policies.remedies import REMEDIES
-from policies.rule import ENVIRONMENTS, Level, Rule, Severity, Upstream
+from policies.engine.remediation import REMEDIES
+from policies.engine.rule import ENVIRONMENTS, Level, Rule, Severity, Upstream
 from tools.docs.markdown import prose, table
 
 SERVICES = {
@@ -17,10 +17,6 @@ SERVICES = {
     "acm": "Certificates (ACM)",
     "apigateway": "API Gateway",
     "backup": "Backups (AWS Backup)",
-    "cloudwatch_watch": "CloudWatch: what is watched",
-    "ecs_exec": "Containers (ECS): shells",
-    "rds_running": "Databases (RDS): running them",
-    "s3_keep": "Buckets (S3): keeping what they hold",
     "sns": "Topics (SNS)",
     "alb": "Load balancers (ALB)",
     "cloudtrail": "CloudTrail",

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from policies.table import WIDTH, table
+from policies.reports.table import WIDTH, table
 from sandbox.check import Checked, check
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ from functools import cache
 import yaml
 
 from components.naming import Naming
+from policies.analysis.iam.evaluation import Call, Decision, Effect, decide
 from sandbox.clouds import InventedCloud
 from sandbox.documents import Documents, collect
 from sandbox.engine import run
-from sandbox.iam_evaluator import Call, Decision, Effect, decide
 from sandbox.journal import REPOSITORY
 from tests.components.program import serverless
 

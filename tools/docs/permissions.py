@@ -6,8 +6,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sandbox.iam_conditions import listed
-from sandbox.iam_evaluator import Effect, statements
+from policies.analysis.iam.conditions import listed
+from policies.analysis.iam.evaluation import Effect, statements
 from sandbox.journal import REPOSITORY
 from tools.docs.iam_cases import QUESTIONS
 from tools.docs.iam_decisions import NAMES, STACK, answer, documents
@@ -25,8 +25,9 @@ Who may do what in the {STACK} stack, read from its policy documents. Account an
 There are two kinds of proof. What a role **may** do is proven by use: with IAM enforced in the emulator, every process runs under
 exactly its role, and an action that is granted and not used needs a reason in
 [tests/permissions.toml](../tests/permissions.toml), as does everything that a service of AWS does by itself. What the
-**conditions** do is proven on the documents themselves: [sandbox/iam_evaluator.py](../sandbox/iam_evaluator.py) decides a call as
-IAM does, and the questions at the end of this page are asked by a test.
+**conditions** do is proven on the documents themselves:
+[policies/analysis/iam/evaluation.py](../policies/analysis/iam/evaluation.py) decides a call as IAM does, and
+the questions at the end of this page are asked by a test.
 """
 KINDS = {
     "key": "The policy of a KMS key is the one list of who may open what; no role is granted anything on a key elsewhere.",

@@ -9,9 +9,9 @@ from typing import Literal
 
 from pulumi_policy.proxy import UnknownValueError
 
-from policies.iam_grammar import DocumentError
-from policies.props import MalformedError, Props
-from policies.stack import Resource, Stack
+from policies.analysis.iam.grammar import DocumentError
+from policies.analysis.properties import MalformedError, Props
+from policies.analysis.resources import Resource, Stack
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from policies.catalogue import PACKS, level_config
-from policies.rule import ENVIRONMENTS
+from policies.engine.rule import ENVIRONMENTS
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1]
 
 
 def path(pack: str, environment: str) -> Path:

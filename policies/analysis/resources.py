@@ -8,7 +8,7 @@ from typing import Any
 
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
-from policies.props import Props, is_unknown
+from policies.analysis.properties import Props, is_unknown
 
 # Output properties by which AWS resources name each other.
 _NAMES = ("id", "arn", "name", "bucket", "identifier", "clusterIdentifier", "keyId", "url", "replicationGroupId")

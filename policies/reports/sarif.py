@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from policies import catalogue
-from policies.report import Finding, Run
-from policies.rule import ENVIRONMENTS, Level, Rule
+from policies.engine.rule import ENVIRONMENTS, Level, Rule
+from policies.reports.findings import Finding, Run
 
 # GitHub code scanning ranks by this number: https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}

@@ -1,7 +1,8 @@
 """Finds the IAM documents in resources that hold them; judges none."""
 
-from policies import iam_document, tokens
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.iam import document as iam_document
+from policies.analysis.resources import Resource, Stack
 
 _ATTACHMENTS = tokens.ROLE_POLICY_ATTACHMENT + tokens.POLICY_ATTACHMENT + tokens.GROUP_POLICY_ATTACHMENT
 

@@ -21,17 +21,19 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from policies import catalogue, once, tokens
+from policies import catalogue
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import Props, plain
+from policies.analysis.resources import Resource, Stack, names_of
 from policies.catalogue import Companion
-from policies.exemptions import Exemption, Exemptions, load
-from policies.props import Props, plain
-from policies.remedies import REMEDIES, Change, remedied, revealed
-from policies.rule import Decision, Rule, decide, violation_text
-from policies.stack import Resource, Stack, names_of
+from policies.engine import sdk_cache as once
+from policies.engine.exemptions import Exemption, Exemptions, load
+from policies.engine.remediation import REMEDIES, Change, remedied, revealed
+from policies.engine.rule import Decision, Rule, decide, violation_text
 
 # A program that takes the packs from here keeps its own exemptions: GATEHOUSE_EXEMPTIONS names that file.
 # GATEHOUSE_IGNORE_EXEMPTIONS=1 shows an auditor everything.
-_EXEMPTIONS_FILE = Path(__file__).with_name("exemptions.toml")
+_EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
 
 _PLAIN = once.Kept[dict[str, Any]](lambda properties: plain(properties)[0])
 _NAMES = once.Kept[frozenset[str]](names_of)

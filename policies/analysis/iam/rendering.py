@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sandbox.errors import SandboxError
+from policies.analysis.iam.grammar import DocumentError
 
 VERSION = "2012-10-17"
 _LISTS = {"actions": "Action", "notActions": "NotAction", "resources": "Resource", "notResources": "NotResource"}
@@ -15,7 +15,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     """`json` and `minifiedJson` of the statements, in Pulumi's camelCase; source documents come first, and a statement of an
     override document takes the place of the one with its Sid.
 
-    Raises SandboxError for a document that is not JSON and for a Sid that stands twice. Source: the provider's page of
+    Raises DocumentError for a document that is not JSON and for a Sid that stands twice. Source: the provider's page of
     `aws_iam_policy_document`, "Argument reference" (`&{...}` is written for IAM's own `${...}`).
     """
     statements: dict[str, dict[str, Any]] = {}
@@ -23,7 +23,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     for statement in (*_of(texts), *(_statement(one) for one in _listed(args.get("statements")))):
         sid = statement.get("Sid", "")
         if sid and sid in statements:
-            raise SandboxError(
+            raise DocumentError(
                 f"getPolicyDocument: the statement id (Sid) {sid!r} stands twice. Name each statement differently."
             )
         statements[sid or f" {len(statements)}"] = statement
@@ -75,7 +75,7 @@ def _of(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
         try:
             statements = json.loads(text).get("Statement", [])
         except (ValueError, TypeError, AttributeError):
-            raise SandboxError("getPolicyDocument: a source or override document is not the JSON text of a policy.") from None
+            raise DocumentError("getPolicyDocument: a source or override document is not the JSON text of a policy.") from None
         yield from [statements] if isinstance(statements, dict) else statements
 
 

@@ -1,6 +1,6 @@
 """Answers what a bucket policy refuses to those who write and delete objects; pure."""
 
-from policies.iam_grammar import Condition, Document, Statement
+from policies.analysis.iam.grammar import Condition, Document, Statement
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
 _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"

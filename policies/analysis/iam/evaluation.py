@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sandbox.iam_conditions import Context, UnreadableDocument, filled, glob, holds, listed
+from policies.analysis.iam.conditions import Context, UnreadableDocument, filled, glob, holds, listed
 
 Document = Mapping[str, Any]
 _ELEMENTS = {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}

@@ -11,7 +11,7 @@ from rich.rule import Rule as Line
 from rich.table import Table
 from rich.text import Text
 
-from policies.report import Finding, Run, by_resource, exit_code, name_of, rows, summary
+from policies.reports.findings import Finding, Run, by_resource, exit_code, name_of, rows, summary
 
 WIDTH = 100
 """Columns of a table in a file."""

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from policies.iam_grammar import Condition, Document, DocumentError, Statement, matches, parse
+from policies.analysis.iam.grammar import Condition, Document, DocumentError, Statement, matches, parse
 
 __all__ = [
     "Document",

@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from policies import tokens
-from policies.props import Props
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import Props
+from policies.analysis.resources import Resource, Stack
 
 WORLD = ("0.0.0.0/0", "::/0")
 WIDE = {4: 8, 6: 16}

@@ -14,10 +14,10 @@ from typing import Any
 from pulumi_policy.proxy import UnknownValueError
 from pulumi_policy.secret import Secret
 
-from policies import tokens
-from policies.props import MalformedError, Props, is_unknown
-from policies.rule import Rule, decide
-from policies.stack import Resource, Stack
+from policies.analysis import type_tokens as tokens
+from policies.analysis.properties import MalformedError, Props, is_unknown
+from policies.analysis.resources import Resource, Stack
+from policies.engine.rule import Rule, decide
 
 _REMOVE = object()
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from policies import catalogue
 from policies.catalogue import BROKEN, EXEMPT_USED, UNDECIDED, UNDECIDED_ALLOWED
-from policies.rule import Level
+from policies.engine.rule import Level
 
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 

@@ -21,7 +21,7 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 from policies.catalogue import level_config
 
 ACCOUNT = "123456789012"
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1]
 _CALL_S = 30.0
 _LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2, "remediate": 3}
 _PROVIDER = {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}
