@@ -12,7 +12,7 @@ OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ContractService:
     """One listening address: TCP port, and the paths for liveness and readiness."""
 
     name: str
@@ -39,21 +39,21 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One command of the image, the doors it opens, and what it is told."""
+    """One command of the image, the services it opens, and what it is told."""
 
     name: str
     command: tuple[str, ...]
-    doors: tuple[Door, ...]
+    services: tuple[ContractService, ...]
     variables: tuple[str, ...]
     secrets: tuple[Secret, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A door that Lambda serves from the image: how it is started there, and what it is told."""
+    """A service that Lambda serves from the image: how it is started there, and what it is told."""
 
     name: str
-    door: Door
+    service: ContractService
     entry_point: tuple[str, ...]
     command: tuple[str, ...]
     variables: tuple[str, ...]
@@ -61,7 +61,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The whole file. `user` is the numeric "uid:gid" of the container. functions: those that serve a door in this
+    """The whole file. `user` is the numeric "uid:gid" of the container. functions: those that serve a service in this
     stack."""
 
     user: str
@@ -69,19 +69,19 @@ class Contract:
     functions: dict[str, Function] = field(default_factory=dict)
 
     @property
-    def doors(self) -> dict[str, Door]:
-        """Every door of every process, by name."""
-        return {door.name: door for process in self.processes.values() for door in process.doors}
+    def services(self) -> dict[str, ContractService]:
+        """Every service of every process, by name."""
+        return {service.name: service for process in self.processes.values() for service in process.services}
 
     @property
-    def addresses(self) -> dict[str, Door]:
-        """Every door by name, whoever serves it: each has a host name."""
-        return self.doors | {function.door.name: function.door for function in self.functions.values()}
+    def addresses(self) -> dict[str, ContractService]:
+        """Every service by name, whoever serves it: each has a host name."""
+        return self.services | {function.service.name: function.service for function in self.functions.values()}
 
     @property
     def serving(self) -> tuple[Process, ...]:
-        """The processes that have a door, and so run all the time."""
-        return tuple(process for process in self.processes.values() if process.doors)
+        """The processes that have a service, and so run all the time."""
+        return tuple(process for process in self.processes.values() if process.services)
 
     @property
     def made_secrets(self) -> tuple[str, ...]:
@@ -97,21 +97,24 @@ def read(
     given: Collection[str] = (),
     brought: Mapping[str, str] = MappingProxyType({}),
 ) -> Contract:
-    """The contract. Raises KeyError when a process names a door that the file does not have.
+    """The contract. Raises KeyError when a process names a service that the file does not have.
 
-    apart: the functions that serve their doors here; the processes then run without these doors, and are told nothing
+    apart: the functions that serve their services here; the processes then run without these services, and are told nothing
     that is for them alone. given: the optional variables that the stack sets. brought: those that ECS fills from a secret which
     somebody made, with its ARN.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    doors = {name: Door(name, door["port"], door["health"], door["ready"]) for name, door in raw["service"].items()}
+    services = {
+        name: ContractService(name, service["port"], service["health"], service["ready"])
+        for name, service in raw["service"].items()
+    }
     told = [*raw["variable"], *(row for row in raw["optional"] if row["name"] in given)]
     injected = [*raw["secret"], *({**row, "managed": OPERATOR} for row in raw["optional"] if row["name"] in brought)]
     gone = {raw["function"][name]["service"] for name in apart}
     functions = {
         name: Function(
             name=name,
-            door=doors[function["service"]],
+            service=services[function["service"]],
             entry_point=tuple(function["entry_point"]),
             command=tuple(function["command"]),
             variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
@@ -123,7 +126,7 @@ def read(
         name: Process(
             name=name,
             command=tuple(word for word in process["command"] if word not in gone),
-            doors=tuple(doors[door] for door in process["services"] if door not in gone),
+            services=tuple(services[service] for service in process["services"] if service not in gone),
             variables=tuple(v["name"] for v in told if name in v["processes"] and v.get("service") not in gone),
             secrets=tuple(
                 Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), brought.get(s["name"], ""))

@@ -3,7 +3,7 @@ anything exists."""
 
 from dataclasses import dataclass
 
-from components.settings import Settings
+from components.settings.model import Settings
 
 PROJECT = "gatehouse"
 

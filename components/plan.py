@@ -1,4 +1,4 @@
-"""What follows from the settings alone: names, doors, processes, who may do what, and what each of them is told."""
+"""What follows from the settings alone: names, services, processes, who may do what, and what each of them is told."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,16 +6,19 @@ from functools import cached_property
 
 import pulumi
 
-from components import checkpoints, collector, connections, contract, grants, moving, recovery, sections
+from components import contract
+from components.compute import otel_collector
+from components.compute.environment import Endpoints, environment, of_core
 from components.contract import Contract, Process
-from components.document import Statement
-from components.grants import Grant
+from components.iam import backup_roles, checkpoint_policies, role_policies, transfer_policies
+from components.iam.documents import Statement
+from components.iam.role_policies import RoleDefinition
+from components.iam.sharing_roles import ServerlessSharing
 from components.naming import Naming
-from components.settings import Settings
-from components.share_access import Apart
-from components.storage import Storage
-from components.variables import Surroundings, of_core, variables
-from components.workloads import Core
+from components.settings import connections, sections
+from components.settings.model import Settings
+from components.settings.workloads import Core
+from components.storage.buckets import Buckets
 
 Outputs = Mapping[str, pulumi.Output[str]]
 
@@ -47,9 +50,9 @@ class Plan:
         return self.settings.away if self.settings.buckets.replicate else ""
 
     @cached_property
-    def storage(self) -> Storage:
+    def storage(self) -> Buckets:
         """The buckets."""
-        return Storage(self.settings, self.names, self.away)
+        return Buckets(self.settings, self.names, self.away)
 
     # What runs, and at which addresses.
 
@@ -60,9 +63,9 @@ class Plan:
         return contract.read(apart=self.settings.sharing.functions, given=given, brought=brought)
 
     @cached_property
-    def apart(self) -> Apart:
-        """The functions that serve doors in the place of processes."""
-        return Apart(self.names, self.seam, self.settings.sharing.log_role)
+    def apart(self) -> ServerlessSharing:
+        """The functions that serve services in the place of processes."""
+        return ServerlessSharing(self.names, self.seam, self.settings.sharing.log_role)
 
     @cached_property
     def cores(self) -> dict[str, Core]:
@@ -77,7 +80,7 @@ class Plan:
     @property
     def serving(self) -> dict[str, Process]:
         """Those that run all the time."""
-        return {name: process for name, process in self.processes.items() if process.doors}
+        return {name: process for name, process in self.processes.items() if process.services}
 
     def size(self, process: str) -> sections.Size:
         """CPU and memory of a task."""
@@ -88,7 +91,7 @@ class Plan:
         return self.cores.get(process) or self.settings.services.scale(process)
 
     def health(self, process: str) -> tuple[str, ...]:
-        """The command of a Core's image that tells how it is; our own processes are asked at their doors."""
+        """The command of a Core's image that tells how it is; our own processes are asked at their services."""
         return self.cores[process].health if process in self.cores else ()
 
     @property
@@ -96,7 +99,7 @@ class Plan:
         """The images beside the runtime's own, by repository: of each Core, and of the collector."""
         kept, telemetry = self.settings.image.kept, self.settings.telemetry
         found = {name: core.shipped(kept) for name, core in self.cores.items()}
-        return found | ({collector.NAME: telemetry.shipped(kept)} if telemetry.on else {})
+        return found | ({otel_collector.NAME: telemetry.shipped(kept)} if telemetry.on else {})
 
     @property
     def console_out(self) -> bool:
@@ -105,66 +108,70 @@ class Plan:
 
     @cached_property
     def hosts(self) -> dict[str, str]:
-        """Host name of each door, whoever serves it."""
-        return {door: f"{door}.{self.settings.domain}" for door in self.seam.addresses}
+        """Host name of each service, whoever serves it."""
+        return {service: f"{service}.{self.settings.domain}" for service in self.seam.addresses}
 
     @property
     def urls(self) -> dict[str, str]:
-        """Public URL of each door."""
-        return {door: f"https://{host}" for door, host in self.hosts.items()}
+        """Public URL of each service."""
+        return {service: f"https://{host}" for service, host in self.hosts.items()}
 
     @property
     def health_urls(self) -> dict[str, str]:
-        """Where each door says that it is up, whoever serves it."""
+        """Where each service says that it is up, whoever serves it."""
         return {name: f"{url}{self.seam.addresses[name].health}" for name, url in self.urls.items()}
 
-    def variables(self, around: Surroundings) -> dict[str, dict[str, pulumi.Input[str]]]:
+    def environment(self, around: Endpoints) -> dict[str, dict[str, pulumi.Input[str]]]:
         """What each process and function is told."""
-        told = variables(self.settings, self.names, self.seam, self.urls, around)
+        told = environment(self.settings, self.names, self.seam, self.urls, around)
         return told | {name: of_core(self.names, core, self.urls["gateway"]) for name, core in self.cores.items()}
 
     # Who may do what.
 
     @property
-    def grants(self) -> dict[str, Grant]:
+    def grants(self) -> dict[str, RoleDefinition]:
         """Every role by its name (Naming.name's `thing`), but that of the probe."""
         settings = self.settings
         return (
-            grants.grants(self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on, more=self.more)
-            | grants.core_grants(self.names, settings.cores)
-            | recovery.grants(self.names, replicated=self.replicated)
+            role_policies.role_definitions(
+                self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on, more=self.more
+            )
+            | role_policies.core_role_definitions(self.names, settings.cores)
+            | backup_roles.grants(self.names, replicated=self.replicated)
             | self.apart.grants()
         )
 
     @property
     def more(self) -> dict[str, list[Statement]]:
         """What the application may do for its operators, by process: old files, exports, and a topic that they named."""
-        allowed = moving.statements(self.names, self.settings.moving.legacy_files) + connections.statements(self.settings)
-        return {process.name: allowed for process in moving.movers(self.seam)}
+        allowed = transfer_policies.statements(self.names, self.settings.moving.legacy_files) + role_policies.publish_to_topic(
+            self.settings.webhooks.topic_arn
+        )
+        return {process.name: allowed for process in transfer_policies.movers(self.seam)}
 
     @property
     def secret_readers(self) -> dict[str, tuple[str, ...]]:
         """ARN pattern of each secret, and the roles that are given its value."""
-        return grants.secret_readers(self.names, self.seam) | grants.core_readers(self.settings.cores)
+        return role_policies.secret_readers(self.names, self.seam) | role_policies.core_readers(self.settings.cores)
 
     def readers_of(self, kind: str) -> tuple[str, ...]:
         """ARNs of the roles that may read a secret which our rotation makes."""
-        return grants.readers_of(self.names, self.seam, kind, self.settings.secrets.operators)
+        return role_policies.readers_of(self.names, self.seam, kind, self.settings.secrets.operators)
 
     @property
     def signers(self) -> tuple[str, ...]:
         """The roles that sign checkpoints of the audit trail."""
-        return tuple(grants.task_role(process) for process in checkpoints.signing(self.seam))
+        return tuple(role_policies.task_role(process) for process in checkpoint_policies.signing(self.seam))
 
     def key_users(self, notices: Sequence[Statement]) -> dict[str, tuple[Statement, ...]]:
         """Users of the keys beside those that the keyring knows, by key. notices: those of the topic of AWS' own notices."""
-        movers = [grants.task_role(process) for process in moving.movers(self.seam)]
+        movers = [role_policies.task_role(process) for process in transfer_policies.movers(self.seam)]
         found: dict[str, tuple[Statement, ...]] = {}
         for users in (
-            recovery.key_users(self.names, replicated=self.replicated, away=self.settings.away),
+            backup_roles.key_users(self.names, replicated=self.replicated, away=self.settings.away),
             self.apart.key_users(),
-            moving.key_users(self.names, movers),
-            {"logs": (*notices, *checkpoints.key_users(self.names, self.signers))},
+            transfer_policies.key_users(self.names, movers),
+            {"logs": (*notices, *checkpoint_policies.key_users(self.names, self.signers))},
         ):
             found |= {key: (*found.get(key, ()), *statements) for key, statements in users.items()}
         return found
@@ -178,9 +185,9 @@ class Plan:
         """The roles of the gateway's own processes and functions, as the stack exports them. made: ARN by name."""
         processes = self.seam.processes
         return (
-            {f"{name}Task": made[grants.task_role(process)] for name, process in processes.items()}
-            | {f"{name}Function": made[grants.function_role(name)] for name in self.seam.functions}
-            | {f"{name}Execution": made[grants.execution_role(process)] for name, process in processes.items()}
+            {f"{name}Task": made[role_policies.task_role(process)] for name, process in processes.items()}
+            | {f"{name}Function": made[role_policies.function_role(name)] for name in self.seam.functions}
+            | {f"{name}Execution": made[role_policies.execution_role(process)] for name, process in processes.items()}
         )
 
     @property

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from components.naming import PROJECT
-from components.settings import Settings
+from components.settings.model import Settings
 
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """none: no data of ours. internal: configuration. confidential: what users entrust to us. secret: opens something else.

@@ -1,4 +1,4 @@
-"""One beat of the deployed probe, with its own role, against the doors that run here."""
+"""One beat of the deployed probe, with its own role, against the services that run here."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sandbox.task import Aws
 
 
 def beat(aws: Aws, probe: Mapping[str, Any], place: Place, base: Mapping[str, str], log: Path) -> dict[str, str]:
-    """Call the function of the export `probe` with what its EventBridge target holds; returns what each door was asked.
+    """Call the function of the export `probe` with what its EventBridge target holds; returns what each service was asked.
 
     The event is read back from the emulator, and only the host of each address is this machine's. Raises SandboxError.
     """
@@ -22,6 +22,6 @@ def beat(aws: Aws, probe: Mapping[str, Any], place: Place, base: Mapping[str, st
     event = next((json.loads(target["Input"]) for target in targets if target["Arn"].endswith(f":{name}")), None)
     if event is None:
         raise SandboxError(f"Nothing calls {name}: its EventBridge rule has no target with an input.")
-    here = {door: f"{place.url(door)}{urlsplit(url).path}" for door, url in event["doors"].items()}
-    functions.call(aws, probe, [{**event, "doors": here}], base, log, "the probe")
+    here = {service: f"{place.url(service)}{urlsplit(url).path}" for service, url in event["services"].items()}
+    functions.call(aws, probe, [{**event, "services": here}], base, log, "the probe")
     return here

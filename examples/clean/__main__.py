@@ -10,21 +10,22 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import alarms, bucketpolicy, recovery
-from components.access import Access, AccessArgs
-from components.alarm import metric_alarm
-from components.backup import Away, Backup, BackupArgs
-from components.boundary import Boundary, BoundaryArgs
-from components.bucket import Bucket
-from components.document import Document, Statement, allow, deny, document, render
-from components.keyring import ADMINISTER, USE
+from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
+from components.database.secret_links_table import SecretLinksTable, SecretLinksTableArgs
+from components.encryption.kms_keys import ADMINISTER, USE
+from components.iam import backup_roles, bucket_policies
+from components.iam.documents import Document, Statement, allow, deny, document, render
+from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
+from components.iam.roles import Roles, RolesArgs
+from components.monitoring import metric_alarms
+from components.monitoring.alarm_resource import metric_alarm
 from components.naming import Naming
-from components.sections import Backup as Backups
-from components.sections import Keep
-from components.sections import Tokens as Recovery
-from components.storage import BucketArgs, Copy
+from components.settings.sections import Backup as Backups
+from components.settings.sections import Keep
+from components.settings.sections import Tokens as Recovery
+from components.storage.bucket import Bucket
+from components.storage.buckets import BucketArgs, BucketReplica
 from components.tags import tags
-from components.tokens import Tokens, TokensArgs
 
 config = pulumi.Config()
 names = Naming(pulumi.get_stack(), config.require("account"), config.require("region"))
@@ -46,12 +47,12 @@ opts = pulumi.ResourceOptions(provider=provider)
 kept = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True)
 
 # Who copies: a role of S3 and one of AWS Backup, neither of which can ever be made to do more.
-ceiling = Boundary("boundary", BoundaryArgs(names, (names.region, away.region)), opts)
-access = Access("access", AccessArgs(names, recovery.grants(names, replicated=away.region), ceiling.arn), opts)
+ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names, (names.region, away.region)), opts)
+access = Roles("access", RolesArgs(names, backup_roles.grants(names, replicated=away.region), ceiling.arn), opts)
 
 # The account administers the key, and uses it through S3, DynamoDB and Backup alone.
 TELLERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
-users = recovery.key_users(names, replicated=away.region, away=away.region)
+users = backup_roles.key_users(names, replicated=away.region, away=away.region)
 
 
 def key_policy(there: Naming, *more: Statement) -> Document:
@@ -96,20 +97,20 @@ far_key = aws.kms.ReplicaKey(
 aws.kms.Alias("away", name=names.alias("parcels"), region=away.region, target_key_id=far_key.id, opts=opts)
 
 
-def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], copy: Copy | None = None) -> Bucket:
+def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], copy: BucketReplica | None = None) -> Bucket:
     """A bucket for parcels, and beside it the one with the log of who opened them."""
     sink, store = there.bucket("logs"), there.bucket("data")
     made = partial(BucketArgs, keep=keep, region=there.region)
-    writers = bucketpolicy.access_log_writers(there, sink, (store,))
-    policy = bucketpolicy.bucket_policy(there, sink, encrypted_by_key=False, writers=writers)
+    writers = bucket_policies.access_log_writers(there, sink, (store,))
+    policy = bucket_policies.bucket_policy(there, sink, encrypted_by_key=False, writers=writers)
     logs = Bucket.log_sink(f"{name}-logs", made(sink, policy, "log", expire_days=365), opts)
-    policy = bucketpolicy.bucket_policy(there, store, encrypted_by_key=True)
+    policy = bucket_policies.bucket_policy(there, store, encrypted_by_key=True)
     return Bucket(name, made(store, policy, "confidential", key_arn=key_arn, log_bucket=logs.name, copy=copy), opts)
 
 
 far = closed_bucket("away", away, far_key.arn)
-parcels = closed_bucket("parcels", names, key.arn, Copy(far.arn, far_key.arn, access.roles[recovery.REPLICATION]))
-table = Tokens("tokens", TokensArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts)
+parcels = closed_bucket("parcels", names, key.arn, BucketReplica(far.arn, far_key.arn, access.roles[backup_roles.REPLICATION]))
+table = SecretLinksTable("tokens", SecretLinksTableArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts)
 
 # Who is told, and of what.
 topic = aws.sns.Topic("alarms", name=names.name("alarms"), kms_master_key_id=key.arn, tags=tags("internal"), opts=opts)
@@ -131,7 +132,7 @@ aws.sns.TopicPolicy(
     ),
     opts=opts,
 )
-for alarm in alarms.of_table(table.table):
+for alarm in metric_alarms.of_table(table.table):
     metric_alarm(alarm, names, runbooks, topic.arn, table)
 metrics = [
     ["AWS/DynamoDB", metric, "TableName", names.name("tokens")] for metric in ("ReadThrottleEvents", "WriteThrottleEvents")
@@ -143,18 +144,18 @@ aws.cloudwatch.Dashboard(
     dashboard_body=pulumi.Output.json_dumps({"widgets": [shown]}),
     opts=opts,
 )
-Backup(
+BackupPlan(
     "backup",
-    BackupArgs(
+    BackupPlanArgs(
         names,
         Backups(days=35, copy_away=True, lock="GOVERNANCE"),
         keep,
         empty=False,
         key_arn=key.arn,
-        role_arn=access.roles[recovery.BACKUP],
+        role_arn=access.roles[backup_roles.BACKUP],
         topic_arn=topic.arn,
         resources=(table.arn, parcels.arn),
-        away=Away(away.region, far_key.arn),
+        away=BackupReplica(away.region, far_key.arn),
     ),
     opts,
 )

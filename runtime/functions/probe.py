@@ -1,8 +1,8 @@
-"""The probe: asks each door from outside, as a user would reach it, and counts the answer.
+"""The probe: asks each service from outside, as a user would reach it, and counts the answer.
 
-EventBridge calls it at a steady beat with `{"namespace": "Gatehouse/dev", "doors": {"gateway": "https://gateway.example.com/"}}`. For
-each door it writes two metrics with the dimension Door: `DoorUp`, 1 when the address answered 200 in time and otherwise 0, and
-`DoorSeconds`, how long that took. A door that does not answer is a measurement, not an error of this function; the
+EventBridge calls it at a steady beat with `{"namespace": "Gatehouse/dev", "services": {"gateway": "https://gateway.example.com/"}}`. For
+each service it writes two metrics with the dimension Service: `ServiceUp`, 1 when the address answered 200 in time and otherwise 0, and
+`ResponseSeconds`, how long that took. A service that does not answer is a measurement, not an error of this function; the
 function fails when it cannot measure at all. It sends no key and follows no redirect.
 
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-#: A person gives up about then, and six doors still fit into one run of the function.
+#: A person gives up about then, and six services still fit into one run of the function.
 TIMEOUT_S = 5.0
 EXPECTED = 200
 
@@ -30,12 +30,12 @@ log.setLevel(logging.INFO)
 
 
 class NothingToAsk(Exception):
-    """The event names no door, or an address that is none."""
+    """The event names no service, or an address that is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a door said. `status`: 0 when it did not answer; `why`: the class of the error then, and nothing it said."""
+    """What a service said. `status`: 0 when it did not answer; `why`: the class of the error then, and nothing it said."""
 
     status: int
     seconds: float
@@ -47,16 +47,22 @@ class Answer:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
-    """Asks every door once and writes the metrics; returns which are up. Raises NothingToAsk, or botocore's ClientError."""
-    doors, namespace = event.get("doors"), event.get("namespace")
-    if not isinstance(doors, Mapping) or not doors or not isinstance(namespace, str):
-        raise NothingToAsk('the event must be {"namespace": text, "doors": {name: address}}')
-    answers = {str(door): ask(str(url)) for door, url in doors.items()}
-    for door, answer in answers.items():
-        line = {"event": "asked", "door": door, "status": answer.status, "seconds": round(answer.seconds, 3), "why": answer.why}
+    """Asks every service once and writes the metrics; returns which are up. Raises NothingToAsk, or botocore's ClientError."""
+    services, namespace = event.get("services"), event.get("namespace")
+    if not isinstance(services, Mapping) or not services or not isinstance(namespace, str):
+        raise NothingToAsk('the event must be {"namespace": text, "services": {name: address}}')
+    answers = {str(service): ask(str(url)) for service, url in services.items()}
+    for service, answer in answers.items():
+        line = {
+            "event": "asked",
+            "service": service,
+            "status": answer.status,
+            "seconds": round(answer.seconds, 3),
+            "why": answer.why,
+        }
         log.log(logging.INFO if answer.up else logging.WARNING, json.dumps(line))
     boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=measured(answers))
-    return {door: answer.up for door, answer in answers.items()}
+    return {service: answer.up for service, answer in answers.items()}
 
 
 def ask(url: str) -> Answer:
@@ -80,8 +86,8 @@ def ask(url: str) -> Answer:
 def measured(answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
     """The metrics of these answers, in the form of PutMetricData."""
     found: list[dict[str, Any]] = []
-    for door, answer in answers.items():
-        where = [{"Name": "Door", "Value": door}]
-        found.append({"MetricName": "DoorUp", "Dimensions": where, "Value": float(answer.up), "Unit": "None"})
-        found.append({"MetricName": "DoorSeconds", "Dimensions": where, "Value": answer.seconds, "Unit": "Seconds"})
+    for service, answer in answers.items():
+        where = [{"Name": "Service", "Value": service}]
+        found.append({"MetricName": "ServiceUp", "Dimensions": where, "Value": float(answer.up), "Unit": "None"})
+        found.append({"MetricName": "ResponseSeconds", "Dimensions": where, "Value": answer.seconds, "Unit": "Seconds"})
     return found

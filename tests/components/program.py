@@ -92,7 +92,7 @@ def stack_file(stack: str) -> dict[str, Any]:
 
 
 def serverless(stack: str) -> dict[str, str]:
-    """What takes the place of values in a stack file, so that a function serves the share door."""
+    """What takes the place of values in a stack file, so that a function serves the share service."""
     settings = stack_file(stack)["gatehouse:settings"]
     sharing = {**settings["sharing"], "form": "serverless", "log_role": True}
     return {"gatehouse:settings": json.dumps({**settings, "sharing": sharing})}

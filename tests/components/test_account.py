@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from components import bucketpolicy, endpoints, notices
+from components.iam import bucket_policies
+from components.monitoring import topics
 from components.naming import Naming
+from components.network import vpc_endpoints
 from tests.components.program import STACKS, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
@@ -47,14 +49,14 @@ def test_a_key_is_in_two_regions_only_where_something_is_copied() -> None:
 
 @pytest.mark.requirement("CG-21")
 def test_only_aws_services_of_our_account_publish_notices_and_only_over_tls() -> None:
-    refuse, publish = notices.topic_policy(NAMES)["Statement"]
+    refuse, publish = topics.topic_policy(NAMES)["Statement"]
     assert refuse["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert set(publish["Principal"]) == {"Service"}
     assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
 def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
-    (statement,) = notices.key_users(NAMES)
+    (statement,) = topics.key_users(NAMES)
     topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notices"
     assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
     assert statement in list(statements("dev", "logs").values())
@@ -95,7 +97,7 @@ def test_the_load_balancer_stays_open_when_an_account_closes_its_vpcs(stack: str
 
 
 def test_config_writes_below_its_own_prefix_and_for_our_account_alone() -> None:
-    look, write = bucketpolicy.config_writers(NAMES, "sink", "config")
+    look, write = bucket_policies.config_writers(NAMES, "sink", "config")
     assert write["Resource"] == ["arn:aws:s3:::sink/config/AWSLogs/123456789012/Config/*"]
     assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012" for s in (look, write))
     assert "s3:PutObject" not in look["Action"]
@@ -103,7 +105,7 @@ def test_config_writes_below_its_own_prefix_and_for_our_account_alone() -> None:
 
 @pytest.mark.requirement("ECS-03")
 def test_the_endpoints_of_a_shell_exist_only_with_the_setting() -> None:
-    more = set(endpoints.policies(NAMES, with_exec=True)) - set(endpoints.policies(NAMES))
+    more = set(vpc_endpoints.policies(NAMES, with_exec=True)) - set(vpc_endpoints.policies(NAMES))
     assert more == {"ssm", "ssmmessages"}
-    for statement in (s for name in more for s in endpoints.policies(NAMES, with_exec=True)[name]["Statement"]):
+    for statement in (s for name in more for s in vpc_endpoints.policies(NAMES, with_exec=True)[name]["Statement"]):
         assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"

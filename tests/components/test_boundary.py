@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.boundary import IN_USE, NEVER, ceiling
+from components.iam.permissions_boundary import IN_USE, NEVER, boundary_policy
 from components.naming import Naming
 from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import STACKS, run
@@ -21,7 +21,7 @@ CHARACTERS_MAX = 6144  # of a managed policy, white space not counted (IAM user 
 def ends(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] = EVERYTHING) -> Effect:
     """How a call of a role ends that has `identity` and our boundary."""
     call = Call(NAMES.role_arn("gateway-task"), action, "*", context)
-    return decide(call, identity=[identity], limits=[ceiling([NAMES.region])]).effect
+    return decide(call, identity=[identity], limits=[boundary_policy([NAMES.region])]).effect
 
 
 @pytest.mark.requirement("CG-18")
@@ -88,7 +88,7 @@ def test_the_boundary_grants_nothing() -> None:
 
 
 def test_the_boundary_fits_into_a_managed_policy() -> None:
-    text = json.dumps(ceiling(["ap-southeast-2", "ap-northeast-1"]), separators=(",", ":"))
+    text = json.dumps(boundary_policy(["ap-southeast-2", "ap-northeast-1"]), separators=(",", ":"))
     assert len(text.replace(" ", "")) <= CHARACTERS_MAX
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.collector import configuration
+from components.compute.otel_collector import configuration
 from components.contract import read
 from tests.components.program import Program, run
 from tests.components.test_settings import changed, refusal
@@ -44,10 +44,10 @@ def test_the_collector_is_locked_down_like_the_process(process: str) -> None:
 
 @pytest.mark.parametrize("process", SERVING)
 def test_the_collector_reads_each_door_and_listens_inside_its_task_alone(process: str) -> None:
-    doors = read().processes[process].doors
-    document = configuration("eu-west-1", "dev", process, doors, "/gatehouse/dev/x")
+    services = read().processes[process].services
+    document = configuration("eu-west-1", "dev", process, services, "/gatehouse/dev/x")
     (job,) = document["receivers"]["prometheus"]["config"]["scrape_configs"]
-    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{door.port}" for door in doors]
+    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{service.port}" for service in services]
     listening = [document["extensions"]["health_check"], *document["receivers"]["otlp"]["protocols"].values()]
     assert all(place["endpoint"].startswith("127.0.0.1:") for place in listening)
     for pipeline in document["service"]["pipelines"].values():

@@ -93,7 +93,7 @@ def test_the_key_of_the_logs_knows_a_core_s_log_group() -> None:
     ("change", "message"),
     [
         ({"name": "gateway"}, "cores.0.name is 'gateway'; allowed: a name that is not taken by the gateway itself"),
-        ({"port": 8081}, "cores.0.port is 8081; allowed: a port that is not taken by the console door"),
+        ({"port": 8081}, "cores.0.port is 8081; allowed: a port that is not taken by the console service"),
         ({"port": 80}, "cores.0.port is 80; allowed: a whole number from 1024 to 65535 (a TCP port)"),
         ({"tasks_min": 3}, "cores.0.tasks_max is 2; allowed: tasks_min (3) or more"),
         ({"memory_mib": 4096}, "cores.0.memory_mib is 4096; allowed with cpu 256: 512 to 2048 in steps of 1024"),

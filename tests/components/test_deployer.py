@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from components import pipeline
-from components.document import render
+from components.delivery import policies
+from components.delivery.deploy_permissions import Pipeline
+from components.delivery.policies import DEPLOY, IMAGE, PREVIEW
+from components.iam.documents import render
 from components.naming import Naming
-from components.pipeline import DEPLOY, IMAGE, PREVIEW
-from components.reach import Pipeline
 from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import STACKS, run, stack_file
 
@@ -38,10 +38,10 @@ GATEWAY = NAMES.role_arn("gateway-task")
 
 def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str) -> Effect:
     """What becomes of a call of a role of the pipeline; `more`: policies that somebody attached to it besides."""
-    documents = pipeline.policies(REACH)
-    own = [documents[name] for name in pipeline.attached(role, documents)]
+    documents = policies.policies(REACH)
+    own = [documents[name] for name in policies.attached(role, documents)]
     call = Call(NAMES.role_arn(role), action, resource, context)
-    return decide(call, identity=[*own, *more], limits=[pipeline.boundary(REACH)]).effect
+    return decide(call, identity=[*own, *more], limits=[policies.boundary(REACH)]).effect
 
 
 def may(role: str, action: str, resource: str = "*", context: dict[str, str] | None = None) -> bool:
@@ -49,9 +49,9 @@ def may(role: str, action: str, resource: str = "*", context: dict[str, str] | N
 
 
 def takes(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
-    trust = pipeline.trusted(REACH, pipeline.environment(role, NAMES))
-    said = {f"{pipeline.ISSUER}:sub": subject, f"{pipeline.ISSUER}:aud": audience}
-    call = Call(pipeline.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), said)
+    trust = policies.trusted(REACH, policies.environment(role, NAMES))
+    said = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
+    call = Call(policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), said)
     return decide(call, resource=trust, resource_decides=True).allowed
 
 
@@ -77,7 +77,7 @@ def test_a_role_is_taken_from_one_environment_of_one_repository(role: str, envir
 def test_the_environments_of_the_workflows_are_those_that_are_trusted(stack: str) -> None:
     subjects = {
         role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0]["Condition"]["StringEquals"][
-            f"{pipeline.ISSUER}:sub"
+            f"{policies.ISSUER}:sub"
         ]
         for role in run(stack).of("iam/role:Role")
         if "GitHubTakesRole" in role.inputs["assumeRolePolicy"]
@@ -119,9 +119,9 @@ def test_without_a_repository_there_is_no_role() -> None:
 
 
 def test_every_policy_fits_into_what_aws_takes_with_the_longest_names() -> None:
-    for name, policy in {**pipeline.policies(LONGEST), "boundary": pipeline.boundary(LONGEST)}.items():
-        assert len(render(policy)) <= pipeline.POLICY_CHARACTERS_MAX, name
-    assert len(pipeline.attached(DEPLOY, pipeline.policies(LONGEST))) <= 10, "the quota of attached policies of a role"
+    for name, policy in {**policies.policies(LONGEST), "boundary": policies.boundary(LONGEST)}.items():
+        assert len(render(policy)) <= policies.POLICY_CHARACTERS_MAX, name
+    assert len(policies.attached(DEPLOY, policies.policies(LONGEST))) <= 10, "the quota of attached policies of a role"
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,14 @@ def test_a_deployment_changes_what_the_stack_is_made_of(action: str, resource: s
             GATEWAY,
             {**GLOBAL, "iam:PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"},
         ),
-        ("iam:CreateRole", NAMES.role_arn("back-door"), GLOBAL),
+        ("iam:CreateRole", NAMES.role_arn("back-service"), GLOBAL),
         ("iam:PutRolePolicy", GATEWAY, GLOBAL),
         ("iam:CreateRole", f"arn:aws:iam::{NAMES.account}:role/other", {**GLOBAL, **BOUNDED}),
-        ("iam:CreateUser", f"arn:aws:iam::{NAMES.account}:user/back-door", GLOBAL),
-        ("iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-door", GLOBAL),
+        ("iam:CreateUser", f"arn:aws:iam::{NAMES.account}:user/back-service", GLOBAL),
+        ("iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-service", GLOBAL),
         ("iam:PassRole", GATEWAY, {**GLOBAL, "iam:PassedToService": "ec2.amazonaws.com"}),
         ("sts:AssumeRole", GATEWAY, HERE),
-        ("iam:UpdateOpenIDConnectProviderThumbprint", pipeline.provider_arn(NAMES), GLOBAL),
+        ("iam:UpdateOpenIDConnectProviderThumbprint", policies.provider_arn(NAMES), GLOBAL),
         # Evidence.
         ("s3:PutBucketObjectLockConfiguration", TRAIL, HERE),
         ("s3:BypassGovernanceRetention", f"{TRAIL}/x", HERE),
@@ -254,8 +254,8 @@ def test_a_preview_reads_no_data_and_changes_nothing(action: str, resource: str)
 
 def test_a_preview_changes_nothing_in_any_service() -> None:
     verbs = ("Describe", "Get", "List", "View", "GET")
-    documents = pipeline.policies(REACH)
-    actions = {a for name in pipeline.attached(PREVIEW, documents) for s in documents[name]["Statement"] for a in s["Action"]}
+    documents = policies.policies(REACH)
+    actions = {a for name in policies.attached(PREVIEW, documents) for s in documents[name]["Statement"] for a in s["Action"]}
     assert [action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)] == []
 
 

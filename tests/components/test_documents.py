@@ -7,21 +7,23 @@ from typing import Any
 
 import pytest
 
-from components import bucketpolicy, endpoints, network, notices
+from components.compute.dead_letter_queue import queue_policy
 from components.contract import read
-from components.failed import queue_policy
-from components.grants import Grant, grants, readers_of, secret_readers, token_users
-from components.keyring import ADMINISTER, CLASSES, KeyringArgs, key_policy
+from components.encryption.kms_keys import ADMINISTER, CLASSES, KmsKeysArgs, key_policy
+from components.iam import bucket_policies
+from components.iam.backup_roles import key_users
+from components.iam.role_policies import RoleDefinition, readers_of, role_definitions, secret_readers, token_users
+from components.monitoring import topics
 from components.naming import Naming
-from components.recovery import key_users
-from components.secret import secret_policy
-from components.sections import Keep, Keys
+from components.network import vpc, vpc_endpoints
+from components.secrets.secret import secret_policy
+from components.settings.sections import Keep, Keys
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 AWAY = replace(NAMES, region="eu-central-1")
 CONTRACT = read()
-GRANTS = grants(NAMES, CONTRACT)
-KEYRING = KeyringArgs(
+GRANTS = role_definitions(NAMES, CONTRACT)
+KEYRING = KmsKeysArgs(
     NAMES,
     Keys(rotation_days=365, deletion_window_days=7),
     Keep(protect=False, retain=False),
@@ -31,7 +33,7 @@ KEYRING = KeyringArgs(
     log_groups=("/gatehouse/dev/gateway",),
     roles={},
     signers=("console-task",),
-    more={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": notices.key_users(NAMES)},
+    more={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": topics.key_users(NAMES)},
     away=AWAY.region,
 )
 BUCKET = NAMES.bucket("data")
@@ -130,7 +132,7 @@ def test_failed_rotations_are_written_by_the_function_alone_and_over_tls() -> No
 
 
 @pytest.mark.parametrize(("role", "grant"), [(r, g) for r, g in GRANTS.items() if r != "trail-log"])
-def test_a_role_is_taken_for_our_account_alone(role: str, grant: Grant) -> None:
+def test_a_role_is_taken_for_our_account_alone(role: str, grant: RoleDefinition) -> None:
     (statement,) = statements(grant.trusted)
     assert statement["Principal"]["Service"].endswith(".amazonaws.com"), role
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
@@ -198,28 +200,28 @@ def test_a_new_log_group_is_unknown_to_the_key_until_it_is_named() -> None:
 )
 def test_every_bucket_refuses(wanted: str, condition: dict[str, Any]) -> None:
     for keyed in (True, False):
-        statement = sid(statements(bucketpolicy.bucket_policy(NAMES, BUCKET, encrypted_by_key=keyed)), wanted)
+        statement = sid(statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=keyed)), wanted)
         assert statement["Effect"] == "Deny"
         assert statement["Principal"] == "*"
         assert statement["Condition"] == condition
 
 
 def test_a_writer_cannot_choose_another_key() -> None:
-    found = statements(bucketpolicy.bucket_policy(NAMES, BUCKET, encrypted_by_key=True))
+    found = statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=True))
     headers = {"s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-server-side-encryption"}
     denied = {header for s in found if s["Effect"] == "Deny" for header in s["Condition"].get("Null", {})}
     assert headers <= denied
 
 
 def test_a_bucket_policy_lets_in_nobody_but_named_services() -> None:
-    sink = bucketpolicy.bucket_policy(
+    sink = bucket_policies.bucket_policy(
         NAMES,
         BUCKET,
         encrypted_by_key=False,
         writers=(
-            *bucketpolicy.access_log_writers(NAMES, BUCKET, ("a",)),
-            *bucketpolicy.load_balancer_log_writers(NAMES, BUCKET, ("edge-access",)),
-            *bucketpolicy.trail_writers(NAMES, BUCKET),
+            *bucket_policies.access_log_writers(NAMES, BUCKET, ("a",)),
+            *bucket_policies.load_balancer_log_writers(NAMES, BUCKET, ("edge-access",)),
+            *bucket_policies.trail_writers(NAMES, BUCKET),
         ),
     )
     for statement in (s for s in statements(sink) if s["Effect"] == "Allow"):
@@ -244,9 +246,9 @@ def test_only_the_bootstrap_token_is_read_by_people() -> None:
 @pytest.mark.requirement("ECS-03")
 def test_every_endpoint_lets_only_our_principals_pass() -> None:
     policies = {
-        **endpoints.policies(NAMES),
-        "s3": network.s3_policy(NAMES, (BUCKET,)),
-        "dynamodb": network.dynamodb_policy(NAMES),
+        **vpc_endpoints.policies(NAMES),
+        "s3": vpc.s3_policy(NAMES, (BUCKET,)),
+        "dynamodb": vpc.dynamodb_policy(NAMES),
     }
     assert set(policies) == {
         *("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "monitoring"),
@@ -262,4 +264,4 @@ def test_documents_are_as_short_as_aws_wants_them() -> None:
     sizes = {role: len(json.dumps(g.allowed or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
     assert max(sizes.values()) <= 10_240, "inline policies of one role"
     assert all(len(json.dumps(key_policy(name, KEYRING))) <= 32_768 for name in CLASSES)
-    assert all(len(json.dumps(p)) <= 20_480 for p in endpoints.policies(NAMES).values())
+    assert all(len(json.dumps(p)) <= 20_480 for p in vpc_endpoints.policies(NAMES).values())

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from components.contract import read
-from components.grants import grants
+from components.iam.role_policies import role_definitions
 from components.naming import Naming
-from components.settings import parse
-from components.tiers import tier_cidrs
+from components.network.subnets import tier_cidrs
+from components.settings.model import parse
 from tests.components.program import STACKS, stack_file
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
@@ -30,8 +30,8 @@ def test_names_follow_the_pattern() -> None:
 def test_names_are_as_short_as_aws_wants_them(environment: str) -> None:
     names = Naming(environment, "123456789012", "ap-southeast-2")
     assert all(len(names.bucket(thing)) <= 63 for thing in ("data", "logs", "trail"))
-    assert all(len(names.name(door)) <= 32 for door in ("edge", *read().doors)), "load balancer and target groups"
-    assert all(len(names.name(role)) <= 64 for role in grants(names, read()))
+    assert all(len(names.name(service)) <= 32 for service in ("edge", *read().services)), "load balancer and target groups"
+    assert all(len(names.name(role)) <= 64 for role in role_definitions(names, read()))
     assert all(len(names.name(thing)) <= 40 for thing in ("cache", "app", "default")), "ElastiCache ids"
 
 

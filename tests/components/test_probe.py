@@ -1,10 +1,10 @@
-"""The probe is deployed with a beat, a role for its own metrics, and an alarm a door that silence sets off too."""
+"""The probe is deployed with a beat, a role for its own metrics, and an alarm a service that silence sets off too."""
 
 import json
 
 import pytest
 
-from components import probe
+from components.monitoring import synthetic_probe
 from components.naming import Naming
 from policies.analysis.iam.evaluation import Call, decide
 from tests.components.program import STACKS, run, stack_file
@@ -12,7 +12,7 @@ from tests.components.program import STACKS, run, stack_file
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
-DOORS = ("gateway", "console", "sharing")
+SERVICES = ("gateway", "console", "sharing")
 
 
 def minutes(stack: str) -> int:
@@ -27,7 +27,7 @@ def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) 
     target = program.one("cloudwatch/eventTarget:EventTarget", "probe").inputs
     assert json.loads(target["input"]) == {
         "namespace": f"Gatehouse/{stack}",
-        "doors": {door: f"https://{door}.{domain}/healthz" for door in DOORS},
+        "services": {service: f"https://{service}.{domain}/healthz" for service in SERVICES},
     }
     rule = program.one("cloudwatch/eventRule:EventRule", "probe").inputs
     beat = minutes(stack)
@@ -41,9 +41,13 @@ def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) 
 @pytest.mark.parametrize("stack", STACKS)
 def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) -> None:
     alarms = {a.name: a.inputs for a in run(stack).of("cloudwatch/metricAlarm:MetricAlarm")}
-    for door in DOORS:
-        alarm = alarms[f"{door}-unreachable"]
-        assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (f"Gatehouse/{stack}", "DoorUp", {"Door": door})
+    for service in SERVICES:
+        alarm = alarms[f"{service}-unreachable"]
+        assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (
+            f"Gatehouse/{stack}",
+            "ServiceUp",
+            {"Service": service},
+        )
         assert (alarm["period"], alarm["evaluationPeriods"], alarm["datapointsToAlarm"]) == (60 * minutes(stack), 2, 2)
         assert (alarm["comparisonOperator"], alarm["threshold"], alarm["statistic"]) == ("LessThanThreshold", 1, "Minimum")
         assert alarm["treatMissingData"] == "breaching"
@@ -51,7 +55,7 @@ def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) 
 
 
 def test_the_probe_counts_in_its_own_namespace_alone() -> None:
-    grant = probe.grants(NAMES)["probe"]
+    grant = synthetic_probe.grants(NAMES)["probe"]
     role = NAMES.role_arn("probe")
     for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
         call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})

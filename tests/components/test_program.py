@@ -22,7 +22,7 @@ STATEFUL = {
 }
 BY_SETTING = {
     "sharing.form": {
-        "gatehouse:sharing:Sharing",
+        "gatehouse:sharing:SharingFunction",
         *("aws:apigateway/restApi:RestApi", "aws:apigateway/resource:Resource", "aws:apigateway/method:Method"),
         *("aws:apigateway/integration:Integration", "aws:apigateway/model:Model", "aws:apigateway/response:Response"),
         *("aws:apigateway/requestValidator:RequestValidator", "aws:apigateway/deployment:Deployment"),
@@ -39,7 +39,7 @@ BY_SETTING = {
     "baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
     "deployer.provider": {"aws:iam/openIdConnectProvider:OpenIdConnectProvider"},
     "baseline.enabled": {
-        *("gatehouse:baseline:Baseline", "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
+        *("gatehouse:account:AccountBaseline", "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
         *("aws:ebs/encryptionByDefault:EncryptionByDefault", "aws:iam/accountPasswordPolicy:AccountPasswordPolicy"),
         *("aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"),
         *("aws:securityhub/account:Account", "aws:accessanalyzer/analyzer:Analyzer", "aws:backup/regionSettings:RegionSettings"),
@@ -96,23 +96,23 @@ def test_environments_differ_by_values_only() -> None:
 
 
 def test_environment_names_stand_in_the_settings_alone() -> None:
-    files = [ROOT / "__main__.py", *(ROOT / "components").glob("*.py")]
+    files = [ROOT / "__main__.py", *(ROOT / "components").rglob("*.py")]
     for file in files:
         code = re.sub(r'"""[\s\S]*?"""|#.*', "", file.read_text(encoding="utf-8"))
         found = re.findall(r"[\"'](dev|staging|prod)[\"']", code)
-        assert not found or file.name == "settings.py", f"{file.name} names {found}"
+        assert not found or "settings" in file.parts, f"{file.name} names {found}"
 
 
 def test_components_never_import_each_other() -> None:
-    files = {file.stem: file.read_text(encoding="utf-8") for file in (ROOT / "components").glob("*.py")}
-    components = {name for name, text in files.items() if "(pulumi.ComponentResource)" in text}
+    base = ROOT / "components"
+    files = {".".join(path.relative_to(base).with_suffix("").parts): path.read_text("utf-8") for path in base.rglob("*.py")}
+    components = {module for module, text in files.items() if "(pulumi.ComponentResource)" in text}
     assert len(components) >= 19
-    for name, text in files.items():
-        imported = set(re.findall(r"^from components\.(\w+) import", text, re.MULTILINE))
-        imported |= {
-            part.strip() for line in re.findall(r"^from components import (.+)$", text, re.MULTILINE) for part in line.split(",")
-        }
-        assert not imported & components, f"{name} imports {imported & components}"
+    for module, text in files.items():
+        imported = set(re.findall(r"^from components\.([\w.]+) import", text, re.MULTILINE))
+        for area, names in re.findall(r"^from components\.?(\w*) import (.+)$", text, re.MULTILINE):
+            imported |= {f"{area}.{name.strip()}" for name in names.split(",")}
+        assert not imported & components, f"{module} imports {imported & components}"
 
 
 def test_the_same_settings_ask_for_the_same_resources_twice() -> None:
@@ -272,20 +272,20 @@ def test_large_bodies_pass_at_the_gateway_alone(stack: str) -> None:
 
 
 @pytest.mark.requirement("ECS-04")
-@pytest.mark.parametrize("door", ["console", "sharing"])
+@pytest.mark.parametrize("service", ["console", "sharing"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_narrow_door_has_a_rate_of_its_own(stack: str, door: str) -> None:
-    rate = firewall_rules(stack)[f"rate-{door}"]["statement"]["rateBasedStatement"]
+def test_a_narrow_door_has_a_rate_of_its_own(stack: str, service: str) -> None:
+    rate = firewall_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
     edge = stack_file(stack)["gatehouse:settings"]["edge"]
-    assert rate["limit"] == edge[f"{door}_requests_max"] < edge["requests_max"]
+    assert rate["limit"] == edge[f"{service}_requests_max"] < edge["requests_max"]
     host = rate["scopeDownStatement"]["byteMatchStatement"]
-    assert f"https://{host['searchString']}" == run(stack).exports["urls"][door]
+    assert f"https://{host['searchString']}" == run(stack).exports["urls"][service]
     assert host["fieldToMatch"] == {"singleHeader": {"name": "host"}}
 
 
 def test_metrics_are_hidden_before_any_door_is_asked() -> None:
     rules = {a.name: a.inputs for a in run("prod").of("lb/listenerRule:ListenerRule")}
-    assert rules["metrics"]["priority"] < min(rules[door]["priority"] for door in ("gateway", "console", "sharing"))
+    assert rules["metrics"]["priority"] < min(rules[service]["priority"] for service in ("gateway", "console", "sharing"))
     assert rules["metrics"]["conditions"] == [{"pathPattern": {"values": ["/metrics", "/metrics/*"]}}]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from components import backup, recovery
-from components.acl import AclArgs, entering, leaving
+from components.backup import backup_plan
+from components.iam import backup_roles
 from components.naming import Naming
-from components.settings import parse
+from components.network.network_acls import NetworkAclsArgs, entering, leaving
+from components.settings.model import parse
 from tests.components.program import STACKS, run, stack_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
 AWAY = replace(NAMES, region="eu-central-1")
-GRANTS = recovery.grants(NAMES, replicated=AWAY.region)
+GRANTS = backup_roles.grants(NAMES, replicated=AWAY.region)
 
 
 def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -24,10 +25,10 @@ def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
     return list(document["Statement"])
 
 
-def acl(stack: str, **changes: Any) -> AclArgs:
+def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
     raw = copy.deepcopy(stack_file(stack)["gatehouse:settings"])
     raw["network"] |= changes
-    return AclArgs(NAMES, parse(raw, stack).network, "vpc-1", {}, (5432, 6379))
+    return NetworkAclsArgs(NAMES, parse(raw, stack).network, "vpc-1", {}, (5432, 6379))
 
 
 @pytest.mark.requirement("CG-18")
@@ -56,13 +57,13 @@ def test_replication_reads_one_bucket_and_writes_one_other() -> None:
 
 
 def test_a_stack_without_copies_has_no_role_for_them() -> None:
-    assert set(recovery.grants(NAMES, replicated="")) == {"backup"}
-    assert set(recovery.key_users(NAMES, replicated="", away="")) == {"data", "backup"}
+    assert set(backup_roles.grants(NAMES, replicated="")) == {"backup"}
+    assert set(backup_roles.key_users(NAMES, replicated="", away="")) == {"data", "backup"}
 
 
 @pytest.mark.requirement("CG-17")
 def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_the_replica() -> None:
-    users = recovery.key_users(NAMES, replicated=AWAY.region, away=AWAY.region)
+    users = backup_roles.key_users(NAMES, replicated=AWAY.region, away=AWAY.region)
     for key, action, names in (("data", "kms:Decrypt", NAMES), ("away", "kms:Encrypt", AWAY)):
         (statement,) = (s for s in users[key] if s["Sid"] == "DataCopy")
         assert statement["Action"] == [action]
@@ -76,7 +77,7 @@ def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_th
 
 @pytest.mark.requirement("CG-20")
 def test_nobody_deletes_a_backup_whoever_asks() -> None:
-    first, second = every(recovery.vault_policy(NAMES))
+    first, second = every(backup_roles.vault_policy(NAMES))
     assert (first["Effect"], first["Principal"], "Condition" in first) == ("Deny", "*", False)
     assert {"backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle", "backup:DeleteBackupVault"} <= set(
         first["Action"]
@@ -102,7 +103,7 @@ def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaul
     for kind in ("VaultLockConfiguration", "VaultPolicy"):
         assert {a.name for a in program.of(f"backup/{kind[0].lower()}{kind[1:]}:{kind}")} == locked
     (notifications,) = program.of("backup/vaultNotifications:VaultNotifications")
-    assert notifications.inputs["backupVaultEvents"] == list(backup.TOLD)
+    assert notifications.inputs["backupVaultEvents"] == list(backup_plan.TOLD)
 
 
 @pytest.mark.requirement("ECS-03")

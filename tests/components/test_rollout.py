@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from components.settings import parse
-from components.workloads import Rollout
+from components.settings.model import parse
+from components.settings.workloads import Rollout
 from tests.components.program import STACKS, run, stack_file
 from tests.components.test_settings import changed, refusal
 
@@ -41,9 +41,9 @@ def test_staging_moves_in_equal_shares_and_dev_replaces_task_by_task() -> None:
 @pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_each_door_has_a_second_target_group_behind_its_rule_and_a_role_that_moves_the_traffic(stack: str) -> None:
     program = run(stack)
-    doors = [door for name in SERVICES for door in service(stack, name)["loadBalancers"]]
-    assert len(doors) == 3 - len(program.exports["functions"])
-    for balanced in doors:
+    balanced_services = [load_balancer for name in SERVICES for load_balancer in service(stack, name)["loadBalancers"]]
+    assert len(balanced_services) == 3 - len(program.exports["functions"])
+    for balanced in balanced_services:
         other = balanced["advancedConfiguration"]
         name = balanced["targetGroupArn"].rpartition(":")[2]
         assert other["alternateTargetGroupArn"] == f"arn:aws:mock:::{name}-green"
@@ -59,11 +59,11 @@ def test_each_door_has_a_second_target_group_behind_its_rule_and_a_role_that_mov
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_deployment_goes_back_by_itself_when_a_door_of_it_fails(stack: str, name: str) -> None:
     alarms = service(stack, name)["alarms"]
-    doors = {"gateway": ["gateway"], "console": ["console", "sharing"]}[name]
-    doors = [door for door in doors if door not in run(stack).exports["functions"]]
+    services = {"gateway": ["gateway"], "console": ["console", "sharing"]}[name]
+    services = [service for service in services if service not in run(stack).exports["functions"]]
     assert (alarms["enable"], alarms["rollback"]) == (True, True)
     assert alarms["alarmNames"] == [
-        f"gatehouse-{stack}-{door}-{what}" for door in doors for what in ("5xx", "latency", "unhealthy")
+        f"gatehouse-{stack}-{service}-{what}" for service in services for what in ("5xx", "latency", "unhealthy")
     ]
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 

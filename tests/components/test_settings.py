@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from components.settings import Settings, SettingsError, parse
+from components.settings.model import Settings, SettingsError, parse
 from tests.components.program import STACKS, stack_file
 
 ZONES = "a list of 2 to 3 different availability zones of the region"
 DIGEST = '"sha256:" and 64 hexadecimal digits; docker prints it on push'
-EDGE = "console_requests_max, deletion_protection, requests_max, share_requests_max"
+EDGE = "console_requests_max, deletion_protection, requests_max, sharing_requests_max"
 RUNBOOKS = 'an https URL without a slash at its end, such as "https://example.com/docs/runbooks"'
 PRIVATE = "a private network (RFC 1918) written with its first address"
 

@@ -1,4 +1,4 @@
-"""The share door as a function: its own role and limits, nothing of a request kept, and the container runs without the door."""
+"""The share service as a function: its own role and limits, nothing of a request kept, and the container runs without the service."""
 
 import hashlib
 import json
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components import share_api
 from components.contract import read
 from components.naming import Naming
+from components.sharing import rest_api
 from tests.components.program import ROOT, Program, run, serverless
 
 pytestmark = [
@@ -101,7 +101,7 @@ def test_the_api_is_found_under_its_own_name_alone_over_current_tls() -> None:
     assert domain["securityPolicy"] == "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
     assert domain["endpointAccessMode"] == "STRICT"
     records = {asked.inputs["name"]: asked.name for asked in program().of("route53/record:Record") if "aliases" in asked.inputs}
-    assert len(records) == 3, "one host name a door, whoever serves it"
+    assert len(records) == 3, "one host name a service, whoever serves it"
 
 
 @pytest.mark.requirement("SS-13")
@@ -132,7 +132,7 @@ def test_all_callers_together_and_those_who_post_have_a_limit() -> None:
 
 def test_every_method_is_checked_and_a_body_is_held_to_the_model_whatever_its_type() -> None:
     methods = {asked.name: asked.inputs for asked in program().of("apigateway/method:Method")}
-    assert set(methods) == {f"share-{method.name}" for method in share_api.METHODS}
+    assert set(methods) == {f"share-{method.name}" for method in rest_api.METHODS}
     assert all("requestValidatorId" in method for method in methods.values())
     taking = {name: method["requestModels"] for name, method in methods.items() if "requestModels" in method}
     assert taking == {"share-rest-post": {"$default": "Form"}}
@@ -155,11 +155,11 @@ def test_answers_of_the_gateway_itself_are_safe_and_say_nothing_of_the_request()
 
 
 def test_a_deployment_is_made_anew_when_anything_of_the_api_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = share_api.definition_hash(NAMES)
+    before = rest_api.definition_hash(NAMES)
     assert one("apigateway/deployment:Deployment")["triggers"] == {"definition": before}
     assert len(before) == len(hashlib.sha256().hexdigest())
-    monkeypatch.setattr(share_api, "METHODS", share_api.METHODS[1:])
-    assert share_api.definition_hash(NAMES) != before
+    monkeypatch.setattr(rest_api, "METHODS", rest_api.METHODS[1:])
+    assert rest_api.definition_hash(NAMES) != before
 
 
 def test_a_changed_digest_of_the_image_changes_the_function_and_nothing_of_its_api() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.container import container
+from components.compute.container_definition import container_definition
 from components.contract import PATH, read
 from tests.components.program import ROOT, STACKS, run
 
@@ -67,14 +67,14 @@ def test_a_container_is_locked_down(stack: str, process: str) -> None:
 
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
-def test_ports_and_health_check_are_those_of_the_doors(stack: str, process: str) -> None:
+def test_ports_and_health_check_are_those_of_the_services(stack: str, process: str) -> None:
     only = definition(stack, process)
-    names = [door for door in RAW["process"][process]["services"] if door not in run(stack).exports["functions"]]
-    doors = [RAW["service"][door] for door in names]
-    assert [entry["containerPort"] for entry in only["portMappings"]] == [door["port"] for door in doors]
-    if doors:
+    names = [service for service in RAW["process"][process]["services"] if service not in run(stack).exports["functions"]]
+    services = [RAW["service"][service] for service in names]
+    assert [entry["containerPort"] for entry in only["portMappings"]] == [service["port"] for service in services]
+    if services:
         assert only["healthCheck"]["command"] == ["CMD", "gatehouse", "health", *names]
-    assert ("healthCheck" in only) == bool(doors)
+    assert ("healthCheck" in only) == bool(services)
 
 
 @pytest.mark.requirement("ECS-01")
@@ -94,10 +94,10 @@ def test_only_the_migration_signs_in_as_the_owner() -> None:
 
 def test_target_groups_ask_each_door_whether_it_is_ready() -> None:
     groups = {a.name: a.inputs for a in run("prod").of("lb/targetGroup:TargetGroup")}
-    assert set(groups) == {name for door in RAW["service"] for name in (door, f"{door}-green")}
+    assert set(groups) == {name for service in RAW["service"] for name in (service, f"{service}-green")}
     for name, group in groups.items():
-        door = RAW["service"][name.removesuffix("-green")]
-        assert (group["port"], group["healthCheck"]["path"]) == (door["port"], door["ready"])
+        service = RAW["service"][name.removesuffix("-green")]
+        assert (group["port"], group["healthCheck"]["path"]) == (service["port"], service["ready"])
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -105,14 +105,14 @@ def test_a_variable_without_a_value_stops_the_program(process: str) -> None:
     given = arguments(process)
     del given["variables"]["GATEHOUSE_LOG_LEVEL"]
     with pytest.raises(KeyError, match="GATEHOUSE_LOG_LEVEL"):
-        container(read().processes[process], **given)
+        container_definition(read().processes[process], **given)
 
 
 def test_a_secret_without_an_arn_stops_the_program() -> None:
     given = arguments("gateway")
     del given["secret_arns"]["pepper"]
     with pytest.raises(KeyError, match="pepper"):
-        container(read().processes["gateway"], **given)
+        container_definition(read().processes["gateway"], **given)
 
 
 def test_the_function_and_its_secrets_are_those_of_the_contract() -> None:

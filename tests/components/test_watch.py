@@ -1,4 +1,4 @@
-"""Alarms lead to a page that exists, doors have one state each, failures without a metric are told, and the dashboard is
+"""Alarms lead to a page that exists, services have one state each, failures without a metric are told, and the dashboard is
 whole."""
 
 import json
@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from components import dashboard, events
+from components.monitoring import dashboard, event_alarms
+from components.monitoring.alarms import topic_policy
 from components.naming import Naming
-from components.watch import topic_policy
 from tests.components.program import ROOT, STACKS, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
-DOORS = ("gateway", "console", "sharing")
+SERVICES = ("gateway", "console", "sharing")
 SHOWN = dashboard.Shown(
     balancer="app/x/1",
-    doors={door: (f"targetgroup/{door}/1", f"targetgroup/{door}-green/1") for door in DOORS},
+    target_groups={service: (f"targetgroup/{service}/1", f"targetgroup/{service}-green/1") for service in SERVICES},
     services=("gateway", "console"),
     cluster="gatehouse-dev-main",
     database="gatehouse-dev-main",
@@ -76,11 +76,11 @@ def test_each_door_has_one_state_made_of_its_alarms(stack: str) -> None:
     program = run(stack)
     alarms = {a.inputs["name"] for a in program.of("cloudwatch/metricAlarm:MetricAlarm")}
     composites = {a.name: a.inputs for a in program.of("cloudwatch/compositeAlarm:CompositeAlarm")}
-    assert set(composites) == set(DOORS)
-    for door, inputs in composites.items():
+    assert set(composites) == set(SERVICES)
+    for service, inputs in composites.items():
         named = set(re.findall(r'ALARM\("([^"]+)"\)', inputs["alarmRule"]))
-        strained = "throttles" if door in program.exports["functions"] else "unhealthy"
-        assert named == {f"gatehouse-{stack}-{door}-{what}" for what in ("5xx", "latency", strained)}
+        strained = "throttles" if service in program.exports["functions"] else "unhealthy"
+        assert named == {f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", strained)}
         assert named <= alarms
         assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::watch"]
 
@@ -106,7 +106,7 @@ def test_failures_that_no_metric_counts_are_told(name: str) -> None:
 
 
 def test_an_event_of_another_environment_is_not_ours() -> None:
-    patterns = {event.name: json.dumps(event.pattern) for event in events.told(NAMES)}
+    patterns = {event.name: json.dumps(event.pattern) for event in event_alarms.told(NAMES)}
     assert len(patterns) == 3
     for pattern in patterns.values():
         assert "gatehouse-dev-" in pattern or "gatehouse/dev/" in pattern
@@ -132,7 +132,7 @@ def test_the_dashboard_shows_states_first_then_doors_then_what_is_full() -> None
     kinds = [widget["type"] for widget in widgets()]
     assert kinds[:2] == ["text", "alarm"]
     titles = [widget["properties"].get("title", "") for widget in widgets()]
-    assert [title.split(":")[0] for title in titles[2:11:3]] == list(DOORS)
+    assert [title.split(":")[0] for title in titles[2:11:3]] == list(SERVICES)
     assert "Refused keys by reason" in titles
     for word in ("CPU of services", "Memory of services", "Database", "Cache"):
         assert any(title.startswith(word) for title in titles), word

@@ -16,7 +16,7 @@ _RANGE = re.compile(r"\b(GH-[A-Z0-9]+-)(\d{3})(?:\s+to\s+GH-[A-Z0-9]+-(\d{3}))?"
 def components() -> dict[str, str]:
     """Docstring of each ComponentResource, by module and class."""
     found = {}
-    for path in sorted((ROOT / "components").glob("*.py")):
+    for path in sorted((ROOT / "components").rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and any("ComponentResource" in ast.unparse(base) for base in node.bases):
                 found[f"{path.stem}.{node.name}"] = ast.get_docstring(node) or ""

@@ -10,8 +10,8 @@ import pytest
 from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX, Settings, load
 
-from components.settings import SettingsError as StackFileError
-from components.settings import parse
+from components.settings.model import SettingsError as StackFileError
+from components.settings.model import parse
 from tests.components.program import stack_file
 from tools.docs.runtime_settings import readers
 from tools.docs.stack_settings import leaves

@@ -18,7 +18,7 @@ from sandbox.journal import REPOSITORY
 STACK = "prod"
 ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
-# What an administrator does: bounds, evidence, and the guards of the whole account (components/pipeline.py).
+# What an administrator does: bounds, evidence, and the guards of the whole account (components/delivery/policies.py).
 ADMINISTRATOR = {
     *(f"aws:iam/{kind}" for kind in ("policy:Policy", "rolePolicyAttachment:RolePolicyAttachment")),
     *(

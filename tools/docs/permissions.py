@@ -114,7 +114,7 @@ def _boundary() -> Iterable[str]:
     yield "## The boundary of every role\n"
     yield (
         "A role can do what its own policy and this allow; it grants nothing by itself, and bounds key policies too. The "
-        "pipeline's roles have one of their own ([components/pipeline.py](../components/pipeline.py)).\n"
+        "pipeline's roles have one of their own ([components/delivery/policies.py](../components/delivery/policies.py)).\n"
     )
     yield table(("", "what", "if"), rows) + "\n"
 

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import yaml
 from pydantic.fields import FieldInfo
 
-from components import sections, settings
-from components.allowed import Allowed
+from components.settings import model, sections
+from components.settings.validators import Allowed
 from tools.docs.markdown import prose, table
 
 STACK = "dev"
@@ -98,7 +98,7 @@ config:
     leaks: {secret_arn: none}
     moving: {legacy_files: ["s3://old-bucket/api_keys.json"]}
     variables: ["GATEHOUSE_LIMIT_ON_ERROR=refuse"]
-    edge: {deletion_protection: false, requests_max: 20000, console_requests_max: 2000, share_requests_max: 1000}
+    edge: {deletion_protection: false, requests_max: 20000, console_requests_max: 2000, sharing_requests_max: 1000}
     watch:
       emails: []
       rejected_max: 1000
@@ -148,7 +148,7 @@ RULES: tuple[tuple[str, str, Any], ...] = (
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/prod/leaks-AbCdEf",
     ),
     ("a variable is one of the runtime that no key sets", "variables", ["GATEHOUSE_PEPPER=x"]),
-    ("a door's own rate is below the common one", "edge.share_requests_max", 30000),
+    ("a door's own rate is below the common one", "edge.sharing_requests_max", 30000),
     ("a function answers what its API lets pass", "sharing.requests_s_max", 101),
     ("only a stack with an API sets the role of its logs", "sharing.log_role", True),
     ("there is room between `tasks_min` and `tasks_max`", "services.gateway.tasks_min", 3),
@@ -182,26 +182,26 @@ before anything is planned. "Prod" in a row is what the stack prod must say.
 TYPES = {str: "text", int: "number", bool: "flag"}
 
 
-def leaves(model: type[sections.Section] = settings.Settings, path: str = "") -> Iterator[tuple[str, str, FieldInfo, str]]:
+def leaves(section: type[sections.Section] = model.Settings, path: str = "") -> Iterator[tuple[str, str, FieldInfo, str]]:
     """Path of the section, key, field and meaning of everything that can be written in a stack file."""
-    for name, field in model.model_fields.items():
+    for name, field in section.model_fields.items():
         inner = _section(field)
         if inner is None:
-            yield path, name, field, _meaning(model, name)
-    for name, field in model.model_fields.items():
+            yield path, name, field, _meaning(section, name)
+    for name, field in section.model_fields.items():
         inner = _section(field)
         if inner is not None:
             yield from leaves(inner, f"{path}{name}.")
 
 
 def about(path: str) -> str:
-    """What a section is: the description where it is used, or else that of its class."""
-    model: type[sections.Section] = settings.Settings
-    text = inspect.getdoc(model) or ""
+    """Description of a section: that of the field that holds it, or else the docstring of its class."""
+    section: type[sections.Section] = model.Settings
+    text = inspect.getdoc(section) or ""
     for name in path.split(".")[:-1]:
-        field = model.model_fields[name]
-        model = _section(field) or model
-        text = field.description or inspect.getdoc(model) or ""
+        field = section.model_fields[name]
+        section = _section(field) or section
+        text = field.description or inspect.getdoc(section) or ""
     return text
 
 
@@ -219,15 +219,15 @@ def answer(key: str, value: Any) -> list[str]:
         target = target[int(part)] if part.isdigit() else target[part]
     target[last] = value
     try:
-        settings.parse(raw, STACK)
-    except settings.SettingsError as refused:
+        model.parse(raw, STACK)
+    except model.SettingsError as refused:
         return [line.removeprefix("  - ") for line in str(refused).splitlines()[1:]]
     return []
 
 
 def page() -> str:
     """The whole text of docs/settings.md."""
-    live = {key: words for key, _, _, words in settings._LIVE}
+    live = {key: words for key, _, _, words in model._LIVE}
     rows: dict[str, list[tuple[str, ...]]] = {}
     for path, name, field, meaning in leaves():
         prod = f". Prod: {live[path + name]}" if path + name in live else ""
@@ -236,7 +236,7 @@ def page() -> str:
     for path, lines in rows.items():
         title = f"## `{path[:-1]}`" if path else "## The stack"
         parts.append(f"{title}\n\n{prose(about(path))}\n\n{table(('key', 'type', 'allowed', 'meaning'), lines)}\n")
-    sizes = ((str(cpu), f"{low} to {high}") for cpu, (low, high) in settings.MEMORY_MIB.items())
+    sizes = ((str(cpu), f"{low} to {high}") for cpu, (low, high) in model.MEMORY_MIB.items())
     broken = ((rule, f"`{line}`") for rule, key, value in RULES for line in answer(key, value))
     parts += [
         "## Rules between values\n\nEach is shown with the answer to a value that breaks it in the example below.\n",

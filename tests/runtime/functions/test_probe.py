@@ -65,12 +65,12 @@ def nobody() -> str:
         return f"http://127.0.0.1:{taken.getsockname()[1]}/200"
 
 
-def up(cloudwatch: Any, service: str, metric: str = "DoorUp") -> list[float]:
+def up(cloudwatch: Any, service: str, metric: str = "ServiceUp") -> list[float]:
     now = datetime.now(UTC)
     found = cloudwatch.get_metric_statistics(
         Namespace=NAMESPACE,
         MetricName=metric,
-        Dimensions=[{"Name": "Door", "Value": service}],
+        Dimensions=[{"Name": "Service", "Value": service}],
         StartTime=now - timedelta(minutes=5),
         EndTime=now + timedelta(minutes=5),
         Period=600,
@@ -88,7 +88,7 @@ def test_each_service_is_counted_by_itself(cloudwatch: Any, service: str) -> Non
         "sharing": False,
     }
     assert [up(cloudwatch, name) for name in services] == [[1.0], [0.0], [0.0]]
-    assert all(0 <= value < probe.TIMEOUT_S for name in services for value in up(cloudwatch, name, "DoorSeconds"))
+    assert all(0 <= value < probe.TIMEOUT_S for name in services for value in up(cloudwatch, name, "ResponseSeconds"))
 
 
 def test_a_redirect_is_not_an_answer_and_is_not_followed(cloudwatch: Any, service: str) -> None:

@@ -1,0 +1,97 @@
+"""What the stack may cost: a monthly budget, and a watch for what is unusual."""
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import component_inputs
+from components.naming import PROJECT, Naming
+from components.settings import sections
+from components.tags import tags
+
+ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
+"""Spent or forecast, and the percentage of the budget at which it is told."""
+
+
+@dataclass(frozen=True)
+class BudgetArgs:
+    """names: the stack's names. budget: the bounds. topic_arn: who is told."""
+
+    names: Naming
+    budget: sections.Budget
+    topic_arn: pulumi.Input[str]
+
+
+class Budget(pulumi.ComponentResource):
+    """A monthly budget of this stack's tagged cost with alerts on what was spent and what is forecast, and an anomaly
+    monitor.
+
+    Why: a loop that calls itself or a stolen credential shows on the bill first; the forecast tells while there is
+    still time. The tags Project and Environment must be switched on once as cost allocation tags, in the account that
+    pays. Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is free.
+    Controls: GH-COST-001.
+    """
+
+    def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:account:Budget", name, component_inputs(args), opts)
+        aws.budgets.Budget(
+            name,
+            name=args.names.name("monthly"),
+            account_id=args.names.account,
+            budget_type="COST",
+            time_unit="MONTHLY",
+            limit_amount=str(args.budget.monthly_usd),
+            limit_unit="USD",
+            metrics="UnblendedCost",
+            filter_expression=aws.budgets.BudgetFilterExpressionArgs(
+                ands=[
+                    aws.budgets.BudgetFilterExpressionAndArgs(
+                        tags=aws.budgets.BudgetFilterExpressionAndTagsArgs(key=key, values=[value], match_options=["EQUALS"])
+                    )
+                    for key, value in (("Project", PROJECT), ("Environment", args.names.environment))
+                ]
+            ),
+            notifications=[
+                aws.budgets.BudgetNotificationArgs(
+                    notification_type=kind,
+                    comparison_operator="GREATER_THAN",
+                    threshold=percent,
+                    threshold_type="PERCENTAGE",
+                    subscriber_sns_topic_arns=[args.topic_arn],
+                )
+                for kind, percent in ALERTS
+            ],
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        # An account has one monitor by service, but many by tag; two stacks of an account would fight over the former.
+        monitor = aws.costexplorer.AnomalyMonitor(
+            name,
+            name=args.names.name("cost"),
+            monitor_type="CUSTOM",
+            monitor_specification=json.dumps(
+                {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.environment]}}
+            ),
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.costexplorer.AnomalySubscription(
+            name,
+            name=args.names.name("cost"),
+            account_id=args.names.account,
+            frequency="IMMEDIATE",
+            monitor_arn_lists=[monitor.arn],
+            subscribers=[aws.costexplorer.AnomalySubscriptionSubscriberArgs(type="SNS", address=args.topic_arn)],
+            threshold_expression=aws.costexplorer.AnomalySubscriptionThresholdExpressionArgs(
+                dimension=aws.costexplorer.AnomalySubscriptionThresholdExpressionDimensionArgs(
+                    key="ANOMALY_TOTAL_IMPACT_ABSOLUTE",
+                    match_options=["GREATER_THAN_OR_EQUAL"],
+                    values=[str(args.budget.anomaly_usd)],
+                )
+            ),
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({})

@@ -1,0 +1,96 @@
+"""The audit trail of the account: who called which AWS API."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import component_inputs
+from components.naming import Naming
+from components.tags import tags
+
+
+@dataclass(frozen=True)
+class CloudTrailArgs:
+    """What the trail is told.
+
+    names: the stack's names. bucket: takes the files, once its policy stands. key_arn: encrypts them. role_arn: writes
+    the log group.
+    watched_buckets, watched_tables, watched_functions: ARNs whose reads, writes and calls are recorded one by one;
+    what reads a secret or uses a key is in the trail without that. log_retention_days: the log group.
+    """
+
+    names: Naming
+    bucket: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
+    role_arn: pulumi.Input[str]
+    watched_buckets: tuple[str, ...]
+    watched_tables: tuple[str, ...]
+    watched_functions: tuple[str, ...]
+    log_retention_days: int
+
+
+class CloudTrail(pulumi.ComponentResource):
+    """A CloudTrail trail of all regions, validated, encrypted, in a locked bucket and in CloudWatch Logs.
+
+    Why: the bucket is the evidence, the log group is what alarms read. Cost: the first trail of an account is free;
+    data events 0.10 USD for 100,000, logs 0.57 USD a GB. Controls: GH-CT-001 to GH-CT-006.
+    """
+
+    arn: pulumi.Output[str]
+    log_group: pulumi.Output[str]
+
+    def __init__(self, name: str, args: CloudTrailArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:account:CloudTrail", name, component_inputs(args), opts)
+        group = aws.cloudwatch.LogGroup(
+            name,
+            name=args.names.log_group("trail"),
+            retention_in_days=args.log_retention_days,
+            kms_key_id=args.key_arn,
+            tags=tags("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        trail = aws.cloudtrail.Trail(
+            name,
+            name=args.names.name("trail"),
+            s3_bucket_name=args.bucket,
+            is_multi_region_trail=True,
+            include_global_service_events=True,
+            enable_logging=True,
+            enable_log_file_validation=True,
+            kms_key_id=args.key_arn,
+            cloud_watch_logs_group_arn=pulumi.Output.format("{}:*", group.arn),
+            cloud_watch_logs_role_arn=args.role_arn,
+            advanced_event_selectors=[
+                _selector("Management", _field("eventCategory", equals=["Management"])),
+                _data("Objects", "AWS::S3::Object", [f"{arn}/" for arn in args.watched_buckets]),
+                _data("Items", "AWS::DynamoDB::Table", list(args.watched_tables)),
+                _data("Calls", "AWS::Lambda::Function", list(args.watched_functions)),
+            ],
+            tags=tags("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.arn, self.log_group = trail.arn, group.name
+        self.register_outputs({"arn": self.arn})
+
+
+def _data(name: str, kind: str, prefixes: list[str]) -> aws.cloudtrail.TrailAdvancedEventSelectorArgs:
+    """Reads and writes of these resources."""
+    return _selector(
+        name,
+        _field("eventCategory", equals=["Data"]),
+        _field("resources.type", equals=[kind]),
+        _field("resources.ARN", starts_withs=prefixes),
+    )
+
+
+def _selector(
+    name: str, *fields: aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs
+) -> aws.cloudtrail.TrailAdvancedEventSelectorArgs:
+    return aws.cloudtrail.TrailAdvancedEventSelectorArgs(name=name, field_selectors=list(fields))
+
+
+def _field(
+    field: str, *, equals: list[str] | None = None, starts_withs: list[str] | None = None
+) -> aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs:
+    return aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs(field=field, equals=equals, starts_withs=starts_withs)

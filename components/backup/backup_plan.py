@@ -1,0 +1,141 @@
+"""AWS Backup: a daily copy of every store, in vaults that nobody can empty."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import component_inputs
+from components.iam.backup_roles import VAULT, vault_policy
+from components.iam.documents import render
+from components.naming import Naming
+from components.settings import sections
+from components.settings.sections import Keep
+from components.tags import tags
+
+SCHEDULE = "cron(0 5 * * ? *)"
+"""Every day at 05:00 UTC: RDS refuses a backup in the hour before its own backup or maintenance window."""
+GRACE_DAYS = 3
+"""How long a COMPLIANCE lock can still be taken back; AWS allows no less."""
+TOLD = ("BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "COPY_JOB_FAILED", "RESTORE_JOB_COMPLETED", "RECOVERY_POINT_MODIFIED")
+"""What of a vault is told: what did not work, and what somebody did with a backup."""
+
+
+@dataclass(frozen=True)
+class BackupReplica:
+    """The second region: its name, and the key of the vault there."""
+
+    region: str
+    key_arn: pulumi.Input[str]
+
+
+@dataclass(frozen=True)
+class BackupPlanArgs:
+    """What the backups are told.
+
+    names: the stack's names. backup: days, copy and lock. keep: whether deletion of the vaults is refused.
+    empty: vaults are emptied to be deleted.
+    key_arn: the key of the vault. role_arn: who takes the backups. topic_arn: who is told of failures.
+    resources: ARNs of what is backed up.
+    away: where the copies go; None makes none.
+    """
+
+    names: Naming
+    backup: sections.Backup
+    keep: Keep
+    empty: bool
+    key_arn: pulumi.Input[str]
+    role_arn: pulumi.Input[str]
+    topic_arn: pulumi.Input[str]
+    resources: tuple[pulumi.Input[str], ...]
+    away: BackupReplica | None = None
+
+
+class BackupPlan(pulumi.ComponentResource):
+    """A vault with its own key, a daily plan for all stores, and by setting a lock and a vault in a second region.
+
+    Why: point-in-time recovery goes when its database, table or bucket goes, and with it when somebody deletes them;
+    these backups are other things, under another key, and a policy and a lock keep even administrators from deleting
+    them. Cost: 0.05 USD a GB and month for bucket and 0.095 USD for database, the same again in the second region, and
+    0.02 USD a GB copied. Controls: GH-BAK-001 to GH-BAK-004.
+    """
+
+    vault_arn: pulumi.Output[str]
+    plan_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:backup:BackupPlan", name, component_inputs(args), opts)
+        here = self._vault("here", args, args.key_arn, None)
+        aws.backup.VaultNotifications(
+            "here",
+            backup_vault_name=here.name,
+            sns_topic_arn=args.topic_arn,
+            backup_vault_events=list(TOLD),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        away = self._vault("away", args, args.away.key_arn, args.away.region) if args.away else None
+        plan = aws.backup.Plan(
+            name,
+            name=args.names.name("daily"),
+            rules=[
+                aws.backup.PlanRuleArgs(
+                    rule_name="daily",
+                    target_vault_name=here.name,
+                    schedule=SCHEDULE,
+                    start_window=60,
+                    completion_window=360,
+                    lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=args.backup.days),
+                    copy_actions=[
+                        aws.backup.PlanRuleCopyActionArgs(
+                            destination_vault_arn=vault.arn,
+                            lifecycle=aws.backup.PlanRuleCopyActionLifecycleArgs(delete_after=args.backup.days),
+                        )
+                        for vault in (away,)
+                        if vault is not None
+                    ],
+                    recovery_point_tags=tags("confidential"),
+                )
+            ],
+            tags=tags("internal"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.backup.Selection(
+            name,
+            name=args.names.name("stores"),
+            plan_id=plan.id,
+            iam_role_arn=args.role_arn,
+            resources=list(args.resources),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.vault_arn, self.plan_id = here.arn, plan.id
+        self.register_outputs({"vaultArn": self.vault_arn, "planId": self.plan_id})
+
+    def _vault(self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None) -> aws.backup.Vault:
+        vault = aws.backup.Vault(
+            name,
+            name=args.names.name(VAULT),
+            region=region,
+            kms_key_arn=key_arn,
+            force_destroy=args.empty,
+            tags=tags("confidential"),
+            opts=pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain),
+        )
+        # A vault that may be emptied has no policy against it, for Pulumi empties it while the policy stands.
+        if not args.empty:
+            aws.backup.VaultPolicy(
+                name,
+                backup_vault_name=vault.name,
+                region=region,
+                policy=render(vault_policy(args.names)),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        if args.backup.lock != "none":
+            aws.backup.VaultLockConfiguration(
+                name,
+                backup_vault_name=vault.name,
+                region=region,
+                min_retention_days=args.backup.days,
+                changeable_for_days=GRACE_DAYS if args.backup.lock == "COMPLIANCE" else None,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        return vault

@@ -1,0 +1,41 @@
+"""The ECS cluster."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import component_inputs
+from components.naming import Naming
+from components.tags import tags
+
+
+@dataclass(frozen=True)
+class EcsClusterArgs:
+    """names: the stack's names."""
+
+    names: Naming
+
+
+class EcsCluster(pulumi.ComponentResource):
+    """An ECS cluster with Container Insights.
+
+    Why: Fargate, so there is no machine to patch; insights give CPU, memory and network of every task. Cost: about 2
+    USD a service and month for metrics.
+    Controls: GH-ECS-009, GH-ECS-010.
+    """
+
+    name: pulumi.Output[str]
+    arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: EcsClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:compute:EcsCluster", name, component_inputs(args), opts)
+        cluster = aws.ecs.Cluster(
+            name,
+            name=args.names.name("main"),
+            settings=[aws.ecs.ClusterSettingArgs(name="containerInsights", value="enhanced")],
+            tags=tags("none"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.name, self.arn = cluster.name, cluster.arn
+        self.register_outputs({"name": self.name, "arn": self.arn})
