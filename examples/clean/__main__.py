@@ -110,7 +110,9 @@ def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], copy: Bu
 
 far = closed_bucket("away", away, far_key.arn)
 parcels = closed_bucket("parcels", names, key.arn, BucketReplica(far.arn, far_key.arn, access.roles[backup_roles.REPLICATION]))
-table = SecretLinksTable("tokens", SecretLinksTableArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts)
+table = SecretLinksTable(
+    "tokens", SecretLinksTableArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts
+)
 
 # Who is told, and of what.
 topic = aws.sns.Topic("alarms", name=names.name("alarms"), kms_master_key_id=key.arn, tags=tags("internal"), opts=opts)
