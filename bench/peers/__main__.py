@@ -1,4 +1,4 @@
-"""`python -m bench.peers` writes docs/peers-policies.md; `python -m bench.peers checkov` runs Checkov anew before it."""
+"""Writes bench/peers/README.md: `python -m bench.peers`. With the argument `checkov`, runs Checkov first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Gatehouse's packs say of each mistake: the Pulumi programs, outputs unknown and known, at the levels of prod."""
+"""Runs the policy packs on the Pulumi programs, with unknown and with known outputs, at the levels of prod."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _HEAD = "import json\n\nimport pulumi_aws as aws\n\n"
 
 
 def caught(mistakes: Sequence[Mistake]) -> dict[str, list[str]]:
-    """The rules that say something of the broken program and not of the mended one, by the mistake's key."""
+    """Controls that report the incorrect but not the corrected program, by mistake key."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "Pulumi.yaml").write_text(_PROJECT)
         (folder / f"Pulumi.{_STACK}.yaml").write_text(_CONFIG)
         with analyzer.packs(check.PACKS, load(folder, _STACK), _STACK) as packs:
-            return {one.key: _difference(folder, packs, one) for one in mistakes}
+            return {mistake.key: _difference(folder, packs, mistake) for mistake in mistakes}
 
 
 def _difference(folder: Path, packs: Sequence[analyzer.Pack], mistake: Mistake) -> list[str]:
-    said = {name: _said(folder, packs, variant(mistake.pulumi, name)) for name in VARIANTS}
-    return sorted({rule for rule, _ in said["broken"] - said["mended"]})
+    violations = {name: _violations(folder, packs, variant(mistake.pulumi, name)) for name in VARIANTS}
+    return sorted({rule for rule, _ in violations["incorrect"] - violations["corrected"]})
 
 
-def _said(folder: Path, packs: Sequence[analyzer.Pack], program: str) -> set[tuple[str, str]]:
-    """Rule and message: one rule may find several things wrong, and still find the others in the mended program."""
+def _violations(folder: Path, packs: Sequence[analyzer.Pack], program: str) -> set[tuple[str, str]]:
+    """Pairs of control and message. A control can report several messages; only some of them disappear with the fix."""
     (folder / "__main__.py").write_text(_HEAD + program)
     clouds = ((UnknownCloud(), True), (InventedCloud(), False))
     deployments = [run(folder, _STACK, cloud, preview=preview) for cloud, preview in clouds]
-    found = merge(one for deployment in deployments for one in check.findings(packs, deployment, "check"))
-    return {(one.rule, one.message) for one in found if one.outcome == "violation"}
+    findings = merge(finding for deployment in deployments for finding in check.findings(packs, deployment, "check"))
+    return {(finding.rule, finding.message) for finding in findings if finding.outcome == "violation"}

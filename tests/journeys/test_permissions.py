@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import Running, sandbox
-from tools.docs.permissions import reasons
+from tools.docs.iam_documents import reasons
 
 STACK = "dev"
 PREFIX = f"gatehouse-{STACK}-"

@@ -1,4 +1,4 @@
-"""runtime/contract.toml is the one seam: the runtime's settings are exactly its variables and secrets."""
+"""The runtime's settings and runtime/contract.toml declare the same variables, secrets and ports."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from gatehouse.settings import PREFIX, Settings, load
 from components.settings.model import SettingsError as StackFileError
 from components.settings.model import parse
 from tests.components.program import stack_file
-from tools.docs.runtime_settings import readers
 from tools.docs.stack_settings import leaves
 
-CONTRACT = tomllib.loads((Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text())
-FOREIGN = {"AWS_REGION"}
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACT = tomllib.loads((ROOT / "runtime" / "contract.toml").read_text(encoding="utf-8"))
+AWS_VARIABLES = {"AWS_REGION"}
 
 
 def _names(section: str) -> set[str]:
-    return {row["name"] for row in CONTRACT[section]} - FOREIGN
+    return {row["name"] for row in CONTRACT[section]} - AWS_VARIABLES
 
 
-def test_every_setting_of_the_runtime_stands_in_the_contract() -> None:
+def test_contract_declares_every_runtime_setting() -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
     assert settings == _names("variable") | _names("secret") | _names("optional")
 
 
-def test_only_processes_of_the_contract_receive_variables_and_secrets() -> None:
-    for section in ("variable", "secret"):
-        for row in CONTRACT[section]:
-            assert set(row["processes"]) <= set(CONTRACT["process"]), row["name"]
+def test_variables_name_processes_of_the_contract() -> None:
+    rows = [row for section in ("variable", "secret", "optional") for row in CONTRACT[section]]
+    assert [row["name"] for row in rows if not set(row["processes"]) <= set(CONTRACT["process"])] == []
 
 
-def test_an_optional_variable_is_offered_to_the_processes_that_read_it() -> None:
-    offered = {row["name"]: sorted(row["processes"]) for row in CONTRACT["optional"]}
-    assert offered == {name: sorted(readers(name)) for name in offered}
+def test_every_optional_variable_is_read() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "runtime" / "gatehouse").rglob("*.py"))
+    fields = {name: name.removeprefix(PREFIX).lower() for name in _names("optional")}
+    assert [name for name, field in fields.items() if f".{field}" not in sources and not field.endswith("_port")] == []
 
 
-def test_the_key_that_sets_an_optional_variable_is_one_of_the_stack_file() -> None:
+def test_optional_variables_name_stack_settings() -> None:
     keys = {f"{path}{name}" for path, name, _, _ in leaves()} | {"image"}
-    assert {row["setting"] for row in CONTRACT["optional"] if "setting" in row} <= keys
+    assert {row["setting"] for row in CONTRACT["optional"] if "setting" in row} - keys == set()
 
 
-def test_each_service_has_its_own_port() -> None:
+def test_services_have_their_own_ports() -> None:
     ports = [service["port"] for service in CONTRACT["service"].values()]
     assert len(set(ports)) == len(ports)
     for name, service in CONTRACT["service"].items():
@@ -54,7 +54,7 @@ def test_each_service_has_its_own_port() -> None:
 
 @pytest.mark.requirement("TR-04")
 @pytest.mark.parametrize(
-    ("prefix", "allowed"),
+    ("prefix", "accepted"),
     [
         ("gtk", True),
         ("acme_sk", True),
@@ -70,16 +70,16 @@ def test_each_service_has_its_own_port() -> None:
         ("1st", False),
     ],
 )
-def test_a_stack_file_and_the_runtime_agree_on_what_a_key_prefix_is(prefix: str, allowed: bool) -> None:
+def test_stack_file_and_runtime_accept_the_same_key_prefixes(prefix: str, accepted: bool) -> None:
     values = {**stack_file("dev")["gatehouse:settings"], "key_prefix": prefix}
     environ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://x@y/z", "GATEHOUSE_KEY_PREFIX": prefix}
-    assert _accepts(lambda: parse(values, "dev")) is allowed
-    assert _accepts(lambda: load(environ)) is allowed
+    assert _accepts(lambda: parse(values, "dev")) is accepted
+    assert _accepts(lambda: load(environ)) is accepted
 
 
-def _accepts(check: Callable[[], object]) -> bool:
+def _accepts(load_settings: Callable[[], object]) -> bool:
     try:
-        check()
+        load_settings()
     except (StackFileError, SettingsError):
         return False
     return True

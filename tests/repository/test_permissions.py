@@ -1,63 +1,62 @@
-"""What the policy documents of a stack allow and deny, asked with conditions; docs/permissions.md shows the same questions."""
+"""Decisions of the prod stack's policy documents, and documented reasons for unused permissions."""
 
 from __future__ import annotations
 
 import pytest
 
 from policies.analysis.iam.evaluation import Call, decide, statements
-from tools.docs.iam_cases import QUESTIONS
-from tools.docs.iam_decisions import ADMINISTRATOR, NAMES, STRANGER, Question, answer, documents
-from tools.docs.permissions import KINDS, granted, reasons
+from tests.repository.iam_cases import REQUESTS
+from tests.repository.iam_requests import ADMINISTRATOR, ALLOW_ALL, OTHER_ACCOUNT_ROLE, Request, decision
+from tools.docs.iam_documents import NAMES, documents, granted, reasons
+from tools.docs.permissions import RESOURCE_POLICIES
 
-ALL = [question for rows in QUESTIONS.values() for question in rows]
-ENOUGH = 20
+REASON_CHARS_MIN = 20
 
 
 @pytest.mark.requirement("CG-17", "CG-18", "ECS-01")
-@pytest.mark.parametrize("question", ALL, ids=lambda question: question.about)
-def test_the_documents_answer(question: Question) -> None:
-    assert answer(question).effect is question.expected
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.case)
+def test_request_is_decided_as_expected(request_: Request) -> None:
+    assert decision(request_).effect is request_.expected
 
 
-def test_every_document_of_the_stack_can_be_read_and_stands_on_the_page() -> None:
-    found = documents()
-    assert len(found.roles) >= 10
-    for document in (*(role.trust for role in found.roles.values()), *(guarded.document for guarded in found.guarded)):
+def test_every_policy_document_can_be_parsed() -> None:
+    policies = documents()
+    assert len(policies.roles) >= 10
+    for document in (*(role.trust for role in policies.roles.values()), *(policy.document for policy in policies.guarded)):
         assert statements(document)
-    assert {guarded.kind for guarded in found.guarded} <= set(KINDS), "give the new kind a line in page_permissions.KINDS"
+    assert {policy.kind for policy in policies.guarded} <= set(RESOURCE_POLICIES), "describe the new type in RESOURCE_POLICIES"
 
 
 @pytest.mark.requirement("CG-18")
-def test_a_role_is_taken_by_one_service_and_by_no_person_or_other_account() -> None:
-    for role in documents().roles.values():
-        for who in (ADMINISTRATOR, STRANGER):
-            everything = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
-            call = Call(who, "sts:AssumeRole", role.arn)
-            assert not decide(
-                call, identity=[everything], resource=role.trust, owner=NAMES.account, resource_decides=True
-            ).allowed
+def test_no_role_trusts_a_person_or_another_account() -> None:
+    roles = documents().roles.values()
+    assert len(roles) >= 10
+    for role in roles:
+        for principal in (ADMINISTRATOR, OTHER_ACCOUNT_ROLE):
+            call = Call(principal, "sts:AssumeRole", role.arn)
+            assert not decide(call, identity=[ALLOW_ALL], resource=role.trust, owner=NAMES.account, resource_decides=True).allowed
 
 
 @pytest.mark.requirement("CG-16")
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteBucket", "s3:PutBucketPolicy"])
-def test_no_bucket_answers_without_tls_or_to_another_account(action: str) -> None:
-    buckets = [guarded for guarded in documents().guarded if guarded.kind == "bucket"]
+def test_buckets_deny_plain_http_and_other_accounts(action: str) -> None:
+    buckets = [policy for policy in documents().guarded if policy.kind == "bucket"]
     assert len(buckets) >= 3
-    everything = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
     for bucket in buckets:
-        on = str(statements(bucket.document)[0]["Resource"][0])
-        for who, context in ((ADMINISTRATOR, {"aws:SecureTransport": "false"}), (STRANGER, {"aws:SecureTransport": "true"})):
-            for resource in (on, f"{on}/x"):
-                call = Call(who, action, resource, context)
-                assert not decide(call, identity=[everything], resource=bucket.document, owner=NAMES.account).allowed, bucket.name
+        arn = str(statements(bucket.document)[0]["Resource"][0])
+        for principal, tls in ((ADMINISTRATOR, "false"), (OTHER_ACCOUNT_ROLE, "true")):
+            for resource in (arn, f"{arn}/x"):
+                call = Call(principal, action, resource, {"aws:SecureTransport": tls})
+                assert not decide(call, identity=[ALLOW_ALL], resource=bucket.document, owner=NAMES.account).allowed, bucket.name
 
 
-def test_a_reason_is_given_for_what_is_granted_and_for_nothing_else() -> None:
+def test_reasons_are_given_for_granted_actions_only() -> None:
     assert set(reasons()) - granted() == set()
-    assert [why for why in reasons().values() if len(why) < ENOUGH] == []
+    assert [why for why in reasons().values() if len(why) < REASON_CHARS_MIN] == []
 
 
 @pytest.mark.requirement("CG-18")
-def test_what_a_service_of_aws_does_by_itself_is_never_called_used() -> None:
-    assert len(granted(taken_here=False)) >= ENOUGH
-    assert granted(taken_here=False) - set(reasons()) == set(), "the sandbox does not work under this role: give a reason"
+def test_roles_outside_the_sandbox_have_reasons() -> None:
+    unverified = granted(in_sandbox=False)
+    assert len(unverified) >= 20
+    assert unverified - set(reasons()) == set(), "the sandbox does not assume this role: add a reason to tests/permissions.toml"

@@ -1,4 +1,4 @@
-"""The pipelines: pinned actions, least permissions, roles by OIDC, no foreign text in a script, stacks in their order."""
+"""GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, order of the stacks."""
 
 from __future__ import annotations
 
@@ -13,77 +13,84 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-TEXTS = {path.stem: path.read_text() for path in FILES}
-# A workflow's `on` is the boolean true for YAML 1.1.
+TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+# YAML 1.1 parses a workflow's `on` as the boolean true.
 WORKFLOWS: dict[str, dict[Any, Any]] = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
-NAMES = sorted(WORKFLOWS)
 
 
-def jobs() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for name, workflow in WORKFLOWS.items():
-        for job_name, job in workflow["jobs"].items():
-            yield name, job_name, job
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every job as "workflow/job"."""
+    for workflow, body in WORKFLOWS.items():
+        for name, job in body["jobs"].items():
+            yield f"{workflow}/{name}", job
 
 
-def steps(name: str) -> list[dict[str, Any]]:
-    return [step for job in WORKFLOWS[name]["jobs"].values() for step in job.get("steps", [])]
+def steps(workflow: str) -> list[dict[str, Any]]:
+    """The steps of all jobs of a workflow."""
+    return [step for job in WORKFLOWS[workflow]["jobs"].values() for step in job.get("steps", [])]
 
 
-def test_there_is_a_pipeline_for_every_need() -> None:
-    assert {"check", "preview", "image", "deploy", "release", "drift"} <= set(NAMES)
+def scripts(workflow: str) -> str:
+    """The scripts of a workflow."""
+    return "\n".join(step.get("run", "") for step in steps(workflow))
+
+
+def test_workflows_exist() -> None:
+    assert {"check", "preview", "image", "deploy", "release", "drift"} <= set(WORKFLOWS)
 
 
 @pytest.mark.requirement("CG-14")
-@pytest.mark.parametrize("name", NAMES)
-def test_every_action_is_pinned_to_a_commit_and_says_its_release(name: str) -> None:
-    for line in (line for line in TEXTS[name].splitlines() if re.search(r"\buses:", line)):
-        if "./.github/workflows/" not in line:
-            assert re.search(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+def test_actions_are_pinned_to_a_commit() -> None:
+    lines = [line for text in TEXTS.values() for line in text.splitlines() if re.search(r"\buses:", line)]
+    external = [line for line in lines if "./.github/workflows/" not in line]
+    assert len(external) > 5
+    pinned = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+    assert [line for line in external if not pinned.search(line)] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_workflow_may_read_and_a_job_asks_for_more(name: str) -> None:
-    assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+def test_workflows_have_least_privilege() -> None:
     allowed = {"contents": "read", "id-token": "write", "pull-requests": "write", "issues": "write", "security-events": "write"}
-    for job in WORKFLOWS[name]["jobs"].values():
-        assert set((job.get("permissions") or {}).items()) <= set(allowed.items())
+    assert [name for name, workflow in WORKFLOWS.items() if workflow["permissions"] != {"contents": "read"}] == []
+    assert [name for name, job in jobs() if not set((job.get("permissions") or {}).items()) <= set(allowed.items())] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_checkout_leaves_a_token_behind_and_no_job_runs_for_ever(name: str) -> None:
-    for step in steps(name):
-        if "actions/checkout@" in step.get("uses", ""):
-            assert step["with"]["persist-credentials"] is False
-    for job in WORKFLOWS[name]["jobs"].values():
-        assert "timeout-minutes" in job or "uses" in job
+def test_checkouts_do_not_persist_credentials() -> None:
+    checkouts = [step for name in WORKFLOWS for step in steps(name) if "actions/checkout@" in step.get("uses", "")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_expression_stands_inside_a_script(name: str) -> None:
-    """What a script needs comes by the environment, so that a branch name is never a command."""
-    assert [step["run"] for step in steps(name) if "${{" in step.get("run", "")] == []
+def test_jobs_have_a_timeout() -> None:
+    assert [name for name, job in jobs() if "timeout-minutes" not in job and "uses" not in job] == []
+
+
+def test_scripts_contain_no_expressions() -> None:
+    """Values reach scripts through the environment, so that a branch name cannot inject a command."""
+    assert [name for name in WORKFLOWS if "${{" in scripts(name)] == []
 
 
 @pytest.mark.requirement("ECS-01")
-def test_aws_is_reached_by_a_role_and_never_by_a_key() -> None:
-    for name, text in TEXTS.items():
-        assert not re.search(r"aws[-_]access[-_]key|aws[-_]secret[-_]access", text, re.IGNORECASE), name
-    for name, job_name, job in jobs():
-        if any("configure-aws-credentials@" in step.get("uses", "") for step in job.get("steps", [])):
-            assert job["permissions"]["id-token"] == "write", (name, job_name)
-            assert job["environment"], "the role trusts one environment"
+def test_aws_access_uses_oidc_roles() -> None:
+    assert [name for name, text in TEXTS.items() if re.search(r"aws[-_](secret[-_])?access[-_]", text, re.IGNORECASE)] == []
+    with_role = [
+        (name, job)
+        for name, job in jobs()
+        if any("configure-aws-credentials@" in step.get("uses", "") for step in job.get("steps", []))
+    ]
+    assert with_role
+    for name, job in with_role:
+        assert job["permissions"]["id-token"] == "write", name
+        assert job["environment"], name
 
 
-def test_a_pull_request_of_a_fork_gets_no_role() -> None:
-    triggers = {name for name, workflow in WORKFLOWS.items() if "pull_request_target" in workflow[True]}
-    assert triggers == set()
+def test_forks_get_no_role() -> None:
+    assert [name for name, workflow in WORKFLOWS.items() if "pull_request_target" in workflow[True]] == []
     (job,) = WORKFLOWS["preview"]["jobs"].values()
     assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
 
 
 @pytest.mark.requirement("SS-08", "TR-17")
-def test_prod_comes_after_staging_and_staging_after_dev_each_in_its_environment() -> None:
+def test_stacks_are_deployed_in_order() -> None:
     deploy = WORKFLOWS["deploy"]["jobs"]
     assert {name: (job.get("needs"), job["with"]["stack"]) for name, job in deploy.items()} == {
         "dev": (None, "dev"),
@@ -92,34 +99,33 @@ def test_prod_comes_after_staging_and_staging_after_dev_each_in_its_environment(
     }
     (release,) = WORKFLOWS["release"]["jobs"].values()
     assert release["environment"] == "${{ inputs.stack }}"
-    assert release["concurrency"]["cancel-in-progress"] is False, "a release that is cut off leaves a stack half done"
+    assert release["concurrency"]["cancel-in-progress"] is False
     assert release["steps"][-1]["run"] == 'make deploy ENV="$STACK" YES=1'
 
 
-def test_an_image_is_scanned_and_signed_by_its_digest() -> None:
-    scripts = "\n".join(step.get("run", "") for step in steps("image"))
-    for needed in (
+def test_image_is_scanned_and_signed_by_digest() -> None:
+    script = scripts("image")
+    for option in (
         "--sbom=true",
         "--provenance=mode=max",
         "image-scan-complete",
         "--exit-status",
         'sign --yes --recursive "$REGISTRY/$REPOSITORY@$DIGEST"',
     ):
-        assert needed in scripts
-    order = [scripts.index(word) for word in ("buildx build", "describe-image-scan-findings", "sign --yes")]
+        assert option in script
+    order = [script.index(command) for command in ("buildx build", "describe-image-scan-findings", "sign --yes")]
     assert order == sorted(order)
 
 
-def test_drift_is_looked_for_and_nothing_is_changed() -> None:
-    scripts = "\n".join(step.get("run", "") for step in steps("drift"))
-    assert "pulumi preview --refresh --expect-no-changes" in scripts
-    assert not re.search(r"pulumi (up|refresh|destroy)", scripts)
+def test_drift_detection_changes_nothing() -> None:
+    assert "pulumi preview --refresh --expect-no-changes" in scripts("drift")
+    assert not re.search(r"pulumi (up|refresh|destroy)", scripts("drift"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_script_is_one_that_a_shell_reads_and_every_file_of_ours_exists(name: str) -> None:
-    for script in (step["run"] for step in steps(name) if "run" in step):
-        read = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False, timeout=30)
-        assert read.returncode == 0, read.stderr
-        for file in re.findall(r"(?<![\w./])(scripts/[\w.-]+)", script):
-            assert os.access(ROOT / file, os.X_OK), file
+def test_scripts_are_valid_and_name_executable_files() -> None:
+    for name in WORKFLOWS:
+        for script in (step["run"] for step in steps(name) if "run" in step):
+            syntax = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False, timeout=30)
+            assert syntax.returncode == 0, f"{name}: {syntax.stderr}"
+            files = re.findall(r"(?<![\w./])(scripts/[\w.-]+)", script)
+            assert [file for file in files if not os.access(ROOT / file, os.X_OK)] == [], name

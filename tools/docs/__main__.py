@@ -1,5 +1,6 @@
-"""Writes the generated pages of `docs/`: `make docs`."""
+"""Writes the generated documents: `make docs`."""
 
 from tools.docs import pages
 
 pages.write()
+print("docs: wrote docs/ and .gatehouse/docs/")

@@ -1,4 +1,4 @@
-"""The page docs/key-life.md: the life of a key, drawn from the table that the code follows, and what a key may hold."""
+"""docs/key-lifecycle.md: states and transitions of a key, rotation, and limits of its fields."""
 
 from __future__ import annotations
 
@@ -12,29 +12,40 @@ from tools.docs.markdown import table
 
 _DAY_S = 86_400
 _MEANINGS = {
-    KeyState.ACTIVE: "opens what it may open, until its expiry (expiry is no state but a fact of the clock)",
-    KeyState.DISABLED: "refused with DISABLED; may be enabled again",
-    KeyState.REVOKED: "refused like an unknown key; never usable again",
-    KeyState.DELETED: f"refused like an unknown key; can be restored for {lifecycle.RESTORE_WINDOW_S // _DAY_S} days",
-    KeyState.PURGED: "nothing is left but the id, which stays taken, so that the token can never mean anything again",
+    KeyState.ACTIVE: "The key is accepted until it expires. Expiry is not a state.",
+    KeyState.DISABLED: "Denied with `DISABLED`. The key can be enabled again.",
+    KeyState.REVOKED: "Denied like an unknown key. Final.",
+    KeyState.DELETED: f"Denied like an unknown key. The key can be restored for {lifecycle.RESTORE_WINDOW_S // _DAY_S} days.",
+    KeyState.PURGED: "All data is removed. The id stays reserved, so the token can never become valid again.",
 }
+_HEAD = """\
+# Key lifecycle
+
+The transition table in the runtime is the source of this page. Every transition is written to the audit trail in the same database
+transaction. The response states when the change is in effect on all gateways.
+"""
 _ROTATION = f"""\
-A rotation makes a new key with a token of its own, beside the old one, which works on for a grace period: exact to the second,
-{lifecycle.GRACE_S_DEFAULT // _DAY_S} day unless told otherwise, {lifecycle.GRACE_S_MAX // _DAY_S} days at most, and never
-beyond the expiry of the old key. The new one has all that the old one had, and lives as long as that was meant to live. Both
-belong to one lineage: rate limits and credits are counted under the id of its first generation, so two working tokens have one
-allowance between them. Only the newest generation can be rotated; doing so while an older one is still in its grace period ends
-that one at once, so that never more than two tokens work. `last_used_at` of the old key says whether somebody still needs it;
-`end-grace` ends it early.
+## Rotation
 
-Not stopped by accident: the last key that can manage keys is neither disabled nor deleted, nor does it lose its rights or end
-earlier by an update or a rotation, unless the request says `allow_last_admin`. Another one counts when it has a day left, or
-lives as long as this one. It can be revoked: a credential that leaked must end. Only what is deleted or revoked already can be
-purged, and the request repeats the id.
-The bootstrap token is no key and has no life here.
+A rotation creates a new key with a new token. The old key stays valid for a grace period: {lifecycle.GRACE_S_DEFAULT // _DAY_S} day
+by default, at most {lifecycle.GRACE_S_MAX // _DAY_S} days, and never longer than its own expiry. The new key copies all properties
+of the old key and gets the same lifetime.
 
-A purge empties the key's row, its credits, last use and Core registrations, removes its rate counters and makes every gateway drop
-its record. The audit trail keeps what was done, since it is append-only."""
+- Both keys belong to one key family. Rate limits and credits are counted per family, so two valid tokens share one allowance.
+- Only the newest key of a family can be rotated. If an older key is still in its grace period, rotation ends that grace period, so
+  at most two tokens of a family are valid.
+- `last_used_at` of the old key shows whether a client still uses it. `end-grace` ends the grace period early.
+
+## Safeguards
+
+- The last key that can manage keys cannot be disabled, deleted, restricted or given an earlier expiry unless the request contains
+  `allow_last_admin`. A second key counts if it is valid for at least a day or as long as the first. Revocation is always possible.
+- Only deleted and revoked keys can be purged, and the request must repeat the key id.
+- The bootstrap token is not a key and has no lifecycle.
+
+A purge clears the key's row, credits, usage identity and Core registrations, deletes its rate-limit counters and evicts it from
+every gateway cache. Audit events remain.
+"""
 
 
 def page() -> str:
@@ -44,50 +55,36 @@ def page() -> str:
     bounds = [
         ("name, owner", f"{parts.NAME_CHARS_MAX} characters"),
         ("notes", f"{parts.NOTES_CHARS_MAX} characters"),
-        ("reason of an act", f"{parts.REASON_CHARS_MAX} characters"),
-        ("scopes", f"{parts.SCOPES_MAX}, 64 characters each"),
+        ("reason", f"{parts.REASON_CHARS_MAX} characters"),
+        ("scopes", f"{parts.SCOPES_MAX}, each at most 64 characters"),
         ("cores", f"{parts.CORES_MAX}"),
         ("methods", " ".join(parts.METHODS)),
         ("addresses", f"{parts.ADDRESSES_MAX} networks"),
-        ("tags", f"{parts.TAGS_MAX}, 64 characters each"),
-        ("metadata", f"{parts.METADATA_MAX} names of 64 characters, values of {parts.METADATA_CHARS_MAX}"),
-        ("limits", f"{parts.LIMITS_MAX}; quota to {parts.QUOTA_MAX}, window to {parts.WINDOW_S_MAX // _DAY_S} days"),
-        ("limits that a question brings", f"{verify.LIMITS_MAX}"),
+        ("tags", f"{parts.TAGS_MAX}, each at most 64 characters"),
+        ("metadata", f"{parts.METADATA_MAX} names of at most 64 characters, values of at most {parts.METADATA_CHARS_MAX}"),
+        ("limits", f"{parts.LIMITS_MAX}; quota up to {parts.QUOTA_MAX}, window up to {parts.WINDOW_S_MAX // _DAY_S} days"),
+        ("limits in a verification request", f"{verify.LIMITS_MAX}"),
         ("cost", f"0 to {parts.COST_MAX}"),
         ("credits", f"0 to {parts.CREDITS_MAX}"),
         ("lifetime", f"{TTL_S_MAX // (365 * _DAY_S)} years"),
-        ("questions in a batch", f"{verify.BATCH_MAX}"),
+        ("verifications in a batch", f"{verify.BATCH_MAX}"),
     ]
+    states = [(state.value, _MEANINGS[state]) for state in KeyState]
+    transitions = "The new state after each action. `unchanged`: the request has no effect. Empty: rejected with 409.\n"
     return "\n".join(
         [
-            "# The life of a key",
-            "",
-            "Drawn from the one table that the code follows (`runtime/gatehouse/core/lifecycle.py`). Every act is audited in the",
-            "same transaction, and its answer says from when on it holds.",
-            "",
-            "```mermaid",
-            lifecycle.diagram(),
-            "```",
-            "",
-            table(("state", "means"), [(state.value, _MEANINGS[state]) for state in KeyState]),
-            "",
-            "What leads where. `same`: done already, nothing is written. Empty: refused with 409, which says what to do instead.",
-            "",
-            table(("state", *(act.value for act in acts)), rows),
-            "",
-            "## Rotation, and what is kept from accidents",
-            "",
+            _HEAD,
+            f"```mermaid\n{lifecycle.diagram()}\n```\n",
+            table(("state", "description"), states) + "\n",
+            f"## Transitions\n\n{transitions}",
+            table(("state", *(act.value for act in acts)), rows) + "\n",
             _ROTATION,
-            "",
-            "## Bounds",
-            "",
-            table(("what", "at most"), bounds),
-            "",
+            f"## Limits\n\n{table(('field', 'maximum'), bounds)}\n",
         ]
     )
 
 
 def _cell(state: KeyState, act: Act) -> str:
     if lifecycle.is_repeat(state, act):
-        return "same"
+        return "unchanged"
     return " / ".join(target.value for target in TRANSITIONS.get((state, act), ()))

@@ -1,4 +1,4 @@
-"""The forms that generated pages share: a table, and words from a source that knows nothing of Markdown."""
+"""Markdown tables and escaped prose for generated pages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _CODE = re.compile(r"(`[^`]*`|\bGATEHOUSE_[A-Z_]+(?:=[a-z]+)?)")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. A bar inside of a cell is escaped."""
+    """A Markdown table. Pipes inside a cell are escaped."""
     lines = [tuple(head), tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def prose(text: str) -> str:
-    """Plain words on one line: what Markdown would take for markup is escaped, variables of ours are set as code."""
+    """`text` on one line, with Markdown characters escaped and `GATEHOUSE_*` variables formatted as code."""
     pieces = enumerate(_CODE.split(" ".join(text.split())))
     return "".join(_code(piece) if index % 2 else re.sub(r"([*<\\]|__)", r"\\\1", piece) for index, piece in pieces)
 

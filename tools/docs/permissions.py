@@ -1,162 +1,113 @@
-"""docs/permissions.md: who may do what, read from the policy documents of the prod stack, with why each of it is granted."""
+"""The roles of the prod stack (docs/permissions.md) and their full policies (.gatehouse/docs/permissions.md)."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from policies.analysis.iam.conditions import listed
-from policies.analysis.iam.evaluation import Effect, statements
-from sandbox.journal import REPOSITORY
-from tools.docs.iam_cases import QUESTIONS
-from tools.docs.iam_decisions import NAMES, STACK, answer, documents
+from policies.analysis.iam.evaluation import statements
+from tools.docs.iam_documents import NAMES, STACK, documents, reasons, short_name
 from tools.docs.markdown import table
 
-REASONS = REPOSITORY / "tests" / "permissions.toml"
-USED = "used by the journeys, under enforcement"
-TAKEN_HERE = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
-"""Services for which the sandbox takes a role and works under it. Every other service's role needs reasons throughout."""
+USED = "used by the end-to-end tests"
 HEAD = f"""# Permissions
 
-Who may do what in the {STACK} stack, read from its policy documents. Account and region are those of the stack file, and
-`gatehouse-{STACK}-` is left out of the names of roles. What belongs to `sharing.form: serverless` stands here too.
+The IAM roles of the {STACK} stack. The prefix `gatehouse-{STACK}-` is omitted. `make docs` writes every statement of every role,
+resource policy and permissions boundary to `.gatehouse/docs/permissions.md`.
 
-There are two kinds of proof. What a role **may** do is proven by use: with IAM enforced in the emulator, every process runs under
-exactly its role, and an action that is granted and not used needs a reason in
-[tests/permissions.toml](../tests/permissions.toml), as does everything that a service of AWS does by itself. What the
-**conditions** do is proven on the documents themselves:
-[policies/analysis/iam/evaluation.py](../policies/analysis/iam/evaluation.py) decides a call as IAM does, and
-the questions at the end of this page are asked by a test.
+Least privilege is tested in two ways:
+
+- The end-to-end tests run every process under its role with IAM enforced. An action that is granted but not used needs a reason
+  in [tests/permissions.toml](../tests/permissions.toml).
+- `tests/repository/test_permissions.py` evaluates requests with conditions against the policy documents, as IAM does.
 """
-KINDS = {
-    "key": "The policy of a KMS key is the one list of who may open what; no role is granted anything on a key elsewhere.",
-    "bucket": "What each bucket refuses to everybody, and which services may write.",
-    "secret": "Whatever a role's own policy says, only these readers get a value.",
-    "endpoint": "What may pass each VPC endpoint. An endpoint grants nothing; a call must be allowed here as well.",
+RESOURCE_POLICIES = {
+    "key": "Key policies are the only source of access to KMS keys. No identity policy grants access to a key.",
+    "bucket": "Deny statements for every principal, and the AWS services that may write.",
+    "secret": "Restricts reading to the listed roles, regardless of their identity policies.",
+    "endpoint": "VPC endpoint policies. They restrict requests and grant nothing.",
     "topic": "Who may publish.",
-    "queue": "Who may write what could not be done.",
-    "vault": "Nobody deletes a recovery point by hand, whatever their own policy says.",
-    "repository": "Who pulls images beside ECS, whose roles are above: Lambda, where a function serves the share door.",
-    "api": "Who may call: anybody, over TLS, where a function serves the share door. The link is what is checked.",
-    "logs": "Which services may write to log groups by their own power.",
+    "queue": "Who may send messages to the dead-letter queues.",
+    "vault": "Denies deletion of recovery points.",
+    "repository": "Lambda may pull images if sharing is serverless.",
+    "api": "Anyone may call the sharing API over TLS if sharing is serverless. The link authorizes the request.",
+    "logs": "AWS services that may write to log groups.",
 }
-ANSWERS = {
-    Effect.ALLOWED: "allowed",
-    Effect.NOT_ALLOWED: "not allowed: nothing grants it",
-    Effect.DENIED: "**denied**, whatever else grants it",
-}
-
-
-def reasons() -> dict[tuple[str, str], str]:
-    """(short role name, action) to why it is granted although nothing here uses it; the action "*" stands for all of a role."""
-    rows = tomllib.loads(REASONS.read_text())["reason"]
-    written = {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
-    whole = {role: why for (role, action), why in written.items() if action == "*"}
-    every = {(role, action): whole[role] for role, action in granted() if role in whole}
-    return every | {key: why for key, why in written.items() if key[1] != "*"}
-
-
-def granted(*, taken_here: bool | None = None) -> set[tuple[str, str]]:
-    """(short role name, action) of everything that a role's own policies allow.
-
-    taken_here: only of the roles that the sandbox works under (True), or only of the others (False).
-    """
-    return {
-        (_short(name), action)
-        for name, role in documents().roles.items()
-        if taken_here is None or taken_here is _is_taken_here(role.trust)
-        for policy in role.policies
-        for row in statements(policy)
-        if row["Effect"] == "Allow"
-        for action in listed(row["Action"])
-    }
 
 
 def page() -> str:
-    """The page without the word on top."""
-    parts = [HEAD, "## Roles\n", *_roles(), *_boundary()]
-    for kind, words in KINDS.items():
-        if found := [guarded for guarded in documents().guarded if guarded.kind == kind]:
-            parts += [f"## On each {kind}\n" if kind != "logs" else "## On log groups\n", f"{words}\n"]
-            parts += [
-                f"### {kind} `{guarded.name}`\n\n{_statements(guarded.document)}\n"
-                for guarded in sorted(found, key=lambda item: item.name)
-            ]
-    return "\n".join([*parts, *_questions()])
+    """One row for each role, then the resource policies."""
+    roles = (
+        (f"`{short_name(name)}`", role.description, _principals(statements(role.trust)[0]), _services(role.policies))
+        for name, role in sorted(documents().roles.items())
+    )
+    kinds = {policy.kind for policy in documents().guarded}
+    policies = (
+        (kind, ", ".join(f"`{policy.name}`" for policy in documents().guarded if policy.kind == kind), text)
+        for kind, text in RESOURCE_POLICIES.items()
+        if kind in kinds
+    )
+    parts = [HEAD, "## Roles\n", table(("role", "purpose", "assumed by", "services in its policies"), roles)]
+    return "\n".join([*parts, "\n## Resource policies\n", table(("type", "resources", "purpose"), policies) + "\n"])
+
+
+def full_page() -> str:
+    """Every statement of every policy document, with the reason for each unused permission."""
+    parts = ["# Permissions in full\n", *_roles(), *_boundary()]
+    for kind, text in RESOURCE_POLICIES.items():
+        policies = sorted((policy for policy in documents().guarded if policy.kind == kind), key=lambda policy: policy.name)
+        parts += [f"## {kind} policies\n\n{text}\n"] if policies else []
+        parts += [f"### `{policy.name}`\n\n{_statements(policy.document)}\n" for policy in policies]
+    return "\n".join(parts)
 
 
 def _roles() -> Iterable[str]:
     why = reasons()
     for name, role in sorted(documents().roles.items()):
-        short = _short(name)
+        short = short_name(name)
         rows = []
-        for policy in role.policies:
-            for row in statements(policy):
-                actions = listed(row["Action"])
-                # Actions of one statement that are granted for the same reason share a line.
-                for reason in dict.fromkeys(why.get((short, action), USED) for action in actions):
-                    mine = [action for action in actions if why.get((short, action), USED) == reason]
-                    rows.append((_codes(mine), _codes(listed(row["Resource"])), _conditions(row), reason))
-        (trust,) = statements(role.trust)[:1]
-        taken = f"Taken by {_principals(trust)}"
-        taken += f" if {_conditions(trust).replace('<br>', ' and ')}." if trust.get("Condition") else "."
-        may = table(("may", "on", "if", "why"), rows) if rows else "It may do nothing at all."
-        yield f"### `{short}`\n\n{role.description}. {taken}\n\n{may}\n"
+        for statement in (statement for policy in role.policies for statement in statements(policy)):
+            actions = listed(statement["Action"])
+            # Actions of a statement that share a reason share a row.
+            for reason in dict.fromkeys(why.get((short, action), USED) for action in actions):
+                group = [action for action in actions if why.get((short, action), USED) == reason]
+                rows.append((_codes(group), _codes(listed(statement["Resource"])), _conditions(statement), reason))
+        trust = statements(role.trust)[0]
+        head = f"## Role `{short}`\n\n{role.description}. Assumed by {_principals(trust)}; condition: {_conditions(trust)}."
+        yield f"{head}\n\n{table(('action', 'resource', 'condition', 'reason'), rows) if rows else 'No permissions.'}\n"
 
 
 def _boundary() -> Iterable[str]:
-    document = documents().managed[NAMES.boundary_arn]
     rows = [
-        ("deny" if row["Effect"] == "Deny" else "allow", _codes(listed(row["Action"])), _conditions(row))
-        for row in statements(document)
+        (row["Effect"], _codes(listed(row["Action"])), _conditions(row))
+        for row in statements(documents().managed[NAMES.boundary_arn])
     ]
-    yield "## The boundary of every role\n"
-    yield (
-        "A role can do what its own policy and this allow; it grants nothing by itself, and bounds key policies too. The "
-        "pipeline's roles have one of their own ([components/delivery/policies.py](../components/delivery/policies.py)).\n"
-    )
-    yield table(("", "what", "if"), rows) + "\n"
+    yield "## Permissions boundary\n\nThe permissions boundary of every role except the roles of the delivery pipeline.\n"
+    yield table(("effect", "action", "condition"), rows) + "\n"
 
 
 def _statements(document: Mapping[str, Any]) -> str:
     rows = [
         (
-            "deny" if row["Effect"] == "Deny" else "allow",
+            row["Effect"],
             _principals(row),
-            _codes([*listed(row.get("Action", [])), *(f"all but {item}" for item in listed(row.get("NotAction", [])))]),
+            _codes([*listed(row.get("Action", [])), *(f"not {item}" for item in listed(row.get("NotAction", [])))]),
             _codes(listed(row.get("Resource", []))),
             _conditions(row),
         )
         for row in statements(document)
     ]
-    return table(("", "who", "what", "on", "if"), rows)
+    return table(("effect", "principal", "action", "resource", "condition"), rows)
 
 
-def _questions() -> Iterable[str]:
-    yield "## What the documents decide\n"
-    yield "Each row is asked by a test. The context lists the condition keys that matter; what is not listed was not sent.\n"
-    for title, rows in QUESTIONS.items():
-        lines = []
-        for row in rows:
-            context = "<br>".join(f"`{_plain(key)}` = `{_plain(value)}`" for key, value in row.context.items()) or "-"
-            through = f" through the {row.through} endpoint" if row.through else ""
-            asked = f"`{row.action}` on `{_plain(row.resource)}`{through}"
-            lines.append((row.about, row.shown, asked, context, ANSWERS[answer(row).effect]))
-        yield f"### {title}\n\n{table(('shows that', 'who', 'what', 'context', 'answer'), lines)}\n"
-
-
-def _is_taken_here(trust: Mapping[str, Any]) -> bool:
-    services = {name for row in statements(trust) for name in listed(row["Principal"].get("Service", []))}
-    return bool(services) and services <= TAKEN_HERE
-
-
-def _short(name: str) -> str:
-    return name.removeprefix(NAMES.name(""))
+def _services(policies: Iterable[Mapping[str, Any]]) -> str:
+    allowed = (row for policy in policies for row in statements(policy) if row["Effect"] == "Allow")
+    return ", ".join(sorted({action.partition(":")[0] for row in allowed for action in listed(row["Action"])})) or "none"
 
 
 def _plain(text: str) -> str:
-    """ARNs of our own account without account and region, which are the same everywhere."""
+    """An ARN of the stack's account without account and region."""
     return text.replace(f"{NAMES.region}:{NAMES.account}:", "::").replace(f"::{NAMES.account}:", ":::")
 
 
@@ -164,18 +115,17 @@ def _codes(items: Iterable[str]) -> str:
     return "<br>".join(f"`{_plain(item)}`" for item in items) or "-"
 
 
-def _principals(row: Mapping[str, Any]) -> str:
-    principal = row.get("Principal", "*")
+def _principals(statement: Mapping[str, Any]) -> str:
+    principal = statement.get("Principal", "*")
     if principal == "*":
-        return "anybody"
+        return "any principal"
     return "<br>".join(f"`{_plain(item)}`" for value in principal.values() for item in listed(value))
 
 
-def _conditions(row: Mapping[str, Any]) -> str:
-    """One line a key; the values are alternatives."""
+def _conditions(statement: Mapping[str, Any]) -> str:
     lines = [
         f"`{key}` {operator} {' or '.join(f'`{_plain(value)}`' for value in listed(values))}"
-        for operator, keys in row.get("Condition", {}).items()
+        for operator, keys in statement.get("Condition", {}).items()
         for key, values in keys.items()
     ]
     return "<br>".join(lines) or "-"

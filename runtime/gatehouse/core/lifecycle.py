@@ -1,6 +1,6 @@
 """The life of a key as one table: which act is possible in which state and what it leads to; it changes nothing itself.
 
-The flows ask it before every change, and docs/key-life.md is drawn from it. An act that is not in the table for a state is
+The flows ask it before every change, and docs/key-lifecycle.md is drawn from it. An act that is not in the table for a state is
 refused. Where it leads to the state in which the key is already, and is one of `REPEATABLE`, nothing is written.
 """
 

@@ -1,0 +1,105 @@
+"""Documents agree with the repository: links, paths, named tests, make targets, the index and review dates."""
+
+from __future__ import annotations
+
+import ast
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from sandbox.clouds import InventedCloud
+from sandbox.engine import run
+from sandbox.rows import ROWS
+from tests.components.program import STACKS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8") for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md")
+}
+INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
+REVIEW_DAYS_MAX = 366
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub generates for the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_have_targets() -> None:
+    broken, total = [], 0
+    for page, text in PAGES.items():
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if link.startswith(("https://", "http://")):
+                continue
+            total += 1
+            file, _, anchor = link.partition("#")
+            target = (page.parent / file).resolve() if file else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert total > 50
+    assert broken == []
+
+
+def test_readme_names_existing_paths_and_targets() -> None:
+    section = README.partition("## Where to change what")[2].partition("\n## ")[0]
+    table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+    paths = re.findall(r"`([\w.-]+/[\w./-]*|Pulumi\.\w+\.yaml|__main__\.py)`", table)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]+)", README)) <= targets
+
+
+def test_tests_named_in_documents_exist() -> None:
+    missing, total = [], 0
+    for page, text in PAGES.items():
+        for file, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
+            total += 1
+            tree = ast.parse((ROOT / file).read_text(encoding="utf-8")) if (ROOT / file).exists() else None
+            names = {getattr(node, "name", "") for node in ast.walk(tree)} if tree else set()
+            if tree is None or (test and test not in names):
+                missing.append(f"{page.relative_to(ROOT)}: {file}::{test}")
+    assert total > 10
+    assert missing == []
+
+
+@pytest.mark.requirement("SS-14")
+def test_index_lists_every_document() -> None:
+    listed = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", INDEX)}
+    documents = {page for page in DOCS.rglob("*.md") if page.parent.name not in INDEXED_FOLDERS and page != DOCS / "README.md"}
+    assert len(documents) >= 5
+    assert documents | set((DOCS / "guides").glob("*.md")) <= listed
+    assert {DOCS / folder for folder in INDEXED_FOLDERS} <= {page if page.is_dir() else page.parent for page in listed}
+
+
+@pytest.mark.requirement("SS-14")
+def test_review_dates_are_at_most_a_year_apart() -> None:
+    rows = re.findall(r"\| (\d{4}-\d\d-\d\d) \| (\d{4}-\d\d-\d\d) \|$", INDEX, flags=re.MULTILINE)
+    assert len(rows) >= 4
+    for reviewed, due in rows:
+        assert timedelta(0) < date.fromisoformat(due) - date.fromisoformat(reviewed) <= timedelta(days=REVIEW_DAYS_MAX)
+
+
+@pytest.mark.requirement("TR-15")
+def test_testing_page_names_every_test_folder_and_benchmark() -> None:
+    text = PAGES[DOCS / "testing.md"]
+    folders = {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in (ROOT / "tests").rglob("*/test_*.py")}
+    folders |= {str(path.parent.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*/*.py")}
+    assert len(folders) > 6
+    assert {folder for folder in folders if f"`{folder}" not in text} == set()
+
+
+def test_readme_lists_types_that_are_not_emulated() -> None:
+    section = README.partition("## Limits of the sandbox")[2].partition("\n## ")[0]
+    modelled = {token.rpartition(":")[0] for token, row in ROWS.items() if row.modelled}
+    deployments = [run(ROOT, stack, InventedCloud(), preview=False) for stack in STACKS]
+    types = {resource.registration.type.rpartition(":")[0] for deployment in deployments for resource in deployment.resources}
+    assert types & modelled
+    assert set(re.findall(r"`(aws:\w+/\w+)`", section)) == types & modelled

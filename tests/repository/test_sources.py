@@ -1,0 +1,35 @@
+"""Rules for source files that the linter does not check."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("components", "policies", "sandbox", "release", "tools", "runtime/gatehouse", "runtime/functions")
+SOURCES = {path: path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+LINES_MAX = 400
+VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "manager"}
+
+
+def offenders(paths: list[Path]) -> list[str]:
+    assert len(SOURCES) > 100
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def test_modules_are_at_most_400_lines_long() -> None:
+    assert offenders([path for path, text in SOURCES.items() if len(text.splitlines()) > LINES_MAX]) == []
+
+
+def test_modules_have_specific_names() -> None:
+    assert offenders([path for path in SOURCES if path.stem in VAGUE_NAMES]) == []
+
+
+def test_modules_have_a_docstring() -> None:
+    assert offenders([path for path, text in SOURCES.items() if text.strip() and not ast.get_docstring(ast.parse(text))]) == []
+
+
+def test_no_work_is_left_undone() -> None:
+    marker = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
+    assert offenders([path for path, text in SOURCES.items() if marker.search(text)]) == []
