@@ -171,9 +171,9 @@ def _database_url(wanted: Task, database: Postgres, *, with_password: bool) -> s
 def _extras(wanted: Task, contract: Contract, place: Place) -> dict[str, str]:
     """Two things a container has and a process on a shared machine has not: ports of its own, and a network of its own.
 
-    GATEHOUSE_PORT_<DOOR>: the contract's port may be taken here. GATEHOUSE_BIND: in a container the door listens on
+    GATEHOUSE_<SERVICE>_PORT: the contract's port may be taken here. GATEHOUSE_BIND: in a container the door listens on
     every
     address, here it must not be reachable from the network.
     """
-    ports = {f"GATEHOUSE_PORT_{door.upper()}": str(place.ports[door]) for door in contract.doors[wanted.process]}
+    ports = {f"GATEHOUSE_{door.upper()}_PORT": str(place.ports[door]) for door in contract.doors[wanted.process]}
     return {"GATEHOUSE_BIND": HOST, **ports} if ports else {}

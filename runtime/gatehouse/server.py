@@ -80,7 +80,7 @@ def _serve_together(services: Sequence[str], settings: Settings) -> None:
 
 def _serve_service(service: str, settings: Settings) -> None:
     _end_with_parent()
-    port: int = getattr(settings, f"port_{service}")
+    port: int = getattr(settings, f"{service}_port")
     with _metrics_folder(settings.workers if service == "gateway" else 1) as workers:
         server = Server(
             f"gatehouse.app.{service}",
@@ -121,14 +121,14 @@ def _check(service: str, settings: Settings) -> None:
 
 def _check_port(service: str, settings: Settings) -> None:
     """Granian's workers share a port (SO_REUSEPORT), so a second gateway would silently take half of the first one's requests."""
-    port: int = getattr(settings, f"port_{service}")
+    port: int = getattr(settings, f"{service}_port")
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.bind, port))
         except OSError as exc:
-            hint = f"set GATEHOUSE_PORT_{service.upper()} or GATEHOUSE_BIND, or stop the program that has it"
+            hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that has it"
             raise SettingsError(
                 f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
             ) from None

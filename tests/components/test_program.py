@@ -179,7 +179,7 @@ def test_the_exports_are_those_that_others_read(stack: str) -> None:
     assert set(exports["services"]) == {"gateway", "console"}
     assert set(exports["services"]["gateway"]) == {"service", "taskDefinition"}
     assert set(exports["rotation"]["secrets"]) == {"pepper", "session-key", "bootstrap-token"}
-    assert {"gateTask", "consoleTask", "migrateTask", "gateExecution"} <= set(exports["roles"])
+    assert {"gatewayTask", "consoleTask", "migrateTask", "gatewayExecution"} <= set(exports["roles"])
     assert exports["urls"]["gateway"] == f"https://gateway.{stack_file(stack)['gatehouse:settings']['domain']}"
     assert set(exports["buckets"]) == {"data", "logs", "trail"}
 

@@ -56,12 +56,12 @@ def test_the_function_is_told_of_no_store_but_the_tokens_table_and_stays_out_of_
 
 @pytest.mark.requirement("CG-18")
 def test_the_role_of_the_function_does_what_the_door_does_today_and_no_more() -> None:
-    allowed = json.loads(one("iam/rolePolicy:RolePolicy", "share-function")["policy"])["Statement"]
+    allowed = json.loads(one("iam/rolePolicy:RolePolicy", "sharing-function")["policy"])["Statement"]
     found = {action: statement["Resource"] for statement in allowed for action in statement["Action"]}
     assert found == {
         "dynamodb:GetItem": [NAMES.table_arn("tokens")],
-        "logs:CreateLogStream": [f"{NAMES.log_group_arn('/gatehouse/staging/share')}:*"],
-        "logs:PutLogEvents": [f"{NAMES.log_group_arn('/gatehouse/staging/share')}:*"],
+        "logs:CreateLogStream": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
+        "logs:PutLogEvents": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "xray:PutTraceSegments": ["*"],
         "xray:PutTelemetryRecords": ["*"],
     }
@@ -79,15 +79,15 @@ def test_the_container_has_neither_the_door_nor_its_rights() -> None:
 def test_the_keys_know_the_function_and_no_longer_the_console() -> None:
     data, secrets = (json.loads(one("kms/key:Key", key)["policy"])["Statement"] for key in ("data", "secrets"))
     (tokens,) = (statement for statement in data if statement["Sid"] == "TokensTable")
-    assert tokens["Principal"]["AWS"] == [NAMES.role_arn("share-function")]
+    assert tokens["Principal"]["AWS"] == [NAMES.role_arn("sharing-function")]
     (own,) = (statement for statement in secrets if statement["Sid"] == "ShareReadsItsSettings")
     conditions = own["Condition"]["StringEquals"]
-    assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn("lambda", "function:gatehouse-staging-share")
+    assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn("lambda", "function:gatehouse-staging-sharing")
 
 
 def test_the_api_calls_one_alias_which_lets_only_that_stage_call_it() -> None:
     calls = {asked.inputs["uri"] for asked in program().of("apigateway/integration:Integration")}
-    assert calls == {"arn:aws:apigateway:mock:lambda:path/functions/share:live/invocations"}
+    assert calls == {"arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"}
     assert one("lambda/alias:Alias")["name"] == "live"
     permission = one("lambda/permission:Permission")
     assert (permission["principal"], permission["qualifier"]) == ("apigateway.amazonaws.com", "live")
@@ -97,7 +97,7 @@ def test_the_api_calls_one_alias_which_lets_only_that_stage_call_it() -> None:
 def test_the_api_is_found_under_its_own_name_alone_over_current_tls() -> None:
     assert one("apigateway/restApi:RestApi")["disableExecuteApiEndpoint"] is True
     domain = one("apigateway/domainName:DomainName")
-    assert domain["domainName"] == "share.staging.gatehouse.example.com"
+    assert domain["domainName"] == "sharing.staging.gatehouse.example.com"
     assert domain["securityPolicy"] == "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
     assert domain["endpointAccessMode"] == "STRICT"
     records = {asked.inputs["name"]: asked.name for asked in program().of("route53/record:Record") if "aliases" in asked.inputs}
@@ -132,10 +132,10 @@ def test_all_callers_together_and_those_who_post_have_a_limit() -> None:
 
 def test_every_method_is_checked_and_a_body_is_held_to_the_model_whatever_its_type() -> None:
     methods = {asked.name: asked.inputs for asked in program().of("apigateway/method:Method")}
-    assert set(methods) == {f"share-{method.name}" for method in rest_api.METHODS}
+    assert set(methods) == {f"sharing-{method.name}" for method in rest_api.METHODS}
     assert all("requestValidatorId" in method for method in methods.values())
     taking = {name: method["requestModels"] for name, method in methods.items() if "requestModels" in method}
-    assert taking == {"share-rest-post": {"$default": "Form"}}
+    assert taking == {"sharing-rest-post": {"$default": "Form"}}
     schema = json.loads(one("apigateway/model:Model")["schema"])
     assert schema["additionalProperties"]["maxLength"] * schema["maxProperties"] < 10 * 1024 * 1024
 
@@ -180,7 +180,7 @@ def test_a_changed_digest_of_the_image_changes_the_function_and_nothing_of_its_a
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_container_form_has_nothing_of_it(stack: str) -> None:
-    assert not [asked for asked in run(stack).resources if "apigateway" in asked.type or asked.name == "share-function"]
+    assert not [asked for asked in run(stack).resources if "apigateway" in asked.type or asked.name == "sharing-function"]
     assert run(stack).exports["functions"] == {}
 
 

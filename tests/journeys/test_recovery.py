@@ -91,7 +91,7 @@ def doors(server: servers.Postgres, log: Path) -> Iterator[Doors]:
                 server.app_url,
                 GATEHOUSE_PEPPER=PEPPER,
                 **({"GATEHOUSE_SESSION_KEY": SESSION_KEY, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN} if door == "console" else {}),
-                **{f"GATEHOUSE_PORT_{door.upper()}": str(port)},
+                **{f"GATEHOUSE_{door.upper()}_PORT": str(port)},
             )
             child = process.start(door, [GATEHOUSE, "serve", door], env=env, log=log / f"{door}.log")
             cleanup.callback(child.stop)

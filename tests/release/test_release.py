@@ -45,7 +45,7 @@ def test_a_sick_door_is_a_failure_that_names_it(account: Account, tmp_path: Path
     account.sick, account.goes_back = ("sharing",), True  # with a wrong service the doors are asked once only
     done = release(checkout(tmp_path, NEW, account.url), account.url, "verify")
     assert done.returncode == 1
-    assert f"verify: share: {account.url}/share/healthz answers 503" in done.stderr
+    assert f"verify: sharing: {account.url}/sharing/healthz answers 503" in done.stderr
 
 
 @pytest.mark.parametrize(("code", "said"), [(1, "migrate ended with 1"), (None, "migrate never started")])

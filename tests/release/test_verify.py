@@ -104,8 +104,8 @@ def test_a_new_deployment_of_what_was_asked_is_fine_and_so_is_no_change() -> Non
 def test_a_door_gets_a_few_tries_and_is_then_named() -> None:
     account, waits = Account(sick=("sharing",)), list[float]()
     with serving(account) as url:
-        found = smoke({"gateway": f"{url}/gateway", "sharing": f"{url}/share"}, tries=3, pause=waits.append)
-    assert (found, waits) == ([f"share: {url}/share/healthz answers 503"], [10.0, 10.0])
+        found = smoke({"gateway": f"{url}/gateway", "sharing": f"{url}/sharing"}, tries=3, pause=waits.append)
+    assert (found, waits) == ([f"sharing: {url}/sharing/healthz answers 503"], [10.0, 10.0])
 
 
 def test_a_door_that_recovers_is_well() -> None:

@@ -90,7 +90,7 @@ async def test_the_function_answers_as_the_container_does(deployed: Deployed, me
 def test_the_role_of_the_function_is_enough_and_what_it_does_is_read_one_item(deployed: Deployed) -> None:
     answer = httpx.get(f"{deployed.url}/readyz", trust_env=False)
     assert (answer.status_code, answer.json()["checks"]) == (200, {"tokens": "ok"})
-    assert deployed.emulator.used_actions["gatehouse-staging-share-function"] == {"dynamodb:GetItem"}
+    assert deployed.emulator.used_actions["gatehouse-staging-sharing-function"] == {"dynamodb:GetItem"}
     assert deployed.emulator.permissions.denied == []
 
 
@@ -118,14 +118,14 @@ def test_neither_path_nor_body_of_a_request_is_in_a_log(deployed: Deployed) -> N
 
 def test_a_function_that_does_not_let_the_stage_call_it_is_no_way_in(deployed: Deployed) -> None:
     client = deployed.client("lambda")
-    held = json.loads(client.get_policy(FunctionName="gatehouse-staging-share", Qualifier="live")["Policy"])["Statement"][0]
-    where: dict[str, Any] = {"FunctionName": "gatehouse-staging-share", "Qualifier": "live"}
+    held = json.loads(client.get_policy(FunctionName="gatehouse-staging-sharing", Qualifier="live")["Policy"])["Statement"][0]
+    where: dict[str, Any] = {"FunctionName": "gatehouse-staging-sharing", "Qualifier": "live"}
     client.remove_permission(StatementId="ApiCalls", **where)
     client.add_permission(
         StatementId="Other", Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com", SourceArn="arn:x", **where
     )
     try:
-        with pytest.raises(SandboxError, match=r"gatehouse-staging-share:live does not let .*/live/ call it"):
+        with pytest.raises(SandboxError, match=r"gatehouse-staging-sharing:live does not let .*/live/ call it"):
             function.read(deployed.aws, deployed.deployment.exports, "sharing")
     finally:
         client.remove_permission(StatementId="Other", **where)
@@ -145,7 +145,7 @@ def test_an_auditor_reads_back_how_the_api_is_set(deployed: Deployed) -> None:
     }
     assert stage["tracingEnabled"] is True
     assert stage["webAclArn"].startswith("arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/gatehouse-staging-edge/")
-    assert stage["accessLogSettings"]["destinationArn"].endswith(":log-group:/gatehouse/staging/share-access")
+    assert stage["accessLogSettings"]["destinationArn"].endswith(":log-group:/gatehouse/staging/sharing-access")
     limits = {path: held["throttlingRateLimit"] for path, held in stage["methodSettings"].items()}
     assert limits == {"*/*": 50.0, "{proxy+}/POST": 5.0}
     role = client.get_account()["cloudwatchRoleArn"]
@@ -154,12 +154,12 @@ def test_an_auditor_reads_back_how_the_api_is_set(deployed: Deployed) -> None:
 
 def test_an_auditor_reads_back_how_the_function_is_set(deployed: Deployed) -> None:
     client = deployed.client("lambda")
-    found = client.get_function_configuration(FunctionName="gatehouse-staging-share", Qualifier="live")
+    found = client.get_function_configuration(FunctionName="gatehouse-staging-sharing", Qualifier="live")
     assert (found["PackageType"], found["Architectures"], found["Version"]) == ("Image", ["arm64"], "1")
     assert found["TracingConfig"] == {"Mode": "Active"}
-    assert found["LoggingConfig"]["LogGroup"] == "/gatehouse/staging/share"
+    assert found["LoggingConfig"]["LogGroup"] == "/gatehouse/staging/sharing"
     assert found["KMSKeyArn"].startswith("arn:aws:kms:")
-    reserved = client.get_function_concurrency(FunctionName="gatehouse-staging-share")
+    reserved = client.get_function_concurrency(FunctionName="gatehouse-staging-sharing")
     assert reserved["ReservedConcurrentExecutions"] == 10
 
 
@@ -167,8 +167,8 @@ def test_the_host_name_of_the_door_leads_to_its_api_and_not_to_the_load_balancer
     client = deployed.client("route53")
     (zone,) = client.list_hosted_zones()["HostedZones"]
     records = {row["Name"]: row for row in client.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]}
-    target = records["share.staging.gatehouse.example.com."]["AliasTarget"]["DNSName"]
-    domain = deployed.client("apigateway").get_domain_name(domainName="share.staging.gatehouse.example.com")
+    target = records["sharing.staging.gatehouse.example.com."]["AliasTarget"]["DNSName"]
+    domain = deployed.client("apigateway").get_domain_name(domainName="sharing.staging.gatehouse.example.com")
     assert target.rstrip(".") == domain["regionalDomainName"]
 
 

@@ -95,8 +95,8 @@ def test_the_firewall_has_a_rate_a_door_and_refuses_large_bodies_elsewhere(emula
     (summary,) = waf.list_web_acls(Scope="REGIONAL")["WebACLs"]
     acl = waf.get_web_acl(Name=summary["Name"], Id=summary["Id"], Scope="REGIONAL")["WebACL"]
     rules = {rule["Name"]: rule for rule in acl["Rules"]}
-    assert {"rate", "rate-console", "rate-share", "body-size", "common", "metrics"} <= set(rules)
-    rate = rules["rate-share"]["Statement"]["RateBasedStatement"]
+    assert {"rate", "rate-console", "rate-sharing", "body-size", "common", "metrics"} <= set(rules)
+    rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
     assert rate["ScopeDownStatement"]["ByteMatchStatement"]["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
     _, elsewhere = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
     assert "ByteMatchStatement" in elsewhere["NotStatement"]["Statement"]

@@ -36,9 +36,9 @@ def health(
 
 
 def _port(service: Door) -> int:
-    text = os.environ.get(f"GATEHOUSE_PORT_{service.upper()}") or str(Settings.model_fields[f"port_{service}"].default)
+    text = os.environ.get(f"GATEHOUSE_{service.upper()}_PORT") or str(Settings.model_fields[f"{service}_port"].default)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        stop(f"GATEHOUSE_PORT_{service.upper()} must be a port from 1 to 65535", code=USAGE)
+        stop(f"GATEHOUSE_{service.upper()}_PORT must be a port from 1 to 65535", code=USAGE)
     return int(text)
 
 

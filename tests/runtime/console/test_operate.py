@@ -177,7 +177,7 @@ def test_a_slow_statement_is_a_line_and_a_count(door: Console) -> None:
     lines = door.lines
     observer = Observer("console", lines, Metrics())  # type: ignore[arg-type]
     observer.slow_query("SELECT 1", 0.75)
-    assert lines.kept[-1] == {"event": "slow query", "door": "console", "statement": "SELECT 1", "ms": 750.0}
+    assert lines.kept[-1] == {"event": "slow query", "service": "console", "statement": "SELECT 1", "ms": 750.0}
     assert "gatehouse_slow_queries_total 1.0" in observer.metrics.exposition().decode()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-HOST = "share.gatehouse.example.com"
+HOST = "sharing.gatehouse.example.com"
 CALLER = "198.51.100.23"
 
 

@@ -16,9 +16,9 @@ from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_en
 pytestmark = pytest.mark.requirement("CG-11")
 
 #: Two failures leave a Core alone, for a second; nothing is sent twice.
-RESTING = {"CORE_FAILURES_MAX": "2", "CORE_REST_S": "1", "CORE_RETRY_PERCENT": "0", "CORE_TIMEOUT_S": "1"}
+RESTING = {"CIRCUIT_BREAKER_FAILURES": "2", "CIRCUIT_BREAKER_RESET_S": "1", "RETRY_BUDGET_PERCENT": "0", "CORE_TIMEOUT_S": "1"}
 #: No Core is left alone.
-REPEATING = {"CORE_FAILURES_MAX": "0", "CORE_RETRY_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
+REPEATING = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
 
 
 @pytest.fixture(scope="module")

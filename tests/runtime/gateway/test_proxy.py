@@ -322,7 +322,7 @@ async def test_each_request_is_one_line_without_key_or_query(gateway: Any, core:
         "event": "request",
         "level": "info",
         "request_id": reply.header("x-request-id"),
-        "door": "gateway",
+        "service": "gateway",
         "method": "GET",
         "route": "/cores/{name}/{path}",
         "path": "/cores/docs/files/report.txt",
