@@ -55,5 +55,5 @@ def features(console: ConsoleOption = "", token: TokenOption = "", as_json: Json
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
         return
-    rows = [(one.name, one.door, "on" if one.enabled else "off", one.meaning) for one in found]
-    print_table("", ("feature", "door", "here", "meaning"), rows)
+    rows = [(one.name, one.service, "on" if one.enabled else "off", one.meaning) for one in found]
+    print_table("", ("feature", "service", "here", "meaning"), rows)

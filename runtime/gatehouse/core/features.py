@@ -9,10 +9,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """door: where it is. meaning: what there is with it, and no more without."""
+    """service: where it is. meaning: what there is with it, and no more without."""
 
     name: str
-    door: Literal["gateway", "console"]
+    service: Literal["gateway", "console"]
     meaning: str
 
 

@@ -39,7 +39,7 @@ class LogLevel(BaseModel):
 
 class FeatureView(BaseModel):
     name: str
-    door: Literal["gateway", "console"]
+    service: Literal["gateway", "console"]
     enabled: bool
     meaning: str
 
@@ -54,7 +54,7 @@ class FeatureList(BaseModel):
                     "features": [
                         {
                             "name": "batch-verify",
-                            "door": "gateway",
+                            "service": "gateway",
                             "enabled": True,
                             "meaning": "several tokens are verified by one request",
                         }

@@ -174,7 +174,7 @@ async def test_the_openapi_document_is_valid_and_knows_every_problem(door: Conso
 async def test_liveness_readiness_and_metrics_answer(door: Console) -> None:
     assert (await door.client.get("/healthz")).json() == {"status": "ok"}
     assert (await door.client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok"}}
-    assert 'gatehouse_request_seconds_count{service="console",route="/readyz"' in (await door.client.get("/metrics")).text
+    assert 'gatehouse_request_seconds_count{route="/readyz",service="console"' in (await door.client.get("/metrics")).text
 
 
 async def test_the_log_names_routes_and_never_the_path_that_was_sent(door: Console) -> None:

@@ -27,7 +27,7 @@ def at(gateway: Any, port: int, pool: Any = None) -> Any:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("GATEHOUSE_PEPPER", "", "the gateway door needs GATEHOUSE_PEPPER"),
+        ("GATEHOUSE_PEPPER", "", "the gateway service needs GATEHOUSE_PEPPER"),
         ("GATEHOUSE_PEPPER", '{"current": 1, "generations": {"1": "c2hvcnQ="}}', "a pepper generation needs at least 32 bytes"),
         ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must be"),
         ("GATEHOUSE_REDIS_URL", "http://canary", "GATEHOUSE_REDIS_URL must begin with"),
@@ -46,7 +46,7 @@ def test_a_taken_port_is_named(gateway_process: Any, refused: Any) -> None:
     port = gateway_process[0]
     status, text = refused(GATEHOUSE_GATEWAY_PORT=str(port))
     assert status == 1
-    assert f"cannot listen on 127.0.0.1:{port} for the gateway door" in text
+    assert f"cannot listen on 127.0.0.1:{port} for the gateway service" in text
 
 
 async def test_sigterm_ends_the_gateway_cleanly_and_takes_its_worker_row_away(

@@ -7,11 +7,11 @@ from gatehouse.doors.console.caller import Door
 from gatehouse.wire.operate import FeatureList, FeatureView
 
 
-async def list_features(door: Door) -> FeatureList:
+async def list_features(service: Door) -> FeatureList:
     """List the features of a deployment. They are switched by GATEHOUSE_FEATURES and a restart."""
     return FeatureList(
         features=[
-            FeatureView(name=one.name, door=one.door, enabled=one.name not in door.features_off, meaning=one.meaning)
+            FeatureView(name=one.name, service=one.service, enabled=one.name not in service.features_off, meaning=one.meaning)
             for one in FEATURES
         ]
     )
