@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gatehouse.migrations import runner
-from gatehouse.store.postgres_login import login
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
 from rich.console import Console
 from rich.table import Table
 

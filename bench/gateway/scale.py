@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
-from gatehouse.core.apikey import build_marked
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import build_marked
+from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table
 

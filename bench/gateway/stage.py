@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
-from gatehouse.core.apikey import Pepper, build
-from gatehouse.migrations import runner
-from gatehouse.store.postgres_login import login
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import Pepper, build
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
+from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table
 

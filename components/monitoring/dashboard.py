@@ -151,7 +151,7 @@ def _refusals(names: Naming) -> Iterator[Widget]:
 
 
 def _use(names: Naming) -> Iterator[Widget]:
-    """The use of keys, from the metrics that the gateway's log lines carry (runtime/gatehouse/flows/usage_metrics.py)."""
+    """The use of keys, from the metrics that the gateway's log lines carry (runtime/gatehouse/usage/cloudwatch.py)."""
 
     def every(dimension: str, metric: str) -> list[list[Any]]:
         search = f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"

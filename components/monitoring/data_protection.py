@@ -7,7 +7,7 @@ import pulumi
 
 SECRET_CHARS = 43
 BODY_CHARS = 61
-"""After prefix and environment, a key is one run of base62 (runtime/gatehouse/core/apikey.py); a test holds both together."""
+"""After prefix and environment, a key is one run of base62 (runtime/gatehouse/crypto/token.py); a test holds both together."""
 
 MANAGED = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
 """CloudWatch Logs user guide, "Managed data identifiers for sensitive data types: Credentials"."""

@@ -6,7 +6,7 @@
 #   docs/guides/sign.sh POST https://gateway.example.com/cores/docs/notes 'a body'
 #
 # The URL is signed as it stands: percent-encoded, with a path, with the host that the gateway sees.
-# openssl takes the secret as an argument, which other users of a shared machine can see; programs use gatehouse.client_signing.
+# openssl takes the secret as an argument, which other users of a shared machine can see; programs use gatehouse.client.signing.
 set -euo pipefail
 method=$1 url=$2 body=${3-}
 

@@ -30,7 +30,7 @@ CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 #: `gatehouse pepper status` shows as unused (decision 16). What the session key protects ends within days.
 KEPT = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
-#: As in runtime/gatehouse/core/apikey.py; this file is deployed alone, and a test holds both to the same values.
+#: As in runtime/gatehouse/crypto/token.py; this file is deployed alone, and a test holds both to the same values.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_SECRET_CHARS = 43
 CHECKSUM_CHARS = 6

@@ -1,3 +1,5 @@
 """The Gatehouse runtime: a key gateway, one-time secret sharing, an audit trail and a console, in one container."""
 
+from __future__ import annotations
+
 __version__ = "0.1.0"

@@ -27,8 +27,7 @@
     `-- SettingsError             settings                   -       no      start-up only: a variable is missing or wrong
 
 An outcome of a decision (expired, rate limited key ...) is a value, `types.Code`, and never raised by core/.
-`public` is what a caller may read. `detail` goes to the log alone. Neither ever holds a token, key or secret.
-"""
+`public` is what a caller may read. `detail` goes to the log alone. Neither ever holds a token, key or secret."""
 
 from __future__ import annotations
 

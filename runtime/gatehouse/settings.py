@@ -1,7 +1,6 @@
 """The runtime's configuration: read once from the environment, typed, frozen, and complaining by variable name.
 
-Names are those of `runtime/contract.toml` (a test holds both sides to it). Only `app` and `cli` import this module.
-"""
+Names are those of `runtime/contract.toml` (a test holds both sides to it). Only `app` and `cli` import this module."""
 
 from __future__ import annotations
 
@@ -12,14 +11,17 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from gatehouse import setting_forms as forms
-from gatehouse.core.features import FEATURES
+from gatehouse import settings_validators as forms
 from gatehouse.errors import Problem, SettingsError
-from gatehouse.types import KeyEnvironment, Limit
+from gatehouse.keys.models import KeyEnvironment, RateLimit
+from gatehouse.operations.features import FEATURES
 
 PREFIX = "GATEHOUSE_"
+
+
 #: Variables with our prefix that are not settings of a server: the command line's own (see cli/).
 CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -271,8 +273,8 @@ class Settings(ShareSettings):
         description="Rate limits while Redis is away: local lets each worker count for itself (n workers let up to n "
         "times as much pass), refuse lets no request pass that must be counted.",
     )
-    default_limit: Limit = Field(
-        default=Limit(name="requests", quota=600, window_s=60, burst=600),
+    default_limit: RateLimit = Field(
+        default=RateLimit(name="requests", quota=600, window_s=60, burst=600),
         description="Requests/seconds for a key that was made without limits, such as 600/60.",
     )
     body_max_bytes: int = Field(

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from gatehouse.store.ports_usage import Unusual
-from gatehouse.types import Code
+from gatehouse.usage.models import UnusualUse
+from gatehouse.verification.models import Code
 
 from components.monitoring import log_filters
 from tests.components.program import ROOT, STACKS, run
@@ -77,8 +77,8 @@ def test_an_abused_key_is_counted_by_the_line_that_the_gateway_writes() -> None:
     alarm = made("prod", "cloudwatch/metricAlarm:MetricAlarm")["keys-abused"]
     assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
     event, kind = re.findall(r'= "([^"]+)"', pattern)
-    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/app/gateway.py").read_text()
-    assert kind in Unusual.__doc__  # type: ignore[operator]
+    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/gateway/app.py").read_text()
+    assert kind in UnusualUse.__doc__  # type: ignore[operator]
 
 
 @pytest.mark.requirement("ECS-05")

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-from gatehouse.core import apikey
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto import token as apikey
+from gatehouse.keys.models import KeyEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatehouse.core.checkpoint import Checkpoint
-from gatehouse.wire.checkpoint import CheckpointView, checkpoint_of
+from gatehouse.audit.checkpoint import Checkpoint
+from gatehouse.audit.schemas import CheckpointView, checkpoint_of
 
 from sandbox import process, rotation, servers, services
 from sandbox.emulator import Emulator

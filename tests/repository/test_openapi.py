@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.doors.console.app import document as console_document
-from gatehouse.doors.gateway.openapi import document as gateway_document
+from gatehouse.console.asgi import document as console_document
+from gatehouse.gateway.openapi import document as gateway_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from gatehouse.migrations import runner
-from gatehouse.store.postgres_login import Login, login
+from gatehouse.db.connection import DatabaseLogin, login
+from gatehouse.db.migrations import runner
 
 from sandbox import servers
 
@@ -32,11 +32,11 @@ class Database:
         return self.server.owner_url.rpartition("/")[0] + "/" + self.name
 
     @property
-    def app(self) -> Login:
+    def app(self) -> DatabaseLogin:
         return login(self.app_url, "url")
 
     @property
-    def owner(self) -> Login:
+    def owner(self) -> DatabaseLogin:
         return login(self.owner_url, "url")
 
     def sql(self, statements: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.app import sharing
 from gatehouse.settings import load_share
+from gatehouse.sharing import app as sharing
 
 from sandbox import function
 from sandbox.emulator import Emulator

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from gatehouse.core import lifecycle
-from gatehouse.core.lifecycle import TRANSITIONS, Act
-from gatehouse.flows.issue import TTL_S_MAX
-from gatehouse.types import KeyState
-from gatehouse.wire import key_parts, verify
+from gatehouse.keys import lifecycle
+from gatehouse.keys.lifecycle import TRANSITIONS, Action
+from gatehouse.keys.service import TTL_S_MAX
+from gatehouse.keys.models import KeyState
+from gatehouse.keys import schemas as key_parts
+from gatehouse.verification import schemas as verify
 
 from tools.docs.markdown import table
 
@@ -49,7 +50,7 @@ every gateway cache. Audit events remain.
 
 
 def page() -> str:
-    acts = [act for act in Act if act is not Act.CREATE]
+    acts = [act for act in Action if act is not Action.CREATE]
     rows = [(state.value, *(_cell(state, act) for act in acts)) for state in KeyState]
     parts = key_parts
     bounds = [
@@ -84,7 +85,7 @@ def page() -> str:
     )
 
 
-def _cell(state: KeyState, act: Act) -> str:
+def _cell(state: KeyState, act: Action) -> str:
     if lifecycle.is_repeat(state, act):
         return "unchanged"
     return " / ".join(target.value for target in TRANSITIONS.get((state, act), ()))

@@ -13,7 +13,7 @@ import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
 from gatehouse import cli
 from gatehouse.settings import PREFIX, Settings
-from gatehouse.types import Limit
+from gatehouse.keys.models import RateLimit
 from pydantic.fields import FieldInfo
 
 from tools.docs.markdown import prose, table
@@ -79,7 +79,7 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if value in (None, "", ()):
         return "unset"
-    if isinstance(value, Limit):
+    if isinstance(value, RateLimit):
         return f"`{value.quota}/{value.window_s}`"
     return f"`{value.value if isinstance(value, enum.Enum) else value}`"
 
@@ -98,7 +98,7 @@ def _allowed(field: FieldInfo) -> Iterator[str]:
         yield f"{bounds[MinLen].min_length} to {bounds[MaxLen].max_length} characters"
     elif get_origin(kind) is tuple and ipaddress.IPv4Network in get_args(get_args(kind)[0]):
         yield "CIDR networks, separated by commas"
-    elif kind is Limit:
+    elif kind is RateLimit:
         yield "requests/seconds"
     else:
         yield "text"

@@ -19,11 +19,15 @@ from starlette.types import ASGIApp
 from gatehouse.agent import names
 from gatehouse.agent.content import FileResponse
 from gatehouse.agent.tree import Entry, Tree
-from gatehouse.doors import asgi
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound, Problem, Unauthorized
+from gatehouse.http import asgi
 
 DEPTH_MAX = 16
+
+
 ENTRIES_MAX = 5000
+
+
 _PREFIX = b"/files/"
 
 

@@ -16,7 +16,11 @@ from starlette.types import Receive, Scope, Send
 from gatehouse.agent.tree import OpenFile
 
 CHUNK_BYTES = 262_144
+
+
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+
+
 #: The bytes are somebody's files: whatever they hold, a browser must neither run nor guess it.
 _HEADERS = {
     "Accept-Ranges": "bytes",

@@ -14,8 +14,13 @@ from gatehouse.agent.app import Secrets
 from gatehouse.errors import Conflict, Forbidden, GatehouseError, Unauthorized, Unavailable
 
 TIMEOUT_S = 10.0
+
+
 BACKOFF_S_MIN = 1.0
+
+
 BACKOFF_S_MAX = 30.0
+
 
 Say = Callable[[str], None]
 

@@ -9,7 +9,11 @@ from gatehouse.errors import BadRequest, Problem
 
 #: Linux takes 255 bytes a name and 4096 a path.
 NAME_BYTES_MAX = 255
+
+
 NAMES_MAX = 128
+
+
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 

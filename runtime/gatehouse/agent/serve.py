@@ -21,6 +21,8 @@ from gatehouse.agent.tree import Tree
 from gatehouse.errors import SettingsError
 
 _START_S = 10.0
+
+
 #: Requests that are on their way when the gateway hears of the drain get this long.
 GRACE_S = 1.0
 

@@ -3,8 +3,7 @@
 Every step opens one name relative to the directory opened before it, with O_NOFOLLOW: there is no path that could be swapped
 between a check and its use. No symbolic link is followed, not even one that stays inside. Only regular files and directories
 are served; a device, FIFO or socket is not even opened. Names that begin with a dot are hidden: neither listed nor served.
-Sources: openat(2), open(2); CWE-22, CWE-59, CWE-367.
-"""
+Sources: openat(2), open(2); CWE-22, CWE-59, CWE-367."""
 
 from __future__ import annotations
 
@@ -21,9 +20,15 @@ from typing import Literal
 from gatehouse.errors import Forbidden, NotFound, NotServed
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
 _DIRECTORY_FLAGS = _FLAGS | os.O_DIRECTORY
+
+
 #: Names that a directory may hold before the search for another Unicode spelling is given up.
 _SPELLINGS_MAX = 10_000
+
+
 #: Names of one directory that are read at all, some 10 MB of them.
 _NAMES_MAX = 100_000
 

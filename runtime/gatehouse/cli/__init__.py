@@ -24,18 +24,21 @@ COMMANDS = {
     "audit": "gatehouse.cli.audit",
     "pepper": "gatehouse.cli.pepper",
     "usage": "gatehouse.cli.usage",
-    "import": "gatehouse.cli.moving",
-    "export": "gatehouse.cli.moving",
+    "import": "gatehouse.cli.transfer",
+    "export": "gatehouse.cli.transfer",
     "sessions": "gatehouse.cli.sessions",
-    "log-level": "gatehouse.cli.operate",
-    "features": "gatehouse.cli.operate",
+    "log-level": "gatehouse.cli.operations",
+    "features": "gatehouse.cli.operations",
     "scan": "gatehouse.cli.scan",
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }
 
+
 #: Commands that only hold others: alone, they show their help.
 GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])
+
+
 INTERRUPTED = 130
 
 

@@ -12,13 +12,12 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.audit.chain import first_break
+from gatehouse.audit.checkpoint import Checkpoint, PublicKey, disagreement, public_keys
+from gatehouse.audit.models import AuditRow
+from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, print_table, stop
-from gatehouse.core.auditchain import first_break
-from gatehouse.core.checkpoint import Checkpoint, PublicKey, disagreement, public_keys
-from gatehouse.store.ports import AuditRow
-from gatehouse.wire.audit import AuditEventView, audit_row
-from gatehouse.wire.checkpoint import CheckpointView, checkpoint_of
 
 
 def register(app: typer.Typer) -> None:

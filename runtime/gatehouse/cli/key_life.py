@@ -9,18 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import USAGE, note, print_json, print_table, stop
-from gatehouse.wire.key_life import ChangedKey
+from gatehouse.keys.schemas import ChangedKey
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
+
+
 _KEY_ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
+
+
 _LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})/([0-9]{1,9}[smhdw]?)(?::([0-9]{1,10}))?", re.ASCII)
+
+
 _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
 
+
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key: the 12 characters after its environment.")]
+
+
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
+
+
 LastAdminOption = Annotated[bool, typer.Option("--allow-last-admin", help="Even the last key that can manage keys.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gatehouse.cli import key_life
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import USAGE, note, print_json, stop
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from gatehouse.cli import key_life, key_signing
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import note, print_json, print_table
-from gatehouse.wire.key import KeyView
+from gatehouse.keys.schemas import KeyView
 
 
 class Environment(StrEnum):

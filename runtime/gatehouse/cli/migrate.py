@@ -10,8 +10,8 @@ import typer
 
 from gatehouse import settings as configuration
 from gatehouse.cli.output import FAILED, print_json
-from gatehouse.migrations import runner
-from gatehouse.store.postgres_login import login
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
 
 
 def register(app: typer.Typer) -> None:

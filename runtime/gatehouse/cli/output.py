@@ -13,6 +13,8 @@ from rich.table import Table
 from gatehouse.errors import BadRequest, GatehouseError, SettingsError
 
 FAILED = 1
+
+
 USAGE = 2
 
 

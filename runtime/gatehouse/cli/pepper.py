@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import note, print_json, print_table
 
 

@@ -11,13 +11,18 @@ from typing import Annotated
 import typer
 
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
-from gatehouse.core.scan import Found, find
+from gatehouse.leaks.scanner import Match, find
 
 #: A file that is larger holds data, not code; it is named and passed over.
 FILE_BYTES_MAX = 10 * 1024 * 1024
+
+
 #: Where git looks, too: a NUL in the beginning makes a file binary.
 _BINARY_BYTES = 8000
+
+
 _STDIN = "-"
+
 
 Text = tuple[str, bytes]
 
@@ -53,7 +58,7 @@ def scan(
         sys.exit(FAILED)
 
 
-def _shown(name: str, one: Found) -> dict[str, str | int]:
+def _shown(name: str, one: Match) -> dict[str, str | int]:
     token = one.token
     facts = {"prefix": token.prefix, "environment": token.environment.value, "key_id": token.id}
     return {"file": name, "line": one.line, **facts, "key": one.redacted}

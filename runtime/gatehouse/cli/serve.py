@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gatehouse import server
 from gatehouse import settings as configuration
+from gatehouse.http import server
 
 
 class Door(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import USAGE, print_json, print_table, stop
 
 

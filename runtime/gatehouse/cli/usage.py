@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.cli.console import ConsoleOption, JsonOption, TokenOption, connect
+from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import USAGE, note, print_json, print_table, stop
 
 _BAR_CHARS = 30
+
+
 _DURATION = re.compile(r"(\d{1,5})([mhd])")
+
+
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
+
+
 _BY = re.compile(r"(key|core|code)(,(key|core|code)){0,2}")
 
 

@@ -8,20 +8,29 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, Wire, some
+from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import Unavailable
-from gatehouse.wire.audit import AuditEventPage, AuditEventView, AuditVerification
-from gatehouse.wire.checkpoint import CheckpointPage, CheckpointView
-from gatehouse.wire.core import CorePage, CoreView
-from gatehouse.wire.key import CreatedKey, KeyPage, KeyView, RevokedKey
-from gatehouse.wire.key_life import ChangedKey, Explanation, PepperStatus, PurgedKey, RotatedKey
-from gatehouse.wire.operate import FeatureList, FeatureView, LogLevel
-from gatehouse.wire.session import EndedSessions, SessionList, SessionView
-from gatehouse.wire.signing import SigningKeySet
-from gatehouse.wire.usage import KeyUsage, UsageSeries
-from gatehouse.wire.webhook import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
+from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
+from gatehouse.keys.schemas import (
+    ChangedKey,
+    CreatedKey,
+    Explanation,
+    KeyPage,
+    KeyView,
+    PepperStatus,
+    PurgedKey,
+    RevokedKey,
+    RotatedKey,
+)
+from gatehouse.keys.signing_schemas import SigningKeySet
+from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
+from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
+from gatehouse.usage.schemas import KeyUsage, UsageSeries
 
 _AUDIT_PAGE = 500
+
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

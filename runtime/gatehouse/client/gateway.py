@@ -10,8 +10,8 @@ import msgspec
 
 from gatehouse.client.http import Client, Retries, Wire
 from gatehouse.errors import Unavailable
-from gatehouse.wire.selfrevoke import SelfRevoke, SelfRevoked
-from gatehouse.wire.verify import BatchReply, BatchRequest, LimitAsked, VerifyReply, VerifyRequest
+from gatehouse.keys.self_revocation import SelfRevoke, SelfRevoked
+from gatehouse.verification.schemas import BatchReply, BatchRequest, RateLimitInput, VerifyReply, VerifyRequest
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -36,7 +36,7 @@ class GatewayClient(Client):
         cost: int = 1,
         address: str | None = None,
         method: str | None = None,
-        limits: Sequence[LimitAsked] = (),
+        limits: Sequence[RateLimitInput] = (),
     ) -> VerifyReply:
         """The decision on a token. `cost` 0 looks without using anything. See POST /v1/keys/verify for the rest."""
         asked = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))

@@ -2,8 +2,7 @@
 
 Sent again: what is repeatable by itself (GET, HEAD, PUT, DELETE), what carries an Idempotency-Key, and anything that never left
 this machine. The wait doubles, is jittered, and never shorter than Retry-After says (RFC 9110, section 10.2.3); one that asks for
-more than `wait_s_max` is raised instead, so that the caller decides.
-"""
+more than `wait_s_max` is raised instead, so that the caller decides."""
 
 from __future__ import annotations
 
@@ -36,11 +35,23 @@ from gatehouse.errors import (
 
 #: A revocation waits for every gateway, up to the staleness bound, which may be set to a minute.
 TIMEOUT_S = 75.0
+
+
 CONNECT_TIMEOUT_S = 5.0
+
+
 IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
+
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
+
+
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
 _BY_STATUS: dict[int, type[GatehouseError]] = {
     400: BadRequest,
     401: Unauthorized,

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.core.auditchain import GENESIS, row_hash
-from gatehouse.core.checkpoint import Checkpoint, to_sign
-from gatehouse.store.ports import AuditRow
-from gatehouse.store.signing_key import LocalSigner
-from gatehouse.types import AuditEvent
-from gatehouse.wire.audit import audit_view
-from gatehouse.wire.checkpoint import checkpoint_view
+from gatehouse.audit.chain import GENESIS, row_hash
+from gatehouse.audit.checkpoint import Checkpoint, to_sign
+from gatehouse.audit.models import AuditEvent, AuditRow
+from gatehouse.audit.schemas import audit_view, checkpoint_view
+from gatehouse.aws.signing_key import LocalSigner
 
 from tests.runtime.cli.conftest import Command
 

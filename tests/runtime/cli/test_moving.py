@@ -14,9 +14,9 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.core import sealedfile
-from gatehouse.core.apikey import Pepper, build
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import Pepper, build
+from gatehouse.keys.models import KeyEnvironment
+from gatehouse.transfer import sealed_export as sealedfile
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -331,11 +331,11 @@ def test_a_sealed_file_opens_whole_or_not_at_all(frames: list[bytes], at: int, d
     if len(parts) > 1:
         swapped = data.draw(st.permutations(parts))
         if swapped != parts:
-            with pytest.raises(sealedfile.Unreadable):
+            with pytest.raises(sealedfile.UnreadableExport):
                 list(sealedfile.frames(head + b"".join(swapped), pepper))
-    with pytest.raises(sealedfile.Unreadable):
+    with pytest.raises(sealedfile.UnreadableExport):
         list(sealedfile.frames(head + body[: at % len(body)], pepper))
     changed = bytearray(body)
     changed[at % len(body)] ^= 1
-    with pytest.raises(sealedfile.Unreadable):
+    with pytest.raises(sealedfile.UnreadableExport):
         list(sealedfile.frames(head + bytes(changed), pepper))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from gatehouse.core.apikey import build
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import build
+from gatehouse.keys.models import KeyEnvironment
 
 ROOT = Path(__file__).parents[3]
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")

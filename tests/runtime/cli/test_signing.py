@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.core.signature import secret_bytes
+from gatehouse.crypto.http_signatures import secret_bytes
 
 from tests.runtime.cli.conftest import Command
 

@@ -12,18 +12,11 @@ import gatehouse.client
 import httpx
 import pytest
 from gatehouse import errors
-from gatehouse.client import ONCE, ConsoleClient, GatewayClient, Retries
-from gatehouse.client.http import retry_after_s
-from gatehouse.errors import (
-    BadRequest,
-    Conflict,
-    GatehouseError,
-    IdempotencyKeyReused,
-    RateLimited,
-    Unauthorized,
-    Unavailable,
-)
-from gatehouse.wire.key_parts import EXAMPLE_KEY
+from gatehouse.client.console import ConsoleClient
+from gatehouse.client.gateway import GatewayClient
+from gatehouse.client.http import ONCE, Retries, retry_after_s
+from gatehouse.errors import BadRequest, Conflict, GatehouseError, IdempotencyKeyReused, RateLimited, Unauthorized, Unavailable
+from gatehouse.keys.schemas import EXAMPLE_KEY
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,23 +9,25 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.core.apikey import Pepper
-from gatehouse.doors import asgi, console
-from gatehouse.flows.log_level import LevelDesk
-from gatehouse.flows.session import SessionRules, Sessions
-from gatehouse.observe import Metrics, Observer
-from gatehouse.store import postgres_engine
-from gatehouse.store.clock import SystemClock
-from gatehouse.store.postgres_audit import PostgresAuditTrail
-from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
-from gatehouse.store.postgres_directory import PostgresDirectory
-from gatehouse.store.postgres_keystore import PostgresKeyStore
-from gatehouse.store.postgres_level import PostgresLevels
-from gatehouse.store.postgres_notices import PostgresNotices
-from gatehouse.store.postgres_replays import PostgresReplays
-from gatehouse.store.postgres_sessions import PostgresSessions
-from gatehouse.store.postgres_usage_reports import PostgresUsageReports
-from gatehouse.types import KeyEnvironment, Limit
+from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
+from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.clock import SystemClock
+from gatehouse.console import asgi as console_asgi
+from gatehouse.console import dependencies as console_dependencies
+from gatehouse.cores.listing import PostgresCoreListing
+from gatehouse.crypto.token import Pepper
+from gatehouse.db import engine as postgres_engine
+from gatehouse.http import asgi
+from gatehouse.http.idempotency_store import PostgresIdempotencyStore
+from gatehouse.identity.repository import PostgresSessions
+from gatehouse.identity.service import SessionRules, Sessions
+from gatehouse.keys.models import KeyEnvironment, RateLimit
+from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.notifications.repository import PostgresNotifications
+from gatehouse.observability import Metrics, Observer
+from gatehouse.operations.repository import PostgresLevels
+from gatehouse.operations.service import LogLevelService
+from gatehouse.usage.reports import PostgresUsageReports
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.runtime.conftest import Database
@@ -49,7 +51,7 @@ class Lines:
 class Console:
     """A console door and a client of it that holds the bootstrap token."""
 
-    parts: console.Parts
+    parts: console_dependencies.Dependencies
     client: httpx.AsyncClient
     lines: Lines
     database: Database
@@ -69,24 +71,24 @@ class Console:
         return {"Authorization": f"Bearer {token}"}
 
 
-def parts_on(database: Database, lines: Lines) -> tuple[console.Parts, AsyncEngine]:
+def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, AsyncEngine]:
     """What a console is made of, on this database; the engine is the caller's to dispose of."""
     engine = postgres_engine.build(database.app, pool_max=4, application="tests")
     clock = SystemClock()
-    parts = console.Parts(
+    parts = console_dependencies.Dependencies(
         keys=PostgresKeyStore(engine, staleness_s=1.0),
         audit=PostgresAuditTrail(engine),
-        cores=PostgresDirectory(engine),
+        cores=PostgresCoreListing(engine),
         usage=PostgresUsageReports(engine),
         checkpoints=PostgresCheckpoints(engine),
-        notices=PostgresNotices(engine),
+        notices=PostgresNotifications(engine),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),
         cursor_pepper=Pepper({1: b"s" * 32}, 1),
         bootstrap_token=BOOTSTRAP,
         key_prefix="gtk",
         key_environment=KeyEnvironment.TEST,
-        default_limit=Limit(name="requests", quota=600, window_s=60, burst=600),
+        default_limit=RateLimit(name="requests", quota=600, window_s=60, burst=600),
         staleness_s=1.0,
         body_max_bytes=65_536,
         addresses=asgi.ClientAddresses(()),
@@ -94,8 +96,8 @@ def parts_on(database: Database, lines: Lines) -> tuple[console.Parts, AsyncEngi
         observer=Observer("console", lines, Metrics()),  # type: ignore[arg-type]
         random_bytes=secrets.token_bytes,
         https=True,
-        replays=PostgresReplays(engine),
-        levels=LevelDesk(PostgresLevels(engine), clock, "info"),
+        replays=PostgresIdempotencyStore(engine),
+        levels=LogLevelService(PostgresLevels(engine), clock, "info"),
         sessions=Sessions(
             PostgresSessions(engine), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
         ),
@@ -107,7 +109,7 @@ def parts_on(database: Database, lines: Lines) -> tuple[console.Parts, AsyncEngi
 async def door(database: Database) -> AsyncIterator[Console]:
     lines = Lines()
     parts, engine = parts_on(database, lines)
-    transport = httpx.ASGITransport(console.create(parts), client=("192.0.2.7", 4711))
+    transport = httpx.ASGITransport(console_asgi.create(parts), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
         yield Console(parts, client, lines, database, engine)

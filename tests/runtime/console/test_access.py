@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.core.auditchain import GENESIS, first_break
-from gatehouse.doors.console.access import Access
-from gatehouse.doors.console.routes import ROUTES, Row
-from gatehouse.wire.audit import AuditEventView, audit_row
+from gatehouse.audit.chain import GENESIS, first_break
+from gatehouse.audit.schemas import AuditEventView, audit_row
+from gatehouse.console.authentication import Access
+from gatehouse.console.routes import ROUTES, EndpointRow
 
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 ADMIN_ROWS = [row for row in ROUTES if row.who is Access.ADMIN]
 
 
-def _path(row: Row) -> str:
+def _path(row: EndpointRow) -> str:
     return row.path.replace("{id}", "000000000000")
 
 
 @pytest.mark.parametrize("row", ADMIN_ROWS, ids=lambda row: f"{row.method} {row.path}")
-async def test_no_admin_route_answers_without_a_credential(door: Console, row: Row) -> None:
+async def test_no_admin_route_answers_without_a_credential(door: Console, row: EndpointRow) -> None:
     del door.client.headers["authorization"]
     reply = await door.client.request(row.method, _path(row))
     assert reply.status_code == 401

@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.core.auditchain import first_break
-from gatehouse.wire.audit import AuditEventView, audit_row
+from gatehouse.audit.chain import first_break
+from gatehouse.audit.schemas import AuditEventView, audit_row
 
 from tests.runtime.console.conftest import Console
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.app import watch
-from gatehouse.core.checkpoint import disagreement, public_keys
+from gatehouse.audit.checkpoint import disagreement, public_keys
+from gatehouse.audit.checkpoint_archive import FileCheckpointArchive
+from gatehouse.clock import SystemClock
+from gatehouse.console import jobs as watch
 from gatehouse.errors import SettingsError
 from gatehouse.settings import Settings, load
-from gatehouse.store.clock import SystemClock
-from gatehouse.store.vault import FolderVault
 
 from tests.runtime.console.conftest import Console
 
@@ -41,7 +41,7 @@ async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: C
     await chores["checkpoint"].turn()
     events = (await door.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
-    taken = await FolderVault(vault).all()
+    taken = await FileCheckpointArchive(vault).all()
     assert [one.seq for one in taken] == [max(hashes)]
     assert disagreement(hashes, taken, public_keys(await signing.public_key())) is None
     listed = (await door.client.get("/v1/audit-checkpoints")).json()

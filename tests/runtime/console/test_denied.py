@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from gatehouse.flows.audit import ADDRESSES_MAX, DeniedAttempts
-from gatehouse.store import postgres_engine
-from gatehouse.store.clock import HandClock
-from gatehouse.store.postgres_audit import PostgresAuditTrail
-from gatehouse.store.postgres_login import login
-from gatehouse.types import RequestId
+from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.audit.service import ADDRESSES_MAX, DeniedAttempts
+from gatehouse.clock import HandClock
+from gatehouse.db import engine as postgres_engine
+from gatehouse.db.connection import login
+from gatehouse.http.models import RequestId
 
 from tests.runtime.conftest import Database
 

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from gatehouse.doors.console import body
-from gatehouse.doors.console.app import document
+from gatehouse.console.asgi import document
 from gatehouse.errors import BadRequest
+from gatehouse.http import json_body as body
 
 from tests.runtime.console.conftest import Console
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.core.apikey import Pepper
-from gatehouse.core.envelope import seal, unseal
-from gatehouse.doors import console
+from gatehouse.console import asgi as console
+from gatehouse.crypto.sealing import seal, unseal
+from gatehouse.crypto.token import Pepper
 from gatehouse.errors import Unavailable
-from gatehouse.store.postgres_replays import PostgresReplays
+from gatehouse.http.idempotency_store import PostgresIdempotencyStore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,7 +139,7 @@ async def test_a_purge_takes_the_kept_answer_along_and_a_repeat_makes_nothing(do
     assert f"did its work on {made['id']}, and its answer is gone" in reply.json()["detail"]
 
 
-class Breaking(PostgresReplays):
+class Breaking(PostgresIdempotencyStore):
     """Keeps no answer, as a console that dies between the act and its answer."""
 
     async def keep(self, *_: Any, **__: Any) -> None:
@@ -172,7 +172,7 @@ async def test_a_request_that_died_before_it_did_anything_is_taken_over_when_it_
 
 
 async def test_an_answer_is_kept_for_a_day_and_then_its_key_is_free(door: Console) -> None:
-    replays = PostgresReplays(door.engine)
+    replays = PostgresIdempotencyStore(door.engine)
     first = await make(door, '"a-day"')
     door.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
     assert (await make(door, '"a-day"')).json()["token"] != first.json()["token"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.core.apikey import is_marked
+from gatehouse.crypto.token import is_marked
 
 from tests.runtime.console.conftest import Console
 
@@ -382,8 +382,8 @@ async def test_an_explanation_names_every_check_and_uses_nothing_up(door: Consol
 async def test_a_new_key_waits_for_every_gateway_before_it_uses_a_new_pepper(door: Console) -> None:
     from dataclasses import replace
 
-    from gatehouse.core.apikey import Pepper
-    from gatehouse.flows.issue import writing_generation
+    from gatehouse.crypto.token import Pepper
+    from gatehouse.keys.service import writing_generation
 
     parts = replace(door.parts, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
     door.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")

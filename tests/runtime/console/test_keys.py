@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from gatehouse.core import apikey
+from gatehouse.crypto import token as apikey
 
 from tests.runtime.console.conftest import Console
 

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from gatehouse.core import webhook
-from gatehouse.doors import console
-from gatehouse.doors.console.leak_door import LeakDoor
-from gatehouse.flows.leak import LeakDesk
-from gatehouse.store.postgres_leaks import PLACES_MAX, PostgresLeaks
+from gatehouse.console import asgi as console
+from gatehouse.leaks.repository import PLACES_MAX, PostgresLeaks
+from gatehouse.leaks.routes import LeakReporters
+from gatehouse.leaks.service import LeakService
+from gatehouse.notifications import webhook_signatures as webhook
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 SECRET = bytes(range(32))
@@ -68,9 +68,9 @@ async def take(door: Any) -> AsyncIterator[Open]:
 
     def begin(action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET) -> Intake:
         parts = door.parts
-        desk = LeakDesk(parts.keys, PostgresLeaks(door.engine), parts.clock, parts.pepper, parts.key_prefix, action)
+        desk = LeakService(parts.keys, PostgresLeaks(door.engine), parts.clock, parts.pepper, parts.key_prefix, action)
         known = {"one": PRIVATE.public_key()} if keys is None else keys
-        app = console.create(dataclasses.replace(parts, leaks=LeakDoor(desk, known, secret)))
+        app = console.create(dataclasses.replace(parts, leaks=LeakReporters(desk, known, secret)))
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4711)), base_url="https://console.test")
         opened.append(client)
         return Intake(door, client)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import httpx
 import pytest
-from gatehouse.core.apikey import build
-from gatehouse.doors import console
-from gatehouse.flows.lockout import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
-from gatehouse.store.clock import HandClock
-from gatehouse.types import KeyEnvironment
+from gatehouse.clock import HandClock
+from gatehouse.console import asgi as console
+from gatehouse.crypto.token import build
+from gatehouse.identity.lockout import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
+from gatehouse.keys.models import KeyEnvironment
 from starlette.types import ASGIApp
 
 from tests.runtime.console.conftest import BOOTSTRAP, Console

@@ -13,15 +13,15 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from gatehouse.core.webhook import sign
-from gatehouse.doors import console
-from gatehouse.flows.notify import BACKOFF_S, Notifier
-from gatehouse.store.clock import HandClock, SystemClock
-from gatehouse.store.ports_notice import Topic
-from gatehouse.store.postgres_notices import PostgresNotices
-from gatehouse.store.resolve import SystemResolver
-from gatehouse.store.upstream import Upstreams
-from gatehouse.store.webhook_sender import SnsTopic, WebhookSender
+from gatehouse.clock import HandClock, SystemClock
+from gatehouse.console import asgi as console
+from gatehouse.cores.resolver import SystemResolver
+from gatehouse.cores.upstream import UpstreamClients
+from gatehouse.notifications.models import Topic
+from gatehouse.notifications.repository import PostgresNotifications
+from gatehouse.notifications.senders import SnsTopic, WebhookSender
+from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher
+from gatehouse.notifications.webhook_signatures import sign
 from moto import mock_aws
 
 from tests.runtime.console.conftest import BOOTSTRAP, Console
@@ -52,14 +52,14 @@ class Receiver:
 class House:
     door: Console
     client: httpx.AsyncClient
-    outbox: PostgresNotices
-    upstreams: Upstreams
+    outbox: PostgresNotifications
+    upstreams: UpstreamClients
     clock: HandClock
     receiver: Receiver
 
-    def notifier(self, *, topic: Topic | None = None, open_to: Any = HERE) -> Notifier:
-        upstreams = self.upstreams if open_to == HERE else Upstreams(SystemResolver(), open_to)
-        return Notifier(self.outbox, WebhookSender(upstreams), topic, self.clock, self.door.parts.pepper)
+    def notifier(self, *, topic: Topic | None = None, open_to: Any = HERE) -> NotificationDispatcher:
+        upstreams = self.upstreams if open_to == HERE else UpstreamClients(SystemResolver(), open_to)
+        return NotificationDispatcher(self.outbox, WebhookSender(upstreams), topic, self.clock, self.door.parts.pepper)
 
     async def listen(self, **wish: Any) -> tuple[str, bytes]:
         """A webhook at the receiver: its id and its secret."""
@@ -82,12 +82,12 @@ class House:
 @pytest.fixture
 async def house(door: Console) -> AsyncIterator[House]:
     door.database.sql("TRUNCATE webhook, delivery, notice_position, key_alert")
-    outbox, clock = PostgresNotices(door.engine), HandClock(SystemClock().now())
+    outbox, clock = PostgresNotifications(door.engine), HandClock(SystemClock().now())
     await outbox.follow(now=clock.now(), topic=False)  # what happened before the first turn is told to nobody
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
-    upstreams = Upstreams(SystemResolver(), HERE)
+    upstreams = UpstreamClients(SystemResolver(), HERE)
     transport = httpx.ASGITransport(console.create(replace(door.parts, webhook_networks=HERE)))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:

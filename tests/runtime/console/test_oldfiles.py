@@ -9,12 +9,11 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.core.foreign import foreign_id, material
+from gatehouse.aws import object_storage as places
 from gatehouse.errors import Unavailable
-from gatehouse.flows.oldfiles import RACES_MAX, OldFiles
-from gatehouse.store import places
-from gatehouse.store.postgres_oldfiles import PostgresRemovals
-from gatehouse.wire.imports import places_of
+from gatehouse.transfer.legacy_file_sync import RACES_MAX, LegacyFileSync, PostgresRemovals
+from gatehouse.transfer.schemas import places_of
+from gatehouse.verification.imported_keys import foreign_id, material
 from moto import mock_aws
 
 from tests.runtime.console.conftest import Console
@@ -59,8 +58,8 @@ class Racing:
         places.write(place, content, **more)
 
 
-def keeper(door: Console, files: Any = places, at: tuple[str, ...] = (KEYS, URLS)) -> OldFiles:
-    return OldFiles(PostgresRemovals(door.engine), files, at, door.parts.clock, door.parts.pepper, places_of)
+def keeper(door: Console, files: Any = places, at: tuple[str, ...] = (KEYS, URLS)) -> LegacyFileSync:
+    return LegacyFileSync(PostgresRemovals(door.engine), files, at, door.parts.clock, door.parts.pepper, places_of)
 
 
 async def imported(door: Console, token: str) -> str:

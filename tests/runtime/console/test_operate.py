@@ -9,17 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse import observe
-from gatehouse.core.features import FEATURES, off, switched
-from gatehouse.doors import console
+from gatehouse import observability as observe
+from gatehouse.clock import HandClock
+from gatehouse.console import asgi as console_asgi
+from gatehouse.console import dependencies as console_dependencies
+from gatehouse.db.engine_slow_queries import watch_engine
 from gatehouse.errors import SettingsError, Unavailable
-from gatehouse.flows.log_level import LevelFollower
-from gatehouse.observe import Metrics, Observer
+from gatehouse.observability import Metrics, Observer
+from gatehouse.operations.features import FEATURES, off, switched
+from gatehouse.operations.models import Level, LogLevelOverride
+from gatehouse.operations.repository import PostgresLevels
+from gatehouse.operations.service import LogLevelFollower
 from gatehouse.settings import load
-from gatehouse.store.clock import HandClock
-from gatehouse.store.engine_queries import watch_engine
-from gatehouse.store.ports_level import Level, LevelWish
-from gatehouse.store.postgres_level import PostgresLevels
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -40,10 +41,10 @@ class Away:
             raise Unavailable
 
 
-def client(parts: console.Parts) -> httpx.AsyncClient:
+def client(parts: console_dependencies.Dependencies) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(console.create(parts)), base_url="https://console.test", headers=headers
+        transport=httpx.ASGITransport(console_asgi.create(parts)), base_url="https://console.test", headers=headers
     )
 
 
@@ -51,7 +52,7 @@ def client(parts: console.Parts) -> httpx.AsyncClient:
 async def test_a_log_level_holds_for_its_time_and_then_the_setting_again(door: Console) -> None:
     clock = HandClock(door.parts.clock.now())
     applied: list[Level] = []
-    follower = LevelFollower(PostgresLevels(door.engine), clock, "info", applied.append)
+    follower = LogLevelFollower(PostgresLevels(door.engine), clock, "info", applied.append)
     await follower.look()
     reply = await door.client.put("/v1/log-level", json={"level": "debug", "for_s": 60})
     assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (200, "debug", "bootstrap")
@@ -69,13 +70,13 @@ async def test_a_log_level_ends_at_its_time_also_without_a_database() -> None:
     class Source:
         there = True
 
-        async def wish(self) -> LevelWish | None:
+        async def wish(self) -> LogLevelOverride | None:
             if not self.there:
                 raise Unavailable
-            return LevelWish("error", 100.0, "bootstrap")
+            return LogLevelOverride("error", 100.0, "bootstrap")
 
     source, clock, applied = Source(), HandClock(50.0), list[Level]()
-    follower = LevelFollower(source, clock, "info", applied.append)
+    follower = LogLevelFollower(source, clock, "info", applied.append)
     await follower.look()
     source.there = False
     await follower.look()

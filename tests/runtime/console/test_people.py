@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.doors import console
+from gatehouse.clock import HandClock
+from gatehouse.console import asgi as console
 from gatehouse.errors import SettingsError
-from gatehouse.flows.principal import Role
+from gatehouse.identity.models import Role
+from gatehouse.identity.oidc import KEYS_S, REFETCH_S, SKEW_S, STALE_S, Issuer, OidcIdentityProvider
 from gatehouse.settings import load
-from gatehouse.store.clock import HandClock
-from gatehouse.store.oidc import KEYS_S, REFETCH_S, SKEW_S, STALE_S, Issuer, OidcPeople
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
@@ -72,7 +72,7 @@ def _base64(raw: bytes) -> str:
 class Desk:
     provider: Provider
     clock: HandClock
-    people: OidcPeople
+    people: OidcIdentityProvider
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def desk() -> AsyncIterator[Desk]:
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
     provider.port = server.sockets[0].getsockname()[1]
     roles = {"platform": Role.OWNER, "on-call": Role.OPERATOR, "books": Role.AUDITOR}
-    yield Desk(provider, clock, OidcPeople(Issuer(provider.url, "gatehouse", "", "groups", roles), clock))
+    yield Desk(provider, clock, OidcIdentityProvider(Issuer(provider.url, "gatehouse", "", "groups", roles), clock))
     server.close()
 
 

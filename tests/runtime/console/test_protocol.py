@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.doors import console
-from gatehouse.doors.console import body
+from gatehouse.console import asgi as console
 from gatehouse.errors import BadRequest
+from gatehouse.http import json_body as body
 from hypothesis import given
 from hypothesis import strategies as st
 from openapi_spec_validator import validate

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.doors.console.access import Access
-from gatehouse.doors.console.rights import OWN, QUESTIONS, RIGHTS, changes
-from gatehouse.doors.console.routes import ROUTES, Row
-from gatehouse.flows.principal import Role, manages, roles_of
+from gatehouse.console.authentication import Access
+from gatehouse.console.authorization import OWN, QUESTIONS, RIGHTS, changes
+from gatehouse.console.routes import ROUTES, EndpointRow
+from gatehouse.identity.models import Role, manages, roles_of
 
 from tests.runtime.console.conftest import Console
 
@@ -14,7 +14,7 @@ from tests.runtime.console.conftest import Console
 SIGNED = {f"{row.method} {row.path}" for row in ROUTES if row.who is Access.SIGNED}
 
 
-def named(row: Row) -> str:
+def named(row: EndpointRow) -> str:
     return f"{row.method} {row.path}"
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from gatehouse.doors import console
-from gatehouse.flows.principal import Role
+from gatehouse.console import asgi as console
+from gatehouse.identity.models import Role
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from schemathesis import Case, GenerationMode, Response

@@ -7,14 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.doors import console
-from gatehouse.doors.console.rights import RIGHTS, changes
-from gatehouse.doors.console.session_cookie import COOKIE
-from gatehouse.doors.console.step_up import STEP_UP, StepUp
-from gatehouse.flows.principal import Role
-from gatehouse.flows.session import KEPT_MAX
-from gatehouse.store.clock import HandClock
-from gatehouse.store.ports_people import Person
+from gatehouse.clock import HandClock
+from gatehouse.console import asgi as console_asgi
+from gatehouse.console import dependencies as console_dependencies
+from gatehouse.console.authentication import COOKIE
+from gatehouse.console.authorization import RIGHTS, STEP_UP, StepUp, changes
+from gatehouse.identity.models import Identity, Role
+from gatehouse.identity.service import KEPT_MAX
 
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
@@ -29,9 +28,9 @@ class OnePerson:
         self.clock = clock
         self.proven_ago = 0.0
 
-    async def person(self, token: str) -> Person | None:
+    async def person(self, token: str) -> Identity | None:
         known = token == "a.b.c"
-        return Person("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_ago) if known else None
+        return Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_ago) if known else None
 
 
 @dataclass
@@ -62,10 +61,10 @@ class Front:
     door: Console
     clock: HandClock
     people: OnePerson
-    parts: console.Parts
+    parts: console_dependencies.Dependencies
 
     def browser(self, **changed: Any) -> Browser:
-        transport = httpx.ASGITransport(console.create(replace(self.parts, **changed)), client=("192.0.2.7", 4711))
+        transport = httpx.ASGITransport(console_asgi.create(replace(self.parts, **changed)), client=("192.0.2.7", 4711))
         return Browser(httpx.AsyncClient(transport=transport, base_url=ORIGIN))
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.core import signature
-from gatehouse.core.apikey import Pepper
-from gatehouse.core.seal import unseal
-from gatehouse.flows.signing import Resealer
-from gatehouse.store.postgres_reseal import PostgresReseal
-from gatehouse.types import KeyId
+from gatehouse.crypto import http_signatures as signature
+from gatehouse.crypto.sealed_secret import unseal
+from gatehouse.crypto.token import Pepper
+from gatehouse.keys.models import KeyId
+from gatehouse.keys.resealing import PostgresReseal
+from gatehouse.keys.signing import Resealer
 
 OLD, NEW = {1: b"p" * 32}, {1: b"p" * 32, 2: b"q" * 32}
 PUBLIC = Ed25519PrivateKey.generate().public_key()

@@ -7,8 +7,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.store.ports_usage import Sighting, UsageBatch, UsageRow
-from gatehouse.store.postgres_usage import PostgresUsage
+from gatehouse.usage.models import LastUse, UsageBatch, UsageRow
+from gatehouse.usage.repository import PostgresUsage
 
 from tests.runtime.console.conftest import Console
 
@@ -27,7 +27,7 @@ async def used(door: Console) -> str:
         UsageRow("another00000", "", "VALID", MINUTE, 1),
     )
     async with asyncpg.create_pool(**door.database.app.arguments(), min_size=1, max_size=1) as pool:
-        seen = (Sighting(key_id, "192.0.2.1"),)
+        seen = (LastUse(key_id, "192.0.2.1"),)
         await PostgresUsage(pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, seen))
     return key_id
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 
 import pytest
-from gatehouse.core.apikey import ALPHABET, Pepper, base62, build, checksum, parse
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import ALPHABET, Pepper, base62, build, checksum, parse
+from gatehouse.keys.models import KeyEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
 

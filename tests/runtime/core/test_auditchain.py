@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core.auditchain import GENESIS, as_datetime, as_seconds, first_break, occurred_us, row_hash
-from gatehouse.types import AuditEvent
+from gatehouse.audit.chain import GENESIS, as_datetime, as_seconds, first_break, occurred_us, row_hash
+from gatehouse.audit.models import AuditEvent
 from hypothesis import given
 from hypothesis import strategies as st
 

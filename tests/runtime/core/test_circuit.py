@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.core.circuit import RETRIES_KEPT_MAX, Circuit, Phase, RetryBudget
+from gatehouse.cores.circuit_breaker import RETRIES_KEPT_MAX, CircuitBreaker, CircuitState, RetryBudget
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.requirement("CG-11")
 
 
-def opened(at: float = 100.0) -> Circuit:
+def opened(at: float = 100.0) -> CircuitBreaker:
     """Open since `at`, after three failures; it rests for five seconds."""
-    circuit = Circuit(3, 5.0)
+    circuit = CircuitBreaker(3, 5.0)
     for _ in range(3):
         circuit.failed(at, trial=circuit.begin(at))
     return circuit
 
 
 def test_it_opens_with_the_last_of_so_many_failures_in_a_row() -> None:
-    circuit = Circuit(3, 5.0)
+    circuit = CircuitBreaker(3, 5.0)
     assert [circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(3)] == [False, False, True]
-    assert (circuit.phase(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (Phase.OPEN, 5.0, 2.0)
+    assert (circuit.phase(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (CircuitState.OPEN, 5.0, 2.0)
 
 
 def test_an_answer_between_failures_begins_the_count_anew() -> None:
-    circuit = Circuit(3, 5.0)
+    circuit = CircuitBreaker(3, 5.0)
     for outcome in "ffaffaff":
         trial = circuit.begin(100.0)
         if outcome == "a":
             assert not circuit.answered()
         else:
             assert not circuit.failed(100.0, trial=trial)
-    assert circuit.phase(100.0) is Phase.CLOSED
+    assert circuit.phase(100.0) is CircuitState.CLOSED
 
 
 def test_after_its_rest_one_request_goes_and_the_others_wait() -> None:
     circuit = opened()
-    assert (circuit.phase(105.0), circuit.wait_s(105.0)) == (Phase.HALF_OPEN, 0.0)
+    assert (circuit.phase(105.0), circuit.wait_s(105.0)) == (CircuitState.HALF_OPEN, 0.0)
     assert circuit.begin(105.0)
     assert circuit.wait_s(105.5) == 4.5
 
@@ -46,7 +46,7 @@ def test_an_answer_to_the_trial_closes_it() -> None:
     circuit = opened()
     circuit.begin(105.0)
     assert circuit.answered()
-    assert (circuit.phase(105.0), circuit.begin(105.0)) == (Phase.CLOSED, False)
+    assert (circuit.phase(105.0), circuit.begin(105.0)) == (CircuitState.CLOSED, False)
 
 
 def test_a_failed_trial_opens_it_for_another_rest() -> None:
@@ -76,14 +76,14 @@ def test_requests_that_began_before_it_opened_do_not_prolong_its_rest() -> None:
 
 
 def test_zero_failures_mean_that_it_never_opens() -> None:
-    circuit = Circuit(0, 5.0)
+    circuit = CircuitBreaker(0, 5.0)
     assert not any(circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(1000))
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fag")), max_size=200))
 def test_however_it_goes_an_open_circuit_lets_one_request_a_rest_through(events: list[tuple[float, str]]) -> None:
     """Failures (f), answers (a) and clients that leave (g), each at its own time; requests that must wait are not sent."""
-    circuit, now, since_answer = Circuit(3, 1.0), 0.0, 0
+    circuit, now, since_answer = CircuitBreaker(3, 1.0), 0.0, 0
     last_failure = 0.0
     for seconds, outcome in events:
         now += seconds

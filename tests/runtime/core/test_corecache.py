@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatehouse.core.corecache import CoreCache, Kept, confirmed
+from gatehouse.cores.response_cache import CachedResponse, ResponseCache, confirmed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9000)), max_size=60))
 def test_it_never_holds_more_than_its_bound_and_the_least_recently_read_go_first(puts: list[tuple[int, int]]) -> None:
-    cache = CoreCache(40_000)
+    cache = ResponseCache(40_000)
     for number, size in puts:
         place = ("docs", "lease", f"/{number}", "")
         if cache.may_keep(200, headers(size)):
@@ -27,7 +27,7 @@ def test_it_never_holds_more_than_its_bound_and_the_least_recently_read_go_first
 
 
 def test_a_body_over_a_quarter_of_the_bound_or_without_a_length_is_not_kept() -> None:
-    cache = CoreCache(4000)
+    cache = ResponseCache(4000)
     assert cache.may_keep(200, headers(1000))
     assert not cache.may_keep(200, headers(1001))
     assert not cache.may_keep(200, [("etag", '"1"')])
@@ -35,7 +35,7 @@ def test_a_body_over_a_quarter_of_the_bound_or_without_a_length_is_not_kept() ->
 
 
 def test_a_304_brings_newer_headers_but_leaves_those_of_the_body() -> None:
-    kept = Kept('"1"', headers(3), b"abc")
+    kept = CachedResponse('"1"', headers(3), b"abc")
     said = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
     assert confirmed(kept, said) == [
         ("content-length", "3"),

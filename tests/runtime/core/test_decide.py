@@ -6,21 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core.decide import for_public, judge, judge_limits
-from gatehouse.types import (
-    Code,
-    KeyEnvironment,
-    KeyId,
-    KeyRecord,
-    KeyState,
-    Limit,
-    LimitState,
-    Question,
-    Verdict,
-)
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState, RateLimit
+from gatehouse.verification.decision import for_public, judge, judge_limits
+from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
 
 NOW = 1_800_000_000.0
-LIMIT = Limit(name="requests", quota=10, window_s=1, burst=10)
+LIMIT = RateLimit(name="requests", quota=10, window_s=1, burst=10)
 RECORD = KeyRecord(
     id=KeyId("abcdefghijkl"),
     digest=bytes(32),
@@ -35,10 +26,10 @@ RECORD = KeyRecord(
     expires_at=NOW + 1,
     version=1,
 )
-QUESTION = Question(scopes=("cores:read",), core="docs")
+QUESTION = VerificationRequest(scopes=("cores:read",), core="docs")
 
 
-def decision(question: Question = QUESTION, possession: bool = True, now: float = NOW, **broken: Any) -> Code:
+def decision(question: VerificationRequest = QUESTION, possession: bool = True, now: float = NOW, **broken: Any) -> Code:
     record = msgspec.structs.replace(RECORD, **broken)
     return judge(record, question, possession=possession, environment=KeyEnvironment.TEST, now=now)
 
@@ -84,19 +75,19 @@ def test_a_key_of_the_other_environment_is_forbidden() -> None:
 
 
 def test_a_core_that_is_not_on_the_list_is_forbidden() -> None:
-    assert decision(Question(core="payroll")) is Code.FORBIDDEN
+    assert decision(VerificationRequest(core="payroll")) is Code.FORBIDDEN
 
 
 def test_a_key_without_a_list_opens_every_core() -> None:
-    assert decision(Question(core="payroll"), cores=()) is Code.VALID
+    assert decision(VerificationRequest(core="payroll"), cores=()) is Code.VALID
 
 
 def test_a_missing_scope_is_insufficient_even_when_another_is_there() -> None:
-    assert decision(Question(scopes=("cores:read", "files:write"))) is Code.INSUFFICIENT_PERMISSIONS
+    assert decision(VerificationRequest(scopes=("cores:read", "files:write"))) is Code.INSUFFICIENT_PERMISSIONS
 
 
 def test_a_star_in_a_scope_is_a_character_and_no_wildcard() -> None:
-    assert decision(Question(scopes=("files:list",)), scopes=("files:*", "*")) is Code.INSUFFICIENT_PERMISSIONS
+    assert decision(VerificationRequest(scopes=("files:list",)), scopes=("files:*", "*")) is Code.INSUFFICIENT_PERMISSIONS
 
 
 def test_the_checks_are_made_in_the_order_of_the_codes() -> None:
@@ -121,18 +112,18 @@ def test_the_checks_are_made_in_the_order_of_the_codes() -> None:
 
 
 def test_one_exceeded_limit_is_enough() -> None:
-    passed = LimitState(limit=LIMIT, remaining=3, reset_s=1, retry_after_s=0, exceeded=False)
+    passed = RateLimitState(limit=LIMIT, remaining=3, reset_s=1, retry_after_s=0, exceeded=False)
     full = msgspec.structs.replace(passed, exceeded=True)
     assert judge_limits((passed, passed)) is Code.VALID
     assert judge_limits((passed, full)) is Code.RATE_LIMITED
 
 
 def test_the_public_sees_a_revoked_key_as_one_that_never_was() -> None:
-    verdict = Verdict(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
-    assert for_public(verdict) == Verdict(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
+    verdict = VerificationResult(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
+    assert for_public(verdict) == VerificationResult(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.REVOKED])
 def test_every_other_decision_is_public_as_it_is(code: Code) -> None:
-    verdict = Verdict(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
+    verdict = VerificationResult(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
     assert for_public(verdict) is verdict

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from gatehouse.core import emf
-from gatehouse.flows.usage_metrics import CORES_MAX, EVERY_S, OTHERS, TOP_KEYS, UsageMetrics
-from gatehouse.store.clock import HandClock
-from gatehouse.store.ports_usage import Unusual, UsageBatch, UsageRow
+from gatehouse.aws import embedded_metrics as emf
+from gatehouse.clock import HandClock
+from gatehouse.usage.cloudwatch import CORES_MAX, EVERY_S, OTHERS, TOP_KEYS, UsageMetrics
+from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
 from jsonschema import validate  # type: ignore[import-untyped]
 
 MINUTE = 1_800_014_400
@@ -60,7 +60,7 @@ class Use:
         self.clock = HandClock(float(MINUTE))
         self.metrics = UsageMetrics("Gatehouse/test", self.clock, self.lines.append)
 
-    def add(self, *rows: UsageRow, unusual: tuple[Unusual, ...] = ()) -> None:
+    def add(self, *rows: UsageRow, unusual: tuple[UnusualUse, ...] = ()) -> None:
         self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}), unusual)
 
     def sums(self) -> Counter[tuple[str, str, str]]:
@@ -100,7 +100,7 @@ def test_use_is_counted_by_outcome_and_by_core() -> None:
 @pytest.mark.requirement("CG-22")
 def test_what_is_unusual_is_counted_by_its_kind() -> None:
     use = Use()
-    use.add(row(), unusual=(Unusual("k", "refusals"), Unusual("j", "refusals"), Unusual("k", "dormant")))
+    use.add(row(), unusual=(UnusualUse("k", "refusals"), UnusualUse("j", "refusals"), UnusualUse("k", "dormant")))
     use.metrics.flush()
     assert use.sums()["UnusualUse", "Kind", "refusals"] == 2
 

@@ -6,10 +6,10 @@ import base64
 import hashlib
 
 import pytest
-from gatehouse.core.apikey import Pepper, is_marked
-from gatehouse.core.foreign import (
+from gatehouse.crypto.token import Pepper, is_marked
+from gatehouse.verification.imported_keys import (
     SCHEMES,
-    Foreign,
+    ImportedKeyIds,
     bcrypt_matches,
     foreign_id,
     is_token,
@@ -64,7 +64,7 @@ def test_a_token_is_split_at_the_separator_that_the_page_names(token: str, expec
 
 @given(TOKENS)
 def test_a_token_costs_nothing_where_there_are_no_imported_keys(token: str) -> None:
-    nobody = Foreign(PEPPER)
+    nobody = ImportedKeyIds(PEPPER)
     nobody.saw("own", 1)
     assert nobody.candidates(token) == []
 
@@ -73,7 +73,7 @@ def test_a_token_costs_nothing_where_there_are_no_imported_keys(token: str) -> N
 def test_a_token_has_one_marked_id_for_each_scheme_and_generation_that_is_held(
     token: str, schemes: set[str], generations: set[int]
 ) -> None:
-    known = Foreign(PEPPER)
+    known = ImportedKeyIds(PEPPER)
     for scheme in schemes:
         for generation in generations:
             known.saw(scheme, generation)

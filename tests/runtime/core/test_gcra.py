@@ -5,16 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from gatehouse.core import gcra
-from gatehouse.types import Limit
+from gatehouse.keys.models import RateLimit
+from gatehouse.verification import rate_limits as gcra
 from hypothesis import given
 from hypothesis import strategies as st
 
-SEVEN_A_MINUTE = Limit(name="minute", quota=7, window_s=60, burst=7)
-TWO_A_SECOND = Limit(name="second", quota=2, window_s=1, burst=2)
+SEVEN_A_MINUTE = RateLimit(name="minute", quota=7, window_s=60, burst=7)
+TWO_A_SECOND = RateLimit(name="second", quota=2, window_s=1, burst=2)
 
 limits = st.builds(
-    Limit,
+    RateLimit,
     name=st.sampled_from(["a", "b", "c"]),
     quota=st.integers(1, 1000),
     window_s=st.integers(1, 3600),
@@ -26,7 +26,7 @@ steps = st.lists(st.tuples(st.integers(0, 30_000_000), st.integers(0, 4)), min_s
 class Model:
     """Arrival times as exact fractions of a microsecond: what the floats of the product must not drift away from."""
 
-    def __init__(self, several: list[Limit]) -> None:
+    def __init__(self, several: list[RateLimit]) -> None:
         self.limits = several
         self.arrivals = [Fraction(0) for _ in several]
 
@@ -41,7 +41,7 @@ class Model:
 
 
 @given(st.lists(limits, min_size=1, max_size=3), steps)
-def test_a_request_passes_exactly_when_the_model_lets_it_pass(several: list[Limit], times: list[tuple[int, int]]) -> None:
+def test_a_request_passes_exactly_when_the_model_lets_it_pass(several: list[RateLimit], times: list[tuple[int, int]]) -> None:
     model, now = Model(several), 0
     for wait, cost in times:
         now += wait
@@ -58,7 +58,9 @@ def test_a_request_passes_exactly_when_the_model_lets_it_pass(several: list[Limi
 
 
 @given(limits, steps)
-def test_a_refusal_tells_a_waiting_time_after_which_the_same_request_passes(limit: Limit, times: list[tuple[int, int]]) -> None:
+def test_a_refusal_tells_a_waiting_time_after_which_the_same_request_passes(
+    limit: RateLimit, times: list[tuple[int, int]]
+) -> None:
     model, now = Model([limit]), 0
     for wait, cost in times:
         now += wait
@@ -71,7 +73,7 @@ def test_a_refusal_tells_a_waiting_time_after_which_the_same_request_passes(limi
 
 
 @given(st.lists(limits, min_size=1, max_size=3), st.integers(1, 2000))
-def test_at_one_instant_exactly_the_smallest_burst_passes(several: list[Limit], asked: int) -> None:
+def test_at_one_instant_exactly_the_smallest_burst_passes(several: list[RateLimit], asked: int) -> None:
     ahead, passed = [0.0] * len(several), 0
     for _ in range(min(asked, 60)):
         if gcra.admits(several, ahead, 1):

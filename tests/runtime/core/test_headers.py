@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.core.headers import ambiguity, forwarded, returned
+from gatehouse.http.headers import ambiguity, forwarded, returned
 
 
 @pytest.mark.parametrize(

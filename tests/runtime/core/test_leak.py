@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.core import webhook
-from gatehouse.core.leak import is_githubs, p256_key, place
+from gatehouse.leaks.report_signatures import is_githubs, p256_key, place
+from gatehouse.notifications import webhook_signatures as webhook
 
 #: From GitHub's documentation of the partner programme: key, body and signature.
 GITHUB_ID = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a"

@@ -6,21 +6,22 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core import lifecycle
-from gatehouse.core.addresses import allows, network
-from gatehouse.core.decide import Outcome, explain, judge
-from gatehouse.core.lifecycle import REPEATABLE, TRANSITIONS, Act, is_repeat, next_state, refusal
-from gatehouse.core.roles import granted
-from gatehouse.types import Code, KeyEnvironment, KeyId, KeyRecord, KeyState, Question
+from gatehouse.keys import lifecycle
+from gatehouse.keys.lifecycle import REPEATABLE, TRANSITIONS, Action, is_repeat, next_state, refusal
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
+from gatehouse.keys.roles import granted
+from gatehouse.verification.addresses import allows, network
+from gatehouse.verification.decision import Outcome, explain, judge
+from gatehouse.verification.models import Code, VerificationRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-acts = st.lists(st.sampled_from([act for act in Act if act is not Act.CREATE]), max_size=30)
+acts = st.lists(st.sampled_from([act for act in Action if act is not Action.CREATE]), max_size=30)
 USABLE = {KeyState.ACTIVE}
 NOW = 1_800_000_000.0
 
 
-def walk(steps: list[Act]) -> list[KeyState]:
+def walk(steps: list[Action]) -> list[KeyState]:
     """The states that a new key goes through, as the flows lead it: the table, and what a deleted key was before."""
     state, before, seen = KeyState.ACTIVE, None, [KeyState.ACTIVE]
     for act in steps:
@@ -29,51 +30,51 @@ def walk(steps: list[Act]) -> list[KeyState]:
         after = next_state(state, act, before)
         if after is None:
             continue
-        before = state if act is Act.DELETE else None
+        before = state if act is Action.DELETE else None
         state = after
         seen.append(state)
     return seen
 
 
 @given(acts)
-def test_a_key_that_was_revoked_is_never_usable_again(steps: list[Act]) -> None:
+def test_a_key_that_was_revoked_is_never_usable_again(steps: list[Action]) -> None:
     seen = walk(steps)
     if KeyState.REVOKED in seen:
         assert not USABLE & set(seen[seen.index(KeyState.REVOKED) :])
 
 
 @given(acts)
-def test_nothing_comes_back_from_a_purge(steps: list[Act]) -> None:
+def test_nothing_comes_back_from_a_purge(steps: list[Action]) -> None:
     seen = walk(steps)
     if KeyState.PURGED in seen:
         assert set(seen[seen.index(KeyState.PURGED) :]) == {KeyState.PURGED}
 
 
 @given(acts)
-def test_a_restore_leads_to_the_state_before_the_deletion(steps: list[Act]) -> None:
-    seen = walk([*steps, Act.DELETE, Act.RESTORE])
+def test_a_restore_leads_to_the_state_before_the_deletion(steps: list[Action]) -> None:
+    seen = walk([*steps, Action.DELETE, Action.RESTORE])
     without = walk(steps)
     if without[-1] not in {KeyState.PURGED, KeyState.DELETED}:
         assert seen[-1] is without[-1]
 
 
 @given(acts)
-def test_only_a_deleted_or_revoked_key_is_purged(steps: list[Act]) -> None:
+def test_only_a_deleted_or_revoked_key_is_purged(steps: list[Action]) -> None:
     seen = walk(steps)
     if KeyState.PURGED in seen:
         assert seen[seen.index(KeyState.PURGED) - 1] in {KeyState.DELETED, KeyState.REVOKED}
 
 
 @pytest.mark.parametrize("state", KeyState)
-@pytest.mark.parametrize("act", [act for act in Act if act is not Act.CREATE])
-def test_an_act_is_possible_or_its_refusal_says_why(state: KeyState, act: Act) -> None:
+@pytest.mark.parametrize("act", [act for act in Action if act is not Action.CREATE])
+def test_an_act_is_possible_or_its_refusal_says_why(state: KeyState, act: Action) -> None:
     if (state, act) not in TRANSITIONS:
         assert next_state(state, act, KeyState.ACTIVE) is None
         assert refusal(state, act).startswith(f"A key that is {state.value} cannot ")
 
 
 @pytest.mark.parametrize("act", sorted(REPEATABLE))
-def test_what_can_be_repeated_leads_to_a_state_in_which_it_was_done(act: Act) -> None:
+def test_what_can_be_repeated_leads_to_a_state_in_which_it_was_done(act: Action) -> None:
     targets = {target for (_, one), found in TRANSITIONS.items() if one is act for target in found}
     assert all(is_repeat(target, act) for target in targets)
 
@@ -114,7 +115,7 @@ records = st.builds(
     scopes=st.sampled_from([(), ("cores:read",), ("admin",)]),
 )
 questions = st.builds(
-    Question,
+    VerificationRequest,
     scopes=st.sampled_from([(), ("cores:read",)]),
     core=st.sampled_from([None, "docs", "wiki"]),
     address=st.sampled_from(["", "192.0.2.7", "2001:db8::1", "198.51.100.1", "no address"]),
@@ -123,7 +124,7 @@ questions = st.builds(
 
 
 @given(records, questions)
-def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question: Question) -> None:
+def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question: VerificationRequest) -> None:
     test = KeyEnvironment.TEST
     checks = explain(record, question, environment=test, now=NOW)
     first = next((check.code for check in checks if check.outcome is Outcome.FAIL), Code.VALID)
@@ -169,17 +170,17 @@ def test_an_address_is_in_a_network_of_either_family(address: str, allowed: bool
 @pytest.mark.parametrize(
     ("broken", "question", "code"),
     [
-        ({"addresses": ("192.0.2.0/24",)}, Question(address="198.51.100.1"), Code.FORBIDDEN),
-        ({"addresses": ("192.0.2.0/24",)}, Question(address="192.0.2.1"), Code.VALID),
-        ({"addresses": ("192.0.2.0/24",)}, Question(), Code.FORBIDDEN),
-        ({"methods": ("GET",)}, Question(method="POST"), Code.FORBIDDEN),
-        ({"methods": ("GET",)}, Question(method="GET"), Code.VALID),
-        ({"methods": ("GET",)}, Question(), Code.VALID),
-        ({"state": KeyState.DELETED}, Question(), Code.REVOKED),
-        ({"state": KeyState.PURGED}, Question(), Code.REVOKED),
+        ({"addresses": ("192.0.2.0/24",)}, VerificationRequest(address="198.51.100.1"), Code.FORBIDDEN),
+        ({"addresses": ("192.0.2.0/24",)}, VerificationRequest(address="192.0.2.1"), Code.VALID),
+        ({"addresses": ("192.0.2.0/24",)}, VerificationRequest(), Code.FORBIDDEN),
+        ({"methods": ("GET",)}, VerificationRequest(method="POST"), Code.FORBIDDEN),
+        ({"methods": ("GET",)}, VerificationRequest(method="GET"), Code.VALID),
+        ({"methods": ("GET",)}, VerificationRequest(), Code.VALID),
+        ({"state": KeyState.DELETED}, VerificationRequest(), Code.REVOKED),
+        ({"state": KeyState.PURGED}, VerificationRequest(), Code.REVOKED),
     ],
 )
-def test_one_broken_property_one_code(broken: dict[str, Any], question: Question, code: Code) -> None:
+def test_one_broken_property_one_code(broken: dict[str, Any], question: VerificationRequest, code: Code) -> None:
     record = msgspec.structs.replace(RECORD, **broken)
     assert judge(record, question, possession=True, environment=KeyEnvironment.TEST, now=NOW) is code
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.core.oldfiles import CSV, JSON, LINES, Entry, Malformed, entries, kind_of, without
+from gatehouse.transfer.legacy_files import CSV, JSON, LINES, Entry, MalformedFile, entries, kind_of, without
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def test_lines_of_json_and_csv_are_read_with_their_lines() -> None:
     ],
 )
 def test_a_file_that_cannot_be_read_says_in_which_line(text: str, kind: str, line: int, message: str) -> None:
-    with pytest.raises(Malformed) as refused:
+    with pytest.raises(MalformedFile) as refused:
         read(text, kind)
     assert (refused.value.line, refused.value.message) == (line, message)
 
@@ -83,7 +83,7 @@ def test_every_json_container_is_read_as_json_reads_it(document: Any, indent: in
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     for kind in (JSON, LINES, CSV):
-        with contextlib.suppress(Malformed):
+        with contextlib.suppress(MalformedFile):
             read(text, kind)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from gatehouse.core.origins import Origin, parse_origin, refusal
+from gatehouse.cores.origins import Origin, parse_origin, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from gatehouse.core.paths import CORE_NAME, CorePath, core_path, flaw
+from gatehouse.http.paths import CORE_NAME, CorePath, core_path, flaw
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from gatehouse.core.apikey import build
-from gatehouse.core.scan import find, without_keys
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import build
+from gatehouse.keys.models import KeyEnvironment
+from gatehouse.leaks.scanner import find, without_keys
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.core.apikey import Pepper
-from gatehouse.core.seal import seal, unseal
+from gatehouse.crypto.sealed_secret import seal, unseal
+from gatehouse.crypto.token import Pepper
 
 PEPPER = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 SECRET = bytes(range(32))

@@ -8,9 +8,10 @@ from typing import Any
 import http_sf
 import msgspec
 import pytest
-from gatehouse.core import signature
-from gatehouse.core.signature import Accepted, Flaw
-from gatehouse.types import SignatureAlgorithm, SignedRequest
+from gatehouse.crypto import http_signatures as signature
+from gatehouse.crypto.http_signatures import SignatureError, VerifiedSignature
+from gatehouse.keys.models import SignatureAlgorithm
+from gatehouse.verification.models import SignedRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -172,7 +173,7 @@ def signed(
     return msgspec.structs.replace(request, fields=fields)
 
 
-def check(request: SignedRequest, now: float = NOW) -> Accepted | Flaw:
+def check(request: SignedRequest, now: float = NOW) -> VerifiedSignature | SignatureError:
     return signature.check(request, key_id=KEY_ID, algorithm=HMAC, key=SECRET, now=now)
 
 
@@ -181,57 +182,57 @@ def with_field(request: SignedRequest, name: str, value: str) -> SignedRequest:
 
 
 def test_a_signed_request_is_accepted_and_its_nonce_kept_as_long_as_it_could_be_sent_again() -> None:
-    assert check(signed()) == Accepted("n" * 16, 301)
-    assert check(signed(), now=NOW + 300) == Accepted("n" * 16, 1)
+    assert check(signed()) == VerifiedSignature("n" * 16, 301)
+    assert check(signed(), now=NOW + 300) == VerifiedSignature("n" * 16, 1)
 
 
 @pytest.mark.parametrize("covered", [("@method", "@authority", "@path", "@query", "content-digest"), (*COVERED, "x-more")])
 def test_the_target_may_be_covered_in_parts_and_more_may_be_covered(covered: tuple[str, ...]) -> None:
-    assert isinstance(check(signed(covered)), Accepted)
+    assert isinstance(check(signed(covered)), VerifiedSignature)
 
 
 @pytest.mark.parametrize("left_out", [*COVERED])
 def test_what_is_not_covered_is_not_signed(left_out: str) -> None:
-    assert check(signed(tuple(name for name in COVERED if name != left_out))) is Flaw.UNCOVERED
+    assert check(signed(tuple(name for name in COVERED if name != left_out))) is SignatureError.UNCOVERED
 
 
 def test_a_query_has_to_be_covered() -> None:
     covered = ("@method", "@authority", "@path", "content-digest")
-    assert check(signed(covered)) is Flaw.UNCOVERED
+    assert check(signed(covered)) is SignatureError.UNCOVERED
 
 
 def test_without_a_body_and_a_query_neither_has_to_be_covered() -> None:
     bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
-    assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), Accepted)
+    assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), VerifiedSignature)
 
 
 @pytest.mark.parametrize(
     ("params", "flaw"),
     [
-        ({"created": None}, Flaw.PARAMETERS),
-        ({"created": 1.5}, Flaw.PARAMETERS),
-        ({"created": int(NOW) - 301}, Flaw.AGE),
-        ({"created": int(NOW) + 31}, Flaw.AGE),
-        ({"expires": int(NOW)}, Flaw.AGE),
-        ({"expires": "soon"}, Flaw.AGE),
-        ({"nonce": None}, Flaw.PARAMETERS),
-        ({"nonce": "n" * 15}, Flaw.PARAMETERS),
-        ({"nonce": "n" * 129}, Flaw.PARAMETERS),
-        ({"keyid": None}, Flaw.KEYID),
-        ({"keyid": "9fGh82kLmQ0a"}, Flaw.KEYID),
-        ({"alg": "ed25519"}, Flaw.ALGORITHM),
-        ({"tag": None}, Flaw.MISSING),
-        ({"tag": "somebody-else", "nonce": '"gatehouse"' + "n" * 9}, Flaw.MISSING),
+        ({"created": None}, SignatureError.PARAMETERS),
+        ({"created": 1.5}, SignatureError.PARAMETERS),
+        ({"created": int(NOW) - 301}, SignatureError.AGE),
+        ({"created": int(NOW) + 31}, SignatureError.AGE),
+        ({"expires": int(NOW)}, SignatureError.AGE),
+        ({"expires": "soon"}, SignatureError.AGE),
+        ({"nonce": None}, SignatureError.PARAMETERS),
+        ({"nonce": "n" * 15}, SignatureError.PARAMETERS),
+        ({"nonce": "n" * 129}, SignatureError.PARAMETERS),
+        ({"keyid": None}, SignatureError.KEYID),
+        ({"keyid": "9fGh82kLmQ0a"}, SignatureError.KEYID),
+        ({"alg": "ed25519"}, SignatureError.ALGORITHM),
+        ({"tag": None}, SignatureError.MISSING),
+        ({"tag": "somebody-else", "nonce": '"gatehouse"' + "n" * 9}, SignatureError.MISSING),
     ],
 )
-def test_a_parameter_that_is_missing_or_wrong_is_named(params: dict[str, Any], flaw: Flaw) -> None:
+def test_a_parameter_that_is_missing_or_wrong_is_named(params: dict[str, Any], flaw: SignatureError) -> None:
     assert check(signed(**params)) is flaw
 
 
 def test_the_algorithm_is_the_keys_and_never_the_messages() -> None:
     """An HMAC made with a public key that everybody has must not pass for an Ed25519 signature (RFC 9421, section 7.3.6)."""
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
-    for alg, flaw in (("hmac-sha256", Flaw.ALGORITHM), (None, Flaw.WRONG)):
+    for alg, flaw in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
         forged = signed(secret=public, alg=alg)
         assert signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is flaw
 
@@ -239,59 +240,59 @@ def test_the_algorithm_is_the_keys_and_never_the_messages() -> None:
 @pytest.mark.parametrize(
     ("changed", "flaw"),
     [
-        ({"method": "PUT"}, Flaw.WRONG),
-        ({"path": "/cores/docs/b"}, Flaw.WRONG),
-        ({"query": "b=d"}, Flaw.WRONG),
-        ({"authority": "other.example.com"}, Flaw.WRONG),
-        ({"scheme": "http"}, Flaw.WRONG),
-        ({"digests": signature.digests_of(b"another body")}, Flaw.DIGEST),
+        ({"method": "PUT"}, SignatureError.WRONG),
+        ({"path": "/cores/docs/b"}, SignatureError.WRONG),
+        ({"query": "b=d"}, SignatureError.WRONG),
+        ({"authority": "other.example.com"}, SignatureError.WRONG),
+        ({"scheme": "http"}, SignatureError.WRONG),
+        ({"digests": signature.digests_of(b"another body")}, SignatureError.DIGEST),
     ],
 )
-def test_a_request_that_was_changed_after_it_was_signed_is_refused(changed: dict[str, Any], flaw: Flaw) -> None:
+def test_a_request_that_was_changed_after_it_was_signed_is_refused(changed: dict[str, Any], flaw: SignatureError) -> None:
     assert check(msgspec.structs.replace(signed(), **changed)) is flaw
 
 
 def test_another_secret_is_refused() -> None:
-    assert check(signed(secret=bytes(32))) is Flaw.WRONG
+    assert check(signed(secret=bytes(32))) is SignatureError.WRONG
 
 
 @pytest.mark.parametrize(
     ("name", "value", "flaw"),
     [
-        ("signature", "sig2=:aGk=:", Flaw.MALFORMED),
-        ("signature", "sig1=aGk", Flaw.MALFORMED),
-        ("signature", "sig1=:aGk=:", Flaw.WRONG),
-        ("signature", "sig1=:aGk=:, sig1=:aGk=:", Flaw.MALFORMED),
-        ("signature", "\x00", Flaw.MALFORMED),
-        ("signature", "a" * 5000, Flaw.MALFORMED),
-        ("signature-input", 'sig1=("@method";tag="gatehouse"', Flaw.MALFORMED),
-        ("signature-input", 'sig1="@method";tag="gatehouse"', Flaw.MISSING),
-        ("signature-input", 'sig1=("@method");tag="gatehouse", sig2=("@method");tag="gatehouse"', Flaw.AMBIGUOUS),
-        ("signature-input", 'sig1=("@method" "@method");tag="gatehouse"', Flaw.MALFORMED),
-        ("signature-input", 'sig1=("@method";req);tag="gatehouse"', Flaw.COMPONENT),
-        ("signature-input", 'sig1=("Date");tag="gatehouse"', Flaw.COMPONENT),
-        ("signature-input", 'sig1=(5);tag="gatehouse"', Flaw.COMPONENT),
+        ("signature", "sig2=:aGk=:", SignatureError.MALFORMED),
+        ("signature", "sig1=aGk", SignatureError.MALFORMED),
+        ("signature", "sig1=:aGk=:", SignatureError.WRONG),
+        ("signature", "sig1=:aGk=:, sig1=:aGk=:", SignatureError.MALFORMED),
+        ("signature", "\x00", SignatureError.MALFORMED),
+        ("signature", "a" * 5000, SignatureError.MALFORMED),
+        ("signature-input", 'sig1=("@method";tag="gatehouse"', SignatureError.MALFORMED),
+        ("signature-input", 'sig1="@method";tag="gatehouse"', SignatureError.MISSING),
+        ("signature-input", 'sig1=("@method");tag="gatehouse", sig2=("@method");tag="gatehouse"', SignatureError.AMBIGUOUS),
+        ("signature-input", 'sig1=("@method" "@method");tag="gatehouse"', SignatureError.MALFORMED),
+        ("signature-input", 'sig1=("@method";req);tag="gatehouse"', SignatureError.COMPONENT),
+        ("signature-input", 'sig1=("Date");tag="gatehouse"', SignatureError.COMPONENT),
+        ("signature-input", 'sig1=(5);tag="gatehouse"', SignatureError.COMPONENT),
     ],
 )
-def test_a_field_that_is_not_what_the_rfc_says_is_refused(name: str, value: str, flaw: Flaw) -> None:
+def test_a_field_that_is_not_what_the_rfc_says_is_refused(name: str, value: str, flaw: SignatureError) -> None:
     assert check(with_field(signed(), name, value)) is flaw
 
 
 @pytest.mark.parametrize("component", ["@status", "@query-param", "@signature-params", "x-absent"])
 def test_a_component_that_the_request_has_not_is_refused(component: str) -> None:
-    assert check(signed((*COVERED, component))) is Flaw.COMPONENT
+    assert check(signed((*COVERED, component))) is SignatureError.COMPONENT
 
 
 def test_a_request_without_signature_fields_has_none() -> None:
     bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=())
-    assert check(bare) is Flaw.MISSING
+    assert check(bare) is SignatureError.MISSING
 
 
 def test_signatures_for_others_may_stand_beside_ours() -> None:
     request = signed()
     told = next(value for name, value in request.fields if name == "signature-input")
     both = with_field(request, "signature-input", f'core=("@method");tag="core", {told}')
-    assert isinstance(check(both), Accepted)
+    assert isinstance(check(both), VerifiedSignature)
 
 
 def test_a_secret_survives_its_text_form() -> None:
@@ -303,7 +304,7 @@ def test_a_secret_survives_its_text_form() -> None:
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_fields_make_the_check_fail_otherwise_than_with_a_reason(told: str, made: str) -> None:
     request = with_field(with_field(signed(), "signature-input", told + ';tag="gatehouse"'), "signature", made)
-    assert isinstance(check(request), Flaw)
+    assert isinstance(check(request), SignatureError)
 
 
 @given(st.binary(max_size=64), st.sampled_from(["path", "query", "authority"]), st.text(min_size=1, max_size=20))
@@ -312,8 +313,8 @@ def test_no_other_request_has_the_same_signature(body: bytes, member: str, text:
     request = signed(("@method", "@authority", "@path", "@query"), request=base)
     other = msgspec.structs.replace(request, **{member: getattr(base, member) + text})
     same = member == "authority" and other.authority.lower().removesuffix(":443") == "a.example"
-    assert isinstance(check(other), Accepted) is same
+    assert isinstance(check(other), VerifiedSignature) is same
 
 
 def test_every_flaw_says_what_to_send_instead() -> None:
-    assert set(signature.TEXTS) == set(Flaw)
+    assert set(signature.TEXTS) == set(SignatureError)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
-from gatehouse.core.apikey import Pepper
-from gatehouse.core.webhook import secret_of, secret_text, sign
+from gatehouse.crypto.token import Pepper
+from gatehouse.notifications.webhook_signatures import secret_of, secret_text, sign
 
 #: github.com/standard-webhooks/standard-webhooks, the signing test of its libraries.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

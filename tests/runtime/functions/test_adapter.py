@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.functions.adapter import NotARequest, adapted
+from gatehouse.sharing.lambda_adapter import NotARequest, adapted
 from mangum.types import LambdaContext
 from starlette.applications import Starlette
 from starlette.requests import Request

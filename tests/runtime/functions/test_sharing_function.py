@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.app import sharing
 from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX, ShareSettings, load_share
+from gatehouse.sharing import app as sharing
 from mangum.types import LambdaContext
 
 from tests.repository.test_contract import CONTRACT
@@ -32,9 +32,9 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.delenv(name)
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
-    sys.modules.pop("gatehouse.functions.sharing", None)
-    yield importlib.import_module("gatehouse.functions.sharing")
-    sys.modules.pop("gatehouse.functions.sharing", None)
+    sys.modules.pop("gatehouse.sharing.lambda_handler", None)
+    yield importlib.import_module("gatehouse.sharing.lambda_handler")
+    sys.modules.pop("gatehouse.sharing.lambda_handler", None)
 
 
 @pytest.mark.requirement("SS-13")

@@ -17,8 +17,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.apikey import Pepper, build_marked
-from gatehouse.types import KeyEnvironment
+from gatehouse.crypto.token import Pepper, build_marked
+from gatehouse.keys.models import KeyEnvironment
 
 from sandbox import process
 from sandbox.ports import free_port

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.client_signing import SignedAuth, sign
+from gatehouse.client.signing import SignedAuth, sign
 
 from tests.runtime.gateway.test_signatures import TEXT, docs, signing_key
 

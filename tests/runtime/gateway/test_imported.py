@@ -12,8 +12,8 @@ from typing import Any
 
 import bcrypt
 import pytest
-from gatehouse.client import GatewayClient
-from gatehouse.wire.verify import VerifyRequest
+from gatehouse.client.gateway import GatewayClient
+from gatehouse.verification.schemas import VerifyRequest
 
 from tests.runtime.cli.conftest import Command, Result
 from tests.runtime.gateway.conftest import PEPPER, Gateway

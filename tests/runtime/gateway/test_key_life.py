@@ -11,19 +11,17 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.apikey import build, build_marked
-from gatehouse.flows.actor import Actor
-from gatehouse.flows.purge import purge
-from gatehouse.flows.revoke import Effective
-from gatehouse.flows.rotate import Turn, end_grace, rotate
-from gatehouse.flows.step import Desk
-from gatehouse.migrations import runner
-from gatehouse.store import postgres_engine
-from gatehouse.store.clock import SystemClock
-from gatehouse.store.postgres_keystore import PostgresKeyStore
-from gatehouse.store.redis_limits import RedisLimits
-from gatehouse.store.redis_login import redis_login
-from gatehouse.types import KeyEnvironment, KeyId, RequestId
+from gatehouse.clock import SystemClock
+from gatehouse.crypto.token import build, build_marked
+from gatehouse.db import engine as postgres_engine
+from gatehouse.db.migrations import runner
+from gatehouse.http.models import RequestId
+from gatehouse.identity.models import Actor
+from gatehouse.keys.models import KeyEnvironment, KeyId
+from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.service import Effective, KeyService, RotationOptions, end_grace, purge, rotate
+from gatehouse.redis.credentials import redis_login
+from gatehouse.verification.redis_rate_limits import RedisLimits
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway, Start
 
@@ -40,10 +38,10 @@ async def left(gateway: Any, key: Any) -> int:
 
 
 @pytest.fixture
-async def desk(database: Any) -> AsyncIterator[Desk]:
+async def desk(database: Any) -> AsyncIterator[KeyService]:
     """Management beside the gateway, as the console has it."""
     engine = postgres_engine.build(database.app, pool_max=4, application="tests")
-    yield Desk(store=PostgresKeyStore(engine, staleness_s=3.0), clock=SystemClock(), bound_s=3.0)
+    yield KeyService(store=PostgresKeyStore(engine, staleness_s=3.0), clock=SystemClock(), bound_s=3.0)
     await engine.dispose()
 
 
@@ -264,7 +262,7 @@ async def test_a_key_from_before_the_mark_is_found(empty_gateway: Any) -> None:
 
 
 @pytest.mark.requirement("CG-15", "TR-08")
-async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, desk: Desk) -> None:
+async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, desk: KeyService) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
     tokens, ended = [key.token], False
     wrong: list[str] = []
@@ -282,7 +280,7 @@ async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_go
     clients = [asyncio.create_task(client()) for _ in range(4)]
     turned = await rotate(
         KeyId(key.id),
-        Turn(grace_s=3600),
+        RotationOptions(grace_s=3600),
         OPERATOR,
         desk=desk,
         pepper=gateway.pepper,
@@ -303,17 +301,25 @@ async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_go
     assert (await gateway.verify(key.token)).json["code"] == "EXPIRED"
 
 
-async def test_two_generations_share_one_allowance(gateway: Any, desk: Desk) -> None:
+async def test_two_generations_share_one_allowance(gateway: Any, desk: KeyService) -> None:
     key = await gateway.mint(limits=[TWO])
     turned = await rotate(
-        KeyId(key.id), Turn(), OPERATOR, desk=desk, pepper=gateway.pepper, prefix="gtk", random_bytes=secrets.token_bytes
+        KeyId(key.id),
+        RotationOptions(),
+        OPERATOR,
+        desk=desk,
+        pepper=gateway.pepper,
+        prefix="gtk",
+        random_bytes=secrets.token_bytes,
     )
     codes = [(await gateway.verify(token)).json["code"] for token in (key.token, turned.token, key.token, turned.token)]
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
 
 
 @pytest.mark.requirement("CG-08")
-async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(gateway: Any, desk: Desk, redis_url: str) -> None:
+async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(
+    gateway: Any, desk: KeyService, redis_url: str
+) -> None:
     key = await gateway.mint(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
     await gateway.pool.execute(

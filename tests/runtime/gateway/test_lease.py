@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from gatehouse.store.postgres_audit import PostgresAuditTrail
-from gatehouse.store.postgres_engine import build as build_engine
+from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.db.engine import build as build_engine
 
 
 @pytest.fixture

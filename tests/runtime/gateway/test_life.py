@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.migrations import runner
-from gatehouse.store.postgres_login import login
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
 
 from sandbox import servers
 from sandbox.ports import free_port

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.app.gateway import _pool
-from gatehouse.observe import Metrics, Observer
+from gatehouse.gateway.app import _pool
+from gatehouse.observability import Metrics, Observer
 from gatehouse.settings import load
 
 from tests.runtime.gateway.conftest import gateway_environment

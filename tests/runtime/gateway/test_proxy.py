@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from gatehouse.flows.register import core_secret
-from gatehouse.types import CoreName, CoreRecord, KeyEnvironment, KeyId
+from gatehouse.cores.models import CoreName, CoreRecord
+from gatehouse.cores.service import core_secret
+from gatehouse.keys.models import KeyEnvironment, KeyId
 
 from sandbox.ports import free_port
 

@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse import observe
-from gatehouse.observe import Observer
-from gatehouse.request_lines import FLUSH_BYTES, Stream
+from gatehouse import observability as observe
+from gatehouse.observability import Observer
+from gatehouse.request_log import FLUSH_BYTES, Stream
 
 
 class Out(io.BytesIO):

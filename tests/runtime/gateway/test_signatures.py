@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.client_signing import sign
-from gatehouse.core.seal import seal
-from gatehouse.core.signature import secret_text
-from gatehouse.types import SignatureAlgorithm
+from gatehouse.client.signing import sign
+from gatehouse.crypto.http_signatures import secret_text
+from gatehouse.crypto.sealed_secret import seal
+from gatehouse.keys.models import SignatureAlgorithm
 
 SECRET = bytes(range(32))
 TEXT = secret_text(SECRET)

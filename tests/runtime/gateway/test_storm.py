@@ -23,15 +23,15 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.flows.actor import Actor
-from gatehouse.flows.revoke import revoke
-from gatehouse.flows.step import Effective
-from gatehouse.migrations import runner
-from gatehouse.store import postgres_engine
-from gatehouse.store.clock import SystemClock
-from gatehouse.store.postgres_keystore import PostgresKeyStore
-from gatehouse.store.postgres_login import login
-from gatehouse.types import KeyId, RequestId
+from gatehouse.clock import SystemClock
+from gatehouse.db import engine as postgres_engine
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
+from gatehouse.http.models import RequestId
+from gatehouse.identity.models import Actor
+from gatehouse.keys.models import KeyId
+from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.service import Effective, revoke
 
 from sandbox import process, servers
 from sandbox.errors import SandboxError

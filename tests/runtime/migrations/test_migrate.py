@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
 from gatehouse.errors import BadRequest, Conflict, Unavailable
-from gatehouse.migrations import runner
-from gatehouse.store.postgres_login import login
 
 from tests.runtime.conftest import Database
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.migrations import runner
+from gatehouse.db.migrations import runner
 
 from tests.runtime.conftest import Database
 from tests.runtime.migrations.test_keys_for_life import insert

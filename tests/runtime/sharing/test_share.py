@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from gatehouse.doors import sharing
-from gatehouse.observe import Metrics, Observer, logger
-from gatehouse.store.dynamodb_tokens import TokensProbe
+from gatehouse.aws.dynamodb import SecretLinksProbe
+from gatehouse.observability import Metrics, Observer, logger
+from gatehouse.sharing import routes as sharing
 from moto import mock_aws
 
 
@@ -32,7 +32,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 async def _client(table: str) -> httpx.AsyncClient:
     observer = Observer("sharing", logger("error"), Metrics())
-    probes = [TokensProbe(table)] if table else []
+    probes = [SecretLinksProbe(table)] if table else []
     transport = httpx.ASGITransport(sharing.create(probes=probes, observer=observer, https=True))
     return httpx.AsyncClient(transport=transport, base_url="https://share.test")
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import asyncpg
 import pytest
-from gatehouse.store.keycache import KeyCache
-from gatehouse.store.postgres_changes import PostgresChanges
-from gatehouse.store.postgres_cores import PostgresCores
-from gatehouse.store.postgres_keys import PostgresKeys
-from gatehouse.store.postgres_login import Login
-from gatehouse.types import KeyId
+from gatehouse.cores.repository import PostgresCores
+from gatehouse.db.connection import DatabaseLogin
+from gatehouse.keys.models import KeyId
+from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.change_feed import PostgresChanges
+from gatehouse.verification.repository import PostgresKeys
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ async def worker(database: object) -> AsyncIterator[Worker]:
         await changes.close()
 
 
-def _login(database: object) -> Login:
+def _login(database: object) -> DatabaseLogin:
     login = getattr(database, "app", None)
-    assert isinstance(login, Login)
+    assert isinstance(login, DatabaseLogin)
     return login
 
 

@@ -11,18 +11,17 @@ import asyncpg
 import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.core.auditchain import GENESIS
-from gatehouse.core.checkpoint import Checkpoint, disagreement, is_signed, public_keys
+from gatehouse.audit.chain import GENESIS
+from gatehouse.audit.checkpoint import Checkpoint, disagreement, is_signed, public_keys
+from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
+from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
+from gatehouse.audit.models import AuditEvent, CheckpointArchive, Signer
+from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.audit.service import Checkpointer
+from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
+from gatehouse.clock import HandClock
+from gatehouse.db import engine as postgres_engine
 from gatehouse.errors import SettingsError, Unavailable
-from gatehouse.flows.checkpoint import Checkpointer
-from gatehouse.store import postgres_engine
-from gatehouse.store.clock import HandClock
-from gatehouse.store.ports_checkpoint import Signer, Vault
-from gatehouse.store.postgres_audit import PostgresAuditTrail
-from gatehouse.store.postgres_checkpoints import PostgresCheckpoints
-from gatehouse.store.signing_key import KmsSigner, LocalSigner, local_signer
-from gatehouse.store.vault import BucketVault, FolderVault
-from gatehouse.types import AuditEvent
 from moto import mock_aws
 
 from tests.runtime.conftest import Database
@@ -48,15 +47,15 @@ def signer(request: pytest.FixtureRequest, aws: None) -> Signer:
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def vault(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> Vault:
+def vault(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> CheckpointArchive:
     if request.param == "folder":
-        return FolderVault(tmp_path / "checkpoints")
+        return FileCheckpointArchive(tmp_path / "checkpoints")
     boto3.client("s3", "eu-central-1").create_bucket(
         Bucket=BUCKET,
         CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
         ObjectLockEnabledForBucket=True,
     )
-    return BucketVault(BUCKET)
+    return S3CheckpointArchive(BUCKET)
 
 
 def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
@@ -73,14 +72,14 @@ async def test_a_signature_is_found_good_by_its_own_public_key_and_bad_by_anothe
     assert not is_signed(moved, public_keys(await signer.public_key()))
 
 
-async def test_a_vault_gives_back_what_it_was_given_in_the_order_of_the_rows(vault: Vault) -> None:
+async def test_a_vault_gives_back_what_it_was_given_in_the_order_of_the_rows(vault: CheckpointArchive) -> None:
     assert await vault.all() == ()
     for seq in (1000, 7, 20):
         await vault.put(checkpoint(seq))
     assert await vault.all() == (checkpoint(7), checkpoint(20), checkpoint(1000))
 
 
-async def test_a_vault_never_writes_over_a_checkpoint(vault: Vault) -> None:
+async def test_a_vault_never_writes_over_a_checkpoint(vault: CheckpointArchive) -> None:
     await vault.put(checkpoint(7))
     await vault.put(checkpoint(7, signature=b"forged"))
     assert await vault.all() == (checkpoint(7),)
@@ -88,7 +87,7 @@ async def test_a_vault_never_writes_over_a_checkpoint(vault: Vault) -> None:
 
 async def test_a_vault_or_key_that_is_not_there_is_told_without_a_foreign_exception(aws: None, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for missing in (BucketVault("nowhere"), FolderVault(tmp_path / "file" / "below")):
+    for missing in (S3CheckpointArchive("nowhere"), FileCheckpointArchive(tmp_path / "file" / "below")):
         with pytest.raises(Unavailable):
             await missing.put(checkpoint(1))
     with pytest.raises(Unavailable):
@@ -111,7 +110,7 @@ class Taking:
     checkpointer: Checkpointer
     checkpoints: PostgresCheckpoints
     trail: PostgresAuditTrail
-    vault: FolderVault
+    vault: FileCheckpointArchive
     signer: LocalSigner
     clock: HandClock
     database: Database
@@ -133,7 +132,7 @@ class Taking:
 async def taking(database: Database, tmp_path: Path) -> AsyncIterator[Taking]:
     database.sql("TRUNCATE audit_event, audit_checkpoint")
     engine = postgres_engine.build(database.app, pool_max=2, application="tests")
-    clock, signer, vault = HandClock(), LocalSigner(Ed25519PrivateKey.generate()), FolderVault(tmp_path)
+    clock, signer, vault = HandClock(), LocalSigner(Ed25519PrivateKey.generate()), FileCheckpointArchive(tmp_path)
     checkpoints, broken = PostgresCheckpoints(engine), list[int]()
     checkpointer = Checkpointer(checkpoints, signer, vault, clock, rows=10, seconds=600, on_broken=broken.append)
     yield Taking(checkpointer, checkpoints, PostgresAuditTrail(engine), vault, signer, clock, database, broken)
@@ -195,7 +194,7 @@ async def test_a_broken_chain_is_never_signed(taking: Taking) -> None:
 
 async def test_a_vault_that_is_away_costs_nothing_but_time(taking: Taking, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    away = FolderVault(tmp_path / "file" / "below")
+    away = FileCheckpointArchive(tmp_path / "file" / "below")
     checkpointer = Checkpointer(taking.checkpoints, taking.signer, away, taking.clock, rows=1, seconds=600)
     await taking.act(2)
     with pytest.raises(Unavailable):

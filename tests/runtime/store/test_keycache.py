@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from gatehouse.store.keycache import KeyCache
-from gatehouse.types import KeyEnvironment, KeyId, KeyRecord, KeyState
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
+from gatehouse.verification.cache import KeyCache
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 from gatehouse.errors import Unavailable
-from gatehouse.store.local_limits import LocalLimits
-from gatehouse.store.ports import Charge, Limits
-from gatehouse.store.redis_connection import RedisConnection
-from gatehouse.store.redis_limits import KEY_PREFIX, OnError, RedisLimits
-from gatehouse.store.redis_login import redis_login
-from gatehouse.types import Limit
+from gatehouse.keys.models import RateLimit
+from gatehouse.redis.connection import RedisConnection
+from gatehouse.redis.credentials import redis_login
+from gatehouse.verification.local_rate_limits import LocalLimits
+from gatehouse.verification.models import Charge, Limits
+from gatehouse.verification.redis_rate_limits import KEY_PREFIX, OnError, RedisLimits
 
 from sandbox import servers
 from sandbox.ports import free_port
 
-FIVE = Limit(name="requests", quota=5, window_s=3600, burst=5)
-TWO = Limit(name="writes", quota=2, window_s=3600, burst=2)
+FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
+TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)
 
 
-def charge(*limits: Limit, subject: str = "", cost: int = 1) -> Charge:
+def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
     return Charge(subject=subject or uuid.uuid4().hex, limits=limits, cost=cost)
 
 
@@ -94,7 +94,7 @@ async def test_a_key_without_limits_asks_for_none(limits: Limits) -> None:
 
 @pytest.mark.requirement("CG-06", "TR-09")
 async def test_concurrent_requests_never_get_more_than_the_limit(limits: Limits) -> None:
-    asked = charge(Limit(name="requests", quota=100, window_s=3600, burst=100))
+    asked = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
     states = await asyncio.gather(*(limits.take(asked) for _ in range(500)))
     assert sum(not state.exceeded for (state,) in states) == 100
 
@@ -102,7 +102,7 @@ async def test_concurrent_requests_never_get_more_than_the_limit(limits: Limits)
 @pytest.mark.requirement("TR-09")
 async def test_two_workers_share_one_counter(redis_url: str) -> None:
     workers = [limiter(redis_url), limiter(redis_url)]
-    asked = charge(Limit(name="requests", quota=50, window_s=3600, burst=50))
+    asked = charge(RateLimit(name="requests", quota=50, window_s=3600, burst=50))
     states = await asyncio.gather(*(worker.take(asked) for worker in workers for _ in range(100)))
     for worker in workers:
         await worker.close()
@@ -173,7 +173,7 @@ async def test_redis_that_dies_during_traffic_costs_no_request(ending: signal.Si
     with servers.redis(on_start=_remember(pids)) as url:
         counted = limiter(url)
         await counted.start()
-        asked = charge(Limit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
+        asked = charge(RateLimit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
 
         async def traffic() -> list[bool]:
             return [(await counted.take(asked))[0].degraded for _ in range(200)]

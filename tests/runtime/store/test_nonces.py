@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from gatehouse.errors import Unavailable
-from gatehouse.store.redis_connection import RedisConnection
-from gatehouse.store.redis_login import redis_login
-from gatehouse.store.redis_nonces import KEY_PREFIX, RedisNonces
-from gatehouse.types import KeyId
+from gatehouse.keys.models import KeyId
+from gatehouse.redis.connection import RedisConnection
+from gatehouse.redis.credentials import redis_login
+from gatehouse.redis.nonces import KEY_PREFIX, RedisNonces
 
 from sandbox.ports import free_port
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatehouse.core.apikey import Pepper, build_marked, is_marked
-from gatehouse.store.postgres_rewrap import PostgresRewrap
-from gatehouse.store.prefilter import Prefilter
-from gatehouse.types import KeyEnvironment, KeyId
+from gatehouse.crypto.token import Pepper, build_marked, is_marked
+from gatehouse.keys.models import KeyEnvironment, KeyId
+from gatehouse.verification.pepper_migration import PepperMigration
+from gatehouse.verification.prefilter import Prefilter
 
 BOTH = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 
@@ -21,7 +21,7 @@ async def test_a_key_moves_when_every_live_gateway_holds_the_new_generation_and_
     await rows.add_key("moves0000000")
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
     moved: list[int] = []
-    rewrap = PostgresRewrap(rows.pool, BOTH, live_s=60, on_written=moved.append)
+    rewrap = PepperMigration(rows.pool, BOTH, live_s=60, on_written=moved.append)
     rewrap.offer(KeyId("moves0000000"), "the token", 1)
     assert (await rewrap.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
     await rows.pool.execute("UPDATE gateway_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'")
@@ -39,7 +39,7 @@ async def test_a_key_moves_when_every_live_gateway_holds_the_new_generation_and_
 async def test_a_key_that_changed_generation_in_between_is_left_alone(rows: Any) -> None:
     await rows.add_key("raced0000000")
     await rows.pool.execute("UPDATE api_key SET pepper_generation = 2 WHERE id = 'raced0000000'")
-    rewrap = PostgresRewrap(rows.pool, BOTH, live_s=60)
+    rewrap = PepperMigration(rows.pool, BOTH, live_s=60)
     rewrap.offer(KeyId("raced0000000"), "the token", 1)
     assert (await rewrap.flush(), await stored(rows, "raced0000000")) == (0, (2, bytes(32)))
     await rewrap.close()

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from gatehouse.store import postgres_engine
-from gatehouse.store.audit_append import append_event
-from gatehouse.store.postgres_audit import PostgresAuditTrail
-from gatehouse.types import AuditEvent
+from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.audit.writer import append_event
+from gatehouse.db import engine as postgres_engine
 
 from tests.runtime.conftest import Database
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from gatehouse.cores.repository import PostgresCores
+from gatehouse.db.connection import login
+from gatehouse.db.migrations import runner
 from gatehouse.errors import Unavailable
-from gatehouse.migrations import runner
-from gatehouse.store.keycache import KeyCache
-from gatehouse.store.postgres_changes import PostgresChanges
-from gatehouse.store.postgres_cores import PostgresCores
-from gatehouse.store.postgres_keys import PostgresKeys
-from gatehouse.store.postgres_login import login
-from gatehouse.types import KeyId, KeyState, Limit
+from gatehouse.keys.models import KeyId, KeyState, RateLimit
+from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.change_feed import PostgresChanges
+from gatehouse.verification.repository import PostgresKeys
 
 from sandbox import servers
 from sandbox.ports import free_port
@@ -32,7 +32,7 @@ async def test_a_key_is_read_whole(rows: Any, worker: Any) -> None:
         None,
         1,
     )
-    assert record.limits == (Limit(name="requests", quota=5, window_s=60, burst=5),)
+    assert record.limits == (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
 
 
 async def test_an_unknown_key_is_found_as_soon_as_it_is_made(rows: Any, worker: Any) -> None:

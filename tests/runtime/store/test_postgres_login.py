@@ -6,8 +6,8 @@ import ssl
 from urllib.parse import parse_qs
 
 import pytest
+from gatehouse.db.connection import login
 from gatehouse.errors import SettingsError
-from gatehouse.store.postgres_login import login
 
 URL = "postgresql://gatehouse_app@db.example.com:5433/gatehouse"
 

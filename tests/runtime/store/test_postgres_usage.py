@@ -8,14 +8,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.clock import HandClock
+from gatehouse.db import engine as postgres_engine
 from gatehouse.errors import Unavailable
-from gatehouse.flows.usage import REFUSALS_MARK, UsageCounter, UsageFlusher
-from gatehouse.store import postgres_engine
-from gatehouse.store.clock import HandClock
-from gatehouse.store.ports_usage import KEPT_S, Unusual, UsageBatch
-from gatehouse.store.postgres_audit import PostgresAuditTrail
-from gatehouse.store.postgres_usage import ADDRESSES_MAX, PostgresUsage
-from gatehouse.store.postgres_usage_reports import PostgresUsageReports
+from gatehouse.usage.models import KEPT_S, UnusualUse, UsageBatch
+from gatehouse.usage.reports import PostgresUsageReports
+from gatehouse.usage.repository import ADDRESSES_MAX, PostgresUsage
+from gatehouse.usage.service import REFUSALS_MARK, UsageCounter, UsageFlusher
 
 from tests.runtime.conftest import Database
 from tests.runtime.store.conftest import Rows
@@ -32,7 +32,7 @@ class Line:
     broken: bool = False
     deaf: bool = False
 
-    async def add(self, batch: UsageBatch) -> tuple[Unusual, ...]:
+    async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
         if self.broken:
             raise Unavailable("gone")
         unusual = await self.ledger.add(batch)
@@ -50,7 +50,7 @@ class Counting:
     reports: PostgresUsageReports
     trail: PostgresAuditTrail
     pool: asyncpg.Pool
-    unusual: list[Unusual] = field(default_factory=list)
+    unusual: list[UnusualUse] = field(default_factory=list)
 
     def use(self, times: int = 1, *, key: str = KEY, core: str = "docs", code: str = "VALID", address: str = "") -> None:
         for _ in range(times):
@@ -69,7 +69,7 @@ async def counting(database: Database) -> AsyncIterator[Counting]:
     clock, counter = HandClock(NOON), UsageCounter()
     async with asyncpg.create_pool(**database.app.arguments(), min_size=1, max_size=2) as pool:
         line = Line(PostgresUsage(pool))
-        unusual: list[Unusual] = []
+        unusual: list[UnusualUse] = []
         flusher = UsageFlusher(
             counter, line, clock, worker_id="w1", is_core=lambda name: name == "docs", on_unusual=unusual.append
         )

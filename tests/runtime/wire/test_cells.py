@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from gatehouse.wire.cells import line, safe
+from gatehouse.audit.csv import line, safe
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.core.oldfiles import CSV, JSON, LINES, Malformed, entries
-from gatehouse.wire.imports import ALIASES, ImportedCore, ImportedKey, reader
+from gatehouse.transfer.legacy_files import CSV, JSON, LINES, MalformedFile, entries
+from gatehouse.transfer.schemas import ALIASES, ImportedCore, ImportedKey, reader
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -71,5 +71,5 @@ def _plain(value: Any) -> bool:
 
 @given(st.text(), st.sampled_from([CSV, LINES, JSON]))
 def test_any_text_is_read_or_refused_with_its_line(text: str, kind: str) -> None:
-    with contextlib.suppress(Malformed):
+    with contextlib.suppress(MalformedFile):
         assert all(entry.line >= 1 for entry in entries(text, kind))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from gatehouse.core.leak import LeakReport
 from gatehouse.errors import BadRequest
-from gatehouse.wire.leak import decode, label
+from gatehouse.leaks.report_signatures import LeakReport
+from gatehouse.leaks.schemas import decode, label
 from hypothesis import given
 from hypothesis import strategies as st
 

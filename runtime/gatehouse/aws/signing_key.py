@@ -1,0 +1,111 @@
+"""Keys that sign checkpoints: one in AWS KMS, which nobody can read out, and one in a file, for a machine without KMS."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gatehouse.audit.checkpoint import ECDSA_P256, ED25519
+from gatehouse.errors import SettingsError, Unavailable
+
+VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"
+
+
+_TIMEOUT_S = 3
+
+
+class LocalSigner:
+    """`ports_checkpoint.Signer` with an Ed25519 key in this process. Its id is the fingerprint of its public half."""
+
+    algorithm = ED25519
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    async def key_id(self) -> str:
+        raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return "ed25519:" + hashlib.sha256(raw).hexdigest()[:32]
+
+    async def sign(self, message: bytes) -> bytes:
+        return self._key.sign(message)
+
+    async def public_key(self) -> bytes:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
+
+
+class KmsSigner:
+    """`ports_checkpoint.Signer` with an ECC_NIST_P256 key of AWS KMS (kms:Sign, kms:GetPublicKey). Its id is its ARN."""
+
+    algorithm = ECDSA_P256
+
+    def __init__(self, key: str) -> None:
+        """`key`: id, ARN or alias. Opens no connection yet."""
+        # Three seconds to connect and to read, two attempts; failure side: no checkpoint now, the next turn tries again.
+        config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2})
+        self._key = key
+        self._arn = ""
+        self._public_key = b""
+        self._client = boto3.client("kms", region_name=os.environ.get("AWS_REGION"), config=config)
+
+    async def key_id(self) -> str:
+        await self._learn()
+        return self._arn
+
+    async def sign(self, message: bytes) -> bytes:
+        return await asyncio.to_thread(self._sign, message)
+
+    async def public_key(self) -> bytes:
+        await self._learn()
+        return self._public_key
+
+    async def _learn(self) -> None:
+        if not self._arn:
+            self._public_key, self._arn = await asyncio.to_thread(self._get)
+
+    def _sign(self, message: bytes) -> bytes:
+        try:
+            # KMS hashes it (up to 4096 bytes; a checkpoint has a few hundred).
+            reply = self._client.sign(KeyId=self._key, Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+        except (BotoCoreError, ClientError) as exc:
+            raise _unavailable(exc) from exc
+        return bytes(reply["Signature"])
+
+    def _get(self) -> tuple[bytes, str]:
+        try:
+            reply = self._client.get_public_key(KeyId=self._key)
+        except (BotoCoreError, ClientError) as exc:
+            raise _unavailable(exc) from exc
+        public = serialization.load_der_public_key(reply["PublicKey"])
+        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return pem, str(reply["KeyId"])
+
+
+def local_signer(file: Path) -> LocalSigner:
+    """From a PEM file that this user alone can read; made with `openssl genpkey -algorithm ed25519`. Raises SettingsError."""
+    try:
+        if file.stat().st_mode & 0o077:
+            raise SettingsError(f"{VARIABLE}: {file} can be read by others: chmod 600 {file}")
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    except OSError as exc:
+        raise SettingsError(f"{VARIABLE}: {file} cannot be read: {exc.strerror}") from None
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SettingsError(
+            f"{VARIABLE}: {file} holds no Ed25519 key: make one with openssl genpkey -algorithm ed25519 -out FILE"
+        )
+    return LocalSigner(key)
+
+
+def _unavailable(exc: Exception) -> Unavailable:
+    code = exc.response.get("Error", {}).get("Code", "") if isinstance(exc, ClientError) else ""
+    return Unavailable("The signing key is not available", detail=f"{type(exc).__name__} {code}".strip())

@@ -1,0 +1,124 @@
+"""Where a Core may be: the shape of its URL and the addresses behind its name; pure, the look-up happens elsewhere.
+
+The gateway fetches from registered URLs with its own network position, so a URL is an attack (server-side request forgery) until
+every address behind it is public or inside a network that the operator has named. An address that carries an IPv4 address
+inside (IPv4-mapped, 6to4, NAT64, Teredo) counts as both."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+_URL_CHARS_MAX = 300
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """scheme://host[:port], normalised: lower case, default port left out."""
+
+    scheme: str
+    host: str  # DNS name or address; an IPv6 address without brackets
+    port: int
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if _PORTS[self.scheme] == self.port else f":{self.port}")
+
+    @property
+    def address(self) -> Address | None:
+        """The address, when the host is one."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+
+def parse_origin(url: str) -> Origin | str:
+    """The origin that a Core may register, or one sentence that says what is wrong with the URL."""
+    if len(url) > _URL_CHARS_MAX or not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
+        return f"must be at most {_URL_CHARS_MAX} visible ASCII characters without a backslash"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in _PORTS:
+        return "must begin with https:// or http://"
+    if "@" in parts.netloc:
+        return "must not hold a user name or password"
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in url or "#" in url:
+        return "must be an origin alone: scheme, host and port, without path, query or fragment"
+    host = (parts.hostname or "").removesuffix(".")
+    if parts.netloc.endswith(":") or port == 0:
+        return "has an empty or zero port"
+    if "[" in parts.netloc or _looks_numeric(host):
+        try:
+            host = str(ipaddress.ip_address(host))
+        except ValueError:
+            return "has a host that is neither a DNS name nor a plainly written address"
+    elif not _HOST_NAME.fullmatch(host):
+        return "has a host that is neither a DNS name nor a plainly written address"
+    return Origin(scheme=parts.scheme, host=host, port=port or _PORTS[parts.scheme])
+
+
+def refusal(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
+    """Why a Core behind these addresses is refused, as a sentence without the address; empty when every one is allowed."""
+    found = tuple(addresses)
+    if not found:
+        return "has a host name without an address"
+    if all(_allowed(address, networks) for address in found):
+        return ""
+    return "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
+
+
+def _allowed(address: Address, networks: Sequence[Network]) -> bool:
+    inner = tuple(_embedded(address))
+    everyone = (address, *inner)
+    if any(one in network for network in networks for one in everyone if one.version == network.version):
+        # An operator's network may hold loopback or private space, yet "any address" and multicast are no place of a Core.
+        return not any(candidate.is_unspecified or candidate.is_multicast for candidate in everyone)
+    return all(_public(candidate) for candidate in (inner or (address,)))
+
+
+def _public(address: Address) -> bool:
+    return address.is_global and not (
+        address.is_multicast or address.is_reserved or address.is_loopback or address.is_link_local or address.is_unspecified
+    )
+
+
+def _embedded(address: Address) -> Iterable[Address]:
+    """IPv4 addresses inside an IPv6 one: traffic may end there."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64:
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+def _looks_numeric(host: str) -> bool:
+    # 2130706433, 0x7f.1 and 127.1 are addresses to a URL parser: only the four-part decimal form is read here.
+    return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rsplit(".", 1)[-1]) is not None

@@ -1,0 +1,155 @@
+"""How a process logs in to PostgreSQL: the parts of its URL, checked, and a password that may be made anew for every connection.
+
+Both drivers' users (asyncpg in the gateway, SQLAlchemy in the console and the migrations) connect with `Login.arguments()`.
+
+How a service reaches PostgreSQL, as its settings say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import boto3
+
+from gatehouse.errors import SettingsError
+from gatehouse.settings import Settings
+
+VARIABLE = "GATEHOUSE_DATABASE_URL"
+
+
+#: The certificate authorities of RDS, put into the image by the Dockerfile; they are in no system's trust store.
+RDS_AUTHORITIES = Path("/etc/gatehouse/rds-ca.pem")
+
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+#: A statement that takes longer is given up: nothing of the management side needs more than milliseconds.
+STATEMENT_TIMEOUT_S = 15.0
+
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+_SSL_MODES: tuple[SslMode, ...] = ("disable", "prefer", "require", "verify-ca", "verify-full")
+
+
+Password = str | Callable[[], Awaitable[str]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLogin:
+    """Where the database is and who logs in. Its text form holds no password."""
+
+    host: str
+    port: int
+    user: str
+    database: str
+    ssl_mode: SslMode
+    authorities: Path | None = None
+    password: Password = field(default=None, repr=False)
+    connect_s: float = CONNECT_TIMEOUT_S
+    statement_s: float = STATEMENT_TIMEOUT_S
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `asyncpg.connect` and `asyncpg.create_pool`. Reads the file of authorities, if there is one."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "database": self.database,
+            "password": self.password,
+            "ssl": _ssl(self.ssl_mode, self.authorities),
+            "timeout": self.connect_s,
+            "command_timeout": self.statement_s,
+        }
+
+
+def login(url: str, auth: Literal["iam", "password", "url"], password: str | None = None) -> DatabaseLogin:
+    """The login that GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD describe. Raises SettingsError, which never repeats the URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise SettingsError(f"{VARIABLE} must begin with postgresql://")
+    try:
+        port = parts.port or 5432
+    except ValueError:
+        raise SettingsError(f"{VARIABLE} has a port that is no number from 1 to 65535") from None
+    query = dict(parse_qsl(parts.query))
+    host = query.pop("host", "") or unquote(parts.hostname or "")
+    mode = query.pop("sslmode", "prefer")
+    authorities = query.pop("sslrootcert", "")
+    user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
+    if not host or not user or not database:
+        raise SettingsError(f"{VARIABLE} must name a user, a host and a database: postgresql://user@host:5432/name")
+    if query:
+        raise SettingsError(
+            f"{VARIABLE} has parameters that are not known: {', '.join(sorted(query))}; sslmode, sslrootcert and host are"
+        )
+    known = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
+    if known is None:
+        raise SettingsError(f"{VARIABLE} has an sslmode that is not known; use one of {', '.join(_SSL_MODES)}")
+    if auth == "iam" and known in {"disable", "prefer"}:
+        raise SettingsError(f"{VARIABLE} must say sslmode=verify-full (or require): an IAM token is only ever sent encrypted")
+    secret: Password = {"iam": iam_password(host, port, user), "password": password, "url": None}[auth]
+    if auth == "url" and parts.password is not None:
+        secret = unquote(parts.password)
+    return DatabaseLogin(host, port, user, database, known, Path(authorities) if authorities else None, secret)
+
+
+def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]]:
+    """Makes a token for every new connection: it is signed on this machine and good for 15 minutes.
+
+    Source: docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html
+    """
+
+    def sign() -> str:
+        # boto3 reads AWS_DEFAULT_REGION alone; a task has AWS_REGION (contract.toml).
+        return str(
+            boto3.client("rds", region_name=os.environ.get("AWS_REGION")).generate_db_auth_token(
+                DBHostname=host, Port=port, DBUsername=user
+            )
+        )
+
+    async def token() -> str:
+        # In a thread: the first call fetches the task role's credentials over the network.
+        return await asyncio.to_thread(sign)
+
+    return token
+
+
+def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str | bool:
+    if mode == "disable":
+        return False
+    if mode == "prefer":
+        return "prefer"
+    context = ssl.create_default_context()
+    if authorities is None and RDS_AUTHORITIES.exists():
+        authorities = RDS_AUTHORITIES
+    if authorities is not None:
+        try:
+            context.load_verify_locations(authorities)
+        except (OSError, ssl.SSLError):
+            raise SettingsError(f"{VARIABLE}: the certificates in {authorities} cannot be read") from None
+    if mode != "verify-full":
+        context.check_hostname = False
+    if mode == "require":
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def database(settings: Settings) -> DatabaseLogin:
+    """Raises SettingsError."""
+    password = settings.database_password.get_secret_value() if settings.database_password else None
+    found = login(settings.database_url, settings.database_auth, password)
+    return replace(found, connect_s=settings.database_connect_timeout_s, statement_s=settings.database_statement_timeout_s)

@@ -1,0 +1,177 @@
+"""Brings the database to a revision, one process at a time, and says what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from gatehouse.db.connection import DatabaseLogin
+from gatehouse.errors import BadRequest, Conflict, GatehouseError, Unavailable
+
+#: Session lock that only one migration holds at a time; the others wait for it and then find nothing left to do.
+LOCK = 7126500
+LOCK_TIMEOUT_S = 60
+#: A migration may rewrite a table; a stuck one must still end, so that the deployment fails and says so.
+STATEMENT_TIMEOUT_S = 900.0
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    revision: str
+    title: str
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did. `pending` are the revisions that the database still lacks."""
+
+    steps: tuple[Step, ...]
+    revision: str
+    pending: tuple[str, ...]
+
+
+async def migrate(login: DatabaseLogin, *, to: str = "head", downgrade: bool = False) -> Outcome:
+    """Takes the database to revision `to`. Raises Unavailable, BadRequest (no such revision), Conflict (would lose data)."""
+    return await _with_connection(login, lambda connection: _migrate(connection, to, downgrade))
+
+
+async def status(login: DatabaseLogin) -> Outcome:
+    """Where the database stands, changing nothing. Raises Unavailable."""
+    return await _with_connection(login, lambda connection: _outcome(connection, ()))
+
+
+async def _with_connection(login: DatabaseLogin, work: Callable[[Connection], Outcome]) -> Outcome:
+    arguments = {**login.arguments(), "command_timeout": STATEMENT_TIMEOUT_S}
+
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+            **arguments, server_settings={"application_name": "gatehouse migrate"}
+        )
+        return connection
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            await _lock(connection)
+            return await connection.run_sync(work)
+    except GatehouseError:
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, OSError, TimeoutError) as exc:
+        raise Unavailable(_explain(exc, login)) from exc
+    finally:
+        await engine.dispose()
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+    await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+    await connection.execute(text("SET lock_timeout = 0"))
+    await connection.commit()
+
+
+def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
+    scripts = _scripts()
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.commit()
+    target = _target(scripts, to)
+    ancestors = _ancestors(scripts, current)
+    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise Conflict(
+            f"the database is at revision {current}, which this version of Gatehouse does not know: use the newer version"
+        )
+    steps: list[Step] = []
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    config.attributes["on_version_apply"] = _recorder(steps)
+    if target in ancestors and target != (current or BASE):
+        if not downgrade:
+            raise Conflict(f"going back from {current} to {target} deletes data; add --downgrade if that is what you want")
+        command.downgrade(config, target)
+    else:
+        command.upgrade(config, target)
+    return _outcome(connection, tuple(steps))
+
+
+def _outcome(connection: Connection, steps: tuple[Step, ...]) -> Outcome:
+    current = MigrationContext.configure(connection).get_current_revision()
+    done = _ancestors(_scripts(), current)
+    pending = tuple(script.revision for script in _scripts().walk_revisions() if script.revision not in done)
+    return Outcome(steps=steps, revision=current or BASE, pending=pending[::-1])
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(__file__).parent))
+
+
+def _target(scripts: ScriptDirectory, to: str) -> str:
+    if to == BASE:
+        return BASE
+    try:
+        script = scripts.get_revision(to)
+    except CommandError:
+        script = None
+    if script is None:
+        known = ", ".join([BASE, *(script.revision for script in scripts.walk_revisions()), "head"])
+        raise BadRequest(f"there is no revision {to}; there are {known}")
+    return script.revision
+
+
+def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
+    """The revision, all before it, and `base`."""
+    found = {BASE}
+    known = {script.revision: script for script in scripts.walk_revisions()}
+    while revision is not None and revision in known:
+        found.add(revision)
+        before = known[revision].down_revision
+        revision = before if isinstance(before, str) else None
+    return found
+
+
+def _recorder(steps: list[Step]) -> Callable[..., None]:
+    def record(*, step: Any, **_: Any) -> None:
+        script = step.up_revision
+        steps.append(Step(script.revision, script.doc, undone=not step.is_upgrade))
+
+    return record
+
+
+def _explain(exc: Exception, login: DatabaseLogin) -> str:
+    """One line that says what to check. Driver texts are left out where they could quote a value."""
+    cause = getattr(exc, "orig", None) or exc
+    cause = getattr(cause, "__cause__", None) or cause
+    if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"PostgreSQL at {login.address} refused the login of {login.user}: check GATEHOUSE_DATABASE_AUTH and the password"
+    if isinstance(cause, asyncpg.InvalidCatalogNameError):
+        return f"PostgreSQL at {login.address} has no database {login.database}: check GATEHOUSE_DATABASE_URL"
+    if isinstance(cause, asyncpg.LockNotAvailableError):
+        return f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or end it, and try again"
+    if isinstance(cause, asyncpg.InsufficientPrivilegeError):
+        return f"{login.user} may not change the schema: migrations run as the owner of the database"
+    if isinstance(cause, asyncpg.PostgresError):
+        return f"PostgreSQL at {login.address} refused a statement of the migration: {type(cause).__name__}: {cause}"
+    where = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
+    return f"{where}. Check GATEHOUSE_DATABASE_URL and that the server runs"
+
+
+def _reason(cause: BaseException) -> str:
+    """Why there is no connection, in the system's words; asyncio leaves them out when it tells of a refused one."""
+    if isinstance(cause, TimeoutError):
+        return "no answer"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -1,1 +1,0 @@
-"""The gateway: verifies keys, hands requests to Cores, takes registrations."""

@@ -1,0 +1,211 @@
+"""What every door shares of ASGI: types, request ids, replies, problem documents, bodies, client addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType
+from gatehouse.http.models import RequestId
+
+Scope = MutableMapping[str, Any]
+
+
+Message = MutableMapping[str, Any]
+
+
+Receive = Callable[[], Awaitable[Message]]
+
+
+Send = Callable[[Message], Awaitable[None]]
+
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+Header = tuple[bytes, bytes]
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+JSON = b"application/json"
+
+
+PROBLEM_JSON = b"application/problem+json"
+
+
+#: RFC 9457 wants a URI for the kind of a problem; its last part is the `code`, which is what programs should read.
+PROBLEM_TYPE = "urn:gatehouse:problem:"
+
+
+#: Challenges of a 401 (RFC 9110, 11.6.1): RFC 6750 for the bearer form, a scheme of our own for the header form.
+BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
+
+
+APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class ProblemDocument(msgspec.Struct, omit_defaults=True):
+    """RFC 9457, the body itself and not wrapped. `errors` is left out when it is empty."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: tuple[Problem, ...] = ()
+
+
+def request_id() -> RequestId:
+    """Ordered by time, unique enough to find a request in the logs; no secret, so no secure randomness."""
+    return RequestId(f"req_{time.time_ns() // 1_000_000:011x}{random.getrandbits(60):015x}")
+
+
+def encode(value: object) -> bytes:
+    return _encoder.encode(value)
+
+
+def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
+    """The body for an error: what its caller may read, never its `detail`. `code` overrides the error's own."""
+    return encode(
+        ProblemDocument(
+            type=PROBLEM_TYPE + (code or error.code).lower(),
+            title=error.title,
+            status=error.status,
+            detail=error.public,
+            code=code or error.code,
+            request_id=request,
+            errors=error.errors,
+        )
+    )
+
+
+def problem_headers(error: GatehouseError) -> list[Header]:
+    """Headers that an error's status demands: a challenge with 401, a time to wait with 503."""
+    if isinstance(error, Unauthorized):
+        return [(b"www-authenticate", BEARER_CHALLENGE.encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
+    if error.status in (429, 503):
+        return [(b"retry-after", b"1")]
+    return []
+
+
+async def reply(
+    send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
+) -> None:
+    """A whole answer. `head`: send the length of the body but not the body, as HEAD wants it."""
+    sent: list[Header] = [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers]
+    if body:
+        sent.append((b"content-type", content_type))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+async def reply_problem(
+    send: Send, error: GatehouseError, request: str, *, code: str = "", headers: Iterable[Header] = (), head: bool = False
+) -> None:
+    """A header that is given replaces the one that the status would bring by itself."""
+    given = tuple(headers)
+    names = {name for name, _ in given}
+    own = [header for header in problem_headers(error) if header[0] not in names]
+    await reply(
+        send,
+        error.status,
+        problem(error, request, code=code),
+        content_type=PROBLEM_JSON,
+        headers=[(b"x-request-id", request.encode()), *own, *given],
+        head=head,
+    )
+
+
+async def read_body(receive: Receive, bytes_max: int) -> bytes:
+    """The whole body. Raises BodyTooLarge, and ClientGone when the client left first."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > bytes_max:
+            raise BodyTooLarge(f"The body may be {bytes_max} bytes long at most")
+        if not message.get("more_body", False):
+            return piece if not pieces else b"".join((*pieces, piece))
+        pieces.append(piece)
+
+
+def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
+    """Raises UnsupportedMediaType unless the Content-Type headers of a request say JSON in UTF-8.
+
+    lenient: none at all will do, and so will the form type, which curl sends with `-d` unless it is told otherwise. A charset
+    other than UTF-8 is refused and not ignored (RFC 8259, section 11, defines none), since its sender means other characters.
+    """
+    if len(content_types) > 1:
+        raise _media_type("is sent more than once", "send it once")
+    media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
+    media_type = media_type.strip().lower()
+    if media_type != "application/json" and not (lenient and media_type in ("", "application/x-www-form-urlencoded")):
+        raise _media_type("is not application/json", "send Content-Type: application/json")
+    for parameter in parameters.lower().split(";") if parameters else ():
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
+            raise _media_type("names a charset other than UTF-8", "send JSON encoded as UTF-8, and no charset")
+
+
+def _media_type(message: str, fix: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType("The request cannot be read", errors=(Problem("header.content-type", message, fix),))
+
+
+class ClientGone(Exception):
+    """The client closed the connection: nobody is there to answer."""
+
+
+class ClientAddresses:
+    """Who really sent a request, behind load balancers whose X-Forwarded-For is believed.
+
+    Every proxy appends the address it saw, so the last address that is not a trusted proxy's is the client; all before it is
+    what the client claimed. Source: RFC 7239, section 8.1.
+    """
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = tuple(trusted)
+        self._known: dict[str, bool] = {}
+
+    def trusts(self, address: str) -> bool:
+        known = self._known.get(address)
+        if known is None:
+            known = self._check(address)
+            if len(self._known) < 10_000:
+                self._known[address] = known
+        return known
+
+    def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
+        """`forwarded_for`: values of all X-Forwarded-For headers, in order."""
+        if not self._trusted or not self.trusts(peer):
+            return peer
+        hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
+        for hop in reversed(hops):
+            try:
+                peer = str(ipaddress.ip_address(hop))
+            except ValueError:
+                return peer  # a name, a port or garbage: believe nothing before it
+            if not self.trusts(peer):
+                return peer
+        return peer
+
+    def _check(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed.version == network.version and parsed in network for network in self._trusted)

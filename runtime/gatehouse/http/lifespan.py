@@ -1,0 +1,43 @@
+"""An ASGI application that is built inside the server's event loop, and taken down there when the server ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from gatehouse.errors import GatehouseError
+from gatehouse.http import asgi
+from gatehouse.observability import Observer
+
+Start = Callable[[], AbstractAsyncContextManager[asgi.App]]
+
+
+class LifespanApp:
+    """`start` connects, yields the application and closes. A failure to start is one line in the log and ends the process."""
+
+    def __init__(self, start: Start, observer: Observer) -> None:
+        self._start = start
+        self._observer = observer
+        self._app: asgi.App | None = None
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if self._app is not None and scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _live(self, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        try:
+            async with self._start() as self._app:
+                await send({"type": "lifespan.startup.complete"})
+                self._observer.log.info("started", service=self._observer.service)
+                await receive()
+        except GatehouseError as exc:
+            if self._app is None:
+                self._observer.log.error("not started", service=self._observer.service, reason=exc.public)
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
+            self._observer.log.error("stopped badly", service=self._observer.service, reason=exc.public)
+        self._observer.log.info("stopped", service=self._observer.service)
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,215 @@
+"""People by OpenID Connect: a JWT of one issuer (RFC 7519), checked against its published keys, roles read from a claim.
+
+RS256 and ES256 alone, whatever the token says; `iss`, `aud`, `exp` and `sub` must be there. Keys are fetched when needed, kept
+for KEYS_S, fetched again for a key id that is new (but not more often than REFETCH_S, or strangers could make us hammer the
+issuer), and used for STALE_S while the issuer is away. Redirects are not followed and proxies of the environment not used."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from gatehouse.clock import Clock
+from gatehouse.errors import Unavailable
+from gatehouse.identity.models import Identity, Role
+
+ALGORITHMS = ("RS256", "ES256")
+
+
+TIMEOUT_S = 3.0
+
+
+DOCUMENT_BYTES_MAX = 262_144
+
+
+TOKEN_CHARS_MAX = 16_384
+
+
+KEYS_S = 600.0
+
+
+REFETCH_S = 30.0
+
+
+STALE_S = 86_400.0
+
+
+#: How far the issuer's clock may be from ours.
+SKEW_S = 60
+
+
+RSA_BITS_MIN = 2048
+
+
+_SUBJECT_CHARS_MAX = 200
+
+
+_TYPES = {"", "jwt", "at+jwt", "application/at+jwt"}
+
+
+_Key = RSAKey | ECKey
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """url: `iss`, exactly. jwks_url: where its keys are; empty: as its discovery document says. claim: members joined by dots.
+
+    roles: value of the claim -> role.
+    """
+
+    url: str
+    audience: str
+    jwks_url: str
+    claim: str
+    roles: Mapping[str, Role]
+
+
+class OidcIdentityProvider:
+    """`ports_people.People`."""
+
+    def __init__(self, issuer: Issuer, clock: Clock) -> None:
+        self._issuer = issuer
+        self._clock = clock
+        self._keys: dict[str, _Key] = {}
+        self._fetched_at = -STALE_S
+        self._tried_at = -STALE_S
+        self._lock = asyncio.Lock()
+
+    async def person(self, token: str) -> Identity | None:
+        if len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
+            return None
+        try:
+            header = jws.extract_compact(token.encode("ascii")).headers()
+        except (JoseError, ValueError, TypeError, RecursionError):
+            return None
+        if header.get("alg") not in ALGORITHMS or str(header.get("typ", "")).lower() not in _TYPES:
+            return None
+        key = await self._key(str(header.get("kid", "")))
+        if key is None:
+            return None
+        try:
+            claims = jwt.decode(token, key, algorithms=[str(header["alg"])]).claims
+            self._registry().validate(claims)
+        except (JoseError, ValueError, TypeError, OverflowError, RecursionError):
+            return None
+        subject = claims["sub"]
+        if not (
+            isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_CHARS_MAX and subject.isascii() and subject.isprintable()
+        ):
+            return None
+        return Identity(subject, self._roles(claims), _proven_at(claims))
+
+    def _registry(self) -> jwt.JWTClaimsRegistry:
+        return jwt.JWTClaimsRegistry(
+            now=int(self._clock.now()),
+            leeway=SKEW_S,
+            iss={"essential": True, "value": self._issuer.url},
+            aud={"essential": True, "value": self._issuer.audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+
+    def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
+        value: Any = claims
+        for member in self._issuer.claim.split("."):
+            value = value.get(member) if isinstance(value, dict) else None
+        named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        return frozenset(self._issuer.roles[name] for name in named if isinstance(name, str) and name in self._issuer.roles)
+
+    async def _key(self, key_id: str) -> _Key | None:
+        """The issuer's key of this id; without an id, its only one. Raises Unavailable when there is no usable set of keys."""
+        now = self._clock.now()
+        if now - self._fetched_at < KEYS_S and self._find(key_id) is not None:
+            return self._find(key_id)
+        async with self._lock:
+            now = self._clock.now()
+            due = now - self._fetched_at >= KEYS_S or self._find(key_id) is None
+            if due and now - self._tried_at >= REFETCH_S:
+                self._tried_at = now
+                await self._fetch(now)
+        if now - self._fetched_at >= STALE_S:
+            raise Unavailable("People cannot sign in at the moment", detail="the issuer's keys cannot be had")
+        return self._find(key_id)
+
+    def _find(self, key_id: str) -> _Key | None:
+        if not key_id and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(key_id)
+
+    async def _fetch(self, now: float) -> None:
+        """A failure leaves the keys that are held."""
+        try:
+            # Timeout: TIMEOUT_S a document. Failure side: the keys that are held, for STALE_S; then closed.
+            async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
+                url = self._issuer.jwks_url
+                if not url:
+                    document = await _document(client, f"{self._issuer.url.rstrip('/')}/.well-known/openid-configuration")
+                    if document.get("issuer") != self._issuer.url:
+                        return
+                    url = str(document.get("jwks_uri", ""))
+                    if not same_safety(url, self._issuer.url):
+                        return
+                keys = _keys(await _document(client, url))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):
+            return
+        if keys:
+            self._keys, self._fetched_at = keys, now
+
+
+def _proven_at(claims: Mapping[str, Any]) -> float:
+    """`auth_time`, when somebody last proved who they are; a token that lacks it was proven when it was issued (`iat`).
+
+    Source: OpenID Connect Core 1.0, section 2.
+    """
+    at = claims.get("auth_time", claims.get("iat"))
+    return float(at) if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < 2**33 else 0.0
+
+
+def same_safety(url: str, issuer: str) -> bool:
+    """Keys that are fetched without TLS are worth nothing, unless the issuer itself is on this machine without it."""
+    return url.startswith("https://") or (issuer.startswith("http://") and url.startswith("http://"))
+
+
+async def _document(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    async with asyncio.timeout(2 * TIMEOUT_S), client.stream("GET", url) as reply:
+        if reply.status_code != 200:
+            raise ValueError("no document")
+        body = b""
+        async for piece in reply.aiter_bytes():
+            body += piece
+            if len(body) > DOCUMENT_BYTES_MAX:
+                raise ValueError("too large")
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def _keys(document: dict[str, Any]) -> dict[str, _Key]:
+    """The signing keys of a set (RFC 7517); those that cannot be used here are left out."""
+    found: dict[str, _Key] = {}
+    listed = document.get("keys")
+    for entry in listed if isinstance(listed, list) else []:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        try:
+            key: _Key | None = None
+            if entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN:  # base64: six bits a character
+                key = RSAKey.import_key(entry)
+                if key.public_key.key_size < RSA_BITS_MIN:
+                    continue
+            elif entry.get("kty") == "EC" and entry.get("crv") == "P-256":
+                key = ECKey.import_key(entry)
+        except (JoseError, ValueError, TypeError, KeyError):
+            continue
+        if key is not None:
+            found[str(entry.get("kid", ""))] = key
+    return found

@@ -1,0 +1,19 @@
+"""Puts the share service together."""
+
+from __future__ import annotations
+
+from gatehouse import observability as observe
+from gatehouse.aws.dynamodb import SecretLinksProbe
+from gatehouse.http import asgi
+from gatehouse.settings import ShareSettings
+from gatehouse.sharing import routes as sharing
+
+
+def build(settings: ShareSettings, *, scraped: bool = True) -> asgi.App:
+    """`scraped`: a scraper inside the network reads /metrics."""
+    return sharing.create(
+        probes=[SecretLinksProbe(settings.secret_links_table)] if settings.secret_links_table else [],
+        observer=observe.observer("sharing", settings.log_level, settings.environment),
+        https=settings.sharing_url.startswith("https://"),
+        scraped=scraped,
+    )

@@ -1,1 +1,0 @@
-"""Adapters to the outside world, one technology a file, behind the protocols of ports.py."""

@@ -1,0 +1,63 @@
+"""Readiness of what the gateway leans on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import asyncpg
+
+from gatehouse.errors import Unavailable
+from gatehouse.redis.connection import RedisConnection, RedisReplyError
+from gatehouse.redis.credentials import RedisLogin
+from gatehouse.verification.repository import Pool
+
+PROBE_TIMEOUT_S = 2.0
+
+
+class PoolProbe:
+    """The database answers on a connection of the gateway's pool."""
+
+    name = "database"
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def check(self) -> None:
+        try:
+            async with self._pool.acquire(timeout=PROBE_TIMEOUT_S) as connection:
+                await connection.fetchval("SELECT 1", timeout=PROBE_TIMEOUT_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            raise Unavailable("The database is not available", detail=type(exc).__name__) from exc
+
+
+class FreshnessProbe:
+    """The picture of the keys is young enough to decide on."""
+
+    name = "keys"
+
+    def __init__(self, staleness_ms: Callable[[], int], max_staleness_ms: int) -> None:
+        self._staleness_ms = staleness_ms
+        self._staleness_ms_max = max_staleness_ms
+
+    async def check(self) -> None:
+        if self._staleness_ms() > self._staleness_ms_max:
+            raise Unavailable("The state of the keys is too old", detail=f"older than {self._staleness_ms_max} ms")
+
+
+class RedisProbe:
+    """Redis answers on a connection of its own, so that asking never delays a request."""
+
+    name = "redis"
+
+    def __init__(self, login: RedisLogin) -> None:
+        self._login = login
+
+    async def check(self) -> None:
+        connection = RedisConnection(self._login)
+        try:
+            await connection.open(PROBE_TIMEOUT_S)
+            await connection.call(("PING",), PROBE_TIMEOUT_S)
+        except (OSError, TimeoutError, RedisReplyError) as exc:
+            raise Unavailable("Redis is not available", detail=type(exc).__name__) from exc
+        finally:
+            connection.close()

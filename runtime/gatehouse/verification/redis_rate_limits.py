@@ -1,0 +1,199 @@
+"""Rate limits counted in Redis or Valkey, exact over all workers: one script for many requests, with the server's own clock.
+
+All requests that wait go into one EVALSHA, and one is in flight at a time, so the batch grows by itself as load grows (measured:
+three times the throughput of a call per request). A counter is named by (limit, key id) alone: never by the token, and never by
+a configuration version, which would give every worker its own counter after each change.
+
+When Redis fails: every waiting request is answered by the setting's side (local approximation or refusal), the connection is
+closed, since its late reply would be taken for another's, and for BREAK_S nobody waits for Redis. Then one request tries again.
+
+Needs one shard (cluster mode off): the script touches the counters of many keys at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from gatehouse.errors import Unavailable
+from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisReplyError, Script
+from gatehouse.redis.credentials import RedisLogin
+from gatehouse.verification import rate_limits as gcra
+from gatehouse.verification.local_rate_limits import LocalLimits
+from gatehouse.verification.models import Charge, RateLimitState
+
+KEY_PREFIX = "gatehouse:limit:"
+
+
+BREAK_S = 0.5
+
+
+BATCH_MAX = 256
+
+
+FORGET_TIMEOUT_S = 2.0
+
+
+# ARGV: for every request its number of limits, then move and room (us; core/gcra.py) of each; KEYS in the same order.
+# Answers how far each counter was ahead of now *before* the request, in us, as text: Lua numbers become integers in replies.
+# Times count from 2024, because a double holds that to better than 0.01 us and today's Unix time only to 0.25 us.
+# `%.4f` and not tostring, which keeps 14 digits and would lose the microseconds. The arithmetic is that of core/gcra.py.
+SCRIPT = Script(f"""
+local clock = redis.call('TIME')
+local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
+local answer, key, argument = {{}}, 0, 1
+while argument <= #ARGV do
+  local limits = tonumber(ARGV[argument])
+  argument = argument + 1
+  local ahead, passes = {{}}, true
+  for i = 1, limits do
+    local room = tonumber(ARGV[argument + 2 * i - 1])
+    local arrival = tonumber(redis.call('GET', KEYS[key + i]) or '0')
+    ahead[i] = math.max(arrival - now, 0)
+    answer[#answer + 1] = string.format('%.4f', ahead[i])
+    if ahead[i] > room + {gcra.SLACK_US} then passes = false end
+  end
+  if passes then
+    for i = 1, limits do
+      local move = tonumber(ARGV[argument + 2 * i - 2])
+      if move > 0 then
+        local moved = ahead[i] + move
+        redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', math.ceil(moved / 1000) + 1000)
+      end
+    end
+  end
+  key, argument = key + limits, argument + 2 * limits
+end
+return answer
+""")
+
+
+OnError = Literal["local", "refuse"]
+
+
+_Waiter = tuple[Charge, asyncio.Future[tuple[RateLimitState, ...]]]
+
+
+class RedisLimits:
+    """The Limits port. `on_degraded` hears, once a failure, the name of the error."""
+
+    def __init__(
+        self, login: RedisLogin, *, timeout_s: float, on_error: OnError, on_degraded: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._login = login
+        self._connection = RedisConnection(login)
+        self._timeout_s = timeout_s
+        self._on_error = on_error
+        self._on_degraded = on_degraded
+        self._local = LocalLimits()
+        self._waiting: list[_Waiter] = []
+        self._task: asyncio.Task[None] | None = None
+        self._closed_until = 0.0
+        self.degraded = False
+
+    async def start(self) -> None:
+        """Opens the connection and loads the script; a failure only opens the breaker."""
+        with contextlib.suppress(OSError, TimeoutError, RedisReplyError):
+            await self._connection.open(OPEN_TIMEOUT_S * 8)
+            await self._connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._connection.close()
+
+    async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
+        """One state a limit, in order. Raises Unavailable when Redis is away and the setting says refuse."""
+        if not charge.limits:
+            return ()
+        if time.monotonic() < self._closed_until:
+            return self._without_redis(charge)
+        future: asyncio.Future[tuple[RateLimitState, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((charge, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        return await future
+
+    async def forget(self, subject: str) -> bool:
+        """Removes every counter of a subject; False when Redis cannot be asked (they end by themselves within their window).
+
+        For a purge, which is rare: it walks all counters, since a limit may have been renamed while its counter still lives.
+        """
+        connection, cursor = RedisConnection(self._login), b"0"
+        try:
+            # Timeout FORGET_TIMEOUT_S a call. Failure side: open, nothing but counters with an end of their own is left.
+            await connection.open(FORGET_TIMEOUT_S)
+            while True:
+                walk = ("SCAN", cursor, "MATCH", f"{KEY_PREFIX}*:{subject}", "COUNT", 1000)
+                reply = await connection.call(walk, FORGET_TIMEOUT_S)
+                if not isinstance(reply, list) or not isinstance(reply[0], bytes) or not isinstance(reply[1], list):
+                    return False
+                found = [name for name in reply[1] if isinstance(name, bytes)]
+                if found:
+                    await connection.call(("UNLINK", *found), FORGET_TIMEOUT_S)
+                cursor = reply[0]
+                if cursor == b"0":
+                    return True
+        except (OSError, TimeoutError, RedisReplyError):
+            return False
+        finally:
+            connection.close()
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                try:
+                    await self._send(batch)
+                except (OSError, TimeoutError, RedisReplyError, ValueError, TypeError) as exc:
+                    self._fail(batch, exc)
+                except BaseException:
+                    self._waiting = batch + self._waiting
+                    raise
+        finally:
+            self._task = None
+            for _, future in self._waiting:
+                future.cancel()
+            self._waiting = []
+
+    async def _send(self, batch: list[_Waiter]) -> None:
+        keys: list[str] = []
+        arguments: list[str] = []
+        for charge, _ in batch:
+            arguments.append(str(len(charge.limits)))
+            for limit in charge.limits:
+                keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
+                arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
+        # Timeout: the setting (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first. Failure side: the setting.
+        reply = await self._connection.evaluate(SCRIPT, keys, arguments, self._timeout_s)
+        if not isinstance(reply, list) or len(reply) != len(keys):
+            raise ValueError("unexpected reply")
+        numbers = [float(number) for number in reply if isinstance(number, bytes)]
+        position = 0
+        for charge, future in batch:
+            ahead = numbers[position : position + len(charge.limits)]
+            position += len(charge.limits)
+            if not future.done():
+                future.set_result(gcra.report(charge.limits, ahead, charge.cost))
+        self.degraded = False
+
+    def _fail(self, batch: list[_Waiter], exc: Exception) -> None:
+        self._closed_until = time.monotonic() + BREAK_S
+        self.degraded = True
+        self._on_degraded(type(exc).__name__ if not isinstance(exc, RedisReplyError) else f"RedisReplyError {exc}")
+        waiting, self._waiting = batch + self._waiting, []
+        for charge, future in waiting:
+            if future.done():
+                continue
+            try:
+                future.set_result(self._without_redis(charge))
+            except Unavailable as away:
+                future.set_exception(away)
+
+    def _without_redis(self, charge: Charge) -> tuple[RateLimitState, ...]:
+        if self._on_error == "refuse":
+            raise Unavailable("Rate limits cannot be counted at the moment", detail="limiter away, setting says refuse")
+        return self._local.take_now(charge)

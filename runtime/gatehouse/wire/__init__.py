@@ -1,1 +1,0 @@
-"""The JSON shapes that the doors speak, one file a resource."""
