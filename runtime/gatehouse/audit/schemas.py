@@ -70,7 +70,7 @@ EXAMPLE_EVENT: JsonDict = {
 
 
 class AuditEventView(BaseModel):
-    """One row. `hash` covers every other member; how is written in gatehouse/core/auditchain.py."""
+    """One row. `hash` covers every other member; how is written in gatehouse/audit/chain.py."""
 
     seq: int
     occurred_at: str
@@ -156,7 +156,7 @@ def audit_row(view: AuditEventView) -> AuditRow:
 
 
 class CheckpointView(BaseModel):
-    """What the signature covers is written in gatehouse/core/checkpoint.py."""
+    """What the signature covers is written in gatehouse/audit/checkpoint.py."""
 
     version: Literal[1] = 1
     seq: Annotated[int, Field(ge=1, description="The last audit row that is covered.")]
