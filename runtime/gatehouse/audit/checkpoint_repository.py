@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.audit.chain import GENESIS, as_datetime, as_seconds, first_break
 from gatehouse.audit.checkpoint import Checkpoint
-from gatehouse.audit.models import UncheckpointedRange
+from gatehouse.audit.checkpoint_ports import UncheckpointedRange
 from gatehouse.audit.repository import links
 from gatehouse.db.engine import connected, transaction
 from gatehouse.db.tables import audit_event

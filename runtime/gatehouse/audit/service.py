@@ -3,8 +3,7 @@
 Taking checkpoints of the audit trail: when one is due, the new rows are checked, signed for and copied to the vault.
 
 A broken chain is never signed: that is reported each time until somebody looks. The vault comes before the database: a checkpoint
-that the database knows is in the vault, and one that only the vault has costs nothing but being taken again.
-"""
+that the database knows is in the vault, and one that only the vault has costs nothing but being taken again."""
 
 from __future__ import annotations
 
@@ -12,7 +11,8 @@ import ipaddress
 from collections.abc import Callable
 
 from gatehouse.audit.checkpoint import Checkpoint, to_sign
-from gatehouse.audit.models import AuditTrail, CheckpointArchive, Checkpoints, Signer
+from gatehouse.audit.checkpoint_ports import CheckpointArchive, Checkpoints, Signer
+from gatehouse.audit.models import AuditTrail
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
 from gatehouse.http.models import RequestId

@@ -26,7 +26,7 @@ from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.repository import PostgresKeyStore
 from gatehouse.keys.resealing import PostgresReseal
 from gatehouse.keys.signing import Resealer
-from gatehouse.leaks.service import leak_door
+from gatehouse.leaks.reporters import leak_door
 from gatehouse.notifications.repository import PostgresNotifications
 from gatehouse.operations import features
 from gatehouse.operations.repository import PostgresLevels

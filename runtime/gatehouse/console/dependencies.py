@@ -1,7 +1,6 @@
 """What the console door is made of; `app.py` of the package fills it, the endpoints take from it.
 
-What endpoints ask for in their signatures: the parts of the door and the one who calls.
-"""
+What endpoints ask for in their signatures: the parts of the door and the one who calls."""
 
 from __future__ import annotations
 
@@ -11,7 +10,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gatehouse.audit.models import AuditTrail, Checkpoints, Signer
+from gatehouse.audit.checkpoint_ports import Checkpoints, Signer
+from gatehouse.audit.models import AuditTrail
 from gatehouse.clock import Clock
 from gatehouse.cores.models import CoreListing
 from gatehouse.crypto.token import Pepper
@@ -21,7 +21,7 @@ from gatehouse.http.models import Probes
 from gatehouse.identity.models import Actor, IdentityProvider
 from gatehouse.identity.service import Sessions
 from gatehouse.keys.models import KeyEnvironment, KeyStore, RateLimit
-from gatehouse.leaks.routes import LeakReporters
+from gatehouse.leaks.reporters import LeakReporters
 from gatehouse.notifications.models import NotificationStore
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService

@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
+from gatehouse.audit.checkpoint_ports import CheckpointArchive, Signer
 from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
-from gatehouse.audit.models import CheckpointArchive, Signer
 from gatehouse.audit.service import Checkpointer
 from gatehouse.aws import object_storage as places
 from gatehouse.aws.signing_key import KmsSigner, local_signer

@@ -5,10 +5,6 @@ Whose leak reports are believed, and the desk that they go to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
@@ -21,10 +17,7 @@ from gatehouse.http.json_body import StrictRequest
 from gatehouse.http.models import RequestId
 from gatehouse.identity.lockout import Lockout
 from gatehouse.identity.models import Actor
-from gatehouse.leaks import report_signatures as leak
 from gatehouse.leaks import schemas as wire
-from gatehouse.leaks.service import LeakService
-from gatehouse.notifications import webhook_signatures as webhook
 
 #: Under this name wrong signatures of an address are counted, apart from its guesses at credentials.
 _PRINCIPAL = "leaks"
@@ -67,31 +60,3 @@ async def report_github_leaks() -> None:
 
 async def report_leaks() -> None:
     """Take keys that any other scanner found: the same body and answer, signed as Standard Webhooks says."""
-
-
-#: (headers of the request, its body, now) -> whether a reporter that we know signed it.
-Signed = Callable[[Mapping[str, str], bytes, float], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class LeakReporters:
-    """github_keys: GitHub's public keys by identifier. secret: of reports by Standard Webhooks. Either may be none."""
-
-    desk: LeakService
-    github_keys: Mapping[str, EllipticCurvePublicKey]
-    secret: bytes | None
-
-    def signed(self, reporter: str) -> Signed | None:
-        """How reports of this reporter are checked; None when none are taken."""
-        if reporter == "github":
-            return self._githubs if self.github_keys else None
-        return self._webhooks if self.secret is not None else None
-
-    def _githubs(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
-        identifier = headers.get("github-public-key-identifier", "")
-        return leak.is_githubs(body, identifier, headers.get("github-public-key-signature", ""), self.github_keys)
-
-    def _webhooks(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
-        names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-        notice_id, timestamp, signature = (headers.get(name, "") for name in names)
-        return webhook.is_signed(self.secret or b"", notice_id, timestamp, signature, body, now=now)

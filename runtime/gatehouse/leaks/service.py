@@ -9,25 +9,19 @@ Puts together who may report leaks, and what is done then.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, parse
-from gatehouse.errors import Conflict, SettingsError
+from gatehouse.errors import Conflict
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyState, KeyStore, StoredKey
 from gatehouse.keys.service import KeyService, disable, revoke
-from gatehouse.leaks.report_signatures import LeakReport, p256_key, place
-from gatehouse.leaks.repository import Leaks, PostgresLeaks
-from gatehouse.leaks.routes import LeakReporters
+from gatehouse.leaks.report_signatures import LeakReport, place
+from gatehouse.leaks.repository import Leaks
 from gatehouse.leaks.scanner import without_keys
-from gatehouse.notifications import webhook_signatures as webhook
-from gatehouse.settings import Settings
 from gatehouse.verification.decision import DUMMY_DIGEST
 
 ACTION = "key.leak"
@@ -107,20 +101,3 @@ def _clean(text: str) -> str:
     """What a stranger wrote, fit to be stored: no key of ours in it, nothing unprintable."""
     printable = "".join(character if character.isprintable() else "?" for character in text)
     return without_keys(printable)[:URL_CHARS_MAX]
-
-
-def leak_door(settings: Settings, engine: AsyncEngine, keys: KeyStore, clock: Clock, pepper: Pepper) -> LeakReporters:
-    """Raises SettingsError for keys or a secret that are none."""
-    desk = LeakService(keys, PostgresLeaks(engine), clock, pepper, settings.key_prefix, settings.leak_action)
-    secret = None
-    if settings.leak_secret is not None:
-        try:
-            secret = webhook.secret_bytes(settings.leak_secret.get_secret_value())
-        except ValueError:
-            raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
-    try:
-        pinned = json.loads(settings.leak_github_keys or "{}")
-        github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
-    except (ValueError, AttributeError, TypeError):
-        raise SettingsError('GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {"<key identifier>": "<P-256 public key, PEM>"}') from None
-    return LeakReporters(desk, github_keys, secret)

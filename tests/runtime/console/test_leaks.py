@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.console import asgi as console
+from gatehouse.leaks.reporters import LeakReporters
 from gatehouse.leaks.repository import PLACES_MAX, PostgresLeaks
-from gatehouse.leaks.routes import LeakReporters
 from gatehouse.leaks.service import LeakService
 from gatehouse.notifications import webhook_signatures as webhook
 

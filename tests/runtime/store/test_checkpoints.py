@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import GENESIS
 from gatehouse.audit.checkpoint import Checkpoint, disagreement, is_signed, public_keys
 from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
+from gatehouse.audit.checkpoint_ports import CheckpointArchive, Signer
 from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
-from gatehouse.audit.models import AuditEvent, CheckpointArchive, Signer
+from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import PostgresAuditTrail
 from gatehouse.audit.service import Checkpointer
 from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
