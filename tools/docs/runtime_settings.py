@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
 from gatehouse import cli
-from gatehouse.settings import PREFIX, Settings
 from gatehouse.keys.models import RateLimit
+from gatehouse.settings import PREFIX, Settings
 from pydantic.fields import FieldInfo
 
 from tools.docs.markdown import prose, table
