@@ -9,7 +9,7 @@ from components.account.cloud_trail import CloudTrail, CloudTrailArgs
 from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
 from components.compute.container_image import ContainerImage, ContainerImageArgs
 from components.compute.ecs_cluster import EcsCluster, EcsClusterArgs
-from components.compute.ecs_service import Demand, EcsService, EcsServiceArgs
+from components.compute.ecs_service import Capacity, EcsService, EcsServiceArgs
 from components.compute.environment import Endpoints
 from components.compute.otel_collector import NAME as COLLECTOR
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
@@ -29,7 +29,7 @@ from components.iam.permissions_boundary import PermissionsBoundary, Permissions
 from components.iam.roles import Roles, RolesArgs
 from components.monitoring import data_protection, synthetic_probe, topics
 from components.monitoring.alarms import Alarms, AlarmsArgs
-from components.monitoring.findings import Findings, FindingsArgs
+from components.monitoring.data_protection import DataProtection, DataProtectionArgs
 from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
 from components.monitoring.synthetic_probe import SyntheticProbe, SyntheticProbeArgs
 from components.monitoring.topics import NotificationTopic, NotificationTopicArgs
@@ -43,8 +43,7 @@ from components.secrets.rotation_function import RotationFunction, RotationFunct
 from components.secrets.secret import Secret, SecretArgs
 from components.settings.model import load
 from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
-from components.storage.bucket import Bucket
-from components.storage.buckets import BucketReplica
+from components.storage.bucket import Bucket, BucketReplica
 from components.tags import default_tags
 
 settings = load()
@@ -60,48 +59,50 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 
 # Who may do what, and the keys that hold it together.
-ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names, plan.regions), opts)
-roles = plan.grants | (synthetic_probe.grants(names) if settings.watch.probe_minutes else {})
-access = Roles("access", RolesArgs(names, roles, ceiling.arn), opts)
+ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names=names, regions=plan.regions), opts)
+roles = plan.grants | (synthetic_probe.role_definitions(names) if settings.watch.probe_minutes else {})
+access = Roles("access", RolesArgs(names=names, definitions=roles, boundary_arn=ceiling.arn), opts)
 keys = KmsKeys(
     "keyring",
     KmsKeysArgs(
-        names,
-        settings.keys,
-        keep,
-        readers=plan.secret_readers,
-        token_users=role_policies.token_users(seam),
-        rotator=role_policies.ROTATOR,
+        names=names,
+        keys=settings.keys,
+        protection=keep,
+        secret_readers=plan.secret_readers,
+        table_roles=role_policies.token_users(seam),
+        rotation_role=role_policies.ROTATION_FUNCTION,
         log_groups=plan.log_groups,
-        roles=access.roles,
-        signers=plan.signers,
-        more=plan.key_users(topics.key_users(names)),
-        away=settings.away,
+        role_arns=access.arns,
+        signing_roles=plan.signers,
+        additional_statements=plan.key_users(topics.key_users(names)),
+        replica_region=settings.away,
     ),
     opts,
 )
-told_of = NotificationTopic("notices", NotificationTopicArgs(names, settings.watch.emails, keys.logs_arn), opts)
+told_of = NotificationTopic(
+    "notices", NotificationTopicArgs(names=names, emails=settings.watch.emails, key_arn=keys.logs_arn), opts
+)
 log = (keys.logs_arn, settings.log_retention_days)  # of every log group
 
 # Buckets: the sink of all logs, the audit trail, and data, which may have a copy in the second region.
 logs = Bucket.log_sink("logs", plan.storage.sink(), opts)
 evidence = Bucket("trail", plan.storage.trail(keys.logs_arn, logs.name), opts)
 copy: BucketReplica | None = None
-if plan.replicated and keys.away_arn:
+if plan.replicated and keys.replica_arn:
     far_logs = Bucket.log_sink("logs-away", plan.storage.sink_away(), opts)
-    far_data = Bucket("data-away", plan.storage.data_away(keys.away_arn, far_logs.name), opts)
-    copy = BucketReplica(far_data.arn, keys.away_arn, access.roles[backup_roles.REPLICATION])
+    far_data = Bucket("data-away", plan.storage.data_away(keys.replica_arn, far_logs.name), opts)
+    copy = BucketReplica(far_data.arn, keys.replica_arn, access.arns[backup_roles.REPLICATION])
 data = Bucket("data", plan.storage.data(keys.data_arn, logs.name, copy), opts)
 trail = CloudTrail(
     "trail",
     CloudTrailArgs(
-        names,
+        names=names,
         bucket=evidence.name,
         key_arn=keys.logs_arn,
-        role_arn=access.roles["trail-log"],
-        watched_buckets=(names.bucket_arn("data"), *((away.bucket_arn("data"),) if copy else ())),
-        watched_tables=(names.table_arn("tokens"),),
-        watched_functions=(names.arn("lambda", f"function:{names.name(role_policies.ROTATOR)}"),),
+        role_arn=access.arns["trail-log"],
+        data_event_buckets=(names.bucket_arn("data"), *((away.bucket_arn("data"),) if copy else ())),
+        data_event_tables=(names.table_arn("tokens"),),
+        data_event_functions=(names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}"),),
         log_retention_days=settings.log_retention_days,
     ),
     opts,
@@ -111,109 +112,168 @@ trail = CloudTrail(
 net = Vpc(
     "network",
     VpcArgs(
-        names,
-        settings.network,
-        settings.log_retention_days,
-        keys.logs_arn,
-        access.roles["network-log"],
+        names=names,
+        network=settings.network,
+        log_retention_days=settings.log_retention_days,
+        log_key_arn=keys.logs_arn,
+        log_role_arn=access.arns["network-log"],
         buckets=(names.bucket("data"),),
-        written=(checkpoint_policies.objects(names),),
-        shared=tuple(transfer_policies.old_objects(settings.moving.legacy_files)),
+        write_only_objects=(checkpoint_policies.object_arns(names),),
+        shared_objects=tuple(transfer_policies.object_arns(settings.moving.legacy_files)),
     ),
     opts,
 )
 firewall = SecurityGroups(
     "firewall",
     SecurityGroupsArgs(
-        names,
-        settings.network,
-        seam,
-        net.vpc_id,
-        net.prefix_lists,
-        with_proxy=settings.database.proxy,
-        console_out=plan.console_out,
-        webhooks=settings.webhooks.networks,
-        cores={name: core.port for name, core in plan.cores.items()},
+        names=names,
+        network=settings.network,
+        contract=seam,
+        vpc_id=net.vpc_id,
+        prefix_lists=net.prefix_lists,
+        rds_proxy=settings.database.proxy,
+        console_egress=plan.console_out,
+        webhook_networks=settings.webhooks.networks,
+        core_ports={name: core.port for name, core in plan.cores.items()},
     ),
     opts,
 )
-NetworkAcls("acl", NetworkAclsArgs(names, settings.network, net.vpc_id, net.subnets, (DATABASE_PORT, CACHE_PORT)), opts)
+NetworkAcls(
+    "acl",
+    NetworkAclsArgs(
+        names=names, network=settings.network, vpc_id=net.vpc_id, subnets=net.subnets, store_ports=(DATABASE_PORT, CACHE_PORT)
+    ),
+    opts,
+)
 endpoints = VpcEndpoints(
     "endpoints",
-    VpcEndpointsArgs(names, net.vpc_id, net.endpoint_subnets, firewall.groups["endpoints"], settings.network.exec_endpoints),
+    VpcEndpointsArgs(
+        names=names,
+        vpc_id=net.vpc_id,
+        subnet_ids=net.endpoint_subnets,
+        security_group_id=firewall.groups["endpoints"],
+        ecs_exec=settings.network.exec_endpoints,
+    ),
     opts,
 )
 
 # Secrets and stores.
 rotation = RotationFunction(
-    role_policies.ROTATOR,
-    RotationFunctionArgs(names, settings.key_prefix, access.roles[role_policies.ROTATOR], keys.secrets_arn, *log),
+    role_policies.ROTATION_FUNCTION,
+    RotationFunctionArgs(
+        names=names,
+        key_prefix=settings.key_prefix,
+        role_arn=access.arns[role_policies.ROTATION_FUNCTION],
+        key_arn=keys.secrets_arn,
+        log_key_arn=keys.logs_arn,
+        log_retention_days=settings.log_retention_days,
+    ),
     opts,
 )
 secrets = {
     kind: Secret(
-        kind, SecretArgs(names, kind, plan.readers_of(kind), settings.secrets, keep, keys.secrets_arn, rotation.arn), opts
+        kind,
+        SecretArgs(
+            names=names,
+            kind=kind,
+            reader_arns=plan.readers_of(kind),
+            secrets=settings.secrets,
+            protection=keep,
+            key_arn=keys.secrets_arn,
+            function_arn=rotation.arn,
+        ),
+        opts,
     )
     for kind in seam.made_secrets
 }
 postgres = RdsInstance(
     "database",
     RdsInstanceArgs(
-        names,
-        settings.database,
-        keep,
+        names=names,
+        database=settings.database,
+        protection=keep,
         subnet_ids=net.subnets["data"],
         security_group_id=firewall.groups["database"],
         key_arn=keys.data_arn,
         secrets_key_arn=keys.secrets_arn,
         log_key_arn=keys.logs_arn,
         log_retention_days=settings.log_retention_days,
-        monitor_role_arn=access.roles["database-monitor"],
+        monitoring_role_arn=access.arns["database-monitor"],
         topic_arn=told_of.arn,
     ),
     opts,
 )
 met = postgres.address
 if settings.database.proxy:
-    signs_in = access.roles[role_policies.PROXY]
-    pool = RdsProxyArgs(names, net.subnets["app"], firewall.groups[role_policies.PROXY], signs_in, postgres.identifier, *log)
+    signs_in = access.arns[role_policies.PROXY]
+    pool = RdsProxyArgs(
+        names=names,
+        subnet_ids=net.subnets["app"],
+        security_group_id=firewall.groups[role_policies.PROXY],
+        role_arn=signs_in,
+        instance_identifier=postgres.identifier,
+        log_key_arn=keys.logs_arn,
+        log_retention_days=settings.log_retention_days,
+    )
     met = RdsProxy("database", pool, opts).address
-cache = Valkey("cache", ValkeyArgs(names, settings.cache, net.subnets["data"], firewall.groups["cache"], keys.data_arn), opts)
-tokens = SecretLinksTable("tokens", SecretLinksTableArgs(names, settings.tokens, keep, keys.data_arn), opts)
+cache = Valkey(
+    "cache",
+    ValkeyArgs(
+        names=names,
+        cache=settings.cache,
+        subnet_ids=net.subnets["data"],
+        security_group_id=firewall.groups["cache"],
+        key_arn=keys.data_arn,
+    ),
+    opts,
+)
+tokens = SecretLinksTable(
+    "tokens", SecretLinksTableArgs(names=names, tokens=settings.tokens, protection=keep, key_arn=keys.data_arn), opts
+)
 BackupPlan(
     "backup",
     BackupPlanArgs(
-        names,
-        settings.backup,
-        keep,
-        empty=emptied,
+        names=names,
+        backup=settings.backup,
+        protection=keep,
+        force_destroy=emptied,
         key_arn=keys.backup_arn,
-        role_arn=access.roles[backup_roles.BACKUP],
+        role_arn=access.arns[backup_roles.BACKUP],
         topic_arn=told_of.arn,
         resources=(postgres.arn, tokens.arn, data.arn),
-        away=BackupReplica(away.region, keys.away_arn) if settings.backup.copy_away and keys.away_arn else None,
+        replica=BackupReplica(away.region, keys.replica_arn) if settings.backup.copy_away and keys.replica_arn else None,
     ),
     opts,
 )
 
 # Images: the runtime's, and those of Cores and collector beside it.
 image = ContainerImage(
-    "image", ContainerImageArgs(names, settings.image, keys.data_arn, emptied, functions=plan.apart.arns), opts
+    "image",
+    ContainerImageArgs(
+        names=names, image=settings.image, key_arn=keys.data_arn, force_delete=emptied, function_arns=plan.apart.arns
+    ),
+    opts,
 )
 beside = {
-    name: ContainerImage(name, ContainerImageArgs(names, shipped, keys.data_arn, emptied, name), opts).reference
+    name: ContainerImage(
+        name, ContainerImageArgs(names=names, image=shipped, key_arn=keys.data_arn, force_delete=emptied, repository=name), opts
+    ).reference
     for name, shipped in plan.images.items()
 }
 
 # The edge: three host names in front of three services, those of functions apart.
-certificate = Certificate("certificate", CertificateArgs(names, settings.domain, tuple(plan.hosts.values()), keep), opts)
+certificate = Certificate(
+    "certificate",
+    CertificateArgs(names=names, domain=settings.domain, host_names=tuple(plan.hosts.values()), protection=keep),
+    opts,
+)
 front = LoadBalancer(
     "edge",
     LoadBalancerArgs(
-        names,
-        settings.edge,
-        seam.services,
-        plan.hosts,
+        names=names,
+        edge=settings.edge,
+        services=seam.services,
+        host_names=plan.hosts,
         vpc_id=net.vpc_id,
         subnet_ids=net.subnets["edge"],
         security_group_id=firewall.groups["edge"],
@@ -225,41 +285,64 @@ front = LoadBalancer(
 )
 
 # Who deploys, the bill, and the account around the stack.
-deployer = DeliveryRoles("deployer", DeliveryRolesArgs(names, settings.deployer, settings.domain, settings.away), opts)
-Budget("budget", BudgetArgs(names, settings.budget, told_of.arn), opts)
+deployer = DeliveryRoles(
+    "deployer",
+    DeliveryRolesArgs(names=names, deployer=settings.deployer, domain=settings.domain, replica_region=settings.away),
+    opts,
+)
+Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=told_of.arn), opts)
 if settings.baseline.enabled:
-    AccountBaseline("baseline", AccountBaselineArgs(names, logs.name, settings.baseline.block_public_vpcs, net.exclusions), opts)
+    AccountBaseline(
+        "baseline",
+        AccountBaselineArgs(
+            names=names, log_bucket=logs.name, block_public_vpcs=settings.baseline.block_public_vpcs, exclusions=net.exclusions
+        ),
+        opts,
+    )
 
 # Who is told when something does not run.
-cluster = EcsCluster("main", EcsClusterArgs(names), opts)
+cluster = EcsCluster("main", EcsClusterArgs(names=names), opts)
 watch = Alarms(
     "watch",
     AlarmsArgs(
-        names,
-        settings.watch,
-        settings.database,
+        names=names,
+        watch=settings.watch,
+        database=settings.database,
         key_arn=keys.logs_arn,
-        balancer_label=front.label,
-        routes=front.routes,
-        services=tuple(plan.serving),
+        load_balancer_label=front.label,
+        target_groups=front.target_groups,
+        ecs_services=tuple(plan.serving),
         cluster=cluster.name,
         database_id=postgres.identifier,
         cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
         certificate_arn=certificate.arn,
-        tokens=tokens.table,
-        rotator=names.name(role_policies.ROTATOR),
+        table=tokens.table,
+        rotation_function=names.name(role_policies.ROTATION_FUNCTION),
         functions=plan.apart.stages,
-        failed=names.name(role_policies.FAILED),
+        dead_letter_queue=names.name(role_policies.FAILED),
     ),
     opts,
 )
 if settings.watch.probe_minutes:
-    minutes, asks, runbooks = settings.watch.probe_minutes, access.roles[synthetic_probe.NAME], settings.watch.runbooks_url
+    minutes, asks, runbooks = settings.watch.probe_minutes, access.arns[synthetic_probe.NAME], settings.watch.runbooks_url
     asking = SyntheticProbe(
-        "probe", SyntheticProbeArgs(names, minutes, plan.health_urls, asks, *log, runbooks, watch.topic_arn), opts
+        "probe",
+        SyntheticProbeArgs(
+            names=names,
+            interval_minutes=minutes,
+            urls=plan.health_urls,
+            role_arn=asks,
+            log_key_arn=keys.logs_arn,
+            log_retention_days=settings.log_retention_days,
+            runbooks_url=runbooks,
+            topic_arn=watch.topic_arn,
+        ),
+        opts,
     )
     pulumi.export("probe", {"function": asking.function, "role": asks, "services": plan.health_urls})
-findings = Findings("findings", FindingsArgs(names, *log), opts)
+findings = DataProtection(
+    "findings", DataProtectionArgs(names=names, log_key_arn=keys.logs_arn, log_retention_days=settings.log_retention_days), opts
+)
 
 # What runs: functions, the processes of the contract, and Cores beside them.
 told = plan.environment(Endpoints(met, postgres.address, cache.address))
@@ -267,15 +350,16 @@ shares = {
     name: SharingFunction(
         name,
         SharingFunctionArgs(
-            names,
-            settings.sharing,
-            function,
-            image.pullable,
-            told[name],
-            access.roles,
-            keys.secrets_arn,
-            *log,
-            host=plan.hosts[function.service.name],
+            names=names,
+            sharing=settings.sharing,
+            function=function,
+            image=image.lambda_reference,
+            variables=told[name],
+            role_arns=access.arns,
+            key_arn=keys.secrets_arn,
+            log_key_arn=keys.logs_arn,
+            log_retention_days=settings.log_retention_days,
+            host_name=plan.hosts[function.service.name],
             zone_id=certificate.zone_id,
             certificate_arn=certificate.arn,
         ),
@@ -284,9 +368,23 @@ shares = {
     for name, function in seam.functions.items()
 }
 stages = {name: share.stage_arn for name, share in shares.items()}
-WebAcl("edge", WebAclArgs(names, settings.edge, plan.hosts, front.arn, *log, stages), opts)
+WebAcl(
+    "edge",
+    WebAclArgs(
+        names=names,
+        edge=settings.edge,
+        host_names=plan.hosts,
+        load_balancer_arn=front.arn,
+        log_key_arn=keys.logs_arn,
+        log_retention_days=settings.log_retention_days,
+        stage_arns=stages,
+    ),
+    opts,
+)
 registry = ServiceDiscovery(
-    "directory", ServiceDiscoveryArgs(names, net.vpc_id, tuple(core.name for core in settings.cores)), opts
+    "directory",
+    ServiceDiscoveryArgs(names=names, vpc_id=net.vpc_id, core_names=tuple(core.name for core in settings.cores)),
+    opts,
 )
 given: dict[str, pulumi.Input[str]] = {kind: secret.arn for kind, secret in secrets.items()}
 given |= {"database-owner": postgres.owner_secret_arn, **plan.brought}
@@ -294,18 +392,19 @@ tasks = {
     name: TaskDefinition(
         name,
         TaskDefinitionArgs(
-            names,
-            process,
-            plan.size(name),
-            beside.get(name, image.reference),
-            seam.user,
-            told[name],
-            given,
-            access.roles[role_policies.task_role(process)],
-            access.roles[role_policies.execution_role(process)],
-            *log,
-            masked=data_protection.policy(settings.key_prefix, findings.log_group),
-            health=plan.health(name),
+            names=names,
+            process=process,
+            size=plan.size(name),
+            image=beside.get(name, image.reference),
+            user=seam.user,
+            variables=told[name],
+            secret_arns=given,
+            task_role_arn=access.arns[role_policies.task_role(process)],
+            execution_role_arn=access.arns[role_policies.execution_role(process)],
+            log_key_arn=keys.logs_arn,
+            log_retention_days=settings.log_retention_days,
+            data_protection_policy=data_protection.policy(settings.key_prefix, findings.log_group),
+            health_command=plan.health(name),
             collector_image=beside.get(COLLECTOR, "") if process in seam.serving else "",
         ),
         opts,
@@ -316,19 +415,19 @@ services = {
     name: EcsService(
         name,
         EcsServiceArgs(
-            names,
-            Demand.of(plan.scale(name)),
-            settings.rollout,
+            names=names,
+            capacity=Capacity.of(plan.scale(name)),
+            rollout=settings.rollout,
             cluster_arn=cluster.arn,
             cluster_name=cluster.name,
-            definition_arn=tasks[name].definition_arn,
+            task_definition_arn=tasks[name].definition_arn,
             subnet_ids=net.subnets["app"],
             security_group_id=firewall.groups[name],
-            routes=front.ways(process.services),
-            balancer_label=front.label,
-            mover_arn=access.roles[role_policies.MOVER],
-            alarms=watch.alarms_of(process.services),
-            registry_arn=registry.registries.get(name),
+            target_groups=front.target_groups_of(process.services),
+            load_balancer_label=front.label,
+            infrastructure_role_arn=access.arns[role_policies.ECS_INFRASTRUCTURE],
+            rollback_alarms=watch.rollback_alarms(process.services),
+            registry_arn=registry.arns.get(name),
         ),
         opts,
     )
@@ -336,7 +435,13 @@ services = {
 }
 LogAlarms(
     "detection",
-    LogAlarmsArgs(names, settings.watch, watch.topic_arn, trail_group=trail.log_group, gateway_group=tasks["gateway"].log_group),
+    LogAlarmsArgs(
+        names=names,
+        watch=settings.watch,
+        topic_arn=watch.topic_arn,
+        trail_log_group=trail.log_group,
+        gateway_log_group=tasks["gateway"].log_group,
+    ),
     opts,
 )
 
@@ -353,10 +458,10 @@ for output, value in {
     "migration": {"taskDefinition": tasks["migrate"].definition_arn, **migrates},
     "rotation": {
         "function": rotation.function,
-        "role": access.roles[role_policies.ROTATOR],
+        "role": access.arns[role_policies.ROTATION_FUNCTION],
         "secrets": {kind: secret.arn for kind, secret in secrets.items()},
     },
-    "roles": plan.roles(access.roles),
+    "roles": plan.roles(access.arns),
     "pipeline": deployer.roles,
     "functions": {name: {"function": share.function_name, "api": share.api} for name, share in shares.items()},
     "urls": plan.urls,

@@ -137,8 +137,8 @@ class Plan:
                 self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on, more=self.more
             )
             | role_policies.core_role_definitions(self.names, settings.cores)
-            | backup_roles.grants(self.names, replicated=self.replicated)
-            | self.apart.grants()
+            | backup_roles.role_definitions(self.names, replicated=self.replicated)
+            | self.apart.role_definitions()
         )
 
     @property
@@ -147,7 +147,7 @@ class Plan:
         allowed = transfer_policies.statements(self.names, self.settings.moving.legacy_files) + role_policies.publish_to_topic(
             self.settings.webhooks.topic_arn
         )
-        return {process.name: allowed for process in transfer_policies.movers(self.seam)}
+        return {process.name: allowed for process in transfer_policies.console_processes(self.seam)}
 
     @property
     def secret_readers(self) -> dict[str, tuple[str, ...]]:
@@ -161,11 +161,11 @@ class Plan:
     @property
     def signers(self) -> tuple[str, ...]:
         """The roles that sign checkpoints of the audit trail."""
-        return tuple(role_policies.task_role(process) for process in checkpoint_policies.signing(self.seam))
+        return tuple(role_policies.task_role(process) for process in checkpoint_policies.signing_processes(self.seam))
 
     def key_users(self, notices: Sequence[Statement]) -> dict[str, tuple[Statement, ...]]:
         """Users of the keys beside those that the keyring knows, by key. notices: those of the topic of AWS' own notices."""
-        movers = [role_policies.task_role(process) for process in transfer_policies.movers(self.seam)]
+        movers = [role_policies.task_role(process) for process in transfer_policies.console_processes(self.seam)]
         found: dict[str, tuple[Statement, ...]] = {}
         for users in (
             backup_roles.key_users(self.names, replicated=self.replicated, away=self.settings.away),

@@ -15,7 +15,7 @@ FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MA
 """What GuardDuty looks at beside CloudTrail, flow logs and DNS."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AccountBaselineArgs:
     """What the baseline is told.
 

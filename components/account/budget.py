@@ -15,7 +15,7 @@ ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Spent or forecast, and the percentage of the budget at which it is told."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BudgetArgs:
     """names: the stack's names. budget: the bounds. topic_arn: who is told."""
 

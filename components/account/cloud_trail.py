@@ -10,7 +10,7 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CloudTrailArgs:
     """What the trail is told.
 
@@ -24,9 +24,9 @@ class CloudTrailArgs:
     bucket: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
-    watched_buckets: tuple[str, ...]
-    watched_tables: tuple[str, ...]
-    watched_functions: tuple[str, ...]
+    data_event_buckets: tuple[str, ...]
+    data_event_tables: tuple[str, ...]
+    data_event_functions: tuple[str, ...]
     log_retention_days: int
 
 
@@ -63,9 +63,9 @@ class CloudTrail(pulumi.ComponentResource):
             cloud_watch_logs_role_arn=args.role_arn,
             advanced_event_selectors=[
                 _selector("Management", _field("eventCategory", equals=["Management"])),
-                _data("Objects", "AWS::S3::Object", [f"{arn}/" for arn in args.watched_buckets]),
-                _data("Items", "AWS::DynamoDB::Table", list(args.watched_tables)),
-                _data("Calls", "AWS::Lambda::Function", list(args.watched_functions)),
+                _data("Objects", "AWS::S3::Object", [f"{arn}/" for arn in args.data_event_buckets]),
+                _data("Items", "AWS::DynamoDB::Table", list(args.data_event_tables)),
+                _data("Calls", "AWS::Lambda::Function", list(args.data_event_functions)),
             ],
             tags=tags("log"),
             opts=pulumi.ResourceOptions(parent=self),

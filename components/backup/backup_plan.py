@@ -29,26 +29,26 @@ class BackupReplica:
     key_arn: pulumi.Input[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackupPlanArgs:
     """What the backups are told.
 
     names: the stack's names. backup: days, copy and lock. keep: whether deletion of the vaults is refused.
-    empty: vaults are emptied to be deleted.
+    force_destroy: vaults are emptied to be deleted.
     key_arn: the key of the vault. role_arn: who takes the backups. topic_arn: who is told of failures.
     resources: ARNs of what is backed up.
-    away: where the copies go; None makes none.
+    replica: where the copies go; None makes none.
     """
 
     names: Naming
     backup: sections.Backup
-    keep: Keep
-    empty: bool
+    protection: Keep
+    force_destroy: bool
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
     resources: tuple[pulumi.Input[str], ...]
-    away: BackupReplica | None = None
+    replica: BackupReplica | None = None
 
 
 class BackupPlan(pulumi.ComponentResource):
@@ -73,7 +73,7 @@ class BackupPlan(pulumi.ComponentResource):
             backup_vault_events=list(TOLD),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        away = self._vault("away", args, args.away.key_arn, args.away.region) if args.away else None
+        away = self._vault("away", args, args.replica.key_arn, args.replica.region) if args.replica else None
         plan = aws.backup.Plan(
             name,
             name=args.names.name("daily"),
@@ -116,12 +116,12 @@ class BackupPlan(pulumi.ComponentResource):
             name=args.names.name(VAULT),
             region=region,
             kms_key_arn=key_arn,
-            force_destroy=args.empty,
+            force_destroy=args.force_destroy,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain),
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
         )
         # A vault that may be emptied has no policy against it, for Pulumi empties it while the policy stands.
-        if not args.empty:
+        if not args.force_destroy:
             aws.backup.VaultPolicy(
                 name,
                 backup_vault_name=vault.name,

@@ -15,7 +15,7 @@ from components.tags import tags
 RUNTIME = "runtime"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ContainerImageArgs:
     """names: the stack's names. image: which image runs, and how many are kept. key_arn: the KMS key of the layers.
     force_delete: delete with images in it. repository: what it is called (Naming.name's `thing`). functions: ARNs of the
@@ -26,7 +26,7 @@ class ContainerImageArgs:
     key_arn: pulumi.Input[str]
     force_delete: bool
     repository: str = RUNTIME
-    functions: tuple[str, ...] = ()
+    function_arns: tuple[str, ...] = ()
 
 
 class ContainerImage(pulumi.ComponentResource):
@@ -39,7 +39,7 @@ class ContainerImage(pulumi.ComponentResource):
     repository: pulumi.Output[str]
     reference: str
     """`<registry>/<repository>@sha256:...`, known at preview."""
-    pullable: pulumi.Input[str]
+    lambda_reference: pulumi.Input[str]
     """The same, once the functions may pull it."""
 
     def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -64,15 +64,15 @@ class ContainerImage(pulumi.ComponentResource):
         )
         self.repository = repository.name
         self.reference = reference(args.names, args.image.digest, args.repository)
-        self.pullable = self.reference
-        if args.functions:
+        self.lambda_reference = self.reference
+        if args.function_arns:
             policy = aws.ecr.RepositoryPolicy(
                 name,
                 repository=repository.name,
-                policy=render(pulled_by(args.names, args.functions)),
+                policy=render(pulled_by(args.names, args.function_arns)),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            self.pullable = with_dependencies(pulumi.Output.from_input(self.reference), policy.id)
+            self.lambda_reference = with_dependencies(pulumi.Output.from_input(self.reference), policy.id)
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 
 

@@ -10,7 +10,7 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EcsClusterArgs:
     """names: the stack's names."""
 

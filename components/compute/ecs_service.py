@@ -22,7 +22,7 @@ START_MINUTES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class Capacity:
     """How many tasks there are: at least and at most, and the load that auto scaling aims at.
 
     cpu_percent: average CPU. requests: requests a minute and task at the first service, 0 for a service without services.
@@ -34,36 +34,36 @@ class Demand:
     requests: int = 0
 
     @classmethod
-    def of(cls, wanted: Scale | Core) -> "Demand":
+    def of(cls, wanted: Scale | Core) -> "Capacity":
         """What the settings of a process, or of a Core, say."""
         requests = wanted.requests_target if isinstance(wanted, Scale) else 0
         return cls(wanted.tasks_min, wanted.tasks_max, wanted.cpu_target_percent, requests)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EcsServiceArgs:
     """What a service is told. Its container is called like the service.
 
-    names: the stack's names. demand: number of tasks and when there are more. rollout: how a new version comes.
+    names: the stack's names. capacity: number of tasks and when there are more. rollout: how a new version comes.
     cluster_arn, cluster_name: where it runs. definition_arn: what runs.
     subnet_ids: the app tier. security_group_id: who may connect.
-    routes: by port, the way to each service; empty for a service that the load balancer does not reach.
-    balancer_label: the load balancer as CloudWatch names it. mover_arn: the role that moves traffic in a rollout.
-    alarms: names of the alarms that roll a deployment back. registry_arn: where its tasks' addresses are published.
+    target_groups: by port, the way to each service; empty for a service that the load balancer does not reach.
+    load_balancer_label: the load balancer as CloudWatch names it. mover_arn: the role that moves traffic in a rollout.
+    rollback_alarms: names of the alarms that roll a deployment back. registry_arn: where its tasks' addresses are published.
     """
 
     names: Naming
-    demand: Demand
+    capacity: Capacity
     rollout: Rollout
     cluster_arn: pulumi.Input[str]
     cluster_name: pulumi.Input[str]
-    definition_arn: pulumi.Input[str]
+    task_definition_arn: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
-    routes: Mapping[int, TargetGroups]
-    balancer_label: pulumi.Input[str]
-    mover_arn: pulumi.Input[str]
-    alarms: Sequence[pulumi.Input[str]]
+    target_groups: Mapping[int, TargetGroups]
+    load_balancer_label: pulumi.Input[str]
+    infrastructure_role_arn: pulumi.Input[str]
+    rollback_alarms: Sequence[pulumi.Input[str]]
     registry_arn: pulumi.Input[str] | None = None
 
 
@@ -80,29 +80,31 @@ class EcsService(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:EcsService", name, component_inputs(args), opts)
-        moves = bool(args.routes) and args.rollout.strategy != ROLLING
+        moves = bool(args.target_groups) and args.rollout.strategy != ROLLING
         patience = f"{START_MINUTES + (args.rollout.minutes if moves else 0)}m"
         service = aws.ecs.Service(
             name,
             name=args.names.name(name),
             cluster=args.cluster_arn,
-            task_definition=args.definition_arn,
-            desired_count=args.demand.tasks_min,
+            task_definition=args.task_definition_arn,
+            desired_count=args.capacity.tasks_min,
             launch_type="FARGATE",
             platform_version="LATEST",
             network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
                 subnets=list(args.subnet_ids), security_groups=[args.security_group_id], assign_public_ip=False
             ),
-            load_balancers=[_balanced(name, port, route, args, moves) for port, route in args.routes.items()] or None,
+            load_balancers=[_balanced(name, port, route, args, moves) for port, route in args.target_groups.items()] or None,
             service_registries=aws.ecs.ServiceServiceRegistriesArgs(registry_arn=args.registry_arn)
             if args.registry_arn
             else None,
             deployment_configuration=_moving(args.rollout) if moves else None,
             deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
-            alarms=aws.ecs.ServiceAlarmsArgs(enable=True, rollback=True, alarm_names=list(args.alarms)) if args.alarms else None,
+            alarms=aws.ecs.ServiceAlarmsArgs(enable=True, rollback=True, alarm_names=list(args.rollback_alarms))
+            if args.rollback_alarms
+            else None,
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
-            health_check_grace_period_seconds=GRACE_S if args.routes else None,
+            health_check_grace_period_seconds=GRACE_S if args.target_groups else None,
             availability_zone_rebalancing="ENABLED",
             enable_execute_command=False,
             enable_ecs_managed_tags=True,
@@ -126,8 +128,8 @@ class EcsService(pulumi.ComponentResource):
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
             resource_id=pulumi.Output.format("service/{}/{}", args.cluster_name, self.name),
-            min_capacity=args.demand.tasks_min,
-            max_capacity=args.demand.tasks_max,
+            min_capacity=args.capacity.tasks_min,
+            max_capacity=args.capacity.tasks_max,
             opts=pulumi.ResourceOptions(parent=self),
         )
         for measure, configuration in _measures(args):
@@ -145,7 +147,7 @@ class EcsService(pulumi.ComponentResource):
 
 def _balanced(name: str, port: int, route: TargetGroups, args: EcsServiceArgs, moves: bool) -> aws.ecs.ServiceLoadBalancerArgs:
     other = aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgs(
-        alternate_target_group_arn=route.green, production_listener_rule=route.rule, role_arn=args.mover_arn
+        alternate_target_group_arn=route.green, production_listener_rule=route.rule, role_arn=args.infrastructure_role_arn
     )
     return aws.ecs.ServiceLoadBalancerArgs(
         target_group_arn=route.blue,
@@ -186,21 +188,21 @@ def _measures(args: EcsServiceArgs) -> Iterator[tuple[str, _Tracking]]:
     yield (
         "cpu",
         _Tracking(
-            target_value=args.demand.cpu_percent,
+            target_value=args.capacity.cpu_percent,
             scale_in_cooldown=300,
             scale_out_cooldown=30,
             predefined_metric_specification=cpu,
         ),
     )
-    if args.routes:
-        route = next(iter(args.routes.values()))
+    if args.target_groups:
+        route = next(iter(args.target_groups.values()))
         yield (
             "requests",
             _Tracking(
-                target_value=args.demand.requests,
+                target_value=args.capacity.requests,
                 scale_in_cooldown=300,
                 scale_out_cooldown=30,
-                customized_metric_specification=_Custom(metrics=_requests(route, args.balancer_label)),
+                customized_metric_specification=_Custom(metrics=_requests(route, args.load_balancer_label)),
             ),
         )
 

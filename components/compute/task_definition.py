@@ -16,7 +16,7 @@ from components.settings import sections
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskDefinitionArgs:
     """What a task is told.
 
@@ -25,7 +25,7 @@ class TaskDefinitionArgs:
     variables: value of each variable. secret_arns: ARN of each secret by kind.
     task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
     log_key_arn, log_retention_days: its log group. masked: what is masked there, see `masking`.
-    health: the command that tells how it is, when it is not our image.
+    health_command: the command that tells how it is, when it is not our image.
     collector_image: reference of the collector beside the process, "" for none.
     """
 
@@ -40,8 +40,8 @@ class TaskDefinitionArgs:
     execution_role_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
-    masked: Mapping[str, Any]
-    health: tuple[str, ...] = ()
+    data_protection_policy: Mapping[str, Any]
+    health_command: tuple[str, ...] = ()
     collector_image: str = ""
 
 
@@ -70,7 +70,7 @@ class TaskDefinition(pulumi.ComponentResource):
         masked = aws.cloudwatch.LogDataProtectionPolicy(
             name,
             log_group_name=group.name,
-            policy_document=pulumi.Output.json_dumps(args.masked),
+            policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
             opts=pulumi.ResourceOptions(parent=self),
         )
         definition = container_definition(
@@ -81,7 +81,7 @@ class TaskDefinition(pulumi.ComponentResource):
             log_group=args.names.log_group(name),
             variables=args.variables,
             secret_arns=args.secret_arns,
-            health=args.health,
+            health=args.health_command,
         )
         beside = [
             collector(

@@ -25,29 +25,29 @@ EVENTS = {
 """What RDS tells of each kind of thing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RdsInstanceArgs:
     """What the database is told.
 
     names: the stack's names.
     database: size, recovery and protection.
-    keep: whether deletion is refused.
+    protection: whether deletion is refused.
     subnet_ids: the data tier. security_group_id: who may connect.
     key_arn: the key of storage, snapshots and insights. secrets_key_arn: the key of the owner's password.
     log_key_arn, log_retention_days: its log groups.
-    monitor_role_arn: the role that writes operating system metrics. topic_arn: who is told of events.
+    monitoring_role_arn: the role that writes operating system metrics. topic_arn: who is told of events.
     """
 
     names: Naming
     database: sections.Database
-    keep: Keep
+    protection: Keep
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     secrets_key_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
-    monitor_role_arn: pulumi.Input[str]
+    monitoring_role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
 
 
@@ -130,14 +130,14 @@ class RdsInstance(pulumi.ComponentResource):
             performance_insights_retention_period=INSIGHTS_DAYS[size.insights],
             database_insights_mode=size.insights,
             monitoring_interval=size.monitoring_interval_s,
-            monitoring_role_arn=args.monitor_role_arn if size.monitoring_interval_s else None,
+            monitoring_role_arn=args.monitoring_role_arn if size.monitoring_interval_s else None,
             tags=tags("confidential"),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # RDS would make the log groups itself, without key and for ever.
                 depends_on=logs,
-                protect=args.keep.protect,
-                retain_on_delete=args.keep.retain,
+                protect=args.protection.protect,
+                retain_on_delete=args.protection.retain,
                 custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
             ),
         )

@@ -14,7 +14,7 @@ IDLE_S = 1800
 """Seconds after which the proxy closes a client's connection that nobody uses."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RdsProxyArgs:
     """What the proxy is told.
 
@@ -27,7 +27,7 @@ class RdsProxyArgs:
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
-    database: pulumi.Input[str]
+    instance_identifier: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
 
@@ -83,7 +83,7 @@ class RdsProxy(pulumi.ComponentResource):
             name,
             db_proxy_name=proxy.name,
             target_group_name=pool.name,
-            db_instance_identifier=args.database,
+            db_instance_identifier=args.instance_identifier,
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.address = with_dependencies(proxy.endpoint, target.id)

@@ -12,19 +12,19 @@ from components.settings.sections import Keep
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SecretLinksTableArgs:
     """names: the stack's names. tokens: recovery and protection. keep: whether deletion is refused. key_arn: the KMS
     key of the items."""
 
     names: Naming
     tokens: sections.Tokens
-    keep: Keep
+    protection: Keep
     key_arn: pulumi.Input[str]
 
 
 class SecretLinksTable(pulumi.ComponentResource):
-    """A DynamoDB table on demand, one item a token, hash key `id`; items leave by themselves some time after
+    """A DynamoDB table on capacity, one item a token, hash key `id`; items leave by themselves some time after
     `expires_at` (seconds since 1970).
 
     Why: one conditional update decides a race for the last use of a link. Cost: 1.4 USD a million writes, nothing while
@@ -49,7 +49,7 @@ class SecretLinksTable(pulumi.ComponentResource):
             server_side_encryption=aws.dynamodb.TableServerSideEncryptionArgs(enabled=True, kms_key_arn=args.key_arn),
             deletion_protection_enabled=args.tokens.deletion_protection,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain),
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({"table": self.table, "arn": self.arn})

@@ -16,7 +16,7 @@ RIGHTS = "on ~* &* +@all -@admin -@dangerous"
 """What the application may do: everything with data, nothing with the server."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValkeyArgs:
     """names: the stack's names. cache: size and copies. subnet_ids, security_group_id: where it is and who may connect.
     key_arn: key of its disks."""

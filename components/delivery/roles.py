@@ -22,7 +22,7 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeliveryRolesArgs:
     """names: the stack's names. deployer: who, and where Pulumi's state is. domain: the stack's DNS zone. away: region of copies,
     "" without."""
@@ -30,7 +30,7 @@ class DeliveryRolesArgs:
     names: Naming
     deployer: workloads.Deployer
     domain: str
-    away: str
+    replica_region: str
 
 
 class DeliveryRoles(pulumi.ComponentResource):
@@ -107,6 +107,6 @@ def reached(args: DeliveryRolesArgs) -> Pipeline:
         args.names,
         deployer.repository,
         args.domain,
-        args.away,
+        args.replica_region,
         **{key: "" if value == workloads.OFF else value for key, value in given.items()},
     )

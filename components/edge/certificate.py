@@ -15,15 +15,15 @@ from components.tags import tags
 RECORD_TTL_S = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CertificateArgs:
     """names: the stack's names. domain: the zone. hosts: host names of the certificate, all in the zone. keep: whether
     deletion is refused."""
 
     names: Naming
     domain: str
-    hosts: tuple[str, ...]
-    keep: Keep
+    host_names: tuple[str, ...]
+    protection: Keep
 
 
 class Certificate(pulumi.ComponentResource):
@@ -46,18 +46,18 @@ class Certificate(pulumi.ComponentResource):
             name=args.domain,
             comment=f"Gatehouse {args.names.environment}",
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain),
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
         )
         certificate = aws.acm.Certificate(
             name,
-            domain_name=args.hosts[0],
-            subject_alternative_names=list(args.hosts[1:]),
+            domain_name=args.host_names[0],
+            subject_alternative_names=list(args.host_names[1:]),
             validation_method="DNS",
             key_algorithm="EC_prime256v1",
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        records = [self._proof(host, zone.zone_id, certificate) for host in args.hosts]
+        records = [self._proof(host, zone.zone_id, certificate) for host in args.host_names]
         issued = aws.acm.CertificateValidation(
             name,
             certificate_arn=certificate.arn,

@@ -22,7 +22,7 @@ IDLE_TIMEOUT_S = 120
 DRAIN_S = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadBalancerArgs:
     """What the edge is told.
 
@@ -35,7 +35,7 @@ class LoadBalancerArgs:
     names: Naming
     edge: sections.Edge
     services: Mapping[str, ContractService]
-    hosts: Mapping[str, str]
+    host_names: Mapping[str, str]
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
@@ -57,7 +57,7 @@ class LoadBalancer(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     dns_name: pulumi.Output[str]
     label: pulumi.Output[str]
-    routes: dict[str, TargetGroups]
+    target_groups: dict[str, TargetGroups]
     """The way to each service."""
 
     def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -65,10 +65,10 @@ class LoadBalancer(pulumi.ComponentResource):
         balancer = self._balancer(name, args)
         https = self._listeners(balancer.arn, args)
         self._hide_metrics(https)
-        self.routes = {
+        self.target_groups = {
             name: self._route(service, 10 + index, https, args) for index, (name, service) in enumerate(args.services.items())
         }
-        for service, host in ((service, args.hosts[service]) for service in args.services):
+        for service, host in ((service, args.host_names[service]) for service in args.services):
             aws.route53.Record(
                 service,
                 zone_id=args.zone_id,
@@ -80,12 +80,12 @@ class LoadBalancer(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self),
             )
         self.arn, self.dns_name, self.label = balancer.arn, balancer.dns_name, balancer.arn_suffix
-        groups = {service: [route.blue, route.green] for service, route in self.routes.items()}
+        groups = {service: [route.blue, route.green] for service, route in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
 
-    def ways(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
+    def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
         """The way to each of these services that the load balancer reaches, by port."""
-        return {service.port: self.routes[service.name] for service in services if service.name in self.routes}
+        return {service.port: self.target_groups[service.name] for service in services if service.name in self.target_groups}
 
     def _balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:
         return aws.lb.LoadBalancer(
@@ -160,7 +160,7 @@ class LoadBalancer(pulumi.ComponentResource):
         self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs
     ) -> TargetGroups:
         blue, green = (self._target_group(name, service, args) for name in (service.name, f"{service.name}-green"))
-        rule = self._rule(service.name, priority, listener, args.hosts[service.name], (blue, green))
+        rule = self._rule(service.name, priority, listener, args.host_names[service.name], (blue, green))
         labels = (blue.arn_suffix, green.arn_suffix)
         return TargetGroups(with_dependencies(blue.arn, rule.arn), with_dependencies(green.arn, rule.arn), rule.arn, labels)
 

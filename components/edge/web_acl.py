@@ -29,18 +29,18 @@ REDACTED = ("authorization", "cookie", "x-api-key")
 """Headers that carry keys and sessions: WAF logs them as REDACTED."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WebAclArgs:
     """names: the stack's names. edge: rate limits. hosts: host name of each service. balancer_arn: what is protected.
-    more: ARNs of what else is, by name. log_key_arn, log_retention_days: its log group."""
+    stage_arns: ARNs of what else is, by name. log_key_arn, log_retention_days: its log group."""
 
     names: Naming
     edge: sections.Edge
-    hosts: Mapping[str, str]
-    balancer_arn: pulumi.Input[str]
+    host_names: Mapping[str, str]
+    load_balancer_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
-    more: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    stage_arns: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
 class WebAcl(pulumi.ComponentResource):
@@ -67,11 +67,11 @@ class WebAcl(pulumi.ComponentResource):
                 _rate(names, 0, "rate", args.edge.requests_max),
                 _metrics(names, 1),
                 *(
-                    _rate(names, 2 + index, f"rate-{service}", most, args.hosts[service])
+                    _rate(names, 2 + index, f"rate-{service}", most, args.host_names[service])
                     for index, (service, most) in enumerate(args.edge.service_requests_max().items())
                 ),
                 *(_managed(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
-                _body_size(names, 20, args.hosts[UPLOADS_AT]),
+                _body_size(names, 20, args.host_names[UPLOADS_AT]),
             ],
             visibility_config=aws.wafv2.WebAclVisibilityConfigArgs(
                 cloudwatch_metrics_enabled=True, metric_name=names.name("edge"), sampled_requests_enabled=False
@@ -80,9 +80,9 @@ class WebAcl(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         aws.wafv2.WebAclAssociation(
-            name, resource_arn=args.balancer_arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self)
+            name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self)
         )
-        for thing, arn in args.more.items():
+        for thing, arn in args.stage_arns.items():
             aws.wafv2.WebAclAssociation(thing, resource_arn=arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self))
         self.arn = acl.arn
         self._log(name, args)

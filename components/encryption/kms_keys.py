@@ -55,34 +55,34 @@ ADMINISTER = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KmsKeysArgs:
     """What the keys are told.
 
     names: the stack's names.
     keys: rotation period and deletion window, in days.
-    keep: whether deletion is refused.
-    readers: ARN pattern of a secret to the names (Naming.name's `thing`) of the roles that receive it decrypted.
-    token_users: names of the roles that read or write the tokens table.
-    rotator: name of the role that makes and rotates secrets.
+    protection: whether deletion is refused.
+    secret_readers: ARN pattern of a secret to the names (Naming.name's `thing`) of the roles that receive it decrypted.
+    table_roles: names of the roles that read or write the tokens table.
+    rotation_role: name of the role that makes and rotates secrets.
     log_groups: full names of the log groups that the `logs` key encrypts.
-    roles: the ARNs of those roles, as created: KMS refuses a policy that names a role which does not exist yet.
-    signers: names of the roles that may sign with the audit key.
-    more: statements for further users of a key, by its name, and under `away` for the replica.
-    away: the region in which the backup key has a replica, for the copies there; "" is none.
+    role_arns: the ARNs of those roles, as created: KMS refuses a policy that names a role which does not exist yet.
+    signing_roles: names of the roles that may sign with the audit key.
+    additional_statements: statements for further users of a key, by its name, and under `away` for the replica.
+    replica_region: the region in which the backup key has a replica, for the copies there; "" is none.
     """
 
     names: Naming
     keys: Keys
-    keep: Keep
-    readers: Mapping[str, tuple[str, ...]]
-    token_users: tuple[str, ...]
-    rotator: str
+    protection: Keep
+    secret_readers: Mapping[str, tuple[str, ...]]
+    table_roles: tuple[str, ...]
+    rotation_role: str
     log_groups: tuple[str, ...]
-    roles: Mapping[str, pulumi.Input[str]]
-    signers: tuple[str, ...] = ()
-    more: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
-    away: str = ""
+    role_arns: Mapping[str, pulumi.Input[str]]
+    signing_roles: tuple[str, ...] = ()
+    additional_statements: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
+    replica_region: str = ""
 
 
 class KmsKeys(pulumi.ComponentResource):
@@ -99,7 +99,7 @@ class KmsKeys(pulumi.ComponentResource):
     logs_arn: pulumi.Output[str]
     backup_arn: pulumi.Output[str]
     audit_arn: pulumi.Output[str]
-    away_arn: pulumi.Output[str] | None
+    replica_arn: pulumi.Output[str] | None
     """The backup key's replica in the other region, if copies go there."""
 
     def __init__(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -107,8 +107,8 @@ class KmsKeys(pulumi.ComponentResource):
         keys = {key: self._key(key, args) for key in CLASSES}
         self.data_arn, self.secrets_arn, self.logs_arn = keys["data"].arn, keys["secrets"].arn, keys["logs"].arn
         self.backup_arn, self.audit_arn = keys["backup"].arn, keys["audit"].arn
-        self.away_arn = self._replica(keys["backup"], args) if args.away else None
-        self.register_outputs({f"{key}Arn": made.arn for key, made in keys.items()} | {"awayArn": self.away_arn})
+        self.replica_arn = self._replica(keys["backup"], args) if args.replica_region else None
+        self.register_outputs({f"{key}Arn": made.arn for key, made in keys.items()} | {"replicaArn": self.replica_arn})
 
     def _key(self, key_class: str, args: KmsKeysArgs) -> aws.kms.Key:
         data_class, words = CLASSES[key_class]
@@ -121,7 +121,7 @@ class KmsKeys(pulumi.ComponentResource):
             customer_master_key_spec="ECC_NIST_P256" if signs else None,
             enable_key_rotation=None if signs else True,
             rotation_period_in_days=None if signs else args.keys.rotation_days,
-            multi_region=True if key_class == "backup" and args.away else None,
+            multi_region=True if key_class == "backup" and args.replica_region else None,
             deletion_window_in_days=args.keys.deletion_window_days,
             policy=render(key_policy(key_class, args)),
             tags=tags(data_class),
@@ -141,7 +141,7 @@ class KmsKeys(pulumi.ComponentResource):
         data_class, words = CLASSES["backup"]
         replica = aws.kms.ReplicaKey(
             "backup",
-            region=args.away,
+            region=args.replica_region,
             primary_key_arn=key.arn,
             description=f"Gatehouse {args.names.environment}: {words}, second region",
             deletion_window_in_days=args.keys.deletion_window_days,
@@ -152,14 +152,14 @@ class KmsKeys(pulumi.ComponentResource):
         aws.kms.Alias(
             "away",
             name=args.names.alias("backup"),
-            region=args.away,
+            region=args.replica_region,
             target_key_id=replica.id,
             opts=pulumi.ResourceOptions(parent=self),
         )
         return replica.arn
 
     def _keep(self, args: KmsKeysArgs) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain)
+        return pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain)
 
 
 def key_policy(key_class: str, args: KmsKeysArgs) -> Document:
@@ -168,13 +168,17 @@ def key_policy(key_class: str, args: KmsKeysArgs) -> Document:
     if key_class == "audit":
         return document(_administration(args.names), *_signers(args))
     own = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key_class)
-    copied = _replication(args) if key_class == "backup" and args.away else ()
-    return document(*_account(key_class, args.names), *copied, *(own(args) if own else ()), *args.more.get(key_class, ()))
+    copied = _replication(args) if key_class == "backup" and args.replica_region else ()
+    return document(
+        *_account(key_class, args.names), *copied, *(own(args) if own else ()), *args.additional_statements.get(key_class, ())
+    )
 
 
 def replica_policy(args: KmsKeysArgs) -> Document:
     """The policy of the backup key's replica: the same account and services, in the other region."""
-    return document(*_account("backup", replace(args.names, region=args.away)), *args.more.get("away", ()))
+    return document(
+        *_account("backup", replace(args.names, region=args.replica_region)), *args.additional_statements.get("away", ())
+    )
 
 
 def _administration(names: Naming) -> Statement:
@@ -190,7 +194,7 @@ def _replication(args: KmsKeysArgs) -> tuple[Statement, ...]:
             ["kms:ReplicateKey"],
             ["*"],
             principal={"AWS": args.names.root_arn},
-            conditions={"StringEquals": {"kms:CallerAccount": args.names.account, "kms:ReplicaRegion": args.away}},
+            conditions={"StringEquals": {"kms:CallerAccount": args.names.account, "kms:ReplicaRegion": args.replica_region}},
         ),
     )
 
@@ -203,14 +207,14 @@ def _signers(args: KmsKeysArgs) -> list[Statement]:
             "SignCheckpoints",
             ["kms:Sign"],
             ["*"],
-            principal={"AWS": [args.names.role_arn(role) for role in args.signers]},
+            principal={"AWS": [args.names.role_arn(role) for role in args.signing_roles]},
             conditions={"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNATURE}},
         ),
         allow(
             "SignersKnowTheKey",
             ["kms:GetPublicKey"],
             ["*"],
-            principal={"AWS": [args.names.role_arn(role) for role in args.signers]},
+            principal={"AWS": [args.names.role_arn(role) for role in args.signing_roles]},
             conditions={"StringEquals": caller},
         ),
         allow(
@@ -256,7 +260,7 @@ def _data_users(args: KmsKeysArgs) -> list[Statement]:
             "TokensTable",
             ["kms:Decrypt"],
             ["*"],
-            principal={"AWS": [names.role_arn(role) for role in args.token_users]},
+            principal={"AWS": [names.role_arn(role) for role in args.table_roles]},
             conditions={
                 "StringEquals": {
                     "kms:CallerAccount": names.account,
@@ -283,24 +287,24 @@ def _secret_users(args: KmsKeysArgs) -> list[Statement]:
                 "StringLike": {"kms:EncryptionContext:SecretARN": secret},
             },
         )
-        for number, (secret, roles) in enumerate(args.readers.items(), start=1)
+        for number, (secret, roles) in enumerate(args.secret_readers.items(), start=1)
     ]
     rotating = allow(
         "Rotate",
         ["kms:Decrypt", "kms:GenerateDataKey"],
         ["*"],
-        principal={"AWS": names.role_arn(args.rotator)},
+        principal={"AWS": names.role_arn(args.rotation_role)},
         conditions={"StringEquals": through, "StringLike": {"kms:EncryptionContext:SecretARN": names.secret_arn("*")}},
     )
     starting = allow(
         "RotateReadsItsSettings",
         ["kms:Decrypt"],
         ["*"],
-        principal={"AWS": names.role_arn(args.rotator)},
+        principal={"AWS": names.role_arn(args.rotation_role)},
         conditions={
             "StringEquals": {
                 "kms:CallerAccount": names.account,
-                "kms:EncryptionContext:aws:lambda:FunctionArn": names.arn("lambda", f"function:{names.name(args.rotator)}"),
+                "kms:EncryptionContext:aws:lambda:FunctionArn": names.arn("lambda", f"function:{names.name(args.rotation_role)}"),
             }
         },
     )
@@ -308,7 +312,7 @@ def _secret_users(args: KmsKeysArgs) -> list[Statement]:
         "RotateKeepsFailedCalls",
         ["kms:Decrypt", "kms:GenerateDataKey"],
         ["*"],
-        principal={"AWS": names.role_arn(args.rotator)},
+        principal={"AWS": names.role_arn(args.rotation_role)},
         conditions={"StringEquals": {"kms:CallerAccount": names.account, "kms:ViaService": f"sqs.{names.region}.amazonaws.com"}},
     )
     return [*reading, rotating, starting, failing]

@@ -15,7 +15,7 @@ VAULT = "backup"
 """Name (Naming.name's `thing`) of the vault in both regions."""
 
 
-def grants(names: Naming, *, replicated: str) -> dict[str, RoleDefinition]:
+def role_definitions(names: Naming, *, replicated: str) -> dict[str, RoleDefinition]:
     """The roles by name. replicated: region to which the data bucket is copied; "" copies nothing."""
     backup = RoleDefinition(
         "Takes backups of the stores and copies them",

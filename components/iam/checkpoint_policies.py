@@ -12,7 +12,7 @@ PREFIX = "checkpoints/"
 """Where they lie in the bucket of the trail, whose object lock covers everything in it."""
 
 
-def signing(contract: Contract) -> Iterator[Process]:
+def signing_processes(contract: Contract) -> Iterator[Process]:
     """The processes that take checkpoints."""
     return (process for process in contract.processes.values() if KEY in process.variables)
 
@@ -22,7 +22,7 @@ def variables(names: Naming) -> dict[str, str]:
     return {KEY: names.arn("kms", names.alias("audit")), VAULT: f"s3://{names.bucket('trail')}/{PREFIX}"}
 
 
-def objects(names: Naming) -> str:
+def object_arns(names: Naming) -> str:
     """ARN of every checkpoint."""
     return f"{names.bucket_arn('trail')}/{PREFIX}*"
 
@@ -30,7 +30,7 @@ def objects(names: Naming) -> str:
 def writes(names: Naming) -> Statement:
     """A role may add checkpoints. It never reads them back, and the lock lets nobody replace or delete one. The audit key's own
     policy says who signs."""
-    return allow("KeepCheckpoints", ["s3:PutObject"], [objects(names)])
+    return allow("KeepCheckpoints", ["s3:PutObject"], [object_arns(names)])
 
 
 def key_users(names: Naming, roles: tuple[str, ...]) -> tuple[Statement, ...]:

@@ -60,7 +60,7 @@ NEVER = {
 """What no role does, by the reason. It stays refused when somebody widens `IN_USE`, or attaches this to a role."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PermissionsBoundaryArgs:
     """names: the stack's names. regions: where its roles work."""
 

@@ -12,11 +12,11 @@ from components.iam.documents import Document, Statement, allow, document, trust
 from components.naming import Naming
 from components.settings.workloads import OFF, Core
 
-ROTATOR = "rotate"
+ROTATION_FUNCTION = "rotate"
 FAILED = "rotate-failed"
 """Name (Naming.name's `thing`) of the queue of failed rotations."""
 PROXY = "database-proxy"
-MOVER = "traffic-mover"
+ECS_INFRASTRUCTURE = "traffic-mover"
 BOOTSTRAP = "bootstrap-token"
 DATABASE = "gatehouse"
 """The name of the database."""
@@ -70,7 +70,7 @@ def _helpers(names: Naming, contract: Contract) -> dict[str, RoleDefinition]:
     flow_log, database = names.arn("ec2", "vpc-flow-log/*"), names.database_arn
     list_groups = allow("FindLog", ["logs:DescribeLogGroups"], [names.arn("logs", "log-group:*")])
     return {
-        ROTATOR: RoleDefinition(
+        ROTATION_FUNCTION: RoleDefinition(
             "Makes and rotates the stack's secrets",
             trust("lambda.amazonaws.com", account=names.account),
             _rotation(names, contract),
@@ -92,7 +92,7 @@ def _helpers(names: Naming, contract: Contract) -> dict[str, RoleDefinition]:
             trust("monitoring.rds.amazonaws.com", account=names.account, source_arn=database),
             _monitoring(names),
         ),
-        MOVER: RoleDefinition(
+        ECS_INFRASTRUCTURE: RoleDefinition(
             "Moves traffic from the old tasks to the new ones in a deployment",
             trust("ecs.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*")),
             _moving(names),
@@ -142,7 +142,7 @@ def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[st
     """ARNs of the roles that may read a secret which our rotation makes: the function, ECS for the processes that are
     given it, and for the bootstrap token the people who sign in with it the first time."""
     given = secret_readers(names, contract)[names.secret_arn(kind)]
-    return (*(names.role_arn(role) for role in (ROTATOR, *given)), *(operators if kind == BOOTSTRAP else ()))
+    return (*(names.role_arn(role) for role in (ROTATION_FUNCTION, *given)), *(operators if kind == BOOTSTRAP else ()))
 
 
 def token_users(contract: Contract) -> tuple[str, ...]:
@@ -226,7 +226,7 @@ def _rotation(names: Naming, contract: Contract) -> Document:
         allow("KeepFailedCalls", ["sqs:SendMessage"], [names.arn("sqs", names.name(FAILED))]),
         # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
         allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
-        _writes_log(names, ROTATOR),
+        _writes_log(names, ROTATION_FUNCTION),
     )
 
 

@@ -13,13 +13,13 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RolesArgs:
     """names: the stack's names. grants: every role by its name (Naming.name's `thing`). boundary_arn: the policy that bounds
     them all."""
 
     names: Naming
-    grants: Mapping[str, RoleDefinition]
+    definitions: Mapping[str, RoleDefinition]
     boundary_arn: pulumi.Input[str]
 
 
@@ -31,13 +31,13 @@ class Roles(pulumi.ComponentResource):
     GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 
-    roles: dict[str, pulumi.Output[str]]
+    arns: dict[str, pulumi.Output[str]]
     """ARN of each role by its name, known once its permissions are in place."""
 
     def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:iam:Roles", name, component_inputs(args), opts)
-        self.roles = {role: self._role(role, grant, args) for role, grant in args.grants.items()}
-        self.register_outputs({"roles": self.roles})
+        self.arns = {role: self._role(role, grant, args) for role, grant in args.definitions.items()}
+        self.register_outputs({"roles": self.arns})
 
     def _role(self, name: str, grant: RoleDefinition, args: RolesArgs) -> pulumi.Output[str]:
         role = aws.iam.Role(

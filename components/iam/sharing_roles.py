@@ -49,7 +49,7 @@ class ServerlessSharing:
         """The stage of each service's API."""
         return {function.service.name: STAGE for function in self.contract.functions.values()}
 
-    def grants(self) -> dict[str, RoleDefinition]:
+    def role_definitions(self) -> dict[str, RoleDefinition]:
         """The roles by name."""
         found = {
             function_role(name): RoleDefinition(

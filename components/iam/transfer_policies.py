@@ -14,12 +14,12 @@ PREFIX = "exports/"
 """Where sealed exports lie in the data bucket."""
 
 
-def movers(contract: Contract) -> tuple[Process, ...]:
+def console_processes(contract: Contract) -> tuple[Process, ...]:
     """The processes that have the console's service."""
     return tuple(process for process in contract.processes.values() if any(service.name == DOOR for service in process.services))
 
 
-def old_objects(places: Sequence[str]) -> list[str]:
+def object_arns(places: Sequence[str]) -> list[str]:
     """ARN of each s3://bucket/key."""
     return [f"arn:aws:s3:::{place.removeprefix('s3://')}" for place in places]
 
@@ -30,7 +30,7 @@ def statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
     both = ["s3:GetObject", "s3:PutObject"]
     return [
         allow("SealedExports", both, [f"{names.bucket_arn('data')}/{PREFIX}*"]),
-        *([allow("OldFiles", both, old_objects(legacy_files))] if legacy_files else []),
+        *([allow("OldFiles", both, object_arns(legacy_files))] if legacy_files else []),
     ]
 
 

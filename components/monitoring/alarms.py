@@ -18,13 +18,13 @@ from components.settings import sections
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlarmsArgs:
     """What is watched.
 
     names: the stack's names. watch: bounds, runbooks and who is told. database: size, from which bounds follow.
     key_arn: key of the topic. balancer_label, routes: the load balancer, and the way to each service.
-    services: names of the ECS services. cluster, database_id: names. cache_nodes: ids of the cache's nodes.
+    ecs_services: names of the ECS services. cluster, database_id: names. cache_nodes: ids of the cache's nodes.
     certificate_arn: of the services. tokens: name of the table. rotator, failed: names of the function that rotates secrets, and
     of the queue of its failed calls. functions: services that functions serve, with the stage of each one's API.
     """
@@ -33,16 +33,16 @@ class AlarmsArgs:
     watch: sections.Watch
     database: sections.Database
     key_arn: pulumi.Input[str]
-    balancer_label: pulumi.Input[str]
-    routes: Mapping[str, TargetGroups]
-    services: Sequence[str]
+    load_balancer_label: pulumi.Input[str]
+    target_groups: Mapping[str, TargetGroups]
+    ecs_services: Sequence[str]
     cluster: pulumi.Input[str]
     database_id: pulumi.Input[str]
     cache_nodes: tuple[str, ...]
     certificate_arn: pulumi.Input[str]
-    tokens: pulumi.Input[str]
-    rotator: str
-    failed: str
+    table: pulumi.Input[str]
+    rotation_function: str
+    dead_letter_queue: str
     functions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,19 +64,19 @@ class Alarms(pulumi.ComponentResource):
         self.topic_arn = self._topic(name, args)
         bounds = {"errors_max": args.watch.errors_max, "latency_s_max": args.watch.latency_s_max}
         for alarm in (
-            *metric_alarms.of_balancer(args.balancer_label, args.watch.errors_max),
-            *(alarm for service in args.services for alarm in metric_alarms.of_service(service, args.cluster, args.names)),
+            *metric_alarms.of_balancer(args.load_balancer_label, args.watch.errors_max),
+            *(alarm for service in args.ecs_services for alarm in metric_alarms.of_service(service, args.cluster, args.names)),
             *metric_alarms.of_database(args.database_id, args.database.storage_gib),
             *(alarm for node in args.cache_nodes for alarm in metric_alarms.of_cache_node(node, args.names)),
-            *metric_alarms.of_table(args.tokens),
-            *metric_alarms.of_upkeep(args.certificate_arn, args.rotator, args.failed),
+            *metric_alarms.of_table(args.table),
+            *metric_alarms.of_upkeep(args.certificate_arn, args.rotation_function, args.dead_letter_queue),
         ):
             self._alarm(alarm, args)
         self.service_alarms = {}
-        for service, route in args.routes.items():
+        for service, route in args.target_groups.items():
             made = [
                 self._alarm(alarm, args)
-                for alarm in metric_alarms.of_load_balanced_service(service, args.balancer_label, route.labels, **bounds)
+                for alarm in metric_alarms.of_load_balanced_service(service, args.load_balancer_label, route.labels, **bounds)
             ]
             self.service_alarms[service] = [alarm.name for alarm in made]
             self._composite(service, made, "tasks of it are unhealthy", "unhealthy", args)
@@ -88,7 +88,7 @@ class Alarms(pulumi.ComponentResource):
         self._dashboard(name, args)
         self.register_outputs({"topicArn": self.topic_arn, "serviceAlarms": self.service_alarms})
 
-    def alarms_of(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
+    def rollback_alarms(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
         """Names of the alarms that roll back a deployment of what opens these services."""
         return [alarm for service in services for alarm in self.service_alarms.get(service.name, [])]
 
@@ -155,16 +155,16 @@ class Alarms(pulumi.ComponentResource):
         body = dashboard.body(
             args.names,
             dashboard.Shown(
-                balancer=args.balancer_label,
-                target_groups={service: tuple(route.labels) for service, route in args.routes.items()},
-                services=tuple(args.services),
+                balancer=args.load_balancer_label,
+                target_groups={service: tuple(route.labels) for service, route in args.target_groups.items()},
+                services=tuple(args.ecs_services),
                 cluster=args.cluster,
                 database=args.database_id,
                 cache_nodes=args.cache_nodes,
                 functions=args.functions,
-                tokens=args.tokens,
-                rotator=args.rotator,
-                failed=args.failed,
+                tokens=args.table,
+                rotator=args.rotation_function,
+                failed=args.dead_letter_queue,
                 runbooks_url=args.watch.runbooks_url,
                 probed=f"Gatehouse/{args.names.environment}" if args.watch.probe_minutes else "",
             ),

@@ -12,7 +12,7 @@ from components.naming import Naming
 from components.settings.sections import Watch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LogAlarmsArgs:
     """What is read, and who is told.
 
@@ -23,8 +23,8 @@ class LogAlarmsArgs:
     names: Naming
     watch: Watch
     topic_arn: pulumi.Input[str]
-    trail_group: pulumi.Input[str]
-    gateway_group: pulumi.Input[str]
+    trail_log_group: pulumi.Input[str]
+    gateway_log_group: pulumi.Input[str]
 
 
 class LogAlarms(pulumi.ComponentResource):
@@ -38,9 +38,9 @@ class LogAlarms(pulumi.ComponentResource):
     def __init__(self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:LogAlarms", name, component_inputs(args), opts)
         for wanted in log_filters.of_account():
-            self._count(wanted, "account-activity", args.trail_group, args)
+            self._count(wanted, "account-activity", args.trail_log_group, args)
         for wanted in log_filters.of_gateway(args.watch.rejected_max):
-            self._count(wanted, "rejected-keys", args.gateway_group, args)
+            self._count(wanted, "rejected-keys", args.gateway_log_group, args)
         self.register_outputs({})
 
     def _count(self, wanted: log_filters.Filter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs) -> None:

@@ -23,7 +23,7 @@ TIMEOUT_S = 30
 """The services are asked one after the other, each for at most five seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SyntheticProbeArgs:
     """What is asked, and who is told.
 
@@ -32,8 +32,8 @@ class SyntheticProbeArgs:
     """
 
     names: Naming
-    minutes: int
-    addresses: Mapping[str, str]
+    interval_minutes: int
+    urls: Mapping[str, str]
     role_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
@@ -89,7 +89,7 @@ class SyntheticProbe(pulumi.ComponentResource):
             name,
             name=args.names.name(NAME),
             description="The beat at which the services are asked from outside",
-            schedule_expression=f"rate({args.minutes} minute{'s' if args.minutes > 1 else ''})",
+            schedule_expression=f"rate({args.interval_minutes} minute{'s' if args.interval_minutes > 1 else ''})",
             tags=tags("none"),
             opts=child,
         )
@@ -103,9 +103,9 @@ class SyntheticProbe(pulumi.ComponentResource):
             opts=child,
         )
         aws.cloudwatch.EventTarget(
-            name, rule=beat.name, arn=function.arn, target_id=NAME, input=render(event(args.names, args.addresses)), opts=child
+            name, rule=beat.name, arn=function.arn, target_id=NAME, input=render(event(args.names, args.urls)), opts=child
         )
-        for alarm in alarms(args.names, tuple(args.addresses), args.minutes):
+        for alarm in alarms(args.names, tuple(args.urls), args.interval_minutes):
             metric_alarm(alarm, args.names, args.runbooks_url, args.topic_arn, self)
         self.function = function.name
         self.register_outputs({"function": self.function})
@@ -152,7 +152,7 @@ def alarms(names: Naming, services: tuple[str, ...], minutes: int) -> Iterator[A
         )
 
 
-def grants(names: Naming) -> dict[str, RoleDefinition]:
+def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
     """The role of the function: its metrics, and its log."""
     permissions = document(
         # PutMetricData knows no resource (Service Authorization Reference, Amazon CloudWatch).

@@ -15,7 +15,7 @@ SENDERS = ("events.rds", "backup", "budgets", "costalerts")
 """The services that publish: events of RDS, backup jobs, the budget, and cost anomalies."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NotificationTopicArgs:
     """names: the stack's names. emails: who is told. key_arn: the key of the topic."""
 

@@ -31,7 +31,7 @@ class Entry:
     action: str = "allow"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkAclsArgs:
     """What the ACLs are told.
 

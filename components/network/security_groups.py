@@ -43,13 +43,13 @@ class Flow:
     port_last: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SecurityGroupsArgs:
     """What the firewall is told.
 
     names: the stack's names. network: private networks in which Cores may be. contract: the services and their ports.
     vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
-    with_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
+    rds_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
     listen. cores: port of each Core beside the gateway, by the name of its group. console_out: the console opens
     connections to the internet. webhooks: private networks in which its webhooks may be.
     """
@@ -59,12 +59,12 @@ class SecurityGroupsArgs:
     contract: Contract
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
-    with_proxy: bool = False
+    rds_proxy: bool = False
     database_port: int = 5432
     cache_port: int = 6379
-    cores: Mapping[str, int] = field(default_factory=dict)
-    console_out: bool = False
-    webhooks: tuple[str, ...] = ()
+    core_ports: Mapping[str, int] = field(default_factory=dict)
+    console_egress: bool = False
+    webhook_networks: tuple[str, ...] = ()
 
 
 class SecurityGroups(pulumi.ComponentResource):
@@ -89,8 +89,8 @@ class SecurityGroups(pulumi.ComponentResource):
             ).id
             for group, words in (
                 GROUPS
-                | ({PROXY: "RDS Proxy"} if args.with_proxy else {})
-                | dict.fromkeys(args.cores, "Tasks of a Core beside the gateway")
+                | ({PROXY: "RDS Proxy"} if args.rds_proxy else {})
+                | dict.fromkeys(args.core_ports, "Tasks of a Core beside the gateway")
             ).items()
         }
         for flow in flows(args):
@@ -138,13 +138,13 @@ def flows(args: SecurityGroupsArgs) -> Iterator[Flow]:
         for service in process.services:
             yield Flow("edge", f"Requests and health checks to the {service.name} service", service.port, process.name)
         # The owner's password opens the database itself; the proxy knows the application alone.
-        met = PROXY if args.with_proxy and process.services else "database"
+        met = PROXY if args.rds_proxy and process.services else "database"
         yield Flow(process.name, f"{process.name} to its database", args.database_port, met)
         if process.services:
             yield Flow(process.name, f"{process.name} to its cache", args.cache_port, "cache")
         yield Flow(process.name, f"{process.name} to AWS services by interface endpoint", 443, "endpoints")
         yield Flow(process.name, "Image layers and files by the S3 endpoint", 443, prefix_list="s3")
-    if args.with_proxy:
+    if args.rds_proxy:
         yield Flow(PROXY, "RDS Proxy to the database", args.database_port, "database")
     yield Flow("console", "Share tokens by the DynamoDB endpoint", 443, prefix_list="dynamodb")
     yield Flow("gateway", "Cores at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
@@ -156,11 +156,11 @@ def flows(args: SecurityGroupsArgs) -> Iterator[Flow]:
             cidr=cidr,
             port_last=args.network.core_port_last,
         )
-    if args.console_out:
+    if args.console_egress:
         yield Flow("console", "Webhooks, sign-in and traces at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
-    for cidr in args.webhooks:
+    for cidr in args.webhook_networks:
         yield Flow("console", "Webhooks in a private network", 443, cidr=cidr)
-    for core, port in args.cores.items():
+    for core, port in args.core_ports.items():
         yield Flow("gateway", "The gateway to a Core beside it, which nobody else reaches", port, core)
         yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")
         yield Flow(core, "Image layers by the S3 endpoint", 443, prefix_list="s3")

@@ -13,13 +13,13 @@ TTL_S = 10
 """How long the gateway may keep an address: a task that is gone is asked for no longer than this."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServiceDiscoveryArgs:
     """names: the stack's names. vpc_id: where the names are known. cores: name of each Core."""
 
     names: Naming
     vpc_id: pulumi.Input[str]
-    cores: tuple[str, ...]
+    core_names: tuple[str, ...]
 
 
 class ServiceDiscovery(pulumi.ComponentResource):
@@ -29,13 +29,13 @@ class ServiceDiscovery(pulumi.ComponentResource):
     nothing without a Core. Controls: none of the catalogue.
     """
 
-    registries: dict[str, pulumi.Output[str]]
+    arns: dict[str, pulumi.Output[str]]
     """ARN of the registry of each Core, by what everything of it is called."""
 
     def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:ServiceDiscovery", name, component_inputs(args), opts)
-        self.registries = self._registries(name, args) if args.cores else {}
-        self.register_outputs({"registries": self.registries})
+        self.arns = self._registries(name, args) if args.core_names else {}
+        self.register_outputs({"registries": self.arns})
 
     def _registries(self, name: str, args: ServiceDiscoveryArgs) -> dict[str, pulumi.Output[str]]:
         zone = aws.servicediscovery.PrivateDnsNamespace(
@@ -61,5 +61,5 @@ class ServiceDiscovery(pulumi.ComponentResource):
                 tags=tags("none"),
                 opts=pulumi.ResourceOptions(parent=self),
             ).arn
-            for core in args.cores
+            for core in args.core_names
         }

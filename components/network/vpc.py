@@ -13,7 +13,7 @@ from components.settings import sections
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VpcArgs:
     """What the network is told.
 
@@ -32,8 +32,8 @@ class VpcArgs:
     log_key_arn: pulumi.Input[str]
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
-    written: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
+    write_only_objects: tuple[str, ...] = ()
+    shared_objects: tuple[str, ...] = ()
 
 
 class Vpc(pulumi.ComponentResource):
@@ -78,7 +78,7 @@ class Vpc(pulumi.ComponentResource):
         self.prefix_lists = {
             service: self._gateway(service, policy, tables, names)
             for service, policy in (
-                ("s3", s3_policy(names, args.buckets, args.written, args.shared)),
+                ("s3", s3_policy(names, args.buckets, args.write_only_objects, args.shared_objects)),
                 ("dynamodb", dynamodb_policy(names)),
             )
         }

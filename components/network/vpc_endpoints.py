@@ -12,7 +12,7 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VpcEndpointsArgs:
     """names: the stack's names. vpc_id, subnet_ids: where the endpoints stand, one address a zone. security_group_id:
     who may reach them. with_exec: also those of ECS Exec."""
@@ -21,7 +21,7 @@ class VpcEndpointsArgs:
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
-    with_exec: bool = False
+    ecs_exec: bool = False
 
 
 class VpcEndpoints(pulumi.ComponentResource):
@@ -49,7 +49,7 @@ class VpcEndpoints(pulumi.ComponentResource):
                 tags=tags("none", Name=args.names.name(service.replace(".", "-"))),
                 opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for service, policy in policies(args.names, with_exec=args.with_exec).items()
+            for service, policy in policies(args.names, with_exec=args.ecs_exec).items()
         }
         self.register_outputs({"ids": self.ids})
 

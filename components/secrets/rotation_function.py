@@ -17,7 +17,7 @@ AT_ONCE = 5
 """Calls that run at the same time: one a secret, and some that come again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RotationFunctionArgs:
     """What the function is told.
 

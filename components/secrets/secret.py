@@ -12,24 +12,24 @@ from components.settings.sections import Keep, Secrets
 from components.tags import tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SecretArgs:
     """What a secret is told.
 
     names: the stack's names.
     kind: which secret; the rotation function makes the value by this word.
-    readers: ARNs of the roles that may read the value, patterns allowed.
+    reader_arns: ARNs of the roles that may read the value, patterns allowed.
     secrets: rotation period and recovery window, in days.
-    keep: whether deletion is refused.
+    protection: whether deletion is refused.
     key_arn: the KMS key.
     function_arn: the rotation function, once Secrets Manager may call it.
     """
 
     names: Naming
     kind: str
-    readers: tuple[str, ...]
+    reader_arns: tuple[str, ...]
     secrets: Secrets
-    keep: Keep
+    protection: Keep
     key_arn: pulumi.Input[str]
     function_arn: pulumi.Input[str]
 
@@ -54,12 +54,12 @@ class Secret(pulumi.ComponentResource):
             kms_key_id=args.key_arn,
             recovery_window_in_days=args.secrets.recovery_window_days,
             tags=tags("secret"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain),
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
         )
         policy = aws.secretsmanager.SecretPolicy(
             name,
             secret_arn=secret.arn,
-            policy=render(secret_policy(args.names, args.readers)),
+            policy=render(secret_policy(args.names, args.reader_arns)),
             block_public_policy=True,
             opts=pulumi.ResourceOptions(parent=self),
         )

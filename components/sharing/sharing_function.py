@@ -23,7 +23,7 @@ REST APIs")."""
 ALIAS = "live"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SharingFunctionArgs:
     """What the function and its API are told.
 
@@ -39,11 +39,11 @@ class SharingFunctionArgs:
     function: Function
     image: pulumi.Input[str]
     variables: Mapping[str, pulumi.Input[str]]
-    roles: Mapping[str, pulumi.Input[str]]
+    role_arns: Mapping[str, pulumi.Input[str]]
     key_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
     log_retention_days: int
-    host: str
+    host_name: str
     zone_id: pulumi.Input[str]
     certificate_arn: pulumi.Input[str]
 
@@ -105,7 +105,7 @@ class SharingFunction(pulumi.ComponentResource):
             name,
             name=args.names.name(name),
             description=f"Serves the {args.function.service.name} service",
-            role=args.roles[function_role(name)],
+            role=args.role_arns[function_role(name)],
             package_type="Image",
             image_uri=args.image,
             image_config=aws.lambda_.FunctionImageConfigArgs(
@@ -221,11 +221,11 @@ class SharingFunction(pulumi.ComponentResource):
         )
         group = self._group(name, access_log(name), args)
         allowed: list[pulumi.Resource] = []
-        if LOG_ROLE in args.roles:
+        if LOG_ROLE in args.role_arns:
             allowed.append(
                 aws.apigateway.Account(
                     name,
-                    cloudwatch_role_arn=args.roles[LOG_ROLE],
+                    cloudwatch_role_arn=args.role_arns[LOG_ROLE],
                     opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
                 )
             )
@@ -266,7 +266,7 @@ class SharingFunction(pulumi.ComponentResource):
     def _host(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
         domain = aws.apigateway.DomainName(
             name,
-            domain_name=args.host,
+            domain_name=args.host_name,
             regional_certificate_arn=args.certificate_arn,
             endpoint_configuration=aws.apigateway.DomainNameEndpointConfigurationArgs(types="REGIONAL"),
             security_policy=TLS_POLICY,
@@ -284,7 +284,7 @@ class SharingFunction(pulumi.ComponentResource):
         aws.route53.Record(
             name,
             zone_id=args.zone_id,
-            name=args.host,
+            name=args.host_name,
             type="A",
             aliases=[
                 aws.route53.RecordAliasArgs(

@@ -1,14 +1,59 @@
 """A bucket that is closed, encrypted, versioned and logged from its first moment."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import component_inputs
-from components.iam.documents import render
-from components.storage.buckets import BucketArgs, BucketReplica
-from components.tags import tags
+from components.iam.documents import Document, render
+from components.settings.sections import Keep
+from components.tags import DataClass, tags
+
+
+@dataclass(frozen=True)
+class BucketReplica:
+    """Where a bucket is copied to. bucket_arn, key_arn: the bucket in the other region and the key there. role_arn: who
+    copies."""
+
+    bucket_arn: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
+    role_arn: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketArgs:
+    """What a bucket is told.
+
+    bucket_name: its name in the whole world.
+    policy: its policy, see `bucketpolicy`.
+    data_class: what it holds.
+    protection: whether deletion is refused.
+    key_arn: the KMS key of its objects; None is S3's own key (SSE-S3), for log sinks alone.
+    log_bucket: name of the bucket that takes its access log; None for a log sink, which would log its own logging.
+    noncurrent_days: how long an overwritten or deleted object can be brought back.
+    expire_days: age at which objects are removed; None keeps them.
+    lock_days, lock_mode: nobody removes an object before; None is no lock.
+    force_destroy: empty the bucket to delete it.
+    purpose: tag by which policies know a log sink.
+    region: another region than the stack's; None is the stack's.
+    replica: every object is also kept there; None copies nothing.
+    """
+
+    bucket_name: str
+    policy: Document
+    data_class: DataClass
+    protection: Keep
+    key_arn: pulumi.Input[str] | None = None
+    log_bucket: pulumi.Input[str] | None = None
+    noncurrent_days: int = 30
+    expire_days: int | None = None
+    lock_days: int | None = None
+    lock_mode: str = "GOVERNANCE"
+    force_destroy: bool = False
+    purpose: str = "data"
+    region: str | None = None
+    replica: BucketReplica | None = None
 
 
 class Bucket(pulumi.ComponentResource):
@@ -26,10 +71,10 @@ class Bucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:storage:Bucket", name, component_inputs(args), opts)
-        keep = pulumi.ResourceOptions(parent=self, protect=args.keep.protect, retain_on_delete=args.keep.retain)
+        keep = pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain)
         bucket = aws.s3.Bucket(
             name,
-            bucket=args.bucket,
+            bucket=args.bucket_name,
             region=args.region,
             force_destroy=args.force_destroy,
             object_lock_enabled=args.lock_days is not None,
@@ -69,7 +114,7 @@ class Bucket(pulumi.ComponentResource):
                 bucket=bucket.id,
                 region=args.region,
                 target_bucket=args.log_bucket,
-                target_prefix=f"s3/{args.bucket}/",
+                target_prefix=f"s3/{args.bucket_name}/",
                 opts=pulumi.ResourceOptions(parent=self),
             )
         self.name, self.arn = policy.bucket, bucket.arn
@@ -138,8 +183,8 @@ class Bucket(pulumi.ComponentResource):
             ],
             opts=after,
         )
-        if args.copy is not None:
-            self._copy(name, bucket, args, args.copy, after)
+        if args.replica is not None:
+            self._copy(name, bucket, args, args.replica, after)
 
     def _copy(
         self, name: str, bucket: pulumi.Output[str], args: BucketArgs, copy: BucketReplica, after: pulumi.ResourceOptions

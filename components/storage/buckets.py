@@ -8,53 +8,8 @@ from components.iam import bucket_policies
 from components.iam.documents import Document
 from components.naming import Naming
 from components.settings.model import Settings
-from components.settings.sections import Keep
+from components.storage.bucket import BucketArgs, BucketReplica
 from components.tags import DataClass
-
-
-@dataclass(frozen=True)
-class BucketReplica:
-    """Where a bucket is copied to. bucket_arn, key_arn: the bucket in the other region and the key there. role_arn: who
-    copies."""
-
-    bucket_arn: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
-
-
-@dataclass(frozen=True)
-class BucketArgs:
-    """What a bucket is told.
-
-    bucket: its name in the whole world.
-    policy: its policy, see `bucketpolicy`.
-    data_class: what it holds.
-    keep: whether deletion is refused.
-    key_arn: the KMS key of its objects; None is S3's own key (SSE-S3), for log sinks alone.
-    log_bucket: name of the bucket that takes its access log; None for a log sink, which would log its own logging.
-    noncurrent_days: how long an overwritten or deleted object can be brought back.
-    expire_days: age at which objects are removed; None keeps them.
-    lock_days, lock_mode: nobody removes an object before; None is no lock.
-    force_destroy: empty the bucket to delete it.
-    purpose: tag by which policies know a log sink.
-    region: another region than the stack's; None is the stack's.
-    copy: every object is also kept there; None copies nothing.
-    """
-
-    bucket: str
-    policy: Document
-    data_class: DataClass
-    keep: Keep
-    key_arn: pulumi.Input[str] | None = None
-    log_bucket: pulumi.Input[str] | None = None
-    noncurrent_days: int = 30
-    expire_days: int | None = None
-    lock_days: int | None = None
-    lock_mode: str = "GOVERNANCE"
-    force_destroy: bool = False
-    purpose: str = "data"
-    region: str | None = None
-    copy: BucketReplica | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +49,11 @@ class Buckets:
             purpose="trail",
         )
 
-    def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], copy: BucketReplica | None) -> BucketArgs:
+    def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], replica: BucketReplica | None) -> BucketArgs:
         """What the runtime stores."""
         bucket = self.names.bucket("data")
         policy = bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=True)
-        return replace(self._args(bucket, policy, "confidential"), key_arn=key_arn, log_bucket=log_bucket, copy=copy)
+        return replace(self._args(bucket, policy, "confidential"), key_arn=key_arn, log_bucket=log_bucket, replica=replica)
 
     def sink_away(self) -> BucketArgs:
         """Takes the access log of the copy."""
@@ -117,10 +72,10 @@ class Buckets:
     def _args(self, bucket: str, policy: Document, data_class: DataClass, *, expire_days: int | None = None) -> BucketArgs:
         buckets = self.settings.buckets
         return BucketArgs(
-            bucket,
-            policy,
-            data_class,
-            self.settings.keep,
+            bucket_name=bucket,
+            policy=policy,
+            data_class=data_class,
+            protection=self.settings.keep,
             noncurrent_days=buckets.noncurrent_days,
             expire_days=expire_days,
             force_destroy=buckets.force_destroy,

@@ -23,8 +23,7 @@ from components.naming import Naming
 from components.settings.sections import Backup as Backups
 from components.settings.sections import Keep
 from components.settings.sections import Tokens as Recovery
-from components.storage.bucket import Bucket
-from components.storage.buckets import BucketArgs, BucketReplica
+from components.storage.bucket import Bucket, BucketArgs, BucketReplica
 from components.tags import tags
 
 config = pulumi.Config()
@@ -47,8 +46,12 @@ opts = pulumi.ResourceOptions(provider=provider)
 kept = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True)
 
 # Who copies: a role of S3 and one of AWS Backup, neither of which can ever be made to do more.
-ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names, (names.region, away.region)), opts)
-access = Roles("access", RolesArgs(names, backup_roles.grants(names, replicated=away.region), ceiling.arn), opts)
+ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names=names, regions=(names.region, away.region)), opts)
+access = Roles(
+    "access",
+    RolesArgs(names=names, definitions=backup_roles.role_definitions(names, replicated=away.region), boundary_arn=ceiling.arn),
+    opts,
+)
 
 # The account administers the key, and uses it through S3, DynamoDB and Backup alone.
 TELLERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
@@ -97,21 +100,29 @@ far_key = aws.kms.ReplicaKey(
 aws.kms.Alias("away", name=names.alias("parcels"), region=away.region, target_key_id=far_key.id, opts=opts)
 
 
-def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], copy: BucketReplica | None = None) -> Bucket:
+def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], replica: BucketReplica | None = None) -> Bucket:
     """A bucket for parcels, and beside it the one with the log of who opened them."""
     sink, store = there.bucket("logs"), there.bucket("data")
-    made = partial(BucketArgs, keep=keep, region=there.region)
+    made = partial(BucketArgs, protection=keep, region=there.region)
     writers = bucket_policies.access_log_writers(there, sink, (store,))
     policy = bucket_policies.bucket_policy(there, sink, encrypted_by_key=False, writers=writers)
-    logs = Bucket.log_sink(f"{name}-logs", made(sink, policy, "log", expire_days=365), opts)
+    logs = Bucket.log_sink(f"{name}-logs", made(bucket_name=sink, policy=policy, data_class="log", expire_days=365), opts)
     policy = bucket_policies.bucket_policy(there, store, encrypted_by_key=True)
-    return Bucket(name, made(store, policy, "confidential", key_arn=key_arn, log_bucket=logs.name, copy=copy), opts)
+    return Bucket(
+        name,
+        made(bucket_name=store, policy=policy, data_class="confidential", key_arn=key_arn, log_bucket=logs.name, replica=replica),
+        opts,
+    )
 
 
 far = closed_bucket("away", away, far_key.arn)
-parcels = closed_bucket("parcels", names, key.arn, BucketReplica(far.arn, far_key.arn, access.roles[backup_roles.REPLICATION]))
+parcels = closed_bucket("parcels", names, key.arn, BucketReplica(far.arn, far_key.arn, access.arns[backup_roles.REPLICATION]))
 table = SecretLinksTable(
-    "tokens", SecretLinksTableArgs(names, Recovery(recovery_days=35, deletion_protection=True), keep, key.arn), opts
+    "tokens",
+    SecretLinksTableArgs(
+        names=names, tokens=Recovery(recovery_days=35, deletion_protection=True), protection=keep, key_arn=key.arn
+    ),
+    opts,
 )
 
 # Who is told, and of what.
@@ -149,15 +160,15 @@ aws.cloudwatch.Dashboard(
 BackupPlan(
     "backup",
     BackupPlanArgs(
-        names,
-        Backups(days=35, copy_away=True, lock="GOVERNANCE"),
-        keep,
-        empty=False,
+        names=names,
+        backup=Backups(days=35, copy_away=True, lock="GOVERNANCE"),
+        protection=keep,
+        force_destroy=False,
         key_arn=key.arn,
-        role_arn=access.roles[backup_roles.BACKUP],
+        role_arn=access.arns[backup_roles.BACKUP],
         topic_arn=topic.arn,
         resources=(table.arn, parcels.arn),
-        away=BackupReplica(away.region, far_key.arn),
+        replica=BackupReplica(away.region, far_key.arn),
     ),
     opts,
 )

@@ -24,17 +24,17 @@ AWAY = replace(NAMES, region="eu-central-1")
 CONTRACT = read()
 GRANTS = role_definitions(NAMES, CONTRACT)
 KEYRING = KmsKeysArgs(
-    NAMES,
-    Keys(rotation_days=365, deletion_window_days=7),
-    Keep(protect=False, retain=False),
-    readers=secret_readers(NAMES, CONTRACT),
-    token_users=token_users(CONTRACT),
-    rotator="rotate",
+    names=NAMES,
+    keys=Keys(rotation_days=365, deletion_window_days=7),
+    protection=Keep(protect=False, retain=False),
+    secret_readers=secret_readers(NAMES, CONTRACT),
+    table_roles=token_users(CONTRACT),
+    rotation_role="rotate",
     log_groups=("/gatehouse/dev/gateway",),
-    roles={},
-    signers=("console-task",),
-    more={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": topics.key_users(NAMES)},
-    away=AWAY.region,
+    role_arns={},
+    signing_roles=("console-task",),
+    additional_statements={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": topics.key_users(NAMES)},
+    replica_region=AWAY.region,
 )
 BUCKET = NAMES.bucket("data")
 
@@ -168,7 +168,7 @@ def test_nobody_uses_a_key_without_a_service_in_between(name: str) -> None:
 
 
 def test_each_secret_is_decrypted_for_those_who_are_given_it() -> None:
-    for secret, roles in KEYRING.readers.items():
+    for secret, roles in KEYRING.secret_readers.items():
         (statement,) = (
             s
             for s in key("secrets")

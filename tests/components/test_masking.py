@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.monitoring import data_protection
-from components.monitoring.findings import delivery_policy
+from components.monitoring.data_protection import delivery_policy
 from components.naming import Naming
 from tests.components.program import STACKS, run, stack_file
 

@@ -55,7 +55,7 @@ def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) 
 
 
 def test_the_probe_counts_in_its_own_namespace_alone() -> None:
-    grant = synthetic_probe.grants(NAMES)["probe"]
+    grant = synthetic_probe.role_definitions(NAMES)["probe"]
     role = NAMES.role_arn("probe")
     for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
         call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
 AWAY = replace(NAMES, region="eu-central-1")
-GRANTS = backup_roles.grants(NAMES, replicated=AWAY.region)
+GRANTS = backup_roles.role_definitions(NAMES, replicated=AWAY.region)
 
 
 def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
 def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
     raw = copy.deepcopy(stack_file(stack)["gatehouse:settings"])
     raw["network"] |= changes
-    return NetworkAclsArgs(NAMES, parse(raw, stack).network, "vpc-1", {}, (5432, 6379))
+    return NetworkAclsArgs(names=NAMES, network=parse(raw, stack).network, vpc_id="vpc-1", subnets={}, store_ports=(5432, 6379))
 
 
 @pytest.mark.requirement("CG-18")
@@ -57,7 +57,7 @@ def test_replication_reads_one_bucket_and_writes_one_other() -> None:
 
 
 def test_a_stack_without_copies_has_no_role_for_them() -> None:
-    assert set(backup_roles.grants(NAMES, replicated="")) == {"backup"}
+    assert set(backup_roles.role_definitions(NAMES, replicated="")) == {"backup"}
     assert set(backup_roles.key_users(NAMES, replicated="", away="")) == {"data", "backup"}
 
 
