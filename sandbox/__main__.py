@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.journal import HOME, REPOSITORY, write_private
+from sandbox.paths import HOME, REPOSITORY, write_private
 
 _COULD_NOT_RUN = 2
 
@@ -132,47 +132,47 @@ def _keep_traceback(home: Path) -> Path:
 
 def _up(options: argparse.Namespace) -> int:
     if options.detach:
-        from sandbox.detach import up_detached
+        from sandbox.local.detach import up_detached
 
         return up_detached(options.env, options.home)
-    from sandbox.up import up
+    from sandbox.local.up import up
 
     return up(options.env, home=options.home)
 
 
 def _down(options: argparse.Namespace) -> int:
-    from sandbox.down import down
+    from sandbox.local.down import down
 
     print(down(options.home))
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sandbox import check
+    from sandbox.checks import policy_check
 
-    variables = check.exemptions(options.exemptions, options.ignore_exemptions)
-    folders = (*check.PACKS, *options.pack)
+    variables = policy_check.exemptions(options.exemptions, options.ignore_exemptions)
+    folders = (*policy_check.PACKS, *options.pack)
     if options.state is not None:
         levels = options.levels or options.env or ""
-        checked = check.check_state(options.state, levels=levels, folders=folders, variables=variables)
+        checked = policy_check.check_state(options.state, levels=levels, folders=folders, variables=variables)
     else:
-        passes = check.PASSES if options.passes == "both" else (options.passes,)
+        passes = policy_check.PASSES if options.passes == "both" else (options.passes,)
         program = options.program.resolve()
-        checked = check.check(
+        checked = policy_check.check(
             program, options.env or "dev", levels=options.levels, passes=passes, folders=folders, variables=variables
         )
-    check.write(checked, options.home)
+    policy_check.write(checked, options.home)
     if options.output is not None:
         _write(options.output, checked.text(options.format))
     elif options.format == "table":
-        check.show(checked)
+        policy_check.show(checked)
     else:
         sys.stdout.write(checked.text(options.format))
     return checked.exit_code
 
 
 def _export(options: argparse.Namespace) -> int:
-    from sandbox.export import export
+    from sandbox.engine.stack_export import export
 
     text = export(options.program.resolve(), options.env)
     if options.output is not None:
@@ -183,9 +183,9 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _graph(options: argparse.Namespace) -> int:
-    from sandbox.clouds import InventedCloud
-    from sandbox.engine import run
-    from sandbox.graph import draw, graph
+    from sandbox.checks.graph import draw, graph
+    from sandbox.engine.program import run
+    from sandbox.engine.providers import InventedCloud
 
     text = draw(graph(run(REPOSITORY, options.env, InventedCloud(), preview=False)), options.format)
     if options.output is not None:
@@ -196,7 +196,7 @@ def _graph(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from sandbox.diff import diff, text
+    from sandbox.checks.diff import diff, text
 
     steps = diff(REPOSITORY, options.env, options.changes)
     sys.stdout.write(text(steps))
@@ -205,7 +205,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from sandbox.audit import audit
+    from sandbox.checks.prowler import audit
 
     return audit(options.env, options.home)
 

@@ -20,7 +20,7 @@ from gatehouse.db.migrations import runner
 from rich.console import Console
 from rich.table import Table
 
-from sandbox import servers
+from sandbox.local import servers
 
 ROWS = 100_000
 #: Runs the command, and tells its peak of memory (KiB) and processor seconds when it ends. Not ru_maxrss, which a child takes

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from bench.gateway.load import CONNECTIONS, Result
 from bench.gateway.stage import Stage, stage
-from sandbox import process
-from sandbox.ports import free_port
+from sandbox import child_processes
+from sandbox.local.ports import free_port
 
 SECONDS = 4
 RUNS = 3
@@ -89,9 +89,11 @@ def _nginx(scene: Stage) -> Iterator[int]:
         config = Path(folder) / "nginx.conf"
         ports = {"upstream": scene.upstream_port, "gateway": scene.gateway_port, "port": port}
         config.write_text(_CONFIG.format(folder=folder, reply="x" * 100, **ports))
-        child = process.start("nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=Path(folder) / "nginx.log")
+        child = child_processes.start(
+            "nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=Path(folder) / "nginx.log"
+        )
         try:
-            process.wait_until(child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20)
+            child_processes.wait_until(child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20)
             yield port
         finally:
             child.stop()

@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.gateway.load import Result
-from sandbox import process, servers
-from sandbox.ports import free_port
+from sandbox import child_processes
+from sandbox.local import servers
+from sandbox.local.ports import free_port
 
 _SERVE = "from gatehouse import server, settings; server.serve(['gateway'], settings.load())"
 _UPSTREAM = Path(__file__).with_name("upstream.py")
@@ -64,11 +65,13 @@ def stage(workers: int = 1, upstream_port: int | None = None) -> Iterator[Stage]
             "GATEHOUSE_GATEWAY_PORT": str(gateway_port),
             "GATEHOUSE_WORKERS": str(workers),
         }
-        gateway = process.start("gateway", [sys.executable, "-c", _SERVE], log=Path(folder) / "gateway.log", env=environment)
+        gateway = child_processes.start(
+            "gateway", [sys.executable, "-c", _SERVE], log=Path(folder) / "gateway.log", env=environment
+        )
         command = [sys.executable, str(_UPSTREAM), str(upstream_port)]
-        upstream = process.start("upstream", command, log=Path(folder) / "up.log") if ours else None
+        upstream = child_processes.start("upstream", command, log=Path(folder) / "up.log") if ours else None
         try:
-            process.wait_until(gateway, lambda: _answers(gateway_port), "ready", 60)
+            child_processes.wait_until(gateway, lambda: _answers(gateway_port), "ready", 60)
             held = Pepper({1: pepper}, 1)
             token = asyncio.run(_prepare(postgres.app_url, held, upstream_port))
             yield Stage(gateway_port, upstream_port, token, gateway.pid, postgres.app_url, held)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from bench.peers.mistakes import VARIANTS, Mistake, variant
 from policies.reports.findings import merge
-from sandbox import analyzer, check
-from sandbox.clouds import InventedCloud, UnknownCloud
-from sandbox.engine import run
-from sandbox.project import load
+from sandbox.checks import policy_check
+from sandbox.engine import analyzer
+from sandbox.engine.program import run
+from sandbox.engine.project import load
+from sandbox.engine.providers import InventedCloud, UnknownCloud
 
 _STACK = "prod"
 _PROJECT = "name: mistakes\nruntime: python\n"
@@ -25,7 +26,7 @@ def caught(mistakes: Sequence[Mistake]) -> dict[str, list[str]]:
         folder = Path(scratch)
         (folder / "Pulumi.yaml").write_text(_PROJECT)
         (folder / f"Pulumi.{_STACK}.yaml").write_text(_CONFIG)
-        with analyzer.packs(check.PACKS, load(folder, _STACK), _STACK) as packs:
+        with analyzer.packs(policy_check.PACKS, load(folder, _STACK), _STACK) as packs:
             return {mistake.key: _difference(folder, packs, mistake) for mistake in mistakes}
 
 
@@ -39,5 +40,5 @@ def _violations(folder: Path, packs: Sequence[analyzer.Pack], program: str) -> s
     (folder / "__main__.py").write_text(_HEAD + program)
     clouds = ((UnknownCloud(), True), (InventedCloud(), False))
     deployments = [run(folder, _STACK, cloud, preview=preview) for cloud, preview in clouds]
-    findings = merge(finding for deployment in deployments for finding in check.findings(packs, deployment, "check"))
+    findings = merge(finding for deployment in deployments for finding in policy_check.findings(packs, deployment, "check"))
     return {(finding.rule, finding.message) for finding in findings if finding.outcome == "violation"}

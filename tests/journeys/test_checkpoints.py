@@ -13,12 +13,13 @@ import pytest
 from gatehouse.audit.checkpoint import Checkpoint
 from gatehouse.audit.schemas import CheckpointView, checkpoint_of
 
-from sandbox import process, rotation, servers, services
-from sandbox.emulator import Emulator
-from sandbox.engine import run
-from sandbox.journal import REPOSITORY
-from sandbox.ports import free_port
-from sandbox.task import Aws, Contract, Credentials
+from sandbox import child_processes
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.local import rotation, servers, services
+from sandbox.local.ecs_task import Aws, Contract, Credentials
+from sandbox.local.ports import free_port
+from sandbox.paths import REPOSITORY
 
 STACK = "dev"
 SOON_S = 10
@@ -67,7 +68,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         headers = {"Authorization": f"Bearer {found.token}"}
         made = httpx.post(f"{found.console}/v1/keys", json={"name": "one act"}, headers=headers, timeout=30, trust_env=False)
         assert made.status_code == 201, made.text
-        process.wait_until(child, lambda: bool(found.objects()), "a checkpoint in the vault", 90)
+        child_processes.wait_until(child, lambda: bool(found.objects()), "a checkpoint in the vault", 90)
         yield found
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import servers
-from sandbox.ports import free_port
+from sandbox.local import servers
+from sandbox.local.ports import free_port
 from tests.journeys.conftest import Running
 from tests.journeys.page import Reader
 from tests.journeys.test_recovery import PEPPER, TOKEN, doors, environment, migrate

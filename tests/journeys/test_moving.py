@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import process, rotation, servers, services
-from sandbox.emulator import Emulator
-from sandbox.engine import run
+from sandbox import child_processes
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.engine.project import load
 from sandbox.errors import SandboxError
-from sandbox.journal import REPOSITORY
-from sandbox.ports import free_port
-from sandbox.project import load
-from sandbox.task import Aws, Contract, Credentials
+from sandbox.local import rotation, servers, services
+from sandbox.local.ecs_task import Aws, Contract, Credentials
+from sandbox.local.ports import free_port
+from sandbox.paths import REPOSITORY
 
 STACK = "dev"
 ROLE = f"gatehouse-{STACK}-console-task"
@@ -38,7 +39,7 @@ class Task:
         """What it says; raises SandboxError, with its last words, when it ends with another status than 0."""
         log = self.logs / f"{command[0]}.log"
         log.unlink(missing_ok=True)
-        process.run(command[0], ("gatehouse", *command), env=self.environment, log=log, timeout_s=90)
+        child_processes.run(command[0], ("gatehouse", *command), env=self.environment, log=log, timeout_s=90)
         return log.read_text()
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox import process, recovery, servers, services
+from sandbox import child_processes
 from sandbox.errors import SandboxError
-from sandbox.ports import free_port
+from sandbox.local import database_restore, servers, services
+from sandbox.local.ports import free_port
 
 GATEHOUSE = str(Path(sys.executable).parent / "gatehouse")
 TOKEN = "gtk_admin_" + secrets.token_hex(24)
@@ -79,7 +80,7 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 
 def migrate(server: servers.Postgres, log: Path) -> None:
-    process.run("the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log)
+    child_processes.run("the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log)
 
 
 @contextmanager
@@ -93,10 +94,10 @@ def doors(server: servers.Postgres, log: Path) -> Iterator[Doors]:
                 **({"GATEHOUSE_SESSION_KEY": SESSION_KEY, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN} if door == "console" else {}),
                 **{f"GATEHOUSE_{door.upper()}_PORT": str(port)},
             )
-            child = process.start(door, [GATEHOUSE, "serve", door], env=env, log=log / f"{door}.log")
+            child = child_processes.start(door, [GATEHOUSE, "serve", door], env=env, log=log / f"{door}.log")
             cleanup.callback(child.stop)
             url = f"http://127.0.0.1:{port}/readyz"
-            process.wait_until(child, lambda url=url: services.answers(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
+            child_processes.wait_until(child, lambda url=url: services.answers(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
         yield Doors(*(f"http://127.0.0.1:{port}" for port in ports.values()))
 
 
@@ -111,13 +112,13 @@ def test_after_the_loss_of_the_database_yesterdays_keys_verify_and_the_trail_is_
             before.manage("POST", f"/v1/keys/{revoked_id}/revoke", {})
             late_id, late = before.issue("revoked after the copy")
             yesterday = before.trail()
-            recovery.dump(first, copy)
+            database_restore.dump(first, copy)
             _, lost = before.issue("made after the copy")
             before.manage("POST", f"/v1/keys/{late_id}/revoke", {})
             assert [before.code(token) for token in (kept, revoked, late, lost)] == ["VALID", "NOT_FOUND", "NOT_FOUND", "VALID"]
     # The first server and all of its files are gone now.
     with servers.postgres(tmp_path / "second.log") as second:
-        recovery.restore(second, copy)
+        database_restore.restore(second, copy)
         migrate(second, tmp_path / "migrate-again.log")  # as a release would: the schema is current already
         with doors(second, tmp_path / "second") as after:
             assert after.trail() == yesterday
@@ -140,9 +141,9 @@ def test_a_copy_that_is_cut_short_is_refused_and_leaves_the_database_empty(tmp_p
     with servers.postgres(tmp_path / "log") as server:
         migrate(server, tmp_path / "migrate.log")
         copy = tmp_path / "copy.dump"
-        recovery.dump(server, copy)
+        database_restore.dump(server, copy)
         copy.write_bytes(copy.read_bytes()[:-2000])
         server.sql(f"DROP DATABASE {servers.DATABASE};\nCREATE DATABASE {servers.DATABASE} OWNER {servers.OWNER_ROLE};")
         with pytest.raises(SandboxError, match="pg_restore failed"):
-            recovery.restore(server, copy)
+            database_restore.restore(server, copy)
         assert server.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", servers.DATABASE) == "0"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sandbox import objects
-from sandbox.emulator import Emulator
-from sandbox.engine import run
-from sandbox.journal import REPOSITORY
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.local import bucket_restore
+from sandbox.paths import REPOSITORY
 
 STACK = "prod"  # The stack that has a copy in a second region.
 
@@ -29,7 +29,7 @@ class Held:
 
     def contents(self) -> dict[str, bytes]:
         """Every present object, byte for byte."""
-        return {key: self.read(key) for key in objects.picture(self.s3, self.bucket)}
+        return {key: self.read(key) for key in bucket_restore.picture(self.s3, self.bucket)}
 
     def read(self, key: str) -> bytes:
         return bytes(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
@@ -51,7 +51,7 @@ def held(deployed: tuple[Emulator, dict[str, Any]]) -> Held:
     copy = bucket.replace("eu-west-1", "eu-central-1")
     found = Held(bucket, copy, emulator.client("s3", "eu-west-1"), emulator.client("s3", "eu-central-1"))
     for client, name in ((found.s3, bucket), (found.away, copy)):
-        for key in objects.picture(client, name):
+        for key in bucket_restore.picture(client, name):
             client.delete_object(Bucket=name, Key=key)
     return found
 
@@ -71,21 +71,21 @@ def yesterday(held: Held) -> dict[str, bytes]:
 @pytest.mark.requirement("CG-20", "ECS-13")
 def test_what_was_overwritten_deleted_and_added_is_as_it_was_byte_for_byte(held: Held) -> None:
     wanted = yesterday(held)
-    taken = objects.picture(held.s3, held.bucket)
+    taken = bucket_restore.picture(held.s3, held.bucket)
     held.s3.put_object(Bucket=held.bucket, Key="shares/1", Body=b"scrambled")
     held.s3.put_object(Bucket=held.bucket, Key="shares/1", Body=b"scrambled again")
     held.s3.delete_object(Bucket=held.bucket, Key="shares/2")
     held.s3.delete_object(Bucket=held.bucket, Key="a b/ü+%2F")
     held.s3.put_object(Bucket=held.bucket, Key="ransom-note", Body=b"pay")
     assert held.contents() != wanted
-    assert objects.bring_back(held.s3, held.bucket, taken) == (3, 1)
+    assert bucket_restore.bring_back(held.s3, held.bucket, taken) == (3, 1)
     assert held.contents() == wanted
 
 
 def test_bringing_back_twice_changes_nothing_more(held: Held) -> None:
     yesterday(held)
-    taken = objects.picture(held.s3, held.bucket)
-    assert objects.bring_back(held.s3, held.bucket, taken) == (0, 0)
+    taken = bucket_restore.picture(held.s3, held.bucket)
+    assert bucket_restore.bring_back(held.s3, held.bucket, taken) == (0, 0)
 
 
 @pytest.mark.requirement("CG-20", "ECS-13")
@@ -94,10 +94,10 @@ def test_a_bucket_that_is_gone_is_filled_from_its_copy_byte_for_byte(held: Held)
     # The emulator keeps the replication rule and copies nothing: this line does what S3 does within 15 minutes.
     for key, body in held.contents().items():
         held.away.put_object(Bucket=held.copy, Key=key, Body=body, Metadata={"from": "eu-west-1"})
-    for row in objects._versions(held.s3, held.bucket):
+    for row in bucket_restore._versions(held.s3, held.bucket):
         held.s3.delete_object(Bucket=held.bucket, Key=row["Key"], VersionId=row["VersionId"])
     assert held.contents() == {}
-    assert objects.fill(held.away, held.copy, held.s3, held.bucket) == len(wanted)
+    assert bucket_restore.fill(held.away, held.copy, held.s3, held.bucket) == len(wanted)
     assert held.contents() == wanted
     assert held.s3.head_object(Bucket=held.bucket, Key="empty")["Metadata"] == {"from": "eu-west-1"}
 
@@ -146,5 +146,5 @@ def test_the_picture_of_a_moment_holds_the_last_version_before_it() -> None:
         ("deleted after", "1", -10, False), ("deleted after", "m", 1, True),
         ("made after", "1", 1, False),
     )  # fmt: skip
-    assert objects.picture(listed, "any", MOMENT) == {"kept": "2", "deleted after": "1"}
-    assert objects.picture(listed, "any") == {"kept": "3", "made after": "1"}
+    assert bucket_restore.picture(listed, "any", MOMENT) == {"kept": "2", "deleted after": "1"}
+    assert bucket_restore.picture(listed, "any") == {"kept": "3", "made after": "1"}

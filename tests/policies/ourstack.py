@@ -12,9 +12,9 @@ from policies.analysis.properties import Props, plain
 from policies.analysis.resources import Resource, Stack, names_of
 from policies.catalogue import RULES
 from policies.engine.rule import Rule, decide
-from sandbox.clouds import InventedCloud
-from sandbox.engine import run
-from sandbox.journal import REPOSITORY
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
+from sandbox.paths import REPOSITORY
 from tests.components.program import serverless as settings_apart
 
 Spoken = tuple[str, str, str]  # rule, resource, what it says

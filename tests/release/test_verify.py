@@ -10,7 +10,7 @@ import pytest
 from release.migrate import Migration, MigrationFailed, migrate
 from release.rollback import previous_digest
 from release.verify import Seen, faults, look, settle, smoke
-from sandbox.emulator import Emulator
+from sandbox.emulator.server import Emulator
 from tests.release.account import NEW, OLD, Account, serving
 
 REGION = "eu-west-1"

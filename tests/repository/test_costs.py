@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from sandbox.journal import REPOSITORY
+from sandbox.paths import REPOSITORY
 from tools.docs.costs import STACKS, total
 
 

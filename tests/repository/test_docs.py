@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.clouds import InventedCloud
-from sandbox.engine import run
-from sandbox.rows import ROWS
+from sandbox.emulator.resources import ROWS
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
 from tests.components.program import STACKS
 
 ROOT = Path(__file__).resolve().parents[2]

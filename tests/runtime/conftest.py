@@ -11,7 +11,7 @@ import pytest
 from gatehouse.db.connection import DatabaseLogin, login
 from gatehouse.db.migrations import runner
 
-from sandbox import servers
+from sandbox.local import servers
 
 _numbers = itertools.count(1)
 

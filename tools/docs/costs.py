@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from sandbox.clouds import InventedCloud
-from sandbox.engine import run
-from sandbox.journal import REPOSITORY
-from sandbox.types import Registration
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
+from sandbox.engine.types import Registration
+from sandbox.paths import REPOSITORY
 from tools.docs.markdown import table
 
 STACKS = ("dev", "staging", "prod")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from sandbox.clouds import InventedCloud
-from sandbox.engine import run
-from sandbox.graph import Graph, graph, mermaid
-from sandbox.journal import REPOSITORY
+from sandbox.checks.graph import Graph, graph, mermaid
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
+from sandbox.paths import REPOSITORY
 
 STACKS = ("dev", "staging", "prod")
 HEAD = """# The {stack} stack

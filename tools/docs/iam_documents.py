@@ -13,10 +13,10 @@ import yaml
 from components.naming import Naming
 from policies.analysis.iam.conditions import listed
 from policies.analysis.iam.evaluation import statements
-from sandbox.clouds import InventedCloud
-from sandbox.documents import Documents, collect
-from sandbox.engine import run
-from sandbox.journal import REPOSITORY
+from sandbox.checks.policy_documents import Documents, collect
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
+from sandbox.paths import REPOSITORY
 
 STACK = "prod"
 SETTINGS: dict[str, Any] = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())["config"]["gatehouse:settings"]

@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox import ports, process
+from sandbox import child_processes
+from sandbox.local import ports
 
 Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 
@@ -63,7 +64,7 @@ def test_a_core_listens_registers_serves_and_drains(root: Path, gateway: tuple[s
     address, seen = gateway
     port = ports.free_port()
     environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
-    child = process.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
+    child = child_processes.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
     try:
         registered = seen.get(timeout=60)
         assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5}, 200)
@@ -72,7 +73,7 @@ def test_a_core_listens_registers_serves_and_drains(root: Path, gateway: tuple[s
         own = {"Authorization": "Bearer s3cret"}
         assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own).text == "percent"
         assert httpx.get(f"http://127.0.0.1:{port}/files").status_code == 401
-        second = process.start("second", _command(root, address, port), log=tmp_path / "second", env=environment)
+        second = child_processes.start("second", _command(root, address, port), log=tmp_path / "second", env=environment)
         assert second.process.wait(60) == 2
         assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "second").read_text()
         child.process.send_signal(signal.SIGTERM)

@@ -17,7 +17,8 @@ from unittest import mock
 import pytest
 from gatehouse.cli import main
 
-from sandbox import ports, process
+from sandbox import child_processes
+from sandbox.local import ports
 from tests.runtime.conftest import Database
 
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
@@ -81,10 +82,10 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
         "GATEHOUSE_CONSOLE_PORT": str(port),
     }
     command = [sys.executable, "-c", "from gatehouse.cli import main; main()", "serve", "console"]
-    child = process.start("console", command, log=folder / "log", env=environment)
+    child = child_processes.start("console", command, log=folder / "log", env=environment)
     try:
         probe = Command(folder, {"GATEHOUSE_CONSOLE_PORT": str(port)})
-        process.wait_until(child, lambda: probe.run("health", "console").code == 0, "healthy", 60)
+        child_processes.wait_until(child, lambda: probe.run("health", "console").code == 0, "healthy", 60)
         yield f"http://127.0.0.1:{port}"
     finally:
         child.stop()

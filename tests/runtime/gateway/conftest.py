@@ -20,14 +20,14 @@ import pytest
 from gatehouse.crypto.token import Pepper, build_marked
 from gatehouse.keys.models import KeyEnvironment
 
-from sandbox import process
-from sandbox.ports import free_port
+from sandbox import child_processes
+from sandbox.local.ports import free_port
 
 PEPPER = bytes(range(32))
 SERVE = "from gatehouse import server, settings; server.serve(['gateway'], settings.load())"
 
 
-Start = Callable[..., tuple[process.Child, int, Path]]
+Start = Callable[..., tuple[child_processes.Child, int, Path]]
 
 
 @dataclass(frozen=True)
@@ -281,11 +281,11 @@ def gateway_environment(database_url: str, redis_url: str, port: int, **more: st
     }
 
 
-def start_gateway(environment: dict[str, str], log: Path, until: str = "/readyz") -> process.Child:
+def start_gateway(environment: dict[str, str], log: Path, until: str = "/readyz") -> child_processes.Child:
     """Starts a gateway, tied to this process, and returns once it answers `until` with 200. Its output goes to `log`."""
-    child = process.start("gateway", [sys.executable, "-c", SERVE], log=log, env=environment)
+    child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=log, env=environment)
     url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
-    process.wait_until(child, lambda: _answers(url), "ready", 60)
+    child_processes.wait_until(child, lambda: _answers(url), "ready", 60)
     return child
 
 
@@ -310,9 +310,9 @@ def gateway_process(
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts gateways of a test's own: `start(database_url, redis_url, NAME=value)` returns the process, its port and its log."""
-    started: list[process.Child] = []
+    started: list[child_processes.Child] = []
 
-    def begin(database_url: str, redis_url: str, until: str = "/readyz", **more: str) -> tuple[process.Child, int, Path]:
+    def begin(database_url: str, redis_url: str, until: str = "/readyz", **more: str) -> tuple[child_processes.Child, int, Path]:
         port, log = free_port(), tmp_path / f"gateway-{len(started)}.log"
         started.append(start_gateway(gateway_environment(database_url, redis_url, port, **more), log, until))
         return started[-1], port, log
@@ -328,7 +328,7 @@ def refused(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tupl
 
     def run(**more: str) -> tuple[int, str]:
         environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}
-        child = process.start("gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment)
+        child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=tmp_path / "gateway.log", env=environment)
         try:
             status = child.process.wait(60)
         finally:

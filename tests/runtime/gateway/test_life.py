@@ -14,8 +14,8 @@ import pytest
 from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
 
-from sandbox import servers
-from sandbox.ports import free_port
+from sandbox.local import servers
+from sandbox.local.ports import free_port
 
 
 def at(gateway: Any, port: int, pool: Any = None) -> Any:

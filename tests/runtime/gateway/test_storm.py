@@ -33,8 +33,9 @@ from gatehouse.keys.models import KeyId
 from gatehouse.keys.repository import PostgresKeyStore
 from gatehouse.keys.service import Effective, revoke
 
-from sandbox import process, servers
+from sandbox import child_processes
 from sandbox.errors import SandboxError
+from sandbox.local import servers
 from tests.runtime.gateway.conftest import Gateway, Key, read_reply
 
 GATES = 3
@@ -173,12 +174,12 @@ def kill_postgres(server: servers.Postgres) -> None:
     os.waitpid(pid, 0)  # a zombie still counts as the owner of the lock file
 
 
-def again(server: servers.Postgres, log: Path) -> process.Child:
+def again(server: servers.Postgres, log: Path) -> child_processes.Child:
     """Starts a killed PostgreSQL on its data and port, as soon as the last of its orphans has let go of them."""
     data = server.folder / "data"
     command = [str(server.binaries / "postgres"), "-D", str(data), "-p", str(server.port), "-k", str(server.folder)]
     command += [part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")]
-    identity = servers._unprivileged() if os.geteuid() == 0 else process.Identity()
+    identity = servers._unprivileged() if os.geteuid() == 0 else child_processes.Identity()
 
     def ready() -> bool:
         try:
@@ -188,9 +189,11 @@ def again(server: servers.Postgres, log: Path) -> process.Child:
         return lines[:1] == [str(child.pid)] and servers._postmaster_ready(data)
 
     for _ in range(100):
-        child = process.start("postgres", command, log=log, cwd=server.folder, identity=identity, death_signal=signal.SIGQUIT)
+        child = child_processes.start(
+            "postgres", command, log=log, cwd=server.folder, identity=identity, death_signal=signal.SIGQUIT
+        )
         with suppress(SandboxError):
-            process.wait_until(child, ready, "ready for connections", 30)
+            child_processes.wait_until(child, ready, "ready for connections", 30)
             return child
         time.sleep(0.1)
     raise AssertionError(log.read_text()[-500:])

@@ -19,8 +19,8 @@ from gatehouse.verification.local_rate_limits import LocalLimits
 from gatehouse.verification.models import Charge, Limits
 from gatehouse.verification.redis_rate_limits import KEY_PREFIX, OnError, RedisLimits
 
-from sandbox import servers
-from sandbox.ports import free_port
+from sandbox.local import servers
+from sandbox.local.ports import free_port
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
 TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)

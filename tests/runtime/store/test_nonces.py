@@ -13,7 +13,7 @@ from gatehouse.redis.connection import RedisConnection
 from gatehouse.redis.credentials import redis_login
 from gatehouse.redis.nonces import KEY_PREFIX, RedisNonces
 
-from sandbox.ports import free_port
+from sandbox.local.ports import free_port
 
 KEY = KeyId("3fGh82kLmQ0a")
 

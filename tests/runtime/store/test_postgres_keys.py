@@ -18,8 +18,8 @@ from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.change_feed import PostgresChanges
 from gatehouse.verification.repository import PostgresKeys
 
-from sandbox import servers
-from sandbox.ports import free_port
+from sandbox.local import servers
+from sandbox.local.ports import free_port
 
 
 async def test_a_key_is_read_whole(rows: Any, worker: Any) -> None:

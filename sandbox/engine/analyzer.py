@@ -1,0 +1,267 @@
+"""Runs policy packs as Pulumi's engine does: each one a process, spoken to over gRPC in the Analyzer protocol."""
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import grpc
+import yaml
+from google.protobuf import empty_pb2, json_format
+from pulumi.runtime.proto import analyzer_pb2 as proto
+from pulumi.runtime.proto import analyzer_pb2_grpc
+
+from sandbox import child_processes
+from sandbox.engine.program import messages, policy_config
+from sandbox.engine.project import Project
+from sandbox.engine.types import Deployment
+from sandbox.errors import SandboxError
+
+REMEDIATED = "remediate"
+_START_S = 60.0
+_CALL_S = 120.0
+_END_S = 5.0
+# A pack only parses the engine's address (pulumi/policy/__main__.py); it never calls it.
+_ENGINE_ADDRESS = "127.0.0.1:0"
+# sdk/go/common/util/rpcutil: the engine's own limit, far above gRPC's default of 4 MB.
+_MESSAGE_BYTES_MAX = 400 * 1024 * 1024
+_RAISED = "Exception calling application: "  # what gRPC puts before the text of an exception in a servicer
+_ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """What a rule said about one resource (or about the stack: then `urn` is the stack's).
+
+    level: advisory | mandatory | remediate (a remediation rewrote the inputs). message: without the rule's description.
+    """
+
+    rule: str
+    pack: str
+    level: str
+    urn: str
+    description: str
+    message: str
+
+
+class Pack:
+    """One running policy pack. Made by `packs`.
+
+    It boots while its user does something else, the first call waits for it.
+    """
+
+    def __init__(self, folder: Path, project: Project, environment: str, variables: Mapping[str, str]) -> None:
+        if not (folder / "PulumiPolicy.yaml").is_file():
+            raise SandboxError(f"{folder.name} is not a policy pack: PulumiPolicy.yaml is missing in it.")
+        self.name = self.title = folder.name
+        self._raw_levels = policy_config.read(folder, environment)
+        self._levels_file = f"{folder.name}/levels/{environment}.json"
+        self._project = project
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
+        self._channel: grpc.Channel | None = None
+        self._stub: Any = None
+        self._remediates = False
+        self.rules = 0
+        self._child = child_processes.start(
+            f"policy pack {folder.name}",
+            # As the Python language host does (pulumi-language-python/main.go, RunPlugin, for analyzers).
+            [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
+            cwd=folder,
+            env={**os.environ, **variables, **_environment(project)},
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def connect(self) -> None:
+        """Wait for the pack's port and configure it.
+
+        Raises SandboxError when it does not start or says something else.
+        """
+        if self._stub is not None:
+            return
+        port = self._read_port()
+        limits = [
+            ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+            ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
+        ]
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=limits)
+        self._stub = analyzer_pb2_grpc.AnalyzerStub(self._channel)
+        stack = proto.AnalyzerStackConfigureRequest(
+            stack=self._project.stack,
+            project=self._project.name,
+            organization="organization",
+            dry_run=True,
+            config=self._project.config,
+        )
+        self._call("ConfigureStack", stack, optional=True)
+        info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
+        self.title, self.rules = str(info.name), len(info.policies)
+        config = policy_config.configuration(info, self._raw_levels, self._levels_file)
+        self._remediates = any(row.enforcementLevel == proto.REMEDIATE for row in config.values())
+        self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
+
+    def analyze(self, deployment: Deployment) -> list[Diagnostic]:
+        """Remediate and Analyze per resource, on its inputs; then AnalyzeStack, on all outputs."""
+        self.connect()
+        found = []
+        for resource in messages.resources(deployment):
+            urn, inputs = resource.registration.urn, None
+            # As in the engine: what is only read has no inputs to judge, and is part of the whole stack (step_generator.go).
+            if resource.registration.external:
+                continue
+            # Without a rule at this level the answer is always empty: spare the call.
+            if self._remediates:
+                answer = self._call("Remediate", messages.analyze_request(resource, deployment))
+                for remediation in answer.remediations:
+                    found.append(_remediated(remediation, urn))
+                    if not remediation.diagnostic:
+                        inputs = json_format.MessageToDict(remediation.properties)
+            answer = self._call("Analyze", messages.analyze_request(resource, deployment, inputs))
+            found += [_diagnostic(row, urn) for row in answer.diagnostics]
+        known = {resource.registration.urn for resource in deployment.resources}
+        root = messages.stack_urn(deployment)
+        answer = self._call("AnalyzeStack", messages.stack_request(deployment), optional=True)
+        return found + [_diagnostic(row, row.urn if row.urn in known else root) for row in answer.diagnostics if answer]
+
+    def stop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._child.stop(signal.SIGTERM, timeout_s=2.0)
+        if self._child.process.stdout is not None:
+            self._child.process.stdout.close()
+        self._errors.close()
+
+    def _read_port(self) -> int:
+        """The first line of the pack's standard output; the rest is read and thrown away, so that a pack may print."""
+        out = self._child.process.stdout
+        if out is None:
+            raise SandboxError(f"Policy pack {self.name}: its output cannot be read.")
+        line, deadline = b"", time.monotonic() + _START_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise SandboxError(f"Policy pack {self.name} named no port within {_START_S:.0f} s.")
+                byte = os.read(out.fileno(), 1)
+                if not byte:
+                    raise SandboxError(f"Policy pack {self.name} did not start: {self._last_error()}")
+                line += byte
+        if not line.strip().isdigit():
+            heard = line.decode(errors="replace").strip()[:80]
+            raise SandboxError(
+                f"Policy pack {self.name} said {heard!r} where its port number belongs. Nothing may print before PolicyPack(...)."
+            )
+        threading.Thread(target=_drain, args=(out,), daemon=True).start()
+        return int(line)
+
+    def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
+        """One call; an `optional` one may be missing in an older SDK, as the engine allows.
+
+        Fails closed on everything else.
+        """
+        try:
+            return getattr(self._stub, method)(request, timeout=_CALL_S)
+        except grpc.RpcError as problem:
+            code, details = problem.code(), str(problem.details() or "")
+            if optional and code == grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            about = f" about {request.urn}" if getattr(request, "urn", "") else ""
+            raised = details.removeprefix(_RAISED)
+            if raised == details:
+                # A lost connection is heard of before the kernel says that the process is gone.
+                with suppress(subprocess.TimeoutExpired):
+                    self._child.process.wait(_END_S)
+            ended = self._child.process.poll() is not None
+            reason = f"it ended: {self._last_error()}" if ended else raised
+            raise SandboxError(f"Policy pack {self.name} failed in {method}{about}: {reason}") from problem
+
+    def _last_error(self) -> str:
+        """The line of its standard error that names the exception, else the last line."""
+        self._child.process.wait(5)
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        named = [line for line in lines if _ERROR_LINE.match(line)]
+        return (named or lines or [f"exit code {self._child.process.returncode}, no message"])[-1]
+
+
+@contextmanager
+def packs(
+    folders: Sequence[Path], project: Project, environment: str, variables: Mapping[str, str] | None = None
+) -> Iterator[tuple[Pack, ...]]:
+    """Start all packs at once; stop them whatever happens. Raises SandboxError for a folder that holds no pack.
+
+    variables: of the packs' own environment, such as the file of exemptions.
+    """
+    with ExitStack() as stack:
+        started = []
+        for folder in folders:
+            pack = Pack(folder.resolve(), project, environment, variables or {})
+            stack.callback(pack.stop)
+            started.append(pack)
+        yield tuple(started)
+
+
+def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
+    """What each pack says about a deployment, by pack name; the packs work side by side."""
+    with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
+        results = list(pool.map(lambda pack: pack.analyze(deployment), running))
+    return {pack.name: result for pack, result in zip(running, results, strict=True)}
+
+
+def _environment(project: Project) -> dict[str, str]:
+    """What the language host adds to a pack's environment (pulumi-language-python/main.go, AwaitConfiguration)."""
+    return {
+        "PULUMI_ORGANIZATION": "organization",
+        "PULUMI_PROJECT": project.name,
+        "PULUMI_STACK": project.stack,
+        "PULUMI_DRY_RUN": "true",
+        "PULUMI_CONFIG": json.dumps(project.config),
+    }
+
+
+def _python(folder: Path) -> str:
+    """The interpreter of the virtual environment that PulumiPolicy.yaml names, else the one that runs the sandbox."""
+    document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text()) or {}
+    runtime = document.get("runtime") if isinstance(document, dict) else None
+    options = runtime.get("options") if isinstance(runtime, dict) else None
+    virtualenv = options.get("virtualenv") if isinstance(options, dict) else None
+    named = folder / str(virtualenv) / "bin" / "python"
+    return str(named) if virtualenv and os.access(named, os.X_OK) else sys.executable
+
+
+def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
+    # The SDK puts the description in front of every message (pulumi_policy/policy.py, _create_report_violation).
+    message = row.message.removeprefix(f"{row.description}\n")
+    return Diagnostic(
+        row.policyName, row.policyPackName, policy_config.level_name(row.enforcementLevel), urn, row.description, message
+    )
+
+
+def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
+    message = row.diagnostic or "The pack rewrites these inputs; the sandbox reports it, and deploys what the program wrote."
+    level = "advisory" if row.diagnostic else REMEDIATED
+    return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)
+
+
+def _drain(stream: IO[bytes]) -> None:
+    try:
+        while os.read(stream.fileno(), 65536):
+            pass
+    except (OSError, ValueError):
+        return  # closed by stop()

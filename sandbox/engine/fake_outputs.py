@@ -1,0 +1,250 @@
+"""Made-up ids, ARNs and other outputs of resources, and made-up answers of functions: made from the URN, or the function's name
+and arguments, alone, so the same in every run.
+"""
+
+import collections.abc
+import hashlib
+import importlib
+import json
+import typing
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from pulumi import _types
+
+from sandbox.engine.schema import Schema
+from sandbox.engine.types import UNKNOWN, Registration
+
+_NAME_INPUTS = (
+    "bucket",
+    "name",
+    "identifier",
+    "clusterIdentifier",
+    "replicationGroupId",
+    "userId",
+    "userGroupId",
+    "family",
+    "alarmName",
+)
+
+_ID_IS_ARN = (
+    "aws:lb/",
+    "aws:acm/",
+    "aws:sns/",
+    "aws:secretsmanager/",
+    "aws:iam/policy:",
+    "aws:ecs/cluster:",
+    "aws:ecs/service:",
+    "aws:cloudtrail/",
+)
+"""Types whose Pulumi id is the ARN (the `id` of the Terraform resource behind it)."""
+
+_EC2_PREFIXES = {
+    "Vpc": "vpc",
+    "Subnet": "subnet",
+    "InternetGateway": "igw",
+    "Eip": "eipalloc",
+    "NatGateway": "nat",
+    "RouteTable": "rtb",
+    "RouteTableAssociation": "rtbassoc",
+    "VpcEndpoint": "vpce",
+    "FlowLog": "fl",
+    "DefaultSecurityGroup": "sg",
+    "SecurityGroup": "sg",
+    "SecurityGroupIngressRule": "sgr",
+    "SecurityGroupEgressRule": "sgr",
+    "NetworkAcl": "acl",
+}
+
+_BALANCING = "arn:aws:elasticloadbalancing:{region}:{account}:"
+
+_ARN_FORMS = {
+    "aws:s3/bucket:Bucket": "arn:aws:s3:::{name}",
+    "aws:kms/key:Key": "arn:aws:kms:{region}:{account}:key/{name}",
+    "aws:kms/alias:Alias": "arn:aws:kms:{region}:{account}:{name}",
+    "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
+    "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
+    "aws:secretsmanager/secret:Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{six}",
+    "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{name}",
+    "aws:dynamodb/table:Table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
+    "aws:ecr/repository:Repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
+    "aws:ecs/cluster:Cluster": "arn:aws:ecs:{region}:{account}:cluster/{name}",
+    "aws:ecs/taskDefinition:TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",
+    "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{sixteen}",
+    "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{sixteen}",
+    "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
+    "aws:wafv2/webAcl:WebAcl": "arn:aws:wafv2:{region}:{account}:regional/webacl/{name}/{uuid}",
+    "aws:cloudtrail/trail:Trail": "arn:aws:cloudtrail:{region}:{account}:trail/{name}",
+    "aws:cloudwatch/logGroup:LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+    "aws:sns/topic:Topic": "arn:aws:sns:{region}:{account}:{name}",
+    "aws:lambda/function:Function": "arn:aws:lambda:{region}:{account}:function:{name}",
+}
+
+
+def invent(registration: Registration, known: Schema | None, region: str, account: str) -> tuple[str, dict[str, Any]]:
+    """An id and all outputs that AWS would add; what the program gave stays as it is."""
+    name = _physical_name(registration)
+    outputs = dict(registration.inputs)
+    if known is None:
+        return name, outputs
+    for key, property_ in known.outputs.items():
+        # An optional input that the program left out stays out: an invented policy or ACL would mislead a rule.
+        if key not in outputs and not property_.optional and (key not in known.inputs or _is_name(key)):
+            outputs[key] = _output(key, property_.type, registration, name, region, account)
+    arn = outputs.get("arn")
+    by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
+    return (str(arn) if by_arn else name), outputs
+
+
+def invented_answer(token: str, args: dict[str, Any], region: str, account: str) -> dict[str, Any] | None:
+    """What a function such as `aws:ec2/getVpc:getVpc` might answer: its arguments, and values of the right types for the rest.
+    None for a function that the installed pulumi-aws does not have."""
+    package, _, rest = token.partition(":")
+    module_name, _, name = rest.partition(":")
+    try:
+        module = importlib.import_module(f"pulumi_aws.{module_name.split('/')[0].replace('index', '')}".rstrip("."))
+    except ImportError:
+        return None
+    answer = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
+    if package != "aws" or answer is None:
+        return None
+    kind = name.removeprefix("get")
+    about = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
+    found = {
+        key: _output(key, type_, about, kind.lower(), region, account) for key, type_ in _types.output_type_types(answer).items()
+    }
+    # Lists of ids stand for zones as a rule: one alone would look like a mistake of the program.
+    for key in ("ids", "names"):
+        if key in found:
+            found[key] = [f"{one}-{number}" for one in found[key] for number in (1, 2, 3)]
+    if kind in _EC2_PREFIXES:
+        found["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(about, 17)}"
+    return found | {key: value for key, value in args.items() if value is not None}
+
+
+def _physical_name(registration: Registration) -> str:
+    for key in _NAME_INPUTS:
+        value = registration.inputs.get(key)
+        if isinstance(value, str) and value != UNKNOWN:
+            return value
+    if registration.type == "aws:kms/key:Key":
+        return _uuid(registration)
+    prefix = _EC2_PREFIXES.get(registration.type.rpartition(":")[2])
+    return f"{prefix}-{_digits(registration, 17)}" if prefix else f"{registration.name}-{_digits(registration, 7)}"
+
+
+def _is_name(key: str) -> bool:
+    return key in _NAME_INPUTS or key == "region" or key.lower().endswith("arn")
+
+
+def _output(key: str, type_: Any, registration: Registration, name: str, region: str, account: str) -> Any:
+    special = _SPECIAL.get((registration.type, key))
+    if special is not None:
+        return special(registration, name, region, account)
+    if key == "region":
+        return region
+    if key in ("ownerId", "accountId", "registryId"):
+        return account
+    if key.lower().endswith("arn"):
+        return arn_of(registration, name, region, account)
+    return _empty(type_, name if key in _NAME_INPUTS else f"{name}-{key.lower()}")
+
+
+def arn_of(registration: Registration, name: str, region: str, account: str) -> str:
+    """The ARN that the resource would have: in AWS's own form for the types above, a plausible one for the others."""
+    package, _, kind = registration.type.rpartition(":")
+    module = package.split(":")[-1].split("/")[0]
+    form = _ARN_FORMS.get(registration.type, "arn:aws:{module}:{region}:{account}:{kind}/{name}")
+    return form.format(
+        name=name,
+        region=region,
+        account=account,
+        module=module,
+        kind=kind.lower(),
+        six=_digits(registration, 6),
+        sixteen=_digits(registration, 16),
+        uuid=_uuid(registration),
+    )
+
+
+def _digits(registration: Registration, length: int) -> str:
+    return hashlib.sha256(registration.urn.encode()).hexdigest()[:length]
+
+
+def _uuid(registration: Registration) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn))
+
+
+def _empty(type_: Any, text: str) -> Any:
+    """A value of the property's Python type: `text` for a string, one item for a list of objects."""
+    origin = typing.get_origin(type_) or type_
+    if origin is bool:
+        return False
+    if origin in (int, float):
+        return 0
+    if origin in (list, collections.abc.Sequence):
+        item = (typing.get_args(type_) or (str,))[0]
+        return [_empty(item, text)]
+    if origin is str:
+        return text
+    if isinstance(origin, type) and _types.is_output_type(origin):
+        return {key: _empty(inner, f"{text}-{key.lower()}") for key, inner in _types.output_type_types(origin).items()}
+    return {}
+
+
+def _validation(registration: Registration, name: str, region: str, account: str) -> list[dict[str, str]]:
+    """ACM asks for one record for each name of a certificate."""
+    names = [registration.inputs.get("domainName", ""), *registration.inputs.get("subjectAlternativeNames", [])]
+    return [
+        {
+            "domainName": domain,
+            "resourceRecordName": f"_{_digits(registration, 32)}.{domain}.",
+            "resourceRecordType": "CNAME",
+            "resourceRecordValue": f"_{_digits(registration, 24)}.acm-validations.aws.",
+        }
+        for domain in dict.fromkeys(names)
+    ]
+
+
+def _database_secret(registration: Registration, name: str, region: str, account: str) -> list[dict[str, str]]:
+    if not registration.inputs.get("manageMasterUserPassword"):
+        return []
+    secret = f"arn:aws:secretsmanager:{region}:{account}:secret:rds!db-{_uuid(registration)}-{_digits(registration, 6)}"
+    key = registration.inputs.get("masterUserSecretKmsKeyId", "")
+    return [{"secretArn": secret, "secretStatus": "active", "kmsKeyId": key}]
+
+
+def _database_address(registration: Registration, name: str, region: str, account: str) -> str:
+    return f"{name}.{_digits(registration, 12)}.{region}.rds.amazonaws.com"
+
+
+_Special = Callable[[Registration, str, str, str], Any]
+
+_SPECIAL: dict[tuple[str, str], _Special] = {
+    ("aws:acm/certificate:Certificate", "domainValidationOptions"): _validation,
+    ("aws:rds/instance:Instance", "masterUserSecrets"): _database_secret,
+    ("aws:rds/instance:Instance", "address"): _database_address,
+    ("aws:rds/instance:Instance", "endpoint"): lambda registration, name, region, account: (
+        f"{_database_address(registration, name, region, account)}:{registration.inputs.get('port', 5432)}"
+    ),
+    ("aws:lb/loadBalancer:LoadBalancer", "arnSuffix"): lambda registration, name, region, account: (
+        f"app/{name}/{_digits(registration, 16)}"
+    ),
+    ("aws:lb/targetGroup:TargetGroup", "arnSuffix"): lambda registration, name, region, account: (
+        f"targetgroup/{name}/{_digits(registration, 16)}"
+    ),
+    ("aws:lb/loadBalancer:LoadBalancer", "dnsName"): lambda registration, name, region, account: (
+        f"{name}-{int(_digits(registration, 8), 16)}.{region}.elb.amazonaws.com"
+    ),
+    ("aws:elasticache/replicationGroup:ReplicationGroup", "primaryEndpointAddress"): (
+        lambda registration, name, region, account: f"master.{name}.{_digits(registration, 6)}.cache.amazonaws.com"
+    ),
+    ("aws:ecr/repository:Repository", "repositoryUrl"): lambda registration, name, region, account: (
+        f"{account}.dkr.ecr.{region}.amazonaws.com/{name}"
+    ),
+    ("aws:kms/alias:Alias", "targetKeyArn"): lambda registration, name, region, account: (
+        f"arn:aws:kms:{region}:{account}:key/{str(registration.inputs.get('targetKeyId', '')).rpartition('/')[2]}"
+    ),
+}

@@ -1,0 +1,274 @@
+"""The resource monitor that a program talks to: it sees each registration whole and hands it to a cloud."""
+
+import json
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlparse
+
+from google.protobuf import empty_pb2
+from pulumi.runtime import mocks, rpc, sync_await
+from pulumi.runtime.proto import resource_pb2
+
+from sandbox.engine.project import Project
+from sandbox.engine.types import Cloud, Registration, Resource
+from sandbox.engine.values import decode, mark_secrets
+from sandbox.errors import SandboxError
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+
+
+class Monitor(mocks.MockMonitor):
+    """Creates resources through `cloud`, in the order in which the program makes them possible.
+
+    `failure` is the first error of a registration: the SDK reports only what followed from it.
+    """
+
+    failure: SandboxError | None
+
+    def __init__(self, project: Project, cloud: Cloud, on_resource: Callable[[Resource], None] | None) -> None:
+        super().__init__(_NoMocks())
+        self._project = project
+        self._cloud = cloud
+        self._on_resource = on_resource
+        self._lock = threading.RLock()
+        self._made: dict[str, Resource] = {}
+        self.exports: dict[str, Any] = {}
+        self.failure = None
+
+    @property
+    def made(self) -> tuple[Resource, ...]:
+        """Everything registered so far, but for the stack itself, in order of creation."""
+        return tuple(self._made.values())
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """The engine's rule: the types of all parents, without the stack, joined by `$`."""
+        chain = parent.split("::")[2] if parent else ""
+        qualified = f"{chain}${type_}" if chain and chain != STACK_TYPE else type_
+        return f"urn:pulumi:{self._project.stack}::{self._project.name}::{qualified}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == STACK_TYPE:
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        with self._lock:
+            return self._guarded(lambda: self._register(urn, request))
+
+    def ReadResource(self, request: Any) -> Any:
+        with self._lock:
+            return self._guarded(lambda: self._read(request))
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        if request.urn.split("::")[2] == STACK_TYPE:
+            self.exports.update(decode(request.outputs)[0])
+        elif request.urn in self._made:
+            with self._lock:
+                before = self._made[request.urn]
+                outputs = {**before.outputs, **decode(request.outputs)[0]}
+                self._made[request.urn] = Resource(before.registration, before.id, outputs)
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any) -> Any:
+        if request.tok == "pulumi:pulumi:getResource":
+            return super().Invoke(request)  # type: ignore[no-untyped-call]
+        _loop()
+        with self._lock:
+            answer = self._guarded(lambda: self._cloud.invoke(request.tok, decode(request.args)[0]))
+        fields: dict[str, Any] = {"return": sync_await._sync_await(rpc.serialize_properties(answer, {}))}
+        return resource_pb2.ResourceInvokeResponse(**fields)
+
+    def RegisterStackTransform(self, request: Any) -> Any:
+        return self._guarded(lambda: _refuse("a stack transform", "Set the property where the resource is declared."))
+
+    def RegisterStackInvokeTransform(self, request: Any) -> Any:
+        return self._guarded(lambda: _refuse("an invoke transform", "Pass the argument where the function is called."))
+
+    def RegisterResourceHook(self, request: Any) -> Any:
+        return self._guarded(lambda: _refuse("a resource hook", "Run that step outside of the program."))
+
+    def RegisterErrorHook(self, request: Any) -> Any:
+        return self._guarded(lambda: _refuse("an error hook", "Run that step outside of the program."))
+
+    def _guarded(self, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except SandboxError as exc:
+            if self.failure is None:
+                self.failure = exc
+            raise
+
+    def _register(self, urn: str, request: Any) -> Any:
+        source = self._source(request)
+        if urn in self._made:
+            first = self._made[urn].registration.source
+            raise SandboxError(
+                f"{_at(source)}Duplicate resource URN {urn!r}; try giving it a unique name"
+                + (f" (first declared at {first})." if first else ".")
+            )
+        if request.remote:
+            raise SandboxError(
+                f"{_at(source)}{urn}: a remote component needs the Pulumi engine; the sandbox runs Python components."
+            )
+        if request.transforms:
+            _refuse("a resource transform", "Set the property where the resource is declared.", _at(source))
+        registration = self._registration(urn, request, source)
+        resource = self._create(registration)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=resource.id, object=self._reply(resource))
+
+    def _read(self, request: Any) -> Any:
+        urn = self.make_urn(request.parent, request.type, request.name)
+        inputs, secrets = decode(request.properties)
+        source = self._source(request)
+        registration = Registration(
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            custom=True,
+            parent=self._parent(request.parent),
+            inputs=inputs,
+            provider=request.provider,
+            dependencies=tuple(request.dependencies),
+            secret_inputs=secrets,
+            import_id=request.id,
+            external=True,
+            source=source,
+        )
+        resource = self._create(registration)
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._reply(resource))
+
+    def _create(self, registration: Registration) -> Resource:
+        """Make it in the cloud; a component has its inputs for outputs until it registers its own."""
+        try:
+            id_, outputs = self._cloud.create(registration) if registration.custom else ("", dict(registration.inputs))
+        except SandboxError as exc:
+            raise SandboxError(f"{_at(registration.source)}{exc.message}") from exc
+        return self._keep(Resource(registration, id_, outputs))
+
+    def _keep(self, resource: Resource) -> Resource:
+        registration = resource.registration
+        self._made[registration.urn] = resource
+        self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(registration.urn, resource.id, resource.outputs)
+        if self._on_resource is not None:
+            self._on_resource(resource)
+        return resource
+
+    def _reply(self, resource: Resource) -> Any:
+        _loop()
+        registration = resource.registration
+        secret = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs} | set(
+            registration.additional_secret_outputs
+        )
+        return sync_await._sync_await(rpc.serialize_properties(mark_secrets(resource.outputs, secret), {}))
+
+    def _registration(self, urn: str, request: Any, source: str) -> Registration:
+        inputs, secrets = decode(request.object)
+        provider = request.provider
+        if request.custom and not provider and not request.type.startswith("pulumi:"):
+            provider = self._default_provider(request.type.split(":")[0], urn, source)
+        timeouts = {name: value for name in ("create", "update", "delete") if (value := getattr(request.customTimeouts, name))}
+        return Registration(
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            custom=request.custom,
+            parent=self._parent(request.parent),
+            inputs=inputs,
+            protect=request.protect,
+            provider=provider,
+            providers=dict(request.providers),
+            dependencies=tuple(request.dependencies),
+            property_dependencies={key: tuple(value.urns) for key, value in request.propertyDependencies.items()},
+            secret_inputs=secrets,
+            additional_secret_outputs=tuple(request.additionalSecretOutputs),
+            ignore_changes=tuple(request.ignoreChanges),
+            replace_on_changes=tuple(request.replaceOnChanges),
+            retain_on_delete=request.retainOnDelete,
+            delete_before_replace=request.deleteBeforeReplace,
+            aliases=tuple(self._alias(alias, request) for alias in request.aliases) + tuple(request.aliasURNs),
+            custom_timeouts=timeouts,
+            import_id=request.importId,
+            source=source,
+        )
+
+    def _alias(self, alias: Any, request: Any) -> str:
+        if alias.WhichOneof("alias") == "urn":
+            return str(alias.urn)
+        spec = alias.spec
+        parent = "" if spec.noParent else spec.parentUrn or request.parent
+        return self.make_urn(parent, spec.type or request.type, spec.name or request.name)
+
+    def _default_provider(self, package: str, urn: str, source: str) -> str:
+        """The provider the engine would make for a resource that names none: from the `<package>:` configuration."""
+        disabled = json.loads(self._project.config.get("pulumi:disable-default-providers", "[]"))
+        if "*" in disabled or package in disabled:
+            raise SandboxError(
+                f"{_at(source)}Default provider for '{package}' disabled. '{urn}' must use an explicit provider: "
+                "pass `opts=ResourceOptions(provider=...)` or give its parent `providers=[...]`."
+            )
+        suffix = _package_version(package).replace(".", "_")
+        name = f"default_{suffix}" if suffix else "default"
+        provider_urn = self.make_urn("", f"pulumi:providers:{package}", name)
+        if provider_urn not in self._made:
+            prefix = f"{package}:"
+            inputs: dict[str, Any] = {
+                key.removeprefix(prefix): value for key, value in self._project.config.items() if key.startswith(prefix)
+            }
+            self._create(Registration(provider_urn, f"pulumi:providers:{package}", name, True, "", inputs))
+        return f"{provider_urn}::{self._made[provider_urn].id or rpc.UNKNOWN}"
+
+    def _parent(self, parent: str) -> str:
+        return "" if not parent or parent.split("::")[2] == STACK_TYPE else parent
+
+    def _source(self, request: Any) -> str:
+        """The nearest frame of the program itself: not a library, not the sandbox."""
+        for frame in request.stackTrace.frames:
+            line = place(unquote(urlparse(frame.pc.uri).path), frame.pc.line, self._project.root)
+            if line:
+                return line
+        return ""
+
+
+class _NoMocks(mocks.Mocks):
+    """The base class wants mocks; every request that would reach them is answered above."""
+
+    _REASON: ClassVar[str] = "The sandbox does not answer this request of the Pulumi SDK."
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        raise SandboxError(self._REASON)
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> Any:
+        raise SandboxError(self._REASON)
+
+
+def _loop() -> None:
+    """Serialising needs an event loop in this worker thread."""
+    ensure: Any = sync_await._ensure_event_loop
+    ensure()
+
+
+def place(file: str, line: int, root: Path) -> str:
+    """`components/bucket.py:88` for a file of the program; "" for any other."""
+    path = Path(file)
+    if not path.is_relative_to(root):
+        return ""
+    relative = path.relative_to(root)
+    library = {"site-packages", ".venv", "venv", "node_modules"}
+    own = relative.parts[:1] == ("sandbox",) and Path(__file__).is_relative_to(root)
+    return "" if own or library & set(relative.parts) else f"{relative.as_posix()}:{line}"
+
+
+def _at(source: str) -> str:
+    return f"{source}: " if source else ""
+
+
+def _refuse(what: str, instead: str, prefix: str = "") -> None:
+    raise SandboxError(f"{prefix}The program uses {what}, which the sandbox does not run. {instead}")
+
+
+def _package_version(package: str) -> str:
+    try:
+        return version(f"pulumi-{package}")
+    except ModuleNotFoundError:
+        return ""

@@ -1,0 +1,115 @@
+"""Writes a deployment as the file that `pulumi stack export` would give, for `pulumi policy analyze --file`."""
+
+import contextlib
+import hashlib
+import json
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import rpc
+
+from sandbox.emulator.resources.lambda_functions import zipped
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
+from sandbox.engine.types import Deployment, Registration, Resource
+from sandbox.engine.values import SECRET, SIGNATURE
+
+_REDACTED = json.dumps("[secret]")
+"""What the engine itself shows for a secret that it cannot decrypt."""
+
+_NO_TIME = "0001-01-01T00:00:00Z"
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def export(program: Path, stack: str) -> str:
+    """The deployment file of a program's stack, with invented ids and ARNs: the same text in every run.
+
+    Raises SandboxError as `engine.run` does.
+    """
+    deployment = run(program, stack, InventedCloud(), preview=False)
+    # Paths of assets are relative to the program.
+    with contextlib.chdir(program):
+        return json.dumps(deployment_file(deployment), indent=2, ensure_ascii=False) + "\n"
+
+
+def deployment_file(deployment: Deployment) -> dict[str, Any]:
+    """A deployment of version 3 (apitype.DeploymentV3), without a secrets provider: secret values are redacted."""
+    cli = version("pulumi")
+    root = {"urn": deployment.stack_urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": deployment.exports}
+    return {
+        "version": 3,
+        "deployment": {
+            "manifest": {"time": _NO_TIME, "magic": hashlib.sha256(cli.encode()).hexdigest(), "version": cli},
+            "resources": [root, *(_resource(resource, deployment) for resource in deployment.resources)],
+            "metadata": {},
+        },
+    }
+
+
+def _resource(resource: Resource, deployment: Deployment) -> dict[str, Any]:
+    """One resource (apitype.ResourceV3); empty members are left out, as Go does."""
+    registration = resource.registration
+    hidden = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs}
+    outputs = hidden | set(registration.additional_secret_outputs)
+    members: dict[str, Any] = {
+        "id": resource.id,
+        "inputs": _values(registration.inputs, hidden),
+        "outputs": _values(resource.outputs, outputs),
+        "parent": registration.parent or ("" if _is_default_provider(registration) else deployment.stack_urn),
+        "protect": registration.protect,
+        "dependencies": list(registration.dependencies),
+        "provider": registration.provider,
+        "propertyDependencies": {key: list(urns) for key, urns in registration.property_dependencies.items()},
+        "additionalSecretOutputs": list(registration.additional_secret_outputs),
+        "aliases": list(dict.fromkeys(registration.aliases)),
+        "customTimeouts": {key: _seconds(text) for key, text in registration.custom_timeouts.items()},
+        "importID": "" if registration.external else registration.import_id,
+        "external": registration.external,
+        "retainOnDelete": registration.retain_on_delete,
+        "ignoreChanges": list(registration.ignore_changes),
+        "replaceOnChanges": list(registration.replace_on_changes),
+        "sourcePosition": _position(registration.source),
+    }
+    head = {"urn": registration.urn, "custom": registration.custom, "type": registration.type}
+    return {**head, **{key: value for key, value in members.items() if value}}
+
+
+def _is_default_provider(registration: Registration) -> bool:
+    return registration.type.startswith("pulumi:providers:") and registration.name.startswith("default")
+
+
+def _values(values: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
+    secret = {SIGNATURE: SECRET, "plaintext": _REDACTED}
+    return {key: secret if key in hidden else _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Assets and archives as the engine keeps them: a signature and a hash."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, pulumi.FileArchive | pulumi.AssetArchive):
+        digest = hashlib.sha256(zipped(value)).hexdigest()
+        place = {"path": value.path} if isinstance(value, pulumi.FileArchive) else {"assets": _plain(value.assets)}
+        return {SIGNATURE: rpc._special_archive_sig, "hash": digest, **place}
+    if isinstance(value, pulumi.FileAsset):
+        digest = hashlib.sha256(Path(value.path).read_bytes()).hexdigest()
+        return {SIGNATURE: rpc._special_asset_sig, "hash": digest, "path": str(value.path)}
+    if isinstance(value, pulumi.StringAsset):
+        digest = hashlib.sha256(value.text.encode()).hexdigest()
+        return {SIGNATURE: rpc._special_asset_sig, "hash": digest, "text": value.text}
+    return value
+
+
+def _seconds(text: str) -> float:
+    """A Go duration such as "1h30m" in seconds."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", text))
+
+
+def _position(source: str) -> str:
+    file, _, line = source.rpartition(":")
+    return f"project:///{file}#{line}" if file else ""

@@ -1,0 +1,141 @@
+"""What a stack with a Core of its own deploys, read back from the emulator: rollout, routes, firewall, alarms and names."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.local.ecs_task import Aws, Contract, Credentials, read
+from sandbox.paths import REPOSITORY
+from tests.components.program import FILES
+
+REGION = "eu-west-1"
+COLLECTOR = {"collector": "sha256:" + "2" * 64}
+CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """The program of the repository with two changed settings, deployed once."""
+    program = tmp_path_factory.mktemp("program")
+    for name in ("__main__.py", "Pulumi.yaml", "components", "runtime"):
+        (program / name).symlink_to(REPOSITORY / name)
+    file: dict[str, Any] = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
+    file["config"]["gatehouse:settings"] |= {"cores": [FILES], "rollout": CANARY, "telemetry": COLLECTOR}
+    (program / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
+    emulator = Emulator.start()
+    try:
+        run(program, "dev", emulator, preview=False)
+        yield emulator
+    finally:
+        emulator.stop()
+
+
+def service(emulator: Emulator, name: str) -> dict[str, Any]:
+    ecs = emulator.client("ecs", REGION)
+    (found,) = ecs.describe_services(cluster="gatehouse-dev-main", services=[f"gatehouse-dev-{name}"])["services"]
+    return dict(found)
+
+
+def target_groups(emulator: Emulator) -> dict[str, str]:
+    groups = emulator.client("elbv2", REGION).describe_target_groups()["TargetGroups"]
+    return {group["TargetGroupArn"]: group["TargetGroupName"] for group in groups}
+
+
+def test_the_gateway_is_deployed_as_a_canary_that_alarms_bring_back(emulator: Emulator) -> None:
+    configuration = service(emulator, "gateway")["deploymentConfiguration"]
+    assert configuration["strategy"] == "CANARY"
+    assert configuration["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 10}
+    assert configuration["bakeTimeInMinutes"] == 15
+    assert configuration["alarms"]["rollback"] is True
+    alarms = emulator.client("cloudwatch", REGION).describe_alarms(AlarmNames=configuration["alarms"]["alarmNames"])
+    assert len(alarms["MetricAlarms"]) == len(configuration["alarms"]["alarmNames"]) == 3
+
+
+def test_traffic_moves_between_two_target_groups_of_one_rule(emulator: Emulator) -> None:
+    names = target_groups(emulator)
+    (balanced,) = service(emulator, "gateway")["loadBalancers"]
+    other = balanced["advancedConfiguration"]
+    assert names[balanced["targetGroupArn"]] == "gatehouse-dev-gateway"
+    assert names[other["alternateTargetGroupArn"]] == "gatehouse-dev-gateway-green"
+    elb = emulator.client("elbv2", REGION)
+    (rule,) = elb.describe_rules(RuleArns=[other["productionListenerRule"]])["Rules"]
+    weights = {names[g["TargetGroupArn"]]: g["Weight"] for g in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
+    assert weights == {"gatehouse-dev-gateway": 100, "gatehouse-dev-gateway-green": 0}
+    assert other["roleArn"].endswith("role/gatehouse-dev-traffic-mover")
+
+
+@pytest.mark.requirement("ECS-14")
+def test_the_core_has_a_name_in_the_network_and_no_load_balancer(emulator: Emulator) -> None:
+    core = service(emulator, "core-files")
+    assert core["loadBalancers"] == []
+    discovery = emulator.client("servicediscovery", REGION)
+    (registry,) = discovery.list_services()["Services"]
+    assert core["serviceRegistries"][0]["registryArn"] == registry["Arn"]
+    (zone,) = discovery.list_namespaces()["Namespaces"]
+    assert (zone["Name"], zone["Type"]) == ("cores.gatehouse-dev.internal", "DNS_PRIVATE")
+
+
+@pytest.mark.requirement("ECS-14")
+def test_the_core_s_security_group_lets_the_gateway_in_and_nothing_else(emulator: Emulator) -> None:
+    ec2 = emulator.client("ec2", REGION)
+    groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
+    (rule,) = groups["gatehouse-dev-core-files"]["IpPermissions"]
+    assert (rule["FromPort"], rule["ToPort"], rule["IpRanges"]) == (9000, 9000, [])
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [groups["gatehouse-dev-gateway"]["GroupId"]]
+
+
+@pytest.mark.requirement("ECS-04")
+def test_the_firewall_has_a_rate_a_door_and_refuses_large_bodies_elsewhere(emulator: Emulator) -> None:
+    waf = emulator.client("wafv2", REGION)
+    (summary,) = waf.list_web_acls(Scope="REGIONAL")["WebACLs"]
+    acl = waf.get_web_acl(Name=summary["Name"], Id=summary["Id"], Scope="REGIONAL")["WebACL"]
+    rules = {rule["Name"]: rule for rule in acl["Rules"]}
+    assert {"rate", "rate-console", "rate-sharing", "body-size", "common", "metrics"} <= set(rules)
+    rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
+    assert rate["ScopeDownStatement"]["ByteMatchStatement"]["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
+    _, elsewhere = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
+    assert "ByteMatchStatement" in elsewhere["NotStatement"]["Statement"]
+
+
+@pytest.mark.requirement("CG-21", "ECS-05")
+def test_log_lines_are_counted_and_alarm(emulator: Emulator) -> None:
+    counted = emulator.client("logs", REGION).describe_metric_filters(logGroupName="/gatehouse/dev/trail")["metricFilters"]
+    assert len(counted) == 15
+    metric = counted[0]["metricTransformations"][0]
+    alarms = emulator.client("cloudwatch", REGION).describe_alarms_for_metric(
+        MetricName=metric["metricName"], Namespace=metric["metricNamespace"]
+    )
+    assert len(alarms["MetricAlarms"]) == 1
+
+
+def test_failures_reach_the_topic_of_the_alarms(emulator: Emulator) -> None:
+    events = emulator.client("events", REGION)
+    rules = [rule["Name"] for rule in events.list_rules(NamePrefix="gatehouse-dev-")["Rules"] if "EventPattern" in rule]
+    assert sorted(rules) == [f"gatehouse-dev-{what}-failed" for what in ("backup", "deployment", "rotation")]
+    for rule in rules:
+        (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
+        assert target["Arn"].endswith(":gatehouse-dev-alarms")
+
+
+@pytest.mark.requirement("ECS-08")
+def test_the_dashboard_is_there_with_the_real_names(emulator: Emulator) -> None:
+    answer = emulator.client("cloudwatch", REGION).get_dashboard(DashboardName="gatehouse-dev-overview")
+    document = json.loads(answer["DashboardBody"])
+    graphs = [widget for widget in document["widgets"] if widget["type"] == "metric"]
+    labels = {metric[5] for graph in graphs for metric in graph["properties"]["metrics"] if metric[0] == "AWS/ApplicationELB"}
+    assert labels == {arn.rpartition(":")[2] for arn in target_groups(emulator)}
+
+
+@pytest.mark.parametrize("process", ["gateway", "console"])
+def test_the_sandbox_runs_the_process_and_not_the_collector_beside_it(emulator: Emulator, process: str) -> None:
+    aws = Aws(emulator.endpoint, REGION, Credentials(*emulator.credentials, ""))
+    contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
+    arn = service(emulator, process)["taskDefinition"]
+    definition = emulator.client("ecs", REGION).describe_task_definition(taskDefinition=arn)["taskDefinition"]
+    assert [one["name"] for one in definition["containerDefinitions"]] == [process, "collector"]
+    assert read(aws, arn, process, contract).command == contract.commands[process]

