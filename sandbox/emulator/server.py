@@ -11,9 +11,9 @@ from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.server import ThreadedMotoServer
 
+from sandbox.emulator import moto_patches
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.resources import ROWS, Make, create
-from sandbox.emulator.server import moto_patches
 from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ACCOUNT, PROVIDER_PREFIX, ProviderSettings
 from sandbox.engine.types import Registration

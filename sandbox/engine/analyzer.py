@@ -24,7 +24,7 @@ from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
 from sandbox import child_processes
-from sandbox.engine.program import messages, policy_config
+from sandbox.engine import messages, policy_config
 from sandbox.engine.project import Project
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError

@@ -13,4 +13,4 @@ from tests.journeys.conftest import Running
 def test_every_door_that_runs_was_asked_from_outside_and_answered(running: Running) -> None:
     """That each answer is counted is in tests/runtime/functions/test_probe.py; that the role may, in test_permissions.py."""
     lines = [json.loads(line[line.index("{") :]) for line in (running.home / "logs" / "probe.log").read_text().splitlines()]
-    assert {line["door"]: line["status"] for line in lines} == {"gateway": 200, "console": 200, "sharing": 200}
+    assert {line["service"]: line["status"] for line in lines} == {"gateway": 200, "console": 200, "sharing": 200}

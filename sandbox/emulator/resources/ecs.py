@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from sandbox.emulator import moto_state
 from sandbox.emulator.request import Make
 from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
-from sandbox.emulator.server import moto_state
 
 
 def _capacity_providers(make: Make) -> tuple[str, dict[str, Any]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 
+from sandbox.emulator import moto_state
 from sandbox.emulator.request import Make
 from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
-from sandbox.emulator.server import moto_state
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 

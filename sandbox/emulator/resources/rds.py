@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from sandbox.emulator import moto_state
 from sandbox.emulator.request import Make
 from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
-from sandbox.emulator.server import moto_state
 
 
 def _instance_details(make: Make, instance: dict[str, Any]) -> dict[str, Any]:

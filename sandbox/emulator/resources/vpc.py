@@ -3,9 +3,9 @@
 import hashlib
 from typing import Any
 
+from sandbox.emulator import moto_state
 from sandbox.emulator.request import Make
 from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
-from sandbox.emulator.server import moto_state
 
 _ARN = "arn:aws:ec2:{region}:{account}:"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.engine import analyzer
 from sandbox.engine.analyzer import Diagnostic, Pack
-from sandbox.engine.program import analyzer
 from sandbox.engine.project import Project
 from sandbox.engine.types import UNKNOWN, Deployment, Registration, Resource
 from sandbox.errors import SandboxError

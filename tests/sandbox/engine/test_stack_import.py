@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.__main__ import main
 from sandbox.checks import policy_check
-from sandbox.engine.program import messages, stack_import
+from sandbox.engine import messages, stack_import
 from sandbox.engine.stack_export import export
 from sandbox.engine.types import UNKNOWN
 from sandbox.errors import SandboxError
