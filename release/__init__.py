@@ -1,1 +1,1 @@
-"""The real thing on AWS: preview, deploy, destroy and logs through the Pulumi CLI, each after a check of what it needs."""
+"""Releases to AWS with the Pulumi CLI: preview, deploy, verify, rollback, destroy and logs."""

@@ -1,4 +1,4 @@
-"""A release in its order: preview with both packs, everything but the services, migration, services, verification."""
+"""Deployment of a stack: preview, infrastructure, migration, ECS services, verification."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components import contract
 from release.migrate import Migration, MigrationFailed, migrate
-from release.preflight import PACKS, ROOT, Stack, serving_processes, stack_output
-from release.verify import SMOKE_TRIES, Seen, faults, look, settle, smoke
+from release.preflight import PACKS, ROOT, Stack, stack_output
+from release.verify import (
+    HEALTH_CHECK_ATTEMPTS,
+    ServiceState,
+    check_health,
+    deployment_errors,
+    describe_services,
+    wait_for_rollouts,
+)
 
-DONE, FAILED = 0, 1
+SUCCESS, FAILED = 0, 1
 
 
-class NotReleased(Exception):
-    """A step of the release failed. The text says which one, and what state the stack is in."""
+class DeploymentFailed(Exception):
+    """A step of the deployment failed. The message names the step and the state of the stack."""
 
 
-class NotConfirmed(NotReleased):
-    """The preview was fine, and nobody said yes."""
+class NotConfirmed(DeploymentFailed):
+    """The preview succeeded, but the deployment was not confirmed."""
 
 
 def pulumi_command(command: str, stack: Stack, *, yes: bool = False, without_services: bool = False) -> list[str]:
-    """The command line of the Pulumi CLI; preview and deploy run both packs with the levels of the environment.
+    """The Pulumi command line. preview and deploy run both policy packs with the levels of the environment.
 
-    without_services: leave out the services with their task definitions, so that they keep what they run.
+    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged.
     """
     verb = {"preview": ["preview", "--diff"], "deploy": ["up"], "destroy": ["destroy"]}[command]
     packs: list[str] = []
@@ -37,73 +45,73 @@ def pulumi_command(command: str, stack: Stack, *, yes: bool = False, without_ser
             packs += ["--policy-pack", pack, "--policy-pack-config", f"{pack}/levels/{stack.name}.json"]
     excluded: list[str] = []
     if without_services:
-        for process in serving_processes():
-            excluded += ["--exclude", f"**:TaskDefinition::{process}"]
-        # A service stands on its task definition, and auto scaling on the service.
+        for process in contract.read().serving:
+            excluded += ["--exclude", f"**aws:ecs/taskDefinition:TaskDefinition::{process.name}"]
+        # The ECS service depends on its task definition, and auto scaling on the ECS service.
         excluded.append("--exclude-dependents")
     return ["pulumi", *verb, "--stack", stack.name, *packs, *excluded, *(["--yes", "--skip-preview"] if yes else [])]
 
 
-def deploy(stack: Stack, *, confirmed: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """The whole release; 0 when what runs is what was asked for. Raises NotReleased with what is wrong."""
+def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
+    """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed."""
     _pulumi("preview", pulumi_command("preview", stack), root)
-    if not confirmed():
+    if not confirm():
         raise NotConfirmed("not confirmed; nothing was changed")
-    before = _before(stack, root)
+    before = _current_services(stack, root)
     if with_migration:
-        _step("everything but the services")
+        _step("deploying everything except the ECS services")
         _pulumi("up", pulumi_command("deploy", stack, yes=True, without_services=True), root)
-        _step("migration, as a task of its own")
-        _step(f"migrated by task {_migrate(stack, root)}")
-    _step("services")
+        _step("running the migration task")
+        _step(f"migration task {_migrate(stack, root)} succeeded")
+    _step("deploying the ECS services")
     _pulumi("up", pulumi_command("deploy", stack, yes=True), root)
     return verify(stack, before, root=root)
 
 
-def verify(stack: Stack, before: dict[str, Seen] | None = None, *, root: Path = ROOT) -> int:
-    """Compare what runs with what the stack asked for, then ask every door. Raises NotReleased with all that is wrong."""
+def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT) -> int:
+    """Compare the running ECS services with the stack, then check the health of every URL. Raises DeploymentFailed."""
     _step("verifying")
     cluster = str(stack_output(stack, "cluster", root))
     services = {str(row["service"]): str(row["taskDefinition"]) for row in stack_output(stack, "services", root).values()}
     try:
-        after = settle(_ecs(stack), cluster, list(services))
+        after = wait_for_rollouts(_ecs(stack), cluster, list(services))
     except (ClientError, BotoCoreError) as exc:
-        raise NotReleased(f"ECS did not say what runs ({type(exc).__name__})") from exc
-    found = faults(before or {}, after, services)
-    # Doors are asked even when a service is wrong: whoever reads this wants to know whether anybody is served.
-    found += smoke(stack_output(stack, "urls", root), tries=1 if found else SMOKE_TRIES)
-    if found:
-        raise NotReleased("\n".join(found))
-    _step(f"verified: {', '.join(sorted(services))} run what was asked for, and every door answers")
-    return DONE
+        raise DeploymentFailed(f"cannot describe the ECS services ({type(exc).__name__})") from exc
+    errors = deployment_errors(before or {}, after, services)
+    # Health is checked even if a deployment failed, to report whether clients are served.
+    errors += check_health(stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS)
+    if errors:
+        raise DeploymentFailed("\n".join(errors))
+    _step(f"verified: {', '.join(sorted(services))} run the expected task definitions and every URL is healthy")
+    return SUCCESS
 
 
-def _before(stack: Stack, root: Path) -> dict[str, Seen]:
-    """What runs before anything is changed; nothing on the first deployment."""
+def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
+    """The ECS services before the deployment; empty on the first deployment."""
     try:
         cluster = str(stack_output(stack, "cluster", root))
         services = [str(row["service"]) for row in stack_output(stack, "services", root).values()]
-        return look(_ecs(stack), cluster, services)
+        return describe_services(_ecs(stack), cluster, services)
     except (ValueError, ClientError, BotoCoreError):
         return {}
 
 
 def _migrate(stack: Stack, root: Path) -> str:
     try:
-        wanted = Migration.of(str(stack_output(stack, "cluster", root)), stack_output(stack, "migration", root))
-        return migrate(_ecs(stack), wanted)
+        migration = Migration.of(str(stack_output(stack, "cluster", root)), stack_output(stack, "migration", root))
+        return migrate(_ecs(stack), migration)
     except (MigrationFailed, ValueError) as exc:
-        raise NotReleased(
-            f"{exc}\nThe services were not touched and run what they ran. See: make logs ENV={stack.name} PROCESS=migrate"
+        raise DeploymentFailed(
+            f"{exc}\nThe ECS services were not changed. Logs: make logs ENV={stack.name} PROCESS=migrate"
         ) from exc
     except (ClientError, BotoCoreError) as exc:
-        raise NotReleased(f"ECS refused the migration ({exc}). The services were not touched.") from exc
+        raise DeploymentFailed(f"ECS rejected the migration task ({exc}). The ECS services were not changed.") from exc
 
 
-def _pulumi(what: str, command: list[str], root: Path) -> None:
-    code = subprocess.run(command, cwd=root, check=False).returncode
+def _pulumi(command: str, arguments: list[str], root: Path) -> None:
+    code = subprocess.run(arguments, cwd=root, check=False).returncode
     if code != 0:
-        raise NotReleased(f"pulumi {what} ended with {code}; its lines above say why")
+        raise DeploymentFailed(f"pulumi {command} exited with {code}; see its output above")
 
 
 def _ecs(stack: Stack) -> Any:

@@ -1,4 +1,4 @@
-"""Following logs: those of a deployed stack from CloudWatch Logs, or those of the running sandbox from its files."""
+"""Follows the logs of a deployed stack (CloudWatch Logs) or of the running sandbox (log files)."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ import boto3
 from release.preflight import ROOT, Stack
 
 POLL_S = 2.0
+HISTORY_S = 600
 
 
 def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
-    """Lines of `/gatehouse/<env>/<process>`, from ten minutes ago on, for ever. Raises botocore's ClientError."""
+    """Lines of the log group `/gatehouse/<env>/<process>` from the last ten minutes on. Never ends. Raises ClientError."""
     client = boto3.client("logs", region_name=stack.region)
-    since_ms = int((time.time() - 600) * 1000)
-    seen: set[str] = set()
+    since_ms = int((time.time() - HISTORY_S) * 1000)
+    printed: set[str] = set()
     while True:
         pages = client.get_paginator("filter_log_events").paginate(
             logGroupName=f"/gatehouse/{stack.name}/{process}", startTime=since_ms
         )
-        newest = since_ms
-        fresh: set[str] = set()
+        newest_ms = since_ms
+        ids: set[str] = set()
         for page in pages:
             for event in page["events"]:
-                newest = max(newest, event["timestamp"])
-                fresh.add(event["eventId"])
-                if event["eventId"] not in seen:
+                newest_ms = max(newest_ms, event["timestamp"])
+                ids.add(event["eventId"])
+                if event["eventId"] not in printed:
                     yield event["message"].rstrip("\n")
-        # Events of the newest millisecond come again with the next call: remember only what can.
-        since_ms, seen = newest, fresh
+        # The next call returns events of the newest millisecond again.
+        since_ms, printed = newest_ms, ids
         time.sleep(POLL_S)
 
 
 def follow_files(folder: Path = ROOT / ".gatehouse" / "logs") -> Iterator[str]:
-    """Lines of every `*.log` in `folder`, prefixed with the file's name. Raises ValueError when there are none."""
+    """Lines of every `*.log` in `folder`, prefixed with the file name. Never ends. Raises ValueError if there are none."""
     files: dict[Path, Any] = {}
     if not any(folder.glob("*.log")):
-        raise ValueError("nothing is running here; type: make up, or name a deployed stack: make logs ENV=dev")
+        raise ValueError("no local environment is running. Start it: make up. For a deployed stack: make logs ENV=dev")
     try:
         while True:
             for path in sorted(folder.glob("*.log")):

@@ -1,7 +1,4 @@
-"""What a release needs before anything is touched: the stack, the Pulumi CLI, its login, the AWS account, an image.
-
-Every check answers with None or one sentence that says what is missing and what to type; all are made before the first is told.
-"""
+"""Prerequisites of a release: stack file, Pulumi CLI and login, AWS credentials, container image."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +16,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKS = ("policies/security", "policies/resilience")
-#: Oldest CLI that speaks what the program and the packs use (`pulumi policy analyze --file` came with 3.249).
 CLI_MIN = (3, 249, 0)
-_NO_IMAGE = "sha256:" + "0" * 64
+"""Oldest supported Pulumi CLI: `pulumi policy analyze --file` was added in 3.249."""
+_PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
+_INSTALL = "https://www.pulumi.com/docs/install/"
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack file as a release needs it: name, account (12 digits), region, image digest."""
+    """The values of a stack file that a release needs.
+
+    name: name of the stack.
+    account: AWS account id, 12 digits.
+    region: AWS region.
+    image_digest: digest of the container image, or "".
+    """
 
     name: str
     account: str
@@ -36,16 +39,16 @@ class Stack:
 
 
 def known_stacks(root: Path = ROOT) -> list[str]:
-    """The names that `Pulumi.<name>.yaml` files give."""
+    """The names of the `Pulumi.<name>.yaml` files."""
     return sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
 
 
 def read_stack(name: str, root: Path = ROOT) -> Stack:
-    """Raises ValueError with one sentence when there is no such stack or its file has no settings."""
+    """Read a stack file. Raises ValueError if it does not exist or has no settings."""
     stacks = known_stacks(root)
     if name not in stacks:
-        said = f"no stack {name!r}" if name else "no stack was named"
-        raise ValueError(f"{said}; say one of: {', '.join(f'ENV={stack}' for stack in stacks)}")
+        problem = f"no stack {name!r}" if name else "no stack given"
+        raise ValueError(f"{problem}; use one of: {', '.join(f'ENV={stack}' for stack in stacks)}")
     config: dict[str, Any] = yaml.safe_load((root / f"Pulumi.{name}.yaml").read_text()).get("config", {})
     settings = config.get("gatehouse:settings")
     if not isinstance(settings, dict):
@@ -59,74 +62,66 @@ def read_stack(name: str, root: Path = ROOT) -> Stack:
     )
 
 
-def missing(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
-    """One sentence for each thing that is missing; `image` says whether a pushed image is needed too."""
-    answers = [_cli(), _login(root), _account(stack), _image(stack) if image else None]
-    return [answer for answer in answers if answer]
+def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
+    """One message for each missing prerequisite, with its fix. image: whether a pushed image is required."""
+    messages = [_check_cli(), _check_login(root), _check_account(stack), _check_image(stack) if image else None]
+    return [message for message in messages if message]
 
 
-def _cli() -> str | None:
+def _check_cli() -> str | None:
     path = shutil.which("pulumi")
     if path is None:
-        return "the Pulumi CLI is not on PATH; install it: https://www.pulumi.com/docs/install/"
+        return f"the Pulumi CLI is not on PATH. Install it: {_INSTALL}"
     version = subprocess.run([path, "version"], capture_output=True, text=True, timeout=30, check=False).stdout.strip()
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     if match and tuple(int(part) for part in match.groups()) < CLI_MIN:
-        return (
-            f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or newer is needed: https://www.pulumi.com/docs/install/"
-        )
+        return f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or later is required: {_INSTALL}"
     return None
 
 
-def _login(root: Path) -> str | None:
+def _check_login(root: Path) -> str | None:
     path = shutil.which("pulumi")
     if path is None:
-        return None  # said already
-    who = subprocess.run([path, "whoami", "--non-interactive"], capture_output=True, text=True, timeout=60, check=False, cwd=root)
-    return (
-        None
-        if who.returncode == 0
-        else "the Pulumi CLI is not logged in; type: pulumi login s3://<state bucket>, or pulumi login"
+        return None  # Reported by _check_cli.
+    result = subprocess.run(
+        [path, "whoami", "--non-interactive"], capture_output=True, text=True, timeout=60, check=False, cwd=root
     )
+    if result.returncode == 0:
+        return None
+    return "the Pulumi CLI is not logged in. Run: pulumi login s3://<state bucket>, or pulumi login"
 
 
-def _account(stack: Stack) -> str | None:
+def _check_account(stack: Stack) -> str | None:
     try:
         session = boto3.Session(region_name=stack.region or None)
         if session.get_credentials() is None:
-            return "there are no AWS credentials; type: aws sso login, or set AWS_PROFILE"
-        found = session.client("sts").get_caller_identity()["Account"]
+            return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
+        account = session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as exc:
-        return f"AWS does not accept the credentials ({type(exc).__name__}); type: aws sso login, or set AWS_PROFILE"
-    if found != stack.account:
+        return f"AWS rejected the credentials ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
+    if account != stack.account:
         return (
-            f"the AWS credentials belong to account {found}, the stack {stack.name} to {stack.account}; "
-            f"change AWS_PROFILE, or `account` in Pulumi.{stack.name}.yaml"
+            f"the AWS credentials are for account {account}, the stack {stack.name} is in account {stack.account}. "
+            f"Change AWS_PROFILE, or `account` in Pulumi.{stack.name}.yaml"
         )
     return None
 
 
-def _image(stack: Stack) -> str | None:
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest) or stack.image_digest == _NO_IMAGE:
+def _check_image(stack: Stack) -> str | None:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest) or stack.image_digest == _PLACEHOLDER_DIGEST:
         return (
-            f"Pulumi.{stack.name}.yaml names no image; push one (docs/guides/deploy.md) "
+            f"Pulumi.{stack.name}.yaml contains no image. Push an image (docs/guides/deploy.md) "
             "and set image.digest to its sha256:<64 hex digits>"
         )
     return None
 
 
-def serving_processes(root: Path = ROOT) -> list[str]:
-    """The processes of the contract that have a door, and so run as services."""
-    processes: dict[str, dict[str, Any]] = tomllib.loads((root / "runtime" / "contract.toml").read_text())["process"]
-    return [name for name, process in processes.items() if process["services"]]
-
-
 def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
-    """An export of the deployed stack. Raises ValueError when the stack or the export does not exist."""
+    """An output of the deployed stack. Raises ValueError if the stack or the output does not exist."""
     result = subprocess.run(
         ["pulumi", "stack", "output", name, "--json", "--stack", stack.name, "--non-interactive"],
         capture_output=True, text=True, timeout=120, check=False, cwd=root,
     )  # fmt: skip
     if result.returncode != 0:
-        raise ValueError(f"the stack {stack.name} has no output {name!r}; was it deployed? type: make deploy ENV={stack.name}")
+        raise ValueError(f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy ENV={stack.name}")
     return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""Finds the image that ran before, and writes its digest back into the stack file; the deployment itself is the usual one."""
+"""Finds the previously deployed image and writes its digest into a stack file."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ from typing import Any
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LINE = re.compile(r"^(\s+digest:\s*[\"']?)sha256:[0-9a-f]{64}", re.MULTILINE)
 REVISIONS_MAX = 50
-"""How far back it looks. Each is one call."""
+"""Task definition revisions to search; one API call each."""
 
 
 def previous_digest(ecs: Any, definition: str, current: str) -> str:
-    """The digest of the newest revision of this family that ran another image than `current`.
+    """The digest of the newest revision of a task definition family with another image than `current`.
 
-    definition: ARN of the service's task definition. current: digest in the stack file. Deregistered revisions count: ECS keeps
-    them readable. Raises ValueError when there is none.
+    definition: ARN of the service's task definition.
+    current: digest in the stack file.
+    Deregistered revisions count; ECS keeps them readable. Raises ValueError if there is none.
     """
     family = definition.rpartition("/")[2].partition(":")[0]
     for arn in _revisions(ecs, family):
-        found = _digest(ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"])
-        if found and found != current:
-            return found
-    raise ValueError(f"{family} never ran another image than {current[:19]}...; there is nothing to go back to")
+        digest = _digest(ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"])
+        if digest and digest != current:
+            return digest
+    raise ValueError(f"{family} has no revision with another image than {current[:19]}...")
 
 
 def write_digest(file: Path, digest: str) -> None:
-    """Replace `image.digest` of a stack file and nothing else. Raises ValueError when it does not stand there once."""
+    """Replace `image.digest` in a stack file. Raises ValueError unless the file contains exactly one digest."""
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{digest!r} is no digest; it looks like sha256:<64 hex digits>")
+        raise ValueError(f"{digest!r} is not a digest; expected sha256:<64 hex digits>")
     text = file.read_text(encoding="utf-8")
     changed, count = _LINE.subn(rf"\g<1>{digest}", text)
     if count != 1:
-        raise ValueError(f"{file.name}: expected one line `digest: sha256:...`, found {count}; set image.digest by hand")
+        raise ValueError(f"{file.name}: expected one line `digest: sha256:...`, got {count}; set image.digest manually")
     file.write_text(changed, encoding="utf-8")
 
 
 def _revisions(ecs: Any, family: str) -> Iterator[str]:
-    """ARNs of a family, newest first, in use or not."""
-    found: list[str] = []
+    """ARNs of a family, newest first, active and inactive."""
+    arns: list[str] = []
     for status in ("ACTIVE", "INACTIVE"):
         pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, status=status, sort="DESC")
-        # A prefix also finds longer names: gateway and gateway-two.
-        found += [
+        # The prefix also matches longer family names.
+        arns += [
             arn for page in pages for arn in page["taskDefinitionArns"] if arn.rpartition("/")[2].partition(":")[0] == family
         ]
-    yield from sorted(found, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)[:REVISIONS_MAX]
+    yield from sorted(arns, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)[:REVISIONS_MAX]
 
 
 def _digest(definition: dict[str, Any]) -> str:
-    """Of the first container, which is ours; sidecars come after it."""
+    """The digest of the first container, which runs the Gatehouse image; sidecars follow it."""
     match = _DIGEST.search(str(definition["containerDefinitions"][0]["image"]))
     return match[0] if match else ""

@@ -1,7 +1,7 @@
-"""Tells whether a deployment really arrived: what ECS runs is what the stack asked for, and every door answers.
+"""Verification of a deployment: ECS runs the expected task definitions and every public URL is healthy.
 
-`pulumi up` alone does not tell: when ECS gives a deployment up and goes back, the service is steady again, and that is all the
-provider waits for (pulumi-aws issue 4487).
+`pulumi up` succeeds even if ECS rolled the deployment back, because the provider only waits until the service is steady
+(pulumi-aws issue 4487).
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HEALTH = "/healthz"
-SMOKE_TIMEOUT_S = 10.0
-SMOKE_TRIES = 6
-"""A new target is taken into service within two health checks of the load balancer."""
+HEALTH_PATH = "/healthz"
+HEALTH_CHECK_TIMEOUT_S = 10.0
+HEALTH_CHECK_ATTEMPTS = 6
+"""A new target is in service within two health checks of the load balancer."""
 
-WAIT_S_MAX = 900.0
+ROLLOUT_TIMEOUT_S = 900.0
 POLL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One ECS service as it stands: its PRIMARY deployment, what that runs, and how far it is.
+class ServiceState:
+    """The PRIMARY deployment of an ECS service.
 
-    rollout: COMPLETED, IN_PROGRESS or FAILED. reason: what ECS says about it.
+    deployment: id of the deployment.
+    definition: ARN of its task definition.
+    rollout: COMPLETED, IN_PROGRESS or FAILED.
+    running, desired: numbers of tasks.
+    reason: reason for the rollout state, or "".
     """
 
     deployment: str
@@ -39,104 +43,112 @@ class Seen:
 
     @property
     def settled(self) -> bool:
+        """Whether the rollout has ended."""
         return self.rollout == "FAILED" or (self.rollout == "COMPLETED" and self.running >= self.desired)
 
 
-def look(ecs: Any, cluster: str, services: list[str]) -> dict[str, Seen]:
-    """The services that exist, by name; none when there is no cluster yet. Raises botocore's ClientError."""
+def describe_services(ecs: Any, cluster: str, services: list[str]) -> dict[str, ServiceState]:
+    """The active services by name; empty if the cluster does not exist. Raises ClientError."""
     try:
-        answer = ecs.describe_services(cluster=cluster, services=services)
+        response = ecs.describe_services(cluster=cluster, services=services)
     except ecs.exceptions.ClusterNotFoundException:
         return {}
-    return {row["serviceName"]: _seen(row) for row in answer["services"] if row.get("status") == "ACTIVE"}
+    return {row["serviceName"]: _state(row) for row in response["services"] if row.get("status") == "ACTIVE"}
 
 
-def settle(
-    ecs: Any, cluster: str, services: list[str], *, wait_s_max: float = WAIT_S_MAX, pause: Callable[[float], None] = time.sleep
-) -> dict[str, Seen]:
-    """The services once each deployment has ended, one way or the other, or when the time is up."""
-    waited = 0.0
+def wait_for_rollouts(
+    ecs: Any,
+    cluster: str,
+    services: list[str],
+    *,
+    timeout_s: float = ROLLOUT_TIMEOUT_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, ServiceState]:
+    """The services when every rollout has ended or the timeout has expired."""
+    waited_s = 0.0
     while True:
-        seen = look(ecs, cluster, services)
-        if waited >= wait_s_max or all(service.settled for service in seen.values()):
-            return seen
-        pause(POLL_S)
-        waited += POLL_S
+        states = describe_services(ecs, cluster, services)
+        if waited_s >= timeout_s or all(state.settled for state in states.values()):
+            return states
+        sleep(POLL_S)
+        waited_s += POLL_S
 
 
-def faults(before: Mapping[str, Seen], after: Mapping[str, Seen], wanted: Mapping[str, str]) -> list[str]:
-    """One sentence for each service that does not run what the stack asked for. wanted: service to task definition ARN."""
-    found = []
-    for service, definition in wanted.items():
-        now = after.get(service)
-        if now is None:
-            found.append(f"{service}: ECS has no such service")
-        elif now.definition != definition:
-            found.append(
-                f"{service}: ECS went back: it runs {_revision(now.definition)}, the stack asked for {_revision(definition)}. "
-                f"{now.reason or 'No reason was given.'} See the service's events, and: make logs"
+def deployment_errors(
+    before: Mapping[str, ServiceState], after: Mapping[str, ServiceState], expected: Mapping[str, str]
+) -> list[str]:
+    """One message for each service that does not run its expected task definition. expected: service to ARN."""
+    errors = []
+    for service, definition in expected.items():
+        state = after.get(service)
+        if state is None:
+            errors.append(f"{service}: the ECS service does not exist")
+        elif state.definition != definition:
+            errors.append(
+                f"{service}: ECS rolled the deployment back. It runs {_revision(state.definition)}, expected {_revision(definition)}. "
+                f"{state.reason or 'No reason given.'} See the events of the service, and: make logs"
             )
-        elif now.rollout == "FAILED":
-            found.append(f"{service}: the deployment of {_revision(definition)} failed. {now.reason}".rstrip())
-        elif not now.settled:
-            found.append(
-                f"{service}: the deployment of {_revision(definition)} has not ended: {now.running} of {now.desired} tasks run"
+        elif state.rollout == "FAILED":
+            errors.append(f"{service}: the deployment of {_revision(definition)} failed. {state.reason}".rstrip())
+        elif not state.settled:
+            errors.append(
+                f"{service}: the deployment of {_revision(definition)} is still in progress: {state.running} of {state.desired} tasks"
             )
-        elif service in before and before[service].definition != definition and before[service].deployment == now.deployment:
-            found.append(f"{service}: {_revision(definition)} was asked for, but no new deployment was started")
-    return found
+        elif service in before and before[service].definition != definition and before[service].deployment == state.deployment:
+            errors.append(f"{service}: no new deployment was started for {_revision(definition)}")
+    return errors
 
 
-def smoke(
+def check_health(
     urls: Mapping[str, str],
     *,
-    tries: int = SMOKE_TRIES,
-    timeout_s: float = SMOKE_TIMEOUT_S,
-    pause: Callable[[float], None] = time.sleep,
+    attempts: int = HEALTH_CHECK_ATTEMPTS,
+    timeout_s: float = HEALTH_CHECK_TIMEOUT_S,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """One sentence for each door whose health path does not answer 200 within `tries`. urls: door to its public address."""
-    found = []
-    for door, url in urls.items():
-        answer = ""
-        for attempt in range(tries):
+    """One message for each service whose health path does not return 200. urls: service to public URL."""
+    errors = []
+    for service, url in urls.items():
+        problem = ""
+        for attempt in range(attempts):
             if attempt:
-                pause(POLL_S)
-            answer = _health(url.rstrip("/") + HEALTH, timeout_s)
-            if not answer:
+                sleep(POLL_S)
+            problem = _request(url.rstrip("/") + HEALTH_PATH, timeout_s)
+            if not problem:
                 break
-        if answer:
-            found.append(f"{door}: {url}{HEALTH} {answer}")
-    return found
+        if problem:
+            errors.append(f"{service}: {url}{HEALTH_PATH} {problem}")
+    return errors
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """A door that sends its callers elsewhere is not healthy."""
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Treats a redirect as an error."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
-_DIRECT = urllib.request.build_opener(_Stay, urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context()))
 
 
-def _health(url: str, timeout_s: float) -> str:
-    """ "" when it is well, else what is wrong."""
+def _request(url: str, timeout_s: float) -> str:
+    """The problem with a URL; "" if it returns 200."""
     try:
-        with _DIRECT.open(url, timeout=timeout_s) as answer:
-            return "" if answer.status == 200 else f"answers {answer.status}"
-    except urllib.error.HTTPError as refusal:
-        return f"answers {refusal.code}"
-    except (urllib.error.URLError, OSError) as problem:
-        return f"does not answer ({getattr(problem, 'reason', '') or type(problem).__name__})"
+        with _OPENER.open(url, timeout=timeout_s) as response:
+            return "" if response.status == 200 else f"returned {response.status}"
+    except urllib.error.HTTPError as error:
+        return f"returned {error.code}"
+    except (urllib.error.URLError, OSError) as error:
+        return f"did not respond ({getattr(error, 'reason', '') or type(error).__name__})"
 
 
-def _seen(row: Mapping[str, Any]) -> Seen:
+def _state(row: Mapping[str, Any]) -> ServiceState:
     primary: Mapping[str, Any] = next((item for item in row["deployments"] if item["status"] == "PRIMARY"), {})
     failed = next((item for item in row["deployments"] if item.get("rolloutState") == "FAILED"), primary)
-    return Seen(
+    return ServiceState(
         deployment=str(primary.get("id", "")),
         definition=str(primary.get("taskDefinition", "")),
-        # A deployment controller other than ECS reports no rollout; then running tasks are all there is to see.
+        # Deployment controllers other than ECS report no rollout state.
         rollout=str(primary.get("rolloutState", "COMPLETED")),
         running=int(primary.get("runningCount", 0)),
         desired=int(primary.get("desiredCount", 0)),
@@ -145,4 +157,4 @@ def _seen(row: Mapping[str, Any]) -> Seen:
 
 
 def _revision(arn: str) -> str:
-    return arn.rpartition("/")[2] or "nothing"
+    return arn.rpartition("/")[2] or "no task definition"

@@ -1,20 +1,24 @@
-"""A release goes in its order and stops where something is wrong; a rollback goes back to the image before."""
+"""Order of a deployment, failures of each step, and rollback."""
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.release.account import NEW, OLD, Account, checkout, release, serving
+from release.deploy import pulumi_command
+from release.preflight import Stack
+from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, checkout, release, serving
 
 
 @pytest.fixture
-def account() -> Iterator[Account]:
-    there = Account()
-    with serving(there):
-        yield there
+def account() -> Iterator[FakeAccount]:
+    fake = FakeAccount()
+    with serving(fake):
+        yield fake
 
 
 def digest(folder: Path) -> str:
@@ -23,84 +27,87 @@ def digest(folder: Path) -> str:
 
 
 @pytest.mark.requirement("TR-17")
-def test_the_schema_is_migrated_by_a_task_before_any_service_changes(account: Account, tmp_path: Path) -> None:
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
-    assert done.returncode == 0, done.stderr
+def test_migration_runs_before_services_change(account: FakeAccount, tmp_path: Path) -> None:
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
-    assert "gatehouse-dev-console, gatehouse-dev-gateway run what was asked for, and every door answers" in done.stdout
+    assert "verified: gatehouse-dev-console, gatehouse-dev-gateway" in result.stdout
+
+
+def test_first_update_excludes_task_definitions_only() -> None:
+    command = pulumi_command("deploy", Stack("dev", ACCOUNT, "eu-west-1", NEW), without_services=True)
+    patterns = [after for option, after in pairwise(command) if option == "--exclude"]
+    component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
+    for process in ("gateway", "console"):
+        assert any(
+            fnmatch.fnmatch(f"{component}$aws:ecs/taskDefinition:TaskDefinition::{process}", pattern) for pattern in patterns
+        )
+        assert not any(fnmatch.fnmatch(f"{component}::{process}", pattern) for pattern in patterns)
+    assert not any(pattern.endswith("::migrate") for pattern in patterns)
 
 
 @pytest.mark.requirement("SS-08", "TR-17")
-def test_a_deployment_that_ecs_took_back_is_a_failure(account: Account, tmp_path: Path) -> None:
-    account.goes_back = True
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
-    assert done.returncode == 1
-    assert (
-        "deploy: gatehouse-dev-gateway: ECS went back: it runs gatehouse-dev-gateway:1, the stack asked for gatehouse-dev-gateway:2. "
-        "ECS deployment circuit breaker: rolling back."
-    ) in done.stderr
+def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Path) -> None:
+    account.rolls_back = True
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    assert result.returncode == 1
+    assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
+    assert "gatehouse-dev-gateway:1, expected gatehouse-dev-gateway:2" in result.stderr
 
 
-def test_a_sick_door_is_a_failure_that_names_it(account: Account, tmp_path: Path) -> None:
-    account.sick, account.goes_back = ("sharing",), True  # with a wrong service the doors are asked once only
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "verify")
-    assert done.returncode == 1
-    assert f"verify: sharing: {account.url}/sharing/healthz answers 503" in done.stderr
+def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
+    account.unhealthy, account.rolls_back = ("sharing",), True  # After a rollback, health is checked once only.
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "verify")
+    assert result.returncode == 1
+    assert f"verify: sharing: {account.url}/sharing/healthz returned 503" in result.stderr
 
 
-@pytest.mark.parametrize(("code", "said"), [(1, "migrate ended with 1"), (None, "migrate never started")])
-def test_a_failed_migration_leaves_the_services_alone(account: Account, tmp_path: Path, code: int | None, said: str) -> None:
+@pytest.mark.parametrize(("code", "message"), [(1, "migrate exited with 1"), (None, "migrate did not start")])
+def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_path: Path, code: int | None, message: str) -> None:
     account.migration = code
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
-    assert done.returncode == 1
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    assert result.returncode == 1
     assert account.steps[-1].startswith("run ")
     assert account.running == {"gateway": 1, "console": 1}
-    assert f"the migration abc failed: {said}. Essential container exited" in done.stderr
-    assert "The services were not touched and run what they ran." in done.stderr
+    assert f"the migration task abc failed: {message}. Essential container exited" in result.stderr
 
 
-def test_a_preview_that_the_packs_stop_stops_the_release(account: Account, tmp_path: Path) -> None:
+def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
     account.preview = 255
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
-    assert (done.returncode, account.steps) == (1, ["preview"])
-    assert "pulumi preview ended with 255" in done.stderr
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    assert (result.returncode, account.steps) == (1, ["preview"])
+    assert "pulumi preview exited with 255" in result.stderr
 
 
-@pytest.mark.parametrize("said", ["", "yes\n", "prod\n"])
-def test_without_the_name_of_the_stack_nothing_is_changed(account: Account, tmp_path: Path, said: str) -> None:
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", said=said)
-    assert (done.returncode, account.steps) == (1, ["preview"])
-    assert "not confirmed; nothing was changed" in done.stderr
+@pytest.mark.parametrize("stdin", ["", "yes\n", "prod\n"])
+def test_unconfirmed_deployment_changes_nothing(account: FakeAccount, tmp_path: Path, stdin: str) -> None:
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", stdin=stdin)
+    assert (result.returncode, account.steps) == (1, ["preview"])
+    assert "not confirmed" in result.stderr
 
 
 @pytest.mark.requirement("SS-09", "TR-17")
-def test_a_rollback_names_the_image_before_and_releases_it_without_a_migration(account: Account, tmp_path: Path) -> None:
-    account.running, account.wanted = dict.fromkeys(account.running, 2), 2
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes")
-    assert done.returncode == 0, done.stderr
+def test_rollback_deploys_previous_image_without_migration(account: FakeAccount, tmp_path: Path) -> None:
+    account.running, account.expected = dict.fromkeys(account.running, 2), 2
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes")
+    assert result.returncode == 0, result.stderr
     assert digest(tmp_path) == OLD
     assert account.steps == ["preview", "up"]
-    assert f"image.digest {NEW} -> {OLD}. Commit it." in done.stdout
 
 
-def test_a_rollback_that_is_not_confirmed_leaves_the_file_as_it_was(account: Account, tmp_path: Path) -> None:
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", said="no\n")
-    assert (done.returncode, digest(tmp_path)) == (1, NEW)
+def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount, tmp_path: Path) -> None:
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", stdin="no\n")
+    assert (result.returncode, digest(tmp_path)) == (1, NEW)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "said"),
-    [
-        (NEW, f"rollback: Pulumi.dev.yaml already names {NEW}; to release it type: make deploy ENV=dev"),
-        ("latest", "rollback: 'latest' is no digest; it looks like sha256:<64 hex digits>"),
-    ],
-)
-def test_a_rollback_to_nothing_new_is_refused(account: Account, tmp_path: Path, wanted: str, said: str) -> None:
-    done = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes", "--digest", wanted)
-    assert (done.returncode, done.stderr.strip(), account.steps) == (2, said, [])
+@pytest.mark.parametrize(("target", "message"), [(NEW, "already contains"), ("latest", "'latest' is not a digest")])
+def test_invalid_rollback_target_is_rejected(account: FakeAccount, tmp_path: Path, target: str, message: str) -> None:
+    result = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes", "--digest", target)
+    assert (result.returncode, account.steps) == (2, [])
+    assert message in result.stderr
 
 
-def test_an_image_that_was_not_pushed_is_refused_before_anything_happens(account: Account, tmp_path: Path) -> None:
-    done = release(checkout(tmp_path, f"sha256:{'0' * 64}", account.url), account.url, "deploy", "--yes")
-    assert (done.returncode, account.steps) == (2, [])
-    assert "Pulumi.dev.yaml names no image" in done.stderr
+def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> None:
+    result = release(checkout(tmp_path, f"sha256:{'0' * 64}", account.url), account.url, "deploy", "--yes")
+    assert (result.returncode, account.steps) == (2, [])
+    assert "Pulumi.dev.yaml contains no image" in result.stderr

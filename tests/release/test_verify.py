@@ -1,4 +1,4 @@
-"""What the verifier sees in ECS (a moto server) and at the doors (HTTP servers), and what it says about it."""
+"""Verification of ECS services (in a moto server) and of public URLs, and the search for the previous image."""
 
 from __future__ import annotations
 
@@ -9,153 +9,144 @@ import pytest
 
 from release.migrate import Migration, MigrationFailed, migrate
 from release.rollback import previous_digest
-from release.verify import Seen, faults, look, settle, smoke
-from sandbox.emulator.server import Emulator
-from tests.release.account import NEW, OLD, Account, serving
+from release.verify import ServiceState, check_health, deployment_errors, describe_services, wait_for_rollouts
+from sandbox.emulator import Emulator
+from tests.release.fake_aws import NEW, OLD, FakeAccount, serving
 
 REGION = "eu-west-1"
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/gateway"
-STEADY = Seen("ecs-svc/1", f"{ARN}:1", "COMPLETED", 2, 2)
+STEADY = ServiceState("ecs-svc/1", f"{ARN}:1", "COMPLETED", 2, 2)
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    started = Emulator.start()
+def ecs() -> Iterator[Any]:
+    emulator = Emulator.start()
     try:
-        yield started
+        yield emulator.client("ecs", REGION)
     finally:
-        started.stop()
+        emulator.stop()
 
 
-def define(ecs: Any, digest: str, family: str = "gateway") -> str:
+def register(ecs: Any, digest: str, family: str = "gateway") -> str:
+    """Register a task definition; returns its ARN."""
     container = {"name": "gateway", "image": f"registry/gatehouse@{digest}"}
-    answer = ecs.register_task_definition(family=family, cpu="256", memory="512", containerDefinitions=[container])
-    return str(answer["taskDefinition"]["taskDefinitionArn"])
+    response = ecs.register_task_definition(family=family, cpu="256", memory="512", containerDefinitions=[container])
+    return str(response["taskDefinition"]["taskDefinitionArn"])
 
 
-def started(ecs: Any, definition: str, *, tasks: int) -> None:
+def create_service(ecs: Any, definition: str, *, tasks: int) -> None:
     ecs.create_cluster(clusterName="main")
     ecs.create_service(cluster="main", serviceName="gateway", taskDefinition=definition, desiredCount=tasks)
 
 
-def test_before_the_first_deployment_there_is_nothing_to_see(emulator: Emulator) -> None:
-    ecs = emulator.client("ecs", REGION)
-    assert look(ecs, "main", ["gateway"]) == {}
+def test_no_services_before_first_deployment(ecs: Any) -> None:
+    assert describe_services(ecs, "main", ["gateway"]) == {}
     ecs.create_cluster(clusterName="main")
-    assert look(ecs, "main", ["gateway"]) == {}
+    assert describe_services(ecs, "main", ["gateway"]) == {}
 
 
-def test_a_service_without_its_tasks_is_waited_for_and_then_told(emulator: Emulator) -> None:
-    ecs, waits = emulator.client("ecs", REGION), list[float]()
-    definition = define(ecs, NEW)
-    started(ecs, definition, tasks=2)
-    after = settle(ecs, "main", ["gateway"], wait_s_max=20, pause=waits.append)
-    assert waits == [10.0, 10.0]
-    assert faults({}, after, {"gateway": definition}) == ["gateway: the deployment of gateway:1 has not ended: 0 of 2 tasks run"]
+def test_rollout_that_never_ends_is_an_error(ecs: Any) -> None:
+    sleeps = list[float]()
+    definition = register(ecs, NEW)
+    create_service(ecs, definition, tasks=2)
+    after = wait_for_rollouts(ecs, "main", ["gateway"], timeout_s=20, sleep=sleeps.append)
+    assert sleeps == [10.0, 10.0]
+    (error,) = deployment_errors({}, after, {"gateway": definition})
+    assert error.endswith("is still in progress: 0 of 2 tasks")
 
 
-def test_a_service_that_has_its_tasks_is_not_waited_for(emulator: Emulator) -> None:
-    ecs, waits = emulator.client("ecs", REGION), list[float]()
-    definition = define(ecs, NEW)
-    started(ecs, definition, tasks=0)
-    after = settle(ecs, "main", ["gateway"], pause=waits.append)
-    assert (waits, faults({}, after, {"gateway": definition})) == ([], [])
+def test_completed_rollout_is_not_waited_for(ecs: Any) -> None:
+    sleeps = list[float]()
+    definition = register(ecs, NEW)
+    create_service(ecs, definition, tasks=0)
+    after = wait_for_rollouts(ecs, "main", ["gateway"], sleep=sleeps.append)
+    assert (sleeps, deployment_errors({}, after, {"gateway": definition})) == ([], [])
 
 
-def test_a_service_whose_primary_deployment_runs_the_old_definition_has_gone_back(emulator: Emulator) -> None:
-    """moto keeps the PRIMARY deployment when a service is updated, which is how a deployment that was taken back looks."""
-    ecs = emulator.client("ecs", REGION)
-    started(ecs, define(ecs, OLD), tasks=0)
-    before, wanted = look(ecs, "main", ["gateway"]), define(ecs, NEW)
-    ecs.update_service(cluster="main", service="gateway", taskDefinition=wanted)
-    (said,) = faults(before, look(ecs, "main", ["gateway"]), {"gateway": wanted})
-    assert said.startswith("gateway: ECS went back: it runs gateway:1, the stack asked for gateway:2.")
+def test_old_task_definition_after_update_is_a_rollback(ecs: Any) -> None:
+    """moto keeps the PRIMARY deployment on an update, as ECS does after a rollback."""
+    create_service(ecs, register(ecs, OLD), tasks=0)
+    before, expected = describe_services(ecs, "main", ["gateway"]), register(ecs, NEW)
+    ecs.update_service(cluster="main", service="gateway", taskDefinition=expected)
+    (error,) = deployment_errors(before, describe_services(ecs, "main", ["gateway"]), {"gateway": expected})
+    assert error.startswith("gateway: ECS rolled the deployment back. It runs gateway:1, expected gateway:2.")
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [
-        ({}, "gateway: ECS has no such service"),
-        (
-            {"gateway": Seen("ecs-svc/2", f"{ARN}:2", "FAILED", 0, 2, "tasks failed to start.")},
-            "gateway: the deployment of gateway:2 failed.",
-        ),
-        (
-            {"gateway": Seen("ecs-svc/2", f"{ARN}:2", "IN_PROGRESS", 1, 2)},
-            "gateway: the deployment of gateway:2 has not ended: 1 of 2",
-        ),
-        (
-            {"gateway": Seen("ecs-svc/1", f"{ARN}:2", "COMPLETED", 2, 2)},
-            "gateway: gateway:2 was asked for, but no new deployment was started",
-        ),
+        ({}, "does not exist"),
+        ({"gateway": ServiceState("ecs-svc/2", f"{ARN}:2", "FAILED", 0, 2, "tasks failed to start.")}, "gateway:2 failed."),
+        ({"gateway": ServiceState("ecs-svc/2", f"{ARN}:2", "IN_PROGRESS", 1, 2)}, "still in progress: 1 of 2"),
+        ({"gateway": ServiceState("ecs-svc/1", f"{ARN}:2", "COMPLETED", 2, 2)}, "no new deployment was started for gateway:2"),
     ],
 )
-def test_whatever_is_not_as_asked_is_told(after: dict[str, Seen], said: str) -> None:
-    (found,) = faults({"gateway": STEADY}, after, {"gateway": f"{ARN}:2"})
-    assert found.startswith(said)
+def test_unexpected_state_is_an_error(after: dict[str, ServiceState], message: str) -> None:
+    (error,) = deployment_errors({"gateway": STEADY}, after, {"gateway": f"{ARN}:2"})
+    assert error.startswith("gateway: ")
+    assert message in error
 
 
-def test_a_new_deployment_of_what_was_asked_is_fine_and_so_is_no_change() -> None:
-    moved = Seen("ecs-svc/2", f"{ARN}:2", "COMPLETED", 2, 2)
-    assert faults({"gateway": STEADY}, {"gateway": moved}, {"gateway": f"{ARN}:2"}) == []
-    assert faults({"gateway": STEADY}, {"gateway": STEADY}, {"gateway": f"{ARN}:1"}) == []
+def test_expected_state_is_no_error() -> None:
+    updated = ServiceState("ecs-svc/2", f"{ARN}:2", "COMPLETED", 2, 2)
+    assert deployment_errors({"gateway": STEADY}, {"gateway": updated}, {"gateway": f"{ARN}:2"}) == []
+    assert deployment_errors({"gateway": STEADY}, {"gateway": STEADY}, {"gateway": f"{ARN}:1"}) == []
 
 
-def test_a_door_gets_a_few_tries_and_is_then_named() -> None:
-    account, waits = Account(sick=("sharing",)), list[float]()
+def test_unhealthy_url_is_retried() -> None:
+    account, sleeps = FakeAccount(unhealthy=("sharing",)), list[float]()
     with serving(account) as url:
-        found = smoke({"gateway": f"{url}/gateway", "sharing": f"{url}/sharing"}, tries=3, pause=waits.append)
-    assert (found, waits) == ([f"sharing: {url}/sharing/healthz answers 503"], [10.0, 10.0])
+        urls = {"gateway": f"{url}/gateway", "sharing": f"{url}/sharing"}
+        errors = check_health(urls, attempts=3, sleep=sleeps.append)
+    assert (errors, sleeps) == ([f"sharing: {url}/sharing/healthz returned 503"], [10.0, 10.0])
 
 
-def test_a_door_that_recovers_is_well() -> None:
-    account = Account(sick=("gateway",))
+def test_recovered_url_is_healthy() -> None:
+    account = FakeAccount(unhealthy=("gateway",))
 
     def recover(_seconds: float) -> None:
-        account.sick = ()
+        account.unhealthy = ()
 
     with serving(account) as url:
-        assert smoke({"gateway": f"{url}/gateway"}, pause=recover) == []
+        assert check_health({"gateway": f"{url}/gateway"}, sleep=recover) == []
 
 
-def test_a_door_that_nobody_opens_is_named() -> None:
-    with serving(Account()) as url:
-        gone = url
-    (said,) = smoke({"gateway": gone}, tries=1)
-    assert said.startswith(f"gateway: {gone}/healthz does not answer (")
+def test_refused_connection_is_an_error() -> None:
+    with serving(FakeAccount()) as url:
+        closed = url
+    (error,) = check_health({"gateway": closed}, attempts=1)
+    assert error.startswith(f"gateway: {closed}/healthz did not respond (")
 
 
-def test_the_image_before_is_found_although_its_definition_was_deregistered(emulator: Emulator) -> None:
-    ecs = emulator.client("ecs", REGION)
-    first = define(ecs, OLD)
-    define(ecs, OLD, family="gateway-two")
-    define(ecs, NEW)
-    last = define(ecs, NEW)
+def test_previous_image_is_found_in_inactive_revisions(ecs: Any) -> None:
+    first = register(ecs, OLD)
+    register(ecs, OLD, family="gateway-two")
+    register(ecs, NEW)
+    last = register(ecs, NEW)
     ecs.deregister_task_definition(taskDefinition=first)
     assert previous_digest(ecs, last, NEW) == OLD
-    # After ECS went back by itself, what ran before is older than the newest definition.
+    # After a rollback by ECS, the running revision is older than the newest one.
     assert previous_digest(ecs, first, OLD) == NEW
 
 
-def test_a_first_image_has_nothing_before_it(emulator: Emulator) -> None:
-    ecs = emulator.client("ecs", REGION)
-    only = define(ecs, NEW)
-    with pytest.raises(ValueError, match="gateway never ran another image than sha256:bbb"):
-        previous_digest(ecs, only, NEW)
+def test_first_image_has_no_previous_one(ecs: Any) -> None:
+    definition = register(ecs, NEW)
+    with pytest.raises(ValueError, match="gateway has no revision with another image"):
+        previous_digest(ecs, definition, NEW)
 
 
-def test_a_stack_of_an_older_program_has_no_network_for_the_migration() -> None:
-    with pytest.raises(ValueError, match="the stack's output `migration` has no subnets, securityGroup"):
+def test_incomplete_migration_output_is_rejected() -> None:
+    with pytest.raises(ValueError, match="no subnets, securityGroup"):
         Migration.of("main", {"taskDefinition": ARN})
 
 
-class Ecs:
-    """The answer of an ECS that has no room."""
+class EcsWithoutCapacity:
+    """ECS client that starts no task."""
 
     def run_task(self, **_: Any) -> dict[str, Any]:
         return {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}
 
 
-def test_a_migration_that_ecs_does_not_start_says_why() -> None:
-    with pytest.raises(MigrationFailed, match="ECS did not start the migration: RESOURCE:MEMORY"):
-        migrate(Ecs(), Migration("main", f"{ARN}:1", ("subnet-1",), "sg-1"))
+def test_migration_task_that_does_not_start_is_an_error() -> None:
+    with pytest.raises(MigrationFailed, match="RESOURCE:MEMORY"):
+        migrate(EcsWithoutCapacity(), Migration("main", f"{ARN}:1", ("subnet-1",), "sg-1"))

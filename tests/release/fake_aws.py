@@ -1,4 +1,4 @@
-"""An account to release to: the few calls of STS and ECS that a release makes, a Pulumi CLI that does as it is told, doors."""
+"""A fake AWS account (STS, ECS, public URLs) and a fake Pulumi CLI."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ words = sys.argv[1:]
 if words[0] == "version":
     print("v3.300.0")
 elif words[0] != "whoami":
-    told = json.dumps(words).encode()
-    request = urllib.request.Request("{url}/pulumi", data=told)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request) as answer:
-        said = json.load(answer)
-    print(said["text"])
-    sys.exit(said["code"])
+    body = json.dumps(words).encode()
+    request = urllib.request.Request("{url}/pulumi", data=body)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request) as response:
+        result = json.load(response)
+    print(result["text"])
+    sys.exit(result["code"])
 """
 _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::{ACCOUNT}:user/x</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>
@@ -43,20 +43,23 @@ def arn(process: str, revision: int) -> str:
 
 
 @dataclass
-class Account:
-    """What stands, and what is done to it. Revision 1 runs the image OLD, revision 2 the image NEW.
+class FakeAccount:
+    """State of the account. Revision 1 of a task definition runs the image OLD, revision 2 the image NEW.
 
-    steps: what happened, in order. goes_back: ECS gives the new deployment up. migration: exit code, None for a container
-    that never started. sick: doors that answer 503. preview: exit code of the CLI's preview.
+    steps: calls in order.
+    rolls_back: ECS rolls new deployments back.
+    migration: exit code of the migration; None if the container did not start.
+    unhealthy: services that return 503.
+    preview: exit code of `pulumi preview`.
     """
 
     url: str = ""
     running: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 1))
-    wanted: int = 2
+    expected: int = 2
     steps: list[str] = field(default_factory=list)
-    goes_back: bool = False
+    rolls_back: bool = False
     migration: int | None = 0
-    sick: tuple[str, ...] = ()
+    unhealthy: tuple[str, ...] = ()
     preview: int = 0
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
@@ -68,16 +71,16 @@ class Account:
         excluded = "--exclude-dependents" in words
         self.steps.append("up without services" if excluded else "up")
         assert words.count("--policy-pack") == 2
-        if not excluded and not self.goes_back:
-            self.running = dict.fromkeys(SERVICES, self.wanted)
+        if not excluded and not self.rolls_back:
+            self.running = dict.fromkeys(SERVICES, self.expected)
         return {"code": 0, "text": ""}
 
-    def ecs(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         if action == "DescribeServices":
-            return {"services": [self._service(name) for name in asked["services"]], "failures": []}
+            return {"services": [self._service(name) for name in request["services"]], "failures": []}
         if action == "RunTask":
-            self.steps.append(f"run {asked['taskDefinition'].rpartition('/')[2]}")
-            assert asked["networkConfiguration"]["awsvpcConfiguration"] == {
+            self.steps.append(f"run {request['taskDefinition'].rpartition('/')[2]}")
+            assert request["networkConfiguration"]["awsvpcConfiguration"] == {
                 "subnets": ["subnet-1"],
                 "securityGroups": ["sg-1"],
                 "assignPublicIp": "DISABLED",
@@ -92,20 +95,20 @@ class Account:
             }
             return {"tasks": [task], "failures": []}
         if action == "ListTaskDefinitions":
-            process = asked["familyPrefix"].rpartition("-")[2]
-            return {"taskDefinitionArns": [arn(process, 2 if asked["status"] == "ACTIVE" else 1)]}
+            process = request["familyPrefix"].rpartition("-")[2]
+            return {"taskDefinitionArns": [arn(process, 2 if request["status"] == "ACTIVE" else 1)]}
         assert action == "DescribeTaskDefinition", action
-        digest = NEW if asked["taskDefinition"].endswith(":2") else OLD
+        digest = NEW if request["taskDefinition"].endswith(":2") else OLD
         return {"taskDefinition": {"containerDefinitions": [{"image": f"registry/gatehouse@{digest}"}]}}
 
     def _outputs(self) -> dict[str, Any]:
         return {
             "cluster": "gatehouse-dev-main",
             "services": {
-                name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.wanted)} for name in SERVICES
+                name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.expected)} for name in SERVICES
             },
             "migration": {"taskDefinition": arn("migrate", 2), "subnets": ["subnet-1"], "securityGroup": "sg-1"},
-            "urls": {door: f"{self.url}/{door}" for door in ("gateway", "console", "sharing")},
+            "urls": {service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")},
         }
 
     def _service(self, name: str) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Account:
             "id": f"ecs-svc/{revision}",
             "taskDefinition": arn(name.rpartition("-")[2], revision),
             "rolloutState": "COMPLETED",
-            "rolloutStateReason": "ECS deployment circuit breaker: rolling back." if self.goes_back else "",
+            "rolloutStateReason": "ECS deployment circuit breaker: rolling back." if self.rolls_back else "",
             "runningCount": 1,
             "desiredCount": 1,
         }
@@ -123,24 +126,24 @@ class Account:
 
 
 @contextmanager
-def serving(account: Account) -> Iterator[str]:
-    """The account on a free port of this machine; its URL."""
+def serving(account: FakeAccount) -> Iterator[str]:
+    """Serve the account on a free port. Yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            door = self.path.split("/")[1]
-            self._answer(503 if door in account.sick else 200, b"{}")
+            service = self.path.split("/")[1]
+            self._respond(503 if service in account.unhealthy else 200, b"{}")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == "/pulumi":
-                self._answer(200, json.dumps(account.pulumi(json.loads(body))).encode())
+                self._respond(200, json.dumps(account.pulumi(json.loads(body))).encode())
             elif target := self.headers.get("X-Amz-Target"):
-                self._answer(200, json.dumps(account.ecs(target.partition(".")[2], json.loads(body))).encode())
+                self._respond(200, json.dumps(account.ecs(target.partition(".")[2], json.loads(body))).encode())
             else:
-                self._answer(200, _IDENTITY.encode())
+                self._respond(200, _IDENTITY.encode())
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _respond(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -162,7 +165,7 @@ def serving(account: Account) -> Iterator[str]:
 
 
 def checkout(folder: Path, digest: str, url: str) -> Path:
-    """A checkout with the dev stack and this image, and a Pulumi CLI beside it."""
+    """A project directory with the dev stack, this image digest and the fake Pulumi CLI."""
     text = (ROOT / "Pulumi.dev.yaml").read_text()
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {digest}", text))
     cli = folder / "bin" / "pulumi"
@@ -172,8 +175,8 @@ def checkout(folder: Path, digest: str, url: str) -> Path:
     return folder
 
 
-def release(folder: Path, url: str, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    """`python -m release <words> --env dev` in that checkout; `said` is typed."""
+def release(folder: Path, url: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `python -m release <words> --env dev` in that directory."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environ |= {
         "PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}",
@@ -186,4 +189,4 @@ def release(folder: Path, url: str, *words: str, said: str = "") -> subprocess.C
         "NO_PROXY": "127.0.0.1",
     }
     command = [sys.executable, "-m", "release", *words, "--env", "dev", "--root", str(folder)]
-    return subprocess.run(command, cwd=ROOT, env=environ, input=said, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environ, input=stdin, capture_output=True, text=True, timeout=120, check=False)
