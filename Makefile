@@ -1,10 +1,10 @@
-# Gatehouse. `make` alone lists the targets; every target that needs the environment sets it up first.
+# Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check docs bench audit deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up down test check docs bench prowler deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
-# `make up` and friends take dev when ENV is not said; `make check` alone takes all of them.
+# Targets use dev without ENV. `make check` uses all stacks.
 STACK = $(or $(ENV),dev)
 PY := .venv/bin/python
 
@@ -13,25 +13,25 @@ help: ## List the targets
 	awk -v c="$$colour" 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { \
 		if (c) printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2; else printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ENV=$(subst $() ,|,$(ENVIRONMENTS)) chooses the stack (dev when not said)"
+	@echo "  ENV=$(subst $() ,|,$(ENVIRONMENTS)) selects the stack (default: dev)"
 
-init: ## Set everything up: uv, the locked environment, the git hooks
+init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
-	@if git rev-parse --git-dir >/dev/null 2>&1; then .venv/bin/pre-commit install >/dev/null && echo "init: ready; git hooks installed"; else echo "init: ready"; fi
+	@if git rev-parse --git-dir >/dev/null 2>&1; then .venv/bin/pre-commit install >/dev/null && echo "init: done; git hooks installed"; else echo "init: done"; fi
 
-up: ## Build the stack in the sandbox and start gateway, console and a sample Core (ENV=, DETACH=1)
+up: ## Deploy the stack to the local AWS emulator and start all services (ENV=, DETACH=1)
 	@scripts/setup.sh
 	@exec $(PY) -m sandbox up --env $(STACK) $(if $(filter-out 0,$(DETACH)),--detach)
 
-down: ## Stop what `make up DETACH=1` started
+down: ## Stop a local environment that was started with DETACH=1
 	@scripts/setup.sh
 	@$(PY) -m sandbox down
 
-test: ## Set up and pass the tests (TESTS=path narrows them)
+test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@$(PY) -m pytest -n 2 --dist loadfile $(or $(TESTS),tests)
 
-check: ## Policies for ENV=; without ENV: format, lint, types, import contracts, then the policies of every stack
+check: ## Run format, lint, type, import and policy checks; with ENV= the policy checks of one stack
 	@scripts/setup.sh
 ifdef ENV
 	@$(PY) -m sandbox check --env $(ENV)
@@ -43,47 +43,47 @@ else
 	@for environment in $(ENVIRONMENTS); do $(PY) -m sandbox check --env $$environment || exit $$?; done
 endif
 
-docs: ## Generate the reference pages of docs/ from the code
+docs: ## Generate the reference pages in docs/ and .gatehouse/docs/
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
 
-audit: ## Prowler over the stack in the emulator (ENV=, prod when not said); the first run installs it
+prowler: ## Scan the stack in the local AWS emulator with Prowler (ENV=, default: prod)
 	@scripts/setup.sh
-	@$(PY) -m sandbox audit --env $(or $(ENV),prod)
+	@$(PY) -m sandbox prowler --env $(or $(ENV),prod)
 
-bench: ## Measure the gateway and print ratios (needs nothing else running)
+bench: ## Run the benchmarks of the gateway
 	@scripts/setup.sh
 	@$(PY) -m bench
 
-preview: ## What `make deploy` would change on AWS (ENV= is required)
+preview: ## Preview a deployment to AWS (ENV= is required)
 	@scripts/setup.sh
 	@$(PY) -m release preview --env "$(ENV)"
 
-deploy: ## Release: preview, both packs, migration, services, verification (ENV= is required, YES=1 does not ask)
+deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1 skips the prompt)
 	@scripts/setup.sh
 	@$(PY) -m release deploy --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes)
 
-verify: ## Does AWS run what the stack asked for, and does every door answer? (ENV= is required)
+verify: ## Verify that AWS runs the deployed version and that every URL is healthy (ENV= is required)
 	@scripts/setup.sh
 	@$(PY) -m release verify --env "$(ENV)"
 
-rollback: ## Back to the image before, or to DIGEST= (ENV= is required, YES=1 does not ask)
+rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skips the prompt)
 	@scripts/setup.sh
 	@$(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes)
 
-destroy: ## pulumi destroy, after a typed confirmation (ENV= is required)
+destroy: ## Destroy a stack on AWS after confirmation (ENV= is required)
 	@scripts/setup.sh
 	@$(PY) -m release destroy --env "$(ENV)"
 
-logs: ## Follow the logs: of AWS with ENV= (PROCESS=), of the running `make up` without
+logs: ## Follow the logs of the local environment, or of AWS with ENV= (PROCESS=)
 	@scripts/setup.sh
 	@$(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
 
-api-keys: ## List the keys of the running gateway; NAME="my app" creates one
+api-keys: ## List the API keys of the local environment; NAME="my app" creates one
 	@scripts/setup.sh
 	@.venv/bin/gatehouse keys $(if $(NAME),create --name "$(NAME)",list)
 
-clean: ## Stop everything and remove what was built (.venv, caches, sandbox state)
+clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi
 	@rm -rf .venv .gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

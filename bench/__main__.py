@@ -1,14 +1,14 @@
-"""Every measurement, one after the other: `make bench`. Nothing else should run on the machine meanwhile."""
+"""Runs all benchmarks of the gateway: `make bench`. Run nothing else on the machine meanwhile."""
 
 from __future__ import annotations
 
-from bench.gateway import moving, nginx, proxy, scale, verify
+from bench.gateway import nginx, proxy, scale, transfer, verify
 
 verify.main()
 proxy.main()
 scale.main()
-moving.main()
+transfer.main()
 if nginx.missing():
-    print(f"Left out, beside nginx: needs {' and '.join(nginx.missing())} on PATH.")
+    print(f"Skipped the comparison with nginx: {' and '.join(nginx.missing())} not on PATH.")
 else:
     nginx.main()

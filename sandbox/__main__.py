@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox up|down|check|export|graph|diff|audit`.
+"""The sandbox's command line: `python -m sandbox up|down|check|export|graph|diff|prowler`.
 
 Exit codes: 0 done, 1 a mandatory rule is broken, a store would be replaced or a finding has no reason, 2 it could not run.
 """
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Where logs, reports and the journal go; the tests give a folder of their own.
     parser.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(required=True, metavar="up|down|check|export|graph|diff|audit")
+    commands = parser.add_subparsers(required=True, metavar="up|down|check|export|graph|diff|prowler")
     known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml"))
     stacks = ", ".join(known)
 
@@ -104,9 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     diff.set_defaults(command=_diff)
 
-    audit = commands.add_parser("audit", help="run Prowler against the emulator that holds the deployed stack")
-    audit.add_argument("--env", default="prod", metavar="STACK", help=f"which stack: {stacks} (default: prod)")
-    audit.set_defaults(command=_audit)
+    prowler = commands.add_parser("prowler", help="scan the deployed stack in the emulator with Prowler")
+    prowler.add_argument("--env", default="prod", metavar="STACK", help=f"which stack: {stacks} (default: prod)")
+    prowler.set_defaults(command=_prowler)
     return parser
 
 
@@ -204,7 +204,7 @@ def _diff(options: argparse.Namespace) -> int:
     return 1 if any(step.loses_data for step in steps) else 0
 
 
-def _audit(options: argparse.Namespace) -> int:
+def _prowler(options: argparse.Namespace) -> int:
     from sandbox.checks.prowler import audit
 
     return audit(options.env, options.home)

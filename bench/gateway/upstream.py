@@ -1,4 +1,4 @@
-"""The smallest upstream that speaks HTTP: 100 bytes for every request; run as a process of its own."""
+"""A minimal HTTP upstream that returns 100 bytes for every request. Runs in its own process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\
 
 class _Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclasses of asyncio's, whatever the annotation wants.
+        # uvloop's transports are not subclasses of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:

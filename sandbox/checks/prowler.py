@@ -20,7 +20,7 @@ from sandbox.local.progress import Progress
 from sandbox.paths import REPOSITORY
 
 VERSION = "5.46.0"
-"""The release that docs/scans.md speaks of. A newer one has other checks, and so other findings."""
+"""Version of Prowler. Another version has other checks and findings."""
 
 SERIOUS = ("critical", "high")
 ACCEPTED = Path(__file__).with_name("prowler_accepted.toml")
@@ -156,7 +156,7 @@ def _order(finding: Finding) -> tuple[int, str, str]:
 
 
 def _show(found: Audit, say: Progress) -> None:
-    say.step(f"{found.passed} passed, {len(found.accepted)} have a reason in docs/scans.md, {len(found.open)} have none")
+    say.step(f"{found.passed} passed, {len(found.accepted)} have a reason in sandbox/accepted.toml, {len(found.open)} have none")
     for finding in found.open:
         (say.bad if finding.severity in SERIOUS else say.warn)(f"{finding.severity} {finding.check}: {finding.detail}")
     for reason in found.unused:

@@ -10,7 +10,7 @@ import pytest
 from release.migrate import Migration, MigrationFailed, migrate
 from release.rollback import previous_digest
 from release.verify import ServiceState, check_health, deployment_errors, describe_services, wait_for_rollouts
-from sandbox.emulator import Emulator
+from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import NEW, OLD, FakeAccount, serving
 
 REGION = "eu-west-1"

@@ -1,6 +1,6 @@
-"""A load generator: keep-alive connections that each send the next request when the answer is there; run as a process of its own.
+"""A closed-loop HTTP load generator with keep-alive connections. Runs in its own process.
 
-It shares the machine with the gateway, so absolute numbers mean little; compare rows of one table only.
+It shares the machine with the gateway: compare rows of one table, not absolute numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Result:
+    """Requests per second, latency percentiles, and the number of responses other than 200."""
+
     rps: float
     p50_ms: float
     p99_ms: float
@@ -33,25 +35,25 @@ class _Connection(asyncio.Protocol):
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclasses of asyncio's, whatever the annotation wants.
+        # uvloop's transports are not subclasses of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         self.send()
 
     def send(self) -> None:
-        self.sent_at = time.perf_counter()
+        self.started = time.perf_counter()
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
-        head, found, body = self.buffer.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
             return
         position = head.lower().find(b"content-length:")
         length = int(head[position + 15 :].split(b"\r\n", 1)[0]) if position >= 0 else 0
         if len(body) < length:
             return
         now = time.perf_counter()
-        self.times.append(now - self.sent_at)
+        self.times.append(now - self.started)
         if not head.startswith(b"HTTP/1.1 200"):
             self.failed[0] += 1
         self.buffer = b""
@@ -66,30 +68,30 @@ class _Connection(asyncio.Protocol):
 
 
 def measure(port: int, request: bytes, *, seconds: float = 3.0) -> Result:
-    """Runs the generator in a process of its own, after a warm-up of a third of the time."""
+    """Run the generator for `seconds` after a warm-up of a third of that time."""
     _run(port, request, seconds / 3)
     return _run(port, request, seconds)
 
 
 def _run(port: int, request: bytes, seconds: float) -> Result:
-    command = [sys.executable, "-m", "bench.gateway.load", str(port), str(seconds)]
-    done = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
-    return Result(**json.loads(done.stdout))
+    command = [sys.executable, "-m", "bench.gateway.load_generator", str(port), str(seconds)]
+    result = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
+    return Result(**json.loads(result.stdout))
 
 
 async def _generate(port: int, request: bytes, seconds: float) -> Result:
     times: list[float] = []
     failed = [0]
     loop = asyncio.get_running_loop()
-    begun = time.perf_counter()
-    made = [
-        await loop.create_connection(lambda: _Connection(request, begun + seconds, times, failed), "127.0.0.1", port)
+    started = time.perf_counter()
+    connections = [
+        await loop.create_connection(lambda: _Connection(request, started + seconds, times, failed), "127.0.0.1", port)
         for _ in range(CONNECTIONS)
     ]
-    await asyncio.gather(*(protocol.done for _, protocol in made))
-    took = time.perf_counter() - begun
+    await asyncio.gather(*(protocol.done for _, protocol in connections))
+    elapsed_s = time.perf_counter() - started
     times.sort()
-    return Result(len(times) / took, times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000, failed[0])
+    return Result(len(times) / elapsed_s, times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000, failed[0])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sets the stage for a measurement: PostgreSQL, Redis and one gateway worker as in production, a key, an upstream."""
+"""Environment of a benchmark: PostgreSQL, Redis, the gateway as in production, an API key and an upstream."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.load import Result
+from bench.gateway.load_generator import Result
 from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.local.ports import free_port
 
 _SERVE = "from gatehouse import server, settings; server.serve(['gateway'], settings.load())"
 _UPSTREAM = Path(__file__).with_name("upstream.py")
-#: Two limits on each decision, neither of which is ever reached.
 _LIMITS = [{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")]
+"""Two rate limits for each decision. Neither is reached."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class Environment:
+    """Ports, credentials and processes of a running environment."""
+
     gateway_port: int
     upstream_port: int
     token: str
@@ -45,14 +47,14 @@ class Stage:
 
 
 @contextmanager
-def stage(workers: int = 1, upstream_port: int | None = None) -> Iterator[Stage]:
-    """`upstream_port`: where the Core will be; without it, an upstream of our own is started."""
+def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[Environment]:
+    """Start the environment. upstream_port: port of the Core; by default an upstream is started."""
     pepper = secrets.token_bytes(32)
     with servers.postgres() as postgres, servers.redis() as redis, TemporaryDirectory() as folder:
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
-        gateway_port, ours = free_port(), upstream_port is None
+        gateway_port, start_upstream = free_port(), upstream_port is None
         upstream_port = upstream_port or free_port()
-        environment = {
+        variables = {
             **os.environ,
             "GATEHOUSE_ENVIRONMENT": "bench",
             "GATEHOUSE_DATABASE_URL": postgres.app_url,
@@ -66,26 +68,26 @@ def stage(workers: int = 1, upstream_port: int | None = None) -> Iterator[Stage]
             "GATEHOUSE_WORKERS": str(workers),
         }
         gateway = child_processes.start(
-            "gateway", [sys.executable, "-c", _SERVE], log=Path(folder) / "gateway.log", env=environment
+            "gateway", [sys.executable, "-c", _SERVE], log=Path(folder) / "gateway.log", env=variables
         )
         command = [sys.executable, str(_UPSTREAM), str(upstream_port)]
-        upstream = child_processes.start("upstream", command, log=Path(folder) / "up.log") if ours else None
+        upstream = child_processes.start("upstream", command, log=Path(folder) / "up.log") if start_upstream else None
         try:
-            child_processes.wait_until(gateway, lambda: _answers(gateway_port), "ready", 60)
-            held = Pepper({1: pepper}, 1)
-            token = asyncio.run(_prepare(postgres.app_url, held, upstream_port))
-            yield Stage(gateway_port, upstream_port, token, gateway.pid, postgres.app_url, held)
+            child_processes.wait_until(gateway, lambda: _is_ready(gateway_port), "ready", 60)
+            peppers = Pepper({1: pepper}, 1)
+            token = asyncio.run(_prepare(postgres.app_url, peppers, upstream_port))
+            yield Environment(gateway_port, upstream_port, token, gateway.pid, postgres.app_url, peppers)
         finally:
             gateway.stop()
             if upstream is not None:
                 upstream.stop()
 
 
-def show(title: str, floor: str, rows: dict[str, Result]) -> None:
-    """The table; every ratio is to the row `floor` of the same run."""
-    table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", f"ratio to {floor}", title=title)
+def show(title: str, baseline: str, rows: dict[str, Result]) -> None:
+    """Print a table with ratios to the row `baseline`."""
+    table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", f"ratio to {baseline}", title=title)
     for name, row in rows.items():
-        ratio = f"{row.rps / rows[floor].rps:.2f}"
+        ratio = f"{row.rps / rows[baseline].rps:.2f}"
         table.add_row(name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio)
     Console().print(table)
 
@@ -110,7 +112,7 @@ async def _prepare(database_url: str, pepper: Pepper, upstream_port: int) -> str
     return token.text
 
 
-def _answers(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
             return True
