@@ -28,7 +28,7 @@ from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.local.ports import free_port
 
-_SERVE = "from gatehouse import server, settings; server.serve(['gateway'], settings.load())"
+_SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
 _UPSTREAM = Path(__file__).with_name("upstream.py")
 _LIMITS = [{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")]
 """Two rate limits for each decision. Neither is reached."""

@@ -85,7 +85,7 @@ def test_keys_are_imported_from_the_old_file_and_exported_and_restored_under_the
     content = sealed["Body"].read()
     assert content
     assert not any(token.encode() in content for token in TOKENS)
-    task.run("import", export, "--sealed")
+    task.run("import", export, "--restore")
     assert {"s3:GetObject", "s3:PutObject"} <= task.emulator.used_actions[ROLE]
 
 

@@ -1,4 +1,4 @@
-"""The `gatehouse` command: finds the module of a command by its name, so that a container's health check loads no web server."""
+"""The `gatehouse` command. It imports only the module of the requested command."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import typer
 from gatehouse.cli.output import FAILED, USAGE, fail, stop
 from gatehouse.errors import GatehouseError
 
-#: Command -> the module that registers it. Only the module that is asked for is loaded: `gatehouse health` starts in a third
-#: of the time that loading all of them takes, and a container runs it every few seconds.
+#: Module that registers each command. The health check of a container runs every few seconds and starts in a third of the time
+#: when the other modules are not imported.
 COMMANDS = {
     "serve": "gatehouse.cli.serve",
     "migrate": "gatehouse.cli.migrate",
     "core": "gatehouse.cli.core",
     "keys": "gatehouse.cli.keys",
     "audit": "gatehouse.cli.audit",
-    "pepper": "gatehouse.cli.pepper",
+    "pepper": "gatehouse.cli.operations",
     "usage": "gatehouse.cli.usage",
     "import": "gatehouse.cli.transfer",
     "export": "gatehouse.cli.transfer",
@@ -33,31 +33,26 @@ COMMANDS = {
     "health": "gatehouse.cli.health",
     "version": "gatehouse.cli.version",
 }
-
-
-#: Commands that only hold others: alone, they show their help.
+#: Commands with subcommands only. Without one, they show their help.
 GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])
-
-
+#: Exit code after Ctrl-C.
 INTERRUPTED = 130
+_HELP = "Manage API keys, operate a Gatehouse deployment and run its services."
 
 
-def build(wanted: str = "") -> typer.Typer:
-    """The command line with the command `wanted` alone, or with all of them when there is no such command."""
+def build(command: str = "") -> typer.Typer:
+    """Returns the command line with one command, or with all of them if the command does not exist."""
     app = typer.Typer(
-        name="gatehouse",
-        help="API keys in front of your services, and the Cores behind them.",
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        name="gatehouse", help=_HELP, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
-    app.callback()(_root)
-    for module in [COMMANDS[wanted]] if wanted in COMMANDS else dict.fromkeys(COMMANDS.values()):
+    app.callback(help=_HELP)(_root)
+    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(module).register(app)
     return app
 
 
 def main() -> NoReturn:
-    """Runs the command line. Exit codes: 0 done, 1 it did not work, 2 wrong usage. An error is one line on stderr."""
+    """Runs the command line. Exit codes: 0 success, 1 failure, 2 usage error. An error is one line on standard error."""
     arguments = sys.argv[1:]
     if not arguments or arguments in GROUPS:
         arguments = [*arguments, "--help"]
@@ -70,15 +65,15 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing more to say, and Python must not try to at exit.
+        # The reader has closed the pipe (`| head`). Python must not write to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except Exception as exc:
-        # A mistake of ours. Its place helps whoever mends it; its text may hold a value and is left out.
+        # The location is enough to find the defect; the message may contain a secret and is not printed.
         place = traceback.extract_tb(exc.__traceback__)[-1]
-        stop(f"this should not happen: {type(exc).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it")
+        stop(f"internal error: {type(exc).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _root() -> None:
-    """API keys in front of your services, and the Cores behind them."""
+    pass

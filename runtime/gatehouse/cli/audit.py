@@ -1,4 +1,4 @@
-"""`gatehouse audit`: read the audit trail, and check its hash chain without trusting the server that keeps it."""
+"""`gatehouse audit`: reads the audit trail and verifies its hash chain independently of the server."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ from gatehouse.audit.chain import first_break
 from gatehouse.audit.checkpoint import Checkpoint, PublicKey, disagreement, public_keys
 from gatehouse.audit.models import AuditRow
 from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
-from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
-from gatehouse.cli.output import FAILED, USAGE, note, print_json, print_table, stop
+from gatehouse.cli.connection import connect
+from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption
+from gatehouse.cli.output import FAILED, USAGE, builtins, note, print_json, print_table, stop
+
+TargetOption = Annotated[str, typer.Option(help="Only events on this key or Core.")]
+ActionOption = Annotated[str, typer.Option(help="Only this action, such as key.revoke, or key.* for all key actions.")]
+ActorOption = Annotated[str, typer.Option(help="Only events of this actor: a key ID, `bootstrap`, or the subject of a user.")]
+SinceOption = Annotated[str, typer.Option(help="Only events at or after this time, such as 2031-01-01T00:00:00Z.")]
+UntilOption = Annotated[str, typer.Option(help="Only events before this time.")]
 
 
 def register(app: typer.Typer) -> None:
-    audit = typer.Typer(help="Read the audit trail and check its hash chain.")
+    """Adds `gatehouse audit`."""
+    audit = typer.Typer(help="Read and verify the audit trail.")
     audit.command(name="list")(list_)
     audit.command()(export)
     audit.command()(verify)
@@ -29,20 +37,20 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    target: Annotated[str, typer.Option(help="Only acts on this key or Core.")] = "",
-    action: Annotated[str, typer.Option(help="Only this action, such as key.revoke, or key.* for all on keys.")] = "",
-    actor: Annotated[str, typer.Option(help="Only acts of this one: a key's id, bootstrap, a person's subject.")] = "",
-    since: Annotated[str, typer.Option(help="From this instant on, such as 2031-01-01T00:00:00Z.")] = "",
-    until: Annotated[str, typer.Option(help="Before this instant.")] = "",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many, newest first.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    target: TargetOption = "",
+    action: ActionOption = "",
+    actor: ActorOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of events.")] = 50,
+    everything: Annotated[bool, typer.Option("--all", help="List all events.")] = False,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line, as `audit verify --file` reads them.")
+        bool, typer.Option("--json", help="Print one JSON object per line, the input of `audit verify --file`.")
     ] = False,
 ) -> None:
-    """List the audit trail, newest first."""
+    """List audit events, newest first."""
     with connect(console, token) as client:
         events = client.audit_events(
             target_id=target or None, action=action or None, actor_id=actor or None, since=since or None, until=until or None
@@ -50,38 +58,38 @@ def list_(
         shown = list(events if everything else islice(events, count))
     if as_json:
         for event in shown:
-            print(json.dumps(event.model_dump(mode="json"), ensure_ascii=False))
+            print(json.dumps(builtins(event), ensure_ascii=False))
         return
     rows = [
         (
-            str(one.seq),
-            one.occurred_at,
-            _actor(one),
-            one.action,
-            f"{one.target_type} {one.target_id}",
-            one.outcome,
-            one.source_address,
+            str(event.seq),
+            event.occurred_at,
+            _actor(event),
+            event.action,
+            f"{event.target_type} {event.target_id}",
+            event.outcome,
+            event.source_address,
         )
-        for one in shown
+        for event in shown
     ]
-    print_table("", ("seq", "at", "actor", "action", "target", "outcome", "from"), rows)
+    print_table(("seq", "time", "actor", "action", "target", "outcome", "address"), rows)
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write it; must not exist yet.")],
+    file: Annotated[Path, typer.Argument(help="Output file; must not exist.")],
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="For a spreadsheet, instead of exact NDJSON; cells cannot run as formulas.")
+        bool, typer.Option("--csv", help="Write CSV for spreadsheets, with formulas neutralized, instead of NDJSON.")
     ] = False,
-    target: Annotated[str, typer.Option(help="Only acts on this key or Core.")] = "",
-    action: Annotated[str, typer.Option(help="Only this action, such as key.revoke, or key.* for all on keys.")] = "",
-    actor: Annotated[str, typer.Option(help="Only acts of this one.")] = "",
-    since: Annotated[str, typer.Option(help="From this instant on, such as 2031-01-01T00:00:00Z.")] = "",
-    until: Annotated[str, typer.Option(help="Before this instant.")] = "",
-    checkpoints: Annotated[Path | None, typer.Option(help="Write the checkpoints here too, for `audit verify`.")] = None,
+    target: TargetOption = "",
+    action: ActionOption = "",
+    actor: ActorOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    checkpoints: Annotated[Path | None, typer.Option(help="Also write the checkpoints to this file, for `audit verify`.")] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
 ) -> None:
-    """Download the audit trail, oldest first. Without a filter, the file can be verified offline."""
+    """Download the audit trail, oldest first. A file without filters can be verified offline."""
     query = {
         "format": "csv" if as_csv else "ndjson",
         "target_id": target or None,
@@ -96,41 +104,35 @@ def export(
                 for piece in client.audit_export(**query):
                     out.write(piece)
             if checkpoints is not None:
-                lines = [one.model_dump_json() for one in client.audit_checkpoints()]
+                lines = [json.dumps(builtins(checkpoint)) for checkpoint in client.audit_checkpoints()]
                 checkpoints.write_text("".join(f"{line}\n" for line in lines))
         except FileExistsError:
-            stop(f"{file} exists already: choose another name", code=USAGE)
+            stop(f"{file} exists: choose another name", code=USAGE)
         except OSError as exc:
             stop(f"{exc.filename} cannot be written: {exc.strerror}", code=USAGE)
-    note(f"wrote {file}")
+    note(f"Wrote {file}.")
 
 
 def verify(
     file: Annotated[
         Path | None,
-        typer.Option(help="Check a copy instead: what `gatehouse audit export` wrote. Needs no network."),
+        typer.Option(help="Verify a file of `gatehouse audit export` instead, offline."),
     ] = None,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(
-            help="Hold the rows against checkpoints: the folder that the bucket was copied to, or a file of JSON lines."
-        ),
+        typer.Option(help="Compare with these checkpoints: a copy of the bucket as a directory, or a file of JSON lines."),
     ] = None,
-    public_key: Annotated[
-        Path | None, typer.Option(help="PEM of the keys whose checkpoints you trust; several may follow each other.")
-    ] = None,
+    public_key: Annotated[Path | None, typer.Option(help="PEM file with the trusted public keys of the checkpoints.")] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Read the whole trail and check every hash here. Exit 1 when a row was changed, is missing, or stands elsewhere.
+    """Verify every hash of the audit trail locally. Exits with 1 if a row was changed, removed or moved.
 
-    Rows cut off the end, and a trail that was written anew, show only against checkpoints: give --checkpoints and --public-key.
+    Truncation and a complete rewrite are detected only with --checkpoints and --public-key.
     """
     if (checkpoints is None) is not (public_key is None):
-        stop(
-            "--checkpoints and --public-key need each other: a checkpoint is worth as much as the key that you trust", code=USAGE
-        )
+        stop("--checkpoints and --public-key must be used together", code=USAGE)
     proofs = None if checkpoints is None or public_key is None else (_checkpoints(checkpoints), _public_keys(public_key))
     if file is not None:
         rows = sorted(_read(file), key=lambda row: row.seq)
@@ -140,8 +142,8 @@ def verify(
     try:
         broken = first_break((row.seq, row.event, row.previous_hash, row.hash) for row in rows)
     except (ValueError, AttributeError):
-        stop("a row holds values that no row can have: the trail was changed")
-    reason = "it was changed, or a row before it is missing or stands elsewhere"
+        stop("a row has invalid values: the trail was changed")
+    reason = "the row was changed, or an earlier row was removed or moved"
     if broken is None and proofs is not None:
         finding = disagreement({row.seq: row.hash for row in rows}, *proofs)
         broken, reason = (None, "") if finding is None else (finding.seq, finding.reason)
@@ -150,13 +152,13 @@ def verify(
 
 def _report(rows: list[AuditRow], broken: int | None, reason: str, proofs: list[Checkpoint] | None, *, as_json: bool) -> None:
     last = rows[-1].hash.hex() if rows else ""
-    vouched = None if proofs is None else max((proof.seq for proof in proofs), default=0)
+    checkpointed = None if proofs is None else max((proof.seq for proof in proofs), default=0)
     if as_json:
-        found = {"rows": len(rows), "intact": broken is None, "first_broken_seq": broken, "last_hash": last}
-        print_json({**found, "reason": reason if broken is not None else "", "checkpointed_seq": vouched})
+        result = {"rows": len(rows), "intact": broken is None, "first_broken_seq": broken, "last_hash": last}
+        print_json({**result, "reason": reason if broken is not None else "", "checkpointed_seq": checkpointed})
     elif broken is None:
-        held = "" if proofs is None else f", {len(proofs)} checkpoints agree, the last one at row {vouched}"
-        print(f"intact: {len(rows)} rows, last hash {last or 'none'}{held}")
+        verified = "" if proofs is None else f", {len(proofs)} checkpoints match, the last at row {checkpointed}"
+        print(f"intact: {len(rows)} rows, last hash {last or 'none'}{verified}")
     else:
         print(f"BROKEN at row {broken} (of {len(rows)}): {reason}")
     if broken is not None:
@@ -166,14 +168,14 @@ def _report(rows: list[AuditRow], broken: int | None, reason: str, proofs: list[
 def _checkpoints(place: Path) -> list[Checkpoint]:
     try:
         texts = [file.read_text() for file in sorted(place.glob("*.json"))] if place.is_dir() else place.read_text().splitlines()
-        found = [checkpoint_of(CheckpointView.model_validate_json(text)) for text in texts if text.strip()]
+        checkpoints = [checkpoint_of(CheckpointView.model_validate_json(text)) for text in texts if text.strip()]
     except OSError as exc:
         stop(f"--checkpoints {place} cannot be read: {exc.strerror}", code=USAGE)
     except ValueError:
-        stop(f"--checkpoints {place} holds something that is no checkpoint: it was changed, or is another file")
-    if not found:
-        stop(f"--checkpoints {place} holds no checkpoint", code=USAGE)
-    return found
+        stop(f"--checkpoints {place} contains an invalid checkpoint: it was changed, or the path is wrong")
+    if not checkpoints:
+        stop(f"--checkpoints {place} contains no checkpoint", code=USAGE)
+    return checkpoints
 
 
 def _public_keys(file: Path) -> list[PublicKey]:
@@ -182,7 +184,7 @@ def _public_keys(file: Path) -> list[PublicKey]:
     except OSError as exc:
         stop(f"--public-key {file} cannot be read: {exc.strerror}", code=USAGE)
     except ValueError:
-        stop(f"--public-key {file} holds no Ed25519 or ECDSA P-256 public key in PEM", code=USAGE)
+        stop(f"--public-key {file} contains no Ed25519 or ECDSA P-256 public key in PEM format", code=USAGE)
 
 
 def _read(file: Path) -> Iterator[AuditRow]:
@@ -195,14 +197,14 @@ def _read(file: Path) -> Iterator[AuditRow]:
             try:
                 yield _row(AuditEventView.model_validate_json(line), f"line {number} of {file}")
             except ValidationError:
-                stop(f"line {number} of {file} is no audit row; make the file with: gatehouse audit export FILE")
+                stop(f"line {number} of {file} is not an audit event; create the file with: gatehouse audit export FILE")
 
 
 def _row(view: AuditEventView, where: str) -> AuditRow:
     try:
         return audit_row(view)
     except ValueError:
-        stop(f"row {view.seq} in {where} has a date or hash that is none: the trail was changed")
+        stop(f"row {view.seq} in {where} has an invalid date or hash: the trail was changed")
 
 
 def _actor(event: AuditEventView) -> str:

@@ -1,4 +1,4 @@
-"""`gatehouse core`: the Core agent on this machine."""
+"""`gatehouse core`: runs the Core agent, which serves a directory behind a gateway."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from gatehouse.agent import serve
 from gatehouse.agent.lease import Wanted
-from gatehouse.cli.connection import read
+from gatehouse.cli.connection import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
 from gatehouse.errors import Unavailable
 
@@ -23,51 +22,52 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the command."""
     app.command(name="core")(core)
 
 
 def core(
     directory: Annotated[Path, typer.Option("--dir", help="Directory to serve.")],
     gateway: Annotated[str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")],
-    name: Annotated[str, typer.Option(help="Name of the Core: /cores/<name>/ at the gateway.")],
+    name: Annotated[str, typer.Option(help="Name of the Core. The gateway serves it at /cores/<name>/.")],
     token: Annotated[
         str,
         typer.Option(
             envvar="GATEHOUSE_CORE_TOKEN",
             show_envvar=True,
-            help="Key with the scope cores:register; - reads it from standard input. Better in the variable: "
-            "other users of this machine can read a command line.",
+            help="API key with the scope cores:register; `-` reads it from standard input. Prefer the environment "
+            "variable: other users of this machine can read command lines.",
         ),
     ] = "",
-    url: Annotated[
-        str, typer.Option(help="URL at which the gateway reaches this Core (default: the address it listens on).")
-    ] = "",
+    url: Annotated[str, typer.Option(help="URL at which the gateway reaches this Core. Default: the listening address.")] = "",
     url_file: Annotated[
         Path | None,
-        typer.Option(help="File that holds that URL, read before every heartbeat: for a tunnel whose address changes."),
+        typer.Option(help="File with that URL, read before every heartbeat. Use it for a tunnel whose address changes."),
     ] = None,
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
-    ttl: Annotated[int, typer.Option(min=5, max=3600, help="Seconds that a lease lasts; renewed every third of it.")] = 30,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")] = 0,
+    ttl: Annotated[
+        int, typer.Option(min=5, max=3600, help="Duration of a lease in seconds. It is renewed after a third of this time.")
+    ] = 30,
 ) -> None:
-    """Serve a directory to a gateway, and to nobody else, until SIGTERM or Ctrl-C.
+    """Serve a directory through the gateway until SIGTERM or Ctrl-C. Only the gateway can read it.
 
-    GET /files lists it, GET /files/<path> reads a file. Never served: names that begin with a dot, symbolic links (wherever they
-    lead), devices, FIFOs, sockets, and anything outside the directory.
+    GET /files lists the directory, GET /files/<path> returns a file. Names that begin with a dot, symbolic links, devices, FIFOs
+    and sockets are not served.
     """
     if not directory.is_dir():
         stop(f"--dir {directory} is not a directory", code=USAGE)
     if not _NAME.fullmatch(name):
-        stop("--name must be 1 to 40 lower-case letters, digits and inner hyphens, such as docs", code=USAGE)
+        stop("--name must be 1 to 40 lowercase letters, digits and hyphens between them, such as docs", code=USAGE)
     _check_url("--gateway", gateway)
     if url and url_file:
         stop("--url and --url-file exclude each other", code=USAGE)
     if url:
         _check_url("--url", url)
     elif url_file is None and bind not in _LOOPBACK:
-        stop(f"--bind {bind} needs --url: say at which URL the gateway reaches this Core", code=USAGE)
+        stop(f"--bind {bind} requires --url, the URL at which the gateway reaches this Core", code=USAGE)
     place = serve.pick(bind, port)
-    secret = read(token, "--token", "GATEHOUSE_CORE_TOKEN")
+    secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
 
     def current() -> str:
         return _from_file(url_file) if url_file else (url or place.origin).rstrip("/")
@@ -77,24 +77,16 @@ def core(
 
 
 def _from_file(path: Path) -> str:
-    """Raises Unavailable, which the agent answers by trying again: a tunnel may be writing the file just now."""
+    """Reads the URL. Raises Unavailable, after which the agent retries: a tunnel may be writing the file."""
     try:
         lines = path.read_text().split()
     except (OSError, UnicodeDecodeError) as exc:
         raise Unavailable(f"--url-file {path} cannot be read ({type(exc).__name__})") from exc
-    if len(lines) != 1 or not _is_url(lines[0]):
-        raise Unavailable(f"--url-file {path} must hold one URL such as https://docs.example.com")
+    if len(lines) != 1 or not is_url(lines[0]):
+        raise Unavailable(f"--url-file {path} must contain one URL such as https://docs.example.com")
     return lines[0].rstrip("/")
 
 
 def _check_url(option: str, value: str) -> None:
-    if not _is_url(value):
+    if not is_url(value):
         stop(f"{option} must be a URL such as https://gateway.example.com", code=USAGE)
-
-
-def _is_url(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""`gatehouse keys`: make, list, show and revoke keys through the console; what else is done to one is in cli/key_life.py."""
+"""`gatehouse keys`: creates, lists, shows and changes API keys through the console."""
 
 from __future__ import annotations
 
@@ -7,18 +7,36 @@ from typing import Annotated, Any
 
 import typer
 
-from gatehouse.cli import key_life, key_signing
-from gatehouse.cli.connection import ConsoleOption, JsonOption, TokenOption, connect
-from gatehouse.cli.output import note, print_json, print_table
+from gatehouse.cli import key_actions
+from gatehouse.cli.connection import connect
+from gatehouse.cli.options import (
+    CREDITS_FORM,
+    LIMIT_FORM,
+    ConsoleOption,
+    JsonOption,
+    KeyIdArgument,
+    LastAdminOption,
+    TokenOption,
+    credits_plan,
+    key_id,
+    non_empty,
+    rate_limit,
+    seconds,
+)
+from gatehouse.cli.output import USAGE, count, note, print_json, print_table, stop
 from gatehouse.keys.schemas import KeyView
 
 
 class Environment(StrEnum):
+    """The environment of a key."""
+
     TEST = "test"
     LIVE = "live"
 
 
 class State(StrEnum):
+    """The state of a key, as a filter."""
+
     ACTIVE = "active"
     DISABLED = "disabled"
     REVOKED = "revoked"
@@ -28,72 +46,72 @@ class State(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    keys = typer.Typer(help="Make keys and lead them through their life.")
+    """Adds `gatehouse keys`."""
+    keys = typer.Typer(help="Create and manage API keys.")
     keys.command()(create)
     keys.command(name="list")(list_)
     keys.command()(show)
-    keys.command()(revoke)
-    key_life.register(keys)
-    key_signing.register(keys)
+    keys.command()(update)
+    key_actions.register(keys)
     app.add_typer(keys, name="keys")
 
 
 def create(
-    name: Annotated[str, typer.Option(help="What the key is for.")],
-    owner: Annotated[str, typer.Option(help="Who answers for it.")] = "",
+    name: Annotated[str, typer.Option(help="Purpose of the key.")],
+    owner: Annotated[str, typer.Option(help="Person or team responsible for the key.")] = "",
     environment: Annotated[Environment | None, typer.Option(help="Default: the environment of the deployment.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="May be repeated. Default: cores:read.")] = None,
-    core: Annotated[list[str] | None, typer.Option(help="Core that it opens; may be repeated. Default: all of them.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="Scope; repeatable. Default: cores:read.")] = None,
+    core: Annotated[list[str] | None, typer.Option(help="Core that the key may use; repeatable. Default: all Cores.")] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]QUOTA/WINDOW[:BURST]", help="Such as 100/1m or daily=10000/1d:500; may be repeated."),
+        typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500; repeatable."),
     ] = None,
-    role: Annotated[list[str] | None, typer.Option(help="reader, agent or admin; may be repeated.")] = None,
-    address: Annotated[list[str] | None, typer.Option(help="Network (CIDR) that it may be used from; may be repeated.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="HTTP method that it may be used with; may be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Role: reader, agent or admin; repeatable.")] = None,
+    address: Annotated[list[str] | None, typer.Option(help="Allowed client network in CIDR notation; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Allowed HTTP method; repeatable.")] = None,
     credits: Annotated[
-        str, typer.Option(metavar="N[:AMOUNT/PERIOD]", help="Such as 5000 or 5000:5000/month (hour, day, week, month).")
+        str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, or 5000:5000/month (hour, day, week, month).")
     ] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime: 90d, 12h, 30m ... Default: no end.")] = "",
-    expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Instead of --ttl: 2031-01-01T00:00:00Z.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Tag; repeatable.")] = None,
+    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime, such as 90d. Default: the key does not expire.")] = "",
+    expires_at: Annotated[
+        str, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, instead of --ttl.")
+    ] = "",
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key and print its token: this once, it cannot be had again. The token alone goes to standard output."""
-    wish: dict[str, Any] = {"name": name, "owner": owner}
+    """Create a key and print its token to standard output. The token is shown only once."""
+    request: dict[str, Any] = {
+        "name": name,
+        "owner": owner,
+        **non_empty(scopes=scope, cores=core, roles=role, addresses=address, methods=method, tags=tag),
+        **non_empty(limits=[rate_limit(text) for text in limit or ()]),
+    }
     if environment is not None:
-        wish["environment"] = environment.value
-    if scope:
-        wish["scopes"] = scope
-    if core:
-        wish["cores"] = core
-    wish |= key_life.lists(roles=role, addresses=address, methods=method, tags=tag)
+        request["environment"] = environment.value
     if credits:
-        wish["credits"] = key_life.credit_plan(credits)
-    if limit:
-        wish["limits"] = [key_life.limit_wish(text) for text in limit]
+        request["credits"] = credits_plan(credits)
     if ttl:
-        wish["ttl_s"] = key_life.seconds("--ttl", ttl)
+        request["ttl_s"] = seconds("--ttl", ttl)
     if expires_at:
-        wish["expires_at"] = expires_at
+        request["expires_at"] = expires_at
     with connect(console, token) as client:
-        made = client.create_key(wish)
+        created = client.create_key(request)
     if as_json:
-        print_json(made.model_dump(mode="json"))
+        print_json(created)
         return
-    note(f"made key {made.key.id} ({made.key.name}); keep its token now, it is not shown again:")
-    print(made.token)
+    note(f"Created key {created.key.id} ({created.key.name}). Store the token now; it is not shown again:")
+    print(created.token)
 
 
 def list_(
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[State | None, typer.Option(help="Only keys in this state.")] = None,
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
-    lineage: Annotated[str, typer.Option(metavar="ID", help="All generations of one key.")] = "",
-    expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Whom to remind: keys that end soon.")] = "",
-    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="What to clean up: keys that nobody uses.")] = "",
+    family: Annotated[str, typer.Option(metavar="ID", help="Only keys of this key family: a key and its rotations.")] = "",
+    expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that expire within this time.")] = "",
+    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that were not used for this time.")] = "",
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
@@ -105,75 +123,98 @@ def list_(
                 owner=owner or None,
                 state=None if state is None else state.value,
                 tag=tag or None,
-                lineage_id=lineage or None,
-                expires_within_s=key_life.seconds("--expires-within", expires_within) if expires_within else None,
-                unused_for_s=key_life.seconds("--unused-for", unused_for) if unused_for else None,
+                lineage_id=family or None,
+                expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,
+                unused_for_s=seconds("--unused-for", unused_for) if unused_for else None,
             )
         )
     if as_json:
-        print_json([key.model_dump(mode="json") for key in keys])
+        print_json(keys)
         return
     rows = [
         (key.id, key.name, key.owner, key.environment, key.state, " ".join(key.scopes), key.expires_at or "never") for key in keys
     ]
-    print_table("", ("id", "name", "owner", "env", "state", "scopes", "expires"), rows)
-    note(f"{len(rows)} key{'' if len(rows) == 1 else 's'}")
+    print_table(("id", "name", "owner", "env", "state", "scopes", "expires"), rows)
+    note(count(len(rows), "key"))
 
 
-def show(key_id: key_life.KeyId, console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
-    """Show one key."""
+def show(id: KeyIdArgument, console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """Show a key."""
     with connect(console, token) as client:
-        key = client.key(key_life.checked_id(key_id))
+        key = client.key(key_id(id))
     if as_json:
-        print_json(key.model_dump(mode="json"))
+        print_json(key)
     else:
-        _print(key)
+        print_table(("", ""), list(_properties(key).items()))
 
 
-def revoke(
-    key_id: key_life.KeyId,
-    reason: Annotated[str, typer.Option(help="Why; kept with the key and in the audit trail.")] = "",
+def update(
+    id: KeyIdArgument,
+    name: Annotated[str | None, typer.Option(help="Purpose of the key.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Person or team responsible for the key.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="New list of scopes; repeatable.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="New list of roles; repeatable.")] = None,
+    core: Annotated[list[str] | None, typer.Option(help="New list of Cores that the key may use; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="New list of allowed HTTP methods; repeatable.")] = None,
+    address: Annotated[list[str] | None, typer.Option(help="New list of allowed client networks (CIDR); repeatable.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="New list of tags; repeatable.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(metavar=LIMIT_FORM, help="New list of rate limits; repeatable.")] = None,
+    credits: Annotated[str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses, or `none` to stop counting them.")] = "",
+    expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Expiry date, or `never`.")] = "",
+    notes: Annotated[str | None, typer.Option(help="Free text for administrators.")] = None,
+    require_signature: Annotated[bool | None, typer.Option(help="Deny requests that are not signed.")] = None,
+    empty: Annotated[
+        list[str] | None, typer.Option(metavar="LIST", help="Empty a list, such as cores, methods or addresses; repeatable.")
+    ] = None,
+    allow_last_admin: LastAdminOption = False,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """End a key for good. Returns when every gateway refuses it, or says that this holds within the staleness bound."""
+    """Change a key. Options that are not given stay unchanged. Fails if the key is changed concurrently."""
+    request: dict[str, Any] = {
+        **non_empty(scopes=scope, roles=role, cores=core, methods=method, addresses=address, tags=tag),
+        **{member: value for member, value in (("name", name), ("owner", owner), ("notes", notes)) if value is not None},
+        **{member: [] for member in empty or ()},
+        **non_empty(limits=[rate_limit(text) for text in limit or ()]),
+    }
+    if credits:
+        request["credits"] = None if credits == "none" else credits_plan(credits)
+    if expires_at:
+        request["expires_at"] = None if expires_at == "never" else expires_at
+    if require_signature is not None:
+        request["require_signature"] = require_signature
+    if not request:
+        stop("nothing to change: use at least one option, such as --owner", code=USAGE)
+    if allow_last_admin:
+        request["allow_last_admin"] = True
     with connect(console, token) as client:
-        done = client.revoke_key(key_life.checked_id(key_id), reason)
-    if as_json:
-        print_json(done.model_dump(mode="json"))
-        return
-    when = (
-        "every gateway refuses it now"
-        if done.effective == "everywhere"
-        else "every gateway refuses it within the staleness bound"
-    )
-    print(f"revoked {done.key.id} ({done.key.name}) at {done.key.revoked_at}: {when}")
+        version = client.key(key_id(id)).version
+        key_actions.print_change("Updated", client.update_key(id, request, version=version), as_json)
 
 
-def _print(key: KeyView) -> None:
-    limits = ", ".join(f"{one.name} {one.quota}/{one.window_s}s, burst {one.burst}" for one in key.limits)
-    facts = {
+def _properties(key: KeyView) -> dict[str, str]:
+    properties = {
         "id": key.id,
         "name": key.name,
         "owner": key.owner,
         "environment": key.environment,
         "state": key.state,
-        "token begins": key.start,
+        "token prefix": key.start,
         "scopes": " ".join(key.scopes),
         "cores": " ".join(key.cores) or "all",
-        "limits": limits,
+        "limits": ", ".join(f"{limit.name} {limit.quota}/{limit.window_s}s, burst {limit.burst}" for limit in key.limits),
         "roles": " ".join(key.roles),
         "methods": " ".join(key.methods) or "all",
-        "addresses": " ".join(key.addresses) or "from anywhere",
+        "addresses": " ".join(key.addresses) or "all",
         "credits": "not counted" if key.credits is None else str(key.credits.remaining),
         "tags": " ".join(key.tags),
         "generation": f"{key.generation} of {key.lineage_id}" + (f", replaced by {key.successor_id}" * bool(key.successor_id)),
-        "last used": key.last_used_at or "not known",
+        "last used": key.last_used_at or "unknown",
         "version": str(key.version),
         "expires": key.expires_at or "never",
         "created": f"{key.created_at} by {key.created_by}",
     }
     if key.revoked_at:
-        facts["revoked"] = f"{key.revoked_at} by {key.revoked_by}" + (f": {key.revoke_reason}" if key.revoke_reason else "")
-    print_table("", ("", ""), list(facts.items()))
+        properties["revoked"] = f"{key.revoked_at} by {key.revoked_by}" + (f": {key.revoke_reason}" if key.revoke_reason else "")
+    return properties

@@ -1,4 +1,4 @@
-"""`gatehouse migrate`: brings the database's schema to this version."""
+"""`gatehouse migrate`: migrates the database schema."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from gatehouse.db.migrations import runner
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the command."""
     app.command(name="migrate")(migrate)
 
 
 def migrate(
     to: Annotated[
-        str, typer.Option("--to", metavar="REVISION", help="Revision to stop at: head, base or an id such as 0001.")
+        str, typer.Option("--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001.")
     ] = "head",
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 when steps are missing.")] = False,
-    downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow going back, which deletes data.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 if migrations are pending.")] = False,
+    downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Bring the database to this version's schema, then end. Waits when another migration runs.
+    """Migrate the database schema to this version. Waits while another migration is running.
 
-    Reads GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD, which must be those of the owner.
+    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must be those of the database owner.
     """
     settings = configuration.load()
     password = settings.database_password.get_secret_value() if settings.database_password else None
@@ -39,8 +40,8 @@ def migrate(
         print_json({"revision": outcome.revision, "steps": steps, "pending": list(outcome.pending)})
     else:
         for step in outcome.steps:
-            print(f"{'undone ' if step.undone else 'applied'} {step.revision}  {step.title}", flush=True)
-        state = f"{len(outcome.pending)} to do: {', '.join(outcome.pending)}" if outcome.pending else "up to date"
+            print(f"{'reverted' if step.undone else 'applied'} {step.revision}  {step.title}", flush=True)
+        state = f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}" if outcome.pending else "up to date"
         print(f"{access.database} at {access.address} is at {outcome.revision}: {state}")
     if check and outcome.pending:
         sys.exit(FAILED)

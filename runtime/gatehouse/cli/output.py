@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for programs, errors as one line on standard error."""
+"""Output of the commands: tables for people, JSON for programs, and errors as one line on standard error."""
 
 from __future__ import annotations
 
@@ -7,53 +7,67 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from gatehouse.errors import BadRequest, GatehouseError, SettingsError
 
 FAILED = 1
-
-
 USAGE = 2
 
 
 def fail(error: GatehouseError) -> NoReturn:
-    """Prints the public text of an error and ends the process: 2 when the caller can type something else, 1 otherwise."""
-    parts = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
-    text = error.public if isinstance(error, SettingsError) or not parts else f"{error.public}: {'; '.join(parts)}"
+    """Prints the public text of an error and exits: with 2 for a usage error, with 1 otherwise."""
+    problems = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
+    text = error.public if isinstance(error, SettingsError) or not problems else f"{error.public}: {'; '.join(problems)}"
     stop(text, code=USAGE if isinstance(error, BadRequest | SettingsError) else FAILED)
 
 
 def stop(text: str, *, code: int = FAILED) -> NoReturn:
-    """One line on standard error, then the end of the process."""
+    """Prints one line on standard error and exits."""
     print("gatehouse: " + " ".join(text.split()), file=sys.stderr)
     sys.exit(code)
 
 
 def note(text: str) -> None:
-    """A remark for people; on standard error, so that standard output stays usable by programs."""
+    """Prints a remark for people on standard error, so that standard output holds data only."""
     print(text, file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """Prints one JSON document on standard output."""
+    print(json.dumps(builtins(value), ensure_ascii=False, indent=2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table that fits the terminal; cells are plain text, never markup. Wide as its content when no terminal reads it."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+def builtins(value: Any) -> Any:
+    """A response object, or a list of them, as JSON types."""
+    if isinstance(value, list):
+        return [builtins(item) for item in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else msgspec.to_builtins(value)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table that fits the terminal, or as wide as its content if the output is not a terminal.
+
+    Cells are plain text, never markup.
+    """
+    table = Table(header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*(_printable(cell) for cell in row))
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
     console.print(table)
 
 
-def _plain(text: str) -> str:
-    """Control characters of stored names must not reach the terminal."""
+def count(number: int, noun: str) -> str:
+    """`1 key`, `2 keys`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _printable(text: str) -> str:
+    """Control characters in stored names must not reach the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,4 +1,4 @@
-"""`gatehouse scan`: finds our keys in files, exactly, so that none is committed or published."""
+"""`gatehouse scan`: finds API keys in files, by their checksum, before they are committed or published."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
+from gatehouse.cli.output import FAILED, USAGE, count, note, print_json, stop
 from gatehouse.leaks.scanner import Match, find
 
-#: A file that is larger holds data, not code; it is named and passed over.
+#: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
 
 
-#: Where git looks, too: a NUL in the beginning makes a file binary.
+#: A file with a NUL in its first bytes is binary, as in git.
 _BINARY_BYTES = 8000
 
 
@@ -28,40 +28,41 @@ Text = tuple[str, bytes]
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the command."""
     app.command()(scan)
 
 
 def scan(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="Files and directories; - for stdin.")] = None,
-    prefix: Annotated[
-        list[str] | None, typer.Option(help="Brand of the keys (gtk); may be repeated. Default: every one.")
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="Files and directories; `-` reads standard input.")
     ] = None,
-    staged: Annotated[bool, typer.Option("--staged", help="What is staged for the next commit, instead of files.")] = False,
+    prefix: Annotated[list[str] | None, typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix.")] = None,
+    staged: Annotated[bool, typer.Option("--staged", help="Scan the staged changes of the git repository.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find Gatehouse keys in files, by their checksum. Inside a git repository what it ignores is passed over.
+    """Find Gatehouse API keys in files. Files that git ignores are skipped.
 
-    Prints FILE:LINE and the key without its secret. Exit codes: 0 nothing found, 1 a key was found, 2 something cannot be read.
+    Prints FILE:LINE and the key without its secret. Exit codes: 0 no keys, 1 keys found, 2 a file cannot be read.
     """
     if staged == bool(paths):
-        stop("name what to scan: files or directories, - for stdin, or --staged", code=USAGE)
+        stop("use either paths (files, directories, or - for standard input) or --staged", code=USAGE)
     texts = _staged() if staged else _texts(paths or [])
-    found = [(name, one) for name, text in texts for one in find(text, prefix or ())]
+    matches = [(name, match) for name, text in texts for match in find(text, prefix or ())]
     if as_json:
-        print_json([_shown(name, one) for name, one in found])
+        print_json([_view(name, match) for name, match in matches])
     else:
-        for name, one in found:
-            print(f"{name}:{one.line}: {one.redacted}")
-    if found:
-        ids = " ".join(sorted({one.token.id for _, one in found}))
-        note(f"{len(found)} key{'' if len(found) == 1 else 's'} found; whoever can read these files has them: revoke {ids}")
+        for name, match in matches:
+            print(f"{name}:{match.line}: {match.redacted}")
+    if matches:
+        ids = " ".join(sorted({match.token.id for _, match in matches}))
+        note(f"{count(len(matches), 'key')} found. Everyone who can read these files can use them: revoke {ids}")
         sys.exit(FAILED)
 
 
-def _shown(name: str, one: Match) -> dict[str, str | int]:
-    token = one.token
-    facts = {"prefix": token.prefix, "environment": token.environment.value, "key_id": token.id}
-    return {"file": name, "line": one.line, **facts, "key": one.redacted}
+def _view(name: str, match: Match) -> dict[str, str | int]:
+    token = match.token
+    key = {"prefix": token.prefix, "environment": token.environment.value, "key_id": token.id}
+    return {"file": name, "line": match.line, **key, "key": match.redacted}
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:
@@ -76,7 +77,7 @@ def _texts(paths: list[str]) -> Iterator[Text]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """What git tracks or would track; outside of a repository everything. Links are not followed: they could lead in a circle."""
+    """Files that git tracks or would track; outside a repository all files. Symbolic links are not followed."""
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder)
     if listed is not None:
         names = sorted(name.decode("utf-8", "surrogateescape") for name in set(listed.split(b"\0")) if name)
@@ -97,31 +98,31 @@ def _file(path: Path) -> Iterator[Text]:
 
 
 def _staged() -> Iterator[Text]:
-    """The staged contents, which may differ from the files beside them. Paths with spaces and line ends too."""
+    """The staged contents, which may differ from the working tree."""
     names = _git("diff", "--cached", "--name-only", "-z", "--diff-filter=ACMRT", "--no-renames", folder=Path())
     if names is None:
-        stop("--staged works inside a git repository alone", code=USAGE)
+        stop("--staged requires a git repository", code=USAGE)
     root = (_git("rev-parse", "--show-toplevel", folder=Path()) or b"").decode("utf-8", "surrogateescape").rstrip("\n")
     for raw in filter(None, names.split(b"\0")):
         name = raw.decode("utf-8", "surrogateescape")
         size = _git("cat-file", "-s", f":{name}", folder=Path(root))
         if size is None:
-            continue  # a submodule: its contents are another repository's
+            continue  # a submodule
         text = _git("cat-file", "blob", f":{name}", folder=Path(root)) if int(size) <= FILE_BYTES_MAX else b""
         yield from _checked(name, text or b"", int(size))
 
 
 def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
     if size > FILE_BYTES_MAX:
-        note(f"passed over {name}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
+        note(f"skipped {name}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
     elif b"\0" in text[:_BINARY_BYTES]:
-        note(f"passed over {name}: binary")
+        note(f"skipped {name}: binary")
     else:
         yield name, text
 
 
 def _git(*command: str, folder: Path) -> bytes | None:
-    """What git writes, None when it cannot: no git, or no repository."""
+    """The output of a git command; None if git is missing or this is not a repository."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, check=False)
     except OSError:

@@ -1,4 +1,4 @@
-"""`gatehouse version`: which build this is."""
+"""`gatehouse version`: prints the version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from gatehouse.cli.output import print_json
 
 
 def register(app: typer.Typer) -> None:
+    """Adds the command."""
     app.command(name="version")(version)
 
 
 def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Print the version of Gatehouse and of Python."""
-    facts = {"gatehouse": __version__, "python": platform.python_version()}
+    """Print the versions of Gatehouse and Python."""
+    versions = {"gatehouse": __version__, "python": platform.python_version()}
     if as_json:
-        print_json(facts)
+        print_json(versions)
     else:
-        print(" ".join(f"{name} {value}" for name, value in facts.items()))
+        print(" ".join(f"{name} {value}" for name, value in versions.items()))

@@ -1,6 +1,4 @@
-"""A typed client for programs: `ConsoleClient` manages keys, `GatewayClient` verifies them. The command line uses it too."""
-
-from __future__ import annotations
+"""Typed Python clients: `ConsoleClient` for the management API and `GatewayClient` for the verification of keys."""
 
 from gatehouse.client.console import ConsoleClient
 from gatehouse.client.gateway import GatewayClient

@@ -1,4 +1,4 @@
-"""A client of the management API: every route of the console, typed, with retries that never act twice."""
+"""Client of the management API. Repeated requests take effect once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
-from gatehouse.client.http import Client, Retries, Wire, some
+from gatehouse.client.http import Client, Retries, Transport, some
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import Unavailable
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
@@ -29,180 +29,189 @@ from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, Delive
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 
-_AUDIT_PAGE = 500
+_AUDIT_PAGE_SIZE = 500
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class ConsoleClient(Client):
-    """Every method raises a GatehouseError whose text is fit for a user: Unavailable when the console cannot be reached.
+    """A synchronous client; in asyncio call it with `asyncio.to_thread`.
 
-    For threads; in asyncio call it with `asyncio.to_thread`. Each POST carries an Idempotency-Key, so one that has to be sent
-    again acts once. `key`: your own, kept before the call: the same call after a crash then gets the first answer.
+    Every method raises a GatehouseError with a text for users; Unavailable if the console cannot be reached.
+    Each POST carries an Idempotency-Key and takes effect once, however often it is sent. To resume after a crash, pass your own
+    `idempotency_key`, stored before the call: the repeated call returns the first response.
     """
 
     def __init__(
         self, console: str, token: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
-        """`console`: its URL. `token`: an admin credential. `transport`: how to reach it, for tests."""
+        """Arguments: URL of the console, admin credential, retry policy, HTTP transport (for tests)."""
         headers = {"Authorization": f"Bearer {token}"}
-        super().__init__(Wire("console", console, headers, retries=retries or Retries(), transport=transport))
+        super().__init__(Transport("console", console, headers, retries=retries or Retries(), transport=transport))
 
-    def create_key(self, wish: dict[str, Any], *, key: str | None = None) -> CreatedKey:
-        """`wish`: the JSON members of POST /v1/keys."""
-        return self._model(CreatedKey, self._wire.post("/v1/keys", key=key, json=wish))
+    def create_key(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedKey:
+        """Creates a key. `request`: the JSON members of POST /v1/keys."""
+        return self._model(CreatedKey, self._transport.post("/v1/keys", key=idempotency_key, json=request))
 
-    def keys(self, **only: str | int | None) -> Iterator[KeyView]:
-        """Every key that `only` (the query of GET /v1/keys) leaves, page after page."""
+    def keys(self, **query: str | int | None) -> Iterator[KeyView]:
+        """All keys that match the query of GET /v1/keys; reads page after page."""
         cursor: str | None = None
         while True:
-            page = self._model(KeyPage, self._wire.send("GET", "/v1/keys", params=some(**only, cursor=cursor)))
+            page = self._model(KeyPage, self._transport.send("GET", "/v1/keys", params=some(**query, cursor=cursor)))
             yield from page.keys
             cursor = page.next_cursor
             if cursor is None:
                 return
 
     def key(self, key_id: str) -> KeyView:
-        return self._model(KeyView, self._wire.send("GET", f"/v1/keys/{key_id}"))
+        """Raises NotFound."""
+        return self._model(KeyView, self._transport.send("GET", f"/v1/keys/{key_id}"))
 
-    def revoke_key(self, key_id: str, reason: str, *, key: str | None = None) -> RevokedKey:
-        return self._model(RevokedKey, self._wire.post(f"/v1/keys/{key_id}/revoke", key=key, json={"reason": reason}))
+    def revoke_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> RevokedKey:
+        return self._model(
+            RevokedKey, self._transport.post(f"/v1/keys/{key_id}/revoke", key=idempotency_key, json={"reason": reason})
+        )
 
-    def update_key(self, key_id: str, wish: dict[str, Any], *, version: int | None) -> ChangedKey:
-        """`wish`: the JSON members of PATCH /v1/keys/{id}. `version`: the one that was read; None overwrites any."""
+    def update_key(self, key_id: str, request: dict[str, Any], *, version: int | None) -> ChangedKey:
+        """Changes a key. `request`: the JSON members of PATCH /v1/keys/{id}. `version`: the expected version; None for any.
+
+        Raises PreconditionFailed if the key has another version.
+        """
         match = {"If-Match": "*" if version is None else f'"{version}"'}
-        return self._model(ChangedKey, self._wire.send("PATCH", f"/v1/keys/{key_id}", json=wish, headers=match))
+        return self._model(ChangedKey, self._transport.send("PATCH", f"/v1/keys/{key_id}", json=request, headers=match))
 
-    def act(self, key_id: str, act: str, wish: dict[str, Any], *, key: str | None = None) -> ChangedKey:
-        """`act`: disable, enable, restore or end-grace."""
-        return self._model(ChangedKey, self._wire.post(f"/v1/keys/{key_id}/{act}", key=key, json=wish))
+    def act(self, key_id: str, action: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> ChangedKey:
+        """`action`: disable, enable, restore or end-grace."""
+        return self._model(ChangedKey, self._transport.post(f"/v1/keys/{key_id}/{action}", key=idempotency_key, json=request))
 
-    def delete_key(self, key_id: str, wish: dict[str, Any]) -> ChangedKey:
-        return self._model(ChangedKey, self._wire.send("DELETE", f"/v1/keys/{key_id}", json=wish))
+    def delete_key(self, key_id: str, request: dict[str, Any]) -> ChangedKey:
+        return self._model(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}", json=request))
 
-    def rotate_key(self, key_id: str, wish: dict[str, Any], *, key: str | None = None) -> RotatedKey:
-        return self._model(RotatedKey, self._wire.post(f"/v1/keys/{key_id}/rotate", key=key, json=wish))
+    def rotate_key(self, key_id: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> RotatedKey:
+        return self._model(RotatedKey, self._transport.post(f"/v1/keys/{key_id}/rotate", key=idempotency_key, json=request))
 
-    def purge_key(self, key_id: str, reason: str, *, key: str | None = None) -> PurgedKey:
-        """Of a deleted or revoked key; there is no way back."""
-        wish = {"confirm": key_id, "reason": reason}
-        return self._model(PurgedKey, self._wire.post(f"/v1/keys/{key_id}/purge", key=key, json=wish))
+    def purge_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> PurgedKey:
+        """Erases the data of a deleted or revoked key. This cannot be undone."""
+        request = {"confirm": key_id, "reason": reason}
+        return self._model(PurgedKey, self._transport.post(f"/v1/keys/{key_id}/purge", key=idempotency_key, json=request))
 
-    def explain_key(self, key_id: str, wish: dict[str, Any]) -> Explanation:
-        return self._model(Explanation, self._wire.send("POST", f"/v1/keys/{key_id}/explain", again=True, json=wish))
+    def explain_key(self, key_id: str, request: dict[str, Any]) -> Explanation:
+        return self._model(Explanation, self._transport.send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
 
-    def set_signing(self, key_id: str, wish: dict[str, Any]) -> SigningKeySet:
-        """`wish`: the JSON members of PUT /v1/keys/{id}/signing."""
-        return self._model(SigningKeySet, self._wire.send("PUT", f"/v1/keys/{key_id}/signing", json=wish))
+    def set_signing(self, key_id: str, request: dict[str, Any]) -> SigningKeySet:
+        """Sets the signing key. `request`: the JSON members of PUT /v1/keys/{id}/signing."""
+        return self._model(SigningKeySet, self._transport.send("PUT", f"/v1/keys/{key_id}/signing", json=request))
 
     def remove_signing(self, key_id: str) -> ChangedKey:
-        return self._model(ChangedKey, self._wire.send("DELETE", f"/v1/keys/{key_id}/signing"))
+        return self._model(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}/signing"))
 
     def pepper_status(self) -> PepperStatus:
-        return self._model(PepperStatus, self._wire.send("GET", "/v1/pepper"))
+        return self._model(PepperStatus, self._transport.send("GET", "/v1/pepper"))
 
-    def audit_events(self, **wanted: str | None) -> Iterator[AuditEventView]:
-        """Every row that is wanted (the filter of GET /v1/audit-events), newest first, page after page."""
+    def audit_events(self, **query: str | None) -> Iterator[AuditEventView]:
+        """Audit events that match the query of GET /v1/audit-events, newest first; reads page after page."""
         cursor: str | None = None
         while True:
-            query = some(**wanted, cursor=cursor, limit=_AUDIT_PAGE)
-            page = self._model(AuditEventPage, self._wire.send("GET", "/v1/audit-events", params=query))
+            params = some(**query, cursor=cursor, limit=_AUDIT_PAGE_SIZE)
+            page = self._model(AuditEventPage, self._transport.send("GET", "/v1/audit-events", params=params))
             yield from page.events
             cursor = page.next_cursor
             if cursor is None:
                 return
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
-        """The download of GET /v1/audit-export, piece by piece."""
-        return self._wire.stream("/v1/audit-export", params=some(**query))
+        """The content of GET /v1/audit-export in chunks."""
+        return self._transport.stream("/v1/audit-export", params=some(**query))
 
     def audit_checkpoints(self) -> Iterator[CheckpointView]:
-        """Every checkpoint, in the order of the rows."""
+        """All checkpoints, oldest first."""
         after: int | None = 0
         while after is not None:
-            query = {"after": after, "limit": _AUDIT_PAGE}
-            page = self._model(CheckpointPage, self._wire.send("GET", "/v1/audit-checkpoints", params=query))
+            query = {"after": after, "limit": _AUDIT_PAGE_SIZE}
+            page = self._model(CheckpointPage, self._transport.send("GET", "/v1/audit-checkpoints", params=query))
             yield from page.checkpoints
             after = page.next_after
 
     def audit_verification(self) -> AuditVerification:
-        """What the server says of its own chain."""
-        return self._model(AuditVerification, self._wire.send("GET", "/v1/audit-verification"))
+        """The verification of the hash chain by the server."""
+        return self._model(AuditVerification, self._transport.send("GET", "/v1/audit-verification"))
 
     def usage(self, **query: str | None) -> UsageSeries:
-        """`query`: the parameters of GET /v1/usage."""
-        return self._model(UsageSeries, self._wire.send("GET", "/v1/usage", params=some(**query)))
+        """The number of requests over time. `query`: the parameters of GET /v1/usage."""
+        return self._model(UsageSeries, self._transport.send("GET", "/v1/usage", params=some(**query)))
 
     def key_usage(self, key_id: str) -> KeyUsage:
-        return self._model(KeyUsage, self._wire.send("GET", f"/v1/keys/{key_id}/usage"))
+        return self._model(KeyUsage, self._transport.send("GET", f"/v1/keys/{key_id}/usage"))
 
     def cores(self) -> Iterator[CoreView]:
-        """Every registered Core, page after page."""
+        """All registered Cores; reads page after page."""
         cursor: str | None = None
         while True:
-            page = self._model(CorePage, self._wire.send("GET", "/v1/cores", params=some(cursor=cursor)))
+            page = self._model(CorePage, self._transport.send("GET", "/v1/cores", params=some(cursor=cursor)))
             yield from page.cores
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    def create_webhook(self, url: str, events: list[str] | None = None, *, key: str | None = None) -> CreatedWebhook:
-        """Its secret is in this answer alone. `events`: none for all of them."""
-        wish = {"url": url, "events": events or []}
-        return self._model(CreatedWebhook, self._wire.post("/v1/webhooks", key=key, json=wish))
+    def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
+        """Creates a webhook. The secret is returned only in this response. `events`: empty for all events."""
+        request = {"url": url, "events": events or []}
+        return self._model(CreatedWebhook, self._transport.post("/v1/webhooks", key=idempotency_key, json=request))
 
     def webhooks(self) -> list[WebhookView]:
-        return self._model(WebhookList, self._wire.send("GET", "/v1/webhooks")).webhooks
+        return self._model(WebhookList, self._transport.send("GET", "/v1/webhooks")).webhooks
 
     def delete_webhook(self, webhook: str) -> None:
-        self._wire.send("DELETE", f"/v1/webhooks/{webhook}")
+        self._transport.send("DELETE", f"/v1/webhooks/{webhook}")
 
     def deliveries(self, state: str = "dead") -> Iterator[DeliveryView]:
-        """Notices that are waiting, delivered or dead, page after page."""
+        """Deliveries in a state: pending, delivered or dead; reads page after page."""
         cursor: str | None = None
         while True:
-            page = self._model(DeliveryPage, self._wire.send("GET", "/v1/deliveries", params=some(state=state, cursor=cursor)))
+            page = self._model(
+                DeliveryPage, self._transport.send("GET", "/v1/deliveries", params=some(state=state, cursor=cursor))
+            )
             yield from page.deliveries
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    def retry_delivery(self, notice: str, target: str, *, key: str | None = None) -> None:
-        """Has a dead notice tried again."""
-        self._wire.post(f"/v1/deliveries/{notice}/{target}/retry", key=key)
+    def retry_delivery(self, notice: str, target: str, *, idempotency_key: str | None = None) -> None:
+        """Retries a failed delivery."""
+        self._transport.post(f"/v1/deliveries/{notice}/{target}/retry", key=idempotency_key)
 
     def log_level(self) -> LogLevel:
-        return self._model(LogLevel, self._wire.send("GET", "/v1/log-level"))
+        return self._model(LogLevel, self._transport.send("GET", "/v1/log-level"))
 
     def set_log_level(self, level: str, *, for_s: int) -> LogLevel:
-        """Of every gateway and console worker, for a time."""
-        return self._model(LogLevel, self._wire.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
+        """Sets the log level of all gateway and console workers for `for_s` seconds."""
+        return self._model(LogLevel, self._transport.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
 
     def reset_log_level(self) -> None:
-        """The setting of each process holds again."""
-        self._wire.send("DELETE", "/v1/log-level")
+        """Restores the configured log level."""
+        self._transport.send("DELETE", "/v1/log-level")
 
     def features(self) -> list[FeatureView]:
-        """As the console is set that answers."""
-        return self._model(FeatureList, self._wire.send("GET", "/v1/features")).features
+        """The features and their state at the console that responds."""
+        return self._model(FeatureList, self._transport.send("GET", "/v1/features")).features
 
     def sessions(self) -> list[SessionView]:
-        """The live sessions that were begun with this client's credential, newest first."""
-        return self._model(SessionList, self._wire.send("GET", "/v1/sessions")).sessions
+        """The active sessions of this credential, newest first."""
+        return self._model(SessionList, self._transport.send("GET", "/v1/sessions")).sessions
 
     def end_session(self, session: str) -> int:
-        """One of yours; an owner may end anybody's. How many ended: 1. Raises NotFound."""
-        self._wire.send("DELETE", f"/v1/sessions/{session}")
+        """Ends a session and returns 1. Owners can end the session of any user. Raises NotFound."""
+        self._transport.send("DELETE", f"/v1/sessions/{session}")
         return 1
 
     def end_sessions(self, *, everybody: bool = False) -> int:
-        """All of yours, or all that there are (an owner's act). How many ended."""
-        reply = self._wire.send("DELETE", "/v1/sessions", params={"everybody": everybody})
+        """Ends all sessions of this credential, or of all users (owners only), and returns their number."""
+        reply = self._transport.send("DELETE", "/v1/sessions", params={"everybody": everybody})
         return self._model(EndedSessions, reply).ended
 
     def _model(self, model: type[_Model], reply: httpx.Response) -> _Model:
         try:
             return model.model_validate_json(reply.content)
         except ValidationError as exc:
-            raise Unavailable(f"{self._wire.url} does not answer like a console of this version") from exc
+            raise Unavailable(f"{self._transport.url} returned an unexpected response: is it a console of this version?") from exc

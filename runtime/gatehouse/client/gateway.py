@@ -1,4 +1,4 @@
-"""A client of the gateway, for services that ask it whether a token is good: one decision, many at once, or the end of a key."""
+"""Client of the gateway: verifies tokens, one or many at a time, and revokes a key with its own token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from gatehouse.client.http import Client, Retries, Wire
+from gatehouse.client.http import Client, Retries, Transport
 from gatehouse.errors import Unavailable
 from gatehouse.keys.self_revocation import SelfRevoke, SelfRevoked
 from gatehouse.verification.schemas import BatchReply, BatchRequest, RateLimitInput, VerifyReply, VerifyRequest
@@ -17,15 +17,15 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class GatewayClient(Client):
-    """Needs no credential: what is asked about is in the question. For threads; in asyncio call it with `asyncio.to_thread`.
+    """A synchronous client without a credential; in asyncio call it with `asyncio.to_thread`.
 
-    A verification counts against limits, so one is not sent again unless it never left this machine. An answer is a value, also a
-    refusal: look at `valid` and `code`. Raises a GatehouseError otherwise: Unavailable when the gateway cannot say.
+    A verification consumes limits, so it is repeated only if the request was never sent. A denial is a result, not an error:
+    see `valid` and `code`. Raises a GatehouseError otherwise; Unavailable if the gateway cannot decide.
     """
 
     def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
-        """`gateway`: its URL. `transport`: how to reach it, for tests."""
-        super().__init__(Wire("gateway", gateway, {}, retries=retries or Retries(), transport=transport))
+        """Arguments: URL of the gateway, retry policy, HTTP transport (for tests)."""
+        super().__init__(Transport("gateway", gateway, {}, retries=retries or Retries(), transport=transport))
 
     def verify(
         self,
@@ -38,22 +38,22 @@ class GatewayClient(Client):
         method: str | None = None,
         limits: Sequence[RateLimitInput] = (),
     ) -> VerifyReply:
-        """The decision on a token. `cost` 0 looks without using anything. See POST /v1/keys/verify for the rest."""
-        asked = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
-        return self._ask("/v1/keys/verify", asked, VerifyReply, again=cost == 0)
+        """Verifies a token. `cost` 0 consumes nothing. POST /v1/keys/verify documents the other arguments."""
+        request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
+        return self._post("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
 
-    def verify_many(self, asked: Sequence[VerifyRequest]) -> tuple[VerifyReply, ...]:
-        """A decision for each of up to 100 questions, in their order."""
-        return self._ask("/v1/keys/verify-batch", BatchRequest(tuple(asked)), BatchReply).results
+    def verify_many(self, requests: Sequence[VerifyRequest]) -> tuple[VerifyReply, ...]:
+        """Verifies up to 100 tokens. The results are in the order of the requests."""
+        return self._post("/v1/keys/verify-batch", BatchRequest(tuple(requests)), BatchReply).results
 
     def revoke(self, token: str, reason: str = "") -> SelfRevoked:
-        """Ends the key that the token belongs to. Raises Unauthorized when it belongs to none that could be ended."""
-        return self._ask("/v1/keys/revoke-self", SelfRevoke(token, reason), SelfRevoked)
+        """Revokes the key of the token. Raises Unauthorized if the token belongs to no active or disabled key."""
+        return self._post("/v1/keys/revoke-self", SelfRevoke(token, reason), SelfRevoked)
 
-    def _ask(self, path: str, asked: msgspec.Struct, answer: type[_Struct], *, again: bool = False) -> _Struct:
+    def _post(self, path: str, request: msgspec.Struct, response: type[_Struct], *, retryable: bool = False) -> _Struct:
         headers = {"Content-Type": "application/json"}
-        reply = self._wire.send("POST", path, again=again, content=msgspec.json.encode(asked), headers=headers)
+        reply = self._transport.send("POST", path, retryable=retryable, content=msgspec.json.encode(request), headers=headers)
         try:
-            return msgspec.json.decode(reply.content, type=answer)
+            return msgspec.json.decode(reply.content, type=response)
         except msgspec.MsgspecError as exc:
-            raise Unavailable(f"{self._wire.url} does not answer like a gateway of this version") from exc
+            raise Unavailable(f"{self._transport.url} returned an unexpected response: is it a gateway of this version?") from exc

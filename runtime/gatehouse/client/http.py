@@ -1,8 +1,9 @@
-"""How the client speaks HTTP: what may be sent again and when, and how a problem document becomes a typed error.
+"""HTTP transport of the clients: retries, and typed errors from problem documents.
 
-Sent again: what is repeatable by itself (GET, HEAD, PUT, DELETE), what carries an Idempotency-Key, and anything that never left
-this machine. The wait doubles, is jittered, and never shorter than Retry-After says (RFC 9110, section 10.2.3); one that asks for
-more than `wait_s_max` is raised instead, so that the caller decides."""
+Retried are idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and requests that were never sent. The
+wait grows exponentially with jitter and is at least Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`,
+the error is raised instead.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ from gatehouse.errors import (
     Unavailable,
 )
 
-#: A revocation waits for every gateway, up to the staleness bound, which may be set to a minute.
+#: A revocation waits for every gateway, up to the propagation bound, which can be set to a minute.
 TIMEOUT_S = 75.0
 
 
@@ -43,10 +44,10 @@ CONNECT_TIMEOUT_S = 5.0
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
-_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
 
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -67,7 +68,7 @@ _BY_STATUS: dict[int, type[GatehouseError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how patiently. `attempts`: in all, the first one counted. wait_s: before the second; it doubles."""
+    """Retry policy. `attempts` includes the first one. `wait_s` is the wait before the second one and doubles from there."""
 
     attempts: int = 4
     wait_s: float = 0.25
@@ -75,99 +76,99 @@ class Retries:
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random  # 0 to 1
 
-    def wait(self, attempt: int, asked_s: float | None) -> float | None:
-        """Seconds before attempt `attempt` + 1 (from 1), None when it is not worth waiting. asked_s: Retry-After."""
-        if attempt >= self.attempts or (asked_s is not None and asked_s > self.wait_s_max):
+    def wait(self, attempt: int, retry_after_s: float | None) -> float | None:
+        """Seconds to wait after the failed attempt number `attempt`; None to give up."""
+        if attempt >= self.attempts or (retry_after_s is not None and retry_after_s > self.wait_s_max):
             return None
         backoff: float = min(self.wait_s * 2 ** (attempt - 1), self.wait_s_max)
-        return max(backoff * (0.5 + self.jitter() / 2), asked_s or 0.0)
+        return max(backoff * (0.5 + self.jitter() / 2), retry_after_s or 0.0)
 
 
-#: For a caller who tries again by themselves.
+#: No retries, for callers with their own retry policy.
 ONCE = Retries(attempts=1)
 
 
-class Wire:
-    """`who`: what is spoken to, in the words of an error: `console` or `gateway`."""
+class Transport:
+    """Sends requests to a service. `service` names it in error messages: `console` or `gateway`."""
 
     def __init__(
-        self, who: str, url: str, headers: dict[str, str], *, retries: Retries, transport: httpx.BaseTransport | None = None
+        self, service: str, url: str, headers: dict[str, str], *, retries: Retries, transport: httpx.BaseTransport | None = None
     ) -> None:
-        self._who = who
+        self._service = service
         self.url = url.rstrip("/")
         self._retries = retries
         self._client = httpx.Client(
             base_url=self.url,
             headers={"User-Agent": f"gatehouse-client/{__version__}", **headers},
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            follow_redirects=False,  # a redirect must not carry the credential elsewhere
+            follow_redirects=False,  # a redirect must not send the credential to another host
             transport=transport,
         )
 
     def close(self) -> None:
         self._client.close()
 
-    def send(self, method: str, path: str, *, again: bool = False, **parts: Any) -> httpx.Response:
-        """The answer, a success. `again`: it may be repeated although its method does not say so.
+    def send(self, method: str, path: str, *, retryable: bool = False, **arguments: Any) -> httpx.Response:
+        """Returns a successful response. `retryable`: the request is idempotent although its method is not.
 
-        Raises the GatehouseError that the problem document names; Unavailable when nothing that can be understood came back.
+        Raises the GatehouseError of the problem document; Unavailable without a valid response.
         """
-        repeatable = again or method in _REPEATABLE
+        retryable = retryable or method in _IDEMPOTENT
         attempt = 1
         while True:
-            asked_s: float | None = None
+            delay_s: float | None = None
             try:
-                reply = self._client.request(method, path, **parts)
+                reply = self._client.request(method, path, **arguments)
             except httpx.InvalidURL as exc:
-                raise BadRequest(f"{self.url} is no URL of a {self._who}") from exc
+                raise BadRequest(f"{self.url} is not a valid URL of a {self._service}") from exc
             except httpx.HTTPError as exc:
-                failure, may = self._broken(exc), repeatable or isinstance(exc, _NEVER_SENT)
+                failure, may_retry = self._unavailable(exc), retryable or isinstance(exc, _NEVER_SENT)
             else:
                 if reply.is_success:
                     return reply
-                failure, asked_s = problem(reply, self._who), retry_after_s(reply)
-                # The first of two requests with one Idempotency-Key is still at work: its answer comes.
-                working = failure.code == "request_in_progress"
-                may = repeatable and (reply.status_code in _TRY_AGAIN or working)
-            wait_s = self._retries.wait(attempt, asked_s) if may else None
+                failure, delay_s = problem(reply, self._service), retry_after_s(reply)
+                # The first request with this Idempotency-Key is still being processed.
+                in_progress = failure.code == "request_in_progress"
+                may_retry = retryable and (reply.status_code in _RETRYABLE_STATUSES or in_progress)
+            wait_s = self._retries.wait(attempt, delay_s) if may_retry else None
             if wait_s is None:
                 raise failure
             self._retries.sleep(wait_s)
             attempt += 1
 
-    def post(self, path: str, *, key: str | None = None, **parts: Any) -> httpx.Response:
-        """A POST that acts once, however often it has to be sent. `key`: the caller's own, to go on with after a crash."""
+    def post(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
+        """Sends a POST with an Idempotency-Key: the given one, or a random one."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
-            raise BadRequest("An idempotency key is 1 to 255 visible ASCII characters without quotes and backslashes")
-        headers = {**parts.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
-        return self.send("POST", path, again=True, headers=headers, **parts)
+            raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes")
+        headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
+        return self.send("POST", path, retryable=True, headers=headers, **arguments)
 
-    def stream(self, path: str, **parts: Any) -> Iterator[bytes]:
-        """A download, piece by piece; never begun again, since pieces may have been used already."""
+    def stream(self, path: str, **arguments: Any) -> Iterator[bytes]:
+        """The body of a GET in chunks. Never retried: the caller may have used some chunks."""
         try:
-            with self._client.stream("GET", path, **parts) as reply:
+            with self._client.stream("GET", path, **arguments) as reply:
                 if not reply.is_success:
                     reply.read()
-                    raise problem(reply, self._who)
+                    raise problem(reply, self._service)
                 yield from reply.iter_bytes()
         except httpx.HTTPError as exc:
-            raise Unavailable(f"the download from {self.url} broke off: {_reason(exc)}") from exc
+            raise Unavailable(f"the download from {self.url} was interrupted: {_reason(exc)}") from exc
 
-    def _broken(self, exc: httpx.HTTPError) -> GatehouseError:
+    def _unavailable(self, exc: httpx.HTTPError) -> GatehouseError:
         if isinstance(exc, httpx.TimeoutException):
-            failure = Unavailable(f"the {self._who} at {self.url} does not answer")
+            failure = Unavailable(f"the {self._service} at {self.url} did not respond in time")
         else:
-            failure = Unavailable(f"cannot reach the {self._who} at {self.url}: {_reason(exc)}")
+            failure = Unavailable(f"cannot reach the {self._service} at {self.url}: {_reason(exc)}")
         failure.__cause__ = exc
         return failure
 
 
 class Client:
-    """What the clients of console and gateway share: they are closed, or used as a context."""
+    """Base of the clients. Close it, or use it as a context manager."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     def __enter__(self) -> Self:
         return self
@@ -176,20 +177,22 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._wire.close()
+        self._transport.close()
 
 
-def problem(reply: httpx.Response, who: str) -> GatehouseError:
-    """The error that an answer names by its `code`, else by its status."""
+def problem(reply: httpx.Response, service: str) -> GatehouseError:
+    """The error of a response by its `code`, otherwise by its status."""
     try:
         document = reply.json()
     except ValueError:
         document = None
     if not isinstance(document, dict) or "code" not in document:
         kind = _BY_STATUS.get(reply.status_code, Unavailable)
-        return kind(f"the {who} answers {reply.status_code}, and not in the way a {who} does: check its URL")
-    named = {one.code: one for one in _every(GatehouseError)}.get(str(document["code"]))
-    kind = named if named is not None and named.status == reply.status_code else _BY_STATUS.get(reply.status_code, Unavailable)
+        return kind(f"the {service} returned {reply.status_code} without a problem document: check its URL")
+    by_code = {error.code: error for error in _subclasses(GatehouseError)}.get(str(document["code"]))
+    kind = (
+        by_code if by_code is not None and by_code.status == reply.status_code else _BY_STATUS.get(reply.status_code, Unavailable)
+    )
     errors = tuple(
         Problem(str(error.get("location", "")), str(error.get("message", "")), str(error.get("fix", "")))
         for error in document.get("errors", [])
@@ -199,7 +202,7 @@ def problem(reply: httpx.Response, who: str) -> GatehouseError:
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:
-    """Retry-After in seconds or as a date (RFC 9110, section 10.2.3); None when it says nothing that can be read."""
+    """Retry-After in seconds, also from a date (RFC 9110, section 10.2.3); None if missing or malformed."""
     text = reply.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])
@@ -210,15 +213,16 @@ def retry_after_s(reply: httpx.Response) -> float | None:
 
 
 def some(**query: str | int | None) -> dict[str, str | int]:
+    """The parameters that are not None."""
     return {name: value for name, value in query.items() if value is not None}
 
 
-def _every(kind: type[GatehouseError]) -> Iterator[type[GatehouseError]]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _every(one)
+def _subclasses(kind: type[GatehouseError]) -> Iterator[type[GatehouseError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _reason(exc: httpx.HTTPError) -> str:
-    """The text of the connection's own error, which holds an address at most."""
+    """The text of a connection error. It contains at most an address."""
     return str(exc) or type(exc).__name__

@@ -1,10 +1,11 @@
-"""Signs requests as a key that requires signatures wants them (RFC 9421): a function, and an `auth` for httpx.
+"""Signs requests (RFC 9421) of keys that require signatures: a function, and an `auth` for httpx.
 
 import httpx
 from gatehouse.client.signing import SignedAuth
 
 auth = SignedAuth(token, signing_secret)
-httpx.get("https://gateway.example.com/cores/docs/report.txt", auth=auth)"""
+httpx.get("https://gateway.example.com/cores/docs/report.txt", auth=auth)
+"""
 
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ def sign(
     now: float | None = None,
     nonce: str | None = None,
 ) -> dict[str, str]:
-    """The headers to add: Signature-Input, Signature, and with a body Content-Digest.
+    """Returns the headers to add: Signature-Input, Signature and, with a body, Content-Digest.
 
-    url: absolute, and exactly as it will be sent. secret: the signing secret as it was shown (`sigkey_...`), or for Ed25519 the
-    32 bytes of the private key. now: Unix seconds, nonce: 16 to 128 characters, never used twice; for tests.
-    Raises ValueError for a token or secret that is none.
+    url: the absolute URL exactly as it is sent. secret: the signing secret (`sigkey_...`), or the 32 bytes of an Ed25519 private
+    key. now: Unix seconds. nonce: 16 to 128 characters, unique for each request. Raises ValueError for a malformed token or
+    secret.
     """
     parts = httpx.URL(url)
     fields = {"content-digest": signature.digest_text(body)} if body else {}
@@ -61,15 +62,15 @@ def sign(
     }
     base = signature.signature_base(request, components, params)
     if base is None:
-        raise ValueError("the request holds what cannot be signed: the URL must be ASCII, percent-encoded")
+        raise ValueError("the request cannot be signed: the URL must be ASCII, percent-encoded")
     key = signature.secret_bytes(secret) if isinstance(secret, str) else secret
-    made = signature.sign(base, algorithm, key)
-    told = f"{LABEL}={signature.input_text(components, params)}"
-    return {**fields, "signature-input": told, "signature": http_sf.ser({LABEL: made})}
+    signature_input = f"{LABEL}={signature.input_text(components, params)}"
+    value = http_sf.ser({LABEL: signature.sign(base, algorithm, key)})
+    return {**fields, "signature-input": signature_input, "signature": value}
 
 
 class SignedAuth(httpx.Auth):
-    """Sends the token and signs each request, also each redirected one. Streamed bodies are read first: they are signed whole."""
+    """Adds the token and signs every request, including redirected ones. A streamed body is read completely first."""
 
     requires_request_body = True
 
@@ -87,7 +88,7 @@ class SignedAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["Authorization"] = f"Bearer {self._token}"
-        made = sign(
+        signed_headers = sign(
             request.method,
             str(request.url),
             request.content,
@@ -96,13 +97,13 @@ class SignedAuth(httpx.Auth):
             algorithm=self._algorithm,
             now=self._clock(),
         )
-        request.headers.update(made)
+        request.headers.update(signed_headers)
         yield request
 
 
 def _key_id(token: str) -> str:
-    """The id inside a token, whatever its prefix."""
+    """The key ID in a token with any prefix."""
     body = token.rpartition("_")[2]
     if len(body) != BODY_CHARS:
-        raise ValueError("the token is no key of a Gatehouse")
+        raise ValueError("the token is not a Gatehouse API key")
     return body[:ID_CHARS]

@@ -315,7 +315,7 @@ def reader(
         except ValidationError as exc:
             return tuple(_problem(error) for error in exc.errors(include_input=False, include_url=False))
         if row.key is not None and parse(row.key, prefix) is not None:
-            return (Problem("key", "has the format of this deployment's own keys", "restore a registry with --sealed"),)
+            return (Problem("key", "has the format of this deployment's own keys", "restore an export with --restore"),)
         return row.row()
 
     return read

@@ -58,7 +58,7 @@ def test_an_untouched_copy_agrees_with_its_checkpoints(offline: Command) -> None
     code, text = verify(offline, *PROOF)
     assert code == 0
     assert text.startswith("intact: 10 rows")
-    assert text.endswith("2 checkpoints agree, the last one at row 9")
+    assert text.endswith("2 checkpoints match, the last at row 9")
 
 
 @pytest.mark.requirement("TR-11")
@@ -102,10 +102,10 @@ def test_rows_behind_the_last_checkpoint_are_told(offline: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--checkpoints", "checkpoints"), "--checkpoints and --public-key need each other"),
+        (("--checkpoints", "checkpoints"), "--checkpoints and --public-key must be used together"),
         (("--checkpoints", "nowhere", "--public-key", "key.pem"), "--checkpoints nowhere cannot be read"),
-        (("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"), "holds no Ed25519 or ECDSA P-256 public key"),
-        (("--checkpoints", "empty", "--public-key", "key.pem"), "--checkpoints empty holds no checkpoint"),
+        (("--checkpoints", "checkpoints", "--public-key", "audit.ndjson"), "contains no Ed25519 or ECDSA P-256 public key"),
+        (("--checkpoints", "empty", "--public-key", "key.pem"), "--checkpoints empty contains no checkpoint"),
     ],
 )
 def test_proofs_that_cannot_be_used_are_one_line(offline: Command, arguments: tuple[str, ...], message: str) -> None:
@@ -119,7 +119,7 @@ def test_the_trail_is_exported_searched_and_verified(operator: Command) -> None:
     operator.run("keys", "create", "--name", "=exported")
     assert operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code == 0
     assert operator.run("audit", "verify", "--file", "all.ndjson").out.startswith("intact: ")
-    assert operator.run("audit", "export", "all.ndjson").err == "gatehouse: all.ndjson exists already: choose another name\n"
+    assert operator.run("audit", "export", "all.ndjson").err == "gatehouse: all.ndjson exists: choose another name\n"
     assert operator.run("audit", "export", "keys.csv", "--csv", "--action", "key.*").code == 0
     assert "key.create" in (operator.folder / "keys.csv").read_text()
     assert "bootstrap" in operator.run("audit", "list", "--actor", "bootstrap", "--since", "2020-01-01T00:00:00Z").out

@@ -25,7 +25,7 @@ def test_a_key_is_made_with_all_that_it_can_have_and_updated(operator: Command) 
     )
     key_id = _id(made.out.strip())
     changed = operator.run("keys", "update", key_id, "--owner", "me", "--empty", "addresses", "--credits", "none")
-    assert (changed.code, changed.out.startswith(f"changed {key_id} (whole), now active: ")) == (0, True)
+    assert (changed.code, changed.out.startswith(f"Updated {key_id} (whole), state active. ")) == (0, True)
     shown = _show(operator, key_id)
     assert (shown["owner"], shown["addresses"], shown["credits"], shown["roles"]) == ("me", [], None, ["agent"])
     assert key_id in operator.run("keys", "list", "--tag", "nightly").out
@@ -37,7 +37,7 @@ def test_a_key_is_rotated_and_its_grace_ended(operator: Command) -> None:
     turned = operator.run("keys", "rotate", key_id, "--grace", "1h", "--reason", "quarterly")
     new_id = _id(turned.out.strip())
     assert (turned.code, f"{key_id} works until" in turned.err) == (0, True)
-    assert {key["id"] for key in json.loads(operator.run("keys", "list", "--lineage", key_id, "--json").out)} == {key_id, new_id}
+    assert {key["id"] for key in json.loads(operator.run("keys", "list", "--family", key_id, "--json").out)} == {key_id, new_id}
     assert operator.run("keys", "end-grace", key_id).code == 0
     again = operator.run("keys", "rotate", key_id)
     assert (again.code, again.err) == (1, f"gatehouse: This key was rotated before; rotate its successor {new_id}\n")
@@ -48,12 +48,12 @@ def test_a_key_is_disabled_deleted_restored_and_purged(operator: Command) -> Non
     key_id = _id(operator.run("keys", "create", "--name", "gone").out.strip())
     for command, state in (("disable", "disabled"), ("enable", "active"), ("delete", "deleted"), ("restore", "active")):
         result = operator.run("keys", command, key_id, "--reason", "a test")
-        assert (result.code, f"now {state}: every gateway knows it now" in result.out) == (0, True), command
+        assert (result.code, f"state {state}. In effect at every gateway." in result.out) == (0, True), command
     early = operator.run("keys", "purge", key_id, "--yes")
     assert (early.code, "delete or revoke it first" in early.err) == (1, True)
     operator.run("keys", "delete", key_id)
     purged = operator.run("keys", "purge", key_id, "--yes")
-    assert (purged.code, purged.out.startswith(f"purged {key_id} at ")) == (0, True)
+    assert (purged.code, purged.out.startswith(f"Purged {key_id} at ")) == (0, True)
     assert _show(operator, key_id)["state"] == "purged"
 
 
@@ -63,4 +63,4 @@ def test_a_key_is_explained_and_the_pepper_counted(operator: Command) -> None:
     assert (told.code, told.out.strip().splitlines()[-1]) == (0, "FORBIDDEN")
     status = json.loads(operator.run("pepper", "status", "--json").out)
     assert (status["current"], status["generations"][0]["removable"]) == (1, False)
-    assert "current 1" in operator.run("pepper", "status").err
+    assert "Current generation: 1" in operator.run("pepper", "status").err

@@ -70,12 +70,12 @@ def tokens(number: int) -> dict[str, dict[str, str]]:
 @pytest.mark.requirement("CG-09")
 def test_an_old_file_is_imported_and_a_second_run_duplicates_nothing(mover: Command, database: Database) -> None:
     first = bring(mover, tokens(3))
-    assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 there already, 0 wrong\n")
+    assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
     again = bring(mover, tokens(3))
-    assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 there already, 0 wrong\n")
-    assert again.err == "an earlier run did all of it; nothing was left to do\n"
+    assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
+    assert again.err == "A previous run has imported everything.\n"
     more = bring(mover, tokens(4))
-    assert more.out == "api_keys.json: 4 rows, 1 imported, 3 there already, 0 wrong\n"
+    assert more.out == "api_keys.json: 4 rows, 1 imported, 3 existing, 0 invalid\n"
     assert count(database) == 4
     assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "2"
 
@@ -83,7 +83,7 @@ def test_an_old_file_is_imported_and_a_second_run_duplicates_nothing(mover: Comm
 @pytest.mark.requirement("CG-09")
 def test_a_dry_run_checks_everything_and_writes_nothing(mover: Command, database: Database) -> None:
     right = bring(mover, tokens(2), "--dry-run")
-    assert (right.code, right.err) == (0, "dry run: nothing was written\n")
+    assert (right.code, right.err) == (0, "Dry run: nothing was written.\n")
     wrong = bring(mover, {"short": {}}, "--dry-run")
     assert wrong.code == 1
     assert (count(database), count(database, "import_run")) == (0, 0)
@@ -105,7 +105,7 @@ def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, databas
     database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # not looked at again: it is behind the mark
     done = bring(mover, tokens(3200), "--json")
     assert done.code == 0
-    assert {name: json.loads(done.out)[name] for name in ("rows", "made", "kept")} == {"rows": 3200, "made": 3200, "kept": 0}
+    assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {"rows": 3200, "imported": 3200, "existing": 0}
     assert count(database) == 3199
 
 
@@ -146,7 +146,7 @@ def test_a_wrong_row_is_told_with_its_line_and_stops_everything(
     done = bring(mover, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]"))
     first, last = done.err.splitlines()[0], done.err.splitlines()[-1]
     assert first.startswith(f"api_keys.json, line 2: {message}")
-    assert (done.code, last) == (1, "nothing was written: mend these rows, or add --skip-wrong")
+    assert (done.code, last) == (1, "Nothing was written. Correct these rows, or add --skip-invalid.")
     assert count(database) == 0
 
 
@@ -160,8 +160,8 @@ def test_neither_a_token_nor_a_hash_is_repeated_in_a_message(mover: Command) -> 
 
 
 def test_wrong_rows_are_left_out_when_that_is_asked_for(mover: Command, database: Database) -> None:
-    done = bring(mover, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-wrong")
-    assert (done.code, done.out) == (0, "api_keys.json: 3 rows, 2 imported, 0 there already, 1 wrong\n")
+    done = bring(mover, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-invalid")
+    assert (done.code, done.out) == (0, "api_keys.json: 3 rows, 2 imported, 0 existing, 1 invalid\n")
     assert count(database) == 2
 
 
@@ -220,7 +220,7 @@ def test_every_file_that_the_guide_shows_is_imported_as_it_stands(mover: Command
     assert [kind for kind, _ in shown] == ["json", "json", "csv"]
     for kind, text in shown:
         done = bring(mover, text, name=f"shown.{kind}")
-        assert (done.code, done.err) == (0, "done\n")
+        assert (done.code, done.err) == (0, "Done.\n")
     assert count(database) == 8
 
 
@@ -245,10 +245,10 @@ def test_old_cores_belong_to_the_key_that_is_named(mover: Command, database: Dat
         (("import", "missing.json"), "gatehouse: there is no file missing.json"),
         (("import", "s3:/x"), "gatehouse: s3:/x is no place in S3; write s3://bucket/key"),
         (("import", "bad.json"), "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written"),
-        (("import", "latin.json"), "gatehouse: latin.json: byte 3 is no UTF-8; save the file as UTF-8"),
-        (("import", "x", "--sealed", "--cores"), "gatehouse: --sealed takes no option but --dry-run and --json"),
-        (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be the id of a key, such as 3fGh82kLmQ0a"),
-        (("import", "bad.json", "--sealed"), "gatehouse: bad.json is no sealed registry"),
+        (("import", "latin.json"), "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8"),
+        (("import", "x", "--restore", "--cores"), "gatehouse: --restore can only be combined with --dry-run and --json"),
+        (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a"),
+        (("import", "bad.json", "--restore"), "gatehouse: bad.json is no sealed registry"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(mover: Command, arguments: tuple[str, ...], message: str) -> None:
@@ -275,16 +275,16 @@ def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, 
     place = f"s3://{BUCKET}/registry/2030-01-01.sealed"
     done = mover.run("export", "--to", place)
     assert done.code == 0, done.err
-    assert done.out.startswith(f"{place}: 1500 rows, ")
+    assert done.out.startswith(f"Exported 1500 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
     digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
     for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
         assert shown not in content
     assert mover.run("export", "--to", place).err.endswith("there is something at " + place + " already; choose another name\n")
     database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
-    assert mover.run("import", place, "--sealed", "--dry-run").out.startswith(f"{place}: a whole registry of 1500 rows")
+    assert mover.run("import", place, "--restore", "--dry-run").out.startswith(f"{place}: export of 1500 rows")
     assert count(database) == 1
-    restored = mover.run("import", place, "--sealed", "--json")
+    restored = mover.run("import", place, "--restore", "--json")
     assert json.loads(restored.out)["restored"]["api_key"] == 1499
     after = database.sql(REGISTRY)
     assert after == before
@@ -298,14 +298,14 @@ def test_a_registry_opens_under_no_other_pepper_and_a_purged_key_does_not_come_b
     assert mover.run("export", "--to", "registry").code == 0
     other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
     stranger = replace(mover, variables={**mover.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
-    assert "was changed or cut off, or was sealed under another pepper" in stranger.run("import", "registry", "--sealed").err
+    assert "was changed or cut off, or was sealed under another pepper" in stranger.run("import", "registry", "--restore").err
     (mover.folder / "cut").write_bytes((mover.folder / "registry").read_bytes()[:-1])
-    assert "was changed or cut off" in mover.run("import", "cut", "--sealed").err
+    assert "was changed or cut off" in mover.run("import", "cut", "--restore").err
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"
         " scopes = '{}', digest = decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
     )
-    assert mover.run("import", "registry", "--sealed").code == 0
+    assert mover.run("import", "registry", "--restore").code == 0
     assert database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
     assert (mover.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
 

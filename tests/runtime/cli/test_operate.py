@@ -22,12 +22,12 @@ def sign_in(console_url: str) -> str:
 
 @pytest.mark.requirement("TR-14")
 def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -> None:
-    assert operator.run("log-level").out == "info, as configured\n"
+    assert operator.run("log-level").out == "info (configured)\n"
     done = operator.run("log-level", "debug", "--for", "10m")
     assert (done.code, done.out.startswith("debug until 20"), done.out.endswith("; configured: info\n")) == (0, True, True)
     shown = json.loads(operator.run("log-level", "--json").out)
     assert (shown["level"], shown["configured"], shown["set_by"]) == ("debug", "info", "bootstrap")
-    assert operator.run("log-level", "--reset").out == "info, as configured\n"
+    assert operator.run("log-level", "--reset").out == "info (configured)\n"
 
 
 @pytest.mark.requirement("TR-02")
@@ -47,11 +47,11 @@ def test_sessions_are_listed_and_ended_one_by_one_and_all_at_once(operator: Comm
     table = operator.run("sessions", "list").out
     assert all(session in table for session in sessions)
     assert "a browser" in table
-    assert operator.run("sessions", "end", sessions[0]).out == "ended 1 session\n"
+    assert operator.run("sessions", "end", sessions[0]).out == "Ended 1 session.\n"
     again = operator.run("sessions", "end", sessions[0])
     assert (again.code, again.err) == (1, "gatehouse: You have no session with this id\n")
     assert [one["id"] for one in json.loads(operator.run("sessions", "list", "--json").out)] == sessions[:0:-1]
-    assert operator.run("sessions", "end", "--all").out == "ended 2 sessions\n"
+    assert operator.run("sessions", "end", "--all").out == "Ended 2 sessions.\n"
     assert json.loads(operator.run("sessions", "list", "--json").out) == []
 
 
@@ -70,9 +70,9 @@ def test_an_owner_ends_the_sessions_of_everybody(operator: Command, console_url:
         (("log-level", "loud"), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
         (("log-level", "debug", "--reset"), "LEVEL and --reset exclude each other"),
         (("log-level", "debug", "--for", "soon"), "--for must be a duration such as"),
-        (("sessions", "end"), "name one of: the ID of a session (gatehouse sessions list), --all, --everybody"),
-        (("sessions", "end", "3fGh82kLmQ0a", "--all"), "name one of: the ID of a session"),
-        (("sessions", "end", "../keys"), "ID must be the id of a session, as `gatehouse sessions list` shows it"),
+        (("sessions", "end"), "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody"),
+        (("sessions", "end", "3fGh82kLmQ0a", "--all"), "use exactly one of: a session ID"),
+        (("sessions", "end", "../keys"), "ID must be a session ID (see `gatehouse sessions list`)"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:

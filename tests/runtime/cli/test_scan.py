@@ -83,7 +83,7 @@ def test_binary_and_huge_files_are_passed_over_with_a_word(tmp_path: Path) -> No
     (tmp_path / "huge").write_bytes(key + b"\n" * (10 * 1024 * 1024))
     done = scan(".", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stderr.decode() == "passed over binary: binary\npassed over huge: larger than 10 MB\n"
+    assert done.stderr.decode() == "skipped binary: binary\nskipped huge: larger than 10 MB\n"
 
 
 def test_what_git_ignores_is_passed_over_and_what_it_does_not_track_yet_is_not(tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_link_that_leads_in_a_circle_is_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((), "name what to scan: files or directories, - for stdin, or --staged"),
-        (("a", "--staged"), "name what to scan: files or directories, - for stdin, or --staged"),
+        ((), "use either paths (files, directories, or - for standard input) or --staged"),
+        (("a", "--staged"), "use either paths (files, directories, or - for standard input) or --staged"),
         (("absent",), "absent cannot be read: No such file or directory"),
-        (("--staged",), "--staged works inside a git repository alone"),
+        (("--staged",), "--staged requires a git repository"),
     ],
 )
 def test_wrong_usage_is_one_line_and_two(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:

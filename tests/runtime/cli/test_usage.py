@@ -16,7 +16,7 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
         (("nonsense",), "No such command 'nonsense'."),
         (("serve", "window"), "'window' is not one of 'gateway', 'console', 'sharing'."),
         (("keys", "create"), "Missing option '--name'."),
-        (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL or use --console"),
+        (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL, use --console"),
         (("keys", "list", "--console", "console.test"), "--console must be a URL such as https://console.example.com"),
         (("keys", "list", "--console", "https://a:b@c"), "--console must be a URL such as"),
         (("keys", "list", "--console", "https://c.test"), "no token: set GATEHOUSE_ADMIN_TOKEN"),
@@ -25,16 +25,16 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
         (("usage", "--by", "owner"), "--by must be key, core or code"),
         (("usage", "--last", "week"), "--last must be a duration such as 90m, 24h or 30d"),
         (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
-        ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lower-case letters"),
+        ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lowercase letters"),
         ((*CORE[:4], "gateway.test", *CORE[5:]), "--gateway must be a URL"),
-        ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 needs --url"),
+        ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 requires --url"),
         ((*CORE, "--url", "http://a.test", "--url-file", "x"), "--url and --url-file exclude each other"),
         (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
-        ((*CORE, "--token", "two words"), "is no token"),
+        ((*CORE, "--token", "two words"), "is not a token"),
         (("migrate",), "GATEHOUSE_ENVIRONMENT: is not set; GATEHOUSE_DATABASE_URL: is not set"),
         ((*CREATE, "--credits", "many"), "--credits must be N or N:AMOUNT/PERIOD, such as 5000 or 5000:5000/month"),
-        (("keys", "update", "3fGh82kLmQ0a", *CREATE[4:]), "nothing to change: name at least one option, such as --owner"),
-        (("keys", "purge", "3fGh82kLmQ0a", *CREATE[4:]), "a purge has no way back: add --yes to purge 3fGh82kLmQ0a"),
+        (("keys", "update", "3fGh82kLmQ0a", *CREATE[4:]), "nothing to change: use at least one option, such as --owner"),
+        (("keys", "purge", "3fGh82kLmQ0a", *CREATE[4:]), "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a"),
         (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *CREATE[4:]), "--grace must be a duration"),
         (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
     ],
@@ -68,7 +68,7 @@ def test_a_console_that_is_not_there_is_named(bare: Command) -> None:
 
 def test_a_service_that_is_not_there_is_unhealthy(bare: Command) -> None:
     result = bare.run("health", "gateway", GATEHOUSE_GATEWAY_PORT="1")
-    assert (result.code, "nothing answers on 127.0.0.1:1" in result.err) == (1, True)
+    assert (result.code, "no response from 127.0.0.1:1" in result.err) == (1, True)
 
 
 def test_a_token_never_goes_to_another_console_than_the_one_it_was_left_for(bare: Command) -> None:

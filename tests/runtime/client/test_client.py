@@ -79,15 +79,15 @@ def test_a_creation_is_sent_again_with_one_idempotency_key_and_another_creation_
 
 def test_a_key_of_the_callers_own_is_sent_as_a_structured_string() -> None:
     server = Server([httpx.Response(201, json=CREATED)])
-    server.console().create_key({"name": "a"}, key="order-4711")
+    server.console().create_key({"name": "a"}, idempotency_key="order-4711")
     assert server.requests[0].headers["idempotency-key"] == '"order-4711"'
 
 
 @pytest.mark.parametrize("key", ["", 'a"b', "a\\b", "ä", "x" * 256, "a\nb"])
 def test_a_key_that_is_no_structured_string_is_refused_before_anything_is_sent(key: str) -> None:
     server = Server([httpx.Response(201, json=CREATED)])
-    with pytest.raises(BadRequest, match="1 to 255 visible ASCII characters"):
-        server.console().create_key({"name": "a"}, key=key)
+    with pytest.raises(BadRequest, match="1 to 255 printable ASCII characters"):
+        server.console().create_key({"name": "a"}, idempotency_key=key)
     assert not server.requests
 
 
@@ -154,11 +154,11 @@ def test_every_problem_document_becomes_the_error_that_it_names(kind: type[Gateh
 @pytest.mark.parametrize(
     ("reply", "kind", "text"),
     [
-        (httpx.Response(200, text="<html>"), Unavailable, "does not answer like a console of this version"),
-        (httpx.Response(404, text="nginx"), errors.NotFound, "the console answers 404, and not in the way a console does"),
-        (httpx.Response(302, headers={"location": "https://evil.test"}), Unavailable, "the console answers 302"),
+        (httpx.Response(200, text="<html>"), Unavailable, "returned an unexpected response"),
+        (httpx.Response(404, text="nginx"), errors.NotFound, "the console returned 404 without a problem document"),
+        (httpx.Response(302, headers={"location": "https://evil.test"}), Unavailable, "the console returned 302"),
         (httpx.ConnectError("refused"), Unavailable, "cannot reach the console at https://console.test: refused"),
-        (httpx.ReadTimeout(""), Unavailable, "the console at https://console.test does not answer"),
+        (httpx.ReadTimeout(""), Unavailable, "the console at https://console.test did not respond in time"),
         (problem(418, "conflict"), Unavailable, "said"),
         (problem(409, "of_a_later_version"), Conflict, "said"),
         (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "said"),
@@ -193,7 +193,7 @@ def test_a_verification_is_not_counted_twice() -> None:
     }
     good = httpx.Response(200, json=verdict)
     lost = Server([httpx.ReadTimeout("x"), good])
-    with pytest.raises(Unavailable, match=r"the gateway at https://gateway\.test does not answer"):
+    with pytest.raises(Unavailable, match=r"the gateway at https://gateway\.test did not respond in time"):
         lost.gateway().verify("a-token")
     looked = Server([httpx.ReadTimeout("x"), good])
     assert looked.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"

@@ -24,7 +24,7 @@ from sandbox import child_processes
 from sandbox.local.ports import free_port
 
 PEPPER = bytes(range(32))
-SERVE = "from gatehouse import server, settings; server.serve(['gateway'], settings.load())"
+SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
 
 
 Start = Callable[..., tuple[child_processes.Child, int, Path]]
