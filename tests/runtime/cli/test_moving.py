@@ -105,7 +105,11 @@ def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, databas
     database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # not looked at again: it is behind the mark
     done = bring(mover, tokens(3200), "--json")
     assert done.code == 0
-    assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {"rows": 3200, "imported": 3200, "existing": 0}
+    assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {
+        "rows": 3200,
+        "imported": 3200,
+        "existing": 0,
+    }
     assert count(database) == 3199
 
 

@@ -40,7 +40,7 @@ def test_signatures_are_required_no_more_and_the_signing_key_removed(operator: C
     )
     assert operator.run("keys", "update", key_id, "--no-require-signature").code == 0
     done = operator.run("keys", "remove-signing", key_id)
-    assert (done.code, done.out.startswith(f"Removed the signing key of {key_id} (signer), now active: ")) == (0, True)
+    assert (done.code, done.out.startswith(f"Removed the signing key of {key_id} (signer), state active. ")) == (0, True)
     assert signing(operator, key_id) is None
 
 
@@ -50,7 +50,7 @@ def test_a_public_key_comes_from_a_file(operator: Command, tmp_path: Path) -> No
     (tmp_path / "key.pem").write_bytes(pem)
     key_id = made(operator)
     done = operator.run("keys", "set-signing", key_id, "--public-key", "key.pem", "--optional")
-    assert (done.code, done.out.startswith(f"Signatures of {key_id} (signer) are verified with the public key: ")) == (0, True)
+    assert (done.code, done.out.startswith(f"Signatures of {key_id} (signer) are verified with the public key. ")) == (0, True)
     assert signing(operator, key_id) == {"algorithm": "ed25519", "required": False}
     absent = operator.run("keys", "set-signing", key_id, "--public-key", "absent.pem")
     assert (absent.code, absent.err) == (
