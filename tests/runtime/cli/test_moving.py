@@ -279,7 +279,7 @@ def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, 
     place = f"s3://{BUCKET}/registry/2030-01-01.sealed"
     done = mover.run("export", "--to", place)
     assert done.code == 0, done.err
-    assert done.out.startswith(f"Exported 1500 rows (")
+    assert done.out.startswith("Exported 1500 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
     digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
     for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):

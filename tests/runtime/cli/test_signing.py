@@ -55,7 +55,7 @@ def test_a_public_key_comes_from_a_file(operator: Command, tmp_path: Path) -> No
     absent = operator.run("keys", "set-signing", key_id, "--public-key", "absent.pem")
     assert (absent.code, absent.err) == (
         2,
-        "gatehouse: --public-key absent.pem cannot be read (FileNotFoundError); name a PEM file\n",
+        "gatehouse: --public-key absent.pem cannot be read (FileNotFoundError): use a PEM file\n",
     )
 
 
