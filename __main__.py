@@ -41,7 +41,7 @@ from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
 from components.plan import Plan
 from components.secrets.rotation_function import RotationFunction, RotationFunctionArgs
 from components.secrets.secret import Secret, SecretArgs
-from components.settings.model import load
+from components.settings.loader import load
 from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
 from components.storage.bucket import Bucket, BucketReplica
 from components.tags import default_tags
@@ -49,7 +49,7 @@ from components.tags import default_tags
 settings = load()
 plan = Plan(settings)
 names, away, seam = plan.names, plan.away, plan.seam
-keep, emptied = settings.keep, settings.buckets.force_destroy
+keep, emptied = settings.protection, settings.buckets.force_destroy
 provider = aws.Provider(
     "aws",
     region=settings.region,
@@ -60,13 +60,13 @@ opts = pulumi.ResourceOptions(provider=provider)
 
 # Who may do what, and the keys that hold it together.
 ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names=names, regions=plan.regions), opts)
-roles = plan.grants | (synthetic_probe.role_definitions(names) if settings.watch.probe_minutes else {})
+roles = plan.grants | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
 access = Roles("access", RolesArgs(names=names, definitions=roles, boundary_arn=ceiling.arn), opts)
 keys = KmsKeys(
     "keyring",
     KmsKeysArgs(
         names=names,
-        keys=settings.keys,
+        kms_keys=settings.kms_keys,
         protection=keep,
         secret_readers=plan.secret_readers,
         table_roles=role_policies.token_users(seam),
@@ -75,12 +75,12 @@ keys = KmsKeys(
         role_arns=access.arns,
         signing_roles=plan.signers,
         additional_statements=plan.key_users(topics.key_users(names)),
-        replica_region=settings.away,
+        replica_region=settings.replica_region,
     ),
     opts,
 )
 told_of = NotificationTopic(
-    "notices", NotificationTopicArgs(names=names, emails=settings.watch.emails, key_arn=keys.logs_arn), opts
+    "notices", NotificationTopicArgs(names=names, emails=settings.monitoring.emails, key_arn=keys.logs_arn), opts
 )
 log = (keys.logs_arn, settings.log_retention_days)  # of every log group
 
@@ -119,7 +119,7 @@ net = Vpc(
         log_role_arn=access.arns["network-log"],
         buckets=(names.bucket("data"),),
         write_only_objects=(checkpoint_policies.object_arns(names),),
-        shared_objects=tuple(transfer_policies.object_arns(settings.moving.legacy_files)),
+        shared_objects=tuple(transfer_policies.object_arns(settings.legacy_files)),
     ),
     opts,
 )
@@ -133,7 +133,7 @@ firewall = SecurityGroups(
         prefix_lists=net.prefix_lists,
         rds_proxy=settings.database.proxy,
         console_egress=plan.console_out,
-        webhook_networks=settings.webhooks.networks,
+        webhook_networks=settings.notifications.webhook_networks,
         core_ports={name: core.port for name, core in plan.cores.items()},
     ),
     opts,
@@ -228,7 +228,9 @@ cache = Valkey(
     opts,
 )
 tokens = SecretLinksTable(
-    "tokens", SecretLinksTableArgs(names=names, tokens=settings.tokens, protection=keep, key_arn=keys.data_arn), opts
+    "tokens",
+    SecretLinksTableArgs(names=names, secret_links_table=settings.secret_links_table, protection=keep, key_arn=keys.data_arn),
+    opts,
 )
 BackupPlan(
     "backup",
@@ -241,7 +243,7 @@ BackupPlan(
         role_arn=access.arns[backup_roles.BACKUP],
         topic_arn=told_of.arn,
         resources=(postgres.arn, tokens.arn, data.arn),
-        replica=BackupReplica(away.region, keys.replica_arn) if settings.backup.copy_away and keys.replica_arn else None,
+        replica=BackupReplica(away.region, keys.replica_arn) if settings.backup.cross_region_copy and keys.replica_arn else None,
     ),
     opts,
 )
@@ -271,7 +273,7 @@ front = LoadBalancer(
     "edge",
     LoadBalancerArgs(
         names=names,
-        edge=settings.edge,
+        load_balancer=settings.load_balancer,
         services=seam.services,
         host_names=plan.hosts,
         vpc_id=net.vpc_id,
@@ -287,15 +289,18 @@ front = LoadBalancer(
 # Who deploys, the bill, and the account around the stack.
 deployer = DeliveryRoles(
     "deployer",
-    DeliveryRolesArgs(names=names, deployer=settings.deployer, domain=settings.domain, replica_region=settings.away),
+    DeliveryRolesArgs(names=names, delivery=settings.delivery, domain=settings.domain, replica_region=settings.replica_region),
     opts,
 )
 Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=told_of.arn), opts)
-if settings.baseline.enabled:
+if settings.account_baseline.enabled:
     AccountBaseline(
         "baseline",
         AccountBaselineArgs(
-            names=names, log_bucket=logs.name, block_public_vpcs=settings.baseline.block_public_vpcs, exclusions=net.exclusions
+            names=names,
+            log_bucket=logs.name,
+            block_public_vpcs=settings.account_baseline.block_public_vpcs,
+            exclusions=net.exclusions,
         ),
         opts,
     )
@@ -306,7 +311,7 @@ watch = Alarms(
     "watch",
     AlarmsArgs(
         names=names,
-        watch=settings.watch,
+        monitoring=settings.monitoring,
         database=settings.database,
         key_arn=keys.logs_arn,
         load_balancer_label=front.label,
@@ -323,8 +328,12 @@ watch = Alarms(
     ),
     opts,
 )
-if settings.watch.probe_minutes:
-    minutes, asks, runbooks = settings.watch.probe_minutes, access.arns[synthetic_probe.NAME], settings.watch.runbooks_url
+if settings.monitoring.probe_interval_minutes:
+    minutes, asks, runbooks = (
+        settings.monitoring.probe_interval_minutes,
+        access.arns[synthetic_probe.NAME],
+        settings.monitoring.runbooks_url,
+    )
     asking = SyntheticProbe(
         "probe",
         SyntheticProbeArgs(
@@ -372,7 +381,7 @@ WebAcl(
     "edge",
     WebAclArgs(
         names=names,
-        edge=settings.edge,
+        waf=settings.waf,
         host_names=plan.hosts,
         load_balancer_arn=front.arn,
         log_key_arn=keys.logs_arn,
@@ -437,7 +446,7 @@ LogAlarms(
     "detection",
     LogAlarmsArgs(
         names=names,
-        watch=settings.watch,
+        monitoring=settings.monitoring,
         topic_arn=watch.topic_arn,
         trail_log_group=trail.log_group,
         gateway_log_group=tasks["gateway"].log_group,
@@ -450,7 +459,7 @@ for output, value in {
     "environment": settings.environment,
     "region": settings.region,
     "account": settings.account,
-    "accountBaseline": settings.baseline.kept_by,
+    "accountBaseline": settings.account_baseline.managed_by_stack,
     "cluster": cluster.name,
     "services": {
         p.name: {"service": services[p.name].name, "taskDefinition": tasks[p.name].definition_arn} for p in seam.serving

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from components.settings.workloads import CoreSettings
+
 PATH = Path(__file__).parent.parent / "runtime" / "contract.toml"
 OPERATOR = "operator"
 """Who makes a secret (Secret.managed) that somebody brings."""
@@ -143,3 +145,14 @@ def settable(path: Path = PATH) -> frozenset[str]:
     """The optional variables that a stack file may name by themselves, for no setting of their own stands behind them."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     return frozenset(row["name"] for row in raw["optional"] if "setting" not in row)
+
+
+def core_process(core: CoreSettings) -> Process:
+    """A Core of the stack in the form of a process of the contract. Its image defines the command."""
+    return Process(
+        name=core.process_name,
+        command=(),
+        services=(ContractService(core.process_name, core.port, "", ""),),
+        variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATEWAY_URL"),
+        secrets=(Secret("GATEHOUSE_CORE_TOKEN", core.process_name, OPERATOR, ""),),
+    )

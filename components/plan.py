@@ -8,16 +8,15 @@ import pulumi
 
 from components import contract
 from components.compute import otel_collector
-from components.compute.environment import Endpoints, environment, of_core
-from components.contract import Contract, Process
+from components.compute.environment import Endpoints, environment, of_core, optional_secrets, optional_variables
+from components.contract import Contract, Process, core_process
 from components.iam import backup_roles, checkpoint_policies, role_policies, transfer_policies
 from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
 from components.iam.sharing_roles import ServerlessSharing
 from components.naming import Naming
-from components.settings import connections, sections
 from components.settings.model import Settings
-from components.settings.workloads import Core
+from components.settings.workloads import CoreSettings, ImageSettings, ScalingSettings, TaskSize
 from components.storage.buckets import Buckets
 
 Outputs = Mapping[str, pulumi.Output[str]]
@@ -37,17 +36,17 @@ class Plan:
     @cached_property
     def away(self) -> Naming:
         """The names in the second region, where copies go."""
-        return replace(self.names, region=self.settings.away)
+        return replace(self.names, region=self.settings.replica_region)
 
     @property
     def regions(self) -> tuple[str, ...]:
         """Where the stack has anything."""
-        return (self.settings.region, *filter(None, (self.settings.away,)))
+        return (self.settings.region, *filter(None, (self.settings.replica_region,)))
 
     @property
     def replicated(self) -> str:
         """The region to which the data bucket is copied; "" copies nothing."""
-        return self.settings.away if self.settings.buckets.replicate else ""
+        return self.settings.replica_region if self.settings.buckets.cross_region_replication else ""
 
     @cached_property
     def storage(self) -> Buckets:
@@ -59,52 +58,54 @@ class Plan:
     @cached_property
     def seam(self) -> Contract:
         """The contract with the runtime, in the form in which this stack runs it."""
-        given, brought = connections.told(self.settings), connections.brought(self.settings)
+        given, brought = optional_variables(self.settings), optional_secrets(self.settings)
         return contract.read(apart=self.settings.sharing.functions, given=given, brought=brought)
 
     @cached_property
     def apart(self) -> ServerlessSharing:
         """The functions that serve services in the place of processes."""
-        return ServerlessSharing(self.names, self.seam, self.settings.sharing.log_role)
+        return ServerlessSharing(self.names, self.seam, self.settings.sharing.api_gateway_log_role)
 
     @cached_property
-    def cores(self) -> dict[str, Core]:
+    def cores(self) -> dict[str, CoreSettings]:
         """The Cores beside the gateway, by what everything of each is called."""
-        return {core.thing: core for core in self.settings.cores}
+        return {core.process_name: core for core in self.settings.cores}
 
     @cached_property
     def processes(self) -> dict[str, Process]:
         """What runs in tasks: the gateway's own processes, and the Cores."""
-        return self.seam.processes | {name: core.process for name, core in self.cores.items()}
+        return self.seam.processes | {name: core_process(core) for name, core in self.cores.items()}
 
     @property
     def serving(self) -> dict[str, Process]:
         """Those that run all the time."""
         return {name: process for name, process in self.processes.items() if process.services}
 
-    def size(self, process: str) -> sections.Size:
+    def size(self, process: str) -> TaskSize:
         """CPU and memory of a task."""
-        return self.cores.get(process) or self.settings.services.of(process)
+        return self.cores.get(process) or self.settings.services.size(process)
 
-    def scale(self, process: str) -> sections.Scale | Core:
+    def scale(self, process: str) -> ScalingSettings:
         """How many tasks of a process that serves."""
-        return self.cores.get(process) or self.settings.services.scale(process)
+        return self.cores.get(process) or self.settings.services.scaling(process)
 
     def health(self, process: str) -> tuple[str, ...]:
         """The command of a Core's image that tells how it is; our own processes are asked at their services."""
-        return self.cores[process].health if process in self.cores else ()
+        return self.cores[process].health_command if process in self.cores else ()
 
     @property
-    def images(self) -> dict[str, sections.Image]:
+    def images(self) -> dict[str, ImageSettings]:
         """The images beside the runtime's own, by repository: of each Core, and of the collector."""
-        kept, telemetry = self.settings.image.kept, self.settings.telemetry
-        found = {name: core.shipped(kept) for name, core in self.cores.items()}
-        return found | ({otel_collector.NAME: telemetry.shipped(kept)} if telemetry.on else {})
+        retained, collector = self.settings.image.retained_images, self.settings.telemetry.collector_digest
+        digests = {name: core.image_digest for name, core in self.cores.items()} | (
+            {otel_collector.NAME: collector} if collector else {}
+        )
+        return {name: ImageSettings(digest=digest, retained_images=retained) for name, digest in digests.items()}
 
     @property
     def console_out(self) -> bool:
         """Whether the console opens connections to the internet."""
-        return any(connections.outward(self.settings).values())
+        return bool(self.settings.internet_access)
 
     @cached_property
     def hosts(self) -> dict[str, str]:
@@ -134,7 +135,11 @@ class Plan:
         settings = self.settings
         return (
             role_policies.role_definitions(
-                self.names, self.seam, proxied=settings.database.proxy, collector=settings.telemetry.on, more=self.more
+                self.names,
+                self.seam,
+                proxied=settings.database.proxy,
+                collector=bool(settings.telemetry.collector_digest),
+                more=self.more,
             )
             | role_policies.core_role_definitions(self.names, settings.cores)
             | backup_roles.role_definitions(self.names, replicated=self.replicated)
@@ -144,8 +149,8 @@ class Plan:
     @property
     def more(self) -> dict[str, list[Statement]]:
         """What the application may do for its operators, by process: old files, exports, and a topic that they named."""
-        allowed = transfer_policies.statements(self.names, self.settings.moving.legacy_files) + role_policies.publish_to_topic(
-            self.settings.webhooks.topic_arn
+        allowed = transfer_policies.statements(self.names, self.settings.legacy_files) + role_policies.publish_to_topic(
+            self.settings.notifications.topic_arn
         )
         return {process.name: allowed for process in transfer_policies.console_processes(self.seam)}
 
@@ -168,7 +173,7 @@ class Plan:
         movers = [role_policies.task_role(process) for process in transfer_policies.console_processes(self.seam)]
         found: dict[str, tuple[Statement, ...]] = {}
         for users in (
-            backup_roles.key_users(self.names, replicated=self.replicated, away=self.settings.away),
+            backup_roles.key_users(self.names, replicated=self.replicated, away=self.settings.replica_region),
             self.apart.key_users(),
             transfer_policies.key_users(self.names, movers),
             {"logs": (*notices, *checkpoint_policies.key_users(self.names, self.signers))},
@@ -196,4 +201,4 @@ class Plan:
         secrets = {
             secret.kind: secret.arn for process in self.seam.processes.values() for secret in process.secrets if secret.arn
         }
-        return secrets | {name: core.token_arn for name, core in self.cores.items()}
+        return secrets | {name: core.token_secret_arn for name, core in self.cores.items()}

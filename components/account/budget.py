@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.component import component_inputs
 from components.naming import PROJECT, Naming
-from components.settings import sections
+from components.settings.operations import BudgetSettings
 from components.tags import tags
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
@@ -20,7 +20,7 @@ class BudgetArgs:
     """names: the stack's names. budget: the bounds. topic_arn: who is told."""
 
     names: Naming
-    budget: sections.Budget
+    budget: BudgetSettings
     topic_arn: pulumi.Input[str]
 
 

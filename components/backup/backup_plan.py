@@ -9,8 +9,7 @@ from components.component import component_inputs
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import Naming
-from components.settings import sections
-from components.settings.sections import Keep
+from components.settings.data import BackupSettings, ProtectionSettings
 from components.tags import tags
 
 SCHEDULE = "cron(0 5 * * ? *)"
@@ -41,8 +40,8 @@ class BackupPlanArgs:
     """
 
     names: Naming
-    backup: sections.Backup
-    protection: Keep
+    backup: BackupSettings
+    protection: ProtectionSettings
     force_destroy: bool
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
@@ -84,11 +83,11 @@ class BackupPlan(pulumi.ComponentResource):
                     schedule=SCHEDULE,
                     start_window=60,
                     completion_window=360,
-                    lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=args.backup.days),
+                    lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=args.backup.retention_days),
                     copy_actions=[
                         aws.backup.PlanRuleCopyActionArgs(
                             destination_vault_arn=vault.arn,
-                            lifecycle=aws.backup.PlanRuleCopyActionLifecycleArgs(delete_after=args.backup.days),
+                            lifecycle=aws.backup.PlanRuleCopyActionLifecycleArgs(delete_after=args.backup.retention_days),
                         )
                         for vault in (away,)
                         if vault is not None
@@ -118,7 +117,9 @@ class BackupPlan(pulumi.ComponentResource):
             kms_key_arn=key_arn,
             force_destroy=args.force_destroy,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
+            ),
         )
         # A vault that may be emptied has no policy against it, for Pulumi empties it while the policy stands.
         if not args.force_destroy:
@@ -129,13 +130,13 @@ class BackupPlan(pulumi.ComponentResource):
                 policy=render(vault_policy(args.names)),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        if args.backup.lock != "none":
+        if args.backup.vault_lock != "none":
             aws.backup.VaultLockConfiguration(
                 name,
                 backup_vault_name=vault.name,
                 region=region,
-                min_retention_days=args.backup.days,
-                changeable_for_days=GRACE_DAYS if args.backup.lock == "COMPLIANCE" else None,
+                min_retention_days=args.backup.retention_days,
+                changeable_for_days=GRACE_DAYS if args.backup.vault_lock == "COMPLIANCE" else None,
                 opts=pulumi.ResourceOptions(parent=self),
             )
         return vault

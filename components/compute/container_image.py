@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import component_inputs, with_dependencies
 from components.iam.documents import Document, allow, document, render
 from components.naming import Naming
-from components.settings import sections
+from components.settings.workloads import ImageSettings
 from components.tags import tags
 
 RUNTIME = "runtime"
@@ -22,7 +22,7 @@ class ContainerImageArgs:
     Lambda functions that run the image."""
 
     names: Naming
-    image: sections.Image
+    image: ImageSettings
     key_arn: pulumi.Input[str]
     force_delete: bool
     repository: str = RUNTIME
@@ -59,7 +59,7 @@ class ContainerImage(pulumi.ComponentResource):
         aws.ecr.LifecyclePolicy(
             name,
             repository=repository.name,
-            policy=json.dumps(lifecycle(args.image.kept)),
+            policy=json.dumps(lifecycle(args.image.retained_images)),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.repository = repository.name

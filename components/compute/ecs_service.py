@@ -11,8 +11,7 @@ from pulumi_aws import appautoscaling as scaling
 from components.component import component_inputs
 from components.edge.target_groups import TargetGroups
 from components.naming import Naming
-from components.settings.sections import Scale
-from components.settings.workloads import ROLLING, Core, Rollout
+from components.settings.workloads import ROLLING, RolloutSettings, ScalingSettings, ServiceSettings
 from components.tags import tags
 
 GRACE_S = 60
@@ -34,10 +33,10 @@ class Capacity:
     requests: int = 0
 
     @classmethod
-    def of(cls, wanted: Scale | Core) -> "Capacity":
+    def of(cls, settings: ScalingSettings) -> "Capacity":
         """What the settings of a process, or of a Core, say."""
-        requests = wanted.requests_target if isinstance(wanted, Scale) else 0
-        return cls(wanted.tasks_min, wanted.tasks_max, wanted.cpu_target_percent, requests)
+        requests = settings.requests_target if isinstance(settings, ServiceSettings) else 0
+        return cls(settings.tasks_min, settings.tasks_max, settings.cpu_target_percent, requests)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class EcsServiceArgs:
 
     names: Naming
     capacity: Capacity
-    rollout: Rollout
+    rollout: RolloutSettings
     cluster_arn: pulumi.Input[str]
     cluster_name: pulumi.Input[str]
     task_definition_arn: pulumi.Input[str]
@@ -157,7 +156,7 @@ def _balanced(name: str, port: int, route: TargetGroups, args: EcsServiceArgs, m
     )
 
 
-def _moving(rollout: Rollout) -> aws.ecs.ServiceDeploymentConfigurationArgs:
+def _moving(rollout: RolloutSettings) -> aws.ecs.ServiceDeploymentConfigurationArgs:
     share, minutes = float(rollout.step_percent), str(rollout.step_minutes)
     canary = aws.ecs.ServiceDeploymentConfigurationCanaryConfigurationArgs(
         canary_percent=share, canary_bake_time_in_minutes=minutes

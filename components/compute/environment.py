@@ -9,9 +9,8 @@ from components.contract import Contract
 from components.iam import checkpoint_policies, role_policies
 from components.naming import Naming
 from components.network.subnets import tier_cidrs
-from components.settings import connections
 from components.settings.model import Settings
-from components.settings.workloads import Core
+from components.settings.workloads import CoreSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def environment(
         "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,
         **checkpoint_policies.variables(names),
-        **connections.told(settings),
+        **optional_variables(settings),
     }
     services = settings.services
     own: dict[str, dict[str, pulumi.Input[str]]] = {
@@ -66,7 +65,7 @@ def environment(
     return {name: {variable: (shared | own.get(name, {}))[variable] for variable in wanted} for name, wanted in told.items()}
 
 
-def of_core(names: Naming, core: Core, gateway_url: str) -> dict[str, pulumi.Input[str]]:
+def of_core(names: Naming, core: CoreSettings, gateway_url: str) -> dict[str, pulumi.Input[str]]:
     """What a Core beside the gateway is told."""
     return {"CORE_NAME": core.name, "CORE_URL": names.core_url(core.name, core.port), "GATEHOUSE_GATEWAY_URL": gateway_url}
 
@@ -74,3 +73,29 @@ def of_core(names: Naming, core: Core, gateway_url: str) -> dict[str, pulumi.Inp
 def _database_url(user: str, host: pulumi.Input[str]) -> pulumi.Output[str]:
     """TLS with the server's name checked; no password is ever part of it."""
     return pulumi.Output.format("postgresql://{}@{}:5432/{}?sslmode=verify-full", user, host, role_policies.DATABASE)
+
+
+def optional_variables(settings: Settings) -> dict[str, str]:
+    """The optional variables that the stack sets, with their values."""
+    oidc, notifications = settings.oidc, settings.notifications
+    values = {
+        "GATEHOUSE_LEGACY_FILES": ",".join(settings.legacy_files),
+        "GATEHOUSE_WEBHOOK_NETWORKS": ",".join(notifications.webhook_networks),
+        "GATEHOUSE_NOTIFICATION_TOPIC": notifications.topic_arn,
+    }
+    if oidc.issuer:
+        values |= {
+            "GATEHOUSE_OIDC_ISSUER": oidc.issuer,
+            "GATEHOUSE_OIDC_AUDIENCE": oidc.audience,
+            "GATEHOUSE_OIDC_JWKS_URL": oidc.jwks_url,
+            "GATEHOUSE_OIDC_CLAIM": oidc.claim,
+            "GATEHOUSE_OIDC_ROLES": ",".join(oidc.roles),
+        }
+    values |= dict(entry.split("=", 1) for entry in settings.environment_variables)
+    return {name: value for name, value in values.items() if value}
+
+
+def optional_secrets(settings: Settings) -> dict[str, str]:
+    """The optional variables that ECS injects from a secret, with the ARN of the secret."""
+    arn = settings.leak_reports.secret_arn
+    return {"GATEHOUSE_LEAK_SECRET": arn} if arn else {}

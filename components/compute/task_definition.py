@@ -12,7 +12,7 @@ from components.compute.container_definition import SCRATCH, container_definitio
 from components.compute.otel_collector import collector
 from components.contract import Process
 from components.naming import Naming
-from components.settings import sections
+from components.settings.workloads import TaskSize
 from components.tags import tags
 
 
@@ -31,7 +31,7 @@ class TaskDefinitionArgs:
 
     names: Naming
     process: Process
-    size: sections.Size
+    size: TaskSize
     image: str
     user: str
     variables: Mapping[str, pulumi.Input[str]]

@@ -9,8 +9,7 @@ import pulumi_aws as aws
 from components.component import component_inputs
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import Naming
-from components.settings import sections
-from components.settings.sections import Keep
+from components.settings.data import DatabaseSettings, ProtectionSettings
 from components.tags import tags
 
 PORT = 5432
@@ -39,8 +38,8 @@ class RdsInstanceArgs:
     """
 
     names: Naming
-    database: sections.Database
-    protection: Keep
+    database: DatabaseSettings
+    protection: ProtectionSettings
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
@@ -98,7 +97,7 @@ class RdsInstance(pulumi.ComponentResource):
             engine_version=size.engine_version,
             instance_class=size.instance_class,
             allocated_storage=size.storage_gib,
-            max_allocated_storage=size.storage_gib_max,
+            max_allocated_storage=size.storage_max_gib,
             storage_type="gp3",
             storage_encrypted=True,
             kms_key_id=args.key_arn,
@@ -114,7 +113,7 @@ class RdsInstance(pulumi.ComponentResource):
             parameter_group_name=parameters.name,
             iam_database_authentication_enabled=True,
             ca_cert_identifier="rds-ca-rsa2048-g1",
-            backup_retention_period=size.recovery_days,
+            backup_retention_period=size.backup_retention_days,
             backup_window="02:00-03:00",
             maintenance_window="sun:03:30-sun:04:30",
             delete_automated_backups=False,
@@ -137,7 +136,7 @@ class RdsInstance(pulumi.ComponentResource):
                 # RDS would make the log groups itself, without key and for ever.
                 depends_on=logs,
                 protect=args.protection.protect,
-                retain_on_delete=args.protection.retain,
+                retain_on_delete=args.protection.retain_on_delete,
                 custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
             ),
         )

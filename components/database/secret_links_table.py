@@ -7,8 +7,7 @@ import pulumi_aws as aws
 
 from components.component import component_inputs
 from components.naming import Naming
-from components.settings import sections
-from components.settings.sections import Keep
+from components.settings.data import ProtectionSettings, SecretLinksTableSettings
 from components.tags import tags
 
 
@@ -18,8 +17,8 @@ class SecretLinksTableArgs:
     key of the items."""
 
     names: Naming
-    tokens: sections.Tokens
-    protection: Keep
+    secret_links_table: SecretLinksTableSettings
+    protection: ProtectionSettings
     key_arn: pulumi.Input[str]
 
 
@@ -44,12 +43,14 @@ class SecretLinksTable(pulumi.ComponentResource):
             attributes=[aws.dynamodb.TableAttributeArgs(name="id", type="S")],
             ttl=aws.dynamodb.TableTtlArgs(attribute_name="expires_at", enabled=True),
             point_in_time_recovery=aws.dynamodb.TablePointInTimeRecoveryArgs(
-                enabled=True, recovery_period_in_days=args.tokens.recovery_days
+                enabled=True, recovery_period_in_days=args.secret_links_table.recovery_days
             ),
             server_side_encryption=aws.dynamodb.TableServerSideEncryptionArgs(enabled=True, kms_key_arn=args.key_arn),
-            deletion_protection_enabled=args.tokens.deletion_protection,
+            deletion_protection_enabled=args.secret_links_table.deletion_protection,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
+            ),
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({"table": self.table, "arn": self.arn})

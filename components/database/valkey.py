@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.component import component_inputs
 from components.naming import Naming
-from components.settings import sections
+from components.settings.data import CacheSettings
 from components.tags import tags
 
 PORT = 6379
@@ -22,7 +22,7 @@ class ValkeyArgs:
     key_arn: key of its disks."""
 
     names: Naming
-    cache: sections.Cache
+    cache: CacheSettings
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
@@ -73,7 +73,7 @@ class Valkey(pulumi.ComponentResource):
             automatic_failover_enabled=size.replicas > 0,
             multi_az_enabled=size.replicas > 0,
             auto_minor_version_upgrade=True,
-            snapshot_retention_limit=size.snapshot_days,
+            snapshot_retention_limit=size.snapshot_retention_days,
             snapshot_window="02:00-03:00",
             maintenance_window="sun:03:30-sun:04:30",
             apply_immediately=False,

@@ -10,7 +10,7 @@ from components.delivery import policies
 from components.delivery.deploy_permissions import Pipeline
 from components.iam.documents import render
 from components.naming import Naming
-from components.settings import workloads
+from components.settings.operations import DeliverySettings
 from components.tags import tags
 
 SESSION_S = {policies.PREVIEW: 3600, policies.DEPLOY: 7200, policies.IMAGE: 3600}
@@ -28,7 +28,7 @@ class DeliveryRolesArgs:
     "" without."""
 
     names: Naming
-    deployer: workloads.Deployer
+    delivery: DeliverySettings
     domain: str
     replica_region: str
 
@@ -49,7 +49,7 @@ class DeliveryRoles(pulumi.ComponentResource):
     def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:delivery:DeliveryRoles", name, component_inputs(args), opts)
         self.roles = {}
-        if args.deployer.provider:
+        if args.delivery.create_oidc_provider:
             aws.iam.OpenIdConnectProvider(
                 name,
                 url=f"https://{policies.ISSUER}",
@@ -57,7 +57,7 @@ class DeliveryRoles(pulumi.ComponentResource):
                 tags=tags("internal"),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        if args.deployer.on:
+        if args.delivery.repository:
             self._roles(args)
         self.register_outputs({"roles": self.roles})
 
@@ -101,12 +101,12 @@ class DeliveryRoles(pulumi.ComponentResource):
 
 def reached(args: DeliveryRolesArgs) -> Pipeline:
     """What the pipeline reaches, from the settings."""
-    deployer = args.deployer
-    given = {"state": deployer.state_bucket, "state_key": deployer.state_key}
+    delivery = args.delivery
     return Pipeline(
         args.names,
-        deployer.repository,
+        delivery.repository or "",
         args.domain,
         args.replica_region,
-        **{key: "" if value == workloads.OFF else value for key, value in given.items()},
+        state=delivery.state_bucket or "",
+        state_key=delivery.state_key_arn or "",
     )

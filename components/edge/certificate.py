@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from components.component import component_inputs
 from components.naming import Naming
-from components.settings.sections import Keep
+from components.settings.data import ProtectionSettings
 from components.tags import tags
 
 RECORD_TTL_S = 300
@@ -23,7 +23,7 @@ class CertificateArgs:
     names: Naming
     domain: str
     host_names: tuple[str, ...]
-    protection: Keep
+    protection: ProtectionSettings
 
 
 class Certificate(pulumi.ComponentResource):
@@ -46,7 +46,9 @@ class Certificate(pulumi.ComponentResource):
             name=args.domain,
             comment=f"Gatehouse {args.names.environment}",
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
+            ),
         )
         certificate = aws.acm.Certificate(
             name,

@@ -11,7 +11,7 @@ from components.contract import ContractService
 from components.edge.target_groups import TargetGroups
 from components.iam.bucket_policies import BALANCER_PREFIXES
 from components.naming import Naming
-from components.settings import sections
+from components.settings.network import LoadBalancerSettings
 from components.tags import tags
 
 ACCESS_PREFIX, CONNECTION_PREFIX = BALANCER_PREFIXES
@@ -33,7 +33,7 @@ class LoadBalancerArgs:
     """
 
     names: Naming
-    edge: sections.Edge
+    load_balancer: LoadBalancerSettings
     services: Mapping[str, ContractService]
     host_names: Mapping[str, str]
     vpc_id: pulumi.Input[str]
@@ -100,7 +100,7 @@ class LoadBalancer(pulumi.ComponentResource):
             xff_header_processing_mode="append",
             enable_http2=True,
             enable_waf_fail_open=False,
-            enable_deletion_protection=args.edge.deletion_protection,
+            enable_deletion_protection=args.load_balancer.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
             access_logs=aws.lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix=ACCESS_PREFIX, enabled=True),
             connection_logs=aws.lb.LoadBalancerConnectionLogsArgs(bucket=args.log_bucket, prefix=CONNECTION_PREFIX, enabled=True),

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from components.component import component_inputs
 from components.iam.documents import Document, allow, document, render
 from components.naming import Naming
-from components.settings import sections
+from components.settings.network import WafSettings
 from components.tags import tags
 
 MANAGED = {
@@ -35,7 +35,7 @@ class WebAclArgs:
     stage_arns: ARNs of what else is, by name. log_key_arn, log_retention_days: its log group."""
 
     names: Naming
-    edge: sections.Edge
+    waf: WafSettings
     host_names: Mapping[str, str]
     load_balancer_arn: pulumi.Input[str]
     log_key_arn: pulumi.Input[str]
@@ -64,11 +64,11 @@ class WebAcl(pulumi.ComponentResource):
             scope="REGIONAL",
             default_action=aws.wafv2.WebAclDefaultActionArgs(allow=aws.wafv2.WebAclDefaultActionAllowArgs()),
             rules=[
-                _rate(names, 0, "rate", args.edge.requests_max),
+                _rate(names, 0, "rate", args.waf.requests_max),
                 _metrics(names, 1),
                 *(
                     _rate(names, 2 + index, f"rate-{service}", most, args.host_names[service])
-                    for index, (service, most) in enumerate(args.edge.service_requests_max().items())
+                    for index, (service, most) in enumerate(args.waf.service_requests_max().items())
                 ),
                 *(_managed(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
                 _body_size(names, 20, args.host_names[UPLOADS_AT]),

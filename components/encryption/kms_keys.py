@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import component_inputs
 from components.iam.documents import Document, Statement, allow, document, render
 from components.naming import Naming
-from components.settings.sections import Keep, Keys
+from components.settings.data import KmsKeysSettings, ProtectionSettings
 from components.tags import DataClass, tags
 
 CLASSES: Mapping[str, tuple[DataClass, str]] = {
@@ -73,8 +73,8 @@ class KmsKeysArgs:
     """
 
     names: Naming
-    keys: Keys
-    protection: Keep
+    kms_keys: KmsKeysSettings
+    protection: ProtectionSettings
     secret_readers: Mapping[str, tuple[str, ...]]
     table_roles: tuple[str, ...]
     rotation_role: str
@@ -120,9 +120,9 @@ class KmsKeys(pulumi.ComponentResource):
             key_usage="SIGN_VERIFY" if signs else None,
             customer_master_key_spec="ECC_NIST_P256" if signs else None,
             enable_key_rotation=None if signs else True,
-            rotation_period_in_days=None if signs else args.keys.rotation_days,
+            rotation_period_in_days=None if signs else args.kms_keys.rotation_days,
             multi_region=True if key_class == "backup" and args.replica_region else None,
-            deletion_window_in_days=args.keys.deletion_window_days,
+            deletion_window_in_days=args.kms_keys.deletion_window_days,
             policy=render(key_policy(key_class, args)),
             tags=tags(data_class),
             # The inputs of this component carry the roles, so the keys wait for them.
@@ -144,7 +144,7 @@ class KmsKeys(pulumi.ComponentResource):
             region=args.replica_region,
             primary_key_arn=key.arn,
             description=f"Gatehouse {args.names.environment}: {words}, second region",
-            deletion_window_in_days=args.keys.deletion_window_days,
+            deletion_window_in_days=args.kms_keys.deletion_window_days,
             policy=render(replica_policy(args)),
             tags=tags(data_class),
             opts=self._keep(args),
@@ -159,7 +159,9 @@ class KmsKeys(pulumi.ComponentResource):
         return replica.arn
 
     def _keep(self, args: KmsKeysArgs) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain)
+        return pulumi.ResourceOptions(
+            parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
+        )
 
 
 def key_policy(key_class: str, args: KmsKeysArgs) -> Document:

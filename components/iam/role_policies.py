@@ -6,11 +6,11 @@ from types import MappingProxyType
 
 from components.compute.otel_collector import EXPORTER_STREAM
 from components.compute.otel_collector import NAME as COLLECTOR
-from components.contract import Contract, Process, Secret
+from components.contract import Contract, Process, Secret, core_process
 from components.iam import checkpoint_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.naming import Naming
-from components.settings.workloads import OFF, Core
+from components.settings.workloads import CoreSettings
 
 ROTATION_FUNCTION = "rotate"
 FAILED = "rotate-failed"
@@ -279,34 +279,34 @@ def _moving(names: Naming) -> Document:
     )
 
 
-def publish_to_topic(topic_arn: str) -> list[Statement]:
-    """Permission to publish to the topic of the setting `webhooks.topic_arn`; none without one."""
-    return [] if topic_arn == OFF else [allow("TellTopic", ["sns:Publish"], [topic_arn])]
+def publish_to_topic(topic_arn: str | None) -> list[Statement]:
+    """Permission to publish to the topic of the setting `notifications.topic_arn`; none without one."""
+    return [allow("TellTopic", ["sns:Publish"], [topic_arn])] if topic_arn else []
 
 
-def core_role_definitions(names: Naming, cores: Sequence[Core]) -> dict[str, RoleDefinition]:
+def core_role_definitions(names: Naming, cores: Sequence[CoreSettings]) -> dict[str, RoleDefinition]:
     """The roles of the Cores beside the gateway: a Core itself may do nothing in AWS; ECS starts it with its own image, log
     and key."""
     tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
     found = {}
     for core in cores:
-        found[task_role(core.process)] = RoleDefinition(f"What the Core {core.name} itself may do", tasks, None)
-        found[execution_role(core.process)] = RoleDefinition(
+        found[task_role(core_process(core))] = RoleDefinition(f"What the Core {core.name} itself may do", tasks, None)
+        found[execution_role(core_process(core))] = RoleDefinition(
             f"How ECS starts the Core {core.name}", tasks, _core_execution(names, core)
         )
     return found
 
 
-def core_readers(cores: Sequence[Core]) -> dict[str, tuple[str, ...]]:
+def core_readers(cores: Sequence[CoreSettings]) -> dict[str, tuple[str, ...]]:
     """ARN of the secret with each Core's key, and the role that is given its value."""
-    return {core.token_arn: (execution_role(core.process),) for core in cores}
+    return {core.token_secret_arn: (execution_role(core_process(core)),) for core in cores}
 
 
-def _core_execution(names: Naming, core: Core) -> Document:
+def _core_execution(names: Naming, core: CoreSettings) -> Document:
     return document(
-        *_pulls(names, core.thing),
-        _writes_log(names, core.thing),
-        allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [core.token_arn]),
+        *_pulls(names, core.process_name),
+        _writes_log(names, core.process_name),
+        allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [core.token_secret_arn]),
     )
 
 

@@ -14,7 +14,8 @@ from components.monitoring import dashboard, event_alarms, metric_alarms
 from components.monitoring.alarm_resource import alarm_description, metric_alarm
 from components.monitoring.metric_alarms import Alarm
 from components.naming import Naming
-from components.settings import sections
+from components.settings.data import DatabaseSettings
+from components.settings.operations import MonitoringSettings
 from components.tags import tags
 
 
@@ -30,8 +31,8 @@ class AlarmsArgs:
     """
 
     names: Naming
-    watch: sections.Watch
-    database: sections.Database
+    monitoring: MonitoringSettings
+    database: DatabaseSettings
     key_arn: pulumi.Input[str]
     load_balancer_label: pulumi.Input[str]
     target_groups: Mapping[str, TargetGroups]
@@ -62,9 +63,9 @@ class Alarms(pulumi.ComponentResource):
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, component_inputs(args), opts)
         self.topic_arn = self._topic(name, args)
-        bounds = {"errors_max": args.watch.errors_max, "latency_s_max": args.watch.latency_s_max}
+        bounds = {"errors_max": args.monitoring.error_alarm_threshold, "latency_s_max": args.monitoring.latency_alarm_threshold_s}
         for alarm in (
-            *metric_alarms.of_balancer(args.load_balancer_label, args.watch.errors_max),
+            *metric_alarms.of_balancer(args.load_balancer_label, args.monitoring.error_alarm_threshold),
             *(alarm for service in args.ecs_services for alarm in metric_alarms.of_service(service, args.cluster, args.names)),
             *metric_alarms.of_database(args.database_id, args.database.storage_gib),
             *(alarm for node in args.cache_nodes for alarm in metric_alarms.of_cache_node(node, args.names)),
@@ -103,7 +104,7 @@ class Alarms(pulumi.ComponentResource):
         aws.sns.TopicPolicy(
             name, arn=topic.arn, policy=render(topic_policy(args.names)), opts=pulumi.ResourceOptions(parent=self)
         )
-        for index, address in enumerate(args.watch.emails):
+        for index, address in enumerate(args.monitoring.emails):
             aws.sns.TopicSubscription(
                 f"{name}-{index}",
                 topic=topic.arn,
@@ -114,7 +115,7 @@ class Alarms(pulumi.ComponentResource):
         return topic.arn
 
     def _alarm(self, alarm: Alarm, args: AlarmsArgs) -> aws.cloudwatch.MetricAlarm:
-        return metric_alarm(alarm, args.names, args.watch.runbooks_url, self.topic_arn, self)
+        return metric_alarm(alarm, args.names, args.monitoring.runbooks_url, self.topic_arn, self)
 
     def _composite(
         self, service: str, parts: Sequence[aws.cloudwatch.MetricAlarm], words: str, and_also: str, args: AlarmsArgs
@@ -127,7 +128,7 @@ class Alarms(pulumi.ComponentResource):
             alarm_description=alarm_description(
                 f"Users of the {service} service are hurt: it fails, or is slow while {words}.",
                 "errors",
-                args.watch.runbooks_url,
+                args.monitoring.runbooks_url,
             ),
             alarm_rule=f"{failing} OR ({slow} AND {strained})",
             actions_enabled=True,
@@ -142,7 +143,7 @@ class Alarms(pulumi.ComponentResource):
         rule = aws.cloudwatch.EventRule(
             event.name,
             name=args.names.name(event.name),
-            description=alarm_description(event.words, event.runbook, args.watch.runbooks_url),
+            description=alarm_description(event.words, event.runbook, args.monitoring.runbooks_url),
             event_pattern=render(event.pattern),
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -165,8 +166,8 @@ class Alarms(pulumi.ComponentResource):
                 tokens=args.table,
                 rotator=args.rotation_function,
                 failed=args.dead_letter_queue,
-                runbooks_url=args.watch.runbooks_url,
-                probed=f"Gatehouse/{args.names.environment}" if args.watch.probe_minutes else "",
+                runbooks_url=args.monitoring.runbooks_url,
+                probed=f"Gatehouse/{args.names.environment}" if args.monitoring.probe_interval_minutes else "",
             ),
         )
         aws.cloudwatch.Dashboard(

@@ -9,7 +9,7 @@ from components.component import component_inputs
 from components.monitoring import log_filters, metric_alarms
 from components.monitoring.alarm_resource import metric_alarm
 from components.naming import Naming
-from components.settings.sections import Watch
+from components.settings.operations import MonitoringSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class LogAlarmsArgs:
     """
 
     names: Naming
-    watch: Watch
+    monitoring: MonitoringSettings
     topic_arn: pulumi.Input[str]
     trail_log_group: pulumi.Input[str]
     gateway_log_group: pulumi.Input[str]
@@ -39,7 +39,7 @@ class LogAlarms(pulumi.ComponentResource):
         super().__init__("gatehouse:monitoring:LogAlarms", name, component_inputs(args), opts)
         for wanted in log_filters.of_account():
             self._count(wanted, "account-activity", args.trail_log_group, args)
-        for wanted in log_filters.of_gateway(args.watch.rejected_max):
+        for wanted in log_filters.of_gateway(args.monitoring.denied_requests_alarm_threshold):
             self._count(wanted, "rejected-keys", args.gateway_log_group, args)
         self.register_outputs({})
 
@@ -57,4 +57,4 @@ class LogAlarms(pulumi.ComponentResource):
         alarm = metric_alarms.of_filter(
             wanted.name, wanted.words, runbook, args.names.namespace, threshold=wanted.more_than, period_s=wanted.period_s
         )
-        metric_alarm(alarm, args.names, args.watch.runbooks_url, args.topic_arn, counted)
+        metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, counted)

@@ -130,7 +130,7 @@ def of_function(service: str, names: Naming, *, stage: str, errors_max: int, lat
     )
     yield Alarm(
         f"{service}-throttles",
-        f"The function of the {service} service is asked for more at a time than it may answer. Raise sharing.concurrency.",
+        f"The function of the {service} service is asked for more at a time than it may answer. Raise sharing.reserved_concurrency.",
         "saturation",
         FUNCTION,
         "Throttles",
@@ -192,7 +192,7 @@ def of_database(identifier: pulumi.Input[str], storage_gib: int) -> Iterator[Ala
     )
     yield Alarm(
         "database-storage",
-        "Less than a tenth of the database's storage is free. Raise database.storage_gib_max.",
+        "Less than a tenth of the database's storage is free. Raise database.storage_max_gib.",
         "database",
         "AWS/RDS",
         "FreeStorageSpace",

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import component_inputs
 from components.naming import Naming
 from components.network.subnets import TIERS, tier_cidrs
-from components.settings import sections
+from components.settings.network import NetworkSettings
 from components.tags import tags
 
 ANYWHERE = "0.0.0.0/0"
@@ -40,7 +40,7 @@ class NetworkAclsArgs:
     """
 
     names: Naming
-    network: sections.Network
+    network: NetworkSettings
     vpc_id: pulumi.Input[str]
     subnets: Mapping[str, list[pulumi.Output[str]]]
     store_ports: tuple[int, ...]
@@ -122,5 +122,5 @@ def leaving(tier: str, args: NetworkAclsArgs) -> Iterator[Entry]:
         yield Entry(ANYWHERE, *REPLIES)
         return
     yield Entry(args.network.cidr, *REPLIES)
-    ports = (args.network.core_port_first, args.network.core_port_last)
+    ports = (args.network.core_port_min, args.network.core_port_max)
     yield from (Entry(cidr, *ports) for cidr in args.network.core_networks)

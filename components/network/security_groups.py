@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import component_inputs
 from components.contract import Contract
 from components.naming import Naming
-from components.settings import sections
+from components.settings.network import NetworkSettings
 from components.tags import tags
 
 ANYWHERE = "0.0.0.0/0"
@@ -55,7 +55,7 @@ class SecurityGroupsArgs:
     """
 
     names: Naming
-    network: sections.Network
+    network: NetworkSettings
     contract: Contract
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
@@ -152,9 +152,9 @@ def flows(args: SecurityGroupsArgs) -> Iterator[Flow]:
         yield Flow(
             "gateway",
             "Cores in a private network",
-            args.network.core_port_first,
+            args.network.core_port_min,
             cidr=cidr,
-            port_last=args.network.core_port_last,
+            port_last=args.network.core_port_max,
         )
     if args.console_egress:
         yield Flow("console", "Webhooks, sign-in and traces at public addresses, HTTPS alone", 443, cidr=ANYWHERE)

@@ -9,7 +9,7 @@ from components.component import component_inputs
 from components.iam.documents import Conditions, Document, allow, document, render
 from components.naming import Naming
 from components.network.subnets import TIERS, tier_cidrs
-from components.settings import sections
+from components.settings.network import NetworkSettings
 from components.tags import tags
 
 
@@ -27,7 +27,7 @@ class VpcArgs:
     """
 
     names: Naming
-    network: sections.Network
+    network: NetworkSettings
     log_retention_days: int
     log_key_arn: pulumi.Input[str]
     log_role_arn: pulumi.Input[str]
@@ -195,7 +195,7 @@ class Vpc(pulumi.ComponentResource):
         )
 
 
-def nat_count(network: sections.Network) -> int:
+def nat_count(network: NetworkSettings) -> int:
     """How many NAT gateways the setting asks for."""
     return {"none": 0, "one": 1, "per_zone": len(network.zones)}[network.nat]
 

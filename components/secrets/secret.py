@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from components.component import component_inputs
 from components.iam.documents import Document, deny, document, render
 from components.naming import Naming
-from components.settings.sections import Keep, Secrets
+from components.settings.data import ProtectionSettings, SecretsSettings
 from components.tags import tags
 
 
@@ -28,8 +28,8 @@ class SecretArgs:
     names: Naming
     kind: str
     reader_arns: tuple[str, ...]
-    secrets: Secrets
-    protection: Keep
+    secrets: SecretsSettings
+    protection: ProtectionSettings
     key_arn: pulumi.Input[str]
     function_arn: pulumi.Input[str]
 
@@ -54,7 +54,9 @@ class Secret(pulumi.ComponentResource):
             kms_key_id=args.key_arn,
             recovery_window_in_days=args.secrets.recovery_window_days,
             tags=tags("secret"),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
+            ),
         )
         policy = aws.secretsmanager.SecretPolicy(
             name,

@@ -1,123 +1,230 @@
-"""What settings of workloads must agree on with each other and with the rest of the stack file."""
+"""Rules that involve more than one setting. docs/settings.md lists the docstring of each rule."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import ipaddress
+from collections.abc import Callable, Iterator
 
-from components.contract import read, settable
-from components.settings.connections import outward
-from components.settings.validators import shown
-from components.settings.workloads import OFF
-
-if TYPE_CHECKING:
-    from components.settings.model import Settings
-
-ROLLOUT_MINUTES_MAX = 720
-"""A deployment holds the stack's state for as long as it moves traffic; a working day is enough to watch it."""
-
-REQUESTS_S_EACH = 10
-"""What one place of a function's concurrency answers in a second, with a tenth of a second for a request."""
+from components import contract
+from components.settings.fields import PROD, shown
+from components.settings.model import Settings
+from components.settings.workloads import ScalingSettings, TaskSize
 
 Mistake = tuple[str, str]
+"""Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
+
+ROLLOUT_MAX_MINUTES = 720
+"""The deployment holds the lock on the stack's state while traffic shifts; a working day is enough to observe it."""
+REQUESTS_PER_SECOND_EACH = 10
+"""Requests per second that one unit of a function's concurrency serves, at a tenth of a second for a request."""
+MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
+"""Fargate: memory that is supported with a number of CPU units (ECS developer guide, "Fargate task definition parameters")."""
 
 
-def disagreements(settings: "Settings") -> Iterator[Mistake]:
-    """Key and message of each value that is possible alone, but not with the others."""
-    yield from _rollout(settings)
-    yield from _rates(settings)
-    yield from _cores(settings)
-    yield from _deployer(settings)
-    yield from _sharing(settings)
-    yield from _connections(settings)
+def key_environment(settings: Settings) -> Iterator[Mistake]:
+    """Only prod issues live keys."""
+    if settings.key_environment == "live" and settings.environment != PROD:
+        yield "key_environment", f"is 'live'; allowed in {settings.environment}: test"
 
 
-def _rollout(settings: "Settings") -> Iterator[Mistake]:
-    rollout = settings.rollout
-    if rollout.minutes > ROLLOUT_MINUTES_MAX:
+def zones(settings: Settings) -> Iterator[Mistake]:
+    """The zones belong to `region`."""
+    for index, zone in enumerate(settings.network.zones):
+        if zone[:-1] != settings.region:
+            yield f"network.zones.{index}", f"is {shown(zone)}; allowed: zones of region {settings.region}"
+
+
+def private_networks(settings: Settings) -> Iterator[Mistake]:
+    """`network.cidr`, `network.core_networks` and `notifications.webhook_networks` are private."""
+    networks = {
+        "network.cidr": settings.network.cidr,
+        **{f"network.core_networks.{index}": cidr for index, cidr in enumerate(settings.network.core_networks)},
+        **{f"notifications.webhook_networks.{index}": c for index, c in enumerate(settings.notifications.webhook_networks)},
+    }
+    for key, cidr in networks.items():
+        try:
+            private = ipaddress.IPv4Network(cidr).is_private
+        except ValueError:
+            private = False
+        if not private:
+            yield key, f"is {shown(cidr)}; allowed: a private network (RFC 1918) written with its first address"
+
+
+def core_ports(settings: Settings) -> Iterator[Mistake]:
+    """The range of Core ports is not empty."""
+    low, high = settings.network.core_port_min, settings.network.core_port_max
+    if high < low:
+        yield "network.core_port_max", f"is {high}; allowed: core_port_min ({low}) or more"
+
+
+def internet_access(settings: Settings) -> Iterator[Mistake]:
+    """Cores, the collector, OIDC, public webhooks and the SNS topic need a NAT gateway."""
+    reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
+    if settings.network.nat == "none" and reasons:
+        yield "network.nat", f"is 'none'; allowed with {' and '.join(reasons)}: one or per_zone, for internet access"
+
+
+def operators(settings: Settings) -> Iterator[Mistake]:
+    """The operators are roles of `account`."""
+    for index, role in enumerate(settings.secrets.operators):
+        if role.split(":")[4] != settings.account:
+            yield f"secrets.operators.{index}", f"is {shown(role)}; allowed: roles of account {settings.account}"
+
+
+def second_region(settings: Settings) -> Iterator[Mistake]:
+    """The copies are in another region."""
+    if settings.second_region == settings.region:
+        yield "second_region", f"is {shown(settings.second_region)}; allowed: another region than region"
+
+
+def account_baseline(settings: Settings) -> Iterator[Mistake]:
+    """A stack either manages the account's baseline or names the stack that does."""
+    baseline = settings.account_baseline
+    if baseline.block_public_vpcs and not baseline.enabled:
+        yield "account_baseline.block_public_vpcs", "is true; allowed without account_baseline.enabled: false"
+    if baseline.managed_by_stack and baseline.enabled:
         yield (
-            "rollout.bake_minutes",
-            f"is {rollout.bake_minutes}; allowed: with step_minutes and step_percent at most {ROLLOUT_MINUTES_MAX} minutes in "
-            f"all, here {rollout.minutes}",
+            "account_baseline.managed_by_stack",
+            f'is {shown(baseline.managed_by_stack)}; allowed with account_baseline.enabled: ""',
         )
 
 
-def _rates(settings: "Settings") -> Iterator[Mistake]:
-    """A service's own bound above the common one would never be reached."""
-    for service, requests in settings.edge.service_requests_max().items():
-        if requests > settings.edge.requests_max:
+def vault_lock(settings: Settings) -> Iterator[Mistake]:
+    """A stack whose buckets are emptied on deletion has no locked backup vault."""
+    if settings.buckets.force_destroy and settings.backup.vault_lock != "none":
+        yield (
+            "backup.vault_lock",
+            f"is {settings.backup.vault_lock}; allowed with buckets.force_destroy: none, for a locked vault cannot be emptied",
+        )
+
+
+def storage(settings: Settings) -> Iterator[Mistake]:
+    """The limit of storage autoscaling is at least the initial storage."""
+    low, high = settings.database.storage_gib, settings.database.storage_max_gib
+    if high < low:
+        yield "database.storage_max_gib", f"is {high}; allowed: database.storage_gib ({low}) or more"
+
+
+def trail_retention(settings: Settings) -> Iterator[Mistake]:
+    """CloudTrail log files are retained for at least as long as they are locked."""
+    retained, locked = settings.buckets.trail_retention_days, settings.buckets.object_lock_days
+    if retained < locked:
+        yield "buckets.trail_retention_days", f"is {retained}; allowed: buckets.object_lock_days ({locked}) or more"
+
+
+def task_sizes(settings: Settings) -> Iterator[Mistake]:
+    """Fargate supports the memory with the CPU, and `tasks_max` is at least `tasks_min`."""
+    services = settings.services
+    scaling: dict[str, ScalingSettings] = {"services.gateway": services.gateway, "services.console": services.console}
+    scaling |= {f"cores.{index}": core for index, core in enumerate(settings.cores)}
+    sizes: dict[str, TaskSize] = {**scaling, "services.migrate": services.migrate}
+    for key, size in sizes.items():
+        low, high = MEMORY_MIB[size.cpu]
+        if not low <= size.memory_mib <= high or (size.memory_mib > 1024 and size.memory_mib % 1024):
             yield (
-                f"edge.{service}_requests_max",
-                f"is {requests}; allowed: edge.requests_max ({settings.edge.requests_max}) or less",
+                f"{key}.memory_mib",
+                f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps of 1024",
+            )
+    for key, service in scaling.items():
+        if service.tasks_max < service.tasks_min:
+            yield f"{key}.tasks_max", f"is {service.tasks_max}; allowed: tasks_min ({service.tasks_min}) or more"
+
+
+def rollout_duration(settings: Settings) -> Iterator[Mistake]:
+    """A rollout ends within 12 hours."""
+    rollout = settings.rollout
+    if rollout.minutes > ROLLOUT_MAX_MINUTES:
+        yield (
+            "rollout.bake_minutes",
+            f"is {rollout.bake_minutes}; allowed: with step_minutes and step_percent at most {ROLLOUT_MAX_MINUTES} minutes in "
+            f"total, currently {rollout.minutes}",
+        )
+
+
+def waf_limits(settings: Settings) -> Iterator[Mistake]:
+    """The rate limit of a service is not above the common limit."""
+    for service, requests in settings.waf.service_requests_max().items():
+        if requests > settings.waf.requests_max:
+            yield (
+                f"waf.{service}_requests_max",
+                f"is {requests}; allowed: waf.requests_max ({settings.waf.requests_max}) or less",
             )
 
 
-def _sharing(settings: "Settings") -> Iterator[Mistake]:
-    """What the function cannot answer would come back as an error instead of a 429."""
+def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
+    """The sharing function can serve what its API admits, and only a stack with an API sets the log role."""
     sharing = settings.sharing
-    most = sharing.concurrency * REQUESTS_S_EACH
-    if sharing.requests_s_max > most:
+    capacity = sharing.reserved_concurrency * REQUESTS_PER_SECOND_EACH
+    if sharing.requests_per_second_max > capacity:
         yield (
-            "sharing.requests_s_max",
-            f"is {sharing.requests_s_max}; allowed: {REQUESTS_S_EACH} times sharing.concurrency ({most}) or less, for the "
-            "function answers no more in time",
+            "sharing.requests_per_second_max",
+            f"is {sharing.requests_per_second_max}; allowed: {REQUESTS_PER_SECOND_EACH} times sharing.reserved_concurrency "
+            f"({capacity}) or less, the capacity of the function",
         )
-    if sharing.log_role and not sharing.functions:
-        yield "sharing.log_role", f"is true; allowed with sharing.form {sharing.form}: false, for there is no API that logs"
+    if sharing.api_gateway_log_role and not sharing.functions:
+        yield "sharing.api_gateway_log_role", f"is true; allowed with sharing.mode {sharing.mode}: false"
 
 
-def _cores(settings: "Settings") -> Iterator[Mistake]:
-    """A Core has a name and a port of its own, and reaches the gateway."""
-    contract = read()
-    services = {service.port: service.name for service in contract.services.values()}
-    names = dict.fromkeys((*contract.processes, *contract.services), "the gateway itself")
-    ports = {port: f"the {service} service" for port, service in services.items()}
-    prefix = _secrets(settings)
+def cores(settings: Settings) -> Iterator[Mistake]:
+    """A Core has a unique name and port, and its token is a secret of this environment."""
+    runtime = contract.read()
+    names = dict.fromkeys((*runtime.processes, *runtime.services), "Gatehouse")
+    ports = {service.port: f"the {service.name} service" for service in runtime.services.values()}
+    prefix = _secret_prefix(settings)
     for index, core in enumerate(settings.cores):
         key = f"cores.{index}"
         if core.name in names:
-            yield f"{key}.name", f"is {shown(core.name)}; allowed: a name that is not taken by {names[core.name]}"
+            yield f"{key}.name", f"is {shown(core.name)}; allowed: a name that is not used by {names[core.name]}"
         if core.port in ports:
-            yield f"{key}.port", f"is {core.port}; allowed: a port that is not taken by {ports[core.port]}"
+            yield f"{key}.port", f"is {core.port}; allowed: a port that is not used by {ports[core.port]}"
         names[core.name] = ports[core.port] = key
-        if core.tasks_max < core.tasks_min:
-            yield f"{key}.tasks_max", f"is {core.tasks_max}; allowed: tasks_min ({core.tasks_min}) or more"
-        if not core.token_arn.startswith(prefix):
-            yield f"{key}.token_arn", f"is {shown(core.token_arn)}; allowed: a secret whose ARN begins with {prefix}"
-    needs = {"cores": bool(settings.cores), **outward(settings)}
-    if settings.network.nat == "none" and any(needs.values()):
-        having = " and ".join(what for what, needed in needs.items() if needed)
-        yield (
-            "network.nat",
-            f"is 'none'; allowed with {having}: one or per_zone, for these connect to the internet",
-        )
+        if not core.token_secret_arn.startswith(prefix):
+            yield (
+                f"{key}.token_secret_arn",
+                f"is {shown(core.token_secret_arn)}; allowed: a secret whose ARN starts with {prefix}",
+            )
 
 
-def _deployer(settings: "Settings") -> Iterator[Mistake]:
-    """Without a repository there is nobody to trust; without a bucket there is nothing to open."""
-    deployer = settings.deployer
-    if deployer.provider and not deployer.on:
-        yield "deployer.provider", "is true; allowed with deployer.repository none: false"
-    if not deployer.on and deployer.state_bucket != OFF:
-        yield "deployer.state_bucket", f"is {shown(deployer.state_bucket)}; allowed with deployer.repository none: {OFF}"
-    if deployer.state_bucket == OFF and deployer.state_key != OFF:
-        yield "deployer.state_key", f"is {shown(deployer.state_key)}; allowed with deployer.state_bucket none: {OFF}"
+def delivery(settings: Settings) -> Iterator[Mistake]:
+    """The delivery settings need a repository, and a state key needs a state bucket."""
+    roles = settings.delivery
+    if roles.create_oidc_provider and not roles.repository:
+        yield "delivery.create_oidc_provider", "is true; allowed without delivery.repository: false"
+    if roles.state_bucket and not roles.repository:
+        yield "delivery.state_bucket", f"is {shown(roles.state_bucket)}; allowed without delivery.repository: empty"
+    if roles.state_key_arn and not roles.state_bucket:
+        yield "delivery.state_key_arn", f"is {shown(roles.state_key_arn)}; allowed without delivery.state_bucket: empty"
 
 
-def _connections(settings: "Settings") -> Iterator[Mistake]:
-    """Who signs in gets a role; a variable is one that the runtime has and no other key sets."""
-    sign_in, arn, prefix = settings.sign_in, settings.leaks.secret_arn, _secrets(settings)
-    if sign_in.on and sign_in.audience == OFF:
-        yield "sign_in.audience", f"is {OFF}; allowed with sign_in.issuer: our name at the issuer"
-    if sign_in.on and not sign_in.roles:
-        yield "sign_in.roles", "is empty; allowed with sign_in.issuer: at least one value=role, or nobody may do anything"
-    if arn != OFF and not arn.startswith(prefix):
-        yield "leaks.secret_arn", f"is {shown(arn)}; allowed: a secret whose ARN begins with {prefix}"
-    known = settable()
-    names = [entry.partition("=")[0] for entry in settings.variables]
+def oidc(settings: Settings) -> Iterator[Mistake]:
+    """An OIDC issuer needs an audience and at least one role."""
+    if settings.oidc.issuer and not settings.oidc.audience:
+        yield "oidc.audience", "is empty; allowed with oidc.issuer: the client id at the issuer"
+    if settings.oidc.issuer and not settings.oidc.roles:
+        yield "oidc.roles", "is empty; allowed with oidc.issuer: at least one entry of the form value=role"
+
+
+def leak_report_secret(settings: Settings) -> Iterator[Mistake]:
+    """The secret of leak reports is a secret of this environment."""
+    arn, prefix = settings.leak_reports.secret_arn, _secret_prefix(settings)
+    if arn and not arn.startswith(prefix):
+        yield "leak_reports.secret_arn", f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
+
+
+def environment_variables(settings: Settings) -> Iterator[Mistake]:
+    """Each environment variable is an optional variable of the runtime, once, that no other setting sets."""
+    known = contract.settable()
+    names = [entry.partition("=")[0] for entry in settings.environment_variables]
     for index, name in enumerate(names):
         if name not in known or name in names[:index]:
-            yield f"variables.{index}", f"is {name}; allowed, each once: {', '.join(sorted(known))}"
+            yield f"environment_variables.{index}", f"is {name}; allowed, each once: {', '.join(sorted(known))}"
 
 
-def _secrets(settings: "Settings") -> str:
-    """How the ARN of a secret begins that somebody made for this stack."""
+def _secret_prefix(settings: Settings) -> str:
+    """Start of the ARN of a secret that was created for this stack outside Pulumi."""
     return f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
+    *(key_environment, zones, private_networks, core_ports, internet_access, operators, second_region, account_baseline),
+    *(vault_lock, storage, trail_retention, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, delivery),
+    *(oidc, leak_report_secret, environment_variables),
+)

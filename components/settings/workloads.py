@@ -1,214 +1,203 @@
-"""The parts of a stack file about how processes are replaced, what runs beside them, and who may deploy them."""
+"""Settings of images, ECS services, the sharing function and Cores."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from components.contract import ContractService, Process, Secret
-from components.settings.sections import Image, Section, Size
-from components.settings.validators import Flag, listed, text, whole, word
+from components.settings.fields import (
+    Flag,
+    Production,
+    Section,
+    by_environment,
+    choice,
+    integer,
+    prod_requires_at_least,
+    string,
+    strings,
+)
 
 ROLLING = "rolling"
+SERVERLESS = "serverless"
+SHA256 = r"sha256:[0-9a-f]{64}"
+DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
+EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
+EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the environment"
+
+Cpu = Annotated[
+    int,
+    choice(256, 512, 1024, 2048, 4096),
+    Field(description="CPU units of a task. 1024 units are one vCPU."),
+]
+MemoryMib = Annotated[
+    int,
+    integer(512, 30720, "MiB"),
+    Field(description="Memory of a task in MiB. Fargate supports certain sizes for each value of cpu."),
+]
+TasksMin = Annotated[
+    int,
+    integer(1, 100, "tasks"),
+    Field(description="Minimum number of tasks. Two tolerate the loss of one."),
+]
+RequestsTarget = Annotated[
+    int,
+    integer(10, 1_000_000, "requests per minute and task"),
+    Field(description="Target of auto scaling: requests per minute and task. The target that needs more tasks applies."),
+]
 
 
-class Rollout(Section):
-    """How a new version takes the place of the old one."""
+class ImageSettings(Section):
+    """The container image in the stack's ECR repository."""
+
+    digest: Annotated[str, DIGEST]
+    """Digest of the image to run. Push the image first. Use the digest of the image, not of an image index: Lambda does not
+    support indexes."""
+    retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(dev=10, staging=20, prod=50)
+    """Images that the repository retains. A rollback can go back to any of them."""
+
+
+class TaskSize(Section):
+    """CPU and memory of a task."""
+
+    cpu: Cpu
+    memory_mib: MemoryMib
+
+
+class ScalingSettings(TaskSize):
+    """Auto scaling of an ECS service."""
+
+    tasks_min: TasksMin
+    tasks_max: Annotated[int, integer(1, 100, "tasks")]
+    """Maximum number of tasks. It limits the cost and the number of database connections."""
+    cpu_target_percent: Annotated[int, integer(10, 90, "percent")] = 60
+    """Target of auto scaling: average CPU utilization in percent. 60 leaves capacity for the half minute until a new task
+    serves."""
+
+
+class ServiceSettings(ScalingSettings):
+    """An ECS service behind the load balancer."""
+
+    tasks_min: Annotated[TasksMin, prod_requires_at_least(2, "tasks")]
+    requests_target: RequestsTarget
+
+
+class GatewaySettings(ServiceSettings):
+    """The gateway service, which verifies keys and forwards requests to Cores."""
+
+    requests_target: RequestsTarget = 60_000
+    workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(dev=1, staging=1, prod=2)
+    """Worker processes in a task. Use one for each vCPU."""
+
+
+class ConsoleSettings(ServiceSettings):
+    """The console service, which also serves the sharing service when sharing.mode is `container`."""
+
+    cpu: Cpu = 256
+    memory_mib: MemoryMib = 1024
+    requests_target: RequestsTarget = 6_000
+
+
+class MigrateSettings(TaskSize):
+    """The one-off task that migrates the database schema."""
+
+    cpu: Cpu = 256
+    memory_mib: MemoryMib = 512
+
+
+class ServicesSettings(Section):
+    """Size of the processes of the runtime contract."""
+
+    gateway: GatewaySettings
+    console: ConsoleSettings
+    migrate: MigrateSettings
+
+    def size(self, process: str) -> TaskSize:
+        """CPU and memory of a process. Raises KeyError for a process without settings."""
+        return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}[process]
+
+    def scaling(self, process: str) -> ServiceSettings:
+        """Auto scaling of a process that runs as an ECS service. Raises KeyError for any other."""
+        return {"gateway": self.gateway, "console": self.console}[process]
+
+
+class RolloutSettings(Section):
+    """The deployment strategy of the ECS services."""
 
     strategy: Annotated[
         str,
-        word(ROLLING, "blue_green", "canary", "linear"),
-        Field(
-            description="rolling replaces task by task. The others start all new tasks first: blue_green moves the traffic at "
-            "once, canary a share first, linear share by share. An alarm moves it back."
-        ),
-    ]
-    bake_minutes: Annotated[
-        int,
-        whole(0, 1440, "minutes"),
-        Field(description="Minutes that the old tasks stay after all traffic has moved, so that going back takes seconds."),
-    ]
-    step_percent: Annotated[
-        int,
-        whole(3, 50, "percent of the traffic"),
-        Field(description="The first share with canary, each share with linear."),
-    ]
-    step_minutes: Annotated[
-        int,
-        whole(1, 1440, "minutes"),
-        Field(description="Minutes between a share and the next; the alarms look at the new tasks meanwhile."),
-    ]
+        choice(ROLLING, "blue_green", "canary", "linear"),
+        Production("blue_green, canary or linear", lambda strategy: strategy != ROLLING),
+    ] = by_environment(dev=ROLLING, staging="linear", prod="canary")
+    """`rolling` replaces tasks one by one. The other strategies start all new tasks first: `blue_green` shifts the traffic at
+    once, `canary` shifts a first share, `linear` shifts equal shares. An alarm rolls the deployment back."""
+    bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(dev=0, staging=5, prod=15)
+    """Minutes that the old tasks keep running after all traffic has shifted. A rollback in this time takes seconds."""
+    step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(dev=10, staging=25, prod=10)
+    """Percentage of the traffic in the first step of `canary`, and in each step of `linear`."""
+    step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(dev=1, staging=2, prod=10)
+    """Minutes between two steps, in which the alarms evaluate the new tasks."""
 
     @property
     def minutes(self) -> int:
-        """How long traffic moves and bakes, beside the start of the tasks."""
+        """Duration of shifting the traffic and baking, without the start of the tasks."""
         steps = {"canary": 1, "linear": -(-100 // self.step_percent) - 1}.get(self.strategy, 0)
         return 0 if self.strategy == ROLLING else steps * self.step_minutes + self.bake_minutes
 
 
-OFF = "none"
+class TelemetrySettings(Section):
+    """The OpenTelemetry collector."""
+
+    collector_digest: Annotated[
+        str | None,
+        string(SHA256, '"sha256:" and 64 hexadecimal digits of the image, or empty', optional=True),
+    ] = None
+    """Digest of the AWS Distro for OpenTelemetry collector image, in the ECR repository that the stack creates for it. The
+    collector runs in each task of an ECS service and needs about 64 MiB of its memory. Empty: no collector."""
 
 
-class Telemetry(Section):
-    """The OpenTelemetry collector beside each process that serves."""
-
-    collector: Annotated[
-        str,
-        text(rf"{OFF}|sha256:[0-9a-f]{{64}}", f'{OFF}, or "sha256:" and 64 hexadecimal digits of the image'),
-        Field(
-            description="Image of the AWS Distro for OpenTelemetry collector, by digest, in the repository that the stack makes "
-            "for it; none runs no collector. It needs about 64 MB of a task's memory."
-        ),
-    ]
-
-    @property
-    def on(self) -> bool:
-        """Whether a collector runs."""
-        return self.collector != OFF
-
-    def shipped(self, kept: int) -> Image:
-        """Its image, as that of the gateway is described."""
-        return Image(digest=self.collector, kept=kept)
-
-
-class Core(Size):
-    """A Core of your own that runs beside the gateway: a service without a public address, which only the gateway reaches."""
+class CoreSettings(ScalingSettings):
+    """A Core that runs as an ECS service of the stack. It has no public address; only the gateway can connect to it."""
 
     name: Annotated[
-        str,
-        text(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files"),
-        Field(description="Under which the Core is reached at the gateway: /cores/<name>/."),
+        str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files")
     ]
-    image: Annotated[
-        str,
-        text(r"sha256:[0-9a-f]{64}", '"sha256:" and 64 hexadecimal digits; docker prints it on push'),
-        Field(description="The image that runs, by digest, in the repository that the stack makes for this Core."),
-    ]
-    port: Annotated[int, whole(1024, 65535, "a TCP port"), Field(description="Where the Core listens in its container.")]
-    health: Annotated[
-        tuple[str, ...],
-        listed(r"\S.{0,99}", 1, 10, "words of a command"),
-        Field(description="Command inside the image that ends with 0 while the Core is well, such as [python, health.py]."),
-    ]
-    tasks_min: Annotated[int, whole(1, 100, "tasks"), Field(description="Tasks that always run.")]
-    tasks_max: Annotated[int, whole(1, 100, "tasks"), Field(description="Tasks at most: the bound of the bill.")]
-    cpu_target_percent: Annotated[
-        int, whole(10, 90, "percent"), Field(description="Load that auto scaling aims at, by the CPU of the tasks.")
-    ]
-    token_arn: Annotated[
-        str,
-        text(
-            r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}",
-            "the whole ARN of a secret whose name begins with gatehouse/ and the environment",
-        ),
-        Field(description="Secret that holds the Core's key with the scope cores:register. You make it once, with a key."),
-    ]
+    """Name of the Core. The gateway serves it under /cores/<name>/."""
+    image_digest: Annotated[str, DIGEST]
+    """Digest of the image to run, in the ECR repository that the stack creates for the Core."""
+    port: Annotated[int, integer(1024, 65535, "a TCP port")]
+    """Port on which the container listens."""
+    health_command: Annotated[tuple[str, ...], strings(r"\S.{0,99}", 1, 10, "words of a command")]
+    """Command in the image that exits with 0 while the Core is healthy, such as [python, health.py]."""
+    token_secret_arn: Annotated[str, string(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)]
+    """Secret that holds an API key with the scope cores:register. Create it once, encrypted under the stack's KMS key for
+    secrets."""
 
     @property
-    def thing(self) -> str:
-        """What everything of this Core is called (Naming.name's `thing`)."""
+    def process_name(self) -> str:
+        """Name of the Core among the processes, and of its resources."""
         return f"core-{self.name}"
 
-    def shipped(self, kept: int) -> Image:
-        """Its image, as that of the gateway is described."""
-        return Image(digest=self.image, kept=kept)
 
-    @property
-    def process(self) -> Process:
-        """The Core as the gateway's own processes are described: started as its image says, told its name, the URL at which
-        the gateway reaches it, where the gateway is, and the key with which it registers."""
-        return Process(
-            name=self.thing,
-            command=(),
-            services=(ContractService(self.thing, self.port, "", ""),),
-            variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATEWAY_URL"),
-            secrets=(Secret("GATEHOUSE_CORE_TOKEN", self.thing, "operator", ""),),
-        )
+class SharingSettings(Section):
+    """The sharing service."""
 
-
-class Deployer(Section):
-    """Who deploys the stack: roles for jobs of one repository on GitHub, which need no key and no password."""
-
-    repository: Annotated[
-        str,
-        text(
-            rf"{OFF}|[A-Za-z0-9][A-Za-z0-9-]{{0,38}}/[A-Za-z0-9._-]{{1,100}}",
-            f"{OFF}, or owner/repository on GitHub, such as example/gatehouse",
-        ),
-        Field(
-            description="The repository whose jobs take the roles preview, deploy and image, each from the GitHub environment of "
-            "its own: <environment>-preview, <environment> and <environment>-image. none makes no roles."
-        ),
-    ]
-    provider: Annotated[
-        Flag,
-        Field(
-            description="This stack makes GitHub an identity provider of the account. Exactly one stack of an account does; the "
-            "others use what it made, so it is best the one with baseline.enabled."
-        ),
-    ]
-    state_bucket: Annotated[
-        str,
-        text(rf"{OFF}|[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]", f"{OFF}, or the name of an S3 bucket"),
-        Field(
-            description="Bucket of Pulumi's state, of which each role reaches this stack's part alone; none with Pulumi Cloud. "
-            "You make it once, before everything else."
-        ),
-    ]
-    state_key: Annotated[
-        str,
-        text(
-            rf"{OFF}|arn:aws:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}",
-            f"{OFF}, or the ARN of a KMS key (not of an alias)",
-        ),
-        Field(description="KMS key of that bucket, or of the stack's secrets provider; none when there is neither."),
-    ]
-
-    @property
-    def on(self) -> bool:
-        """Whether there are roles."""
-        return self.repository != OFF
-
-
-SERVERLESS = "serverless"
-
-
-class Sharing(Section):
-    """How the share service is served: by the console's container, or by a function of its own."""
-
-    form: Annotated[
-        str,
-        word("container", SERVERLESS),
-        Field(
-            description="container: beside the console, behind the load balancer. serverless: a Lambda function of its own "
-            "behind a REST API, with no right but those of this service; it costs nothing while nobody comes, and its new version "
-            "takes all traffic at once."
-        ),
-    ]
-    memory_mib: Annotated[
-        int, whole(256, 3008, "MiB"), Field(description="Memory of the function in MiB, and with it its share of a processor.")
-    ]
-    concurrency: Annotated[
-        int,
-        whole(2, 500, "requests at a time"),
-        Field(
-            description="Requests that the function answers at a time, kept for it from the account's quota: it can take no "
-            "more, and nobody can take these away."
-        ),
-    ]
-    requests_s_max: Annotated[
-        int,
-        whole(1, 10_000, "requests a second"),
-        Field(description="Requests a second of all callers together; more are answered with 429. Of POSTs, a tenth."),
-    ]
-    log_role: Annotated[
-        Flag,
-        Field(
-            description="This stack sets the role with which API Gateway writes the logs of every REST API of account and "
-            "region. Exactly one stack of them, or somebody else, must."
-        ),
-    ]
+    mode: Annotated[str, choice("container", SERVERLESS)] = "container"
+    """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: it runs as a Lambda
+    function behind a REST API, with permissions of its own and no cost while idle. A new version of the function takes all
+    traffic at once."""
+    memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
+    """Memory of the function in MiB. Lambda allocates CPU in proportion to it."""
+    reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(dev=10, staging=10, prod=50)
+    """Reserved concurrency of the function. The function never exceeds it, and no other function can use it."""
+    requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = by_environment(
+        dev=50, staging=50, prod=200
+    )
+    """Requests per second of all callers. API Gateway responds with 429 to requests over the limit. The limit of POST requests
+    is a tenth of it."""
+    api_gateway_log_role: Flag = False
+    """This stack sets the role with which API Gateway writes the logs of every REST API of the account and region. Exactly one
+    stack of an account and region needs it."""
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions of the contract that serve a service here."""
-        return ("sharing",) if self.form == SERVERLESS else ()
+        """The functions of the runtime contract that the stack deploys."""
+        return ("sharing",) if self.mode == SERVERLESS else ()

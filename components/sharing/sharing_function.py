@@ -12,7 +12,7 @@ from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import LOG_ROLE, access_log
 from components.naming import Naming
-from components.settings.workloads import Sharing as Settings
+from components.settings.workloads import SharingSettings
 from components.sharing import rest_api as form
 from components.tags import tags
 
@@ -35,7 +35,7 @@ class SharingFunctionArgs:
     """
 
     names: Naming
-    sharing: Settings
+    sharing: SharingSettings
     function: Function
     image: pulumi.Input[str]
     variables: Mapping[str, pulumi.Input[str]]
@@ -114,7 +114,7 @@ class SharingFunction(pulumi.ComponentResource):
             architectures=["arm64"],
             timeout=TIMEOUT_S,
             memory_size=args.sharing.memory_mib,
-            reserved_concurrent_executions=args.sharing.concurrency,
+            reserved_concurrent_executions=args.sharing.reserved_concurrency,
             kms_key_arn=args.key_arn,
             environment=aws.lambda_.FunctionEnvironmentArgs(variables=dict(args.variables)),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
@@ -244,7 +244,7 @@ class SharingFunction(pulumi.ComponentResource):
 
     def _limits(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
         """Requests a second of all callers together; of those that may change something, a tenth."""
-        most = args.sharing.requests_s_max
+        most = args.sharing.requests_per_second_max
         for thing, path, rate in ((name, "*/*", most), (f"{name}-writes", form.WRITES, max(1, most // 10))):
             aws.apigateway.MethodSettings(
                 thing,

@@ -7,7 +7,7 @@ import pulumi_aws as aws
 
 from components.component import component_inputs
 from components.iam.documents import Document, render
-from components.settings.sections import Keep
+from components.settings.data import ProtectionSettings
 from components.tags import DataClass, tags
 
 
@@ -43,7 +43,7 @@ class BucketArgs:
     bucket_name: str
     policy: Document
     data_class: DataClass
-    protection: Keep
+    protection: ProtectionSettings
     key_arn: pulumi.Input[str] | None = None
     log_bucket: pulumi.Input[str] | None = None
     noncurrent_days: int = 30
@@ -71,7 +71,9 @@ class Bucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:storage:Bucket", name, component_inputs(args), opts)
-        keep = pulumi.ResourceOptions(parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain)
+        keep = pulumi.ResourceOptions(
+            parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
+        )
         bucket = aws.s3.Bucket(
             name,
             bucket=args.bucket_name,

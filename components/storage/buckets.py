@@ -30,10 +30,10 @@ class Buckets:
         writers = (
             *bucket_policies.access_log_writers(self.names, sink, sources),
             *bucket_policies.load_balancer_log_writers(self.names, sink, bucket_policies.BALANCER_PREFIXES),
-            *(bucket_policies.config_writers(self.names, sink) if self.settings.baseline.enabled else ()),
+            *(bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()),
         )
         policy = bucket_policies.bucket_policy(self.names, sink, encrypted_by_key=False, writers=writers)
-        return self._args(sink, policy, "log", expire_days=self.settings.buckets.log_days)
+        return self._args(sink, policy, "log", expire_days=self.settings.buckets.log_retention_days)
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """The evidence: nobody removes a file of it before its time."""
@@ -41,11 +41,11 @@ class Buckets:
         writers = bucket_policies.trail_writers(self.names, bucket)
         policy = bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=True, writers=writers)
         return replace(
-            self._args(bucket, policy, "log", expire_days=buckets.trail_days),
+            self._args(bucket, policy, "log", expire_days=buckets.trail_retention_days),
             key_arn=key_arn,
             log_bucket=log_bucket,
-            lock_days=buckets.lock_days,
-            lock_mode=buckets.lock_mode,
+            lock_days=buckets.object_lock_days,
+            lock_mode=buckets.object_lock_mode,
             purpose="trail",
         )
 
@@ -60,7 +60,9 @@ class Buckets:
         sink = self.away.bucket("logs")
         writers = bucket_policies.access_log_writers(self.names, sink, (self.away.bucket("data"),))
         policy = bucket_policies.bucket_policy(self.names, sink, encrypted_by_key=False, writers=writers)
-        return replace(self._args(sink, policy, "log", expire_days=self.settings.buckets.log_days), region=self.away.region)
+        return replace(
+            self._args(sink, policy, "log", expire_days=self.settings.buckets.log_retention_days), region=self.away.region
+        )
 
     def data_away(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """The copy of the data bucket."""
@@ -75,8 +77,8 @@ class Buckets:
             bucket_name=bucket,
             policy=policy,
             data_class=data_class,
-            protection=self.settings.keep,
-            noncurrent_days=buckets.noncurrent_days,
+            protection=self.settings.protection,
+            noncurrent_days=buckets.noncurrent_version_days,
             expire_days=expire_days,
             force_destroy=buckets.force_destroy,
         )

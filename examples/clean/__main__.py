@@ -20,9 +20,7 @@ from components.iam.roles import Roles, RolesArgs
 from components.monitoring import metric_alarms
 from components.monitoring.alarm_resource import metric_alarm
 from components.naming import Naming
-from components.settings.sections import Backup as Backups
-from components.settings.sections import Keep
-from components.settings.sections import Tokens as Recovery
+from components.settings.data import BackupSettings, ProtectionSettings, SecretLinksTableSettings
 from components.storage.bucket import Bucket, BucketArgs, BucketReplica
 from components.tags import tags
 
@@ -30,7 +28,7 @@ config = pulumi.Config()
 names = Naming(pulumi.get_stack(), config.require("account"), config.require("region"))
 away = replace(names, region=config.require("secondRegion"))
 runbooks = "https://example.com/parcels/runbooks"
-keep = Keep(protect=True, retain=True)
+protection = ProtectionSettings(protect=True, retain_on_delete=True)
 provider = aws.Provider(
     "aws",
     region=names.region,
@@ -103,7 +101,7 @@ aws.kms.Alias("away", name=names.alias("parcels"), region=away.region, target_ke
 def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], replica: BucketReplica | None = None) -> Bucket:
     """A bucket for parcels, and beside it the one with the log of who opened them."""
     sink, store = there.bucket("logs"), there.bucket("data")
-    made = partial(BucketArgs, protection=keep, region=there.region)
+    made = partial(BucketArgs, protection=protection, region=there.region)
     writers = bucket_policies.access_log_writers(there, sink, (store,))
     policy = bucket_policies.bucket_policy(there, sink, encrypted_by_key=False, writers=writers)
     logs = Bucket.log_sink(f"{name}-logs", made(bucket_name=sink, policy=policy, data_class="log", expire_days=365), opts)
@@ -120,7 +118,10 @@ parcels = closed_bucket("parcels", names, key.arn, BucketReplica(far.arn, far_ke
 table = SecretLinksTable(
     "tokens",
     SecretLinksTableArgs(
-        names=names, tokens=Recovery(recovery_days=35, deletion_protection=True), protection=keep, key_arn=key.arn
+        names=names,
+        secret_links_table=SecretLinksTableSettings(recovery_days=35, deletion_protection=True),
+        protection=protection,
+        key_arn=key.arn,
     ),
     opts,
 )
@@ -161,8 +162,8 @@ BackupPlan(
     "backup",
     BackupPlanArgs(
         names=names,
-        backup=Backups(days=35, copy_away=True, lock="GOVERNANCE"),
-        protection=keep,
+        backup=BackupSettings(retention_days=35, cross_region_copy=True, vault_lock="GOVERNANCE"),
+        protection=protection,
         force_destroy=False,
         key_arn=key.arn,
         role_arn=access.arns[backup_roles.BACKUP],

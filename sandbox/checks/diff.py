@@ -74,15 +74,18 @@ def steps(before: Deployment, after: Deployment) -> list[Step]:
 
 
 def changed(settings: str, changes: Sequence[str]) -> str:
-    """The settings (JSON) with each "path.to.key=value"; the value is read as YAML. SandboxError for a key that is not there."""
+    """The settings (JSON) with each "path.to.key=value" set; the value is read as YAML.
+
+    Raises SandboxError if the path leads through a value that is not a section. The program itself rejects an unknown key.
+    """
     document = json.loads(settings)
     for change in changes:
         path, sign, text = change.partition("=")
         *folders, key = path.split(".")
         place: Any = document
         for folder in folders:
-            place = place.get(folder) if isinstance(place, dict) else None
-        if not sign or not isinstance(place, dict) or key not in place:
+            place = place.setdefault(folder, {}) if isinstance(place, dict) else None
+        if not sign or not isinstance(place, dict):
             raise SandboxError(
                 f"--set {change}: there is no setting {path!r}. Every key is in docs/settings.md: section.key=value"
             )

@@ -15,21 +15,9 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.stack import run_pulumi_func
 
+from tests.components.settings.stack_settings import raw_settings
+
 ROOT = Path(__file__).parent.parent.parent
-STACKS = ("dev", "staging", "prod")
-FILES: dict[str, Any] = {
-    "name": "files",
-    "image": "sha256:" + "1" * 64,
-    "port": 9000,
-    "cpu": 256,
-    "memory_mib": 512,
-    "tasks_min": 1,
-    "tasks_max": 2,
-    "cpu_target_percent": 60,
-    "health": ["python", "health.py"],
-    "token_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
-}
-"""A Core of the user's own, as a stack file has it under `cores`."""
 ANSWERS: dict[str, dict[str, Any]] = {
     "aws:rds/instance:Instance": {
         "address": "db.example.internal",
@@ -92,16 +80,15 @@ def stack_file(stack: str) -> dict[str, Any]:
 
 
 def serverless(stack: str) -> dict[str, str]:
-    """What takes the place of values in a stack file, so that a function serves the share service."""
-    settings = stack_file(stack)["gatehouse:settings"]
-    sharing = {**settings["sharing"], "form": "serverless", "log_role": True}
-    return {"gatehouse:settings": json.dumps({**settings, "sharing": sharing})}
+    """The configuration of a stack whose sharing service is a Lambda function."""
+    changes = {"sharing.mode": "serverless", "sharing.api_gateway_log_role": True}
+    return {"gatehouse:settings": json.dumps(raw_settings(stack, changes))}
 
 
 @cache
 def run(stack: str, *, preview: bool = False, changes: str = "{}") -> Program:
     """One run of the program. `preview`: nothing that AWS would add is known, as in the first preview of a new stack.
-    `changes`: JSON of settings that take the place of those in the stack file, by their first key."""
+    `changes`: JSON of dotted paths and the values that replace those of the stack file."""
     program = Program()
     failed: list[BaseException] = []
 
@@ -129,7 +116,7 @@ def _run(loop: asyncio.AbstractEventLoop, stack: str, preview: bool, changes: st
         _Cloud(preview), project="gatehouse", stack=stack, preview=preview, monitor=_Monitor(_Cloud(preview), program)
     )
     config = stack_file(stack)
-    config["gatehouse:settings"] |= json.loads(changes)
+    config["gatehouse:settings"] = raw_settings(stack, json.loads(changes))
     set_all_config({key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()})
     loop.run_until_complete(run_pulumi_func(lambda: _main()))
     root: Any = pulumi.runtime.settings.get_root_resource()

@@ -9,7 +9,8 @@ from components.iam import bucket_policies
 from components.monitoring import topics
 from components.naming import Naming
 from components.network import vpc_endpoints
-from tests.components.program import STACKS, run
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 

@@ -8,7 +8,8 @@ import pytest
 from components.iam.permissions_boundary import IN_USE, NEVER, boundary_policy
 from components.naming import Naming
 from policies.analysis.iam.evaluation import Call, Effect, decide
-from tests.components.program import STACKS, run
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 

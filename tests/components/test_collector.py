@@ -8,7 +8,6 @@ import pytest
 from components.compute.otel_collector import configuration
 from components.contract import read
 from tests.components.program import Program, run
-from tests.components.test_settings import changed, refusal
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -17,7 +16,7 @@ SERVING = ("gateway", "console")
 
 
 def program(*, preview: bool = False) -> Program:
-    return run("dev", preview=preview, changes=json.dumps({"telemetry": {"collector": DIGEST}}))
+    return run("dev", preview=preview, changes=json.dumps({"telemetry.collector_digest": DIGEST}))
 
 
 def containers(of: Program, process: str) -> list[dict[str, Any]]:
@@ -76,18 +75,3 @@ def test_the_collector_adds_two_permissions_and_a_repository_and_only_when_it_ru
 
 def test_every_document_with_a_collector_is_known_before_anything_exists() -> None:
     assert len(program(preview=True).documents()) > len(run("dev", preview=True).documents())
-
-
-def test_a_collector_that_cannot_reach_x_ray_is_refused() -> None:
-    settings = changed("dev", "telemetry.collector", DIGEST)
-    settings["network"] = {**settings["network"], "nat": "none"}
-    assert refusal(settings, "dev") == [
-        "network.nat is 'none'; allowed with telemetry.collector and webhooks.public: one or per_zone, for these connect "
-        "to the internet"
-    ]
-
-
-def test_a_collector_by_tag_is_refused() -> None:
-    assert refusal(changed("dev", "telemetry.collector", "latest"), "dev") == [
-        "telemetry.collector is 'latest'; allowed: none, or \"sha256:\" and 64 hexadecimal digits of the image"
-    ]

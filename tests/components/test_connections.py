@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
-
-from tests.components.program import STACKS, Program, run, stack_file
 from tests.components.test_settings import changed, refusal
+
+from tests.components.program import Program, run, stack_file
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -144,42 +145,42 @@ def test_every_document_is_known_before_anything_exists() -> None:
     ("path", "value", "message"),
     [
         (
-            "moving.legacy_files",
+            "legacy_files",
             ["s3://old-bucket/*.json"],
-            "moving.legacy_files is ['s3://old-bucket/*.json']; allowed: a list of 0 to 10 different objects in S3, such as "
+            "legacy_files is ['s3://old-bucket/*.json']; allowed: a list of 0 to 10 different objects in S3, such as "
             "s3://old-bucket/api_keys.json",
         ),
         (
-            "sign_in.issuer",
+            "oidc.issuer",
             "http://login.example.com",
-            "sign_in.issuer is 'http://login.example.com'; allowed: none, or an https URL",
+            "oidc.issuer is 'http://login.example.com'; allowed: none, or an https URL",
         ),
         (
-            "sign_in.roles",
+            "oidc.roles",
             ["platform=king"],
-            "sign_in.roles is ['platform=king']; allowed: a list of 0 to 50 different values of the claim with the role they "
+            "oidc.roles is ['platform=king']; allowed: a list of 0 to 50 different values of the claim with the role they "
             "give, value=role (owner|operator|issuer|auditor|service)",
         ),
         (
-            "webhooks.topic_arn",
+            "notifications.topic_arn",
             "keys",
-            "webhooks.topic_arn is 'keys'; allowed: none, or the ARN of an SNS topic",
+            "notifications.topic_arn is 'keys'; allowed: none, or the ARN of an SNS topic",
         ),
         (
-            "webhooks.networks",
+            "notifications.webhook_networks",
             ["8.8.8.0/24"],
-            "webhooks.networks.0 is '8.8.8.0/24'; allowed: a private network (RFC 1918) written with its first address",
+            "notifications.webhook_networks.0 is '8.8.8.0/24'; allowed: a private network (RFC 1918) written with its first address",
         ),
         (
-            "leaks.secret_arn",
+            "leak_reports.secret_arn",
             "whsec_abc",
-            "leaks.secret_arn is 'whsec_abc'; allowed: none, or the whole ARN of a secret whose name begins with gatehouse/ and "
+            "leak_reports.secret_arn is 'whsec_abc'; allowed: none, or the whole ARN of a secret whose name begins with gatehouse/ and "
             "the environment",
         ),
         (
-            "leaks.secret_arn",
+            "leak_reports.secret_arn",
             SECRET.replace("/dev/", "/prod/"),
-            "leaks.secret_arn is 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:gat...; allowed: a secret whose ARN "
+            "leak_reports.secret_arn is 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:gat...; allowed: a secret whose ARN "
             "begins with arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/",
         ),
     ],
@@ -204,6 +205,6 @@ def test_an_issuer_without_an_audience_or_a_role_is_refused() -> None:
     settings = stack_file("dev")["gatehouse:settings"]
     settings["sign_in"] = {**SIGN_IN, "audience": "none", "roles": []}
     assert refusal(settings, "dev") == [
-        "sign_in.audience is none; allowed with sign_in.issuer: our name at the issuer",
-        "sign_in.roles is empty; allowed with sign_in.issuer: at least one value=role, or nobody may do anything",
+        "oidc.audience is none; allowed with oidc.issuer: our name at the issuer",
+        "oidc.roles is empty; allowed with oidc.issuer: at least one value=role, or nobody may do anything",
     ]

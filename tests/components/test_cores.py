@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.components.program import FILES, Program, run
-from tests.components.test_settings import changed, refusal
+from tests.components.program import Program, run
+from tests.components.settings.stack_settings import CORE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
-TOKEN = FILES["token_arn"]
+TOKEN = CORE["token_secret_arn"]
 
 
 def program(*, preview: bool = False) -> Program:
-    return run("dev", preview=preview, changes=json.dumps({"cores": [FILES]}))
+    return run("dev", preview=preview, changes=json.dumps({"cores": [CORE]}))
 
 
 def container() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def test_a_core_s_container_is_locked_down_like_the_gateway_s_own() -> None:
     core = container()
     for same in ("user", "privileged", "readonlyRootFilesystem", "linuxParameters", "mountPoints", "stopTimeout"):
         assert core[same] == gateway[same], same
-    assert core["image"].endswith(f"gatehouse-dev-core-files@{FILES['image']}")
+    assert core["image"].endswith(f"gatehouse-dev-core-files@{CORE['image_digest']}")
     assert core["logConfiguration"]["options"]["awslogs-group"] == "/gatehouse/dev/core-files"
     assert core["healthCheck"]["command"] == ["CMD", "python", "health.py"]
     assert "command" not in core, "it starts as its image says"
@@ -87,46 +87,3 @@ def test_every_document_with_a_core_is_known_before_anything_exists() -> None:
 def test_the_key_of_the_logs_knows_a_core_s_log_group() -> None:
     policy = program().one("kms/key:Key", "logs").inputs["policy"]
     assert "log-group:/gatehouse/dev/core-files" in policy
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"name": "gateway"}, "cores.0.name is 'gateway'; allowed: a name that is not taken by the gateway itself"),
-        ({"port": 8081}, "cores.0.port is 8081; allowed: a port that is not taken by the console service"),
-        ({"port": 80}, "cores.0.port is 80; allowed: a whole number from 1024 to 65535 (a TCP port)"),
-        ({"tasks_min": 3}, "cores.0.tasks_max is 2; allowed: tasks_min (3) or more"),
-        ({"memory_mib": 4096}, "cores.0.memory_mib is 4096; allowed with cpu 256: 512 to 2048 in steps of 1024"),
-        (
-            {"name": "Files!"},
-            "cores.0.name is 'Files!'; allowed: 1 to 20 lower-case letters, digits and inner hyphens, such as files",
-        ),
-        (
-            {"token_arn": TOKEN.replace("/dev/", "/prod/")},
-            "cores.0.token_arn is 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:gat...; allowed: a secret whose ARN "
-            "begins with arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/",
-        ),
-        (
-            {"colour": "red"},
-            "cores.0.colour is not a setting; allowed here: cpu, cpu_target_percent, health, image, memory_mib, name, port, "
-            "tasks_max, tasks_min, token_arn",
-        ),
-    ],
-)
-def test_a_wrong_core_is_refused_before_anything_is_made(change: dict[str, Any], message: str) -> None:
-    assert refusal(changed("dev", "cores", [FILES | change]), "dev") == [message]
-
-
-def test_a_taken_name_or_port_names_the_core_that_has_it() -> None:
-    assert refusal(changed("dev", "cores", [FILES, FILES]), "dev") == [
-        "cores.1.name is 'files'; allowed: a name that is not taken by cores.0",
-        "cores.1.port is 9000; allowed: a port that is not taken by cores.0",
-    ]
-
-
-def test_a_core_without_a_way_to_the_gateway_is_refused() -> None:
-    settings = changed("dev", "cores", [FILES])
-    settings["network"] = {**settings["network"], "nat": "none"}
-    assert refusal(settings, "dev") == [
-        "network.nat is 'none'; allowed with cores and webhooks.public: one or per_zone, for these connect to the internet"
-    ]

@@ -11,7 +11,8 @@ from components.delivery.policies import DEPLOY, IMAGE, PREVIEW
 from components.iam.documents import render
 from components.naming import Naming
 from policies.analysis.iam.evaluation import Call, Effect, decide
-from tests.components.program import STACKS, run, stack_file
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -112,10 +113,9 @@ def test_one_stack_of_the_account_makes_the_provider(stack: str, makes: int) -> 
 
 
 def test_without_a_repository_there_is_no_role() -> None:
-    off = {"repository": "none", "provider": False, "state_bucket": "none", "state_key": "none"}
-    program = run("dev", changes=json.dumps({"deployer": off}))
+    assert "delivery" in raw_settings("dev")
+    program = run("dev", changes=json.dumps({"delivery": {}}))
     assert not [role.name for role in program.of("iam/role:Role") if "Federated" in role.inputs["assumeRolePolicy"]]
-    assert stack_file("dev")["gatehouse:settings"]["deployer"] != off
 
 
 def test_every_policy_fits_into_what_aws_takes_with_the_longest_names() -> None:

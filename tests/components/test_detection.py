@@ -8,7 +8,8 @@ from gatehouse.usage.models import UnusualUse
 from gatehouse.verification.models import Code
 
 from components.monitoring import log_filters
-from tests.components.program import ROOT, STACKS, run
+from tests.components.program import ROOT, run
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 

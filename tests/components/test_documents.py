@@ -17,7 +17,7 @@ from components.monitoring import topics
 from components.naming import Naming
 from components.network import vpc, vpc_endpoints
 from components.secrets.secret import secret_policy
-from components.settings.sections import Keep, Keys
+from components.settings.data import KmsKeysSettings, ProtectionSettings
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 AWAY = replace(NAMES, region="eu-central-1")
@@ -25,8 +25,8 @@ CONTRACT = read()
 GRANTS = role_definitions(NAMES, CONTRACT)
 KEYRING = KmsKeysArgs(
     names=NAMES,
-    keys=Keys(rotation_days=365, deletion_window_days=7),
-    protection=Keep(protect=False, retain=False),
+    kms_keys=KmsKeysSettings(rotation_days=365, deletion_window_days=7),
+    protection=ProtectionSettings(protect=False, retain_on_delete=False),
     secret_readers=secret_readers(NAMES, CONTRACT),
     table_roles=token_users(CONTRACT),
     rotation_role="rotate",

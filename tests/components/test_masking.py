@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from components.monitoring import data_protection
 from components.monitoring.data_protection import delivery_policy
 from components.naming import Naming
-from tests.components.program import STACKS, run, stack_file
+from tests.components.program import run, stack_file
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 

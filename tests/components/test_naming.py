@@ -9,8 +9,8 @@ from components.contract import read
 from components.iam.role_policies import role_definitions
 from components.naming import Naming
 from components.network.subnets import tier_cidrs
-from components.settings.model import parse
-from tests.components.program import STACKS, stack_file
+from components.settings.loader import parse
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 
@@ -45,7 +45,7 @@ def test_a_secret_pattern_names_exactly_one_secret() -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_subnets_of_all_tiers_fit_beside_each_other(stack: str) -> None:
-    network = parse(stack_file(stack)["gatehouse:settings"], stack).network
+    network = parse(raw_settings(stack), stack).network
     blocks = [ipaddress.ip_network(cidr) for tier in ("edge", "app", "data") for cidr in tier_cidrs(network, tier)]
     assert len(blocks) == 3 * len(network.zones)
     whole = ipaddress.IPv4Network(network.cidr)

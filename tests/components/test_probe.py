@@ -6,8 +6,10 @@ import pytest
 
 from components.monitoring import synthetic_probe
 from components.naming import Naming
+from components.settings.loader import parse
 from policies.analysis.iam.evaluation import Call, decide
-from tests.components.program import STACKS, run, stack_file
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -16,14 +18,14 @@ SERVICES = ("gateway", "console", "sharing")
 
 
 def minutes(stack: str) -> int:
-    return int(stack_file(stack)["gatehouse:settings"]["watch"]["probe_minutes"])
+    return parse(raw_settings(stack), stack).monitoring.probe_interval_minutes
 
 
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) -> None:
     program = run(stack)
-    domain = stack_file(stack)["gatehouse:settings"]["domain"]
+    domain = raw_settings(stack)["domain"]
     target = program.one("cloudwatch/eventTarget:EventTarget", "probe").inputs
     assert json.loads(target["input"]) == {
         "namespace": f"Gatehouse/{stack}",
@@ -80,8 +82,7 @@ def test_an_alarm_on_silence_rolls_no_deployment_back() -> None:
 
 
 def test_without_a_beat_there_is_no_probe() -> None:
-    watch = {**stack_file("dev")["gatehouse:settings"]["watch"], "probe_minutes": 0}
-    program = run("dev", changes=json.dumps({"watch": watch}))
+    program = run("dev", changes=json.dumps({"monitoring.probe_interval_minutes": 0}))
     assert not [asked for asked in program.resources if asked.name == "probe" or asked.name.endswith("-unreachable")]
     assert "probe" not in program.exports
     (dashboard,) = program.of("cloudwatch/dashboard:Dashboard")

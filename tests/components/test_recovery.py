@@ -1,6 +1,5 @@
 """Who copies data and where to: roles, keys, vaults and network ACLs, read as AWS will."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +9,9 @@ from components.backup import backup_plan
 from components.iam import backup_roles
 from components.naming import Naming
 from components.network.network_acls import NetworkAclsArgs, entering, leaving
-from components.settings.model import parse
-from tests.components.program import STACKS, run, stack_file
+from components.settings.loader import parse
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -26,8 +26,7 @@ def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
-    raw = copy.deepcopy(stack_file(stack)["gatehouse:settings"])
-    raw["network"] |= changes
+    raw = raw_settings(stack, {f"network.{key}": value for key, value in changes.items()})
     return NetworkAclsArgs(names=NAMES, network=parse(raw, stack).network, vpc_id="vpc-1", subnets={}, store_ports=(5432, 6379))
 
 
@@ -92,7 +91,7 @@ def test_every_store_is_backed_up(stack: str) -> None:
     (selection,) = program.of("backup/selection:Selection")
     assert set(selection.inputs["resources"]) == {f"arn:aws:mock:::{store}" for store in ("database", "tokens", "data")}
     (plan,) = program.of("backup/plan:Plan")
-    days = stack_file(stack)["gatehouse:settings"]["backup"]["days"]
+    days = parse(raw_settings(stack), stack).backup.retention_days
     assert plan.inputs["rules"][0]["lifecycle"] == {"deleteAfter": days}
 
 
@@ -111,7 +110,7 @@ def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaul
 @pytest.mark.parametrize("tier", ["edge", "app", "data"])
 @pytest.mark.parametrize("port", [22, 3389])
 def test_a_closed_port_is_refused_before_anything_from_outside_is_let_in(stack: str, tier: str, port: int) -> None:
-    whole = stack_file(stack)["gatehouse:settings"]["network"]["cidr"]
+    whole = raw_settings(stack)["network"]["cidr"]
     outside = [e for e in entering(tier, acl(stack)) if e.cidr == "0.0.0.0/0" and e.first <= port <= e.last]
     assert [e.action for e in outside] == ([] if tier == "data" else ["deny"])
     assert not [e for e in entering(tier, acl(stack)) if e.cidr == whole and e.first <= 22]

@@ -1,14 +1,12 @@
 """A new version is brought as the settings ask, goes back by an alarm, and auto scaling and alarms follow the traffic."""
 
-import copy
 from typing import Any
 
 import pytest
 
-from components.settings.model import parse
-from components.settings.workloads import Rollout
-from tests.components.program import STACKS, run, stack_file
-from tests.components.test_settings import changed, refusal
+from components.settings.workloads import RolloutSettings
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -19,8 +17,8 @@ def service(stack: str, name: str) -> dict[str, Any]:
     return run(stack).one("ecs/service:Service", name).inputs
 
 
-def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -> Rollout:
-    return Rollout(strategy=strategy, bake_minutes=bake, step_percent=percent, step_minutes=minutes)
+def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -> RolloutSettings:
+    return RolloutSettings(strategy=strategy, bake_minutes=bake, step_percent=percent, step_minutes=minutes)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -82,35 +80,3 @@ def test_auto_scaling_counts_requests_wherever_the_traffic_is() -> None:
 )
 def test_the_time_of_a_rollout_is_its_steps_and_its_baking(strategy: str, minutes: int) -> None:
     assert rollout(strategy).minutes == minutes
-
-
-def test_a_rollout_longer_than_a_working_day_is_refused() -> None:
-    settings = copy.deepcopy(stack_file("staging")["gatehouse:settings"])
-    settings["rollout"] = {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60}
-    assert refusal(settings, "staging") == [
-        "rollout.bake_minutes is 30; allowed: with step_minutes and step_percent at most 720 minutes in all, here 2010"
-    ]
-    settings["rollout"]["strategy"] = "blue_green"
-    assert parse(settings, "staging").rollout.minutes == 30
-
-
-@pytest.mark.parametrize(
-    ("stack", "path", "value", "message"),
-    [
-        ("dev", "rollout.strategy", "bluegreen", "rollout.strategy is 'bluegreen'; allowed: rolling, blue_green, canary, linear"),
-        (
-            "dev",
-            "rollout.step_percent",
-            60,
-            "rollout.step_percent is 60; allowed: a whole number from 3 to 50 (percent of the traffic)",
-        ),
-        (
-            "prod",
-            "rollout.strategy",
-            "rolling",
-            "rollout.strategy is 'rolling'; allowed in prod: blue_green, canary or linear",
-        ),
-    ],
-)
-def test_a_wrong_rollout_is_refused(stack: str, path: str, value: Any, message: str) -> None:
-    assert refusal(changed(stack, path, value), stack) == [message]

@@ -8,7 +8,8 @@ import pytest
 
 from components.compute.container_definition import container_definition
 from components.contract import PATH, read
-from tests.components.program import ROOT, STACKS, run
+from tests.components.program import ROOT, run
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 

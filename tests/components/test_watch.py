@@ -10,7 +10,8 @@ import pytest
 from components.monitoring import dashboard, event_alarms
 from components.monitoring.alarms import topic_policy
 from components.naming import Naming
-from tests.components.program import ROOT, STACKS, run
+from tests.components.program import ROOT, run
+from tests.components.settings.stack_settings import STACKS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 

@@ -48,7 +48,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Task]:
     logs: Path = tmp_path_factory.mktemp("logs")
     contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
     settings = json.loads(load(REPOSITORY, STACK).config["gatehouse:settings"])
-    settings["moving"]["legacy_files"] = [f"s3://{OLD}/{KEY}"]
+    settings["legacy_files"] = [f"s3://{OLD}/{KEY}"]
     with ExitStack() as cleanup:
         emulator = Emulator.start()
         cleanup.callback(emulator.stop)

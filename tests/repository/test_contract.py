@@ -10,10 +10,10 @@ import pytest
 from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX, Settings, load
 
-from components.settings.model import SettingsError as StackFileError
-from components.settings.model import parse
-from tests.components.program import stack_file
-from tools.docs.stack_settings import leaves
+from components.settings.loader import SettingsError as StackFileError
+from components.settings.loader import parse
+from tests.components.settings.stack_settings import raw_settings
+from tools.docs import stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = tomllib.loads((ROOT / "runtime" / "contract.toml").read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def test_every_optional_variable_is_read() -> None:
 
 
 def test_optional_variables_name_stack_settings() -> None:
-    keys = {f"{path}{name}" for path, name, _, _ in leaves()} | {"image"}
+    keys = {setting.key for setting in stack_settings.settings()} | {"image"}
     assert {row["setting"] for row in CONTRACT["optional"] if "setting" in row} - keys == set()
 
 
@@ -71,7 +71,7 @@ def test_services_have_their_own_ports() -> None:
     ],
 )
 def test_stack_file_and_runtime_accept_the_same_key_prefixes(prefix: str, accepted: bool) -> None:
-    values = {**stack_file("dev")["gatehouse:settings"], "key_prefix": prefix}
+    values = raw_settings("dev", {"key_prefix": prefix})
     environ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://x@y/z", "GATEHOUSE_KEY_PREFIX": prefix}
     assert _accepts(lambda: parse(values, "dev")) is accepted
     assert _accepts(lambda: load(environ)) is accepted

@@ -12,7 +12,7 @@ import pytest
 from sandbox.emulator.resources import ROWS
 from sandbox.engine.program import run
 from sandbox.engine.providers import InventedCloud
-from tests.components.program import STACKS
+from tests.components.settings.stack_settings import STACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

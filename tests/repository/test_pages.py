@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gatehouse.settings import PREFIX, Settings
 
+from components.settings.checks import CHECKS
 from policies.catalogue import COMPANIONS, RULES
 from tools.docs import pages, stack_settings
 
@@ -25,10 +26,11 @@ def test_long_pages_can_be_rendered() -> None:
 
 
 def test_every_stack_setting_is_documented() -> None:
-    leaves = {f"{path}{name}": (path, field, description) for path, name, field, description in stack_settings.leaves()}
-    assert len(leaves) > 50
-    assert [key for key, (_, field, text) in leaves.items() if not text or not stack_settings.allowed(field)] == []
-    assert [key for key, (path, _, _) in leaves.items() if not stack_settings.about(path)] == []
+    settings = list(stack_settings.settings())
+    assert len(settings) > 100
+    assert [setting.key for setting in settings if not setting.field.description] == []
+    assert [setting.section for setting in settings if not stack_settings.description(setting.section)] == []
+    assert [check.__name__ for check in CHECKS if not check.__doc__] == []
 
 
 def test_every_runtime_setting_has_a_description() -> None:

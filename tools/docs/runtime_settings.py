@@ -45,7 +45,7 @@ def page() -> str:
             "## Secrets\n\nECS injects these variables from Secrets Manager.\n",
             table(COLUMNS, (_row(row["name"], row["processes"]) for row in CONTRACT["secret"])),
             "\n## Optional\n\nSet these in a stack file: by the key in the last column, or as an entry of"
-            " [`variables`](settings.md). `image` marks a variable for use outside of a stack.\n",
+            " [`environment_variables`](settings.md). `image` marks a variable for use outside of a stack.\n",
             table((*COLUMNS, "set by"), ((*_row(row["name"], row["processes"]), _key(row)) for row in CONTRACT["optional"])),
             "\n## Command line\n\nEach variable is the default of an option.\n",
             table(("variable", "option", "description", "commands", "secret"), _options()),
@@ -66,7 +66,7 @@ def _row(name: str, processes: list[str]) -> tuple[str, ...]:
 
 def _key(row: dict[str, Any]) -> str:
     """The stack setting that sets an optional variable."""
-    return f"`{row.get('setting', 'variables')}`" if row.get("setting") != "image" else "image"
+    return f"`{row.get('setting', 'environment_variables')}`" if row.get("setting") != "image" else "image"
 
 
 def _processes(row: dict[str, Any]) -> list[str]:

@@ -2,97 +2,119 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from components.settings import model as settings
-from components.settings import sections
-from components.settings.validators import Allowed
+from components.settings.checks import CHECKS, MEMORY_MIB
+from components.settings.fields import ENVIRONMENTS, PROD, Allowed, EnvironmentDefault, Production, Section
+from components.settings.model import Settings
 from tools.docs.markdown import prose, table
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = """# Stack settings
 
-The keys under `gatehouse:settings` in a stack file (`Pulumi.dev.yaml`, `Pulumi.staging.yaml`, `Pulumi.prod.yaml`). A missing,
-unknown or invalid key is an error before the preview starts. "Prod" in a row is the only value that the stack `prod` accepts. Rules
-between several keys are in `components/settings/`; their error messages name the key and the accepted values.
+A stack file (`Pulumi.dev.yaml`, `Pulumi.staging.yaml`, `Pulumi.prod.yaml`) sets these keys under `gatehouse:settings`. It needs the
+keys whose default is *required*; every other key has a default, which may differ between environments. Unknown keys and values that
+are not allowed are rejected before Pulumi plans anything, with all mistakes at once. "In prod" lists what the stack prod accepts.
 """
-TYPES = {str: "text", int: "number", bool: "boolean"}
+COLUMNS = ("key", "default", "allowed", "description")
 
 
-def leaves(model: type[sections.Section] = settings.Settings, path: str = "") -> Iterator[tuple[str, str, FieldInfo, str]]:
-    """Section path, key, field and description of every setting."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A key of a stack file. `section` is the dotted path of its section, "" for the stack as a whole."""
+
+    section: str
+    name: str
+    field: FieldInfo
+
+    @property
+    def key(self) -> str:
+        """The dotted path of the key."""
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, and those that prod accepts."""
+        checks = (getattr(item, "func", None) for item in self.field.metadata)
+        words = next(check.words for check in checks if isinstance(check, Allowed))
+        rules = [rule.allowed for rule in self.field.metadata if isinstance(rule, Production)]
+        return words + "".join(f". In {PROD}: {rule}" for rule in rules)
+
+    @property
+    def default(self) -> str:
+        """The default, as YAML, or one for each environment."""
+        if self.field.is_required():
+            return "*required*"
+        if not isinstance(self.field.default, EnvironmentDefault):
+            return _yaml(self.field.default)
+        values = [_yaml(self.field.default.of(environment)) for environment in ENVIRONMENTS]
+        if len(set(values)) == 1:
+            return values[0]
+        return "<br>".join(f"{environment}: {value}" for environment, value in zip(ENVIRONMENTS, values, strict=True))
+
+
+def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Setting]:
+    """Every key of a stack file. The keys of a section follow those of the section that contains it."""
+    inner = {name: _section(field) for name, field in model.model_fields.items()}
     for name, field in model.model_fields.items():
-        if _section(field) is None:
-            yield path, name, field, _description(model, name)
-    for name, field in model.model_fields.items():
-        if (section := _section(field)) is not None:
-            yield from leaves(section, f"{path}{name}.")
+        if inner[name] is None or name == "cores":
+            yield Setting(path, name, field)
+    for name, section in inner.items():
+        if section is not None:
+            yield from settings(section, f"{path}.{name}" if path else name)
 
 
-def about(path: str) -> str:
-    """The description of a section: that of its field, or the docstring of its class."""
-    model: type[sections.Section] = settings.Settings
-    text = inspect.getdoc(model) or ""
-    for name in path.split(".")[:-1]:
-        field = model.model_fields[name]
-        model = _section(field) or model
-        text = field.description or inspect.getdoc(model) or ""
-    return text
+def description(path: str) -> str:
+    """The description of a section."""
+    model: type[Section] = Settings
+    for name in path.split(".") if path else ():
+        model = _section(model.model_fields[name]) or model
+    return inspect.getdoc(model) or ""
 
 
 def page() -> str:
-    """One table for each section, and the memory sizes of Fargate."""
-    required_in_prod = {key: words for key, _, _, words in settings._LIVE}
+    """The full text of docs/settings.md."""
     rows: dict[str, list[tuple[str, ...]]] = {}
-    for path, name, field, description in leaves():
-        key = path + name
-        prod = f". Prod: {required_in_prod[key]}" if key in required_in_prod else ""
-        rows.setdefault(path, []).append((f"`{key}`", _type(field), prose(allowed(field) + prod), prose(description)))
+    for setting in settings():
+        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.field.description or ""))
+        rows.setdefault(setting.section, []).append(row)
     parts = [HEAD]
     for path, lines in rows.items():
-        title = f"## `{path[:-1]}`" if path else "## General"
-        parts.append(f"{title}\n\n{prose(about(path))}\n\n{table(('key', 'type', 'allowed', 'description'), lines)}\n")
-    sizes = ((str(cpu), f"{low} to {high}") for cpu, (low, high) in settings.MEMORY_MIB.items())
-    parts.append("## CPU and memory\n\nFargate's memory sizes for each CPU size, in steps of 1024 MiB above 1024:\n")
-    parts.append(table(("cpu", "memory_mib"), sizes) + "\n")
+        title = f"## `{path}`" if path else "## General"
+        parts.append(f"{title}\n\n{prose(description(path))}\n\n{table(COLUMNS, lines)}\n")
+    sizes = ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items())
+    parts += [
+        "## Rules between settings\n",
+        "\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in CHECKS) + "\n",
+        "Fargate supports these sizes. Above 1024 MiB the memory is a multiple of 1024:\n",
+        table(("cpu", "memory_mib"), sizes) + "\n",
+        "## Example\n\n`Pulumi.dev.yaml`:\n",
+        f"```yaml\n{(ROOT / 'Pulumi.dev.yaml').read_text(encoding='utf-8')}```\n",
+    ]
     return "\n".join(parts)
 
 
-def allowed(field: FieldInfo) -> str:
-    """The accepted values, in the words of the error message."""
-    checks = (getattr(item, "func", None) for item in field.metadata)
-    return next((check.words for check in checks if isinstance(check, Allowed)), "")
+def _section(field: FieldInfo) -> type[Section] | None:
+    """The section of a field, or that of each item of a list."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
-def _section(field: FieldInfo) -> type[sections.Section] | None:
-    """The section model of a field or of its list entries."""
-    types: tuple[Any, ...] = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in types if isinstance(kind, type) and issubclass(kind, sections.Section)), None)
-
-
-def _type(field: FieldInfo) -> str:
-    return next((word for kind, word in TYPES.items() if kind is field.annotation), "list")
-
-
-def _description(model: type[sections.Section], name: str) -> str:
-    """The field's description, or the string below the field in the class that declares it."""
-    owner = next(base for base in model.__mro__ if name in inspect.get_annotations(base))
-    return model.model_fields[name].description or _attribute_docstrings(owner).get(name, "")
-
-
-def _attribute_docstrings(owner: type) -> dict[str, str]:
-    body = ast.parse(inspect.getsource(owner)).body[0]
-    statements = body.body if isinstance(body, ast.ClassDef) else []
-    return {
-        field.target.id: str(below.value.value)
-        for field, below in pairwise(statements)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value, ast.Constant)
-    }
+def _yaml(value: Any) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case tuple():
+            return f"`[{', '.join(map(str, value))}]`"
+        case str() if not value or value[0].isdigit():
+            return f'`"{value}"`'
+        case _:
+            return f"`{value}`"

@@ -60,17 +60,16 @@ def test_another_name_of_everything_is_seen_to_lose_data(capsys: pytest.CaptureF
     assert "LOSES ITS DATA" in said
 
 
-@pytest.mark.parametrize("asked", ["image.digets=x", "nowhere.at.all=1", "image.digest", "image=1=2.x"])
+@pytest.mark.parametrize("asked", ["image.digest", "image.digest.more=1"])
 def test_a_change_that_names_no_setting_is_refused(asked: str) -> None:
-    if asked.startswith("image="):
-        asked = "image.digest.more=1"
     with pytest.raises(SandboxError, match=r"there is no setting '.*'\. Every key is in docs/settings.md"):
         changed('{"image": {"digest": "x"}}', [asked])
 
 
-def test_a_change_that_the_program_refuses_is_refused_with_its_words() -> None:
-    with pytest.raises(SandboxError, match="digest"):
-        diff(REPOSITORY, "dev", ["image.digest=latest"])
+@pytest.mark.parametrize("change", ["image.digest=latest", "image.digets=x", "nowhere.at.all=1"])
+def test_change_that_the_program_rejects_is_an_error(change: str) -> None:
+    with pytest.raises(SandboxError, match=change.partition("=")[0].split(".")[0]):
+        diff(REPOSITORY, "dev", [change])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.checks.prowler import SCANNED, Reason, accepted, audit, judge
 from sandbox.errors import SandboxError
-from tests.components.program import STACKS
+from tests.components.settings.stack_settings import STACKS
 
 BUCKET = "arn:aws:s3:::gatehouse-prod-data-1"
 REASON = Reason("s3_bucket_object_lock", "arn:aws:s3:::gatehouse-*-data-*", "decision", "Data must be deletable.")

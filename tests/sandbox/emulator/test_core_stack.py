@@ -11,10 +11,10 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.local.ecs_task import Aws, Contract, Credentials, read
 from sandbox.paths import REPOSITORY
-from tests.components.program import FILES
+from tests.components.settings.stack_settings import CORE
 
 REGION = "eu-west-1"
-COLLECTOR = {"collector": "sha256:" + "2" * 64}
+COLLECTOR = {"collector_digest": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
 
 
@@ -25,7 +25,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     for name in ("__main__.py", "Pulumi.yaml", "components", "runtime"):
         (program / name).symlink_to(REPOSITORY / name)
     file: dict[str, Any] = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    file["config"]["gatehouse:settings"] |= {"cores": [FILES], "rollout": CANARY, "telemetry": COLLECTOR}
+    file["config"]["gatehouse:settings"] |= {"cores": [CORE], "rollout": CANARY, "telemetry": COLLECTOR}
     (program / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
     emulator = Emulator.start()
     try:

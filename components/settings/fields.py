@@ -1,0 +1,152 @@
+"""Building blocks of the settings model: sections, defaults per environment, production rules and validators."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
+
+PROD = "prod"
+ENVIRONMENTS = ("dev", "staging", PROD)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentDefault:
+    """The default of a setting in each environment."""
+
+    dev: Any
+    staging: Any
+    prod: Any
+
+    def of(self, environment: str) -> Any:
+        """The default in `environment`. Raises AttributeError for an unknown environment."""
+        return getattr(self, environment)
+
+
+def by_environment(*, dev: T, staging: T, prod: T) -> T:
+    """The default of a field that differs between environments."""
+    return cast(T, EnvironmentDefault(dev, staging, prod))
+
+
+class Section(BaseModel):
+    """A section of the settings. Unknown keys are rejected, values are immutable.
+
+    The environment whose defaults apply is `environment` of the validation context. A section that a program builds without
+    a context has the defaults of prod.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, values: Any, info: ValidationInfo) -> Any:
+        """Add the environment's default of each missing field, and an empty mapping for each missing section."""
+        if not isinstance(values, dict):
+            return values
+        environment = (info.context or {}).get("environment", PROD)
+        defaults: dict[str, Any] = {}
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, EnvironmentDefault):
+                defaults[name] = field.default.of(environment)
+            elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                defaults[name] = {}
+        return defaults | values
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """The values that a setting may have in prod.
+
+    allowed: the values in words, the end of the message "<key> is <value>; allowed in prod: <allowed>".
+    accepts: returns whether a valid value may be used in prod.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def prod_requires(value: Any, unit: str = "") -> Production:
+    """The one value that prod may have."""
+    return Production(f"{shown(value)} {unit}".strip(), lambda current: bool(current == value))
+
+
+def prod_requires_at_least(minimum: int, unit: str) -> Production:
+    """The smallest value that prod may have."""
+    return Production(f"{minimum} or more {unit}", lambda value: bool(value >= minimum))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A check of the raw value of the stack file, before Pydantic converts it.
+
+    words: the allowed values, the end of the message "<key> is <value>; allowed: <words>".
+    accepts: returns whether the value is allowed.
+    """
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+    def __call__(self, value: Any) -> Any:
+        if not self.accepts(value):
+            raise ValueError(f"is {shown(value)}; allowed: {self.words}")
+        return value
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in YAML, cut to 60 characters."""
+    match value:
+        case None:
+            written = "empty"
+        case bool():
+            written = str(value).lower()
+        case tuple():
+            written = repr(list(value))
+        case _:
+            written = repr(value)
+    return written if len(written) <= 60 else f"{written[:57]}..."
+
+
+def string(pattern: str, words: str, *, optional: bool = False) -> BeforeValidator:
+    """A string that matches the whole pattern. `optional` also accepts an empty value (None)."""
+
+    def accepts(value: Any) -> bool:
+        if value is None:
+            return optional
+        return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+    return BeforeValidator(Allowed(words, accepts))
+
+
+def integer(low: int, high: int, unit: str) -> BeforeValidator:
+    """An integer from `low` to `high`. A boolean is not an integer."""
+
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+    return BeforeValidator(Allowed(f"an integer from {low} to {high} ({unit})", accepts))
+
+
+def choice(*choices: str | int) -> BeforeValidator:
+    """One of a few values."""
+
+    def accepts(value: Any) -> bool:
+        return any(type(value) is type(choice) and value == choice for choice in choices)
+
+    return BeforeValidator(Allowed(", ".join(str(choice) for choice in choices), accepts))
+
+
+def strings(pattern: str, low: int, high: int, words: str) -> BeforeValidator:
+    """A list of `low` to `high` unique strings, each of which matches the whole pattern."""
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, list | tuple) or not low <= len(value) <= high or not all(isinstance(v, str) for v in value):
+            return False
+        return len(set(value)) == len(value) and all(re.fullmatch(pattern, item) is not None for item in value)
+
+    return BeforeValidator(Allowed(f"a list of {low} to {high} unique {words}", accepts))
+
+
+Flag = Annotated[bool, BeforeValidator(Allowed("true or false", lambda value: isinstance(value, bool)))]

@@ -1,0 +1,81 @@
+"""Settings of the VPC, the load balancer and the web ACL."""
+
+from typing import Annotated
+
+from components.settings.fields import (
+    Flag,
+    Production,
+    Section,
+    by_environment,
+    choice,
+    integer,
+    prod_requires,
+    string,
+    strings,
+)
+
+CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
+PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
+TCP_PORT = integer(1024, 65535, "a TCP port")
+REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
+
+
+class NetworkSettings(Section):
+    """The VPC and its three subnet tiers."""
+
+    cidr: Annotated[str, string(rf"{CIDR}/16", 'an IPv4 network with /16, such as "10.20.0.0/16"')]
+    """IPv4 range of the VPC. Choose one that overlaps with no network you will peer with. It cannot be changed in place."""
+    zones: Annotated[
+        tuple[str, ...],
+        strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),
+        Production("three zones", lambda zones: len(zones) == 3),
+    ]
+    """Availability Zones of the subnets. Either number tolerates the loss of one zone; with three, two thirds of the capacity
+    remain."""
+    nat: Annotated[
+        str,
+        choice("none", "one", "per_zone"),
+        Production("none or per_zone; a single NAT gateway fails with its zone", lambda nat: nat != "one"),
+    ] = by_environment(dev="one", staging="one", prod="per_zone")
+    """NAT gateways of the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates the loss of a zone). About
+    35 USD a month for each gateway."""
+    endpoint_zones: Annotated[
+        str,
+        choice("one", "all"),
+        Production("all; an endpoint in one zone fails with the zone", lambda zones: zones == "all"),
+    ] = by_environment(dev="one", staging="all", prod="all")
+    """Zones that have interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). About 50 USD a month for each
+    zone."""
+    core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
+    """Private networks whose addresses a Core may register. Public addresses are always allowed."""
+    core_port_min: Annotated[int, TCP_PORT] = 8000
+    """Lowest port that the gateway can reach in core_networks. Cores on public addresses are reached on port 443 only."""
+    core_port_max: Annotated[int, TCP_PORT] = 8999
+    """Highest port that the gateway can reach in core_networks."""
+    exec_endpoints: Annotated[
+        Flag, Production("false; ECS Exec would open a shell next to live keys", lambda enabled: not enabled)
+    ] = False
+    """VPC endpoints for ECS Exec, a shell in a running task. Required for ECS Exec when nat is `none`."""
+
+
+class LoadBalancerSettings(Section):
+    """The Application Load Balancer."""
+
+    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(dev=False, staging=True, prod=True)
+    """The load balancer cannot be deleted. A replacement would have another DNS name."""
+
+
+class WafSettings(Section):
+    """The rate limits of the AWS WAF web ACL. AWS WAF responds with 429 to requests over the limit."""
+
+    requests_max: Annotated[int, REQUESTS] = by_environment(dev=20_000, staging=50_000, prod=200_000)
+    """Requests in five minutes from one IP address to all services."""
+    console_requests_max: Annotated[int, REQUESTS] = by_environment(dev=2_000, staging=5_000, prod=20_000)
+    """Requests in five minutes from one IP address to the console."""
+    sharing_requests_max: Annotated[int, REQUESTS] = by_environment(dev=1_000, staging=1_000, prod=2_000)
+    """Requests in five minutes from one IP address to the sharing service. A recipient opens few links; an attacker guesses
+    many."""
+
+    def service_requests_max(self) -> dict[str, int]:
+        """The limit of each service that has its own."""
+        return {"console": self.console_requests_max, "sharing": self.sharing_requests_max}

@@ -1,0 +1,95 @@
+"""Settings of alarms, cost, the account and delivery."""
+
+from typing import Annotated
+
+from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, string, strings
+
+
+class MonitoringSettings(Section):
+    """Alarms and the synthetic probe."""
+
+    emails: Annotated[
+        tuple[str, ...],
+        strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses"),
+        Production("at least one e-mail address, to receive alarms", bool),
+    ] = ()
+    """E-mail addresses that receive alarms and recoveries. Each recipient must confirm the subscription."""
+    runbooks_url: Annotated[
+        str,
+        string(
+            r"https://[^\s/]+(/[^\s/]+)+", 'an https URL without a trailing slash, such as "https://example.com/docs/runbooks"'
+        ),
+    ]
+    """URL of docs/runbooks for your team. Every alarm links to its runbook."""
+    latency_alarm_threshold_s: Annotated[int, integer(1, 60, "seconds")] = 1
+    """Alarm threshold of a service's p99 latency over five minutes, in seconds."""
+    denied_requests_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
+        dev=1_000, staging=2_000, prod=5_000
+    )
+    """Alarm threshold of requests that the gateway denies for their API key, in five minutes."""
+    error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(
+        dev=50, staging=20, prod=10
+    )
+    """Alarm threshold of 5xx responses of the load balancer or of a service, in five minutes."""
+    probe_interval_minutes: Annotated[
+        int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
+    ] = by_environment(dev=5, staging=5, prod=1)
+    """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0 disables it."""
+
+
+class BudgetSettings(Section):
+    """Budget and cost anomaly detection."""
+
+    monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
+    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of it, and when the forecast exceeds it."""
+    anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(dev=20, staging=40, prod=100)
+    """Impact in USD from which a cost anomaly is reported."""
+
+
+class AccountBaselineSettings(Section):
+    """The security baseline of the AWS account. One stack of an account and region manages it."""
+
+    enabled: Flag = False
+    """This stack manages the account's baseline: S3 Block Public Access, EBS encryption by default, password policy, GuardDuty,
+    Security Hub, AWS Config and IAM Access Analyzer. Enable it in exactly one stack of an account and region."""
+    managed_by_stack: Annotated[
+        str,
+        string(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""'),
+    ] = ""
+    """The stack that manages the baseline if this one does not, as project/stack. The policy packs read it from the stack output
+    accountBaseline. Empty: no stack manages the baseline, which the policy packs report."""
+    block_public_vpcs: Flag = False
+    """VPC Block Public Access: no VPC of the account and region can be reached from the internet, except the load balancer's
+    subnets. Affects every other VPC of the region that has no exclusion."""
+
+
+class DeliverySettings(Section):
+    """IAM roles for deployments from GitHub Actions, without access keys."""
+
+    repository: Annotated[
+        str | None,
+        string(
+            r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
+            "owner/repository on GitHub, such as example/gatehouse, or empty",
+            optional=True,
+        ),
+    ] = None
+    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from a GitHub environment of its own:
+    <environment>-preview, <environment> and <environment>-image. Empty: no roles."""
+    create_oidc_provider: Flag = False
+    """This stack creates the IAM OIDC identity provider of GitHub. Enable it in exactly one stack of an account; the other stacks
+    use the same provider."""
+    state_bucket: Annotated[
+        str | None, string(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket, or empty", optional=True)
+    ] = None
+    """S3 bucket of Pulumi's state. Each role can access only the objects of this stack. Create the bucket first. Empty: Pulumi
+    Cloud stores the state."""
+    state_key_arn: Annotated[
+        str | None,
+        string(
+            r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]{36,40}",
+            "the ARN of a KMS key (not of an alias), or empty",
+            optional=True,
+        ),
+    ] = None
+    """KMS key of that bucket, or of the stack's secrets provider."""

@@ -1,0 +1,313 @@
+"""Loading of a stack file: accepted and rejected values, messages, defaults."""
+
+from typing import Any
+
+import pytest
+
+from components.settings.checks import CHECKS
+from components.settings.data import DatabaseSettings
+from components.settings.fields import Production, Section
+from components.settings.loader import parse
+from components.settings.model import Settings
+from tests.components.settings.stack_settings import CORE, each_stack, leaves, mistakes, raw_settings, rejected_keys
+
+DIGEST = f"sha256:{'1' * 64}"
+STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+SECRET = CORE["token_secret_arn"]
+OIDC = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
+
+
+@pytest.mark.requirement("CG-26")
+@each_stack
+def test_stack_file_is_accepted(stack: str) -> None:
+    assert parse(raw_settings(stack), stack).environment == stack
+
+
+@each_stack
+def test_stack_file_has_at_most_40_keys(stack: str) -> None:
+    assert 20 < len(leaves(raw_settings(stack))) <= 40
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cores": [CORE]},
+        {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
+        {"oidc": OIDC},
+        {"database.engine_version": "16.4"},
+        {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]},
+        {"legacy_files": ["s3://old-bucket/api_keys.json"]},
+        {"leak_reports.secret_arn": SECRET},
+        {"leak_reports.secret_arn": None},
+        {"notifications.topic_arn": "arn:aws:sns:eu-west-1:123456789012:keys"},
+        {"telemetry.collector_digest": DIGEST},
+        {"delivery": {}},
+        {"delivery.state_key_arn": STATE_KEY},
+        {"monitoring.probe_interval_minutes": 0},
+        {"network.nat": "none", "notifications.public_webhooks": False},
+        {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},
+        {"services.gateway.cpu": 1024, "services.gateway.memory_mib": 4096},
+    ],
+)
+def test_valid_change_is_accepted(changes: dict[str, Any]) -> None:
+    assert rejected_keys("dev", changes) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("account", 123456789012),
+        ("account", "1234"),
+        ("environment", "test"),
+        ("environment", "prod"),
+        ("region", "ireland"),
+        ("second_region", "frankfurt"),
+        ("domain", "Gatehouse"),
+        ("key_prefix", "GTK"),
+        ("key_prefix", "ghp_x"),
+        ("log_level", "trace"),
+        ("log_retention_days", 31),
+        ("protection.protect", "yes"),
+        ("protection.protect", 1),
+        ("network.cidr", "10.20.0.0/24"),
+        ("network.zones", ["eu-west-1a"]),
+        ("network.zones", ["eu-west-1a", "eu-west-1a"]),
+        ("network.zones", "eu-west-1a"),
+        ("network.nat", "two"),
+        ("network.endpoint_zones", "two"),
+        ("network.exec_endpoints", "on"),
+        ("kms_keys.rotation_days", 366),
+        ("secrets.rotation_days", 31),
+        ("secrets.rotation_days", True),
+        ("secrets.operators", []),
+        ("database.engine_version", 17),
+        ("database.storage_max_gib", 20.5),
+        ("database.monitoring_interval_s", 7),
+        ("database.insights", "full"),
+        ("database.proxy", "yes"),
+        ("cache.node_type", "db.t4g.micro"),
+        ("buckets.trail_retention_days", None),
+        ("buckets.object_lock_mode", "governance"),
+        ("buckets.cross_region_replication", 1),
+        ("backup.retention_days", 6),
+        ("backup.vault_lock", False),
+        ("image.digest", "latest"),
+        ("services.gateway.cpu", 300),
+        ("services.gateway", 3),
+        ("services.console.workers", 2),
+        ("cores", "files"),
+        ("sharing.mode", "lambda"),
+        ("sharing.memory_mib", 128),
+        ("oidc.issuer", "http://login.example.com"),
+        ("oidc.roles", ["platform=king"]),
+        ("notifications.topic_arn", "keys"),
+        ("leak_reports.secret_arn", "whsec_abc"),
+        ("legacy_files", ["s3://old-bucket/*.json"]),
+        ("environment_variables", ["PATH=/bin"]),
+        ("monitoring.emails", ["nobody"]),
+        ("monitoring.runbooks_url", "http://docs"),
+        ("monitoring.probe_interval_minutes", 3),
+        ("budget.monthly_usd", 0),
+        ("budget.anomaly_usd", "20"),
+        ("account_baseline.enabled", None),
+        ("account_baseline.managed_by_stack", "prod"),
+        ("delivery.repository", "https://github.com/example/gatehouse"),
+        ("delivery.repository", "example/*"),
+        ("delivery.state_bucket", "s3://state"),
+        ("delivery.state_key_arn", "alias/state"),
+        ("load_balancer.idle_timeout_s", 60),
+        ("unknown", True),
+    ],
+)
+def test_invalid_value_is_rejected(path: str, value: Any) -> None:
+    assert rejected_keys("dev", {path: value}) == [path]
+
+
+# Check, stack, changes, rejected key. Values that are valid alone.
+CONFLICTS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("key_environment", "dev", {"key_environment": "live"}, "key_environment"),
+    ("zones", "dev", {"network.zones": ["eu-west-1a", "eu-central-1b"]}, "network.zones.1"),
+    ("private_networks", "dev", {"network.cidr": "10.20.1.0/16"}, "network.cidr"),
+    ("private_networks", "dev", {"network.cidr": "8.8.0.0/16"}, "network.cidr"),
+    ("private_networks", "dev", {"network.core_networks": ["9.0.0.0/8"]}, "network.core_networks.0"),
+    ("private_networks", "dev", {"network.core_networks": ["10.0.0.0/99"]}, "network.core_networks.0"),
+    ("private_networks", "dev", {"notifications.webhook_networks": ["8.8.8.0/24"]}, "notifications.webhook_networks.0"),
+    ("core_ports", "dev", {"network.core_port_max": 7000}, "network.core_port_max"),
+    ("internet_access", "dev", {"network.nat": "none"}, "network.nat"),
+    ("internet_access", "dev", {"network.nat": "none", "notifications": {"public_webhooks": False}, "oidc": OIDC}, "network.nat"),
+    (
+        "internet_access",
+        "dev",
+        {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]},
+        "network.nat",
+    ),
+    ("operators", "dev", {"secrets.operators": ["arn:aws:iam::999999999999:role/ops"]}, "secrets.operators.0"),
+    ("second_region", "dev", {"second_region": "eu-west-1"}, "second_region"),
+    ("account_baseline", "dev", {"account_baseline.enabled": True}, "account_baseline.managed_by_stack"),
+    ("account_baseline", "dev", {"account_baseline.block_public_vpcs": True}, "account_baseline.block_public_vpcs"),
+    ("vault_lock", "dev", {"backup.vault_lock": "GOVERNANCE"}, "backup.vault_lock"),
+    ("storage", "dev", {"database.storage_gib": 60}, "database.storage_max_gib"),
+    ("trail_retention", "dev", {"buckets.object_lock_days": 91}, "buckets.trail_retention_days"),
+    ("task_sizes", "dev", {"services.gateway.memory_mib": 4096}, "services.gateway.memory_mib"),
+    ("task_sizes", "dev", {"services.gateway.tasks_min": 3}, "services.gateway.tasks_max"),
+    ("task_sizes", "dev", {"cores": [{**CORE, "tasks_min": 3}]}, "cores.0.tasks_max"),
+    ("task_sizes", "dev", {"cores": [{**CORE, "memory_mib": 4096}]}, "cores.0.memory_mib"),
+    (
+        "rollout_duration",
+        "dev",
+        {"rollout": {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60}},
+        "rollout.bake_minutes",
+    ),
+    ("waf_limits", "dev", {"waf.console_requests_max": 30_000}, "waf.console_requests_max"),
+    ("waf_limits", "dev", {"waf.sharing_requests_max": 30_000}, "waf.sharing_requests_max"),
+    ("sharing_capacity", "dev", {"sharing.requests_per_second_max": 101}, "sharing.requests_per_second_max"),
+    ("sharing_capacity", "dev", {"sharing.api_gateway_log_role": True}, "sharing.api_gateway_log_role"),
+    ("cores", "dev", {"cores": [{**CORE, "name": "gateway"}]}, "cores.0.name"),
+    ("cores", "dev", {"cores": [CORE, {**CORE, "port": 9001}]}, "cores.1.name"),
+    ("cores", "dev", {"cores": [{**CORE, "port": 8081}]}, "cores.0.port"),
+    ("cores", "dev", {"cores": [CORE, {**CORE, "name": "b"}]}, "cores.1.port"),
+    ("cores", "dev", {"cores": [{**CORE, "token_secret_arn": SECRET.replace("/dev/", "/prod/")}]}, "cores.0.token_secret_arn"),
+    ("delivery", "dev", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
+    ("delivery", "dev", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
+    ("delivery", "dev", {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}}, "delivery.state_key_arn"),
+    ("oidc", "dev", {"oidc": {**OIDC, "audience": None}}, "oidc.audience"),
+    ("oidc", "dev", {"oidc": {**OIDC, "roles": []}}, "oidc.roles"),
+    ("leak_report_secret", "dev", {"leak_reports.secret_arn": SECRET.replace("/dev/", "/prod/")}, "leak_reports.secret_arn"),
+    ("environment_variables", "dev", {"environment_variables": ["GATEHOUSE_OIDC_CLAIM=groups"]}, "environment_variables.0"),
+    ("environment_variables", "dev", {"environment_variables": ["GATEHOUSE_BIND=127.0.0.1"]}, "environment_variables.0"),
+    ("environment_variables", "dev", {"environment_variables": ["GATEHOUSE_NOTHING=1"]}, "environment_variables.0"),
+    (
+        "environment_variables",
+        "dev",
+        {"environment_variables": ["GATEHOUSE_STEP_UP_MAX_AGE_S=60", "GATEHOUSE_STEP_UP_MAX_AGE_S=90"]},
+        "environment_variables.1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "stack", "changes", "key"), CONFLICTS)
+def test_conflict_between_settings_is_rejected(check: str, stack: str, changes: dict[str, Any], key: str) -> None:
+    assert rejected_keys(stack, changes) == [key]
+
+
+def test_every_check_has_a_case() -> None:
+    assert {check.__name__ for check in CHECKS} == {check for check, *_ in CONFLICTS}
+
+
+NOT_IN_PROD: dict[str, Any] = {
+    "key_environment": "test",
+    "log_retention_days": 90,
+    "protection.protect": False,
+    "protection.retain_on_delete": False,
+    "network.zones": ["eu-west-1a", "eu-west-1b"],
+    "network.nat": "one",
+    "network.endpoint_zones": "one",
+    "network.exec_endpoints": True,
+    "kms_keys.deletion_window_days": 7,
+    "secrets.recovery_window_days": 7,
+    "database.multi_az": False,
+    "database.backup_retention_days": 34,
+    "database.deletion_protection": False,
+    "database.final_snapshot": False,
+    "database.monitoring_interval_s": 0,
+    "database.insights": "standard",
+    "cache.replicas": 0,
+    "cache.snapshot_retention_days": 6,
+    "secret_links_table.recovery_days": 34,
+    "secret_links_table.deletion_protection": False,
+    "buckets.object_lock_days": 364,
+    "buckets.force_destroy": True,
+    "buckets.cross_region_replication": False,
+    "backup.retention_days": 34,
+    "backup.cross_region_copy": False,
+    "backup.vault_lock": "none",
+    "services.gateway.tasks_min": 1,
+    "services.console.tasks_min": 1,
+    "rollout.strategy": "rolling",
+    "load_balancer.deletion_protection": False,
+    "monitoring.emails": [],
+    "monitoring.probe_interval_minutes": 10,
+}
+
+
+@pytest.mark.parametrize(("path", "value"), NOT_IN_PROD.items())
+def test_value_that_weakens_prod_is_rejected_in_prod(path: str, value: Any) -> None:
+    (message, *_) = mistakes("prod", raw_settings("prod", {path: value}))
+    assert message.startswith(f"{path} is ")
+    assert "; allowed in prod: " in message
+
+
+def production_rules(model: type[Section] = Settings, path: str = "") -> set[str]:
+    """The keys that prod restricts."""
+    keys = set()
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            keys |= production_rules(field.annotation, f"{path}{name}.")
+        if any(isinstance(rule, Production) for rule in field.metadata):
+            keys.add(f"{path}{name}")
+    return keys
+
+
+def test_every_production_rule_has_a_case() -> None:
+    assert production_rules() == set(NOT_IN_PROD)
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    changes = {"database.multi_az": False, "cache.replicas": 0, "waf.console_requests_max": 300_000}
+    assert rejected_keys("prod", changes) == ["database.multi_az", "cache.replicas", "waf.console_requests_max"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"region": "ireland"}, "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\""),
+        ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
+        ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
+        ({"sharing.memory_mib": 128}, "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)"),
+        ({"network.nat": "two"}, "network.nat is 'two'; allowed: none, one, per_zone"),
+        ({"waf": True}, "waf is true; allowed: a mapping with console_requests_max, requests_max, sharing_requests_max"),
+        (
+            {"waf.max": 1},
+            "waf.max is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max",
+        ),
+        ({"waf.requests_max": 1_000}, "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less"),
+        ({"owner": "x" * 500}, f"owner is '{'x' * 56}...; allowed: the team responsible for the stack, 2 to 64 characters"),
+    ],
+)
+def test_message_names_key_value_and_allowed_values(changes: dict[str, Any], message: str) -> None:
+    assert mistakes("dev", raw_settings("dev", changes))[0] == message
+
+
+def test_missing_keys_are_named_with_allowed_values() -> None:
+    raw = raw_settings("dev")
+    del raw["owner"], raw["budget"], raw["image"]["digest"]
+    assert mistakes("dev", raw) == [
+        "owner is missing; allowed: the team responsible for the stack, 2 to 64 characters",
+        'image.digest is missing; allowed: "sha256:" and 64 hexadecimal digits, as printed by docker push',
+        "budget.monthly_usd is missing; allowed: an integer from 1 to 1000000 (USD a month)",
+    ]
+
+
+@pytest.mark.parametrize(("raw", "value"), [(None, "empty"), ("dev", "'dev'"), ([], "[]")])
+def test_settings_must_be_a_mapping(raw: Any, value: str) -> None:
+    assert mistakes("dev", raw) == [f"gatehouse:settings is {value}; allowed: a mapping, as in Pulumi.dev.yaml"]
+
+
+def test_default_depends_on_the_environment() -> None:
+    retention = {stack: parse(raw_settings(stack), stack).log_retention_days for stack in ("dev", "staging", "prod")}
+    assert retention == {"dev": 30, "staging": 90, "prod": 400}
+
+
+def test_value_in_the_stack_file_replaces_the_default() -> None:
+    assert parse(raw_settings("dev", {"log_retention_days": 60}), "dev").log_retention_days == 60
+
+
+def test_section_of_another_program_has_the_defaults_of_prod() -> None:
+    database = DatabaseSettings(instance_class="db.t4g.micro", storage_gib=20, storage_max_gib=50, proxy=True)
+    assert (database.multi_az, database.deletion_protection, database.proxy) == (True, True, True)
+
+
+def test_settings_are_immutable() -> None:
+    settings = parse(raw_settings("dev"), "dev")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.owner = "somebody"
