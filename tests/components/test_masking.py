@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from components.monitoring import data_protection
 from components.monitoring.data_protection import delivery_policy
 from components.naming import Naming
-from tests.components.program import run, stack_file
-from tests.components.settings.stack_settings import STACKS
+from components.settings.loader import parse
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
@@ -68,7 +69,7 @@ def test_the_log_group_of_every_task_masks_and_tells(stack: str, preview: bool) 
     tasks = {task.name for task in program.of("ecs/taskDefinition:TaskDefinition")}
     policies = program.of("cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy")
     assert {policy.name for policy in policies} == tasks
-    prefix = stack_file(stack)["gatehouse:settings"]["key_prefix"]
+    prefix = parse(raw_settings(stack), stack).key_prefix
     for policy in policies:
         assert policy.inputs["logGroupName"] == names.log_group(policy.name)
         document = json.loads(policy.inputs["policyDocument"])

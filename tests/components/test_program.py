@@ -8,8 +8,9 @@ import pulumi
 import pytest
 from pulumi.runtime import rpc
 
+from components.settings.loader import parse
 from tests.components.program import ROOT, Asked, Program, run, stack_file
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 MODES = [(stack, preview) for stack in STACKS for preview in (True, False)]
 STATEFUL = {
@@ -274,8 +275,8 @@ def test_large_bodies_pass_at_the_gateway_alone(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_narrow_door_has_a_rate_of_its_own(stack: str, service: str) -> None:
     rate = firewall_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
-    edge = stack_file(stack)["gatehouse:settings"]["edge"]
-    assert rate["limit"] == edge[f"{service}_requests_max"] < edge["requests_max"]
+    waf = parse(raw_settings(stack), stack).waf
+    assert rate["limit"] == waf.service_requests_max()[service] < waf.requests_max
     host = rate["scopeDownStatement"]["byteMatchStatement"]
     assert f"https://{host['searchString']}" == run(stack).exports["urls"][service]
     assert host["fieldToMatch"] == {"singleHeader": {"name": "host"}}

@@ -29,7 +29,7 @@ SANDBOX_SERVICES = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
 @cache
 def documents() -> Documents:
     """Every policy document of the stack, with those that it adds when sharing is serverless."""
-    serverless = json.dumps({**SETTINGS, "sharing": {**SETTINGS["sharing"], "form": "serverless", "log_role": True}})
+    serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
     configs: tuple[dict[str, str], ...] = ({}, {"gatehouse:settings": serverless})
     base, added = (collect(run(REPOSITORY, STACK, InventedCloud(), preview=False, config=config)) for config in configs)
     known = {(policy.kind, policy.name) for policy in base.guarded}
