@@ -1,4 +1,4 @@
-"""What the agent answers: the structure of the directory, the content of a file, and nothing without the gateway's secret."""
+"""ASGI application of the Core agent: directory listings and files, only for requests with the secret of the gateway."""
 
 from __future__ import annotations
 
@@ -16,90 +16,88 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gatehouse.agent import names
-from gatehouse.agent.content import FileResponse
-from gatehouse.agent.tree import Entry, Tree
+from gatehouse.agent import paths
+from gatehouse.agent.directory import Directory, Entry
+from gatehouse.agent.file_response import FileResponse
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound, Problem, Unauthorized
 from gatehouse.http import asgi
 
-DEPTH_MAX = 16
-
-
-ENTRIES_MAX = 5000
-
-
+#: Bounds of a listing.
+MAX_DEPTH = 16
+MAX_ENTRIES = 5000
 _PREFIX = b"/files/"
 
 
 @dataclass(slots=True)
-class Secrets:
-    """What the gateway must send: the secret of the present registration, and of the one before it for requests on their way."""
+class GatewaySecrets:
+    """Accepted secrets of the gateway: of the current registration and, for requests in flight, of the previous one."""
 
     _digests: list[bytes] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"Secrets({len(self._digests)})"
+        return f"GatewaySecrets({len(self._digests)})"
 
     def accept(self, secret: str) -> None:
+        """Accepts the secret of a new registration."""
         self._digests = [_digest(secret), *self._digests][:2]
 
-    def matches(self, offered: str) -> bool:
-        """Constant-time, over digests of equal length; every secret is compared."""
-        digest = _digest(offered)
-        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
+    def matches(self, secret: str) -> bool:
+        """Compares in constant time with every accepted secret."""
+        digest = _digest(secret)
+        return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The endpoints on one directory."""
+    """Endpoints of the served directory."""
 
-    tree: Tree
-    secrets: Secrets
+    directory: Directory
+    secrets: GatewaySecrets
 
     async def listing(self, request: Request) -> Response:
-        """GET /files: `path` and `depth` narrow it."""
-        self._admit(request)
+        """GET /files: the listing of a directory. Query: `path`, `depth`."""
+        self._authenticate(request)
         unknown = sorted(set(request.query_params) - {"path", "depth"})
         if unknown or len(request.query_params.multi_items()) != len(request.query_params):
-            raise _bad_query("query", "takes path and depth, each once")
-        wanted = names.split(request.query_params.get("path", "").removeprefix("/"))
-        return await self._structure(wanted, _depth(request.query_params.get("depth")))
+            raise _bad_query("query", "accepts path and depth, once each")
+        path = paths.split(request.query_params.get("path", "").removeprefix("/"))
+        return await self._listing(path, _depth(request.query_params.get("depth")))
 
     async def content(self, request: Request) -> Response:
-        """GET /files/{path}: the bytes of a file, or the structure of a directory."""
-        self._admit(request)
-        wanted = names.decode(_raw(request))
-        file = await asyncio.to_thread(self.tree.open, wanted)
+        """GET /files/{path}: the content of a file, or the listing of a directory."""
+        self._authenticate(request)
+        path = paths.decode(_raw_path(request))
+        file = await asyncio.to_thread(self.directory.open, path)
         if file is None:
-            return await self._structure(wanted, DEPTH_MAX)
+            return await self._listing(path, MAX_DEPTH)
         if request.scope["path"].endswith("/"):
             file.close()
-            raise NotFound("This is a file, and the address of a file has no slash at its end")
+            raise NotFound("This is a file. Remove the slash at the end of the URL")
         return FileResponse(file, request)
 
-    async def _structure(self, wanted: tuple[str, ...], depth: int) -> Response:
-        found = await asyncio.to_thread(self.tree.structure, wanted, depth_max=depth, entries_max=ENTRIES_MAX)
+    async def _listing(self, path: tuple[str, ...], depth: int) -> Response:
+        listing = await asyncio.to_thread(self.directory.listing, path, max_depth=depth, max_entries=MAX_ENTRIES)
         return JSONResponse(
             {
-                "path": "/".join(wanted),
-                "entries": [_entry(entry) for entry in found.entries],
-                "truncated": found.truncated,
-                "omitted": found.omitted,
-                "bounds": {"depth": depth, "entries": ENTRIES_MAX},
+                "path": "/".join(path),
+                "entries": [_entry(entry) for entry in listing.entries],
+                "truncated": listing.truncated,
+                "omitted": listing.omitted,
+                "bounds": {"depth": depth, "entries": MAX_ENTRIES},
             },
             headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"},
         )
 
-    def _admit(self, request: Request) -> None:
+    def _authenticate(self, request: Request) -> None:
         values = request.headers.getlist("authorization")
         scheme, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
         if scheme.lower() != "bearer" or not self.secrets.matches(secret.strip()):
-            raise Unauthorized("This Core answers its gateway alone")
+            raise Unauthorized("Only the gateway can use this Core")
 
 
-def create(tree: Tree, secrets: Secrets, *, instance: str) -> ASGIApp:
-    """The ASGI application. `instance` is told by /healthz, so that the agent knows its own server from a stranger's."""
-    files = Files(tree, secrets)
+def create(directory: Directory, secrets: GatewaySecrets, *, instance: str) -> ASGIApp:
+    """Returns the ASGI application. /healthz returns `instance`, by which the agent recognizes its own server."""
+    files = Files(directory, secrets)
     methods = ["GET"]
     app = Starlette(
         routes=[
@@ -107,7 +105,7 @@ def create(tree: Tree, secrets: Secrets, *, instance: str) -> ASGIApp:
             Route("/files", files.listing, methods=methods),
             Route("/files/{path:path}", files.content, methods=methods),
         ],
-        exception_handlers={GatehouseError: _ours, HTTPException: _routing, Exception: _unexpected},
+        exception_handlers={GatehouseError: _on_error, HTTPException: _on_routing_error, Exception: _on_unexpected_error},
     )
     app.router.redirect_slashes = False
     return app
@@ -120,19 +118,21 @@ def _healthz(instance: str) -> Callable[[Request], Awaitable[Response]]:
     return healthz
 
 
-def _raw(request: Request) -> bytes:
-    """The path below /files/ as it was sent: `scope["path"]` is decoded already and so says less."""
+def _raw_path(request: Request) -> bytes:
+    """The path below /files/ as sent. `scope["path"]` is already decoded."""
     raw: bytes = request.scope["raw_path"].partition(b"?")[0]
     if not raw.startswith(_PREFIX):
-        raise BadRequest("This path is not served", errors=(Problem("path", "is spelled with escapes", "begin with /files/"),))
+        raise BadRequest(
+            "The path is invalid", errors=(Problem("path", "has a percent-encoded prefix", "begin the path with /files/"),)
+        )
     return raw.removeprefix(_PREFIX)
 
 
 def _depth(text: str | None) -> int:
     if text is None:
-        return DEPTH_MAX
-    if not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= DEPTH_MAX:
-        raise _bad_query("query.depth", f"must be 1 to {DEPTH_MAX}")
+        return MAX_DEPTH
+    if not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= MAX_DEPTH:
+        raise _bad_query("query.depth", f"must be 1 to {MAX_DEPTH}")
     return int(text)
 
 
@@ -147,29 +147,29 @@ def _entry(entry: Entry) -> dict[str, str | int]:
 
 
 def _bad_query(location: str, message: str) -> BadRequest:
-    return BadRequest("The query does not fit", errors=(Problem(location, message, "GET /files?path=docs&depth=2"),))
+    return BadRequest("The query is invalid", errors=(Problem(location, message, "GET /files?path=docs&depth=2"),))
 
 
-async def _ours(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, GatehouseError)  # noqa: S101 - the handler's registration says so
+async def _on_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
     challenge = {"WWW-Authenticate": 'Bearer realm="core"'} if isinstance(exc, Unauthorized) else {}
     return _problem(exc, challenge)
 
 
-async def _routing(request: Request, exc: Exception) -> Response:
+async def _on_routing_error(request: Request, exc: Exception) -> Response:
     if isinstance(exc, HTTPException) and exc.status_code == 405:
-        return _problem(MethodNotAllowed("Files can be read here, nothing else"), {"Allow": "GET, HEAD"})
+        return _problem(MethodNotAllowed("Use GET or HEAD"), {"Allow": "GET, HEAD"})
     return _problem(NotFound(), {})
 
 
-async def _unexpected(request: Request, exc: Exception) -> Response:
-    return _problem(GatehouseError("The Core could not answer"), {})
+async def _on_unexpected_error(request: Request, exc: Exception) -> Response:
+    return _problem(GatehouseError("Internal error of the Core"), {})
 
 
 def _problem(error: GatehouseError, headers: dict[str, str]) -> Response:
     body = asgi.problem(error, asgi.request_id())
-    sent = {**headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(body, error.status, sent, media_type="application/problem+json")
+    response_headers = {**headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(body, error.status, response_headers, media_type="application/problem+json")
 
 
 def _digest(secret: str) -> bytes:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.agent import serve
-from gatehouse.agent.lease import Wanted
+from gatehouse.agent import server
+from gatehouse.agent.lease import Registration
 from gatehouse.cli.connection import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
 from gatehouse.errors import Unavailable
@@ -66,14 +66,14 @@ def core(
         _check_url("--url", url)
     elif url_file is None and bind not in _LOOPBACK:
         stop(f"--bind {bind} requires --url, the URL at which the gateway reaches this Core", code=USAGE)
-    place = serve.pick(bind, port)
+    address = server.listen_address(bind, port)
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
 
     def current() -> str:
-        return _from_file(url_file) if url_file else (url or place.origin).rstrip("/")
+        return _from_file(url_file) if url_file else (url or address.origin).rstrip("/")
 
-    wanted = Wanted(gateway.rstrip("/"), secret, name, ttl, current)
-    asyncio.run(serve.run(directory, place, wanted, note))
+    registration = Registration(gateway.rstrip("/"), secret, name, ttl, current)
+    asyncio.run(server.run(directory, address, registration, note))
 
 
 def _from_file(path: Path) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 from gatehouse.agent import app as agent_app
-from gatehouse.agent.tree import Tree
+from gatehouse.agent.directory import Directory
 from starlette.types import ASGIApp
 
 SECRET = "core-secret"
@@ -24,7 +24,7 @@ class Agent:
     root: Path
     app: ASGIApp
     client: httpx.AsyncClient
-    secrets: agent_app.Secrets
+    secrets: agent_app.GatewaySecrets
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """`path` as it is on the wire: httpx would take out dots and escapes before it sends them."""
@@ -85,9 +85,9 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def agent(root: Path) -> AsyncIterator[Agent]:
-    secrets = agent_app.Secrets()
+    secrets = agent_app.GatewaySecrets()
     secrets.accept(SECRET)
-    served = agent_app.create(Tree(root), secrets, instance="i")
+    served = agent_app.create(Directory(root), secrets, instance="i")
     transport = httpx.ASGITransport(served)
     headers = {"Authorization": f"Bearer {SECRET}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://core.test", headers=headers) as client:

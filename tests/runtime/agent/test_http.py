@@ -12,29 +12,29 @@ SIZE = 25
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x"])
 @pytest.mark.parametrize("path", ["/files", FILE, "/files/../x", "/files/.env"])
-async def test_nobody_but_the_gateway_is_answered(agent: Agent, header: str, path: str) -> None:
+async def test_request_without_the_gateway_secret_is_denied(agent: Agent, header: str, path: str) -> None:
     reply = await agent.get(path, Authorization=header)
     assert (reply.status_code, reply.json()["code"]) == (401, "unauthorized")
     assert reply.headers["www-authenticate"] == 'Bearer realm="core"'
 
 
-async def test_nothing_is_answered_before_the_first_registration(agent: Agent) -> None:
+async def test_requests_before_the_registration_are_denied(agent: Agent) -> None:
     agent.secrets._digests.clear()
     assert (await agent.get("/files")).status_code == 401
 
 
-async def test_the_secret_before_the_present_one_still_counts_and_the_one_before_that_does_not(agent: Agent) -> None:
+async def test_current_and_previous_secrets_are_accepted(agent: Agent) -> None:
     agent.secrets.accept("second")
     assert (await agent.get("/files")).status_code == 200
     agent.secrets.accept("third")
     assert (await agent.get("/files")).status_code == 401
 
 
-async def test_health_needs_no_secret(agent: Agent) -> None:
+async def test_healthz_needs_no_secret(agent: Agent) -> None:
     assert (await agent.get("/healthz", Authorization="")).json() == {"status": "ok", "instance": "i"}
 
 
-async def test_an_unchanged_file_is_not_sent_again(agent: Agent) -> None:
+async def test_unchanged_file_is_not_modified(agent: Agent) -> None:
     first = await agent.get(FILE)
     again = await agent.get(FILE, **{"If-None-Match": f'"other", W/{first.headers["etag"]}'})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
@@ -42,7 +42,7 @@ async def test_an_unchanged_file_is_not_sent_again(agent: Agent) -> None:
     assert dated.status_code == 304
 
 
-async def test_a_changed_file_has_another_tag(agent: Agent) -> None:
+async def test_changed_file_has_another_etag(agent: Agent) -> None:
     first = (await agent.get(FILE)).headers["etag"]
     (agent.root / "page.html").write_text("other, of another length")
     reply = await agent.get(FILE, **{"If-None-Match": first})
@@ -60,39 +60,39 @@ async def test_a_changed_file_has_another_tag(agent: Agent) -> None:
         ("bytes=-0", 416, b"", f"bytes */{SIZE}"),
     ],
 )
-async def test_one_range_of_bytes_is_answered(agent: Agent, wanted: str, status: int, content: bytes, told: str) -> None:
+async def test_byte_range_is_served(agent: Agent, wanted: str, status: int, content: bytes, told: str) -> None:
     reply = await agent.get(FILE, Range=wanted)
     assert (reply.status_code, reply.content, reply.headers["content-range"]) == (status, content, told)
     assert int(reply.headers["content-length"]) == len(content)
 
 
 @pytest.mark.parametrize("wanted", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"])
-async def test_a_range_that_is_not_understood_is_ignored(agent: Agent, wanted: str) -> None:
+async def test_malformed_range_is_ignored(agent: Agent, wanted: str) -> None:
     assert (await agent.get(FILE, Range=wanted)).status_code == 200
 
 
-async def test_a_range_of_a_file_that_changed_is_the_whole_file(agent: Agent) -> None:
+async def test_range_of_a_changed_file_is_the_whole_file(agent: Agent) -> None:
     reply = await agent.get(FILE, **{"Range": "bytes=0-3", "If-Range": '"older"'})
     assert (reply.status_code, len(reply.content)) == (200, SIZE)
 
 
-async def test_head_tells_the_length_and_sends_nothing(agent: Agent) -> None:
+async def test_head_has_content_length_and_no_body(agent: Agent) -> None:
     reply = await agent.client.head(FILE)
     assert (reply.status_code, reply.headers["content-length"], reply.content) == (200, str(SIZE), b"")
 
 
-async def test_a_page_among_the_files_can_neither_run_nor_be_guessed(agent: Agent) -> None:
+async def test_html_file_is_served_as_sandboxed_attachment(agent: Agent) -> None:
     reply = await agent.get(FILE)
     assert reply.headers["content-security-policy"] == "default-src 'none'; sandbox"
     assert reply.headers["content-disposition"].startswith("attachment;")
 
 
-async def test_files_cannot_be_written(agent: Agent) -> None:
+async def test_write_methods_are_rejected(agent: Agent) -> None:
     reply = await agent.client.put(FILE, content=b"x")
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET, HEAD")
 
 
-async def test_a_large_file_arrives_whole(agent: Agent) -> None:
+async def test_large_file_is_complete(agent: Agent) -> None:
     content = bytes(range(256)) * 4096
     (agent.root / "large.bin").write_bytes(content)
     assert (await agent.get("/files/large.bin")).content == content

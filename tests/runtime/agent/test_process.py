@@ -60,7 +60,7 @@ def _command(root: Path, gateway: str, port: int) -> list[str]:
 
 
 @pytest.mark.requirement("CG-03")
-def test_a_core_listens_registers_serves_and_drains(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
+def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
     address, seen = gateway
     port = ports.free_port()
     environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}

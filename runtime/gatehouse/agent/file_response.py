@@ -1,4 +1,4 @@
-"""The answer that carries a file: validators, one byte range, and the bytes read in a thread and streamed."""
+"""Response with the content of a file: validators, a byte range, and a streamed body (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gatehouse.agent.tree import OpenFile
+from gatehouse.agent.directory import OpenFile
 
 CHUNK_BYTES = 262_144
-
-
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
-
-
-#: The bytes are somebody's files: whatever they hold, a browser must neither run nor guess it.
+#: The content is not trusted: a browser must neither execute it nor guess its type.
 _HEADERS = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "no-cache",
@@ -31,7 +27,7 @@ _HEADERS = {
 
 
 class FileResponse(Response):
-    """Streams an open file and closes it, whatever happens."""
+    """Streams an open file and always closes it."""
 
     def __init__(self, file: OpenFile, request: Request) -> None:
         self._file = file
@@ -64,11 +60,11 @@ class FileResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             position, end = self._first, self._first + self._length
             while position < end:
-                wanted = min(CHUNK_BYTES, end - position)
-                chunk = await asyncio.to_thread(os.pread, self._file.fd, wanted, position)
+                size = min(CHUNK_BYTES, end - position)
+                chunk = await asyncio.to_thread(os.pread, self._file.fd, size, position)
                 if not chunk:
-                    # Shorter than promised: breaking off is the only way to say so.
-                    raise ConnectionAbortedError("the file shrank while it was sent")
+                    # The body is shorter than Content-Length: only closing the connection signals this.
+                    raise ConnectionAbortedError("the file was truncated while it was sent")
                 position += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -77,12 +73,12 @@ class FileResponse(Response):
 
 
 def etag(file: OpenFile) -> str:
-    """A strong validator: any write moves the nanoseconds, a replacement the inode."""
+    """A strong validator: a write changes the modification time, a replacement the inode."""
     return f'"{file.modified_ns:x}-{file.size:x}-{file.inode:x}"'
 
 
 def content_type(name: str) -> str:
-    """By the name alone. Text is declared as UTF-8; compressed files are what they are, not what they hold."""
+    """The media type by file name. Text is declared as UTF-8. A compressed file has the type of its compression."""
     guessed, encoding = mimetypes.guess_type(name, strict=True)
     if encoding is not None:
         return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
@@ -94,22 +90,25 @@ def content_type(name: str) -> str:
 
 
 def disposition(name: str) -> str:
-    """`attachment` with the name in both forms (RFC 6266, RFC 8187)."""
+    """`attachment` with the plain and the extended file name (RFC 6266, RFC 8187)."""
     plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
-    """RFC 9110, 13.2.2: If-None-Match decides when it is there, If-Modified-Since otherwise."""
+    """Evaluates If-None-Match or, without it, If-Modified-Since (RFC 9110, section 13.2.2)."""
     tags = request.headers.get("if-none-match")
     if tags is not None:
-        return tags.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in tags.split(",")}
+        return tags.strip() == "*" or tag in {value.strip().removeprefix("W/") for value in tags.split(",")}
     since = _date(request.headers.get("if-modified-since"))
     return since is not None and modified_ns // 1_000_000_000 <= since
 
 
 def byte_range(request: Request, tag: str, modified: str, size: int) -> tuple[int, int] | str | None:
-    """First and last byte; "unsatisfiable"; or None for the whole file (no range, several, not understood, If-Range changed)."""
+    """The first and last byte of the range, or "unsatisfiable".
+
+    None for the whole file: without a range, with several, with a malformed one, or if If-Range does not match.
+    """
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")
     if match is None or (condition is not None and condition not in {tag, modified}):
