@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Sends one signed request (RFC 9421, HMAC-SHA256) with nothing but openssl and curl:
+# Sends a signed request (RFC 9421, HMAC-SHA256) with openssl and curl:
 #
 #   export GATEHOUSE_KEY=gtk_...  GATEHOUSE_SIGNING_SECRET=sigkey_...
 #   docs/guides/sign.sh GET https://gateway.example.com/cores/docs/files
 #   docs/guides/sign.sh POST https://gateway.example.com/cores/docs/notes 'a body'
 #
-# The URL is signed as it stands: percent-encoded, with a path, with the host that the gateway sees.
-# openssl takes the secret as an argument, which other users of a shared machine can see; programs use gatehouse.client.signing.
+# The URL is signed as given: percent-encoded, with a path and the host that the gateway receives.
+# openssl takes the secret as an argument, which other users of the machine can read. Use gatehouse.client.signing in programs.
 set -euo pipefail
 method=$1 url=$2 body=${3-}
 
@@ -27,7 +27,7 @@ params="($covered);created=$(date +%s);nonce=\"$(openssl rand -hex 16)\";keyid=\
 base+=$'\n'"\"@signature-params\": $params"
 signature=$(printf %s "$base" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$secret" -binary | openssl base64 -A)
 
-# The token goes in by standard input, where no list of processes shows it.
+# The token is passed on standard input, so that it is not in the list of processes.
 curl --silent --show-error --fail-with-body --request "$method" --config - ${sent[@]+"${sent[@]}"} \
     --header "Signature-Input: gatehouse=$params" --header "Signature: gatehouse=:$signature:" "$url" \
     <<<"header = \"Authorization: Bearer $GATEHOUSE_KEY\""

@@ -66,8 +66,7 @@ ALARM_PAGES = sorted({path.name for path in (ROOT / "docs/runbooks").glob("*.md"
 @pytest.mark.parametrize("page", ALARM_PAGES)
 def test_a_runbook_says_what_to_look_at_what_to_do_and_when_it_is_over(page: str) -> None:
     text = (ROOT / "docs/runbooks" / page).read_text(encoding="utf-8")
-    assert re.search(r"\*\*Look", text), page
-    assert "**Over** when" in text
+    assert [heading for heading in ("Symptoms", "Checks", "Actions", "Resolved when") if f"**{heading}**" not in text] == []
     assert len(text.split()) < 400, "short enough to be read at night"
     assert f"({page})" in (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
 

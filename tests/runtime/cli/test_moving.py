@@ -219,7 +219,7 @@ GUIDE = Path(__file__).parents[3] / "docs/guides/migrate.md"
 
 
 def test_every_file_that_the_guide_shows_is_imported_as_it_stands(mover: Command, database: Database) -> None:
-    reference = GUIDE.read_text().partition("\n## What a file may look like\n")[2]
+    reference = GUIDE.read_text().partition("\n## File formats\n")[2]
     shown = re.findall(r"```(json|csv)\n(.*?)```", reference, re.DOTALL)
     assert [kind for kind, _ in shown] == ["json", "json", "csv"]
     for kind, text in shown:
