@@ -1,21 +1,23 @@
-"""Reads `runtime/contract.toml`: what the container listens on, is started with, and is told."""
+"""Reads `runtime/contract.toml`: the services, processes, functions, variables and secrets of the container image."""
 
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from components.settings.model import Settings
 from components.settings.workloads import CoreSettings
 
 PATH = Path(__file__).parent.parent / "runtime" / "contract.toml"
-OPERATOR = "operator"
-"""Who makes a secret (Secret.managed) that somebody brings."""
+EXTERNAL = "operator"
+"""`managed` of a secret that an operator creates outside of Pulumi."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContractService:
-    """One listening address: TCP port, and the paths for liveness and readiness."""
+    """A listening address: TCP port, and the paths of the liveness and readiness checks."""
 
     name: str
     port: int
@@ -25,11 +27,11 @@ class ContractService:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """An environment variable that ECS fills from Secrets Manager.
+    """An environment variable that ECS injects from Secrets Manager.
 
-    managed: the service that makes and rotates the secret, "" when our rotation function does.
-    json_key: the member of the secret's JSON that is injected, "" for the whole secret. arn: of a secret that somebody made, ""
-    for those whose name follows from their kind.
+    managed: the service that creates and rotates the secret, "" for the rotation function.
+    json_key: the key of the secret's JSON that is injected, "" for the whole value.
+    arn: ARN of a secret that an operator created, "" if the name follows from the kind.
     """
 
     variable: str
@@ -41,7 +43,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One command of the image, the services it opens, and what it is told."""
+    """A command that runs in an ECS task. A process without services is a one-off task."""
 
     name: str
     command: tuple[str, ...]
@@ -52,7 +54,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A service that Lambda serves from the image: how it is started there, and what it is told."""
+    """A Lambda function of the image that serves one service."""
 
     name: str
     service: ContractService
@@ -63,57 +65,98 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The whole file. `user` is the numeric "uid:gid" of the container. functions: those that serve a service in this
-    stack."""
+    """The contract in the form in which a stack deploys it.
+
+    user: the numeric "uid:gid" of the container.
+    processes: the processes of the runtime, by name.
+    functions: the functions that the stack deploys, by name.
+    cores: the Cores of the stack as processes, by name.
+    domain: the domain of the services.
+    """
 
     user: str
     processes: dict[str, Process]
     functions: dict[str, Function] = field(default_factory=dict)
+    cores: dict[str, Process] = field(default_factory=dict)
+    domain: str = ""
 
     @property
     def services(self) -> dict[str, ContractService]:
-        """Every service of every process, by name."""
+        """The services of the processes, by name."""
         return {service.name: service for process in self.processes.values() for service in process.services}
 
     @property
-    def addresses(self) -> dict[str, ContractService]:
-        """Every service by name, whoever serves it: each has a host name."""
-        return self.services | {function.service.name: function.service for function in self.functions.values()}
+    def tasks(self) -> dict[str, Process]:
+        """Everything that runs in ECS tasks, Cores included, by name."""
+        return self.processes | self.cores
 
     @property
-    def serving(self) -> tuple[Process, ...]:
-        """The processes that have a service, and so run all the time."""
-        return tuple(process for process in self.processes.values() if process.services)
+    def ecs_services(self) -> dict[str, Process]:
+        """The tasks that run permanently, by name."""
+        return {name: process for name, process in self.tasks.items() if process.services}
 
     @property
-    def made_secrets(self) -> tuple[str, ...]:
-        """The kinds of secret that our rotation function makes, in the order of the file."""
+    def hosts(self) -> dict[str, str]:
+        """Host name of each service, by name."""
+        return {name: f"{name}.{self.domain}" for name in self._public_services()}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Public URL of each service, by name."""
+        return {name: f"https://{host}" for name, host in self.hosts.items()}
+
+    @property
+    def health_urls(self) -> dict[str, str]:
+        """URL of the liveness check of each service, by name."""
+        return {name: f"{self.urls[name]}{service.health}" for name, service in self._public_services().items()}
+
+    @property
+    def rotated_secrets(self) -> tuple[str, ...]:
+        """The kinds of secret that the rotation function creates, in the order of the file."""
         kinds = [s.kind for process in self.processes.values() for s in process.secrets if not s.managed]
         return tuple(dict.fromkeys(kinds))
+
+    @property
+    def external_secrets(self) -> dict[str, str]:
+        """ARN of each secret that an operator created, by kind."""
+        return {secret.kind: secret.arn for task in self.tasks.values() for secret in task.secrets if secret.arn}
+
+    def _public_services(self) -> dict[str, ContractService]:
+        return self.services | {function.service.name: function.service for function in self.functions.values()}
+
+
+def for_stack(settings: Settings) -> Contract:
+    """The contract with the functions, optional variables and Cores of a stack."""
+    contract = read(
+        functions=settings.sharing.functions,
+        optional_variables=optional_variables(settings),
+        external_secrets=external_secrets(settings),
+    )
+    return replace(contract, cores={core.process_name: _core(core) for core in settings.cores}, domain=settings.domain)
 
 
 def read(
     path: Path = PATH,
     *,
-    apart: Collection[str] = (),
-    given: Collection[str] = (),
-    brought: Mapping[str, str] = MappingProxyType({}),
+    functions: Collection[str] = (),
+    optional_variables: Collection[str] = (),
+    external_secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Contract:
-    """The contract. Raises KeyError when a process names a service that the file does not have.
+    """The contract. Raises KeyError if a process names a service that does not exist.
 
-    apart: the functions that serve their services here; the processes then run without these services, and are told nothing
-    that is for them alone. given: the optional variables that the stack sets. brought: those that ECS fills from a secret which
-    somebody made, with its ARN.
+    functions: the functions to deploy. The processes run without their services and variables.
+    optional_variables: the optional variables to set.
+    external_secrets: the optional variables to inject, with the ARN of the secret.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     services = {
         name: ContractService(name, service["port"], service["health"], service["ready"])
         for name, service in raw["service"].items()
     }
-    told = [*raw["variable"], *(row for row in raw["optional"] if row["name"] in given)]
-    injected = [*raw["secret"], *({**row, "managed": OPERATOR} for row in raw["optional"] if row["name"] in brought)]
-    gone = {raw["function"][name]["service"] for name in apart}
-    functions = {
+    variables = [*raw["variable"], *(row for row in raw["optional"] if row["name"] in optional_variables)]
+    secrets = [*raw["secret"], *({**row, "managed": EXTERNAL} for row in raw["optional"] if row["name"] in external_secrets)]
+    in_functions = {raw["function"][name]["service"] for name in functions}
+    deployed = {
         name: Function(
             name=name,
             service=services[function["service"]],
@@ -122,37 +165,69 @@ def read(
             variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
         )
         for name, function in raw["function"].items()
-        if name in apart
+        if name in functions
     }
     processes = {
         name: Process(
             name=name,
-            command=tuple(word for word in process["command"] if word not in gone),
-            services=tuple(services[service] for service in process["services"] if service not in gone),
-            variables=tuple(v["name"] for v in told if name in v["processes"] and v.get("service") not in gone),
+            command=tuple(word for word in process["command"] if word not in in_functions),
+            services=tuple(services[service] for service in process["services"] if service not in in_functions),
+            variables=tuple(v["name"] for v in variables if name in v["processes"] and v.get("service") not in in_functions),
             secrets=tuple(
-                Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), brought.get(s["name"], ""))
-                for s in injected
+                Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), external_secrets.get(s["name"], ""))
+                for s in secrets
                 if name in s["processes"]
             ),
         )
         for name, process in raw["process"].items()
     }
-    return Contract(raw["image"]["user"], processes, functions)
+    return Contract(raw["image"]["user"], processes, deployed)
 
 
 def settable(path: Path = PATH) -> frozenset[str]:
-    """The optional variables that a stack file may name by themselves, for no setting of their own stands behind them."""
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    return frozenset(row["name"] for row in raw["optional"] if "setting" not in row)
+    """The optional variables for the setting `environment_variables`: those without a setting of their own."""
+    return frozenset(row["name"] for row in _optional(path) if "setting" not in row)
 
 
-def core_process(core: CoreSettings) -> Process:
-    """A Core of the stack in the form of a process of the contract. Its image defines the command."""
+def optional_variables(settings: Settings) -> dict[str, str]:
+    """The optional variables that the stack sets, with their values. An empty setting does not set its variable."""
+    values = {row["name"]: _value(settings, row["setting"]) for row in _optional() if _has_setting(row) and "kind" not in row}
+    values |= dict(entry.split("=", 1) for entry in settings.environment_variables)
+    return {name: value for name, value in values.items() if value}
+
+
+def external_secrets(settings: Settings) -> dict[str, str]:
+    """The optional variables that ECS injects from a secret, with the ARN of the secret."""
+    values = {row["name"]: _value(settings, row["setting"]) for row in _optional() if _has_setting(row) and "kind" in row}
+    return {name: value for name, value in values.items() if value}
+
+
+def _optional(path: Path = PATH) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["optional"]
+    return rows
+
+
+def _has_setting(row: Mapping[str, Any]) -> bool:
+    """Whether a stack setting determines the variable; "image" marks variables for use outside of a stack."""
+    return "setting" in row and row["setting"] != "image"
+
+
+def _value(settings: Settings, key: str) -> str:
+    """The setting with a dotted key as the value of a variable, "" if it is empty."""
+    if key.startswith("oidc.") and not settings.oidc.issuer:
+        return ""
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return ",".join(value) if isinstance(value, tuple) else str(value or "")
+
+
+def _core(core: CoreSettings) -> Process:
+    """A Core of the stack as a process. Its image defines the command."""
     return Process(
         name=core.process_name,
         command=(),
         services=(ContractService(core.process_name, core.port, "", ""),),
         variables=("CORE_NAME", "CORE_URL", "GATEHOUSE_GATEWAY_URL"),
-        secrets=(Secret("GATEHOUSE_CORE_TOKEN", core.process_name, OPERATOR, ""),),
+        secrets=(Secret("GATEHOUSE_CORE_TOKEN", core.process_name, EXTERNAL, "", core.token_secret_arn),),
     )

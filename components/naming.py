@@ -1,7 +1,7 @@
 """Names and ARNs of everything, derived from environment, account and region alone, so that they are known before
 anything exists."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.settings.model import Settings
 
@@ -20,6 +20,10 @@ class Naming:
     def of(cls, settings: Settings) -> "Naming":
         """The names for these settings."""
         return cls(settings.environment, settings.account, settings.region)
+
+    def in_region(self, region: str) -> "Naming":
+        """The names of the stack in another region."""
+        return replace(self, region=region)
 
     def name(self, thing: str) -> str:
         """`gatehouse-dev-gateway`"""

@@ -45,8 +45,8 @@ def pulumi_command(command: str, stack: Stack, *, yes: bool = False, without_ser
             packs += ["--policy-pack", pack, "--policy-pack-config", f"{pack}/levels/{stack.name}.json"]
     excluded: list[str] = []
     if without_services:
-        for process in contract.read().serving:
-            excluded += ["--exclude", f"**aws:ecs/taskDefinition:TaskDefinition::{process.name}"]
+        for process in contract.read().ecs_services:
+            excluded += ["--exclude", f"**aws:ecs/taskDefinition:TaskDefinition::{process}"]
         # The ECS service depends on its task definition, and auto scaling on the ECS service.
         excluded.append("--exclude-dependents")
     return ["pulumi", *verb, "--stack", stack.name, *packs, *excluded, *(["--yes", "--skip-preview"] if yes else [])]

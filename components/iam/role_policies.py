@@ -6,11 +6,10 @@ from types import MappingProxyType
 
 from components.compute.otel_collector import EXPORTER_STREAM
 from components.compute.otel_collector import NAME as COLLECTOR
-from components.contract import Contract, Process, Secret, core_process
+from components.contract import Contract, Process, Secret
 from components.iam import checkpoint_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.naming import Naming
-from components.settings.workloads import CoreSettings
 
 ROTATION_FUNCTION = "rotate"
 FAILED = "rotate-failed"
@@ -131,7 +130,7 @@ def function_role(function: str) -> str:
 def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
     """ARN pattern of each secret in the contract, and the roles that are given its value."""
     readers: dict[str, tuple[str, ...]] = {}
-    for process in contract.processes.values():
+    for process in contract.tasks.values():
         for secret in process.secrets:
             arn = _secret_arn(names, secret)
             readers[arn] = (*readers.get(arn, ()), execution_role(process))
@@ -221,7 +220,7 @@ def _rotation(names: Naming, contract: Contract) -> Document:
                 "secretsmanager:PutSecretValue",
                 "secretsmanager:UpdateSecretVersionStage",
             ],
-            [names.secret_arn(kind) for kind in contract.made_secrets],
+            [names.secret_arn(kind) for kind in contract.rotated_secrets],
         ),
         allow("KeepFailedCalls", ["sqs:SendMessage"], [names.arn("sqs", names.name(FAILED))]),
         # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
@@ -284,29 +283,25 @@ def publish_to_topic(topic_arn: str | None) -> list[Statement]:
     return [allow("TellTopic", ["sns:Publish"], [topic_arn])] if topic_arn else []
 
 
-def core_role_definitions(names: Naming, cores: Sequence[CoreSettings]) -> dict[str, RoleDefinition]:
-    """The roles of the Cores beside the gateway: a Core itself may do nothing in AWS; ECS starts it with its own image, log
-    and key."""
+def core_role_definitions(names: Naming, contract: Contract) -> dict[str, RoleDefinition]:
+    """The roles of the Cores of the stack. A Core itself has no permissions; ECS starts it with its own image, log group and
+    API key."""
     tasks = trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
-    found = {}
-    for core in cores:
-        found[task_role(core_process(core))] = RoleDefinition(f"What the Core {core.name} itself may do", tasks, None)
-        found[execution_role(core_process(core))] = RoleDefinition(
-            f"How ECS starts the Core {core.name}", tasks, _core_execution(names, core)
+    definitions = {}
+    for process in contract.cores.values():
+        core = process.name.removeprefix("core-")
+        definitions[task_role(process)] = RoleDefinition(f"What the Core {core} itself may do", tasks, None)
+        definitions[execution_role(process)] = RoleDefinition(
+            f"How ECS starts the Core {core}", tasks, _core_execution(names, process)
         )
-    return found
+    return definitions
 
 
-def core_readers(cores: Sequence[CoreSettings]) -> dict[str, tuple[str, ...]]:
-    """ARN of the secret with each Core's key, and the role that is given its value."""
-    return {core.token_secret_arn: (execution_role(core_process(core)),) for core in cores}
-
-
-def _core_execution(names: Naming, core: CoreSettings) -> Document:
+def _core_execution(names: Naming, process: Process) -> Document:
     return document(
-        *_pulls(names, core.process_name),
-        _writes_log(names, core.process_name),
-        allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [core.token_secret_arn]),
+        *_pulls(names, process.name),
+        _writes_log(names, process.name),
+        allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [secret.arn for secret in process.secrets]),
     )
 
 

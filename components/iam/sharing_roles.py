@@ -2,7 +2,6 @@
 do, made from names alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from components.contract import Contract, Function
 from components.iam.documents import Document, Statement, allow, document, trust
@@ -23,55 +22,45 @@ def function_arn(names: Naming, function: str) -> str:
     return names.arn("lambda", f"function:{names.name(function)}")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerlessSharing:
-    """What functions that serve services ask of the rest of the stack; nothing where processes serve every service.
+def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
+    """ARNs of the functions of the stack."""
+    return tuple(function_arn(names, name) for name in contract.functions)
 
-    log_role: this stack lets API Gateway write logs.
-    """
 
-    names: Naming
-    contract: Contract
-    log_role: bool
+def log_groups(contract: Contract) -> tuple[str, ...]:
+    """The log groups of the functions and of their APIs (Naming.log_group's `process`)."""
+    return tuple(group for name in contract.functions for group in (name, access_log(name)))
 
-    @property
-    def arns(self) -> tuple[str, ...]:
-        """The functions."""
-        return tuple(function_arn(self.names, name) for name in self.contract.functions)
 
-    @property
-    def log_groups(self) -> tuple[str, ...]:
-        """The log groups of the functions and of their APIs (Naming.log_group's `process`)."""
-        return tuple(group for name in self.contract.functions for group in (name, access_log(name)))
+def stages(contract: Contract) -> dict[str, str]:
+    """The stage of each API, by service."""
+    return {function.service.name: STAGE for function in contract.functions.values()}
 
-    @property
-    def stages(self) -> dict[str, str]:
-        """The stage of each service's API."""
-        return {function.service.name: STAGE for function in self.contract.functions.values()}
 
-    def role_definitions(self) -> dict[str, RoleDefinition]:
-        """The roles by name."""
-        found = {
-            function_role(name): RoleDefinition(
-                f"What the {name} function may do",
-                trust("lambda.amazonaws.com", account=self.names.account),
-                _function(self.names, function),
-            )
-            for name, function in self.contract.functions.items()
-        }
-        if self.log_role:
-            found[LOG_ROLE] = RoleDefinition(
-                "Writes the access logs of the account's REST APIs",
-                # As the guide has it ("Permissions for CloudWatch logging"), which names no source for the account's role;
-                # nobody can hand it to API Gateway in another account (iam:PassRole).
-                trust("apigateway.amazonaws.com"),
-                _logging(self.names),
-            )
-        return found
+def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
+    """The roles of the functions by name, and with `log_role` the role with which API Gateway writes access logs."""
+    definitions = {
+        function_role(name): RoleDefinition(
+            f"What the {name} function may do",
+            trust("lambda.amazonaws.com", account=names.account),
+            _function(names, function),
+        )
+        for name, function in contract.functions.items()
+    }
+    if log_role:
+        definitions[LOG_ROLE] = RoleDefinition(
+            "Writes the access logs of the account's REST APIs",
+            # The role of the account takes no condition (API Gateway developer guide, "Permissions for CloudWatch logging").
+            # iam:PassRole keeps it from API Gateway in another account.
+            trust("apigateway.amazonaws.com"),
+            _logging(names),
+        )
+    return definitions
 
-    def key_users(self) -> Mapping[str, tuple[Statement, ...]]:
-        """What functions ask of the keys, by key: Lambda decrypts a function's settings with the function's own role."""
-        return {"secrets": tuple(_reads_settings(self.names, name) for name in self.contract.functions)}
+
+def key_users(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
+    """Statements for the key policies, by key. Lambda decrypts a function's environment variables under the function's role."""
+    return {"secrets": tuple(_reads_settings(names, name) for name in contract.functions)}
 
 
 def _function(names: Naming, function: Function) -> Document:

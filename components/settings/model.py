@@ -35,8 +35,10 @@ from components.settings.workloads import (
     CoreSettings,
     ImageSettings,
     RolloutSettings,
+    ScalingSettings,
     ServicesSettings,
     SharingSettings,
+    TaskSize,
     TelemetrySettings,
 )
 
@@ -128,6 +130,19 @@ class Settings(Section):
     def replica_region(self) -> str:
         """The region of the copies, or "" if the stack makes none."""
         return self.second_region if self.buckets.cross_region_replication or self.backup.cross_region_copy else ""
+
+    def task_size(self, task: str) -> TaskSize:
+        """CPU and memory of a task. Raises KeyError for an unknown task."""
+        return self.core_tasks.get(task) or self.services.sizes[task]
+
+    def scaling(self, task: str) -> ScalingSettings:
+        """Auto scaling of an ECS service. Raises KeyError for a task that is not a service."""
+        return self.core_tasks.get(task) or self.services.scaling[task]
+
+    @property
+    def core_tasks(self) -> dict[str, CoreSettings]:
+        """The Cores, by the name of their task."""
+        return {core.process_name: core for core in self.cores}
 
     @property
     def internet_access(self) -> tuple[str, ...]:

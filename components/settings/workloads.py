@@ -110,13 +110,15 @@ class ServicesSettings(Section):
     console: ConsoleSettings
     migrate: MigrateSettings
 
-    def size(self, process: str) -> TaskSize:
-        """CPU and memory of a process. Raises KeyError for a process without settings."""
-        return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}[process]
+    @property
+    def sizes(self) -> dict[str, TaskSize]:
+        """CPU and memory of each process."""
+        return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}
 
-    def scaling(self, process: str) -> ServiceSettings:
-        """Auto scaling of a process that runs as an ECS service. Raises KeyError for any other."""
-        return {"gateway": self.gateway, "console": self.console}[process]
+    @property
+    def scaling(self) -> dict[str, ServiceSettings]:
+        """Auto scaling of each process that runs as an ECS service."""
+        return {"gateway": self.gateway, "console": self.console}
 
 
 class RolloutSettings(Section):

@@ -1,4 +1,4 @@
-"""What buckets are told: the shape of it, and which buckets a stack has."""
+"""The arguments of every bucket of a stack, with its policy."""
 
 from dataclasses import dataclass, replace
 
@@ -14,18 +14,13 @@ from components.tags import DataClass
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The buckets of a stack: the sink of all logs, the audit trail, and data. Where data is copied, the second region has a
-    sink and a data bucket of its own.
-
-    names, away: the names here and in the second region.
-    """
+    """The log, trail and data buckets. With replication, the second region has a log and a data bucket as well."""
 
     settings: Settings
     names: Naming
-    away: Naming
 
-    def sink(self) -> BucketArgs:
-        """Takes the access logs of the other two, the logs of the load balancer and, with the account's guards, of Config."""
+    def logs(self) -> BucketArgs:
+        """Receives access logs of the other buckets and the load balancer, and with the account baseline those of AWS Config."""
         sink, sources = self.names.bucket("logs"), (self.names.bucket("trail"), self.names.bucket("data"))
         writers = (
             *bucket_policies.access_log_writers(self.names, sink, sources),
@@ -36,7 +31,7 @@ class Buckets:
         return self._args(sink, policy, "log", expire_days=self.settings.buckets.log_retention_days)
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """The evidence: nobody removes a file of it before its time."""
+        """Log files of CloudTrail and checkpoints of the audit trail, under S3 Object Lock."""
         bucket, buckets = self.names.bucket("trail"), self.settings.buckets
         writers = bucket_policies.trail_writers(self.names, bucket)
         policy = bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=True, writers=writers)
@@ -50,26 +45,32 @@ class Buckets:
         )
 
     def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], replica: BucketReplica | None) -> BucketArgs:
-        """What the runtime stores."""
+        """Objects of the runtime."""
         bucket = self.names.bucket("data")
         policy = bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=True)
         return replace(self._args(bucket, policy, "confidential"), key_arn=key_arn, log_bucket=log_bucket, replica=replica)
 
-    def sink_away(self) -> BucketArgs:
-        """Takes the access log of the copy."""
-        sink = self.away.bucket("logs")
-        writers = bucket_policies.access_log_writers(self.names, sink, (self.away.bucket("data"),))
+    def replica_logs(self) -> BucketArgs:
+        """Receives access logs of the replica."""
+        sink = self._replica_names.bucket("logs")
+        writers = bucket_policies.access_log_writers(self.names, sink, (self._replica_names.bucket("data"),))
         policy = bucket_policies.bucket_policy(self.names, sink, encrypted_by_key=False, writers=writers)
         return replace(
-            self._args(sink, policy, "log", expire_days=self.settings.buckets.log_retention_days), region=self.away.region
+            self._args(sink, policy, "log", expire_days=self.settings.buckets.log_retention_days),
+            region=self._replica_names.region,
         )
 
-    def data_away(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """The copy of the data bucket."""
-        bucket = self.away.bucket("data")
+    def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
+        """Replica of the data bucket."""
+        bucket = self._replica_names.bucket("data")
         policy = bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=True)
-        held = self._args(bucket, policy, "confidential")
-        return replace(held, key_arn=key_arn, log_bucket=log_bucket, region=self.away.region)
+        return replace(
+            self._args(bucket, policy, "confidential"), key_arn=key_arn, log_bucket=log_bucket, region=self._replica_names.region
+        )
+
+    @property
+    def _replica_names(self) -> Naming:
+        return self.names.in_region(self.settings.replica_region)
 
     def _args(self, bucket: str, policy: Document, data_class: DataClass, *, expire_days: int | None = None) -> BucketArgs:
         buckets = self.settings.buckets

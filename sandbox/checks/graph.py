@@ -9,13 +9,21 @@ from sandbox.engine.types import Deployment, Resource
 
 FORMATS = ("mermaid", "svg")
 TIERS: Mapping[str, tuple[str, ...]] = {
-    "Edge": ("Waf", "Edge", "Certificate", "Sharing"),
-    "App tier, no public addresses": ("Service", "Task", "Endpoints"),
-    "Data tier, no way out": ("Database", "Cache", "Proxy"),
-    "Stores and secrets of AWS": ("Tokens", "Bucket", "Secret", "Rotation", "Image", "Backup"),
-    "Keys and roles": ("Keyring", "Access", "Boundary", "Deployer", "Baseline"),
-    "Evidence and alarms": ("Trail", "Watch", "Findings", "Canary", "Budget"),
-    "Network": ("Network", "Firewall", "Cluster"),
+    "Edge": ("WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
+    "App tier, no public addresses": ("EcsService", "TaskDefinition", "VpcEndpoints"),
+    "Data tier, no internet access": ("RdsInstance", "Valkey", "RdsProxy"),
+    "AWS data stores": ("SecretLinksTable", "Bucket", "Secret", "RotationFunction", "ContainerImage", "BackupPlan"),
+    "Keys and roles": ("KmsKeys", "Roles", "PermissionsBoundary", "DeliveryRoles", "AccountBaseline"),
+    "Audit trail and alarms": (
+        "CloudTrail",
+        "Alarms",
+        "LogAlarms",
+        "DataProtection",
+        "NotificationTopic",
+        "SyntheticProbe",
+        "Budget",
+    ),
+    "Network": ("Vpc", "SecurityGroups", "NetworkAcls", "ServiceDiscovery", "EcsCluster"),
 }
 """Title of a tier and the component types in it. A type that is in none stands under "More"."""
 
@@ -78,9 +86,10 @@ def graph(deployment: Deployment) -> Graph:
     for urn, resource in made.items():
         if resource.registration.custom and owner[urn]:
             sizes[owner[urn]] = sizes.get(owner[urn], 0) + 1
-    types = {_key(r): r.registration.type.rpartition(":")[2] for r in made.values() if _is_component(r)}
-    served = {key.partition("_")[2] for key, type_ in types.items() if type_ == "Service"}
-    merged = {f"Task_{name}": f"Service_{name}" for name in served if f"Task_{name}" in types}
+    # A composite contains components only and is not drawn.
+    types = {_key(r): r.registration.type.rpartition(":")[2] for r in made.values() if _is_component(r) and _key(r) in sizes}
+    served = {key.partition("_")[2] for key, type_ in types.items() if type_ == "EcsService"}
+    merged = {f"TaskDefinition_{name}": f"EcsService_{name}" for name in served if f"TaskDefinition_{name}" in types}
     edges = {*_traffic(made, types), *_joins(made, owner), *_readers(made, owner)}
     moved = {Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic) for e in edges}
     nodes = [
@@ -152,14 +161,13 @@ def _key(resource: Resource) -> str:
 
 
 def _owner(resource: Resource, made: Mapping[str, Resource]) -> str:
-    """Key of the outermost component that a resource stands in, "" for one outside of all."""
-    key, current = "", resource
-    while True:
-        if _is_component(current):
-            key = _key(current)
+    """Key of the innermost component that contains a resource, "" for one outside of all."""
+    current = resource
+    while not _is_component(current):
         if current.registration.parent not in made:
-            return key
+            return ""
         current = made[current.registration.parent]
+    return _key(current)
 
 
 def _tier(type_: str) -> str:
@@ -181,10 +189,10 @@ def _traffic(made: Mapping[str, Resource], types: Mapping[str, str]) -> Iterable
     groups = {resource.id: resource.registration.name for resource in made.values() if resource.registration.type == _GROUP}
     named: dict[str, str] = {}
     for key in types:
-        # Edge before Waf, Service before Task: the one that has the addresses.
+        # The component that has the addresses: the load balancer, not the web ACL; the service, not its task.
         name = key.partition("_")[2].replace("_", "-")
-        if types[key] in ("Edge", "Service", "Database", "Cache", "Endpoints", "Proxy") or (
-            types[key] == "Task" and name not in named
+        if types[key] in ("LoadBalancer", "EcsService", "RdsInstance", "Valkey", "VpcEndpoints", "RdsProxy") or (
+            types[key] == "TaskDefinition" and name not in named
         ):
             named[name] = key
     ports: dict[tuple[str, str], list[str]] = {}
@@ -207,7 +215,7 @@ def _joins(made: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[E
             related = {dependency for urns in resource.registration.property_dependencies.values() for dependency in urns}
             for dependency in related:
                 other = owner.get(dependency, "")
-                if owner[urn] and other and other != owner[urn] and not other.startswith(("Keyring", "Access")):
+                if owner[urn] and other and other != owner[urn] and not other.startswith(("KmsKeys", "Roles")):
                     yield Edge(owner[urn], other, label, False)
 
 

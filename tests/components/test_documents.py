@@ -239,7 +239,7 @@ def test_a_secret_is_read_by_those_who_need_it_and_by_nobody_else() -> None:
 
 def test_only_the_bootstrap_token_is_read_by_people() -> None:
     operator = "arn:aws:iam::123456789012:role/ops"
-    readable = [kind for kind in CONTRACT.made_secrets if operator in readers_of(NAMES, CONTRACT, kind, (operator,))]
+    readable = [kind for kind in CONTRACT.rotated_secrets if operator in readers_of(NAMES, CONTRACT, kind, (operator,))]
     assert readable == ["bootstrap-token"]
 
 

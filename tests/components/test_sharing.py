@@ -28,7 +28,7 @@ def one(kind: str, name: str = "sharing") -> dict[str, Any]:
 
 
 def test_the_function_runs_the_stacks_own_image_by_digest_as_the_contract_says() -> None:
-    function, wanted = one("lambda/function:Function"), read(apart=["sharing"]).functions["sharing"]
+    function, wanted = one("lambda/function:Function"), read(functions=["sharing"]).functions["sharing"]
     assert function["packageType"] == "Image"
     assert function["imageUri"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-staging-runtime@sha256:" + "0" * 64
     assert function["imageConfig"] == {"entryPoints": list(wanted.entry_point), "commands": list(wanted.command)}
@@ -38,7 +38,7 @@ def test_the_function_runs_the_stacks_own_image_by_digest_as_the_contract_says()
 
 def test_the_command_of_the_function_is_in_the_image() -> None:
     dockerfile = (ROOT / "runtime/Dockerfile").read_text(encoding="utf-8")
-    wanted = read(apart=["sharing"]).functions["sharing"]
+    wanted = read(functions=["sharing"]).functions["sharing"]
     assert f"UV_PROJECT_ENVIRONMENT={wanted.entry_point[0].removesuffix('/bin/python')}" in dockerfile
     assert wanted.entry_point[2] in (ROOT / "runtime/pyproject.toml").read_text(encoding="utf-8")
     module = wanted.command[0].rpartition(".")[0]

@@ -17,25 +17,25 @@ def test_every_component_stands_in_one_tier_and_the_picture_is_small_enough_to_r
     found = stack_graph(stack)
     keys = [node.key for node in found.nodes]
     assert len(keys) == len(set(keys))
-    assert {"Edge_edge", "Service_gateway", "Service_console", "Database_database", "Cache_cache"} <= set(keys)
-    assert "Task_gateway" not in keys, "a service and its task are one box"
+    assert {"LoadBalancer_edge", "EcsService_gateway", "EcsService_console", "RdsInstance_database", "Valkey_cache"} <= set(keys)
+    assert "TaskDefinition_gateway" not in keys, "a service and its task are one box"
     assert 20 <= len(keys) <= 60
     assert sum(len(nodes) for _, nodes in found.tiers()) == len(keys)
 
 
 def test_traffic_is_what_the_security_groups_let_through() -> None:
     traffic = {(edge.source, edge.target): edge.label for edge in stack_graph("prod").edges if edge.traffic}
-    assert traffic["internet", "Edge_edge"] == "80, 443"
-    assert traffic["Edge_edge", "Service_gateway"] == "8080"
-    assert traffic["Service_gateway", "Database_database"] == "5432"
-    assert ("internet", "Database_database") not in traffic
-    assert [source for source, target in traffic if target == "Service_gateway"] == ["Edge_edge"]
+    assert traffic["internet", "LoadBalancer_edge"] == "80, 443"
+    assert traffic["LoadBalancer_edge", "EcsService_gateway"] == "8080"
+    assert traffic["EcsService_gateway", "RdsInstance_database"] == "5432"
+    assert ("internet", "RdsInstance_database") not in traffic
+    assert [source for source, target in traffic if target == "EcsService_gateway"] == ["LoadBalancer_edge"]
 
 
 def test_each_process_is_given_its_own_secrets() -> None:
     given = {(edge.source, edge.target) for edge in stack_graph("prod").edges if edge.label == "is given"}
-    assert ("Service_gateway", "Secret_pepper") in given
-    assert ("Service_gateway", "Secret_session_key") not in given
+    assert ("EcsService_gateway", "Secret_pepper") in given
+    assert ("EcsService_gateway", "Secret_session_key") not in given
 
 
 def test_the_mermaid_text_names_in_its_arrows_only_boxes_that_it_draws() -> None:

@@ -1,0 +1,132 @@
+"""The composite of the data stores: rotated secrets, database, cache, secret links table and backups."""
+
+import pulumi
+
+from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
+from components.compute.environment import Endpoints
+from components.database.rds_instance import RdsInstance, RdsInstanceArgs
+from components.database.rds_proxy import RdsProxy, RdsProxyArgs
+from components.database.secret_links_table import SecretLinksTable, SecretLinksTableArgs
+from components.database.valkey import Valkey, ValkeyArgs
+from components.foundation import Foundation
+from components.iam import backup_roles, role_policies
+from components.private_network import PrivateNetwork
+from components.secrets.rotation_function import RotationFunction, RotationFunctionArgs
+from components.secrets.secret import Secret, SecretArgs
+from components.stack import Stack
+
+
+class DataStores(pulumi.ComponentResource):
+    """Everything that holds data of the runtime, in the data tier or in AWS services, with backups."""
+
+    rotation_function: RotationFunction
+    rotated_secrets: dict[str, Secret]
+    """The secrets that the rotation function creates, by kind."""
+    database: RdsInstance
+    cache: Valkey
+    secret_links_table: SecretLinksTable
+    endpoints: Endpoints
+
+    def __init__(
+        self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:data:DataStores", name, None, opts)
+        self._stack, self._foundation, self._network = stack, foundation, network
+        self._opts = pulumi.ResourceOptions(parent=self)
+        self.rotation_function = self._rotation_function()
+        self.rotated_secrets = {kind: self._secret(kind) for kind in stack.contract.rotated_secrets}
+        self.database = self._database()
+        database_host = self._proxy().address if stack.settings.database.proxy else self.database.address
+        self.cache = Valkey(
+            "cache",
+            ValkeyArgs(
+                names=stack.names,
+                cache=stack.settings.cache,
+                subnet_ids=network.vpc.subnets["data"],
+                security_group_id=network.security_groups["cache"],
+                key_arn=foundation.keys.data_arn,
+            ),
+            self._opts,
+        )
+        self.secret_links_table = SecretLinksTable(
+            "tokens",
+            SecretLinksTableArgs(
+                names=stack.names,
+                secret_links_table=stack.settings.secret_links_table,
+                protection=stack.settings.protection,
+                key_arn=foundation.keys.data_arn,
+            ),
+            self._opts,
+        )
+        self._backup_plan()
+        self.endpoints = Endpoints(database_host, self.database.address, self.cache.address)
+        self.register_outputs({})
+
+    def _rotation_function(self) -> RotationFunction:
+        args = RotationFunctionArgs(
+            names=self._stack.names,
+            key_prefix=self._stack.settings.key_prefix,
+            role_arn=self._foundation.role_arns[role_policies.ROTATION_FUNCTION],
+            key_arn=self._foundation.keys.secrets_arn,
+            log_key_arn=self._foundation.keys.logs_arn,
+            log_retention_days=self._stack.settings.log_retention_days,
+        )
+        return RotationFunction(role_policies.ROTATION_FUNCTION, args, self._opts)
+
+    def _secret(self, kind: str) -> Secret:
+        settings, names = self._stack.settings, self._stack.names
+        args = SecretArgs(
+            names=names,
+            kind=kind,
+            reader_arns=role_policies.readers_of(names, self._stack.contract, kind, settings.secrets.operators),
+            secrets=settings.secrets,
+            protection=settings.protection,
+            key_arn=self._foundation.keys.secrets_arn,
+            function_arn=self.rotation_function.arn,
+        )
+        return Secret(kind, args, self._opts)
+
+    def _database(self) -> RdsInstance:
+        settings, keys = self._stack.settings, self._foundation.keys
+        args = RdsInstanceArgs(
+            names=self._stack.names,
+            database=settings.database,
+            protection=settings.protection,
+            subnet_ids=self._network.vpc.subnets["data"],
+            security_group_id=self._network.security_groups["database"],
+            key_arn=keys.data_arn,
+            secrets_key_arn=keys.secrets_arn,
+            log_key_arn=keys.logs_arn,
+            log_retention_days=settings.log_retention_days,
+            monitoring_role_arn=self._foundation.role_arns["database-monitor"],
+            topic_arn=self._foundation.topic_arn,
+        )
+        return RdsInstance("database", args, self._opts)
+
+    def _proxy(self) -> RdsProxy:
+        args = RdsProxyArgs(
+            names=self._stack.names,
+            subnet_ids=self._network.vpc.subnets["app"],
+            security_group_id=self._network.security_groups[role_policies.PROXY],
+            role_arn=self._foundation.role_arns[role_policies.PROXY],
+            instance_identifier=self.database.identifier,
+            log_key_arn=self._foundation.keys.logs_arn,
+            log_retention_days=self._stack.settings.log_retention_days,
+        )
+        return RdsProxy("database", args, self._opts)
+
+    def _backup_plan(self) -> BackupPlan:
+        settings, keys = self._stack.settings, self._foundation.keys
+        copied = settings.backup.cross_region_copy and keys.replica_arn
+        args = BackupPlanArgs(
+            names=self._stack.names,
+            backup=settings.backup,
+            protection=settings.protection,
+            force_destroy=settings.buckets.force_destroy,
+            key_arn=keys.backup_arn,
+            role_arn=self._foundation.role_arns[backup_roles.BACKUP],
+            topic_arn=self._foundation.topic_arn,
+            resources=(self.database.arn, self.secret_links_table.arn, self._foundation.data_bucket.arn),
+            replica=BackupReplica(settings.replica_region, keys.replica_arn) if copied and keys.replica_arn else None,
+        )
+        return BackupPlan("backup", args, self._opts)

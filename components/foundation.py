@@ -1,0 +1,142 @@
+"""The composite that every other one depends on: IAM roles, KMS keys, buckets, the audit trail and a notification topic."""
+
+from collections.abc import Mapping
+
+import pulumi
+
+from components.account.cloud_trail import CloudTrail, CloudTrailArgs
+from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
+from components.iam import backup_roles, checkpoint_policies, role_policies, sharing_roles, transfer_policies
+from components.iam.documents import Statement
+from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
+from components.iam.role_policies import RoleDefinition
+from components.iam.roles import Roles, RolesArgs
+from components.monitoring import synthetic_probe, topics
+from components.monitoring.topics import NotificationTopic, NotificationTopicArgs
+from components.stack import Stack
+from components.storage.bucket import Bucket, BucketReplica
+from components.storage.buckets import Buckets
+
+
+class Foundation(pulumi.ComponentResource):
+    """Who may do what, the keys that encrypt everything, and where logs and evidence are stored."""
+
+    role_arns: dict[str, pulumi.Output[str]]
+    """ARN of each role, by name."""
+    keys: KmsKeys
+    topic_arn: pulumi.Output[str]
+    """Topic for notifications of AWS services: RDS events, backup jobs, budget and cost anomalies."""
+    log_bucket: Bucket
+    trail_bucket: Bucket
+    data_bucket: Bucket
+    trail: CloudTrail
+
+    def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("gatehouse:foundation:Foundation", name, None, opts)
+        self._stack, self._opts = stack, pulumi.ResourceOptions(parent=self)
+        settings, names = stack.settings, stack.names
+        regions = (settings.region, *filter(None, (settings.replica_region,)))
+        boundary = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names=names, regions=regions), self._opts)
+        roles = RolesArgs(names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn)
+        self.role_arns = Roles("access", roles, self._opts).arns
+        self.keys = self._kms_keys()
+        topic = NotificationTopicArgs(names=names, emails=settings.monitoring.emails, key_arn=self.keys.logs_arn)
+        self.topic_arn = NotificationTopic("notices", topic, self._opts).arn
+        self._buckets()
+        self.trail = self._cloud_trail()
+        self.register_outputs({})
+
+    def _kms_keys(self) -> KmsKeys:
+        settings, names, contract = self._stack.settings, self._stack.names, self._stack.contract
+        groups = names.log_groups((*contract.tasks, *sharing_roles.log_groups(contract)), proxied=settings.database.proxy)
+        args = KmsKeysArgs(
+            names=names,
+            kms_keys=settings.kms_keys,
+            protection=settings.protection,
+            secret_readers=role_policies.secret_readers(names, contract),
+            table_roles=role_policies.token_users(contract),
+            rotation_role=role_policies.ROTATION_FUNCTION,
+            log_groups=groups,
+            role_arns=self.role_arns,
+            signing_roles=_signing_roles(self._stack),
+            additional_statements=key_users(self._stack),
+            replica_region=settings.replica_region,
+        )
+        return KmsKeys("keyring", args, self._opts)
+
+    def _buckets(self) -> None:
+        buckets = Buckets(self._stack.settings, self._stack.names)
+        self.log_bucket = Bucket.log_sink("logs", buckets.logs(), self._opts)
+        self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self._opts)
+        replica: BucketReplica | None = None
+        if self._stack.settings.buckets.cross_region_replication and self.keys.replica_arn:
+            replica_logs = Bucket.log_sink("logs-away", buckets.replica_logs(), self._opts)
+            replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
+            replica_bucket = Bucket("data-away", replica_args, self._opts)
+            replica = BucketReplica(replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION])
+        self.data_bucket = Bucket("data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self._opts)
+
+    def _cloud_trail(self) -> CloudTrail:
+        settings, names = self._stack.settings, self._stack.names
+        data_buckets = [names.bucket_arn("data")]
+        if settings.buckets.cross_region_replication:
+            data_buckets.append(names.in_region(settings.replica_region).bucket_arn("data"))
+        args = CloudTrailArgs(
+            names=names,
+            bucket=self.trail_bucket.name,
+            key_arn=self.keys.logs_arn,
+            role_arn=self.role_arns["trail-log"],
+            data_event_buckets=tuple(data_buckets),
+            data_event_tables=(names.table_arn("tokens"),),
+            data_event_functions=(names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}"),),
+            log_retention_days=settings.log_retention_days,
+        )
+        return CloudTrail("trail", args, self._opts)
+
+
+def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
+    """Every role of the stack, by name."""
+    settings, names, contract = stack.settings, stack.names, stack.contract
+    console = transfer_policies.statements(names, settings.legacy_files)
+    console += role_policies.publish_to_topic(settings.notifications.topic_arn)
+    return (
+        role_policies.role_definitions(
+            names,
+            contract,
+            proxied=settings.database.proxy,
+            collector=bool(settings.telemetry.collector_digest),
+            more={process.name: console for process in transfer_policies.console_processes(contract)},
+        )
+        | role_policies.core_role_definitions(names, contract)
+        | backup_roles.role_definitions(names, replicated=_replica_region(stack))
+        | sharing_roles.role_definitions(names, contract, log_role=settings.sharing.api_gateway_log_role)
+        | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
+    )
+
+
+def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
+    """Statements of the key policies for transfer, backup, functions, checkpoints and notifications, by key."""
+    names, contract = stack.names, stack.contract
+    console = [role_policies.task_role(process) for process in transfer_policies.console_processes(contract)]
+    logs = (*topics.key_users(names), *checkpoint_policies.key_users(names, _signing_roles(stack)))
+    sources: tuple[Mapping[str, tuple[Statement, ...]], ...] = (
+        backup_roles.key_users(names, replicated=_replica_region(stack), away=stack.settings.replica_region),
+        sharing_roles.key_users(names, contract),
+        transfer_policies.key_users(names, console),
+        {"logs": logs},
+    )
+    statements: dict[str, tuple[Statement, ...]] = {}
+    for source in sources:
+        for key, users in source.items():
+            statements[key] = (*statements.get(key, ()), *users)
+    return statements
+
+
+def _signing_roles(stack: Stack) -> tuple[str, ...]:
+    """The roles that sign checkpoints of the audit trail."""
+    return tuple(role_policies.task_role(process) for process in checkpoint_policies.signing_processes(stack.contract))
+
+
+def _replica_region(stack: Stack) -> str:
+    """The region of the data bucket's replica, or "" without replication."""
+    return stack.settings.replica_region if stack.settings.buckets.cross_region_replication else ""

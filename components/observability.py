@@ -1,0 +1,79 @@
+"""The composite of the alarms: metric and event alarms with their topic, the synthetic probe and data protection findings."""
+
+import pulumi
+
+from components.data_stores import DataStores
+from components.foundation import Foundation
+from components.iam import role_policies, sharing_roles
+from components.monitoring import synthetic_probe
+from components.monitoring.alarms import Alarms, AlarmsArgs
+from components.monitoring.data_protection import DataProtection, DataProtectionArgs
+from components.monitoring.synthetic_probe import SyntheticProbe, SyntheticProbeArgs
+from components.platform import Platform
+from components.stack import Stack
+
+
+class Observability(pulumi.ComponentResource):
+    """Alarms on symptoms that users notice and on resources that run out, sent to one topic with a link to the runbook."""
+
+    alarms: Alarms
+    findings_log_group: pulumi.Output[str]
+    """Log group of findings of credentials in logs."""
+    probe: dict[str, pulumi.Input[object]]
+    """Name and role of the probe's function and the URLs that it requests, {} without a probe."""
+
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        foundation: Foundation,
+        data: DataStores,
+        platform: Platform,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:monitoring:Observability", name, None, opts)
+        settings, names = stack.settings, stack.names
+        children = pulumi.ResourceOptions(parent=self)
+        self.alarms = Alarms(
+            "watch",
+            AlarmsArgs(
+                names=names,
+                monitoring=settings.monitoring,
+                database=settings.database,
+                key_arn=foundation.keys.logs_arn,
+                load_balancer_label=platform.load_balancer.label,
+                target_groups=platform.load_balancer.target_groups,
+                ecs_services=tuple(stack.contract.ecs_services),
+                cluster=platform.cluster.name,
+                database_id=data.database.identifier,
+                cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+                certificate_arn=platform.certificate.arn,
+                table=data.secret_links_table.table,
+                rotation_function=names.name(role_policies.ROTATION_FUNCTION),
+                functions=sharing_roles.stages(stack.contract),
+                dead_letter_queue=names.name(role_policies.FAILED),
+            ),
+            children,
+        )
+        self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
+        self.findings_log_group = DataProtection(
+            "findings",
+            DataProtectionArgs(names=names, log_key_arn=foundation.keys.logs_arn, log_retention_days=settings.log_retention_days),
+            children,
+        ).log_group
+        self.register_outputs({})
+
+    def _probe(self, stack: Stack, foundation: Foundation) -> dict[str, pulumi.Input[object]]:
+        probe_role = foundation.role_arns[synthetic_probe.NAME]
+        args = SyntheticProbeArgs(
+            names=stack.names,
+            interval_minutes=stack.settings.monitoring.probe_interval_minutes,
+            urls=stack.contract.health_urls,
+            role_arn=probe_role,
+            log_key_arn=foundation.keys.logs_arn,
+            log_retention_days=stack.settings.log_retention_days,
+            runbooks_url=stack.settings.monitoring.runbooks_url,
+            topic_arn=self.alarms.topic_arn,
+        )
+        probe = SyntheticProbe("probe", args, pulumi.ResourceOptions(parent=self))
+        return {"function": probe.function, "role": probe_role, "services": stack.contract.health_urls}

@@ -1,0 +1,90 @@
+"""The composite that ECS services run on: image repositories, certificate, load balancer, cluster and service discovery."""
+
+from dataclasses import replace
+
+import pulumi
+
+from components.compute.container_image import ContainerImage, ContainerImageArgs
+from components.compute.ecs_cluster import EcsCluster, EcsClusterArgs
+from components.compute.otel_collector import NAME as COLLECTOR
+from components.edge.certificate import Certificate, CertificateArgs
+from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
+from components.foundation import Foundation
+from components.iam import sharing_roles
+from components.network.service_discovery import ServiceDiscovery, ServiceDiscoveryArgs
+from components.private_network import PrivateNetwork
+from components.settings.workloads import ImageSettings
+from components.stack import Stack
+
+
+class Platform(pulumi.ComponentResource):
+    """The container images, and the way from the internet and from the gateway to the tasks."""
+
+    runtime_image: ContainerImage
+    sidecar_images: dict[str, str]
+    """Reference of the image of the collector and of each Core, by repository."""
+    certificate: Certificate
+    load_balancer: LoadBalancer
+    cluster: EcsCluster
+    service_discovery: ServiceDiscovery
+
+    def __init__(
+        self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("gatehouse:platform:Platform", name, None, opts)
+        settings, names, contract = stack.settings, stack.names, stack.contract
+        children = pulumi.ResourceOptions(parent=self)
+        image = ContainerImageArgs(
+            names=names,
+            image=settings.image,
+            key_arn=foundation.keys.data_arn,
+            force_delete=settings.buckets.force_destroy,
+            function_arns=sharing_roles.function_arns(names, contract),
+        )
+        self.runtime_image = ContainerImage("image", image, children)
+        self.sidecar_images = {
+            repository: ContainerImage(
+                repository, replace(image, image=sidecar, repository=repository, function_arns=()), children
+            ).reference
+            for repository, sidecar in sidecar_images(stack).items()
+        }
+        self.certificate = Certificate(
+            "certificate",
+            CertificateArgs(
+                names=names,
+                domain=settings.domain,
+                host_names=tuple(contract.hosts.values()),
+                protection=settings.protection,
+            ),
+            children,
+        )
+        self.load_balancer = LoadBalancer(
+            "edge",
+            LoadBalancerArgs(
+                names=names,
+                load_balancer=settings.load_balancer,
+                services=contract.services,
+                host_names=contract.hosts,
+                vpc_id=network.vpc.vpc_id,
+                subnet_ids=network.vpc.subnets["edge"],
+                security_group_id=network.security_groups["edge"],
+                zone_id=self.certificate.zone_id,
+                certificate_arn=self.certificate.arn,
+                log_bucket=foundation.log_bucket.name,
+            ),
+            children,
+        )
+        self.cluster = EcsCluster("main", EcsClusterArgs(names=names), children)
+        cores = tuple(core.name for core in settings.cores)
+        discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
+        self.service_discovery = ServiceDiscovery("directory", discovery, children)
+        self.register_outputs({})
+
+
+def sidecar_images(stack: Stack) -> dict[str, ImageSettings]:
+    """The image of the collector and of each Core, by repository."""
+    digests = {name: core.image_digest for name, core in stack.settings.core_tasks.items()}
+    if stack.settings.telemetry.collector_digest:
+        digests[COLLECTOR] = stack.settings.telemetry.collector_digest
+    retained = stack.settings.image.retained_images
+    return {name: ImageSettings(digest=digest, retained_images=retained) for name, digest in digests.items()}

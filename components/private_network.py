@@ -1,0 +1,80 @@
+"""The composite of the VPC: subnets, security groups, network ACLs and VPC endpoints."""
+
+from collections.abc import Mapping
+
+import pulumi
+
+from components.database.rds_instance import PORT as DATABASE_PORT
+from components.database.valkey import PORT as CACHE_PORT
+from components.foundation import Foundation
+from components.iam import checkpoint_policies, transfer_policies
+from components.network.network_acls import NetworkAcls, NetworkAclsArgs
+from components.network.security_groups import SecurityGroups, SecurityGroupsArgs
+from components.network.vpc import Vpc, VpcArgs
+from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
+from components.stack import Stack
+
+
+class PrivateNetwork(pulumi.ComponentResource):
+    """A VPC with three subnet tiers, in which each group can reach only the groups and networks that it needs."""
+
+    vpc: Vpc
+    security_groups: Mapping[str, pulumi.Output[str]]
+    """Id of each security group, by name."""
+
+    def __init__(self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("gatehouse:network:PrivateNetwork", name, None, opts)
+        settings, names = stack.settings, stack.names
+        children = pulumi.ResourceOptions(parent=self)
+        self.vpc = Vpc(
+            "network",
+            VpcArgs(
+                names=names,
+                network=settings.network,
+                log_retention_days=settings.log_retention_days,
+                log_key_arn=foundation.keys.logs_arn,
+                log_role_arn=foundation.role_arns["network-log"],
+                buckets=(names.bucket("data"),),
+                write_only_objects=(checkpoint_policies.object_arns(names),),
+                shared_objects=tuple(transfer_policies.object_arns(settings.legacy_files)),
+            ),
+            children,
+        )
+        self.security_groups = SecurityGroups(
+            "firewall",
+            SecurityGroupsArgs(
+                names=names,
+                network=settings.network,
+                contract=stack.contract,
+                vpc_id=self.vpc.vpc_id,
+                prefix_lists=self.vpc.prefix_lists,
+                rds_proxy=settings.database.proxy,
+                console_egress=bool(settings.internet_access),
+                webhook_networks=settings.notifications.webhook_networks,
+                core_ports={name: core.port for name, core in settings.core_tasks.items()},
+            ),
+            children,
+        ).groups
+        NetworkAcls(
+            "acl",
+            NetworkAclsArgs(
+                names=names,
+                network=settings.network,
+                vpc_id=self.vpc.vpc_id,
+                subnets=self.vpc.subnets,
+                store_ports=(DATABASE_PORT, CACHE_PORT),
+            ),
+            children,
+        )
+        VpcEndpoints(
+            "endpoints",
+            VpcEndpointsArgs(
+                names=names,
+                vpc_id=self.vpc.vpc_id,
+                subnet_ids=self.vpc.endpoint_subnets,
+                security_group_id=self.security_groups["endpoints"],
+                ecs_exec=settings.network.exec_endpoints,
+            ),
+            children,
+        )
+        self.register_outputs({})

@@ -1,0 +1,140 @@
+"""The composite of what runs: the sharing function, the ECS tasks and services, and the web ACL in front of them."""
+
+import pulumi
+
+from components.compute.ecs_service import Capacity, EcsService, EcsServiceArgs
+from components.compute.environment import Environment, environments
+from components.compute.otel_collector import NAME as COLLECTOR
+from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
+from components.contract import Function, Process
+from components.data_stores import DataStores
+from components.edge.web_acl import WebAcl, WebAclArgs
+from components.foundation import Foundation
+from components.iam import role_policies
+from components.monitoring import data_protection
+from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
+from components.observability import Observability
+from components.platform import Platform
+from components.private_network import PrivateNetwork
+from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
+from components.stack import Stack
+
+
+class Workloads(pulumi.ComponentResource):
+    """The processes of the runtime contract and the Cores of the stack, each with a role, a log group and secrets of its own."""
+
+    functions: dict[str, SharingFunction]
+    tasks: dict[str, TaskDefinition]
+    services: dict[str, EcsService]
+
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        foundation: Foundation,
+        network: PrivateNetwork,
+        data: DataStores,
+        platform: Platform,
+        observability: Observability,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("gatehouse:workloads:Workloads", name, None, opts)
+        self._stack, self._foundation, self._network = stack, foundation, network
+        self._data, self._platform, self._observability = data, platform, observability
+        variables = environments(stack.settings, stack.names, stack.contract, data.endpoints)
+        contract = stack.contract
+        self.functions = {key: self._function(function, variables[key]) for key, function in contract.functions.items()}
+        self._web_acl()
+        self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
+        self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
+        LogAlarms(
+            "detection",
+            LogAlarmsArgs(
+                names=stack.names,
+                monitoring=stack.settings.monitoring,
+                topic_arn=observability.alarms.topic_arn,
+                trail_log_group=foundation.trail.log_group,
+                gateway_log_group=self.tasks["gateway"].log_group,
+            ),
+            self._children(),
+        )
+        self.register_outputs({})
+
+    def _children(self) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self)
+
+    def _function(self, function: Function, variables: Environment) -> SharingFunction:
+        args = SharingFunctionArgs(
+            names=self._stack.names,
+            sharing=self._stack.settings.sharing,
+            function=function,
+            image=self._platform.runtime_image.lambda_reference,
+            variables=variables,
+            role_arns=self._foundation.role_arns,
+            key_arn=self._foundation.keys.secrets_arn,
+            log_key_arn=self._foundation.keys.logs_arn,
+            log_retention_days=self._stack.settings.log_retention_days,
+            host_name=self._stack.contract.hosts[function.service.name],
+            zone_id=self._platform.certificate.zone_id,
+            certificate_arn=self._platform.certificate.arn,
+        )
+        return SharingFunction(function.name, args, self._children())
+
+    def _web_acl(self) -> WebAcl:
+        args = WebAclArgs(
+            names=self._stack.names,
+            waf=self._stack.settings.waf,
+            host_names=self._stack.contract.hosts,
+            load_balancer_arn=self._platform.load_balancer.arn,
+            log_key_arn=self._foundation.keys.logs_arn,
+            log_retention_days=self._stack.settings.log_retention_days,
+            stage_arns={name: function.stage_arn for name, function in self.functions.items()},
+        )
+        return WebAcl("edge", args, self._children())
+
+    def _task(self, process: Process, variables: Environment) -> TaskDefinition:
+        settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns
+        sidecars = self._platform.sidecar_images
+        core = settings.core_tasks.get(process.name)
+        collected = process.name in contract.processes and process.services
+        args = TaskDefinitionArgs(
+            names=self._stack.names,
+            process=process,
+            size=settings.task_size(process.name),
+            image=sidecars.get(process.name, self._platform.runtime_image.reference),
+            user=contract.user,
+            variables=variables,
+            secret_arns=self._secret_arns(),
+            task_role_arn=roles[role_policies.task_role(process)],
+            execution_role_arn=roles[role_policies.execution_role(process)],
+            log_key_arn=self._foundation.keys.logs_arn,
+            log_retention_days=settings.log_retention_days,
+            data_protection_policy=data_protection.policy(settings.key_prefix, self._observability.findings_log_group),
+            health_command=core.health_command if core else (),
+            collector_image=sidecars.get(COLLECTOR, "") if collected else "",
+        )
+        return TaskDefinition(process.name, args, self._children())
+
+    def _secret_arns(self) -> dict[str, pulumi.Input[str]]:
+        """ARN of each secret that ECS injects, by kind."""
+        rotated = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
+        return {**rotated, "database-owner": self._data.database.owner_secret_arn, **self._stack.contract.external_secrets}
+
+    def _service(self, process: Process) -> EcsService:
+        platform, alarms = self._platform, self._observability.alarms
+        args = EcsServiceArgs(
+            names=self._stack.names,
+            capacity=Capacity.of(self._stack.settings.scaling(process.name)),
+            rollout=self._stack.settings.rollout,
+            cluster_arn=platform.cluster.arn,
+            cluster_name=platform.cluster.name,
+            task_definition_arn=self.tasks[process.name].definition_arn,
+            subnet_ids=self._network.vpc.subnets["app"],
+            security_group_id=self._network.security_groups[process.name],
+            target_groups=platform.load_balancer.target_groups_of(process.services),
+            load_balancer_label=platform.load_balancer.label,
+            infrastructure_role_arn=self._foundation.role_arns[role_policies.ECS_INFRASTRUCTURE],
+            rollback_alarms=alarms.rollback_alarms(process.services),
+            registry_arn=platform.service_discovery.arns.get(process.name),
+        )
+        return EcsService(process.name, args, self._children())
