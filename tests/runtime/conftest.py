@@ -1,4 +1,4 @@
-"""Real servers for the runtime's tests: one PostgreSQL and one Redis a test session, one fresh database a test module."""
+"""Real servers: one PostgreSQL and one Redis per test session, one database per test module."""
 
 from __future__ import annotations
 

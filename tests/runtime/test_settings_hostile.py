@@ -1,4 +1,4 @@
-"""The environment of a process, set to what nobody means: start-up says which variable is wrong, and repeats no value."""
+"""Invalid environment variables: the error names the variable and never prints its value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
-def test_a_variable_is_taken_or_refused_by_its_name(field: str, odd: str) -> None:
+def test_invalid_variable_is_named_without_its_value(field: str, odd: str) -> None:
     name = PREFIX + field.upper()
     try:
         load({**BASE, name: odd})

@@ -1,4 +1,4 @@
-"""The `gatehouse` command as a user types it, and a console that it can speak to."""
+"""Fixtures: the `gatehouse` command and a running console."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Command:
-    """Runs `gatehouse` in a folder and an environment of its own."""
+    """Runs `gatehouse` with its own directory and environment."""
 
     folder: Path
     variables: dict[str, str]
 
     def run(self, *arguments: str, given: str = "", **variables: str) -> Result:
-        """In this process, with a standard input, output, folder and environment of its own: a new one would take a second."""
+        """Runs the command in this process: starting another one takes a second."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
         out, err, code = io.StringIO(), io.StringIO(), 0
         with (
@@ -60,13 +60,13 @@ class Command:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Command:
-    """Without any variable set."""
+    """A command without GATEHOUSE_* variables."""
     return Command(tmp_path, {})
 
 
 @pytest.fixture(scope="module")
 def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A console that listens, started by the very command of the container."""
+    """A running console, started with the command of the container."""
     folder = tmp_path_factory.mktemp("console")
     port = ports.free_port()
     generations = json.dumps({"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}})
@@ -93,5 +93,5 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def operator(tmp_path: Path, console_url: str) -> Command:
-    """With the console's address and the first admin credential in its variables."""
+    """A command with the console URL and the bootstrap token in its environment."""
     return Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})

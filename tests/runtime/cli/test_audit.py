@@ -1,4 +1,4 @@
-"""`gatehouse audit` offline: an exported trail and its checkpoints, and everything that can have been done to either."""
+"""`gatehouse audit` offline: manipulated exports and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PROOF = ("--checkpoints", "checkpoints", "--public-key", "key.pem")
 
 
 def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
-    previous, found = GENESIS, []
+    previous, events = GENESIS, []
     for seq in range(1, rows + 1):
         event = AuditEvent(1_800_000_000.0 + seq, "system", "test", "key.create", "key", "k", "success", "", "", {"name": name})
         digest = row_hash(previous, seq, event)
-        found.append(AuditRow(seq, event, previous, digest))
+        events.append(AuditRow(seq, event, previous, digest))
         previous = digest
-    return found
+    return events
 
 
 def write(folder: Path, rows: list[AuditRow]) -> None:
@@ -35,7 +35,7 @@ def write(folder: Path, rows: list[AuditRow]) -> None:
 
 @pytest.fixture
 async def offline(bare: Command) -> Command:
-    """A folder with ten rows, checkpoints of rows 4 and 9, and the public key."""
+    """A directory with ten rows, checkpoints of rows 4 and 9, and the public key."""
     signer, rows = LocalSigner(KEY), trail(10)
     write(bare.folder, rows)
     (bare.folder / "checkpoints").mkdir()
@@ -54,7 +54,7 @@ def verify(command: Command, *more: str) -> tuple[int, str]:
 
 
 @pytest.mark.requirement("TR-11")
-def test_an_untouched_copy_agrees_with_its_checkpoints(offline: Command) -> None:
+def test_unchanged_export_matches_its_checkpoints(offline: Command) -> None:
     code, text = verify(offline, *PROOF)
     assert code == 0
     assert text.startswith("intact: 10 rows")
@@ -62,7 +62,7 @@ def test_an_untouched_copy_agrees_with_its_checkpoints(offline: Command) -> None
 
 
 @pytest.mark.requirement("TR-11")
-def test_the_first_row_that_was_changed_is_named(offline: Command) -> None:
+def test_first_changed_row_is_reported(offline: Command) -> None:
     file = offline.folder / "audit.ndjson"
     lines = file.read_text().splitlines()
     lines[5] = lines[5].replace('"name":"x"', '"name":"y"')
@@ -72,21 +72,21 @@ def test_the_first_row_that_was_changed_is_named(offline: Command) -> None:
 
 
 @pytest.mark.requirement("TR-11")
-def test_rows_that_were_cut_off_the_end_are_found_with_checkpoints_alone(offline: Command) -> None:
+def test_truncation_is_detected_only_with_checkpoints(offline: Command) -> None:
     write(offline.folder, trail(10)[:6])
     assert verify(offline)[0] == 0
     assert verify(offline, *PROOF) == (1, "BROKEN at row 7 (of 6): rows 7 to 9 are missing at the end: a checkpoint saw them")
 
 
 @pytest.mark.requirement("TR-11")
-def test_a_trail_that_was_written_anew_is_found_with_checkpoints_alone(offline: Command) -> None:
+def test_rewritten_trail_is_detected_only_with_checkpoints(offline: Command) -> None:
     write(offline.folder, trail(10, name="other"))
     assert verify(offline)[0] == 0
     code, text = verify(offline, *PROOF)
     assert (code, text.startswith("BROKEN at row 4 (of 10): this row, or one before it, is not the one")) == (1, True)
 
 
-def test_a_checkpoint_that_was_changed_is_found(offline: Command) -> None:
+def test_changed_checkpoint_is_detected(offline: Command) -> None:
     file = offline.folder / "checkpoints" / f"{9:020d}.json"
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, "seq": 6}))
@@ -94,7 +94,7 @@ def test_a_checkpoint_that_was_changed_is_found(offline: Command) -> None:
     assert (code, text) == (1, "BROKEN at row 6 (of 10): the checkpoint of this row has no signature of a key that you trust")
 
 
-def test_rows_behind_the_last_checkpoint_are_told(offline: Command) -> None:
+def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:
     result = json.loads(offline.run("audit", "verify", "--file", "audit.ndjson", *PROOF, "--json").out)
     assert (result["rows"], result["checkpointed_seq"], result["intact"]) == (10, 9, True)
 
@@ -108,14 +108,14 @@ def test_rows_behind_the_last_checkpoint_are_told(offline: Command) -> None:
         (("--checkpoints", "empty", "--public-key", "key.pem"), "--checkpoints empty contains no checkpoint"),
     ],
 )
-def test_proofs_that_cannot_be_used_are_one_line(offline: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_invalid_proof_options_are_usage_errors(offline: Command, arguments: tuple[str, ...], message: str) -> None:
     (offline.folder / "empty").mkdir()
     code, text = verify(offline, *arguments)
     assert (code, message in text) == (2, True)
 
 
 @pytest.mark.requirement("TR-11")
-def test_the_trail_is_exported_searched_and_verified(operator: Command) -> None:
+def test_trail_is_exported_filtered_and_verified(operator: Command) -> None:
     operator.run("keys", "create", "--name", "=exported")
     assert operator.run("audit", "export", "all.ndjson", "--checkpoints", "checkpoints.jsonl").code == 0
     assert operator.run("audit", "verify", "--file", "all.ndjson").out.startswith("intact: ")

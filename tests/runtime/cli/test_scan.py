@@ -1,4 +1,4 @@
-"""`gatehouse scan` as it is run: files, directories, stdin, git, what is staged; and as a pre-commit hook."""
+"""`gatehouse scan`: files, directories, standard input, git, staged changes, and the pre-commit hook."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def git(folder: Path, *command: str) -> None:
 
 
 @pytest.mark.requirement("CG-14")
-def test_a_key_is_found_with_file_and_line_and_without_its_secret(tmp_path: Path) -> None:
+def test_key_is_reported_with_location_and_without_secret(tmp_path: Path) -> None:
     key = token()
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "config.yml").write_text(f"one\nkey: {key}\n")
@@ -43,23 +43,23 @@ def test_a_key_is_found_with_file_and_line_and_without_its_secret(tmp_path: Path
     assert f"revoke {key[9:21]}" in done.stderr.decode()
 
 
-def test_nothing_found_is_silence_and_zero(tmp_path: Path) -> None:
+def test_no_key_is_silent_success(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("gtk_live_" + "x" * 61)
     done = scan("a", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_stdin_is_scanned(tmp_path: Path) -> None:
+def test_standard_input_is_scanned(tmp_path: Path) -> None:
     done = scan("-", cwd=tmp_path, stdin=token().encode())
     assert (done.returncode, done.stdout.split(b":")[0]) == (1, b"(stdin)")
 
 
-def test_json_says_what_was_found(tmp_path: Path) -> None:
+def test_matches_are_printed_as_json(tmp_path: Path) -> None:
     key = token("acme_sk")
     (tmp_path / "a").write_text(key)
-    found: list[dict[str, Any]] = json.loads(scan("--json", "a", cwd=tmp_path).stdout)
+    matches: list[dict[str, Any]] = json.loads(scan("--json", "a", cwd=tmp_path).stdout)
     key_id = key.rpartition("_")[2][:12]
-    assert found == [
+    assert matches == [
         {
             "file": "a",
             "line": 1,
@@ -71,13 +71,13 @@ def test_json_says_what_was_found(tmp_path: Path) -> None:
     ]
 
 
-def test_only_named_brands_are_looked_for(tmp_path: Path) -> None:
+def test_prefix_option_limits_the_matches(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(token("acme_sk"))
     assert scan("--prefix", "gtk", "a", cwd=tmp_path).returncode == 0
     assert scan("--prefix", "gtk", "--prefix", "acme_sk", "a", cwd=tmp_path).returncode == 1
 
 
-def test_binary_and_huge_files_are_passed_over_with_a_word(tmp_path: Path) -> None:
+def test_binary_and_large_files_are_skipped_with_a_note(tmp_path: Path) -> None:
     key = token().encode()
     (tmp_path / "binary").write_bytes(b"\0" + key)
     (tmp_path / "huge").write_bytes(key + b"\n" * (10 * 1024 * 1024))
@@ -86,7 +86,7 @@ def test_binary_and_huge_files_are_passed_over_with_a_word(tmp_path: Path) -> No
     assert done.stderr.decode() == "skipped binary: binary\nskipped huge: larger than 10 MB\n"
 
 
-def test_what_git_ignores_is_passed_over_and_what_it_does_not_track_yet_is_not(tmp_path: Path) -> None:
+def test_ignored_files_are_skipped_and_untracked_ones_scanned(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / ".gitignore").write_text("ignored\n")
     for name in ("ignored", "untracked"):
@@ -97,7 +97,7 @@ def test_what_git_ignores_is_passed_over_and_what_it_does_not_track_yet_is_not(t
     assert scan("ignored", cwd=tmp_path).returncode == 1  # who names a file means it
 
 
-def test_what_is_staged_counts_and_not_the_file_beside_it(tmp_path: Path) -> None:
+def test_staged_content_is_scanned_not_the_working_tree(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "sub").mkdir()
     named = tmp_path / "sub" / "ä b"
@@ -112,7 +112,7 @@ def test_what_is_staged_counts_and_not_the_file_beside_it(tmp_path: Path) -> Non
     assert scan("--staged", cwd=tmp_path).returncode == 0
 
 
-def test_a_link_that_leads_in_a_circle_is_not_followed(tmp_path: Path) -> None:
+def test_circular_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "a").write_text(token())
     assert scan(".", cwd=tmp_path).stdout.count(b"\n") == 1
@@ -127,13 +127,13 @@ def test_a_link_that_leads_in_a_circle_is_not_followed(tmp_path: Path) -> None:
         (("--staged",), "--staged requires a git repository"),
     ],
 )
-def test_wrong_usage_is_one_line_and_two(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+def test_usage_error_is_one_line_with_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
     done = scan(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr.decode()) == (2, f"gatehouse: {text}\n")
 
 
 @pytest.mark.requirement("CG-25")
-def test_the_hook_is_offered_to_other_repositories_and_used_by_our_own() -> None:
+def test_pre_commit_hook_is_published_and_used() -> None:
     (offered,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert (offered["id"], offered["entry"]) == ("gatehouse-scan", "gatehouse scan")
     own = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
@@ -141,5 +141,5 @@ def test_the_hook_is_offered_to_other_repositories_and_used_by_our_own() -> None
 
 
 @pytest.mark.requirement("CG-14")
-def test_there_is_no_key_in_this_repository() -> None:
+def test_repository_contains_no_key() -> None:
     assert scan(".", cwd=ROOT).returncode == 0

@@ -1,4 +1,4 @@
-"""Signing keys at the command line, against a console that listens."""
+"""Signing key commands against a running console."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def signing(operator: Command, key_id: str) -> object:
 
 
 @pytest.mark.requirement("TR-10")
-def test_a_signing_secret_goes_alone_to_standard_output(operator: Command) -> None:
+def test_standard_output_holds_only_the_signing_secret(operator: Command) -> None:
     key_id = made(operator)
     done = operator.run("keys", "set-signing", key_id)
     assert (done.code, len(secret_bytes(done.out.strip()))) == (0, 32)
@@ -30,7 +30,7 @@ def test_a_signing_secret_goes_alone_to_standard_output(operator: Command) -> No
     assert signing(operator, key_id) == {"algorithm": "hmac-sha256", "required": True}
 
 
-def test_signatures_are_required_no_more_and_the_signing_key_removed(operator: Command) -> None:
+def test_signature_requirement_and_key_are_removed(operator: Command) -> None:
     key_id = made(operator)
     operator.run("keys", "set-signing", key_id)
     early = operator.run("keys", "remove-signing", key_id)
@@ -44,7 +44,7 @@ def test_signatures_are_required_no_more_and_the_signing_key_removed(operator: C
     assert signing(operator, key_id) is None
 
 
-def test_a_public_key_comes_from_a_file(operator: Command, tmp_path: Path) -> None:
+def test_public_key_is_read_from_a_file(operator: Command, tmp_path: Path) -> None:
     public = Ed25519PrivateKey.generate().public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "key.pem").write_bytes(pem)
@@ -59,7 +59,7 @@ def test_a_public_key_comes_from_a_file(operator: Command, tmp_path: Path) -> No
     )
 
 
-def test_the_pepper_status_shows_what_is_sealed(operator: Command) -> None:
+def test_pepper_status_counts_signing_secrets(operator: Command) -> None:
     operator.run("keys", "set-signing", made(operator))
     shown = json.loads(operator.run("pepper", "status", "--json").out)
     assert shown["generations"][0]["signing"] >= 1

@@ -1,4 +1,4 @@
-"""The client for programs: what it sends again and what never, and what its errors say."""
+"""The Python clients: retries, idempotency and errors."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def problem(status: int, code: str, detail: str = "said", **headers: str) -> htt
 AWAY = problem(503, "unavailable")
 
 
-def test_a_read_is_sent_again_with_growing_waits_until_it_is_answered() -> None:
+def test_read_is_retried_with_backoff() -> None:
     server = Server([AWAY, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=EXAMPLE_KEY)])
     assert server.console().key("3fGh82kLmQ0a").name == EXAMPLE_KEY["name"]
     assert server.waits == [0.25, 0.5, 1.0]
 
 
-def test_a_creation_is_sent_again_with_one_idempotency_key_and_another_creation_has_another() -> None:
+def test_retried_creation_keeps_its_idempotency_key() -> None:
     server = Server([httpx.ReadError("broken"), AWAY, httpx.Response(201, json=CREATED)])
     with server.console() as console:
         assert console.create_key({"name": "a"}).token == "gtk_test_x"
@@ -77,21 +77,21 @@ def test_a_creation_is_sent_again_with_one_idempotency_key_and_another_creation_
     assert (keys[0] == keys[1] == keys[2], len(set(keys)), keys[0][0] + keys[0][-1]) == (True, 2, '""')
 
 
-def test_a_key_of_the_callers_own_is_sent_as_a_structured_string() -> None:
+def test_given_idempotency_key_is_sent_as_structured_string() -> None:
     server = Server([httpx.Response(201, json=CREATED)])
     server.console().create_key({"name": "a"}, idempotency_key="order-4711")
     assert server.requests[0].headers["idempotency-key"] == '"order-4711"'
 
 
 @pytest.mark.parametrize("key", ["", 'a"b', "a\\b", "ä", "x" * 256, "a\nb"])
-def test_a_key_that_is_no_structured_string_is_refused_before_anything_is_sent(key: str) -> None:
+def test_invalid_idempotency_key_is_rejected_before_sending(key: str) -> None:
     server = Server([httpx.Response(201, json=CREATED)])
     with pytest.raises(BadRequest, match="1 to 255 printable ASCII characters"):
         server.console().create_key({"name": "a"}, idempotency_key=key)
     assert not server.requests
 
 
-def test_the_answer_of_a_first_request_that_is_still_at_work_is_waited_for() -> None:
+def test_request_in_progress_is_awaited() -> None:
     server = Server([problem(409, "request_in_progress", retry_after="1"), httpx.Response(201, json=CREATED)])
     assert server.console().create_key({"name": "a"}).token == "gtk_test_x"
     assert server.waits == [1.0]
@@ -100,14 +100,14 @@ def test_the_answer_of_a_first_request_that_is_still_at_work_is_waited_for() -> 
 @pytest.mark.parametrize(
     "step", [problem(409, "conflict"), problem(400, "bad_request"), problem(404, "not_found"), problem(500, "internal")]
 )
-def test_a_refusal_is_not_sent_again(step: httpx.Response) -> None:
+def test_client_error_is_not_retried(step: httpx.Response) -> None:
     server = Server([step])
     with pytest.raises(GatehouseError):
         server.console().create_key({"name": "a"})
     assert (len(server.requests), server.waits) == (1, [])
 
 
-def test_an_update_is_sent_again_only_when_it_never_left() -> None:
+def test_update_is_retried_only_if_never_sent() -> None:
     changed = httpx.Response(200, json={"key": EXAMPLE_KEY, "effective": "everywhere"})
     lost = Server([httpx.ReadTimeout("x"), changed])
     with pytest.raises(Unavailable):
@@ -117,7 +117,7 @@ def test_an_update_is_sent_again_only_when_it_never_left() -> None:
     assert (len(lost.requests), len(never_sent.requests)) == (1, 2)
 
 
-def test_retry_after_is_honoured_and_a_longer_one_than_we_wait_is_raised() -> None:
+def test_retry_after_is_honoured_up_to_the_bound() -> None:
     server = Server([problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=EXAMPLE_KEY)])
     server.console().key("3fGh82kLmQ0a")
     assert server.waits == [7.0]
@@ -127,7 +127,7 @@ def test_retry_after_is_honoured_and_a_longer_one_than_we_wait_is_raised() -> No
     assert patient.waits == []
 
 
-def test_the_last_failure_is_raised_after_all_attempts_and_once_means_once() -> None:
+def test_last_error_is_raised_after_all_attempts() -> None:
     server = Server([AWAY])
     with pytest.raises(Unavailable):
         server.console().key("3fGh82kLmQ0a")
@@ -143,7 +143,7 @@ def every(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
 
 @pytest.mark.requirement("TR-03")
 @pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda one: one.code)
-def test_every_problem_document_becomes_the_error_that_it_names(kind: type[GatehouseError]) -> None:
+def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
     server = Server([problem(kind.status, kind.code, "what was said")])
     with pytest.raises(kind) as raised:
         server.console(ONCE).key("3fGh82kLmQ0a")
@@ -164,14 +164,14 @@ def test_every_problem_document_becomes_the_error_that_it_names(kind: type[Gateh
         (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "said"),
     ],
 )
-def test_what_is_no_answer_of_a_console_is_told_for_a_user(reply: Step, kind: type[GatehouseError], text: str) -> None:
+def test_unexpected_response_is_explained(reply: Step, kind: type[GatehouseError], text: str) -> None:
     server = Server([reply])
     with pytest.raises(kind, match=text) as raised:
         server.console(ONCE).key("3fGh82kLmQ0a")
     assert TOKEN not in str(raised.value) + raised.value.detail
 
 
-def test_pages_are_followed_to_the_last_one() -> None:
+def test_all_pages_are_read() -> None:
     pages = [
         httpx.Response(200, json={"cores": [_core("a"), _core("b")], "next_cursor": "c2"}),
         httpx.Response(200, json={"cores": [_core("c")], "next_cursor": None}),
@@ -181,7 +181,7 @@ def test_pages_are_followed_to_the_last_one() -> None:
     assert [str(request.url.query, "ascii") for request in server.requests] == ["", "cursor=c2"]
 
 
-def test_a_verification_is_not_counted_twice() -> None:
+def test_verification_is_not_retried() -> None:
     verdict: dict[str, Any] = {
         **dict.fromkeys(["key_id", "name", "owner", "environment", "scopes", "expires_at", "credits", "reason"]),
         "valid": False,
@@ -204,12 +204,12 @@ def test_a_verification_is_not_counted_twice() -> None:
         ended.gateway().revoke("a-token")
 
 
-def test_exported_names_are_what_the_package_says() -> None:
+def test_all_lists_the_exported_names() -> None:
     modules = {"console", "gateway", "http"}
     assert {name for name in vars(gatehouse.client) if name[0] != "_"} - modules == set(gatehouse.client.__all__)
 
 
-def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+def test_retry_after_accepts_seconds_and_dates() -> None:
     def said(text: str) -> float | None:
         return retry_after_s(httpx.Response(503, headers={"retry-after": text}))
 
@@ -221,14 +221,12 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
-def test_no_retry_after_breaks_the_client(text: str) -> None:
+def test_malformed_retry_after_is_ignored(text: str) -> None:
     assert (retry_after_s(httpx.Response(503, headers={"retry-after": text})) or 0.0) >= 0.0
 
 
 @given(st.integers(1, 10), st.floats(0, 1), st.none() | st.floats(0, 100))
-def test_a_wait_is_never_shorter_than_asked_for_nor_longer_than_the_bound(
-    attempt: int, jitter: float, asked_s: float | None
-) -> None:
+def test_wait_is_between_retry_after_and_the_bound(attempt: int, jitter: float, asked_s: float | None) -> None:
     retries = Retries(attempts=6, jitter=lambda: jitter)
     wait_s = retries.wait(attempt, asked_s)
     if attempt >= 6 or (asked_s or 0) > retries.wait_s_max:

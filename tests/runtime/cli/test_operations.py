@@ -1,4 +1,4 @@
-"""Sessions, log level and features at the command line, against a console that listens."""
+"""`gatehouse sessions`, `log-level` and `features` against a running console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = ("--console", "https://console.test", "--token", "t")
 
 
 def sign_in(console_url: str) -> str:
-    """As a browser does it; the session's id."""
+    """Signs in like a browser and returns the session ID."""
     reply = httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {BOOTSTRAP}", "User-Agent": "a browser"})
     assert reply.status_code == 201, reply.text
     session: str = reply.json()["session"]["id"]
@@ -21,7 +21,7 @@ def sign_in(console_url: str) -> str:
 
 
 @pytest.mark.requirement("TR-14")
-def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -> None:
+def test_log_level_is_set_shown_and_reset(operator: Command) -> None:
     assert operator.run("log-level").out == "info (configured)\n"
     done = operator.run("log-level", "debug", "--for", "10m")
     assert (done.code, done.out.startswith("debug until 20"), done.out.endswith("; configured: info\n")) == (0, True, True)
@@ -31,10 +31,10 @@ def test_the_log_level_is_set_for_a_time_shown_and_put_back(operator: Command) -
 
 
 @pytest.mark.requirement("TR-02")
-def test_features_are_listed_with_what_they_bring(operator: Command) -> None:
+def test_features_are_listed(operator: Command) -> None:
     assert "browsers sign in and work with a cookie" in operator.run("features").out
-    found = json.loads(operator.run("features", "--json").out)
-    assert {name: found[2][name] for name in ("name", "service", "enabled")} == {
+    features = json.loads(operator.run("features", "--json").out)
+    assert {name: features[2][name] for name in ("name", "service", "enabled")} == {
         "name": "proxy",
         "service": "gateway",
         "enabled": True,
@@ -42,7 +42,7 @@ def test_features_are_listed_with_what_they_bring(operator: Command) -> None:
 
 
 @pytest.mark.requirement("CG-13")
-def test_sessions_are_listed_and_ended_one_by_one_and_all_at_once(operator: Command, console_url: str) -> None:
+def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> None:
     sessions = [sign_in(console_url) for _ in range(3)]
     table = operator.run("sessions", "list").out
     assert all(session in table for session in sessions)
@@ -55,7 +55,7 @@ def test_sessions_are_listed_and_ended_one_by_one_and_all_at_once(operator: Comm
     assert json.loads(operator.run("sessions", "list", "--json").out) == []
 
 
-def test_an_owner_ends_the_sessions_of_everybody(operator: Command, console_url: str) -> None:
+def test_owner_ends_the_sessions_of_all_users(operator: Command, console_url: str) -> None:
     sign_in(console_url)
     key = operator.run("keys", "create", "--name", "auditor", "--scope", "role:auditor").out.strip()
     httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}).raise_for_status()
@@ -75,7 +75,7 @@ def test_an_owner_ends_the_sessions_of_everybody(operator: Command, console_url:
         (("sessions", "end", "../keys"), "ID must be a session ID (see `gatehouse sessions list`)"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_usage_error_is_one_line_with_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
     result = bare.run(*arguments, *OPTIONS)
     assert (result.code, result.out, len(result.err.strip().splitlines())) == (2, "", 1)
     assert message in result.err

@@ -1,4 +1,4 @@
-"""The life of a key at the command line, against a console that listens."""
+"""`gatehouse keys` actions against a running console."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def _show(operator: Command, key_id: str) -> dict[str, object]:
     return shown
 
 
-def test_a_key_is_made_with_all_that_it_can_have_and_updated(operator: Command) -> None:
-    made = operator.run(
+def test_key_with_every_option_is_created_and_updated(operator: Command) -> None:
+    created = operator.run(
         *("keys", "create", "--name", "whole", "--role", "agent", "--address", "192.0.2.0/24", "--method", "GET"),
         *("--credits", "5000:5000/month", "--tag", "nightly"),
     )
-    key_id = _id(made.out.strip())
+    key_id = _id(created.out.strip())
     changed = operator.run("keys", "update", key_id, "--owner", "me", "--empty", "addresses", "--credits", "none")
     assert (changed.code, changed.out.startswith(f"Updated {key_id} (whole), state active. ")) == (0, True)
     shown = _show(operator, key_id)
@@ -32,11 +32,11 @@ def test_a_key_is_made_with_all_that_it_can_have_and_updated(operator: Command) 
 
 
 @pytest.mark.requirement("CG-15")
-def test_a_key_is_rotated_and_its_grace_ended(operator: Command) -> None:
+def test_key_is_rotated_and_its_grace_period_ended(operator: Command) -> None:
     key_id = _id(operator.run("keys", "create", "--name", "turning").out.strip())
-    turned = operator.run("keys", "rotate", key_id, "--grace", "1h", "--reason", "quarterly")
-    new_id = _id(turned.out.strip())
-    assert (turned.code, f"{key_id} works until" in turned.err) == (0, True)
+    rotated = operator.run("keys", "rotate", key_id, "--grace", "1h", "--reason", "quarterly")
+    new_id = _id(rotated.out.strip())
+    assert (rotated.code, f"{key_id} works until" in rotated.err) == (0, True)
     assert {key["id"] for key in json.loads(operator.run("keys", "list", "--family", key_id, "--json").out)} == {key_id, new_id}
     assert operator.run("keys", "end-grace", key_id).code == 0
     again = operator.run("keys", "rotate", key_id)
@@ -44,7 +44,7 @@ def test_a_key_is_rotated_and_its_grace_ended(operator: Command) -> None:
 
 
 @pytest.mark.requirement("CG-08")
-def test_a_key_is_disabled_deleted_restored_and_purged(operator: Command) -> None:
+def test_key_passes_through_every_state(operator: Command) -> None:
     key_id = _id(operator.run("keys", "create", "--name", "gone").out.strip())
     for command, state in (("disable", "disabled"), ("enable", "active"), ("delete", "deleted"), ("restore", "active")):
         result = operator.run("keys", command, key_id, "--reason", "a test")
@@ -57,10 +57,10 @@ def test_a_key_is_disabled_deleted_restored_and_purged(operator: Command) -> Non
     assert _show(operator, key_id)["state"] == "purged"
 
 
-def test_a_key_is_explained_and_the_pepper_counted(operator: Command) -> None:
+def test_explain_and_pepper_status(operator: Command) -> None:
     key_id = _id(operator.run("keys", "create", "--name", "why", "--core", "docs").out.strip())
-    told = operator.run("keys", "explain", key_id, "--core", "payroll", "--scope", "cores:read")
-    assert (told.code, told.out.strip().splitlines()[-1]) == (0, "FORBIDDEN")
+    explanation = operator.run("keys", "explain", key_id, "--core", "payroll", "--scope", "cores:read")
+    assert (explanation.code, explanation.out.strip().splitlines()[-1]) == (0, "FORBIDDEN")
     status = json.loads(operator.run("pepper", "status", "--json").out)
     assert (status["current"], status["generations"][0]["removable"]) == (1, False)
     assert "Current generation: 1" in operator.run("pepper", "status").err

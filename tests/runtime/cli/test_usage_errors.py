@@ -1,4 +1,4 @@
-"""What the command says when it cannot do what was typed: one line, what to type instead, and the right exit code."""
+"""Usage errors: one line, a fix, and the exit code."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
         (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_usage_error_is_one_line_with_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
     result = bare.run(*arguments)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert len(result.err.strip().splitlines()) == 1
 
 
-def test_a_whole_token_in_the_place_of_an_id_is_refused_and_not_repeated(bare: Command) -> None:
+def test_token_instead_of_an_id_is_not_printed(bare: Command) -> None:
     token = "gtk_test_3fGh82kLmQ0a" + "s" * 49
     result = bare.run("keys", "revoke", token, "--console", "https://console.test", "--token", "t")
     assert result.code == 2
@@ -54,24 +54,24 @@ def test_a_whole_token_in_the_place_of_an_id_is_refused_and_not_repeated(bare: C
 
 
 @pytest.mark.parametrize("arguments", [(), ("keys",), ("audit",), ("--help",), ("keys", "create", "-h")])
-def test_help_is_shown_where_it_is_asked_for_or_nothing_else_is(bare: Command, arguments: tuple[str, ...]) -> None:
+def test_help_is_shown_without_a_subcommand(bare: Command, arguments: tuple[str, ...]) -> None:
     result = bare.run(*arguments)
     assert result.code == 0
     assert "Usage: gatehouse" in result.out
 
 
-def test_a_console_that_is_not_there_is_named(bare: Command) -> None:
+def test_unreachable_console_is_named(bare: Command) -> None:
     result = bare.run("keys", "list", "--console", "http://127.0.0.1:1", "--token", "t")
     assert result.code == 1
     assert result.err.startswith("gatehouse: cannot reach the console at http://127.0.0.1:1: ")
 
 
-def test_a_service_that_is_not_there_is_unhealthy(bare: Command) -> None:
+def test_unreachable_service_is_unhealthy(bare: Command) -> None:
     result = bare.run("health", "gateway", GATEHOUSE_GATEWAY_PORT="1")
     assert (result.code, "no response from 127.0.0.1:1" in result.err) == (1, True)
 
 
-def test_a_token_never_goes_to_another_console_than_the_one_it_was_left_for(bare: Command) -> None:
+def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
     left = bare.folder / ".gatehouse"
     left.mkdir()
     (left / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
@@ -79,5 +79,5 @@ def test_a_token_never_goes_to_another_console_than_the_one_it_was_left_for(bare
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
 
 
-def test_the_version_is_printed_for_programs_too(bare: Command) -> None:
+def test_version_is_printed_as_json(bare: Command) -> None:
     assert '"gatehouse"' in bare.run("version", "--json").out

@@ -1,4 +1,4 @@
-"""`gatehouse import` and `gatehouse export`, as an operator types them."""
+"""`gatehouse import` and `gatehouse export`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PEPPER = {"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode(
 
 
 @pytest.fixture
-def mover(tmp_path: Path, database: Database) -> Command:
-    """With the environment that a one-off task beside the console has."""
+def importer(tmp_path: Path, database: Database) -> Command:
+    """A command with the environment of a one-off task of the console."""
     database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM import_run")
     return Command(
         tmp_path,
@@ -54,9 +54,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield s3
 
 
-def bring(mover: Command, content: Any, *options: str, name: str = "api_keys.json") -> Result:
-    (mover.folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
-    return mover.run("import", name, *options)
+def import_file(importer: Command, content: Any, *options: str, name: str = "api_keys.json") -> Result:
+    (importer.folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
+    return importer.run("import", name, *options)
 
 
 def count(database: Database, table: str = "api_key") -> int:
@@ -68,42 +68,42 @@ def tokens(number: int) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.requirement("CG-09")
-def test_an_old_file_is_imported_and_a_second_run_duplicates_nothing(mover: Command, database: Database) -> None:
-    first = bring(mover, tokens(3))
+def test_second_run_of_an_import_adds_nothing(importer: Command, database: Database) -> None:
+    first = import_file(importer, tokens(3))
     assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
-    again = bring(mover, tokens(3))
+    again = import_file(importer, tokens(3))
     assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
     assert again.err == "A previous run has imported everything.\n"
-    more = bring(mover, tokens(4))
+    more = import_file(importer, tokens(4))
     assert more.out == "api_keys.json: 4 rows, 1 imported, 3 existing, 0 invalid\n"
     assert count(database) == 4
     assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "2"
 
 
 @pytest.mark.requirement("CG-09")
-def test_a_dry_run_checks_everything_and_writes_nothing(mover: Command, database: Database) -> None:
-    right = bring(mover, tokens(2), "--dry-run")
+def test_dry_run_writes_nothing(importer: Command, database: Database) -> None:
+    right = import_file(importer, tokens(2), "--dry-run")
     assert (right.code, right.err) == (0, "Dry run: nothing was written.\n")
-    wrong = bring(mover, {"short": {}}, "--dry-run")
+    wrong = import_file(importer, {"short": {}}, "--dry-run")
     assert wrong.code == 1
     assert (count(database), count(database, "import_run")) == (0, 0)
 
 
 @pytest.mark.requirement("CG-09")
-def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, database: Database) -> None:
+def test_interrupted_import_resumes(importer: Command, database: Database) -> None:
     # The third batch of a thousand fails in the middle: PostgreSQL refuses one of its rows.
     database.sql(
         "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name = 'client 2500' THEN"
         " RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;"
         "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
     )
-    broken = bring(mover, tokens(3200))
+    broken = import_file(importer, tokens(3200))
     assert broken.err == "gatehouse: The database broke off; run the same command again, it goes on where it stood\n"
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
     database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # not looked at again: it is behind the mark
-    done = bring(mover, tokens(3200), "--json")
+    done = import_file(importer, tokens(3200), "--json")
     assert done.code == 0
     assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {
         "rows": 3200,
@@ -144,58 +144,56 @@ def test_an_import_that_broke_off_goes_on_where_it_stood(mover: Command, databas
         (7, "must be a text or an object (see docs/guides/migrate.md)"),
     ],
 )
-def test_a_wrong_row_is_told_with_its_line_and_stops_everything(
-    mover: Command, database: Database, row: Any, message: str
-) -> None:
-    done = bring(mover, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]"))
+def test_invalid_row_is_reported_and_stops_the_import(importer: Command, database: Database, row: Any, message: str) -> None:
+    done = import_file(importer, json.dumps([{"key": "a-right-key-1"}]).replace("]", ",\n" + json.dumps(row) + "]"))
     first, last = done.err.splitlines()[0], done.err.splitlines()[-1]
     assert first.startswith(f"api_keys.json, line 2: {message}")
     assert (done.code, last) == (1, "Nothing was written. Correct these rows, or add --skip-invalid.")
     assert count(database) == 0
 
 
-def test_neither_a_token_nor_a_hash_is_repeated_in_a_message(mover: Command) -> None:
+def test_messages_contain_neither_token_nor_hash(importer: Command) -> None:
     secret = "canary0123456789" * 2
     rows = [{"key": secret + " x"}, {"hash": secret, "algorithm": "sha256"}, {secret: 1, "key": "abcdefgh1"}, secret + "\u00e9"]
-    done = bring(mover, rows)
+    done = import_file(importer, rows)
     assert secret not in done.out + done.err
-    assert secret not in bring(mover, {secret + " x": {}}).err
-    assert secret not in bring(mover, '{"' + secret).err
+    assert secret not in import_file(importer, {secret + " x": {}}).err
+    assert secret not in import_file(importer, '{"' + secret).err
 
 
-def test_wrong_rows_are_left_out_when_that_is_asked_for(mover: Command, database: Database) -> None:
-    done = bring(mover, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-invalid")
+def test_skip_invalid_imports_the_other_rows(importer: Command, database: Database) -> None:
+    done = import_file(importer, {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}, "--skip-invalid")
     assert (done.code, done.out) == (0, "api_keys.json: 3 rows, 2 imported, 0 existing, 1 invalid\n")
     assert count(database) == 2
 
 
-def test_the_same_key_twice_in_a_file_is_told_with_both_lines(mover: Command) -> None:
-    done = bring(mover, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
+def test_duplicate_key_is_reported_with_both_lines(importer: Command) -> None:
+    done = import_file(importer, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
     assert done.err.startswith("api_keys.json, line 2: is the same key as line 1 (remove one)")
 
 
-def test_a_key_of_our_own_format_is_not_imported_as_a_foreign_one(mover: Command) -> None:
-    done = bring(mover, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"])
+def test_key_in_own_format_is_rejected(importer: Command) -> None:
+    done = import_file(importer, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"])
     assert done.code == 0  # the checksum is wrong: somebody else's
     own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
-    assert "has the format of this deployment's own keys" in bring(mover, [own]).err
+    assert "has the format of this deployment's own keys" in import_file(importer, [own]).err
 
 
-def test_a_pair_of_texts_that_could_be_the_wrong_way_round_is_asked_about(mover: Command, database: Database) -> None:
-    done = bring(mover, {"billing-service": "sk4b9f2c7d1e8a6053"})
+def test_ambiguous_pair_of_texts_is_rejected(importer: Command, database: Database) -> None:
+    done = import_file(importer, {"billing-service": "sk4b9f2c7d1e8a6053"})
     assert 'line 2: is a pair of texts, and either may be the key (write {"key": "...", "name": "..."})' in done.err
     assert "sk4b9f" not in done.err
-    assert bring(mover, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
+    assert import_file(importer, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
     assert database.sql("SELECT name FROM api_key") == "billing service"
 
 
-def test_csv_is_imported_with_every_column(mover: Command, database: Database) -> None:
+def test_csv_with_every_column_is_imported(importer: Command, database: Database) -> None:
     text = (
         "api_key,name,owner,scopes,limits,expires_at,active,tags,usage\n"
         'csv-token-0001,"one, two",billing,cores:read reports:read,daily=100/1d 10/1s,2031-01-01T00:00:00Z,yes,nightly,7\n'
         "csv-token-0002,,,,,,no,,\n"
     )
-    assert bring(mover, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv").code == 0
+    assert import_file(importer, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv").code == 0
     found = database.sql(
         "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), expires_at IS NULL, state, tags),"
         " E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
@@ -206,9 +204,9 @@ def test_csv_is_imported_with_every_column(mover: Command, database: Database) -
     ]
 
 
-def test_what_is_stored_of_an_imported_key_verifies_nothing_by_itself(mover: Command, database: Database) -> None:
+def test_stored_import_cannot_be_verified_without_the_pepper(importer: Command, database: Database) -> None:
     token = "a-short-1"
-    assert bring(mover, {token: {}}).code == 0
+    assert import_file(importer, {token: {}}).code == 0
     stored = database.sql("SELECT api_key.*::text, encode(digest, 'hex') FROM api_key")
     for name in ("sha256", "sha512"):
         assert hashlib.new(name, token.encode()).hexdigest()[:64] not in stored
@@ -218,28 +216,28 @@ def test_what_is_stored_of_an_imported_key_verifies_nothing_by_itself(mover: Com
 GUIDE = Path(__file__).parents[3] / "docs/guides/migrate.md"
 
 
-def test_every_file_that_the_guide_shows_is_imported_as_it_stands(mover: Command, database: Database) -> None:
+def test_files_of_the_guide_are_imported(importer: Command, database: Database) -> None:
     reference = GUIDE.read_text().partition("\n## File formats\n")[2]
     shown = re.findall(r"```(json|csv)\n(.*?)```", reference, re.DOTALL)
     assert [kind for kind, _ in shown] == ["json", "json", "csv"]
     for kind, text in shown:
-        done = bring(mover, text, name=f"shown.{kind}")
+        done = import_file(importer, text, name=f"shown.{kind}")
         assert (done.code, done.err) == (0, "Done.\n")
     assert count(database) == 8
 
 
-def test_old_cores_belong_to_the_key_that_is_named(mover: Command, database: Database) -> None:
-    assert bring(mover, {"a-right-key-1": {"name": "agent"}}).code == 0
+def test_imported_cores_belong_to_the_given_key(importer: Command, database: Database) -> None:
+    assert import_file(importer, {"a-right-key-1": {"name": "agent"}}).code == 0
     agent = database.sql("SELECT id FROM api_key")
     urls = {"docs": "https://abc.ngrok.app", "attic": "https://def.ngrok.app/"}
-    missing = bring(mover, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
+    missing = import_file(importer, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
     assert "line 2: key is missing (name the key that its Core belongs to: --registered-by ID)" in missing.err
-    done = bring(mover, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    done = import_file(importer, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
     assert done.code == 0, done.err
     assert database.sql("SELECT string_agg(name || ' ' || url, ',' ORDER BY name) FROM core") == (
         "attic https://def.ngrok.app,docs https://abc.ngrok.app"
     )
-    bad = bring(mover, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json")
+    bad = import_file(importer, {"docs": "ftp://x"}, "--cores", "--registered-by", agent, name="ngrok_urls.json")
     assert "has a url that must begin with https:// or http://" in bad.err
 
 
@@ -255,40 +253,42 @@ def test_old_cores_belong_to_the_key_that_is_named(mover: Command, database: Dat
         (("import", "bad.json", "--restore"), "gatehouse: bad.json is no sealed registry"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_line(mover: Command, arguments: tuple[str, ...], message: str) -> None:
-    (mover.folder / "bad.json").write_text("7")
-    (mover.folder / "latin.json").write_bytes(b'["\xe9"]')
-    done = mover.run(*arguments)
+def test_unreadable_input_is_a_one_line_error(importer: Command, arguments: tuple[str, ...], message: str) -> None:
+    (importer.folder / "bad.json").write_text("7")
+    (importer.folder / "latin.json").write_bytes(b'["\xe9"]')
+    done = importer.run(*arguments)
     assert (done.code > 0, done.err) == (True, message + "\n")
 
 
 @pytest.mark.requirement("CG-09")
-def test_an_old_file_is_read_from_its_bucket(mover: Command, database: Database, bucket: Any) -> None:
+def test_file_is_read_from_s3(importer: Command, database: Database, bucket: Any) -> None:
     bucket.put_object(Bucket=BUCKET, Key="config/api_keys.json", Body=json.dumps(tokens(5)))
-    done = mover.run("import", f"s3://{BUCKET}/config/api_keys.json")
+    done = importer.run("import", f"s3://{BUCKET}/config/api_keys.json")
     assert (done.code, count(database)) == (0, 5), done.err
-    missing = mover.run("import", f"s3://{BUCKET}/none.json")
+    missing = importer.run("import", f"s3://{BUCKET}/none.json")
     assert (missing.code, missing.err) == (1, f"gatehouse: there is nothing at s3://{BUCKET}/none.json\n")
 
 
 @pytest.mark.requirement("CG-02")
-def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, database: Database, bucket: Any) -> None:
-    assert bring(mover, tokens(1500)).code == 0
+def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, bucket: Any) -> None:
+    assert import_file(importer, tokens(1500)).code == 0
     database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
     before = database.sql(REGISTRY)
     place = f"s3://{BUCKET}/registry/2030-01-01.sealed"
-    done = mover.run("export", "--to", place)
+    done = importer.run("export", "--to", place)
     assert done.code == 0, done.err
     assert done.out.startswith("Exported 1500 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
     digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
     for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
         assert shown not in content
-    assert mover.run("export", "--to", place).err.endswith("there is something at " + place + " already; choose another name\n")
+    assert importer.run("export", "--to", place).err.endswith(
+        "there is something at " + place + " already; choose another name\n"
+    )
     database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
-    assert mover.run("import", place, "--restore", "--dry-run").out.startswith(f"{place}: export of 1500 rows")
+    assert importer.run("import", place, "--restore", "--dry-run").out.startswith(f"{place}: export of 1500 rows")
     assert count(database) == 1
-    restored = mover.run("import", place, "--restore", "--json")
+    restored = importer.run("import", place, "--restore", "--json")
     assert json.loads(restored.out)["restored"]["api_key"] == 1499
     after = database.sql(REGISTRY)
     assert after == before
@@ -297,25 +297,25 @@ def test_a_sealed_registry_in_the_bucket_restores_what_was_lost(mover: Command, 
 
 
 @pytest.mark.requirement("CG-02")
-def test_a_registry_opens_under_no_other_pepper_and_a_purged_key_does_not_come_back(mover: Command, database: Database) -> None:
-    assert bring(mover, tokens(2)).code == 0
-    assert mover.run("export", "--to", "registry").code == 0
+def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command, database: Database) -> None:
+    assert import_file(importer, tokens(2)).code == 0
+    assert importer.run("export", "--to", "registry").code == 0
     other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
-    stranger = replace(mover, variables={**mover.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
+    stranger = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
     assert "was changed or cut off, or was sealed under another pepper" in stranger.run("import", "registry", "--restore").err
-    (mover.folder / "cut").write_bytes((mover.folder / "registry").read_bytes()[:-1])
-    assert "was changed or cut off" in mover.run("import", "cut", "--restore").err
+    (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
+    assert "was changed or cut off" in importer.run("import", "cut", "--restore").err
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = '', created_by = '',"
         " scopes = '{}', digest = decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
     )
-    assert mover.run("import", "registry", "--restore").code == 0
+    assert importer.run("import", "registry", "--restore").code == 0
     assert database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
-    assert (mover.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
+    assert (importer.folder / "registry").stat().st_mode & 0o077 == 0 or os.name == "nt"
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 5000), st.data())
-def test_a_sealed_file_opens_whole_or_not_at_all(frames: list[bytes], at: int, data: st.DataObject) -> None:
+def test_damaged_export_is_rejected_as_a_whole(frames: list[bytes], at: int, data: st.DataObject) -> None:
     pepper = Pepper({1: b"p" * 32}, 1)
     parts = [
         sealedfile.frame(

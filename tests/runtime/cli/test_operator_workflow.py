@@ -1,4 +1,4 @@
-"""An operator's day at the command line, against a console that listens."""
+"""Key and audit commands against a running console."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def _id(token: str) -> str:
 
 
 @pytest.mark.requirement("CG-01")
-def test_a_key_is_made_listed_shown_and_revoked(operator: Command) -> None:
-    made = operator.run("keys", "create", "--name", "Prüfung", "--owner", "me", "--limit", "a=5/1m:2", "--ttl", "1h")
-    token = made.out.strip()
-    assert made.code == 0
-    assert "not shown again" in made.err
+def test_key_is_created_listed_shown_and_revoked(operator: Command) -> None:
+    created = operator.run("keys", "create", "--name", "Prüfung", "--owner", "me", "--limit", "a=5/1m:2", "--ttl", "1h")
+    token = created.out.strip()
+    assert created.code == 0
+    assert "not shown again" in created.err
     assert _id(token) in operator.run("keys", "list", "--owner", "me").out
     shown = json.loads(operator.run("keys", "show", _id(token), "--json").out)
     assert (shown["name"], shown["limits"]) == ("Prüfung", [{"name": "a", "quota": 5, "window_s": 60, "burst": 2, "cost": 1}])
@@ -29,23 +29,23 @@ def test_a_key_is_made_listed_shown_and_revoked(operator: Command) -> None:
     assert json.loads(operator.run("keys", "list", "--owner", "me", "--json").out)[0]["state"] == "revoked"
 
 
-def test_the_consoles_refusal_is_one_line_with_what_to_do(operator: Command) -> None:
+def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
     result = operator.run("keys", "create", "--name", "x", "--scope", "NO")
     assert result.code == 2
     assert "body.scopes[0]: has a form that is not allowed" in result.err
 
 
-def test_a_wrong_credential_is_told_without_it(operator: Command) -> None:
+def test_denied_credential_is_not_printed(operator: Command) -> None:
     result = operator.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="wr0ng")
     assert (result.code, result.err) == (1, "gatehouse: The bearer token is not valid here\n")
 
 
-def test_a_token_is_read_from_standard_input(operator: Command) -> None:
+def test_token_is_read_from_standard_input(operator: Command) -> None:
     result = operator.run("keys", "list", "--json", "--token", "-", given=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN="")
     assert result.code == 0
 
 
-def test_what_make_up_left_behind_is_the_default(operator: Command, console_url: str) -> None:
+def test_console_of_make_up_is_the_default(operator: Command, console_url: str) -> None:
     left = operator.folder / ".gatehouse"
     left.mkdir()
     (left / "up.json").write_text(json.dumps({"console": console_url, "admin_token": BOOTSTRAP}))
@@ -53,7 +53,7 @@ def test_what_make_up_left_behind_is_the_default(operator: Command, console_url:
 
 
 @pytest.mark.requirement("TR-11")
-def test_the_audit_trail_is_listed_and_its_chain_is_checked_here_and_offline(operator: Command, database: Database) -> None:
+def test_audit_trail_is_listed_and_verified(operator: Command, database: Database) -> None:
     token = operator.run("keys", "create", "--name", "audited").out.strip()
     assert "key.create" in operator.run("audit", "list", "--target", _id(token)).out
     assert operator.run("audit", "verify").out.startswith("intact: ")
@@ -65,7 +65,7 @@ def test_the_audit_trail_is_listed_and_its_chain_is_checked_here_and_offline(ope
     assert (broken.code, broken.out.startswith("BROKEN at row ")) == (1, True)
 
 
-def test_a_row_that_was_deleted_in_the_database_is_found(operator: Command, database: Database) -> None:
+def test_deleted_audit_row_is_detected(operator: Command, database: Database) -> None:
     for name in ("one", "two"):
         operator.run("keys", "create", "--name", name)
     database.sql("DELETE FROM audit_event WHERE seq = 1")
@@ -74,7 +74,7 @@ def test_a_row_that_was_deleted_in_the_database_is_found(operator: Command, data
 
 
 @pytest.mark.requirement("TR-13")
-def test_use_is_shown_as_a_table_with_bars_and_as_json(operator: Command, database: Database) -> None:
+def test_usage_is_shown_as_table_and_json(operator: Command, database: Database) -> None:
     database.sql("INSERT INTO usage_count VALUES (3600, '3fGh82kLmQ0a', date_trunc('hour', now()), 'docs', 'VALID', 7)")
     shown = operator.run("usage", "--by", "key,code", "--last", "24h")
     assert ("3fGh82kLmQ0a" in shown.out, "VALID" in shown.out, "#" * 30 in shown.out) == (True, True, True)
