@@ -1,23 +1,27 @@
-"""`python -m policies levels` writes the level files of both packs, `list` shows every rule, and `remediate PACK ENV` prints
-levels at which rules change inputs by themselves, for --policy-pack-config.
-"""
+"""Commands: `python -m policies levels | list | remediate PACK ENV`."""
 
 import json
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from policies.catalogue import PACKS, RULES, remediating
-from policies.engine import levels
+from policies.catalogue import PACKS, RULES, of_pack
+from policies.engine.levels import remediation_config, write
 
-_USAGE = "usage: python -m policies levels | list | remediate security|resilience dev"
+_FOLDER = Path(__file__).parent
+_USAGE = """usage: python -m policies COMMAND
+
+  levels              write the level files of both packs, for --policy-pack-config
+  list                list all rules with their levels
+  remediate PACK dev  print levels of a pack (security, resilience) that enable remediation"""
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command; returns the exit code."""
+    """Runs one command. Returns the exit status."""
     if arguments == ["levels"]:
-        changed = levels.write()
+        changed = [file for pack in PACKS for file in write(_FOLDER / pack / "levels", of_pack(pack))]
         for file in changed:
             print(f"wrote {file}")
         print(f"{len(changed)} level files changed")
@@ -30,9 +34,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if len(arguments) == 3 and arguments[0] == "remediate" and arguments[1] in PACKS:
         try:
-            print(json.dumps(remediating(arguments[1], arguments[2]), indent=2, sort_keys=True))
-        except ValueError as refused:
-            print(f"policies: {refused}", file=sys.stderr)
+            print(json.dumps(remediation_config(of_pack(arguments[1]), arguments[2]), indent=2, sort_keys=True))
+        except ValueError as error:
+            print(f"policies: {error}", file=sys.stderr)
             return 2
         return 0
     print(_USAGE, file=sys.stderr)

@@ -1,89 +1,85 @@
-"""Answers who reaches what in a VPC: which addresses a group or an ACL lets in, which subnets face the internet, and
-which AWS services are called from inside.
-"""
+"""Reachability in a VPC: sources of security groups and network ACLs, internet-facing subnets and VPC endpoints."""
 
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.properties import Props
+from policies.analysis import type_tokens
+from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 
-WORLD = ("0.0.0.0/0", "::/0")
-WIDE = {4: 8, 6: 16}
-"""Prefix length, by IP version, below which a network is taken for the whole internet: 0.0.0.0/1 and 128.0.0.0/1 are all of it
-in two rules, and nobody owns a network that large."""
+INTERNET = ("0.0.0.0/0", "::/0")
+_INTERNET_PREFIX_MIN = {4: 8, 6: 16}
+"""Prefix length, by IP version, below which a range counts as the internet: two rules with 0.0.0.0/1 and 128.0.0.0/1 cover
+all of it, and nobody owns a network of that size."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One ingress rule, wherever it is declared. `name` says where, for messages."""
+class IngressRule:
+    """An ingress rule of a security group. location: where it is declared, for messages."""
 
-    name: str
-    props: Props
+    location: str
+    props: Properties
 
 
-def sources_of(group: Resource, stack: Stack) -> Iterator[Source]:
-    """All rules that let something into a security group: inline, standalone and old standalone ones."""
+def ingress_rules(group: Resource, stack: Stack) -> Iterator[IngressRule]:
+    """All ingress rules of a security group: inline, SecurityGroupIngressRule and SecurityGroupRule."""
     for block in group.props.blocks("ingress"):
-        yield Source(f"{group.name} ({block.path})", block)
-    for rule in stack.users(group, tokens.SECURITY_GROUP_INGRESS, "securityGroupId"):
-        yield Source(rule.name, rule.props)
-    for rule in stack.users(group, tokens.SECURITY_GROUP_RULE, "securityGroupId"):
+        yield IngressRule(f"{group.name} ({block.path})", block)
+    for rule in stack.referencing(group, type_tokens.SECURITY_GROUP_INGRESS, "securityGroupId"):
+        yield IngressRule(rule.name, rule.props)
+    for rule in stack.referencing(group, type_tokens.SECURITY_GROUP_RULE, "securityGroupId"):
         if rule.props.text("type") == "ingress":
-            yield Source(rule.name, rule.props)
+            yield IngressRule(rule.name, rule.props)
 
 
-def addresses_let_in(rule: Props) -> list[str]:
-    """The address ranges of a rule, in any of the three forms it can be declared in; empty when it names groups or
-    lists.
-    """
+def address_ranges(rule: Properties) -> list[str]:
+    """The CIDR ranges of a rule. Empty if the rule refers to security groups or prefix lists."""
     ranges = [rule.text(name) for name in ("cidrIpv4", "cidrIpv6") if rule.has(name)]
     for name in ("cidrBlocks", "ipv6CidrBlocks"):
         ranges += rule.texts(name)
     return ranges
 
 
-def lets_the_world_in(rule: Props) -> bool:
-    """True when anyone on the internet matches, or a part of it so large that it comes to the same."""
-    return any(_is_world(one) for one in addresses_let_in(rule))
+def allows_internet(rule: Properties) -> bool:
+    """True if the rule applies to the whole internet or a comparably large range."""
+    return any(_is_internet(address) for address in address_ranges(rule))
 
 
-def _is_world(address: str) -> bool:
+def _is_internet(address: str) -> bool:
     try:
         network = ipaddress.ip_network(address.strip(), strict=False)
     except ValueError:
         return False
-    return network.prefixlen < WIDE[network.version]
+    return network.prefixlen < _INTERNET_PREFIX_MIN[network.version]
 
 
-def port_of(rule: Props) -> int:
-    """The one TCP port that a rule opens; -1 for a range, another protocol or everything."""
+def single_tcp_port(rule: Properties) -> int:
+    """The TCP port of a rule for one port; -1 for a range, another protocol or all traffic."""
     protocol = rule.text("ipProtocol") or rule.text("protocol")
     first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
     return int(first) if protocol.lower() in ("tcp", "6") and first == last else -1
 
 
-def opens_every_port(rule: Props) -> bool:
-    """True when the rule is for all protocols, or for all ports of one."""
+def allows_all_ports(rule: Properties) -> bool:
+    """True if the rule applies to all protocols, or to all ports of one."""
     protocol = rule.text("ipProtocol") or rule.text("protocol")
     return protocol in ("-1", "all") or (rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535)
 
 
-def acl_number(rule: Props) -> float:
-    """The place of a network ACL's rule in the order in which they are tried."""
+def acl_rule_number(rule: Properties) -> float:
+    """Number of a network ACL rule; rules are evaluated in ascending order."""
     return rule.number("ruleNumber") or rule.number("ruleNo")
 
 
-def acl_allows(rule: Props) -> bool:
-    """True when a network ACL's rule lets traffic through."""
+def acl_allows(rule: Properties) -> bool:
+    """True if the action of a network ACL rule is allow."""
     return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
 
 
-def acl_matches(rule: Props, addresses: str, port: int) -> bool:
-    """True when a network ACL's rule decides about TCP from these addresses to this port."""
-    if addresses not in (rule.text("cidrBlock"), rule.text("ipv6CidrBlock")):
+def acl_matches(rule: Properties, cidr: str, port: int) -> bool:
+    """True if a network ACL rule applies to TCP traffic from this range to this port."""
+    if cidr not in (rule.text("cidrBlock"), rule.text("ipv6CidrBlock")):
         return False
     protocol = rule.text("protocol").lower()
     if protocol in ("-1", "all"):
@@ -91,50 +87,54 @@ def acl_matches(rule: Props, addresses: str, port: int) -> bool:
     return protocol in ("tcp", "6") and rule.number("fromPort") <= port <= rule.number("toPort")
 
 
-def endpoints_wanted(stack: Stack) -> list[tuple[str, bool]]:
-    """The AWS services that tasks in a VPC call, each with whether this program gives them a reason to."""
-    services = stack.of(tokens.SERVICE)
-    shells = any(one.props.flag("enableExecuteCommand") for one in services)
-    return [
-        *((service, bool(services)) for service in ("s3", "ecr.api", "ecr.dkr", "logs", "sts")),
-        ("dynamodb", bool(stack.of(tokens.TABLE))),
-        ("secretsmanager", bool(stack.of(tokens.SECRET))),
-        ("kms", bool(stack.of(tokens.KEY))),
-        ("ssmmessages", shells),
-    ]
+def required_endpoints(stack: Stack) -> list[str]:
+    """The AWS services that ECS services call from inside the VPC. Empty for a program without ECS services."""
+    services = stack.of_type(type_tokens.SERVICE)
+    if not services:
+        return []
+    optional = {
+        "dynamodb": bool(stack.of_type(type_tokens.TABLE)),
+        "secretsmanager": bool(stack.of_type(type_tokens.SECRET)),
+        "kms": bool(stack.of_type(type_tokens.KEY)),
+        "ssmmessages": any(service.props.flag("enableExecuteCommand") for service in services),
+    }
+    return ["s3", "ecr.api", "ecr.dkr", "logs", "sts", *(name for name, required in optional.items() if required)]
 
 
 def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
-    """True when the subnet hands out public addresses, or a route table of the stack leads it to an internet
-    gateway.
-    """
+    """True if the subnet assigns public addresses or is routed to an internet gateway."""
     if subnet.props.flag("mapPublicIpOnLaunch"):
         return True
-    return any(leads_to_internet(table, stack) for table in tables_of(subnet, stack))
+    return any(routes_to_internet_gateway(table, stack) for table in route_tables(subnet, stack))
 
 
-def tables_of(subnet: Resource, stack: Stack) -> list[Resource]:
+def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
     """The route tables that are associated with a subnet."""
-    associations = stack.users(subnet, tokens.ROUTE_TABLE_ASSOCIATION, "subnetId")
-    return [table for one in associations for table in stack.targets(one, "routeTableId", tokens.ROUTE_TABLE)]
+    associations = stack.referencing(subnet, type_tokens.ROUTE_TABLE_ASSOCIATION, "subnetId")
+    return [
+        table
+        for association in associations
+        for table in stack.referenced_by(association, "routeTableId", type_tokens.ROUTE_TABLE)
+    ]
 
 
-def leads_to_internet(table: Resource, stack: Stack) -> bool:
-    """True when a route of the table goes to an internet gateway."""
-    for route in stack.users(table, tokens.ROUTE, "routeTableId"):
-        if stack.targets(route, "gatewayId", tokens.INTERNET_GATEWAY) or _is_gateway(route.props):
+def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
+    """True if a route of the table has an internet gateway as its target."""
+    for route in stack.referencing(table, type_tokens.ROUTE, "routeTableId"):
+        if stack.referenced_by(route, "gatewayId", type_tokens.INTERNET_GATEWAY) or _is_internet_gateway(route.props):
             return True
     inline = table.props.blocks("routes")
-    if any(_is_gateway(route) for route in inline):
+    if any(_is_internet_gateway(route) for route in inline):
         return True
-    return any(route.has("gatewayId") for route in inline) and bool(stack.targets(table, "routes", tokens.INTERNET_GATEWAY))
+    has_gateway = any(route.has("gatewayId") for route in inline)
+    return has_gateway and bool(stack.referenced_by(table, "routes", type_tokens.INTERNET_GATEWAY))
 
 
-def leads_to_nat(table: Resource, stack: Stack) -> bool:
-    """True when a route of the table goes to a NAT gateway."""
-    standalone = (route.props for route in stack.users(table, tokens.ROUTE, "routeTableId"))
+def routes_to_nat_gateway(table: Resource, stack: Stack) -> bool:
+    """True if a route of the table has a NAT gateway as its target."""
+    standalone = (route.props for route in stack.referencing(table, type_tokens.ROUTE, "routeTableId"))
     return any(route.has("natGatewayId") for route in (*standalone, *table.props.blocks("routes")))
 
 
-def _is_gateway(route: Props) -> bool:
+def _is_internet_gateway(route: Properties) -> bool:
     return route.known("gatewayId") and route.text("gatewayId").startswith("igw-")

@@ -1,30 +1,36 @@
-"""Finds the IAM documents in resources that hold them; judges none."""
+"""IAM policy documents of the resources that contain them."""
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.iam import document as iam_document
+from policies.analysis import type_tokens
+from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.resources import Resource, Stack
 
-_ATTACHMENTS = tokens.ROLE_POLICY_ATTACHMENT + tokens.POLICY_ATTACHMENT + tokens.GROUP_POLICY_ATTACHMENT
+_ATTACHMENTS = type_tokens.ROLE_POLICY_ATTACHMENT + type_tokens.POLICY_ATTACHMENT + type_tokens.GROUP_POLICY_ATTACHMENT
 
 
-def identity_documents(resource: Resource) -> list[iam_document.Document]:
-    """The identity policies in an IAM policy, an inline role or group policy, or a role with inlinePolicies.
+def identity_documents(resource: Resource) -> list[Document]:
+    """The identity policies of an IAM policy, an inline role or group policy, or a role with inlinePolicies.
 
-    Raises UnknownValueError when one is not known yet, and DocumentError when one is not a policy.
+    Raises UnknownValueError for an unknown document and DocumentError for a malformed one.
     """
-    if resource.type in tokens.ROLE:
+    if resource.type in type_tokens.ROLE:
         inline = [block.value("policy") for block in resource.props.blocks("inlinePolicies") if block.has("policy")]
-        return [iam_document.parse(document) for document in inline]
-    return [iam_document.parse(resource.props.value("policy"))]
+        return [parse(document) for document in inline]
+    return [parse(resource.props.value("policy"))]
 
 
-def only_bounds(policy: Resource, stack: Stack) -> bool:
-    """True for a managed policy that is the permissions boundary of a role and is attached to nobody: it grants nothing.
+def resource_documents(resource: Resource, stack: Stack, types: tuple[str, ...], prop: str) -> list[Document]:
+    """The resource policies of a resource: its own `policy` and those of the policy resources that refer to it by `prop`."""
+    holders = [resource] if resource.props.has("policy") else []
+    return [parse(holder.props.value("policy")) for holder in (*holders, *stack.referencing(resource, types, prop))]
 
-    Security Hub leaves these out too (KMS.1, parameter excludePermissionBoundaryPolicy).
+
+def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
+    """True for a managed policy that is a permissions boundary and is not attached to any identity, so grants nothing.
+
+    Security Hub excludes these too (KMS.1, parameter excludePermissionBoundaryPolicy).
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1
     """
-    if policy.type not in tokens.POLICY or not stack.users(policy, tokens.ROLE, "permissionsBoundary"):
+    if policy.type not in type_tokens.POLICY or not stack.referencing(policy, type_tokens.ROLE, "permissionsBoundary"):
         return False
-    attached = any(stack.points(one, "policyArn", policy) for one in stack.of(_ATTACHMENTS))
-    return not attached and not stack.users(policy, tokens.ROLE, "managedPolicyArns")
+    attached = any(stack.references(attachment, "policyArn", policy) for attachment in stack.of_type(_ATTACHMENTS))
+    return not attached and not stack.referencing(policy, type_tokens.ROLE, "managedPolicyArns")

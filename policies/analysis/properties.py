@@ -1,6 +1,4 @@
-"""Reads resource properties for the rules: known, absent, null, unknown and malformed are five different things;
-touches nothing.
-"""
+"""Typed access to resource properties, which may be set, absent, null, unknown or malformed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +15,7 @@ from pulumi_policy.proxy import (
     UnknownValueError,
 )
 
-# What stands on the wire for "not known before the deployment"; the SDK keeps the list but exports no test for it.
+# Wire markers of values that are unknown until the deployment. The SDK exports the markers but no test for them.
 UNKNOWNS = frozenset(
     {
         UNKNOWN_ARCHIVE_VALUE,
@@ -30,23 +28,23 @@ UNKNOWNS = frozenset(
     }
 )
 
-# The provider's Check notes here which nested values it filled in; it is bookkeeping, no property.
-_BOOKKEEPING = "__defaults"
+# The provider's Check adds this key to record which nested defaults it set.
+_PROVIDER_DEFAULTS = "__defaults"
 
 
 class MalformedError(Exception):
-    """A property has a shape that AWS could never accept. Names the path and the kinds, never the value."""
+    """A property has a type that AWS does not accept. Names the path and the types, never the value."""
 
-    def __init__(self, path: str, expected: str, found: str) -> None:
-        super().__init__(f"{path} must be {expected}, found {found}")
+    def __init__(self, path: str, expected: str, actual: str) -> None:
+        super().__init__(f"{path} must be {expected}, not {actual}")
 
 
 def plain(value: Any) -> tuple[Any, tuple[str, ...]]:
     """Converts the SDK's proxies to dicts, lists and scalars.
 
-    Returns the plain value, in which an unknown stays its wire marker, and the paths of all unknowns, such as
-    `rules[0].kmsMasterKeyId`. The proxies are neither dict nor list, compare unequal to both, raise on `in`, and let
-    unknowns slip through slices: no rule should ever meet one.
+    Returns the plain value, in which unknown values stay wire markers, and the paths of all unknown values, such as
+    `rules[0].kmsMasterKeyId`. Rules must not receive proxies: they are neither dict nor list, compare unequal to both, raise
+    on `in`, and do not detect unknown values in slices.
     """
     unknown: list[str] = []
     return _plain(value, "", unknown), tuple(unknown)
@@ -63,28 +61,28 @@ def _plain(value: Any, path: str, unknown: list[str]) -> Any:
         return {
             key: _plain(inner, f"{path}.{key}" if path else str(key), unknown)
             for key, inner in target.items()
-            if key != _BOOKKEEPING
+            if key != _PROVIDER_DEFAULTS
         }
     if isinstance(value, Sequence):
-        return [_plain(inner, f"{path}[{at}]", unknown) for at, inner in enumerate(_target(value))]
+        return [_plain(inner, f"{path}[{index}]", unknown) for index, inner in enumerate(_target(value))]
     return value
 
 
 def _target(value: Any) -> Any:
-    """The proxies answer the magic key with what they wrap; indexing them any other way raises on an unknown."""
+    """The value that a proxy wraps. Any other access to a proxy raises on an unknown value."""
     return value if isinstance(value, dict | list | tuple) else value["__target"]
 
 
 def is_unknown(value: Any) -> bool:
-    """True for the wire marker of a value that is only known after the deployment."""
+    """True for the wire marker of a value that is unknown until the deployment."""
     return isinstance(value, str) and value in UNKNOWNS
 
 
-class Props:
-    """Properties of a resource or of a block inside one, read with the type that the rule needs.
+class Properties:
+    """Properties of a resource or of a nested block.
 
-    Every reader treats null as absent, raises UnknownValueError (the SDK's) for an unknown value, and MalformedError
-    for a value of the wrong kind. `path` names where in the resource this block sits.
+    All readers treat null as absent. They raise UnknownValueError (of the SDK) for an unknown value and MalformedError for a
+    value of the wrong type. path: location of the block in the resource.
     """
 
     __slots__ = ("_value", "path")
@@ -93,32 +91,32 @@ class Props:
         self._value = value
         self.path = path
 
-    def at(self, key: str) -> str:
-        """The path of a property of this block, for messages."""
+    def path_of(self, key: str) -> str:
+        """Path of a property of this block, for messages."""
         return f"{self.path}.{key}" if self.path else key
 
     def has(self, key: str) -> bool:
-        """True when the program sets the property, even to a value that is not known yet."""
+        """True if the program sets the property, including to an unknown value."""
         value = self._mapping().get(key)
         return value is not None and value != "" and value != []
 
     def names(self) -> tuple[str, ...]:
-        """The names of the properties that are set, in the program's order."""
+        """Names of the properties that are set, in the program's order."""
         return tuple(key for key, value in self._mapping().items() if value is not None)
 
     def value(self, key: str) -> Any:
-        """The plain value, None when absent. For the few properties with several legal shapes."""
+        """The plain value, None if absent. For properties of more than one valid type."""
         value = self._mapping().get(key)
-        _demand_known(value, self.at(key))
+        _require_known(value, self.path_of(key))
         return value
 
     def known(self, key: str) -> bool:
-        """True when the property is set and its value is known."""
+        """True if the property is set to a known value."""
         value = self._mapping().get(key)
         return value is not None and not is_unknown(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """A boolean; the strings "true" and "false" count, as they do for the provider."""
+        """A boolean, or the string "true" or "false", which the provider accepts too."""
         value = self.value(key)
         if value is None:
             return default
@@ -126,10 +124,10 @@ class Props:
             return value
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
-        raise MalformedError(self.at(key), "true or false", _kind(value))
+        raise MalformedError(self.path_of(key), "true or false", _type_name(value))
 
     def text(self, key: str, default: str = "") -> str:
-        """A string; a number is written out, since the provider does that too."""
+        """A string. A number is converted, as the provider does."""
         value = self.value(key)
         if value is None:
             return default
@@ -137,10 +135,10 @@ class Props:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return f"{value:g}"
-        raise MalformedError(self.at(key), "a string", _kind(value))
+        raise MalformedError(self.path_of(key), "a string", _type_name(value))
 
     def number(self, key: str, default: float = 0) -> float:
-        """A number; a string of digits counts, as it does for the provider."""
+        """A number, or a numeric string, which the provider accepts too."""
         value = self.value(key)
         if value is None:
             return default
@@ -151,87 +149,77 @@ class Props:
                 return float(value)
             except ValueError:
                 pass
-        raise MalformedError(self.at(key), "a number", _kind(value))
+        raise MalformedError(self.path_of(key), "a number", _type_name(value))
 
     def texts(self, key: str) -> list[str]:
-        """A list of strings, empty when absent."""
-        block = Props(self.value(key), self.at(key))
-        return [block.element(at) for at in range(len(block.elements()))]
+        """A list of strings, empty if absent."""
+        path = self.path_of(key)
+        strings = []
+        for index, value in enumerate(self._elements(key)):
+            _require_known(value, f"{path}[{index}]")
+            if not isinstance(value, str):
+                raise MalformedError(f"{path}[{index}]", "a string", _type_name(value))
+            strings.append(value)
+        return strings
 
-    def block(self, key: str) -> "Props":
-        """An object, empty when absent. A list of one is the same thing in older providers."""
+    def block(self, key: str) -> "Properties":
+        """A nested object, empty if absent. A list of one object is equivalent in older providers."""
         value = self.value(key)
         if isinstance(value, list) and len(value) <= 1:
             value = value[0] if value else None
-        return Props({} if value is None else value, self.at(key))
+        return Properties({} if value is None else value, self.path_of(key))
 
-    def blocks(self, key: str) -> list["Props"]:
-        """A list of objects, empty when absent. A single object is a list of one, which it was in older providers."""
+    def blocks(self, key: str) -> list["Properties"]:
+        """A list of objects, empty if absent. A single object is equivalent in older providers."""
+        path = self.path_of(key)
+        if isinstance(self.value(key), dict):
+            return [Properties(self.value(key), path)]
+        return [Properties(element, f"{path}[{index}]") for index, element in enumerate(self._elements(key))]
+
+    def size(self, key: str) -> int:
+        """Number of elements of a list, including unknown ones; 0 if absent."""
+        return len(self._elements(key))
+
+    def decoded(self, key: str) -> "Properties":
+        """A block with the one property `key`, whose JSON text is decoded, such as a provider's defaultTags."""
+        return Properties({key: self._json(key, "JSON")}, self.path)
+
+    def json_blocks(self, key: str) -> list["Properties"]:
+        """A list of objects that the provider takes as JSON text, such as ECS container definitions."""
+        path = self.path_of(key)
+        value = self._json(key, "a JSON list of objects")
+        return Properties({path: value}).blocks(path)
+
+    def _json(self, key: str, expected: str) -> Any:
+        value = self.value(key)
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise MalformedError(self.path_of(key), expected, "text that is not JSON") from None
+
+    def _elements(self, key: str) -> list[Any]:
         value = self.value(key)
         if value is None:
             return []
-        if isinstance(value, dict):
-            return [Props(value, self.at(key))]
-        path = self.at(key)
-        return [Props(inner, f"{path}[{at}]") for at, inner in enumerate(Props(value, path).elements())]
-
-    def size(self, key: str) -> int:
-        """The number of elements of a list, known or not; 0 when absent. Raises for a list that is unknown as a
-        whole.
-        """
-        return len(Props(self.value(key), self.at(key)).elements())
-
-    def decoded(self, key: str) -> "Props":
-        """An object or list that providers take as JSON text in their own configuration, such as defaultTags."""
-        value = self.value(key)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise MalformedError(self.at(key), "JSON", "text that is not JSON") from None
-        return Props({key: value}, self.path)
-
-    def json_blocks(self, key: str) -> list["Props"]:
-        """A list of objects that the provider takes as one JSON string, such as ECS container definitions."""
-        value = self.value(key)
-        path = self.at(key)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise MalformedError(path, "a JSON list of objects", "text that is not JSON") from None
-        return Props({path: value}).blocks(path) if value is not None else []
-
-    def elements(self) -> list[Any]:
-        """The values of a list that is held as a block; unknown elements are left in."""
-        if self._value is None:
-            return []
-        if not isinstance(self._value, list):
-            raise MalformedError(self.path, "a list", _kind(self._value))
-        return self._value
-
-    def element(self, at: int) -> str:
-        """One string of a list that is held as a block."""
-        value = self.elements()[at]
-        path = f"{self.path}[{at}]"
-        _demand_known(value, path)
-        if not isinstance(value, str):
-            raise MalformedError(path, "a string", _kind(value))
+        if not isinstance(value, list):
+            raise MalformedError(self.path_of(key), "a list", _type_name(value))
         return value
 
     def _mapping(self) -> Mapping[str, Any]:
-        _demand_known(self._value, self.path)
+        _require_known(self._value, self.path)
         if not isinstance(self._value, Mapping):
-            raise MalformedError(self.path or "the resource", "an object", _kind(self._value))
+            raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
         return self._value
 
 
-def _demand_known(value: Any, path: str) -> None:
+def _require_known(value: Any, path: str) -> None:
     if is_unknown(value):
         raise UnknownValueError(value, [path])
 
 
-def _kind(value: Any) -> str:
+def _type_name(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):

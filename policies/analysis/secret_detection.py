@@ -1,4 +1,4 @@
-"""Guesses from an environment variable's name and value whether it holds a secret; keeps and shows neither."""
+"""Heuristic detection of secrets by the name and value of an environment variable. Neither is stored or reported."""
 
 import math
 import re
@@ -9,8 +9,8 @@ _NAME = re.compile(
     r"|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION|SESSION)_?KEY)",
     re.IGNORECASE,
 )
-# A name that ends so holds a pointer to a secret, or a fact about one.
-_POINTER = re.compile(
+# Suffixes of names that refer to a secret or describe one.
+_REFERENCE = re.compile(
     r"(_ARN|_NAME|_ID|_PREFIX|_PATH|_FILE|_URL|_URI|_TABLE|_TTL|_S|_MS|_DAYS|_MAX|_MIN|_COUNT|_ENVIRONMENT|_ENABLED|_AUTH)$",
     re.IGNORECASE,
 )
@@ -20,22 +20,22 @@ _VALUE = re.compile(
     r"|eyJ[\w-]{10,}\.eyJ|://[^/\s:@]+:[^/\s@]+@"
 )
 _RANDOM_CHARS_MIN = 32
-_RANDOM_BITS_MIN = 4.0  # bits a character: random base64 has 4.5 and more at this length, words and names below 4
+_ENTROPY_MIN = 4.0  # bits per character: at this length random base64 has at least 4.5, words and names less than 4
 
 
 def looks_secret(name: str, value: str) -> bool:
-    """True when the name says so, or the value has the form or the randomness of a key."""
+    """True if the name indicates a secret, or the value has the format or entropy of one."""
     if _VALUE.search(value):
         return True
-    if _NAME.search(name) and not _POINTER.search(name) and value and not value.startswith("arn:"):
+    if _NAME.search(name) and not _REFERENCE.search(name) and value and not value.startswith("arn:"):
         return True
-    return _is_random(value)
+    return _has_high_entropy(value)
 
 
-def _is_random(value: str) -> bool:
-    one_word = re.fullmatch(r"[A-Za-z0-9+/=_-]+", value) is not None
+def _has_high_entropy(value: str) -> bool:
+    single_token = re.fullmatch(r"[A-Za-z0-9+/=_-]+", value) is not None
     mixed = re.search(r"[a-z]", value) and re.search(r"[A-Z]", value) and re.search(r"[0-9]", value)
-    if len(value) < _RANDOM_CHARS_MIN or not one_word or not mixed:
+    if len(value) < _RANDOM_CHARS_MIN or not single_token or not mixed:
         return False
-    shares = (count / len(value) for count in Counter(value).values())
-    return -sum(share * math.log2(share) for share in shares) >= _RANDOM_BITS_MIN
+    frequencies = (count / len(value) for count in Counter(value).values())
+    return -sum(frequency * math.log2(frequency) for frequency in frequencies) >= _ENTROPY_MIN

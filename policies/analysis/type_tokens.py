@@ -1,10 +1,8 @@
-"""Type tokens of pulumi-aws that the rules match; where two families name the same thing (`lb` and `alb`, `*V2`),
-both.
-"""
+"""Type tokens of pulumi-aws. A constant holds all tokens of one AWS resource, such as `lb` and `alb`, or `*V2`."""
 
 
 def _s3(name: str) -> tuple[str, ...]:
-    """pulumi-aws 7 still registers the deprecated `*V2` classes of version 6 under their old tokens."""
+    """The token of a class and of its deprecated `*V2` variant, which pulumi-aws 7 still registers."""
     lower = name[0].lower() + name[1:]
     return (f"aws:s3/{lower}:{name}", f"aws:s3/{lower}V2:{name}V2")
 
@@ -26,8 +24,8 @@ BUCKET_REPLICATION = ("aws:s3/bucketReplicationConfig:BucketReplicationConfig",)
 BUCKET_PUBLIC_ACCESS_BLOCK = ("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",)
 BUCKET_VERSIONING = _s3("BucketVersioning")
 ACCOUNT_PUBLIC_ACCESS_BLOCK = ("aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",)
-# The classes of version 6 that version 7 keeps only so that old programs run.
-S3_OLD = tuple(
+# Deprecated classes of pulumi-aws 6.
+S3_DEPRECATED = tuple(
     _s3(name)[1]
     for name in (
         *("Bucket", "BucketAcl", "BucketServerSideEncryptionConfiguration", "BucketLifecycleConfiguration", "BucketLogging"),
@@ -105,7 +103,7 @@ POLICY_ATTACHMENT = ("aws:iam/policyAttachment:PolicyAttachment",)
 GROUP_POLICY = ("aws:iam/groupPolicy:GroupPolicy",)
 GROUP_POLICY_ATTACHMENT = ("aws:iam/groupPolicyAttachment:GroupPolicyAttachment",)
 USER = ("aws:iam/user:User",)
-USER_LIKE = (
+USER_RESOURCES = (
     "aws:iam/user:User",
     "aws:iam/accessKey:AccessKey",
     "aws:iam/userPolicy:UserPolicy",
@@ -144,7 +142,7 @@ CONFIG_RECORDER = ("aws:cfg/recorder:Recorder",)
 GUARD_DUTY = ("aws:guardduty/detector:Detector",)
 SECURITY_HUB = ("aws:securityhub/account:Account",)
 ACCESS_ANALYZER = ("aws:accessanalyzer/analyzer:Analyzer",)
-DISK_ENCRYPTION = ("aws:ebs/encryptionByDefault:EncryptionByDefault",)
+EBS_ENCRYPTION = ("aws:ebs/encryptionByDefault:EncryptionByDefault",)
 BUDGET = ("aws:budgets/budget:Budget",)
 ANOMALY_MONITOR = ("aws:costexplorer/anomalyMonitor:AnomalyMonitor",)
 AWS_PROVIDER = "pulumi:providers:aws"

@@ -1,44 +1,27 @@
-"""What a rule may change by itself: inputs of the same resource, and only when the rule passes afterwards.
+"""Remediation: changes the inputs of one resource so that a rule passes.
 
-A policy can neither add a resource nor see others while it remediates, so rules about several resources have no remedy
-here; nor do those whose change would replace what holds data (encryption at rest), cost a second machine where the
-program asked for one (failover of a cache), or need a value that only a person knows (a key, an owner).
+A policy cannot add resources or see other ones while it remediates, so rules about several resources have no remediation.
+Neither do rules whose fix would replace a resource that holds data, add cost, or need a value that only a person knows.
 """
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pulumi_policy.proxy import UnknownValueError
 from pulumi_policy.secret import Secret
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.properties import MalformedError, Props, is_unknown
+from policies.analysis.properties import MalformedError, Properties, is_unknown
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import Rule, decide
-
-_REMOVE = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Sets one input. `path` is dotted; `rules[].a` is in each element, where nothing is made that is not there.
-
-    A callable value is asked for the resource. `within` names a property that is JSON text, in whose elements the path
-    lies. `types` bound a step to some of the rule's types.
-    """
-
-    path: str
-    value: Any
-    within: str = ""
-    types: tuple[str, ...] = ()
+from policies.engine.guard import evaluate
+from policies.engine.rule import REMOVE, Rule, SetInput
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One input that was changed: where, and to what (None: removed). The old value is not kept, it may be a secret."""
+class InputChange:
+    """Path and new value (None: removed) of a changed input. The old value is not kept because it may be a secret."""
 
     path: str
     value: Any
@@ -47,119 +30,39 @@ class Change:
         return f"removed {self.path}" if self.value is None else f"set {self.path} to {json.dumps(self.value)}"
 
 
-def _bound(name: str) -> Callable[[Resource], int]:
-    return lambda resource: int(resource.settings[name])
+def remediate(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, Any], tuple[InputChange, ...]] | None:
+    """Applies the rule's steps in order until the rule passes. Returns the new inputs and the changes.
 
+    Returns None if the resource already passes, or if it does not pass after all steps: then nothing is changed.
 
-def _logs(database: Resource) -> list[str]:
-    return ["postgresql", "upgrade"] if "postgres" in database.props.text("engine") else ["error", "slowquery"]
-
-
-_TO_HTTPS = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}]
-_HEADERS = "routingHttpResponse"
-
-REMEDIES: Mapping[str, Sequence[Put]] = {
-    "GH-S3-015": [Put("forceDestroy", False)],
-    "GH-KMS-001": [Put("enableKeyRotation", True), Put("rotationPeriodInDays", _bound("days_max"))],
-    "GH-KMS-003": [Put("deletionWindowInDays", _bound("days_min"))],
-    "GH-KMS-004": [Put("bypassPolicyLockoutSafetyCheck", _REMOVE)],
-    "GH-SM-003": [
-        Put("rotationRules.scheduleExpression", _REMOVE),
-        Put("rotationRules.automaticallyAfterDays", _bound("days_max")),
-    ],
-    "GH-SM-004": [Put("blockPublicPolicy", True, types=tokens.SECRET_POLICY)],
-    "GH-SM-005": [Put("recoveryWindowInDays", _bound("days_min"))],
-    "GH-ECS-001": [Put("privileged", False, within="containerDefinitions")],
-    "GH-ECS-002": [Put("readonlyRootFilesystem", True, within="containerDefinitions")],
-    "GH-ECS-004": [Put("networkMode", "awsvpc"), Put("pidMode", _REMOVE), Put("ipcMode", _REMOVE)],
-    "GH-ECS-007": [Put("networkConfiguration.assignPublicIp", False)],
-    "GH-ECS-008": [Put("platformVersion", "LATEST")],
-    "GH-ECS-009": [Put("settings", [{"name": "containerInsights", "value": "enhanced"}])],
-    "GH-ECS-012": [Put("deploymentCircuitBreaker", {"enable": True, "rollback": True})],
-    "GH-ECS-016": [Put("volumes[].efsVolumeConfiguration.transitEncryption", "ENABLED")],
-    "GH-ECR-001": [Put("imageScanningConfiguration.scanOnPush", True)],
-    "GH-ECR-002": [Put("imageTagMutability", "IMMUTABLE")],
-    "GH-ALB-001": [Put("defaultActions", _TO_HTTPS)],
-    "GH-ALB-002": [Put("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09")],
-    "GH-ALB-003": [Put("dropInvalidHeaderFields", True)],
-    "GH-ALB-005": [Put("enableDeletionProtection", True)],
-    "GH-ALB-006": [Put("desyncMitigationMode", "defensive")],
-    "GH-ALB-010": [
-        Put(f"{_HEADERS}StrictTransportSecurityHeaderValue", "max-age=31536000; includeSubDomains"),
-        Put(f"{_HEADERS}XContentTypeOptionsHeaderValue", "nosniff"),
-        Put(f"{_HEADERS}XFrameOptionsHeaderValue", "DENY"),
-        Put(f"{_HEADERS}ServerEnabled", False),
-    ],
-    "GH-WAF-003": [
-        Put("visibilityConfig.cloudwatchMetricsEnabled", True),
-        Put("rules[].visibilityConfig.cloudwatchMetricsEnabled", True),
-    ],
-    "GH-RDS-001": [Put("publiclyAccessible", False)],
-    "GH-RDS-003": [Put("backupRetentionPeriod", _bound("days_min")), Put("deleteAutomatedBackups", False)],
-    "GH-RDS-004": [Put("multiAz", True)],
-    "GH-RDS-005": [Put("deletionProtection", True), Put("skipFinalSnapshot", False)],
-    "GH-RDS-006": [Put("iamDatabaseAuthenticationEnabled", True)],
-    "GH-RDS-008": [Put("enabledCloudwatchLogsExports", _logs)],
-    "GH-RDS-010": [Put("autoMinorVersionUpgrade", True)],
-    "GH-RDS-011": [Put("copyTagsToSnapshot", True)],
-    "GH-RDS-015": [Put("caCertIdentifier", "rds-ca-rsa2048-g1")],
-    "GH-EC-002": [Put("transitEncryptionEnabled", True), Put("transitEncryptionMode", "required")],
-    "GH-EC-005": [Put("snapshotRetentionLimit", _bound("days_min"))],
-    "GH-EC-006": [Put("autoMinorVersionUpgrade", True)],
-    "GH-DDB-001": [Put("pointInTimeRecovery.enabled", True)],
-    "GH-DDB-003": [Put("deletionProtectionEnabled", True)],
-    "GH-VPC-003": [Put("mapPublicIpOnLaunch", False)],
-    "GH-CT-001": [
-        Put("isMultiRegionTrail", True),
-        Put("enableLogging", True),
-        Put("includeGlobalServiceEvents", True),
-    ],
-    "GH-CT-003": [Put("enableLogFileValidation", True)],
-    "GH-CW-001": [Put("retentionInDays", _bound("days_min"))],
-    "GH-API-004": [
-        Put("disableExecuteApiEndpoint", True, types=tokens.REST_API + tokens.HTTP_API),
-        Put("securityPolicy", "TLS_1_2", types=tokens.REST_DOMAIN),
-        Put("domainNameConfiguration.securityPolicy", "TLS_1_2", types=tokens.HTTP_DOMAIN),
-    ],
-    "GH-API-005": [
-        Put("xrayTracingEnabled", True, types=tokens.REST_STAGE),
-        Put("settings.dataTraceEnabled", False, types=tokens.REST_METHOD_SETTINGS),
-        Put("settings.cacheDataEncrypted", True, types=tokens.REST_METHOD_SETTINGS),
-    ],
-}
-
-
-def remedied(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, Any], tuple[Change, ...]] | None:
-    """The inputs as the rule would have them, and what changed; None when there is nothing to do or no way to do it.
-
-    `inputs` are the SDK's own, in which secrets are marked: whatever is not changed is handed back untouched. The steps
-    are taken in order until the rule passes; when it does not, nothing is changed at all.
+    inputs: as the SDK passes them, with marked secrets. Unchanged values are returned as they are.
     """
-    wanted = raw(inputs)
-    changes: list[Change] = []
-    for step in REMEDIES[rule.id]:
-        if not _violates(rule, resource, wanted):
+    fixed = unwrap(inputs)
+    changes: list[InputChange] = []
+    for step in rule.remediation:
+        if not _fails(rule, resource, fixed):
             break
         try:
-            changes += _take(step, resource, wanted)
+            changes += _apply(step, resource, fixed)
         except (MalformedError, UnknownValueError):
-            return None  # What the new value depends on is wrong or not known; the rule itself says so.
-    return (wanted, tuple(changes)) if changes and not _violates(rule, resource, wanted, undecided_too=True) else None
+            return None  # A value that the step depends on is malformed or unknown, which the rule itself reports.
+    return (fixed, tuple(changes)) if changes and not _fails(rule, resource, fixed, or_undecided=True) else None
 
 
-def _violates(rule: Rule, resource: Resource, inputs: Any, undecided_too: bool = False) -> bool:
-    judged = replace(resource, props=Props(revealed(inputs)))
-    decision = decide(rule, judged, Stack([judged]))
-    return bool(decision.violations or (undecided_too and (decision.undecided or decision.allowed or decision.broken)))
+def _fails(rule: Rule, resource: Resource, inputs: Any, or_undecided: bool = False) -> bool:
+    candidate = replace(resource, props=Properties(reveal_secrets(inputs)))
+    decision = evaluate(rule, candidate, Stack([candidate]))
+    return bool(decision.violations or (or_undecided and (decision.undecided or decision.allowed or decision.broken)))
 
 
-def _take(step: Put, resource: Resource, inputs: dict[str, Any]) -> list[Change]:
+def _apply(step: SetInput, resource: Resource, inputs: dict[str, Any]) -> list[InputChange]:
     if step.types and resource.type not in step.types:
         return []
     value = step.value(resource) if callable(step.value) else step.value
-    if not step.within:
-        return [Change(path, None if value is _REMOVE else value) for path in _put(inputs, step.path, value)]
-    text = inputs.get(step.within)
+    recorded = None if value is REMOVE else value
+    if not step.json_property:
+        return [InputChange(path, recorded) for path in _set(inputs, step.path, value)]
+    text = inputs.get(step.json_property)
     if not isinstance(text, str) or is_unknown(text):
         return []
     try:
@@ -168,53 +71,53 @@ def _take(step: Put, resource: Resource, inputs: dict[str, Any]) -> list[Change]
         return []
     if not isinstance(elements, list):
         return []
-    places = list(_put({"": elements}, f"[].{step.path}", value))
-    if places:
-        inputs[step.within] = json.dumps(elements)
-    return [Change(f"{step.within}{place}", None if value is _REMOVE else value) for place in places]
+    paths = list(_set({"": elements}, f"[].{step.path}", value))
+    if paths:
+        inputs[step.json_property] = json.dumps(elements)
+    return [InputChange(f"{step.json_property}{path}", recorded) for path in paths]
 
 
-def _put(container: Any, path: str, value: Any, at: str = "", make: bool = True) -> Iterator[str]:
-    """Sets a value at a path; yields the places that changed. Goes through no secret and nothing unknown."""
+def _set(container: Any, path: str, value: Any, prefix: str = "", create: bool = True) -> Iterator[str]:
+    """Sets a value at a path and yields the paths that changed. Skips secrets and unknown values."""
     head, _, rest = path.partition(".")
     if not isinstance(container, dict):
         return
     if head.endswith("[]"):
         name = head.removesuffix("[]")
         elements = container.get(name)
-        for number, element in enumerate(elements if isinstance(elements, list) else []):
-            yield from _put(element, rest, value, f"{at}{name}[{number}].", make=False)
+        for index, element in enumerate(elements if isinstance(elements, list) else []):
+            yield from _set(element, rest, value, f"{prefix}{name}[{index}].", create=False)
     elif rest:
-        held = container.get(head)
-        if held is None and make and value is not _REMOVE:
-            held = container[head] = {}
-        yield from _put(held, rest, value, f"{at}{head}.", make)
-    elif value is _REMOVE:
+        inner = container.get(head)
+        if inner is None and create and value is not REMOVE:
+            inner = container[head] = {}
+        yield from _set(inner, rest, value, f"{prefix}{head}.", create)
+    elif value is REMOVE:
         if container.pop(head, None) is not None:
-            yield f"{at}{head}"
+            yield f"{prefix}{head}"
     elif container.get(head) != value and not isinstance(container.get(head), Secret) and not is_unknown(container.get(head)):
         container[head] = copy.deepcopy(value)
-        yield f"{at}{head}"
+        yield f"{prefix}{head}"
 
 
-def raw(value: Any) -> Any:
-    """The SDK's proxies as dicts and lists; secrets stay marked, unknowns stay their wire marker."""
+def unwrap(value: Any) -> Any:
+    """The SDK's proxies as dicts and lists. Secrets stay marked; unknown values stay their wire marker."""
     if isinstance(value, str | bytes | Secret):
         return value
     if isinstance(value, Mapping):
         target = value if isinstance(value, dict) else value["__target"]
-        return {key: raw(inner) for key, inner in target.items()}
+        return {key: unwrap(inner) for key, inner in target.items()}
     if isinstance(value, Sequence):
         target = value if isinstance(value, list | tuple) else value["__target"]  # type: ignore[call-overload]
-        return [raw(inner) for inner in target]
+        return [unwrap(inner) for inner in target]
     return value
 
 
-def revealed(value: Any) -> Any:
-    """Plain values without marks, for a rule to judge; never handed on."""
-    value = raw(value)
+def reveal_secrets(value: Any) -> Any:
+    """Plain values without secret marks, to evaluate a rule on. Must not be returned to the engine."""
+    value = unwrap(value)
     if isinstance(value, Secret):
-        return revealed(value.value)
+        return reveal_secrets(value.value)
     if isinstance(value, dict):
-        return {key: revealed(inner) for key, inner in value.items()}
-    return [revealed(inner) for inner in value] if isinstance(value, list) else value
+        return {key: reveal_secrets(inner) for key, inner in value.items()}
+    return [reveal_secrets(inner) for inner in value] if isinstance(value, list) else value

@@ -1,23 +1,21 @@
-"""What a rule is, and the guard that turns its check into pass, violation, undecided or broken; knows nothing of
-packs or engines.
+"""Declaration of a rule: the control it implements, its enforcement levels, its check and its remediation.
+
+One declaration in `policies/rules` feeds the policy packs, the catalogue, the level files, the reports and the tests.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pulumi_policy.proxy import UnknownValueError
-
-from policies.analysis.iam.grammar import DocumentError
-from policies.analysis.properties import MalformedError, Props
 from policies.analysis.resources import Resource, Stack
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 
 
 class Level(StrEnum):
-    """What a violation does: is shown, stops the deployment, or is not looked for."""
+    """Enforcement level of a policy, as in Pulumi."""
 
     ADVISORY = "advisory"
     MANDATORY = "mandatory"
@@ -25,7 +23,7 @@ class Level(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad it is when the control is missing; orders reports, decides nothing."""
+    """Severity of a violation. Orders reports; does not affect enforcement."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -37,18 +35,14 @@ Levels = Mapping[str, Level]
 
 
 def levels(dev: str, staging: str, prod: str) -> Levels:
-    """Levels from the catalogue's letters: M mandatory, A advisory, - disabled."""
+    """Enforcement level per environment: M is mandatory, A advisory, - disabled."""
     letter = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
     return {"dev": letter[dev], "staging": letter[staging], "prod": letter[prod]}
 
 
-ALWAYS = levels("M", "M", "M")
-AFTER_DEV = levels("A", "M", "M")
-
-
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The same control in other catalogues, so that a report can be read beside theirs."""
+    """Ids of the same control in other catalogues."""
 
     security_hub: tuple[str, ...] = ()
     cis: tuple[str, ...] = ()  # CIS AWS Foundations Benchmark 7.0
@@ -56,134 +50,137 @@ class Upstream:
     prowler: tuple[str, ...] = ()
     cdk_nag: tuple[str, ...] = ()
 
+    def all_ids(self) -> tuple[str, ...]:
+        """All ids, with CIS numbers as "CIS 3.1.4"."""
+        return (*self.security_hub, *(f"CIS {number}" for number in self.cis), *self.checkov, *self.prowler, *self.cdk_nag)
+
+
+_UPSTREAM_FORMATS = {
+    "security_hub": r"[A-Za-z]\w*\.\d+",
+    "cis": r"\d+(\.\d+)+",
+    "checkov": r"CKV2?_AWS_\d+",
+    "prowler": r"[a-z0-9]+(_[a-z0-9]+)+",
+    "cdk_nag": r"[A-Z]+\d+",
+}
+
+
+def upstream_ids(text: str) -> Upstream:
+    """Assigns space-separated ids to their catalogues by format. Raises ValueError for an id of an unknown format."""
+    ids: dict[str, list[str]] = {name: [] for name in _UPSTREAM_FORMATS}
+    for id in text.split():
+        name = next((name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None)
+        if name is None:
+            raise ValueError(f"unknown format of the upstream id {id!r}")
+        ids[name].append(id)
+    return Upstream(**{name: tuple(values) for name, values in ids.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What is wrong with one resource, and what to type instead when the rule's own remedy does not fit."""
+    """A defect of one resource, with a remedy of its own where the rule's remedy does not fit."""
 
-    what: str
-    fix: str = ""
+    message: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A part of a resource that could not be judged, because this property is not known yet."""
+    """A property that must be known to evaluate a part of the resource, and is not known yet."""
 
     path: str
 
 
-# A check yields one text (or Violation) for each thing that is wrong; nothing means that the resource passes.
-Found = Iterator[str | Violation | Undecided]
-ResourceCheck = Callable[[Resource], Found]
-StackCheck = Callable[[Resource, Stack], Found]
+# A check yields one message (or Violation) per defect and nothing for a compliant resource.
+CheckResults = Iterator[str | Violation | Undecided]
+ResourceCheck = Callable[[Resource], CheckResults]
+StackCheck = Callable[[Resource, Stack], CheckResults]
+
+REMOVE = object()
+"""Value of a `SetInput` that removes the input."""
+
+
+def setting(name: str) -> Callable[[Resource], int]:
+    """Value of a `SetInput`: a numeric parameter of the rule."""
+    return lambda resource: int(resource.settings[name])
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One control: everything that a pack, a report or a page says about it, and its check.
+class SetInput:
+    """One step of a remediation: the new value of one input.
 
-    `types` are the type tokens of the resources that are judged, one at a time; empty means every resource. A rule with
-    scope "stack" sees the others too.
-    `settings` are its parameters per environment ({"days_min": {"dev": 7, "staging": 7, "prod": 35}}); `lists` are
-    parameters that are lists of words, the same in every environment. A pack's configuration overrides both.
-    `unknown_allowed` names properties that may stay unknown at a preview, each with the reason.
+    path: dotted path of the input. `rules[].a` addresses `a` in each existing element of `rules`.
+    value: the new value, `REMOVE`, or a function of the resource.
+    json_property: a property that holds a JSON list, in whose elements `path` lies.
+    types: limits the step to some of the rule's resource types.
+    """
+
+    path: str
+    value: Any
+    json_property: str = ""
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Metadata of a rule.
+
+    id: stable id, such as "GH-S3-001".
+    title: the required state, as a statement.
+    rationale: the risk that the control addresses.
+    remedy: the change that fixes a violation, in the imperative.
+    types: type tokens of the resources to evaluate, one at a time. Empty: every resource.
+    levels: enforcement level per environment.
+    url: documentation of the AWS or Pulumi feature.
+    exemptible: False if `exemptions.toml` must not exempt a resource.
+    settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
+    lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides both.
+    unknown_allowed: properties that may be unknown at preview, each with the reason.
+    remediation: steps that fix the resource's inputs, where the engine can do so.
     """
 
     id: str
+    _: KW_ONLY
     title: str
-    why: str
+    rationale: str
     remedy: str
     severity: Severity
     types: tuple[str, ...]
     levels: Levels
     url: str
-    scope: Literal["resource", "stack"]
-    check: StackCheck
     upstream: Upstream = field(default_factory=Upstream)
     pack: Literal["security", "resilience"] = "security"
     exemptible: bool = True
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
+    remediation: tuple[SetInput, ...] = ()
 
     def defaults(self, environment: str) -> dict[str, float]:
-        """The rule's parameters in an environment."""
+        """The numeric parameters in an environment."""
         return {name: values[environment] for name, values in self.settings.items()}
 
 
-def resource_rule(id: str, **facts: object) -> Callable[[ResourceCheck], Rule]:
-    """Declares a rule that needs only the resource itself. The facts are the fields of Rule."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Control):
+    """A control with its check. A rule with scope "stack" also sees the other resources of the program."""
 
-    def declare(check: ResourceCheck) -> Rule:
-        return Rule(id=id, scope="resource", check=lambda resource, _: check(resource), **facts)  # type: ignore[arg-type]
-
-    return declare
-
-
-def stack_rule(id: str, **facts: object) -> Callable[[StackCheck], Rule]:
-    """Declares a rule that looks at one resource and at the others that belong to it. The facts are the fields of
-    Rule.
-    """
-
-    def declare(check: StackCheck) -> Rule:
-        return Rule(id=id, scope="stack", check=check, **facts)  # type: ignore[arg-type]
-
-    return declare
+    scope: Literal["resource", "stack"]
+    check: StackCheck
 
 
-def each(blocks: Iterable[Props], check: Callable[[Props], Found]) -> Found:
-    """Runs a check over the parts of a resource, so that an unknown in one part hides no violation in another."""
-    for block in blocks:
-        try:
-            yield from check(block)
-        except UnknownValueError as unknown:
-            yield Undecided(path_of(unknown))
+class resource_rule(Control):  # a decorator
+    """Declares a rule whose check needs the resource alone."""
+
+    def __call__(self, check: ResourceCheck) -> Rule:
+        return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the guard learned of one rule on one resource; all empty means that the resource passes."""
+class stack_rule(Control):  # a decorator
+    """Declares a rule whose check needs the resource and those related to it."""
 
-    violations: tuple[Violation, ...] = ()
-    undecided: tuple[str, ...] = ()
-    allowed: tuple[tuple[str, str], ...] = ()  # unknown properties that may be so, each with the reason
-    broken: str = ""
+    def __call__(self, check: StackCheck) -> Rule:
+        return Rule(**_metadata(self), scope="stack", check=check)
 
 
-def decide(rule: Rule, resource: Resource, stack: Stack) -> Decision:
-    """Runs one rule on one resource and never raises.
-
-    A property that AWS could not accept is a violation of whatever rule meets it. Any other exception means that the
-    rule itself is broken: only its type is kept, since its text may hold a property's value.
-    """
-    violations: list[Violation] = []
-    undecided: dict[str, None] = {}
-    try:
-        for found in rule.check(resource, stack):
-            if isinstance(found, Undecided):
-                undecided[found.path] = None
-            else:
-                violations.append(Violation(found, rule.remedy) if isinstance(found, str) else found)
-    except UnknownValueError as unknown:
-        undecided[path_of(unknown)] = None
-    except MalformedError as malformed:
-        violations.append(Violation(str(malformed), "correct the type of this property"))
-    except DocumentError as malformed:
-        violations.append(Violation(str(malformed), "write the document as AWS IAM expects it"))
-    except Exception as broken:
-        return Decision(tuple(violations), tuple(undecided), broken=type(broken).__name__)
-    return Decision(
-        violations=tuple(violations),
-        undecided=tuple(path for path in undecided if path not in rule.unknown_allowed),
-        allowed=tuple((path, rule.unknown_allowed[path]) for path in undecided if path in rule.unknown_allowed),
-    )
-
-
-def path_of(unknown: UnknownValueError) -> str:
-    """The property path that the SDK's exception carries."""
-    return ".".join(unknown.props)
-
-
-def violation_text(violation: Violation, rule: Rule) -> str:
-    """The one form of a violation in every report: what is wrong, then what to type."""
-    return f"{violation.what}. Fix: {violation.fix or rule.remedy}"
+def _metadata(control: Control) -> dict[str, Any]:
+    return {item.name: getattr(control, item.name) for item in fields(control)}

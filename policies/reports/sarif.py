@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0, the form that code scanning takes; runs no rule.
+"""Findings as SARIF 2.1.0, for code scanning.
 
 Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
@@ -8,25 +8,27 @@ from typing import Any
 from urllib.parse import quote
 
 from policies import catalogue
+from policies.engine.meta_policies import META_POLICIES, MetaPolicy
 from policies.engine.rule import ENVIRONMENTS, Level, Rule
 from policies.reports.findings import Finding, Run
 
-# GitHub code scanning ranks by this number: https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
+# GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support for code scanning)
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
-# GitHub refuses a rule with more tags (the same page); docs/policies.md has all of them.
+# Maximum number of tags per rule that GitHub accepts (same page).
 _TAGS_MAX = 20
 _ROOT = "%SRCROOT%"
 
 
 def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
-    """One run, with every rule of the catalogue. Each result names a file and a line, as code scanning demands.
+    """One SARIF run with all rules of the catalogue. Each result has a file and a line, as code scanning requires.
 
-    Where no line declares a resource, as for a default provider, that is the first line of `run.file`.
+    A resource without a source line, such as a default provider, is located in the first line of `run.file`.
     """
-    described: list[Any] = [*catalogue.RULES, *catalogue.COMPANIONS]
-    strangers = dict.fromkeys(one.rule for one in findings if catalogue.find(one.rule) is None)
-    index = {id: at for at, id in enumerate([*(one.id for one in described), *strangers])}
+    policies: list[Rule | MetaPolicy] = [*catalogue.RULES, *META_POLICIES]
+    other_rules = dict.fromkeys(finding.rule for finding in findings if catalogue.find(finding.rule) is None)
+    index = {id: position for position, id in enumerate([*(policy.id for policy in policies), *other_rules])}
     environment = run.environment if run.environment in ENVIRONMENTS else "prod"
+    exit_code = 1 if any(finding.blocks for finding in findings) else 0
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -36,70 +38,70 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                     "driver": {
                         "name": "gatehouse",
                         "semanticVersion": "0.1.0",
-                        # Of a rule of somebody else's pack only the id is known.
-                        "rules": [*(_rule(one, environment) for one in described), *({"id": id} for id in strangers)],
+                        # Rules of other packs have an id only.
+                        "rules": [*(_rule(policy, environment) for policy in policies), *({"id": id} for id in other_rules)],
                     }
                 },
-                # Results of two environments with the same id would replace each other.
+                # A run replaces earlier results with the same id, so the id contains the environment.
                 "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
-                "invocations": [{"executionSuccessful": True, "exitCode": 1 if any(one.stops for one in findings) else 0}],
-                "originalUriBaseIds": {_ROOT: {"description": {"text": "The top folder of the repository."}}},
+                "invocations": [{"executionSuccessful": True, "exitCode": exit_code}],
+                "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
                 "columnKind": "utf16CodeUnits",
-                "results": [_result(one, index, run) for one in findings],
+                "results": [_result(finding, index, run) for finding in findings],
             }
         ],
     }
 
 
-def _rule(one: Any, environment: str) -> dict[str, Any]:
-    tags = ["security" if not isinstance(one, Rule) or one.pack == "security" else "resilience"]
-    if isinstance(one, Rule):
-        maps = one.upstream
-        tags += [*maps.security_hub, *(f"CIS {cis}" for cis in maps.cis), *maps.checkov, *maps.prowler, *maps.cdk_nag]
-    told = one.levels[environment]
+def _rule(policy: Rule | MetaPolicy, environment: str) -> dict[str, Any]:
+    tags = [policy.pack, *policy.upstream.all_ids()] if isinstance(policy, Rule) else ["security"]
+    level = policy.levels[environment]
     return {
-        "id": one.id,
-        "shortDescription": {"text": one.title},
-        "fullDescription": {"text": one.why if isinstance(one, Rule) else one.title},
-        "help": {"text": f"Fix: {one.remedy}"},
-        "helpUri": one.url,
+        "id": policy.id,
+        "shortDescription": {"text": policy.title},
+        "fullDescription": {"text": policy.rationale if isinstance(policy, Rule) else policy.title},
+        "help": {"text": f"Fix: {policy.remedy}"},
+        "helpUri": policy.url,
         "defaultConfiguration": {
-            "enabled": told is not Level.DISABLED,
-            "level": "error" if told is Level.MANDATORY else "warning",
+            "enabled": level is not Level.DISABLED,
+            "level": "error" if level is Level.MANDATORY else "warning",
         },
-        "properties": {"tags": list(dict.fromkeys(tags))[:_TAGS_MAX], "security-severity": _SECURITY_SEVERITY[one.severity]},
+        "properties": {
+            "tags": list(dict.fromkeys(tags))[:_TAGS_MAX],
+            "security-severity": _SECURITY_SEVERITY[policy.severity],
+        },
     }
 
 
-def _result(one: Finding, index: dict[str, int], run: Run) -> dict[str, Any]:
-    # "open" is SARIF's word for a rule that lacked the information to decide; it must have no level then.
-    undecided = one.outcome == "undecided" and not one.stops
-    level = "none" if undecided else "error" if one.stops else "note" if one.outcome == "exempted" else "warning"
+def _result(finding: Finding, index: dict[str, int], run: Run) -> dict[str, Any]:
+    # The kind "open" is for rules without sufficient information; its level must be "none".
+    is_open = finding.outcome == "undecided" and not finding.blocks
+    level = "none" if is_open else "error" if finding.blocks else "note" if finding.outcome == "exempted" else "warning"
     result: dict[str, Any] = {
-        "ruleId": one.rule,
-        "ruleIndex": index[one.rule],
-        "kind": "open" if undecided else "fail",
+        "ruleId": finding.rule,
+        "ruleIndex": index[finding.rule],
+        "kind": "open" if is_open else "fail",
         "level": level,
-        "message": {"text": f"{one.message}. Fix: {one.remedy}" if one.remedy else one.message},
-        "partialFingerprints": {"ruleAndResource/v1": f"{one.rule}|{one.urn}|{one.message}"},
-        "properties": {"pack": one.pack, "outcome": one.outcome, "passes": list(one.passes)},
-        "locations": [_location(one, run)],
+        "message": {"text": f"{finding.message}. Fix: {finding.remedy}" if finding.remedy else finding.message},
+        "partialFingerprints": {"ruleAndResource/v1": f"{finding.rule}|{finding.urn}|{finding.message}"},
+        "properties": {"pack": finding.pack, "outcome": finding.outcome, "passes": list(finding.passes)},
+        "locations": [_location(finding, run)],
     }
-    if one.outcome == "exempted":
-        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": one.message}]
+    if finding.outcome == "exempted":
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": finding.message}]
     return result
 
 
-def _location(one: Finding, run: Run) -> dict[str, Any]:
-    file, _, line = one.source.rpartition(":")
+def _location(finding: Finding, run: Run) -> dict[str, Any]:
+    file, _, line = finding.source.rpartition(":")
     known = bool(file) and line.isdigit() and int(line) > 0
     path = "/".join(part for part in (run.root, file if known else run.file) if part).replace("\\", "/")
-    place: dict[str, Any] = {
+    location: dict[str, Any] = {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(path), "uriBaseId": _ROOT},
             "region": {"startLine": int(line) if known else 1},
         }
     }
-    if one.urn:
-        place["logicalLocations"] = [{"fullyQualifiedName": one.urn, "kind": "resource"}]
-    return place
+    if finding.urn:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.urn, "kind": "resource"}]
+    return location

@@ -1,8 +1,11 @@
-"""The resilience pack: availability, recovery, cost, tags, observability. Started by the engine, never imported."""
+"""Resilience pack: availability, recovery, cost, tags and observability.
+
+The engine runs this file; PolicyPack() does not return.
+"""
 
 from pulumi_policy import PolicyPack
 
-from policies.catalogue import PACKS
-from policies.engine.pack import policies
+from policies.catalogue import PACKS, of_pack
+from policies.engine.pack import guarded
 
-PolicyPack(PACKS["resilience"], policies=policies("resilience"))
+PolicyPack(PACKS["resilience"], policies=guarded(of_pack("resilience")))

@@ -1,45 +1,44 @@
-"""Rules about the AWS account and its bill: what must watch over everything that a program makes there.
+"""Rules for the AWS account: public access block, security services and cost monitoring.
 
-Each account needs these once. A stack whose account gets them from another stack says so with a stack output
-`accountBaseline` that names it as project/stack. That is its word: whether the other stack does so is judged where that one is
-checked.
+Each account needs these resources once. A stack whose account gets them from another stack names that stack as
+"project/stack" in its output `accountBaseline`. The other stack is evaluated by its own check.
 """
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, stack_rule
+from policies.engine.rule import CheckResults, Severity, levels, stack_rule, upstream_ids
 
 BASELINE_OUTPUT = "accountBaseline"
-_STACKS = (tokens.STACK,)
+_STACKS = (type_tokens.STACK,)
 _PUBLIC_ACCESS_FLAGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 
-def baseline_is_elsewhere(root: Resource) -> bool:
-    """True when the stack names another one that keeps the account's baseline. Its own name excuses nothing."""
+def baseline_is_external(root: Resource) -> bool:
+    """True if the stack names another stack that manages the account baseline. Its own name does not count."""
     stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
     return root.props.text(BASELINE_OUTPUT) not in ("", f"{project}/{stack}")
 
 
 @stack_rule(
     "GH-S3-002",
-    title="The account blocks public buckets",
-    why="The account's block holds for every bucket, also for one that somebody makes by hand next year.",
+    title="S3 Block Public Access is enabled for the account",
+    rationale="The account setting applies to every bucket, including buckets that are created outside of this program.",
     remedy=(
-        "add an aws.s3.AccountPublicAccessBlock with all four flags True, or name the program that has it in the stack output "
-        f"{BASELINE_OUTPUT}"
+        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or name the stack that has it in the stack "
+        f"output {BASELINE_OUTPUT}"
     ),
     severity=Severity.HIGH,
     types=_STACKS,
-    levels=AFTER_DEV,
-    upstream=Upstream(security_hub=("S3.1",), cis=("3.1.4",), prowler=("s3_account_level_public_access_blocks",)),
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("S3.1 3.1.4 s3_account_level_public_access_blocks"),
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
-def the_account_blocks_public_buckets(root: Resource, stack: Stack) -> Found:
-    if baseline_is_elsewhere(root) or not stack.of(tokens.BUCKET):
+def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
+    if baseline_is_external(root) or not stack.of_type(type_tokens.BUCKET):
         return
-    blocks = stack.of(tokens.ACCOUNT_PUBLIC_ACCESS_BLOCK)
+    blocks = stack.of_type(type_tokens.ACCOUNT_PUBLIC_ACCESS_BLOCK)
     if not blocks:
-        yield "the program has buckets, and no public access block for the account"
+        yield "the program has buckets but no AccountPublicAccessBlock"
     for block in blocks:
         for flag in _PUBLIC_ACCESS_FLAGS:
             if not block.props.flag(flag):
@@ -47,74 +46,68 @@ def the_account_blocks_public_buckets(root: Resource, stack: Stack) -> Found:
 
 
 _BASELINE = {
-    "AWS Config (aws.cfg.Recorder)": tokens.CONFIG_RECORDER,
-    "GuardDuty (aws.guardduty.Detector)": tokens.GUARD_DUTY,
-    "Security Hub (aws.securityhub.Account)": tokens.SECURITY_HUB,
-    "Access Analyzer (aws.accessanalyzer.Analyzer)": tokens.ACCESS_ANALYZER,
-    "encryption of new disks (aws.ebs.EncryptionByDefault)": tokens.DISK_ENCRYPTION,
+    "AWS Config (aws.cfg.Recorder)": type_tokens.CONFIG_RECORDER,
+    "GuardDuty (aws.guardduty.Detector)": type_tokens.GUARD_DUTY,
+    "Security Hub (aws.securityhub.Account)": type_tokens.SECURITY_HUB,
+    "Access Analyzer (aws.accessanalyzer.Analyzer)": type_tokens.ACCESS_ANALYZER,
+    "EBS encryption by default (aws.ebs.EncryptionByDefault)": type_tokens.EBS_ENCRYPTION,
 }
 
 
 @stack_rule(
     "GH-ACC-001",
-    title="The account has its watchers",
-    why="Config, GuardDuty, Security Hub and Access Analyzer see what no program declares: what people and intruders do.",
-    remedy=f"add it, or name the program that has it in the stack output {BASELINE_OUTPUT}",
+    title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
+    rationale="These services detect activity that no program declares, such as manual changes and intrusions.",
+    remedy=f"add the resource, or name the stack that has it in the stack output {BASELINE_OUTPUT}",
     severity=Severity.HIGH,
     types=_STACKS,
     levels=levels("-", "A", "M"),
-    upstream=Upstream(
-        security_hub=("Config.1", "GuardDuty.1", "EC2.7"),
-        cis=("4.3", "5.16", "2.18", "6.1.1"),
-        checkov=("CKV2_AWS_45", "CKV2_AWS_3"),
-        prowler=(
-            "config_recorder_all_regions_enabled",
-            "guardduty_is_enabled",
-            "securityhub_enabled",
-            "accessanalyzer_enabled",
-        ),
+    upstream=upstream_ids(
+        "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV2_AWS_45 CKV2_AWS_3 config_recorder_all_regions_enabled "
+        "guardduty_is_enabled securityhub_enabled accessanalyzer_enabled"
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
-def the_account_has_its_watchers(root: Resource, stack: Stack) -> Found:
-    if baseline_is_elsewhere(root):
+def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
+    if baseline_is_external(root):
         return
-    for words, types in _BASELINE.items():
-        if not stack.of(types):
-            yield f"the program does not set up {words}"
-    for detector in stack.of(tokens.GUARD_DUTY):
+    for service, types in _BASELINE.items():
+        if not stack.of_type(types):
+            yield f"{service} is not enabled"
+    for detector in stack.of_type(type_tokens.GUARD_DUTY):
         if not detector.props.flag("enable", True):
             yield f"enable is false in {detector.name}"
-    for switch in stack.of(tokens.DISK_ENCRYPTION):
-        if not switch.props.flag("enabled", True):
-            yield f"enabled is false in {switch.name}"
+    for setting in stack.of_type(type_tokens.EBS_ENCRYPTION):
+        if not setting.props.flag("enabled", True):
+            yield f"enabled is false in {setting.name}"
 
 
 @stack_rule(
     "GH-COST-001",
-    title="The bill is watched",
-    why="A loop, an attack or a forgotten test shows up in the bill first; a forecast tells of it before the month ends.",
+    title="Budgets and cost anomaly detection are configured",
+    rationale=(
+        "Unexpected cost is often the first sign of a defect or an attack; a forecast shows it before the end of the month."
+    ),
     remedy=(
-        "add an aws.budgets.Budget with notifications of type ACTUAL and FORECASTED that reach somebody, and an "
+        "add an aws.budgets.Budget with ACTUAL and FORECASTED notifications and subscribers, and an "
         "aws.costexplorer.AnomalyMonitor"
     ),
     severity=Severity.LOW,
     types=_STACKS,
-    levels=AFTER_DEV,
+    levels=levels("A", "M", "M"),
     pack="resilience",
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )
-def the_bill_is_watched(root: Resource, stack: Stack) -> Found:
-    if baseline_is_elsewhere(root) and not stack.of(tokens.BUDGET):
+def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
+    if baseline_is_external(root) and not stack.of_type(type_tokens.BUDGET):
         return
-    told = set()
-    for budget in stack.of(tokens.BUDGET):
+    notified = set()
+    for budget in stack.of_type(type_tokens.BUDGET):
         for notification in budget.props.blocks("notifications"):
-            reached = ("subscriberEmailAddresses", "subscriberSnsTopicArns")
-            if any(notification.has(name) for name in reached):
-                told.add(notification.text("notificationType"))
+            if notification.has("subscriberEmailAddresses") or notification.has("subscriberSnsTopicArns"):
+                notified.add(notification.text("notificationType"))
     for kind in ("ACTUAL", "FORECASTED"):
-        if kind not in told:
-            yield f"no budget tells anybody of {kind} cost"
-    if not stack.of(tokens.ANOMALY_MONITOR):
-        yield "no anomaly monitor watches the cost"
+        if kind not in notified:
+            yield f"no budget has a {kind} notification with subscribers"
+    if not stack.of_type(type_tokens.ANOMALY_MONITOR):
+        yield "no AnomalyMonitor is configured"

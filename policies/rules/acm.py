@@ -1,8 +1,8 @@
-"""Rules about certificates: proven by DNS, with a current key, published, and for named hosts."""
+"""Rules for ACM certificates."""
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.resources import Resource
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, resource_rule
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
 _WEAK_KEYS = ("RSA_1024",)
@@ -10,21 +10,23 @@ _WEAK_KEYS = ("RSA_1024",)
 
 @resource_rule(
     "GH-ACM-001",
-    title="Certificates renew by themselves, with strong keys, for named hosts",
-    why="An e-mail that nobody answers ends a certificate; a wildcard's key, once stolen, speaks for every host.",
-    remedy='set validationMethod="DNS", keyAlgorithm="EC_prime256v1", leave transparency logging on, and name each host',
+    title="ACM certificates use DNS validation, strong keys and no wildcards",
+    rationale=(
+        "DNS-validated certificates renew automatically. The stolen key of a wildcard certificate is valid for every host."
+    ),
+    remedy=(
+        'set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency logging enabled, and list each host name'
+    ),
     severity=Severity.MEDIUM,
-    types=tokens.CERTIFICATE,
-    levels=AFTER_DEV,
-    settings={"wildcards": {"dev": 1, "staging": 1, "prod": 0}},
-    upstream=Upstream(
-        security_hub=("ACM.2",),
-        checkov=("CKV_AWS_234", "CKV2_AWS_71"),
-        prowler=("acm_certificates_with_secure_key_algorithms", "acm_certificates_transparency_logs_enabled"),
+    types=type_tokens.CERTIFICATE,
+    levels=levels("A", "M", "M"),
+    settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
+    upstream=upstream_ids(
+        "ACM.2 CKV_AWS_234 CKV2_AWS_71 acm_certificates_with_secure_key_algorithms acm_certificates_transparency_logs_enabled"
     ),
     url=f"{_GUIDE}/dns-validation.html",
 )
-def certificates_are_sound(certificate: Resource) -> Found:
+def certificate_is_secure(certificate: Resource) -> CheckResults:
     props = certificate.props
     imported = props.has("privateKey") or props.has("certificateBody")
     if not imported and not props.has("certificateAuthorityArn") and props.text("validationMethod") != "DNS":
@@ -34,5 +36,5 @@ def certificates_are_sound(certificate: Resource) -> Found:
     if props.block("options").text("certificateTransparencyLoggingPreference", "ENABLED") != "ENABLED":
         yield "options.certificateTransparencyLoggingPreference is not ENABLED"
     hosts = [props.text("domainName"), *props.texts("subjectAlternativeNames")]
-    if not certificate.settings["wildcards"] and any("*" in host for host in hosts):
-        yield "the certificate stands for a wildcard"
+    if not certificate.settings["wildcards_allowed"] and any("*" in host for host in hosts):
+        yield "the certificate contains a wildcard name"

@@ -1,35 +1,37 @@
-"""Rules about load balancers: what they accept from the internet, how they pass it on, and what stands before them."""
+"""Rules for Elastic Load Balancing: listeners, load balancer attributes and target groups."""
 
 import re
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"
 
-_RESPONSE = "routingHttpResponse"  # how the listener's properties about headers of answers begin
+_RESPONSE = "routingHttpResponse"  # prefix of the listener's attributes for response headers
 _YEAR_S = 31_536_000
+_HTTPS_REDIRECT = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}]
 
-# TLS 1.2 and 1.3, or 1.3 alone; restricted, FIPS and post-quantum variants. The Ext variants bring back older ciphers.
+# TLS 1.2 and 1.3, or 1.3 only; restricted, FIPS and post-quantum variants. The Ext variants add older ciphers.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}")
 
 
 @resource_rule(
     "GH-ALB-001",
-    title="Plain HTTP is only redirected",
-    why="A listener that answers over HTTP takes keys and cookies in the clear from every client that forgets the s.",
-    remedy='make every defaultAction of the HTTP listener a redirect with protocol="HTTPS" and statusCode="HTTP_301"',
+    title="HTTP listeners redirect to HTTPS",
+    rationale="A listener that serves HTTP accepts keys and cookies in clear text.",
+    remedy='set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" and statusCode="HTTP_301"',
     severity=Severity.HIGH,
-    types=tokens.LISTENER,
-    levels=ALWAYS,
-    upstream=Upstream(security_hub=("ELB.1", "ELB.18"), checkov=("CKV2_AWS_20", "CKV_AWS_2"), prowler=("elbv2_ssl_listeners",)),
+    types=type_tokens.LISTENER,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners"),
     url=f"{_GUIDE}/create-http-listener.html",
+    remediation=(SetInput("defaultActions", _HTTPS_REDIRECT),),
 )
-def http_is_only_redirected(listener: Resource) -> Found:
-    # Load balancers of the network kind name other protocols; without one, the provider takes HTTP.
+def http_redirects_to_https(listener: Resource) -> CheckResults:
+    # The provider's default is HTTP. Network Load Balancers set other protocols.
     if listener.props.text("protocol", "HTTP") != "HTTP":
         return
     actions = listener.props.blocks("defaultActions")
@@ -37,25 +39,22 @@ def http_is_only_redirected(listener: Resource) -> Found:
         if action.text("type") != "redirect" or action.block("redirect").text("protocol") != "HTTPS":
             yield f"{action.path} of an HTTP listener does not redirect to HTTPS"
     if not actions:
-        yield "the HTTP listener has no default action that redirects to HTTPS"
+        yield "the HTTP listener has no default action"
 
 
 @resource_rule(
     "GH-ALB-002",
-    title="HTTPS speaks TLS 1.2 and 1.3 only",
-    why="The provider's default policy of 2016 still accepts TLS 1.0 and its ciphers.",
+    title="HTTPS listeners accept TLS 1.2 and 1.3 only",
+    rationale="The provider's default policy of 2016 accepts TLS 1.0 and its ciphers.",
     remedy='set sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"',
     severity=Severity.HIGH,
-    types=tokens.LISTENER,
-    levels=ALWAYS,
-    upstream=Upstream(
-        security_hub=("ELB.17",),
-        checkov=("CKV_AWS_103", "CKV2_AWS_74"),
-        prowler=("elbv2_insecure_ssl_ciphers", "elbv2_listener_pqc_tls_enabled"),
-    ),
+    types=type_tokens.LISTENER,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled"),
     url=f"{_GUIDE}/describe-ssl-policies.html",
+    remediation=(SetInput("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"),),
 )
-def tls_is_current(listener: Resource) -> Found:
+def tls_policy_is_current(listener: Resource) -> CheckResults:
     if listener.props.text("protocol", "HTTP") not in ("HTTPS", "TLS"):
         return
     if not listener.props.has("sslPolicy"):
@@ -66,92 +65,87 @@ def tls_is_current(listener: Resource) -> Found:
 
 @resource_rule(
     "GH-ALB-003",
-    title="Invalid headers are dropped",
-    why="Header names that servers read differently are how requests are smuggled past a proxy.",
+    title="Application Load Balancers drop invalid header fields",
+    rationale="Header names that servers parse differently enable HTTP request smuggling.",
     remedy="set dropInvalidHeaderFields=True",
     severity=Severity.MEDIUM,
-    types=tokens.LOAD_BALANCER,
-    levels=ALWAYS,
-    upstream=Upstream(
-        security_hub=("ELB.4",), checkov=("CKV_AWS_131",), prowler=("elbv2_alb_drop_invalid_header_fields_enabled",)
-    ),
+    types=type_tokens.LOAD_BALANCER,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled"),
     url=_ATTRIBUTES,
+    remediation=(SetInput("dropInvalidHeaderFields", True),),
 )
-def invalid_headers_are_dropped(balancer: Resource) -> Found:
-    if _is_application(balancer) and not balancer.props.flag("dropInvalidHeaderFields"):
+def invalid_headers_are_dropped(balancer: Resource) -> CheckResults:
+    if _is_application_load_balancer(balancer) and not balancer.props.flag("dropInvalidHeaderFields"):
         yield "dropInvalidHeaderFields is not true"
 
 
 @resource_rule(
     "GH-ALB-004",
-    title="The load balancer logs requests",
-    why="Its access log is the only record of requests that the firewall or the balancer refused.",
+    title="Load balancers have access logging enabled",
+    rationale="The access log is the only record of requests that the load balancer or the web ACL rejected.",
     remedy="set accessLogs with enabled=True and a bucket",
     severity=Severity.MEDIUM,
-    types=tokens.LOAD_BALANCER,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("ELB.5",),
-        cis=("4.10",),
-        checkov=("CKV_AWS_91",),
-        prowler=("elbv2_logging_enabled",),
-        cdk_nag=("ELB2",),
-    ),
+    types=type_tokens.LOAD_BALANCER,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2"),
     url=f"{_GUIDE}/load-balancer-access-logs.html",
 )
-def requests_are_logged(balancer: Resource) -> Found:
+def access_logging_is_enabled(balancer: Resource) -> CheckResults:
     if not balancer.props.block("accessLogs").flag("enabled"):
         yield "accessLogs.enabled is not true"
 
 
 @resource_rule(
     "GH-ALB-005",
-    title="The load balancer cannot be deleted by mistake",
-    why="A deleted load balancer takes its DNS name along; the new one has another.",
+    title="Load balancers have deletion protection enabled",
+    rationale="Deleting a load balancer deletes its DNS name; a replacement gets a different one.",
     remedy="set enableDeletionProtection=True",
     severity=Severity.MEDIUM,
-    types=tokens.LOAD_BALANCER,
+    types=type_tokens.LOAD_BALANCER,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(security_hub=("ELB.6",), checkov=("CKV_AWS_150",), prowler=("elbv2_deletion_protection",)),
+    upstream=upstream_ids("ELB.6 CKV_AWS_150 elbv2_deletion_protection"),
     url=_ATTRIBUTES,
+    remediation=(SetInput("enableDeletionProtection", True),),
 )
-def deletion_is_refused(balancer: Resource) -> Found:
+def deletion_protection_is_enabled(balancer: Resource) -> CheckResults:
     if not balancer.props.flag("enableDeletionProtection"):
         yield "enableDeletionProtection is not true"
 
 
 @resource_rule(
     "GH-ALB-006",
-    title="Ambiguous requests are refused or defused",
-    why="A request that the balancer and the server cut differently can carry a second, hidden request.",
-    remedy='set desyncMitigationMode="strictest", or leave it out for "defensive"',
+    title="Application Load Balancers use defensive or strictest desync mitigation",
+    rationale="A request that the load balancer and the server parse differently can contain a second, hidden request.",
+    remedy='set desyncMitigationMode="strictest", or remove it for the default "defensive"',
     severity=Severity.MEDIUM,
-    types=tokens.LOAD_BALANCER,
-    levels=ALWAYS,
-    upstream=Upstream(security_hub=("ELB.12",), checkov=("CKV_AWS_328",), prowler=("elbv2_desync_mitigation_mode",)),
+    types=type_tokens.LOAD_BALANCER,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode"),
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
+    remediation=(SetInput("desyncMitigationMode", "defensive"),),
 )
-def ambiguous_requests_are_defused(balancer: Resource) -> Found:
+def desync_mitigation_is_enabled(balancer: Resource) -> CheckResults:
     mode = balancer.props.text("desyncMitigationMode", "defensive")
-    if _is_application(balancer) and mode not in ("defensive", "strictest"):
+    if _is_application_load_balancer(balancer) and mode not in ("defensive", "strictest"):
         yield "desyncMitigationMode is neither defensive nor strictest"
 
 
 @resource_rule(
     "GH-ALB-007",
-    title="The load balancer stands in two zones or more",
-    why="In one zone, the zone's outage is the outage of everything behind it.",
-    remedy="name subnets of two availability zones in subnets",
+    title="Load balancers use at least two Availability Zones",
+    rationale="With one zone, an outage of the zone makes every target unavailable.",
+    remedy="set subnets to subnets in two Availability Zones",
     severity=Severity.MEDIUM,
-    types=tokens.LOAD_BALANCER,
-    levels=AFTER_DEV,
+    types=type_tokens.LOAD_BALANCER,
+    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
-    upstream=Upstream(security_hub=("ELB.13",), prowler=("elbv2_is_in_multiple_az",)),
+    upstream=upstream_ids("ELB.13 elbv2_is_in_multiple_az"),
     url=f"{_GUIDE}/application-load-balancers.html#load-balancer-subnets",
 )
-def the_balancer_spans_zones(balancer: Resource) -> Found:
+def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
     count = max(balancer.props.size("subnets"), balancer.props.size("subnetMappings"))
     if count < balancer.settings["zones_min"]:
         yield f"the load balancer has fewer than {balancer.settings['zones_min']:g} subnets"
@@ -159,71 +153,77 @@ def the_balancer_spans_zones(balancer: Resource) -> Found:
 
 @stack_rule(
     "GH-ALB-008",
-    title="Every internet-facing load balancer has a firewall that fails closed",
-    why="The web firewall is what counts, blocks and logs attacks before they reach the service.",
-    remedy="add an aws.wafv2.WebAclAssociation for the load balancer and leave enableWafFailOpen off",
+    title="Internet-facing load balancers have a web ACL that fails closed",
+    rationale="The web ACL counts, blocks and logs attacks before they reach the service.",
+    remedy="add an aws.wafv2.WebAclAssociation for the load balancer and remove enableWafFailOpen",
     severity=Severity.HIGH,
-    types=tokens.LOAD_BALANCER,
-    levels=AFTER_DEV,
-    upstream=Upstream(security_hub=("ELB.16",), checkov=("CKV2_AWS_28",), prowler=("elbv2_waf_acl_attached",)),
+    types=type_tokens.LOAD_BALANCER,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("ELB.16 CKV2_AWS_28 elbv2_waf_acl_attached"),
     url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
 )
-def a_firewall_stands_before_it(balancer: Resource, stack: Stack) -> Found:
-    if balancer.props.flag("internal") or not _is_application(balancer):
+def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
+    if balancer.props.flag("internal") or not _is_application_load_balancer(balancer):
         return
-    if not stack.users(balancer, tokens.WEB_ACL_ASSOCIATION, "resourceArn"):
+    if not stack.referencing(balancer, type_tokens.WEB_ACL_ASSOCIATION, "resourceArn"):
         yield "no web ACL is associated with this load balancer"
     if balancer.props.flag("enableWafFailOpen"):
-        yield "enableWafFailOpen is true, so requests pass while the firewall is away"
+        yield "enableWafFailOpen is true, so requests pass while AWS WAF is unavailable"
 
 
 @resource_rule(
     "GH-ALB-009",
-    title="Targets are checked, and reached over TLS",
-    why=(
-        "Without a check of its own path, a broken task gets traffic; between balancer and task, plain HTTP can be overheard. "
-        "It stops nothing: the balancer does not check a target's certificate, so TLS there keeps out only who listens inside "
-        "the VPC, and nobody who answers in the target's place."
+    title="Target groups use health check paths and TLS",
+    rationale=(
+        "Without a path, an unhealthy task receives traffic; plain HTTP between load balancer and target can be intercepted. "
+        "The rule is advisory because a load balancer does not verify target certificates: TLS then protects against "
+        "eavesdropping inside the VPC, not against impersonation of a target."
     ),
-    remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its check',
+    remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its health check',
     severity=Severity.MEDIUM,
-    types=tokens.TARGET_GROUP,
+    types=type_tokens.TARGET_GROUP,
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
     levels=levels("A", "A", "A"),
-    settings={"tls": {"dev": 0, "staging": 0, "prod": 1}},
-    upstream=Upstream(security_hub=("ELB.21", "ELB.22"), checkov=("CKV_AWS_261", "CKV_AWS_378")),
+    settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
+    upstream=upstream_ids("ELB.21 ELB.22 CKV_AWS_261 CKV_AWS_378"),
     url=f"{_GUIDE}/target-group-health-checks.html",
 )
-def targets_are_checked(group: Resource) -> Found:
+def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
     if group.props.text("targetType") == "lambda":
         return
     health = group.props.block("healthCheck")
     web = group.props.text("protocol") in ("HTTP", "HTTPS")
     if not health.flag("enabled", group.props.has("healthCheck")) or (web and not health.has("path")):
-        yield "healthCheck names no path"
-    if group.settings["tls"] and group.props.text("protocol") in ("HTTP", "TCP"):
-        yield "protocol is not encrypted"
+        yield "healthCheck has no path"
+    if group.settings["tls_required"] and group.props.text("protocol") in ("HTTP", "TCP"):
+        yield "protocol does not use TLS"
 
 
 @resource_rule(
     "GH-ALB-010",
-    title="Every answer carries the headers that protect browsers",
-    why="Set on the listener, they are on every answer, also on the balancer's own errors and on what a Core forgot.",
-    remedy="set it on the listener as the message says",
+    title="HTTPS listeners add security headers to every response",
+    rationale="Headers of the listener apply to every response, including errors of the load balancer itself.",
+    remedy="set the listener attribute that the message names",
     severity=Severity.LOW,
-    types=tokens.LISTENER,
+    types=type_tokens.LISTENER,
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
+    remediation=(
+        SetInput(f"{_RESPONSE}StrictTransportSecurityHeaderValue", "max-age=31536000; includeSubDomains"),
+        SetInput(f"{_RESPONSE}XContentTypeOptionsHeaderValue", "nosniff"),
+        SetInput(f"{_RESPONSE}XFrameOptionsHeaderValue", "DENY"),
+        SetInput(f"{_RESPONSE}ServerEnabled", False),
+    ),
 )
-def answers_are_hardened(listener: Resource) -> Found:
+def responses_have_security_headers(listener: Resource) -> CheckResults:
     props = listener.props
     if props.text("protocol", "HTTP") != "HTTPS":
         return
     age = re.search(r"max-age=(\d+)", props.text(f"{_RESPONSE}StrictTransportSecurityHeaderValue"))
     if age is None or int(age[1]) < _YEAR_S:
         fix = f'set {_RESPONSE}StrictTransportSecurityHeaderValue="max-age={_YEAR_S}; includeSubDomains"'
-        yield Violation(f"{_RESPONSE}StrictTransportSecurityHeaderValue asks for less than a year", fix)
+        yield Violation(f"{_RESPONSE}StrictTransportSecurityHeaderValue is shorter than one year", fix)
     if props.text(f"{_RESPONSE}XContentTypeOptionsHeaderValue").lower() != "nosniff":
         fix = f'set {_RESPONSE}XContentTypeOptionsHeaderValue="nosniff"'
         yield Violation(f"{_RESPONSE}XContentTypeOptionsHeaderValue is not nosniff", fix)
@@ -234,5 +234,5 @@ def answers_are_hardened(listener: Resource) -> Found:
         yield Violation(f"{_RESPONSE}ServerEnabled is not false", f"set {_RESPONSE}ServerEnabled=False")
 
 
-def _is_application(balancer: Resource) -> bool:
+def _is_application_load_balancer(balancer: Resource) -> bool:
     return balancer.props.text("loadBalancerType", "application") == "application"

@@ -1,140 +1,138 @@
-"""Rules about API Gateway: who may call, over what, behind which firewall, and what is recorded."""
+"""Rules for API Gateway REST and HTTP APIs: stages, methods, routes and domain names."""
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
 
 @resource_rule(
     "GH-API-001",
-    title="Every stage logs the requests to it",
-    why="The access log is the only record of calls that the gateway refused before they reached a function.",
+    title="API Gateway stages have access logging enabled",
+    rationale="The access log is the only record of calls that API Gateway rejected.",
     remedy="set accessLogSettings with destinationArn and format",
     severity=Severity.MEDIUM,
-    types=tokens.REST_STAGE + tokens.HTTP_STAGE,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("APIGateway.1", "APIGateway.9"),
-        cis=("4.10",),
-        checkov=("CKV_AWS_76", "CKV2_AWS_4"),
-        prowler=("apigateway_restapi_logging_enabled", "apigatewayv2_api_access_logging_enabled"),
-        cdk_nag=("APIG1", "APIG6"),
+    types=type_tokens.REST_STAGE + type_tokens.HTTP_STAGE,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids(
+        "APIGateway.1 APIGateway.9 4.10 CKV_AWS_76 CKV2_AWS_4 apigateway_restapi_logging_enabled "
+        "apigatewayv2_api_access_logging_enabled APIG1 APIG6"
     ),
     url=f"{_GUIDE}/set-up-logging.html",
 )
-def stages_log(stage: Resource) -> Found:
+def access_logging_is_enabled(stage: Resource) -> CheckResults:
     if not stage.props.block("accessLogSettings").has("destinationArn"):
         yield "accessLogSettings.destinationArn is not set"
 
 
-# The page behind a secret link: whoever has the link may come, and the link is what is checked.
-_SHARING_ROUTES = tuple(f"sharing-{where}" for where in ("root-get", "root-head", "rest-get", "rest-head", "rest-post"))
+# Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
+_SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-head", "rest-get", "rest-head", "rest-post"))
 
 
 @resource_rule(
     "GH-API-002",
-    title="Every route asks who calls",
-    why="A route without an authorizer answers whoever finds it.",
-    remedy="set an authorizer, or put the route on this rule's list `public` in the pack's configuration",
+    title="API Gateway routes have an authorizer",
+    rationale="A route without an authorizer accepts requests from everyone.",
+    remedy="set an authorizer, or add the route to the list `public` of this rule in the pack configuration",
     severity=Severity.HIGH,
-    types=tokens.REST_METHOD + tokens.HTTP_ROUTE,
-    levels=ALWAYS,
-    lists={"public": _SHARING_ROUTES},
-    upstream=Upstream(
-        security_hub=("APIGateway.8",),
-        checkov=("CKV_AWS_59", "CKV_AWS_309"),
-        prowler=("apigatewayv2_api_authorizers_enabled",),
-        cdk_nag=("APIG4",),
-    ),
+    types=type_tokens.REST_METHOD + type_tokens.HTTP_ROUTE,
+    levels=levels("M", "M", "M"),
+    lists={"public": _SHARING_METHODS},
+    upstream=upstream_ids("APIGateway.8 CKV_AWS_59 CKV_AWS_309 apigatewayv2_api_authorizers_enabled APIG4"),
     url=f"{_GUIDE}/apigateway-control-access-to-api.html",
 )
-def routes_ask_who_calls(route: Resource) -> Found:
-    is_rest = route.type in tokens.REST_METHOD
-    verb, kind = ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
-    name = route.props.text(verb)
+def routes_have_authorizer(route: Resource) -> CheckResults:
+    is_rest = route.type in type_tokens.REST_METHOD
+    name_property, type_property = ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
+    name = route.props.text(name_property)
     if name.partition(" ")[0] == "OPTIONS" or name in route.lists["public"] or route.name in route.lists["public"]:
-        return  # A browser asks OPTIONS before it may send any credential.
-    if route.props.text(kind, "NONE") == "NONE" and not route.props.flag("apiKeyRequired"):
-        yield f"{kind} is NONE"
+        return  # Browsers send the CORS preflight request (OPTIONS) without credentials.
+    if route.props.text(type_property, "NONE") == "NONE" and not route.props.flag("apiKeyRequired"):
+        yield f"{type_property} is NONE"
 
 
 @stack_rule(
     "GH-API-003",
-    title="A firewall stands before every API",
-    why="Only REST stages can have a web firewall of their own; an HTTP API has one only behind CloudFront.",
+    title="APIs are protected by a web ACL",
+    rationale="A REST API stage can have a web ACL; an HTTP API needs a CloudFront distribution with one.",
     remedy="associate a web ACL with the stage; put an HTTP API behind an aws.cloudfront.Distribution with webAclId",
     severity=Severity.HIGH,
-    types=tokens.REST_STAGE + tokens.HTTP_API,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("APIGateway.4",),
-        checkov=("CKV2_AWS_29",),
-        prowler=("apigateway_restapi_waf_acl_attached",),
-        cdk_nag=("APIG3",),
-    ),
+    types=type_tokens.REST_STAGE + type_tokens.HTTP_API,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("APIGateway.4 CKV2_AWS_29 apigateway_restapi_waf_acl_attached APIG3"),
     url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
 )
-def a_firewall_stands_before_it(door: Resource, stack: Stack) -> Found:
-    if door.type in tokens.REST_STAGE:
-        if not stack.users(door, tokens.WEB_ACL_ASSOCIATION, "resourceArn"):
+def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
+    if api.type in type_tokens.REST_STAGE:
+        if not stack.referencing(api, type_tokens.WEB_ACL_ASSOCIATION, "resourceArn"):
             yield "no web ACL is associated with this stage"
-    elif door.props.text("protocolType", "HTTP") == "HTTP" and not any(
-        one.props.has("webAclId") for one in stack.of(tokens.DISTRIBUTION)
+    elif api.props.text("protocolType", "HTTP") == "HTTP" and not any(
+        distribution.props.has("webAclId") for distribution in stack.of_type(type_tokens.DISTRIBUTION)
     ):
-        yield "no CloudFront distribution with a web ACL stands before this HTTP API"
+        yield "no CloudFront distribution with a web ACL is in front of this HTTP API"
 
 
 @resource_rule(
     "GH-API-004",
-    title="An API is reached by its own name, over current TLS",
-    why="The execute-api address goes past the domain's TLS policy, and past whatever stands before the domain.",
-    remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain',
+    title="APIs use a custom domain name with TLS 1.2 or later",
+    rationale="The execute-api endpoint bypasses the TLS policy of the custom domain and the services in front of it.",
+    remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
     severity=Severity.MEDIUM,
-    types=tokens.REST_API + tokens.HTTP_API + tokens.REST_DOMAIN + tokens.HTTP_DOMAIN,
-    levels=AFTER_DEV,
-    upstream=Upstream(checkov=("CKV_AWS_206",), prowler=("apigateway_domain_name_pqc_tls_enabled",)),
+    types=type_tokens.REST_API + type_tokens.HTTP_API + type_tokens.REST_DOMAIN + type_tokens.HTTP_DOMAIN,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("CKV_AWS_206 apigateway_domain_name_pqc_tls_enabled"),
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
+    remediation=(
+        SetInput("disableExecuteApiEndpoint", True, types=type_tokens.REST_API + type_tokens.HTTP_API),
+        SetInput("securityPolicy", "TLS_1_2", types=type_tokens.REST_DOMAIN),
+        SetInput("domainNameConfiguration.securityPolicy", "TLS_1_2", types=type_tokens.HTTP_DOMAIN),
+    ),
 )
-def apis_have_their_own_name(door: Resource) -> Found:
-    if door.type in tokens.REST_API + tokens.HTTP_API:
-        if not door.props.flag("disableExecuteApiEndpoint"):
+def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
+    if api.type in type_tokens.REST_API + type_tokens.HTTP_API:
+        if not api.props.flag("disableExecuteApiEndpoint"):
             yield "disableExecuteApiEndpoint is not true"
         return
-    # Policies newer than TLS_1_2 are named SecurityPolicy_TLS13_...
-    holder = door.props if door.type in tokens.REST_DOMAIN else door.props.block("domainNameConfiguration")
+    # Policies after TLS_1_2 are named SecurityPolicy_TLS13_...
+    holder = api.props if api.type in type_tokens.REST_DOMAIN else api.props.block("domainNameConfiguration")
     policy = holder.text("securityPolicy")
     if policy != "TLS_1_2" and not policy.startswith("SecurityPolicy_TLS1"):
-        fix = f'set {holder.at("securityPolicy")}="TLS_1_2"'
-        yield Violation(f"{holder.at('securityPolicy')} accepts TLS below 1.2", fix)
+        fix = f'set {holder.path_of("securityPolicy")}="TLS_1_2"'
+        yield Violation(f"{holder.path_of('securityPolicy')} accepts TLS below 1.2", fix)
 
 
 @resource_rule(
     "GH-API-005",
-    title="Stages limit, check and trace calls, and record no bodies",
-    why="Without a limit one caller takes all; a data trace writes every body, credentials included, into a log.",
-    remedy="set it as the message says",
+    title="REST API stages have throttling, tracing and validation, and do not log bodies",
+    rationale=(
+        "Without throttling, one client can use the whole capacity. Data trace writes request bodies, including credentials, "
+        "to the log."
+    ),
+    remedy="set the property that the message names",
     severity=Severity.MEDIUM,
-    types=tokens.REST_METHOD_SETTINGS + tokens.REST_STAGE + tokens.REST_METHOD,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("APIGateway.3", "APIGateway.5"),
-        checkov=("CKV_AWS_276", "CKV_AWS_308", "CKV_AWS_73", "CKV2_AWS_53"),
-        prowler=("apigateway_restapi_tracing_enabled", "apigateway_restapi_cache_encrypted"),
-        cdk_nag=("APIG2",),
+    types=type_tokens.REST_METHOD_SETTINGS + type_tokens.REST_STAGE + type_tokens.REST_METHOD,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids(
+        "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 apigateway_restapi_tracing_enabled "
+        "apigateway_restapi_cache_encrypted APIG2"
     ),
     url=f"{_GUIDE}/api-gateway-request-throttling.html",
+    remediation=(
+        SetInput("xrayTracingEnabled", True, types=type_tokens.REST_STAGE),
+        SetInput("settings.dataTraceEnabled", False, types=type_tokens.REST_METHOD_SETTINGS),
+        SetInput("settings.cacheDataEncrypted", True, types=type_tokens.REST_METHOD_SETTINGS),
+    ),
 )
-def stages_are_set_with_care(holder: Resource) -> Found:
-    if holder.type in tokens.REST_STAGE:
+def stage_settings_are_secure(holder: Resource) -> CheckResults:
+    if holder.type in type_tokens.REST_STAGE:
         if not holder.props.flag("xrayTracingEnabled"):
             yield Violation("xrayTracingEnabled is not true", "set xrayTracingEnabled=True")
         return
-    if holder.type in tokens.REST_METHOD:
-        takes_a_body = holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
-        if takes_a_body and not holder.props.has("requestValidatorId"):
-            yield Violation("requestValidatorId is not set, so any body reaches the integration", "set requestValidatorId")
+    if holder.type in type_tokens.REST_METHOD:
+        has_body = holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
+        if has_body and not holder.props.has("requestValidatorId"):
+            yield Violation("requestValidatorId is not set, so request bodies are not validated", "set requestValidatorId")
         return
     settings = holder.props.block("settings")
     if settings.flag("dataTraceEnabled"):

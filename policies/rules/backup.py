@@ -1,14 +1,13 @@
-"""Rules about AWS Backup: that copies are made, of everything that holds data, where nobody can delete them."""
+"""Rules for AWS Backup: vaults, plans and selections."""
 
 import re
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.iam import document as iam_document
-from policies.analysis.iam.grammar import matches
-from policies.analysis.properties import Props
+from policies.analysis import type_tokens
+from policies.analysis.iam.grammar import matches, parse
+from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
-from policies.rules.s3 import is_a_copy
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule, upstream_ids
+from policies.rules.s3 import is_replica
 
 _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
 _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")
@@ -16,128 +15,128 @@ _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 da
 
 @resource_rule(
     "GH-BAK-001",
-    title="Backups are encrypted with a customer key",
-    why="A backup is the whole database again; a key of its own decides who may read it.",
+    title="Backup vaults are encrypted with a customer managed key",
+    rationale="A recovery point contains a full copy of the data. The key policy controls who can read it.",
     remedy="set kmsKeyArn on the vault",
     severity=Severity.MEDIUM,
-    types=tokens.BACKUP_VAULT,
-    levels=AFTER_DEV,
-    upstream=Upstream(security_hub=("Backup.1",), checkov=("CKV_AWS_166",), prowler=("backup_vaults_encrypted",)),
+    types=type_tokens.BACKUP_VAULT,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("Backup.1 CKV_AWS_166 backup_vaults_encrypted"),
     url=f"{_GUIDE}/encryption.html",
 )
-def vaults_have_a_customer_key(vault: Resource) -> Found:
+def vault_uses_customer_key(vault: Resource) -> CheckResults:
     if not vault.props.has("kmsKeyArn"):
-        yield "kmsKeyArn is not set, so the key is the one that AWS manages"
+        yield "kmsKeyArn is not set, so an AWS managed key is used"
 
 
 @stack_rule(
     "GH-BAK-002",
-    title="Nobody can delete a backup before its time",
-    why="Who holds the account for ransom deletes the backups first; a lock refuses that to everybody.",
+    title="Backup vaults are locked against deletion of recovery points",
+    rationale="Attackers delete backups before they demand a ransom. A vault lock denies deletion to everyone.",
     remedy=(
         "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an aws.backup.VaultPolicy that denies "
         "backup:DeleteRecoveryPoint to everyone"
     ),
     severity=Severity.HIGH,
-    types=tokens.BACKUP_VAULT,
+    types=type_tokens.BACKUP_VAULT,
     levels=levels("-", "A", "M"),
     url=f"{_GUIDE}/vault-lock.html",
 )
-def backups_stay(vault: Resource, stack: Stack) -> Found:
-    locks = stack.users(vault, tokens.BACKUP_VAULT_LOCK, "backupVaultName")
+def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
+    locks = stack.referencing(vault, type_tokens.BACKUP_VAULT_LOCK, "backupVaultName")
     if not any(lock.props.number("minRetentionDays") > 0 for lock in locks):
-        yield "no lock with minRetentionDays belongs to this vault"
-    policies = stack.users(vault, tokens.BACKUP_VAULT_POLICY, "backupVaultName")
-    if not any(_refuses_deletion(policy) for policy in policies):
-        yield "no policy of this vault denies backup:DeleteRecoveryPoint to everyone"
+        yield "the vault has no VaultLockConfiguration with minRetentionDays"
+    policies = stack.referencing(vault, type_tokens.BACKUP_VAULT_POLICY, "backupVaultName")
+    if not any(_denies_deletion(policy) for policy in policies):
+        yield "no vault policy denies backup:DeleteRecoveryPoint to everyone"
 
 
-def _refuses_deletion(policy: Resource) -> bool:
-    document = iam_document.parse(policy.props.value("policy"))
-    return any(deny.is_for_everyone() and deny.covers_action("backup:DeleteRecoveryPoint") for deny in document.denies)
+def _denies_deletion(policy: Resource) -> bool:
+    document = parse(policy.props.value("policy"))
+    return any(deny.applies_to_everyone() and deny.covers_action("backup:DeleteRecoveryPoint") for deny in document.denies)
 
 
 @resource_rule(
     "GH-BAK-003",
-    title="Backups are made daily, kept for five weeks, and copied away",
-    why="A lost region or a deleted account takes backups along that lie beside what they copy.",
-    remedy="give one rule a daily schedule, lifecycle.deleteAfter of the days asked for, and copyActions to another region",
+    title="Backup plans create daily backups, retain them and copy them to another Region",
+    rationale="Backups in the same Region or account are lost together with the data.",
+    remedy=(
+        "add a rule with a daily schedule, lifecycle.deleteAfter of at least the required days, and copyActions to another Region"
+    ),
     severity=Severity.HIGH,
-    types=tokens.BACKUP_PLAN,
+    types=type_tokens.BACKUP_PLAN,
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream=Upstream(prowler=("backup_plans_exist",)),
+    upstream=upstream_ids("backup_plans_exist"),
     url=f"{_GUIDE}/creating-a-backup-plan.html",
 )
-def backups_are_made_and_copied(plan: Resource) -> Found:
+def plan_creates_daily_copies(plan: Resource) -> CheckResults:
     days_min = plan.settings["days_min"]
     rules = plan.props.blocks("rules")
     if not any(_is_daily(rule) for rule in rules):
-        yield "no rule makes a backup every day"
-    if not any(_is_daily(rule) and _days(rule) >= days_min for rule in rules):
-        yield f"no daily rule keeps backups for {days_min:g} days"
+        yield "no rule creates daily backups"
+    if not any(_is_daily(rule) and _retention_days(rule) >= days_min for rule in rules):
+        yield f"no daily rule retains backups for {days_min:g} days"
     if not any(rule.has("copyActions") for rule in rules):
-        yield "no rule copies backups to another vault"
+        yield "no rule has copyActions"
 
 
-def _is_daily(rule: Props) -> bool:
+def _is_daily(rule: Properties) -> bool:
     return rule.flag("enableContinuousBackup") or _DAILY.fullmatch(rule.text("schedule")) is not None
 
 
-def _days(rule: Props) -> float:
-    """Without a lifecycle AWS Backup keeps a recovery point for ever."""
+def _retention_days(rule: Properties) -> float:
+    """Without a lifecycle, AWS Backup retains recovery points indefinitely."""
     return rule.block("lifecycle").number("deleteAfter", float("inf"))
 
 
-# Buckets that need no backup say what they are for: logs are written once, the trail's bucket is locked. What ends by
-# itself (share tokens, sessions) must not live on in a backup.
-_NOT_BACKED_UP = ("log-sink", "trail", "ephemeral")
+# Values of the tag gatehouse:purpose that need no backup: logs are not modified, the bucket of a trail is locked, and expiring
+# data (secret links, sessions) must not survive in a backup.
+_EXCLUDED_PURPOSES = ("log-sink", "trail", "ephemeral")
 _SERVICE = {
-    **dict.fromkeys(tokens.DB_INSTANCE + tokens.DB_CLUSTER, "rds"),
-    **dict.fromkeys(tokens.TABLE, "dynamodb"),
-    **dict.fromkeys(tokens.BUCKET, "s3"),
+    **dict.fromkeys(type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER, "rds"),
+    **dict.fromkeys(type_tokens.TABLE, "dynamodb"),
+    **dict.fromkeys(type_tokens.BUCKET, "s3"),
 }
 
 
 @stack_rule(
     "GH-BAK-004",
-    title="Everything that holds data is backed up",
-    why="A plan copies only what a selection names; the new table that nobody added is noticed when it is lost.",
-    remedy="name it, or one of its tags, in an aws.backup.Selection",
+    title="Databases, tables and buckets are in a backup selection",
+    rationale="A backup plan covers only the resources of its selections.",
+    remedy="add the resource or one of its tags to an aws.backup.Selection",
     severity=Severity.HIGH,
     types=tuple(_SERVICE),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("RDS.26", "DynamoDB.4"),
-        checkov=("CKV2_AWS_8",),
-        prowler=("rds_instance_protected_by_backup_plan", "dynamodb_table_protected_by_backup_plan"),
+    upstream=upstream_ids(
+        "RDS.26 DynamoDB.4 CKV2_AWS_8 rds_instance_protected_by_backup_plan dynamodb_table_protected_by_backup_plan"
     ),
     url=f"{_GUIDE}/assigning-resources.html",
 )
-def all_data_is_backed_up(store: Resource, stack: Stack) -> Found:
-    if store.props.block("tags").text("gatehouse:purpose") in _NOT_BACKED_UP or is_a_copy(store, stack):
+def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
+    if store.props.block("tags").text("gatehouse:purpose") in _EXCLUDED_PURPOSES or is_replica(store, stack):
         return
-    if not any(_selects(selection, store, stack) for selection in stack.of(tokens.BACKUP_SELECTION)):
-        yield "no backup selection names this resource or a tag of it"
+    if not any(_selects(selection, store, stack) for selection in stack.of_type(type_tokens.BACKUP_SELECTION)):
+        yield "no backup selection contains this resource or one of its tags"
 
 
 def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:
     tags = store.props.block("tags")
-    for wanted in selection.props.blocks("selectionTags"):
-        key = wanted.text("key").removeprefix("aws:ResourceTag/")
-        if tags.known(key) and tags.text(key) == wanted.text("value"):
+    for condition in selection.props.blocks("selectionTags"):
+        key = condition.text("key").removeprefix("aws:ResourceTag/")
+        if tags.known(key) and tags.text(key) == condition.text("value"):
             return True
-    if stack.points(selection, "resources", store):
+    if stack.references(selection, "resources", store):
         return True
-    named = selection.props.value("resources") or []
-    return any(isinstance(one, str) and _covers(one, store) for one in named)
+    patterns = selection.props.value("resources") or []
+    return any(isinstance(pattern, str) and _covers(pattern, store) for pattern in patterns)
 
 
 def _covers(pattern: str, store: Resource) -> bool:
-    """True when a pattern stands for the resource's ARN, or for all of its kind while its ARN is not known."""
-    if pattern == "*" or any(matches(name, pattern) for name in store.names if name.startswith("arn:")):
+    """True if a pattern matches the resource's ARN, or all resources of its type while the ARN is unknown."""
+    if pattern == "*" or any(matches(name, pattern) for name in store.identifiers if name.startswith("arn:")):
         return True
     parts = pattern.split(":", 5)
     return len(parts) == 6 and parts[2] == _SERVICE[store.type] and parts[5] in ("*", "table/*", "db:*", "cluster:*")

@@ -1,106 +1,111 @@
-"""Rules about log groups and alarms: kept long enough, encrypted, and heard by somebody."""
+"""Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.properties import Props
+from policies.analysis import type_tokens
+from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Upstream,
+    Violation,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+    upstream_ids,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
 
 @resource_rule(
     "GH-CW-001",
-    title="Logs are kept for a set time that is long enough",
-    why="Breaches are found after months; a group without a retention keeps, and costs, for ever.",
-    remedy="set retentionInDays to the days that this environment asks for",
+    title="Log groups have a sufficient retention period",
+    rationale="Breaches are often discovered after months. Without a retention period, logs are kept and billed indefinitely.",
+    remedy="set retentionInDays to at least the days that this environment requires",
     severity=Severity.MEDIUM,
-    types=tokens.LOG_GROUP,
-    levels=AFTER_DEV,
+    types=type_tokens.LOG_GROUP,
+    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
-    upstream=Upstream(
-        security_hub=("CloudWatch.16",),
-        checkov=("CKV_AWS_66", "CKV_AWS_338"),
-        prowler=("cloudwatch_log_group_retention_policy_specific_days_enabled",),
-    ),
+    upstream=upstream_ids("CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled"),
     url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
+    remediation=(SetInput("retentionInDays", setting("days_min")),),
 )
-def logs_are_kept(group: Resource) -> Found:
+def log_retention_is_set(group: Resource) -> CheckResults:
     days_min = group.settings["days_min"]
     days = group.props.number("retentionInDays")
     if not days:
-        yield "retentionInDays is not set, so logs are kept for ever"
+        yield "retentionInDays is not set, so logs never expire"
     elif days < days_min:
         yield f"retentionInDays is below {days_min:g}"
 
 
 @resource_rule(
     "GH-CW-002",
-    title="Logs are encrypted with a customer key",
-    why="Logs name people, addresses and keys' ids; a key of their own decides who reads them.",
+    title="Log groups are encrypted with a customer managed key",
+    rationale="Logs contain user names, addresses and key ids. The key policy controls who can read them.",
     remedy="set kmsKeyId",
     severity=Severity.MEDIUM,
-    types=tokens.LOG_GROUP,
-    levels=AFTER_DEV,
-    upstream=Upstream(checkov=("CKV_AWS_158",), prowler=("cloudwatch_log_group_kms_encryption_enabled",)),
+    types=type_tokens.LOG_GROUP,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled"),
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
 )
-def logs_have_a_customer_key(group: Resource) -> Found:
+def log_group_uses_customer_key(group: Resource) -> CheckResults:
     if not group.props.has("kmsKeyId"):
         yield "kmsKeyId is not set"
 
 
 @resource_rule(
     "GH-CW-003",
-    title="Every alarm tells somebody",
-    why="An alarm without an action turns red on a page that nobody has open.",
-    remedy="set alarmActions to an SNS topic and leave actionsEnabled on",
+    title="Alarms have an action",
+    rationale="An alarm without an action does not notify anyone.",
+    remedy="set alarmActions to an SNS topic and leave actionsEnabled at its default",
     severity=Severity.MEDIUM,
-    types=tokens.METRIC_ALARM + tokens.COMPOSITE_ALARM,
-    levels=AFTER_DEV,
+    types=type_tokens.METRIC_ALARM + type_tokens.COMPOSITE_ALARM,
+    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("CloudWatch.15", "CloudWatch.17"),
-        checkov=("CKV_AWS_319",),
-        prowler=("cloudwatch_alarm_actions_enabled",),
-    ),
+    upstream=upstream_ids("CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled"),
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
 )
-def alarms_are_heard(alarm: Resource) -> Found:
+def alarm_has_action(alarm: Resource) -> CheckResults:
     if not alarm.props.has("alarmActions"):
         yield "alarmActions is empty"
     if not alarm.props.flag("actionsEnabled", True):
         yield "actionsEnabled is false"
 
 
-# The metric filters of the CIS AWS Foundations Benchmark, section 5: its number, what it is about, and words that
-# every wording of the filter must hold.
+# Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that the filter pattern contains.
 _CIS_FILTERS = (
-    ("5.1", "refused API calls", ("UnauthorizedOperation", "AccessDenied")),
-    ("5.2", "sign-in without a second factor", ("ConsoleLogin", "MFAUsed")),
-    ("5.3", "use of the root user", ("userIdentity.type", "Root")),
-    ("5.4", "changes of IAM policies", ("PutRolePolicy", "AttachRolePolicy")),
-    ("5.5", "changes of CloudTrail", ("StopLogging", "DeleteTrail")),
-    ("5.6", "failed sign-ins", ("ConsoleLogin", "Failed authentication")),
-    ("5.7", "disabled or deleted keys", ("DisableKey", "ScheduleKeyDeletion")),
-    ("5.8", "changes of bucket policies", ("PutBucketPolicy", "PutBucketAcl")),
-    ("5.9", "changes of AWS Config", ("StopConfigurationRecorder", "PutConfigurationRecorder")),
-    ("5.10", "changes of security groups", ("SecurityGroup",)),
-    ("5.11", "changes of network ACLs", ("NetworkAcl",)),
-    ("5.12", "changes of network gateways", ("InternetGateway",)),
-    ("5.13", "changes of route tables", ("RouteTable",)),
-    ("5.14", "changes of VPCs", ("CreateVpc", "DeleteVpc")),
-    ("5.15", "changes of the organisation", ("organizations.amazonaws.com",)),
+    ("5.1", "unauthorized API calls", ("UnauthorizedOperation", "AccessDenied")),
+    ("5.2", "console sign-in without MFA", ("ConsoleLogin", "MFAUsed")),
+    ("5.3", "root user activity", ("userIdentity.type", "Root")),
+    ("5.4", "IAM policy changes", ("PutRolePolicy", "AttachRolePolicy")),
+    ("5.5", "CloudTrail changes", ("StopLogging", "DeleteTrail")),
+    ("5.6", "console authentication failures", ("ConsoleLogin", "Failed authentication")),
+    ("5.7", "disabling or deletion of KMS keys", ("DisableKey", "ScheduleKeyDeletion")),
+    ("5.8", "S3 bucket policy changes", ("PutBucketPolicy", "PutBucketAcl")),
+    ("5.9", "AWS Config changes", ("StopConfigurationRecorder", "PutConfigurationRecorder")),
+    ("5.10", "security group changes", ("SecurityGroup",)),
+    ("5.11", "network ACL changes", ("NetworkAcl",)),
+    ("5.12", "network gateway changes", ("InternetGateway",)),
+    ("5.13", "route table changes", ("RouteTable",)),
+    ("5.14", "VPC changes", ("CreateVpc", "DeleteVpc")),
+    ("5.15", "AWS Organizations changes", ("organizations.amazonaws.com",)),
 )
 
 
 @stack_rule(
     "GH-CW-004",
-    title="What administrators do raises alarms",
-    why="A trail that nobody reads tells of an intrusion months later; an alarm tells within minutes.",
-    remedy="add an aws.cloudwatch.LogMetricFilter on the trail's log group, and a MetricAlarm on its metric",
+    title="Metric filters and alarms exist for administrator activity",
+    rationale="An alarm reports an intrusion within minutes; an unmonitored trail reveals it months later.",
+    remedy=(
+        "add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric"
+    ),
     severity=Severity.MEDIUM,
-    types=tokens.TRAIL,
+    types=type_tokens.TRAIL,
     levels=levels("-", "A", "M"),
     upstream=Upstream(
         security_hub=tuple(f"CloudWatch.{number}" for number in range(1, 15)),
@@ -109,100 +114,103 @@ _CIS_FILTERS = (
     ),
     url=f"{_GUIDE}/logs/MonitoringLogData.html",
 )
-def administrators_raise_alarms(trail: Resource, stack: Stack) -> Found:
-    filters = [one.props for one in stack.of(tokens.METRIC_FILTER)]
-    alarmed = {one.props.text("metricName") for one in stack.of(tokens.METRIC_ALARM) if one.props.known("metricName")}
-    for number, about, words in _CIS_FILTERS:
-        fitting = [one for one in filters if all(word in one.text("pattern") for word in words)]
-        if not fitting:
-            yield f"no metric filter finds {about} (CIS {number})"
-        elif not any(one.block("metricTransformation").text("name") in alarmed for one in fitting):
-            yield f"no alarm tells of {about} (CIS {number})"
+def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> CheckResults:
+    filters = [metric_filter.props for metric_filter in stack.of_type(type_tokens.METRIC_FILTER)]
+    alarms = [alarm.props for alarm in stack.of_type(type_tokens.METRIC_ALARM)]
+    alarmed = {alarm.text("metricName") for alarm in alarms if alarm.known("metricName")}
+    for number, subject, terms in _CIS_FILTERS:
+        matching = [props for props in filters if all(term in props.text("pattern") for term in terms)]
+        if not matching:
+            yield f"no metric filter for {subject} (CIS {number})"
+        elif not any(props.block("metricTransformation").text("name") in alarmed for props in matching):
+            yield f"no alarm for {subject} (CIS {number})"
 
 
-# What must be watched, by the namespace of its metrics.
+# Namespace of the metrics of each monitored type.
 _NAMESPACES = {
-    **dict.fromkeys(tokens.LOAD_BALANCER, "AWS/ApplicationELB"),
-    **dict.fromkeys(tokens.SERVICE, "AWS/ECS"),
-    **dict.fromkeys(tokens.DB_INSTANCE, "AWS/RDS"),
-    **dict.fromkeys(tokens.CACHE, "AWS/ElastiCache"),
-    **dict.fromkeys(tokens.TABLE, "AWS/DynamoDB"),
-    **dict.fromkeys(tokens.FUNCTION, "AWS/Lambda"),
+    **dict.fromkeys(type_tokens.LOAD_BALANCER, "AWS/ApplicationELB"),
+    **dict.fromkeys(type_tokens.SERVICE, "AWS/ECS"),
+    **dict.fromkeys(type_tokens.DB_INSTANCE, "AWS/RDS"),
+    **dict.fromkeys(type_tokens.CACHE, "AWS/ElastiCache"),
+    **dict.fromkeys(type_tokens.TABLE, "AWS/DynamoDB"),
+    **dict.fromkeys(type_tokens.FUNCTION, "AWS/Lambda"),
 }
 
 
 @stack_rule(
     "GH-CW-005",
-    title="Every part has an alarm and a place on a dashboard",
-    why="The part without an alarm is the one that fails unheard; the dashboard is where one looks at three in the morning.",
-    remedy="add an aws.cloudwatch.MetricAlarm on this resource, and show its metrics on an aws.cloudwatch.Dashboard",
+    title="Load balancers, services, data stores and functions have an alarm and a dashboard widget",
+    rationale="A resource without an alarm fails unnoticed.",
+    remedy="add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an aws.cloudwatch.Dashboard",
     severity=Severity.MEDIUM,
     types=tuple(_NAMESPACES),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    unknown_allowed={"dashboardBody": "it holds names that AWS chooses while it makes what the dashboard shows"},
+    unknown_allowed={"dashboardBody": "it contains names that AWS assigns at creation"},
     url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
-def every_part_is_watched(part: Resource, stack: Stack) -> Found:
-    namespace = _NAMESPACES[part.type]
-    if not any(_watches(alarm, namespace, part, stack) for alarm in stack.of(tokens.METRIC_ALARM)):
-        yield f"no alarm on {namespace} is about this resource"
-    boards = [board.props.text("dashboardBody") for board in stack.of(tokens.DASHBOARD)]
-    if not any(f'"{namespace}"' in body for body in boards):
+def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
+    namespace = _NAMESPACES[resource.type]
+    if not any(_monitors(alarm, namespace, resource, stack) for alarm in stack.of_type(type_tokens.METRIC_ALARM)):
+        yield f"no alarm on {namespace} monitors this resource"
+    bodies = [dashboard.props.text("dashboardBody") for dashboard in stack.of_type(type_tokens.DASHBOARD)]
+    if not any(f'"{namespace}"' in body for body in bodies):
         yield f"no dashboard shows {namespace}"
 
 
-def _watches(alarm: Resource, namespace: str, part: Resource, stack: Stack) -> bool:
+def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack) -> bool:
     if alarm.props.text("namespace") != namespace:
         return False
-    if stack.points(alarm, "dimensions", part):
+    if stack.references(alarm, "dimensions", resource):
         return True
     dimensions = alarm.props.block("dimensions")
-    known = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
-    # A cache's nodes are called after it: <cache>-001.
-    return any(value in part.names or any(value.startswith(f"{name}-") for name in part.names) for value in known)
+    values = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
+    # Cache nodes are named after the replication group: <group>-001.
+    return any(
+        value in resource.identifiers or any(value.startswith(f"{name}-") for name in resource.identifiers) for value in values
+    )
 
 
 @stack_rule(
     "GH-CW-006",
-    title="Credentials are masked in logs",
-    why="Sooner or later a key or a token is in a log line; masked, it is of use to nobody who may read logs.",
+    title="Log groups of tasks mask credentials",
+    rationale="Masking limits the exposure of keys and tokens that are logged by mistake.",
     remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
     severity=Severity.MEDIUM,
-    types=tokens.TASK_DEFINITION,
+    types=type_tokens.TASK_DEFINITION,
     levels=levels("-", "A", "M"),
-    upstream=Upstream(prowler=("cloudwatch_log_group_no_secrets_in_logs",)),
-    unknown_allowed={"containerDefinitions": "it holds addresses that AWS chooses while it makes the database and the cache"},
+    upstream=upstream_ids("cloudwatch_log_group_no_secrets_in_logs"),
+    unknown_allowed={"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"},
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )
-def credentials_are_masked(task: Resource, stack: Stack) -> Found:
-    wanted = {_log_group(container) for container in task.props.json_blocks("containerDefinitions")}
-    for group in stack.of(tokens.LOG_GROUP):
-        if not group.names & wanted:
+def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
+    names = {_log_group(container) for container in task.props.json_blocks("containerDefinitions")}
+    for group in stack.of_type(type_tokens.LOG_GROUP):
+        if not group.identifiers & names:
             continue
-        protections = stack.users(group, tokens.LOG_DATA_PROTECTION, "logGroupName")
+        protections = stack.referencing(group, type_tokens.LOG_DATA_PROTECTION, "logGroupName")
         if not protections:
-            yield f"no data protection policy masks credentials in the log group {group.name}"
-        elif not any(_masks(one.props.decoded("policyDocument").block("policyDocument")) for one in protections):
-            fix = "add a Deidentify statement with a credential (AwsSecretKey, ...) or an identifier of your own"
-            yield Violation(f"the data protection policy of the log group {group.name} masks no credential", fix)
+            yield f"the log group {group.name} has no data protection policy"
+        elif not any(_masks(policy.props.decoded("policyDocument").block("policyDocument")) for policy in protections):
+            fix = "add a Deidentify statement with a credential (AwsSecretKey, ...) or a custom data identifier"
+            yield Violation(f"the data protection policy of the log group {group.name} does not mask credentials", fix)
 
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/protect-sensitive-log-data-types-credentials.html
 _CREDENTIALS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
 
 
-def _masks(policy: Props) -> bool:
-    """True when the policy masks a credential, or what the program itself describes; one that only audits masks nothing."""
-    own = {one.text("Name") for one in policy.block("Configuration").blocks("CustomDataIdentifier")}
+def _masks(policy: Properties) -> bool:
+    """True if the policy masks credentials or a custom data identifier. An audit-only policy does not mask."""
+    custom = {identifier.text("Name") for identifier in policy.block("Configuration").blocks("CustomDataIdentifier")}
     return any(
-        identifier in own or identifier.rpartition("/")[2] in _CREDENTIALS
+        identifier in custom or identifier.rpartition("/")[2] in _CREDENTIALS
         for statement in policy.blocks("Statement")
         if "Deidentify" in statement.block("Operation").names()
         for identifier in statement.texts("DataIdentifier")
     )
 
 
-def _log_group(container: Props) -> str:
+def _log_group(container: Properties) -> str:
     options = container.block("logConfiguration").block("options")
     return options.text("awslogs-group") if options.known("awslogs-group") else ""

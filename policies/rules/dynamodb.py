@@ -1,82 +1,81 @@
-"""Rules about DynamoDB tables: encrypted with a customer key, restorable, and not deleted by mistake."""
+"""Rules for DynamoDB tables."""
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 
 
 @resource_rule(
     "GH-DDB-001",
-    title="A table can be restored to any second of the last weeks",
-    why="Without it, what a wrong program wrote over is gone.",
+    title="DynamoDB tables have point-in-time recovery enabled",
+    rationale="Point-in-time recovery restores data that a defective program overwrote.",
     remedy="set pointInTimeRecovery to {enabled: True}",
     severity=Severity.HIGH,
-    types=tokens.TABLE,
-    levels=AFTER_DEV,
+    types=type_tokens.TABLE,
+    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("DynamoDB.2",),
-        checkov=("CKV_AWS_28",),
-        prowler=("dynamodb_tables_pitr_enabled",),
-        cdk_nag=("DDB3",),
-    ),
+    upstream=upstream_ids("DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3"),
     url=f"{_GUIDE}/Point-in-time-recovery.html",
+    remediation=(SetInput("pointInTimeRecovery.enabled", True),),
 )
-def tables_can_be_restored(table: Resource) -> Found:
+def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
     if not table.props.block("pointInTimeRecovery").flag("enabled"):
         yield "pointInTimeRecovery.enabled is not true"
 
 
 @resource_rule(
     "GH-DDB-002",
-    title="Tables are encrypted with a customer key",
-    why="With a key of its own, reading the table needs the key's permission too, and each use is recorded.",
+    title="DynamoDB tables are encrypted with a customer managed key",
+    rationale=(
+        "With a customer managed key, reading the table also requires permission on the key, and CloudTrail records its use."
+    ),
     remedy="set serverSideEncryption to {enabled: True, kmsKeyArn: the key's ARN}",
     severity=Severity.MEDIUM,
-    types=tokens.TABLE,
-    levels=AFTER_DEV,
-    upstream=Upstream(checkov=("CKV_AWS_119",), prowler=("dynamodb_tables_kms_cmk_encryption_enabled",)),
+    types=type_tokens.TABLE,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled"),
     url=f"{_GUIDE}/EncryptionAtRest.html",
 )
-def tables_have_a_customer_key(table: Resource) -> Found:
+def table_uses_customer_key(table: Resource) -> CheckResults:
     encryption = table.props.block("serverSideEncryption")
     if not encryption.flag("enabled"):
         yield "serverSideEncryption.enabled is not true"
     elif not encryption.has("kmsKeyArn"):
-        yield "serverSideEncryption.kmsKeyArn is not set, so the key is the one that AWS manages"
+        yield "serverSideEncryption.kmsKeyArn is not set, so an AWS managed key is used"
 
 
 @resource_rule(
     "GH-DDB-003",
-    title="A table cannot be deleted by mistake",
-    why="One wrong command otherwise ends the table and its indexes.",
+    title="DynamoDB tables have deletion protection enabled",
+    rationale="Deletion protection prevents accidental deletion of the table and its indexes.",
     remedy="set deletionProtectionEnabled=True",
     severity=Severity.HIGH,
-    types=tokens.TABLE,
+    types=type_tokens.TABLE,
     levels=levels("-", "M", "M"),
     pack="resilience",
-    upstream=Upstream(security_hub=("DynamoDB.6",), prowler=("dynamodb_table_deletion_protection_enabled",)),
+    upstream=upstream_ids("DynamoDB.6 dynamodb_table_deletion_protection_enabled"),
     url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
+    remediation=(SetInput("deletionProtectionEnabled", True),),
 )
-def tables_outlive_mistakes(table: Resource) -> Found:
+def deletion_protection_is_enabled(table: Resource) -> CheckResults:
     if not table.props.flag("deletionProtectionEnabled"):
         yield "deletionProtectionEnabled is not true"
 
 
 @resource_rule(
     "GH-DDB-005",
-    title="Tables of short-lived items let them end",
-    why="Tokens that nobody ends pile up, and stay usable for whoever reads the table.",
-    remedy="set ttl to {enabled: True, attributeName: the attribute that holds the end}",
+    title="DynamoDB tables with expiring items have TTL enabled",
+    rationale="Without TTL, expired tokens accumulate and stay readable.",
+    remedy="set ttl to {enabled: True, attributeName: the attribute that contains the expiry time}",
     severity=Severity.MEDIUM,
-    types=tokens.TABLE,
-    levels=AFTER_DEV,
+    types=type_tokens.TABLE,
+    levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/TTL.html",
 )
-def short_lived_items_end(table: Resource) -> Found:
-    # Only tables that say so hold short-lived items; the tag is the program's promise.
+def time_to_live_is_enabled(table: Resource) -> CheckResults:
+    # The program marks tables with expiring items by this tag.
     ephemeral = table.props.block("tags").text("gatehouse:purpose") == "ephemeral"
     if ephemeral and not table.props.block("ttl").flag("enabled"):
         yield "ttl.enabled is not true"
@@ -84,21 +83,21 @@ def short_lived_items_end(table: Resource) -> Found:
 
 @stack_rule(
     "GH-DDB-004",
-    title="A table grows with its load",
-    why="At a fixed capacity, the first busy hour is a wave of refused requests.",
+    title="DynamoDB tables scale with demand",
+    rationale="With fixed capacity, peak load causes throttled requests.",
     remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
     severity=Severity.LOW,
-    types=tokens.TABLE,
+    types=type_tokens.TABLE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(security_hub=("DynamoDB.1",), checkov=("CKV2_AWS_16",), prowler=("dynamodb_table_autoscaling_enabled",)),
+    upstream=upstream_ids("DynamoDB.1 CKV2_AWS_16 dynamodb_table_autoscaling_enabled"),
     url=f"{_GUIDE}/capacity-mode.html",
 )
-def tables_grow(table: Resource, stack: Stack) -> Found:
+def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
     if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
         return
-    for target in stack.of(tokens.SCALING_TARGET):
-        known = target.props.text("resourceId").rpartition("/")[2] if target.props.known("resourceId") else ""
-        if known in table.names or stack.points(target, "resourceId", table):
+    for target in stack.of_type(type_tokens.SCALING_TARGET):
+        name = target.props.text("resourceId").rpartition("/")[2] if target.props.known("resourceId") else ""
+        if name in table.identifiers or stack.references(target, "resourceId", table):
             return
-    yield "the table has a fixed capacity, and nothing scales it"
+    yield "the table has fixed capacity without auto scaling"

@@ -1,37 +1,44 @@
-"""Rules about KMS keys: rotation, who may use and administer them, and that nobody can lock the account out of them."""
+"""Rules for KMS keys and key policies."""
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
-from policies.analysis.iam.grammar import Condition
-from policies.analysis.policy_holders import identity_documents, only_bounds
+from policies.analysis.iam.grammar import Condition, parse
+from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+    upstream_ids,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 
 
 @resource_rule(
     "GH-KMS-001",
-    title="Symmetric keys rotate every year",
-    why=("Rotation bounds how much data one key ever protects; KMS keeps the old material, so nothing has to be re-encrypted."),
-    remedy="set enableKeyRotation=True (and rotationPeriodInDays to 365 or less, when it is set)",
-    severity=Severity.HIGH,
-    types=tokens.KEY,
-    levels=ALWAYS,
-    settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
-    upstream=Upstream(
-        security_hub=("KMS.4",),
-        cis=("4.6",),
-        checkov=("CKV_AWS_7",),
-        prowler=("kms_cmk_rotation_enabled",),
-        cdk_nag=("KMS5",),
+    title="Symmetric KMS keys rotate every year",
+    rationale=(
+        "Rotation limits the amount of data under one key material. KMS keeps earlier material, so existing data stays readable."
     ),
+    remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
+    severity=Severity.HIGH,
+    types=type_tokens.KEY,
+    levels=levels("M", "M", "M"),
+    settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
+    upstream=upstream_ids("KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5"),
     url=f"{_GUIDE}/rotate-keys.html",
+    remediation=(SetInput("enableKeyRotation", True), SetInput("rotationPeriodInDays", setting("days_max"))),
 )
-def symmetric_keys_rotate(key: Resource) -> Found:
+def rotation_is_enabled(key: Resource) -> CheckResults:
     spec = key.props.text("customerMasterKeySpec", "SYMMETRIC_DEFAULT")
     if spec != "SYMMETRIC_DEFAULT":
-        return  # KMS rotates symmetric encryption keys only.
+        return  # Automatic rotation applies to symmetric encryption keys only.
     days = key.props.number("rotationPeriodInDays", 365)
     if not key.props.flag("enableKeyRotation"):
         yield "enableKeyRotation is not true"
@@ -41,46 +48,42 @@ def symmetric_keys_rotate(key: Resource) -> Found:
 
 @stack_rule(
     "GH-KMS-002",
-    title="Every key has its own policy, and none that lets strangers use it",
-    why=("The key policy is the last word on who decrypts; the default one hands that to every administrator of the account."),
-    remedy="write a policy on the aws.kms.Key that names its principals, with kms:CallerAccount where it says *",
+    title="KMS keys have a key policy without public access",
+    rationale="The default key policy delegates to all administrators of the account.",
+    remedy='set policy on the aws.kms.Key to a policy that names its principals, with kms:CallerAccount for the principal "*"',
     severity=Severity.CRITICAL,
-    types=tokens.KEY,
-    levels=ALWAYS,
+    types=type_tokens.KEY,
+    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=Upstream(
-        security_hub=("KMS.5",),
-        cis=("2.21",),
-        checkov=("CKV_AWS_33", "CKV2_AWS_64"),
-        prowler=("kms_key_not_publicly_accessible",),
-    ),
+    upstream=upstream_ids("KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64 kms_key_not_publicly_accessible"),
     url=f"{_GUIDE}/key-policies.html",
 )
-def keys_have_a_policy_without_strangers(key: Resource, stack: Stack) -> Found:
+def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     holders = [key] if key.props.has("policy") else []
-    holders += stack.users(key, tokens.KEY_POLICY, "keyId")
+    holders += stack.referencing(key, type_tokens.KEY_POLICY, "keyId")
     if not holders:
-        yield "the key has no policy of its own"
+        yield "the key has no key policy"
     for holder in holders:
-        document = iam_document.parse(holder.props.value("policy"))
+        document = parse(holder.props.value("policy"))
         if iam_document.allows_public(document):
-            yield 'the key policy allows to anyone ("*") without kms:CallerAccount or another such condition'
+            yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
 
 
 @resource_rule(
     "GH-KMS-003",
-    title="A deleted key can be brought back for long enough",
-    why="A deleted key takes all its data along; the waiting time is the only chance to notice.",
-    remedy="leave deletionWindowInDays out (30 days) or set it to the days that this environment asks for",
+    title="KMS keys have a sufficient deletion waiting period",
+    rationale="Deleting a key makes its data unreadable. The waiting period is the only time to cancel the deletion.",
+    remedy="remove deletionWindowInDays (30 days), or set it to at least the days that this environment requires",
     severity=Severity.MEDIUM,
-    types=tokens.KEY,
-    levels=AFTER_DEV,
+    types=type_tokens.KEY,
+    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
-    upstream=Upstream(security_hub=("KMS.3",), prowler=("kms_cmk_not_deleted_unintentionally",)),
+    upstream=upstream_ids("KMS.3 kms_cmk_not_deleted_unintentionally"),
     url=f"{_GUIDE}/deleting-keys.html",
+    remediation=(SetInput("deletionWindowInDays", setting("days_min")),),
 )
-def deletion_waits(key: Resource) -> Found:
+def deletion_window_is_sufficient(key: Resource) -> CheckResults:
     days_min = key.settings["days_min"]
     if key.props.number("deletionWindowInDays", 30) < days_min:
         yield f"deletionWindowInDays is below {days_min:g}"
@@ -88,140 +91,148 @@ def deletion_waits(key: Resource) -> Found:
 
 @resource_rule(
     "GH-KMS-004",
-    title="KMS checks that a key policy leaves somebody in charge",
-    why="A key that nobody can administer any more can only be recovered by AWS support.",
+    title="KMS keys use the policy lockout safety check",
+    rationale="A key without an administrator can be recovered by AWS Support only.",
     remedy="remove bypassPolicyLockoutSafetyCheck",
     severity=Severity.HIGH,
-    types=tokens.KEY + tokens.KEY_POLICY,
-    levels=ALWAYS,
+    types=type_tokens.KEY + type_tokens.KEY_POLICY,
+    levels=levels("M", "M", "M"),
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
+    remediation=(SetInput("bypassPolicyLockoutSafetyCheck", REMOVE),),
 )
-def the_lockout_check_is_on(key: Resource) -> Found:
+def lockout_check_is_enabled(key: Resource) -> CheckResults:
     if key.props.flag("bypassPolicyLockoutSafetyCheck"):
         yield "bypassPolicyLockoutSafetyCheck is true"
 
 
 @stack_rule(
     "GH-KMS-007",
-    title="No identity may decrypt with every key",
-    why="A role that decrypts with all keys undoes the separation that having several keys is for.",
-    remedy="name the key's ARN in Resource of the kms:Decrypt statement",
+    title="IAM policies do not allow decryption with all KMS keys",
+    rationale="A role that can decrypt with every key defeats the separation of data by key.",
+    remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
-    types=tokens.POLICY + tokens.ROLE_POLICY + tokens.GROUP_POLICY + tokens.ROLE,
-    levels=ALWAYS,
-    upstream=Upstream(security_hub=("KMS.1", "KMS.2"), prowler=("iam_inline_policy_no_full_access_to_kms",), cdk_nag=("IAM5",)),
+    types=type_tokens.POLICY + type_tokens.ROLE_POLICY + type_tokens.GROUP_POLICY + type_tokens.ROLE,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("KMS.1 KMS.2 iam_inline_policy_no_full_access_to_kms IAM5"),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
 )
-def nobody_decrypts_with_every_key(policy: Resource, stack: Stack) -> Found:
-    if only_bounds(policy, stack):
+def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> CheckResults:
+    if is_permissions_boundary(policy, stack):
         return
     for document in identity_documents(policy):
-        if iam_document.allows_on_every_key(document):
-            yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on every key"
+        if iam_document.allows_on_all_keys(document):
+            yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on all keys"
 
 
 @resource_rule(
     "GH-KMS-005",
-    title="A service uses a key only for whom it should",
-    why="A service that acts for every AWS customer could otherwise be made to use the key for another one.",
-    remedy="add aws:SourceAccount, aws:SourceArn, kms:ViaService or kms:EncryptionContext:... to the service's statement",
+    title="Key policies restrict AWS services by source",
+    rationale="Without a source condition, an AWS service can be made to use the key for another customer.",
+    remedy="add aws:SourceAccount, aws:SourceArn, kms:ViaService or kms:EncryptionContext:... to the statement of the service",
     severity=Severity.HIGH,
-    types=tokens.KEY + tokens.KEY_POLICY,
-    levels=AFTER_DEV,
+    types=type_tokens.KEY + type_tokens.KEY_POLICY,
+    levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/least-privilege.html",
 )
-def services_say_for_whom(key: Resource) -> Found:
+def service_access_has_source_condition(key: Resource) -> CheckResults:
     if not key.props.has("policy"):
         return
-    for allow in iam_document.parse(key.props.value("policy")).allows:
-        if any(_ties_a_service(one) for one in allow.conditions):
+    for allow in parse(key.props.value("policy")).allows:
+        if any(_restricts_service(condition) for condition in allow.conditions):
             continue
         for kind, service in allow.principals or ():
             if kind == "Service":
-                yield f"the key policy lets {service} use the key without saying for whom"
+                yield f"the key policy allows {service} without a source condition"
 
 
-def _ties_a_service(condition: Condition) -> bool:
-    tied = condition.key in ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "kms:viaservice", "kms:calleraccount")
-    tied = tied or condition.key.startswith("kms:encryptioncontext:")
-    positive = condition.operator in ("stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike")
-    return tied and positive and not condition.if_exists and condition.quantifier != "forallvalues"
+def _restricts_service(condition: Condition) -> bool:
+    source = condition.key in ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "kms:viaservice", "kms:calleraccount")
+    source = source or condition.key.startswith("kms:encryptioncontext:")
+    positive = condition.operator in iam_document.POSITIVE_OPERATORS
+    return source and positive and not condition.if_exists and condition.quantifier != "forallvalues"
 
 
 @resource_rule(
     "GH-KMS-006",
-    title="Who administers a key does not use it",
-    why="One role that may do both can read the data, and lock everybody else out.",
-    remedy="give administration (kms:Put*, kms:ScheduleKeyDeletion ...) and use (kms:Decrypt ...) to two principals",
+    title="Key policies separate key administrators from key users",
+    rationale="A principal with both permissions can read the data and remove the access of all others.",
+    remedy="give administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
     severity=Severity.MEDIUM,
-    types=tokens.KEY + tokens.KEY_POLICY,
-    levels=AFTER_DEV,
-    upstream=Upstream(prowler=("iam_policy_no_full_access_to_kms",), cdk_nag=("IAM5",)),
+    types=type_tokens.KEY + type_tokens.KEY_POLICY,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("iam_policy_no_full_access_to_kms IAM5"),
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
-def administration_and_use_are_apart(key: Resource) -> Found:
+def administration_and_use_are_separate(key: Resource) -> CheckResults:
     if not key.props.has("policy"):
         return
-    uses: set[str] = set()
-    administers: set[str] = set()
-    for allow in iam_document.parse(key.props.value("policy")).allows:
-        # The account itself may do both: that hands the decision to its IAM policies, which GH-KMS-007 reads.
-        who = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
+    users: set[str] = set()
+    administrators: set[str] = set()
+    for allow in parse(key.props.value("policy")).allows:
+        # The account itself may have both: that delegates to its IAM policies, which GH-KMS-007 evaluates.
+        principals = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
         if allow.covers_action("kms:Decrypt"):
-            uses |= who
+            users |= principals
         if allow.covers_action("kms:PutKeyPolicy") or allow.covers_action("kms:ScheduleKeyDeletion"):
-            administers |= who
-    for one in sorted(uses & administers):
-        yield f"the key policy lets {one} both administer and use the key"
+            administrators |= principals
+    for principal in sorted(users & administrators):
+        yield f"the key policy allows {principal} to both administer and use the key"
 
 
 def _is_account(principal: str) -> bool:
     return principal.endswith(":root") or principal.isdigit()
 
 
-# Where resources name the key that encrypts them.
+# Property with the encryption key of each type.
 _ENCRYPTED_BY = {
-    **dict.fromkeys(tokens.SECRET + tokens.DB_INSTANCE + tokens.DB_CLUSTER + tokens.CACHE + tokens.LOG_GROUP, "kmsKeyId"),
-    **dict.fromkeys(tokens.TRAIL, "kmsKeyId"),
-    **dict.fromkeys(tokens.FUNCTION + tokens.BACKUP_VAULT, "kmsKeyArn"),
+    **dict.fromkeys(
+        type_tokens.SECRET + type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER + type_tokens.CACHE + type_tokens.LOG_GROUP,
+        "kmsKeyId",
+    ),
+    **dict.fromkeys(type_tokens.TRAIL, "kmsKeyId"),
+    **dict.fromkeys(type_tokens.FUNCTION + type_tokens.BACKUP_VAULT, "kmsKeyArn"),
 }
 
 
 @stack_rule(
     "GH-KMS-008",
-    title="Every key has a name, and data is not under AWS's own keys",
-    why="People choose keys by alias and description; a key without either is the wrong one, or is deleted as unused.",
-    remedy="set description on the key and add an aws.kms.Alias for it; name a customer key, not one under alias/aws/",
+    title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
+    rationale=(
+        "People select keys by alias and description. A key without them can be confused with another, or deleted as unused."
+    ),
+    remedy=(
+        "set description on the key and add an aws.kms.Alias for it; use a customer managed key instead of one under alias/aws/"
+    ),
     severity=Severity.LOW,
-    types=tokens.KEY + tuple(_ENCRYPTED_BY),
+    types=type_tokens.KEY + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
     pack="resilience",
-    upstream=Upstream(prowler=("kms_cmk_are_used",)),
+    upstream=upstream_ids("kms_cmk_are_used"),
     url=f"{_GUIDE}/kms-alias.html",
 )
-def keys_have_names(holder: Resource, stack: Stack) -> Found:
-    if holder.type in tokens.KEY:
+def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResults:
+    if holder.type in type_tokens.KEY:
         if not holder.props.has("description"):
             yield "the key has no description"
-        if not stack.users(holder, tokens.KEY_ALIAS, "targetKeyId"):
-            yield "no alias names this key"
+        if not stack.referencing(holder, type_tokens.KEY_ALIAS, "targetKeyId"):
+            yield "the key has no alias"
         return
     prop = _ENCRYPTED_BY[holder.type]
     if holder.props.known(prop) and "alias/aws/" in holder.props.text(prop):
-        yield f"{prop} names a key that AWS manages"
+        yield f"{prop} is an AWS managed key"
 
 
 @stack_rule(
     "GH-KMS-009",
-    title="A key leaves its region only for a replica that is used",
-    why="A multi-region key's material exists wherever a replica is made, by whoever may make one.",
-    remedy="add an aws.kms.ReplicaKey for it, or remove multiRegion",
+    title="Multi-Region KMS keys have a replica in the program",
+    rationale="The material of a multi-Region key can be replicated to any Region by everyone with kms:ReplicateKey.",
+    remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
-    types=tokens.KEY,
+    types=type_tokens.KEY,
     levels=levels("A", "A", "M"),
-    upstream=Upstream(prowler=("kms_cmk_not_multi_region",)),
+    upstream=upstream_ids("kms_cmk_not_multi_region"),
     url=f"{_GUIDE}/multi-region-keys-overview.html",
 )
-def keys_stay_in_their_region(key: Resource, stack: Stack) -> Found:
-    if key.props.flag("multiRegion") and not stack.users(key, tokens.REPLICA_KEY, "primaryKeyArn"):
-        yield "multiRegion is true, and no replica of the key is in the program"
+def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
+    if key.props.flag("multiRegion") and not stack.referencing(key, type_tokens.REPLICA_KEY, "primaryKeyArn"):
+        yield "multiRegion is true, but the program has no ReplicaKey of the key"

@@ -1,70 +1,66 @@
-"""Rules about Lambda functions: no secrets in their environment, and no stranger who can call them."""
+"""Rules for Lambda functions, permissions and function URLs."""
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
-from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 
 
 @resource_rule(
     "GH-LAM-003",
-    title="No secret is in a function's environment",
-    why=("Environment values are readable by everyone who may read the function's configuration, and stay in old versions."),
-    remedy="let the function read it from Secrets Manager, and give it the secret's ARN",
+    title="Lambda environments do not contain secrets and use a customer managed key",
+    rationale=(
+        "Everyone who can read the function configuration can read its environment variables, including those of old versions."
+    ),
+    remedy="read the value from Secrets Manager in the function, and set an environment variable to the ARN of the secret",
     severity=Severity.CRITICAL,
-    types=tokens.FUNCTION,
-    levels=ALWAYS,
+    types=type_tokens.FUNCTION,
+    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=Upstream(
-        checkov=("CKV_AWS_173", "CKV_AWS_45"),
-        prowler=(
-            "awslambda_function_env_vars_not_encrypted_with_cmk",
-            "awslambda_function_no_secrets_in_variables",
-        ),
+    upstream=upstream_ids(
+        "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
     ),
     url=f"{_GUIDE}/configuration-envvars-encryption.html",
 )
-def environments_hold_no_secret(function: Resource) -> Found:
+def environment_has_no_secrets(function: Resource) -> CheckResults:
     variables = function.props.block("environment").block("variables")
     for name in variables.names():
         if variables.known(name) and looks_secret(name, variables.text(name)):
-            yield f"the environment variable {name} seems to hold a secret"
+            yield f"the environment variable {name} has a likely secret"
     if variables.names() and not function.props.has("kmsKeyArn"):
-        yield Violation("kmsKeyArn is not set, so the environment is encrypted with the key that AWS manages", "set kmsKeyArn")
+        yield Violation("kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn")
 
 
 @resource_rule(
     "GH-LAM-004",
-    title="Only named callers invoke a function",
-    why="A service that acts for every AWS customer could otherwise be made to call the function for another one.",
-    remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the URL',
+    title="Lambda functions restrict who can invoke them",
+    rationale="Without a source condition, an AWS service can be made to invoke the function for another customer.",
+    remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
     severity=Severity.HIGH,
-    types=tokens.FUNCTION_PERMISSION + tokens.FUNCTION_URL,
-    levels=ALWAYS,
-    upstream=Upstream(
-        security_hub=("Lambda.1",),
-        cis=("2.21",),
-        checkov=("CKV_AWS_301", "CKV_AWS_364", "CKV_AWS_258"),
-        prowler=("awslambda_function_not_publicly_accessible", "awslambda_function_url_public"),
+    types=type_tokens.FUNCTION_PERMISSION + type_tokens.FUNCTION_URL,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids(
+        "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 awslambda_function_not_publicly_accessible "
+        "awslambda_function_url_public"
     ),
     url=f"{_GUIDE}/access-control-resource-based.html",
 )
-def only_named_callers_invoke(door: Resource) -> Found:
-    if door.type in tokens.FUNCTION_URL:
-        if door.props.text("authorizationType") != "AWS_IAM":
-            yield "authorizationType is not AWS_IAM, so anyone may call the URL"
+def invocation_is_restricted(resource: Resource) -> CheckResults:
+    if resource.type in type_tokens.FUNCTION_URL:
+        if resource.props.text("authorizationType") != "AWS_IAM":
+            yield "authorizationType is not AWS_IAM, so everyone can call the URL"
         return
-    principal = door.props.text("principal")
+    principal = resource.props.text("principal")
     if iam_document.account_of(principal):
-        return  # An account or a role of it: named by itself.
-    if not any(door.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
-        yield "the permission names neither sourceArn nor sourceAccount"
+        return  # An account or its role is specific without a source condition.
+    if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
+        yield "the permission has neither sourceArn nor sourceAccount"
 
 
-# Runtimes that still get security fixes, of November 2026.
+# Supported runtimes as of November 2026.
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-supported
 _RUNTIMES = frozenset(
     {
@@ -76,73 +72,72 @@ _RUNTIMES = frozenset(
 
 @resource_rule(
     "GH-LAM-001",
-    title="Functions run on a runtime that gets fixes",
-    why="AWS stops patching an old runtime, and some months later refuses to change the function at all.",
-    remedy="set runtime to a current one",
+    title="Lambda functions use a supported runtime",
+    rationale="AWS does not patch deprecated runtimes and later blocks updates of the function.",
+    remedy="set runtime to a supported version",
     severity=Severity.MEDIUM,
-    types=tokens.FUNCTION,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("Lambda.2",),
-        checkov=("CKV_AWS_363",),
-        prowler=("awslambda_function_using_supported_runtimes",),
-        cdk_nag=("L1",),
-    ),
+    types=type_tokens.FUNCTION,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1"),
     url=f"{_GUIDE}/lambda-runtimes.html",
 )
-def runtimes_get_fixes(function: Resource) -> Found:
+def runtime_is_supported(function: Resource) -> CheckResults:
     if function.props.text("packageType", "Zip") == "Zip" and function.props.text("runtime") not in _RUNTIMES:
-        yield "runtime gets no security fixes, or is not known here"
+        yield "runtime is not in the list of supported runtimes"
 
 
 @stack_rule(
     "GH-LAM-002",
-    title="Functions that reach data stores are inside the network, in two zones",
-    why="Outside, the store would have to be public; in one zone, the zone's outage stops the function.",
-    remedy="set vpcConfig with private subnets of two zones and a security group",
-    severity=Severity.MEDIUM,
-    types=tokens.FUNCTION,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("Lambda.3", "Lambda.5"),
-        checkov=("CKV_AWS_117",),
-        prowler=("awslambda_function_inside_vpc", "awslambda_function_vpc_multi_az"),
+    title="Lambda functions that use data stores run in a VPC in at least two subnets",
+    rationale=(
+        "Outside of the VPC, the data store would need a public endpoint. With one subnet, a zone outage stops the function."
     ),
+    remedy="set vpcConfig with private subnets of two Availability Zones and a security group",
+    severity=Severity.MEDIUM,
+    types=type_tokens.FUNCTION,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az"),
     url=f"{_GUIDE}/configuration-vpc.html",
 )
-def functions_are_inside(function: Resource, stack: Stack) -> Found:
-    # A function reaches a store when its environment is fed by one.
-    stores = stack.targets(function, "environment", tokens.DB_INSTANCE + tokens.DB_CLUSTER + tokens.CACHE)
+def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
+    # A function uses a data store if its environment takes values from one.
+    stores = stack.referenced_by(function, "environment", type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER + type_tokens.CACHE)
     if not function.props.has("vpcConfig"):
         for store in stores:
-            yield f"vpcConfig is not set, and the function reaches {store.name}"
+            yield f"vpcConfig is not set, and the function uses {store.name}"
     elif function.props.block("vpcConfig").size("subnetIds") < 2:
-        yield "vpcConfig.subnetIds names fewer than two subnets"
+        yield "vpcConfig.subnetIds has fewer than two subnets"
 
 
-# These services call a function and hand its failure to their own caller: there is nothing to keep.
-_WAIT_FOR_THE_ANSWER = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amazonaws.com"})
+# Services that invoke functions synchronously and return the error to their client.
+_SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amazonaws.com"})
 
 
 @stack_rule(
     "GH-LAM-005",
-    title="Functions fail in sight, and cannot take all capacity",
-    why="A failed asynchronous call is dropped after its retries; a runaway function takes every other one's capacity.",
-    remedy=("set deadLetterConfig (or an on-failure destination), reservedConcurrentExecutions, and tracingConfig.mode=Active"),
+    title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
+    rationale=(
+        "A failed asynchronous invocation is dropped after its retries. Without reserved concurrency, one function can use the "
+        "capacity of the account."
+    ),
+    remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
     severity=Severity.LOW,
-    types=tokens.FUNCTION,
+    types=type_tokens.FUNCTION,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(checkov=("CKV_AWS_116", "CKV_AWS_115", "CKV_AWS_50"), prowler=("awslambda_function_no_dead_letter_queue",)),
+    upstream=upstream_ids("CKV_AWS_116 CKV_AWS_115 CKV_AWS_50 awslambda_function_no_dead_letter_queue"),
     url=f"{_GUIDE}/invocation-async-retain-records.html",
 )
-def functions_fail_in_sight(function: Resource, stack: Stack) -> Found:
-    callers = {one.props.text("principal") for one in stack.users(function, tokens.FUNCTION_PERMISSION, "function")}
-    waited_for = bool(callers) and callers <= _WAIT_FOR_THE_ANSWER
-    events = stack.users(function, tokens.FUNCTION_EVENTS, "functionName")
-    told = any(one.props.block("destinationConfig").has("onFailure") for one in events)
-    if not told and not waited_for and not function.props.has("deadLetterConfig"):
-        yield "failed calls go nowhere (deadLetterConfig is not set)"
+def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:
+    callers = {
+        permission.props.text("principal")
+        for permission in stack.referencing(function, type_tokens.FUNCTION_PERMISSION, "function")
+    }
+    synchronous = bool(callers) and callers <= _SYNCHRONOUS
+    events = stack.referencing(function, type_tokens.FUNCTION_EVENTS, "functionName")
+    has_destination = any(event.props.block("destinationConfig").has("onFailure") for event in events)
+    if not has_destination and not synchronous and not function.props.has("deadLetterConfig"):
+        yield "deadLetterConfig is not set, so failed invocations are lost"
     if function.props.number("reservedConcurrentExecutions", -1) < 0:
         yield "reservedConcurrentExecutions is not set"
     if function.props.block("tracingConfig").text("mode") != "Active":

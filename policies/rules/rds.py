@@ -1,123 +1,121 @@
-"""Rules about RDS databases: who reaches them, over what, who knows the password, and what survives a bad day."""
+"""Rules for RDS instances, clusters and snapshots."""
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.network_reachability import addresses_let_in, is_public_subnet, sources_of
+from policies.analysis import network_reachability as network
+from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import (
+    CheckResults,
+    SetInput,
+    Severity,
+    Violation,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+    upstream_ids,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
-_HOLDERS = tokens.DB_INSTANCE + tokens.DB_CLUSTER
+_DATABASES = type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER
+
+
+def _log_types(database: Resource) -> list[str]:
+    return ["postgresql", "upgrade"] if "postgres" in database.props.text("engine") else ["error", "slowquery"]
 
 
 @resource_rule(
     "GH-RDS-001",
-    title="No database is publicly accessible",
-    why=("A public database has an address on the internet; one loose security group rule then exposes it to password guessing."),
-    remedy="set publiclyAccessible=False or leave it out",
-    severity=Severity.CRITICAL,
-    types=tokens.DB_INSTANCE + tokens.DB_CLUSTER_INSTANCE,
-    levels=ALWAYS,
-    exemptible=False,
-    upstream=Upstream(
-        security_hub=("RDS.2",), cis=("3.2.3",), checkov=("CKV_AWS_17",), prowler=("rds_instance_no_public_access",)
+    title="RDS instances are not publicly accessible",
+    rationale=(
+        "A publicly accessible database has a public address, so one permissive security group rule exposes it to password "
+        "guessing."
     ),
+    remedy="set publiclyAccessible=False, or remove it",
+    severity=Severity.CRITICAL,
+    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    levels=levels("M", "M", "M"),
+    exemptible=False,
+    upstream=upstream_ids("RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access"),
     url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
+    remediation=(SetInput("publiclyAccessible", False),),
 )
-def databases_are_not_public(instance: Resource) -> Found:
+def database_is_not_public(instance: Resource) -> CheckResults:
     if instance.props.flag("publiclyAccessible"):
         yield "publiclyAccessible is true"
 
 
 @resource_rule(
     "GH-RDS-002",
-    title="Database storage is encrypted with a customer key",
-    why=(
-        "Storage, backups and replicas inherit this once and for all: an unencrypted database can only be copied, not converted."
-    ),
+    title="RDS storage is encrypted with a customer managed key",
+    rationale="Backups and replicas inherit the encryption. An existing database cannot be encrypted in place.",
     remedy="set storageEncrypted=True and kmsKeyId",
     severity=Severity.HIGH,
-    types=_HOLDERS,
-    levels=ALWAYS,
-    upstream=Upstream(
-        security_hub=("RDS.3", "RDS.27"),
-        cis=("3.2.1",),
-        checkov=("CKV_AWS_16", "CKV_AWS_96", "CKV_AWS_327"),
-        prowler=("rds_instance_storage_encrypted",),
-        cdk_nag=("RDS2",),
-    ),
+    types=_DATABASES,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2"),
     url=f"{_GUIDE}/Overview.Encryption.html",
 )
-def storage_is_encrypted(database: Resource) -> Found:
+def storage_uses_customer_key(database: Resource) -> CheckResults:
     if not database.props.flag("storageEncrypted"):
         yield "storageEncrypted is not true"
     elif not database.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set, so the key is the one that AWS manages"
+        yield "kmsKeyId is not set, so an AWS managed key is used"
 
 
 @resource_rule(
     "GH-RDS-003",
-    title="A database can be restored to any second of the last weeks",
-    why="Point-in-time recovery reaches back as far as backups are kept; what is found later than that is lost.",
-    remedy="set backupRetentionPeriod to the days that this environment asks for, and deleteAutomatedBackups=False",
+    title="RDS databases retain automated backups",
+    rationale="Point-in-time recovery covers the backup retention period only.",
+    remedy="set backupRetentionPeriod to at least the days that this environment requires, and deleteAutomatedBackups=False",
     severity=Severity.HIGH,
-    types=_HOLDERS,
-    levels=AFTER_DEV,
+    types=_DATABASES,
+    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream=Upstream(
-        security_hub=("RDS.11",), checkov=("CKV_AWS_133",), prowler=("rds_instance_backup_enabled",), cdk_nag=("RDS13",)
-    ),
+    upstream=upstream_ids("RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13"),
     url=f"{_GUIDE}/USER_PIT.html",
+    remediation=(SetInput("backupRetentionPeriod", setting("days_min")), SetInput("deleteAutomatedBackups", False)),
 )
-def any_second_can_be_restored(database: Resource) -> Found:
+def backups_are_retained(database: Resource) -> CheckResults:
     days_min = database.settings["days_min"]
     if database.props.number("backupRetentionPeriod") < days_min:
         yield f"backupRetentionPeriod is below {days_min:g}"
     if database.props.flag("deleteAutomatedBackups", True) and days_min >= 35:
-        yield "deleteAutomatedBackups is not false, so backups go when the database goes"
+        yield "deleteAutomatedBackups is not false, so deleting the database deletes its backups"
 
 
 @resource_rule(
     "GH-RDS-004",
-    title="The database has a standby in another zone",
-    why="Without a standby, a zone's outage or a failed disk means a restore of an hour or more.",
+    title="RDS instances are Multi-AZ",
+    rationale="Without a standby, a zone outage or disk failure requires a restore of an hour or more.",
     remedy="set multiAz=True",
     severity=Severity.MEDIUM,
-    types=tokens.DB_INSTANCE,
+    types=type_tokens.DB_INSTANCE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("RDS.5", "RDS.15"),
-        cis=("3.2.4",),
-        checkov=("CKV_AWS_157",),
-        prowler=("rds_instance_multi_az",),
-        cdk_nag=("RDS3",),
-    ),
+    upstream=upstream_ids("RDS.5 RDS.15 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3"),
     url=f"{_GUIDE}/Concepts.MultiAZ.html",
+    remediation=(SetInput("multiAz", True),),
 )
-def a_standby_waits(instance: Resource) -> Found:
+def multi_az_is_enabled(instance: Resource) -> CheckResults:
     if not instance.props.flag("multiAz"):
         yield "multiAz is not true"
 
 
 @resource_rule(
     "GH-RDS-005",
-    title="The database cannot be deleted by mistake",
-    why="One wrong command otherwise ends the database; the final snapshot is the last way back.",
+    title="RDS databases have deletion protection and a final snapshot",
+    rationale="Deletion protection prevents accidental deletion; the final snapshot is the last copy of the data.",
     remedy="set deletionProtection=True and skipFinalSnapshot=False with a finalSnapshotIdentifier",
     severity=Severity.HIGH,
-    types=_HOLDERS,
+    types=_DATABASES,
     levels=levels("-", "M", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("RDS.8", "RDS.7"),
-        checkov=("CKV_AWS_293", "CKV_AWS_139"),
-        prowler=("rds_instance_deletion_protection",),
-        cdk_nag=("RDS10",),
-    ),
+    upstream=upstream_ids("RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10"),
     url=f"{_GUIDE}/USER_DeleteInstance.html",
+    remediation=(SetInput("deletionProtection", True), SetInput("skipFinalSnapshot", False)),
 )
-def databases_outlive_mistakes(database: Resource) -> Found:
+def deletion_protection_is_enabled(database: Resource) -> CheckResults:
     if not database.props.flag("deletionProtection"):
         yield "deletionProtection is not true"
     if database.props.flag("skipFinalSnapshot"):
@@ -126,256 +124,243 @@ def databases_outlive_mistakes(database: Resource) -> Found:
 
 @resource_rule(
     "GH-RDS-006",
-    title="Applications log in with IAM, not with a password",
-    why="An IAM token lives for fifteen minutes and is signed by a role: there is no password to leak or to rotate.",
+    title="RDS databases have IAM authentication enabled",
+    rationale="IAM authentication tokens expire after 15 minutes, so there is no password to leak or rotate.",
     remedy="set iamDatabaseAuthenticationEnabled=True",
     severity=Severity.MEDIUM,
-    types=_HOLDERS,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("RDS.10", "RDS.12"),
-        checkov=("CKV_AWS_161", "CKV_AWS_162"),
-        prowler=("rds_instance_iam_authentication_enabled",),
-        cdk_nag=("RDS6",),
-    ),
+    types=_DATABASES,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6"),
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
+    remediation=(SetInput("iamDatabaseAuthenticationEnabled", True),),
 )
-def iam_opens_the_database(database: Resource) -> Found:
+def iam_authentication_is_enabled(database: Resource) -> CheckResults:
     if not database.props.flag("iamDatabaseAuthenticationEnabled"):
         yield "iamDatabaseAuthenticationEnabled is not true"
 
 
-# The parameter by which each engine refuses connections without TLS, and its values that mean yes.
+# Parameter of each engine that requires TLS.
 _FORCE_TLS = {"postgres": "rds.force_ssl", "aurora-postgresql": "rds.force_ssl", "sqlserver": "rds.force_ssl"}
 _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secure_transport")
 
 
 @stack_rule(
     "GH-RDS-007",
-    title="The database refuses connections without TLS",
-    why="A client that is set up wrongly should fail, rather than send its password and data in the clear.",
+    title="RDS databases require TLS",
+    rationale="Without this setting, a misconfigured client sends its password and data in clear text.",
     remedy="attach a parameter group of the stack that sets rds.force_ssl (MySQL: require_secure_transport) to 1",
     severity=Severity.HIGH,
-    types=_HOLDERS,
-    levels=ALWAYS,
-    upstream=Upstream(security_hub=("RDS.38",), checkov=("CKV2_AWS_69",), prowler=("rds_instance_transport_encrypted",)),
+    types=_DATABASES,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted"),
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
 )
-def plain_connections_are_refused(database: Resource, stack: Stack) -> Found:
+def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     engine = database.props.text("engine")
     parameter = _FORCE_TLS.get("sqlserver" if engine.startswith("sqlserver") else engine)
     if parameter is None:
-        return  # Oracle and Db2 force TLS by option groups; a replica takes its engine, and its group, from its source.
-    prop = "parameterGroupName" if database.type in tokens.DB_INSTANCE else "dbClusterParameterGroupName"
-    groups = stack.targets(database, prop, tokens.DB_PARAMETERS + tokens.DB_CLUSTER_PARAMETERS)
+        return  # Oracle and Db2 require TLS by option groups. A replica inherits engine and parameter group from its source.
+    prop = "parameterGroupName" if database.type in type_tokens.DB_INSTANCE else "dbClusterParameterGroupName"
+    groups = stack.referenced_by(database, prop, type_tokens.DB_PARAMETERS + type_tokens.DB_CLUSTER_PARAMETERS)
     if not groups:
-        yield f"{prop} names no parameter group of this stack"
+        yield f"{prop} is not a parameter group of this stack"
     for group in groups:
-        values = {one.text("name"): one.text("value") for one in group.props.blocks("parameters")}
+        values = {block.text("name"): block.text("value") for block in group.props.blocks("parameters")}
         if values.get(parameter, "").upper() not in ("1", "ON", "TRUE"):
             yield f"{parameter} is not 1 in {group.name}"
 
 
 @resource_rule(
     "GH-RDS-008",
-    title="The database's logs leave the database",
-    why="Logs that stay on the instance are gone with it, and after days anyway.",
+    title="RDS databases export logs to CloudWatch Logs",
+    rationale="Logs on the instance are deleted after days, or together with the instance.",
     remedy='set enabledCloudwatchLogsExports, for PostgreSQL to ["postgresql", "upgrade"]',
     severity=Severity.MEDIUM,
-    types=_HOLDERS,
-    levels=AFTER_DEV,
+    types=_DATABASES,
+    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("RDS.9", "RDS.36"),
-        checkov=("CKV_AWS_129", "CKV2_AWS_30"),
-        prowler=("rds_instance_integration_cloudwatch_logs",),
-    ),
+    upstream=upstream_ids("RDS.9 RDS.36 CKV_AWS_129 CKV2_AWS_30 rds_instance_integration_cloudwatch_logs"),
     url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
+    remediation=(SetInput("enabledCloudwatchLogsExports", _log_types),),
 )
-def logs_leave_the_database(database: Resource) -> Found:
+def logs_are_exported(database: Resource) -> CheckResults:
     if not database.props.size("enabledCloudwatchLogsExports"):
         yield "enabledCloudwatchLogsExports is empty"
 
 
 @resource_rule(
     "GH-RDS-010",
-    title="Security fixes of the engine are installed",
-    why="Minor versions carry the fixes for known holes.",
-    remedy="set autoMinorVersionUpgrade=True or leave it out",
+    title="RDS instances upgrade minor versions automatically",
+    rationale="Minor versions contain security updates.",
+    remedy="set autoMinorVersionUpgrade=True, or remove it",
     severity=Severity.MEDIUM,
-    types=tokens.DB_INSTANCE + tokens.DB_CLUSTER_INSTANCE,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("RDS.13", "RDS.35"),
-        cis=("3.2.2",),
-        checkov=("CKV_AWS_226",),
-        prowler=("rds_instance_minor_version_upgrade_enabled",),
-    ),
+    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("RDS.13 RDS.35 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled"),
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
+    remediation=(SetInput("autoMinorVersionUpgrade", True),),
 )
-def fixes_are_installed(instance: Resource) -> Found:
+def minor_upgrades_are_automatic(instance: Resource) -> CheckResults:
     if not instance.props.flag("autoMinorVersionUpgrade", True):
         yield "autoMinorVersionUpgrade is false"
 
 
 @resource_rule(
     "GH-RDS-012",
-    title="Nobody but RDS knows the owner's password",
-    why="A password in the program is in its state and history; RDS can make, store and rotate it out of sight.",
+    title="RDS manages the master user password",
+    rationale=(
+        "A password in the program is part of its state and history. RDS can create, store and rotate it in Secrets Manager."
+    ),
     remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
     severity=Severity.CRITICAL,
-    types=_HOLDERS,
-    levels=ALWAYS,
+    types=_DATABASES,
+    levels=levels("M", "M", "M"),
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
 )
-def nobody_knows_the_password(database: Resource) -> Found:
+def master_password_is_managed(database: Resource) -> CheckResults:
     for name in ("password", "passwordWo", "masterPassword", "masterPasswordWo"):
         if database.props.has(name):
             yield f"{name} is set by the program"
     if any(database.props.has(name) for name in ("replicateSourceDb", "replicationSourceIdentifier")):
-        return  # A replica has its source's users.
+        return  # A replica has the users of its source.
     if not database.props.flag("manageMasterUserPassword"):
         yield "manageMasterUserPassword is not true"
     elif not database.props.has("masterUserSecretKmsKeyId"):
-        yield "masterUserSecretKmsKeyId is not set, so the key is the one that AWS manages"
+        yield "masterUserSecretKmsKeyId is not set, so an AWS managed key is used"
 
 
 @stack_rule(
     "GH-RDS-016",
-    title="Only named groups reach the database, on private subnets",
-    why="An address range lets in whatever takes an address there later; a security group lets in what was meant.",
-    remedy="use private subnets, and let in security groups (referencedSecurityGroupId), not address ranges",
+    title="RDS databases are in private subnets and accept traffic from security groups only",
+    rationale=(
+        "An address range admits every resource that later gets an address in it; a security group admits its members only."
+    ),
+    remedy="use private subnets, and ingress rules with referencedSecurityGroupId instead of address ranges",
     severity=Severity.HIGH,
-    types=_HOLDERS,
-    levels=ALWAYS,
-    upstream=Upstream(
-        security_hub=("RDS.18", "EC2.19", "RDS.46"),
-        prowler=("rds_instance_inside_vpc", "ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_postgres_5432"),
-        cdk_nag=("RDS8",),
+    types=_DATABASES,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids(
+        "RDS.18 EC2.19 RDS.46 rds_instance_inside_vpc ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_postgres_5432 "
+        "RDS8"
     ),
     url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
 )
-def only_named_groups_reach_it(database: Resource, stack: Stack) -> Found:
-    subnet_groups = stack.targets(database, "dbSubnetGroupName", tokens.DB_SUBNETS)
+def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
+    subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", type_tokens.DB_SUBNETS)
     if not database.props.has("dbSubnetGroupName"):
         yield Violation("dbSubnetGroupName is not set, so the database is in the default VPC", "set dbSubnetGroupName")
-    for subnet in (s for group in subnet_groups for s in stack.targets(group, "subnetIds", tokens.SUBNET)):
-        if is_public_subnet(subnet, stack):
+    for subnet in (subnet for group in subnet_groups for subnet in stack.referenced_by(group, "subnetIds", type_tokens.SUBNET)):
+        if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
     if not database.props.size("vpcSecurityGroupIds"):
-        yield Violation("vpcSecurityGroupIds is empty, so the VPC's default group applies", "set vpcSecurityGroupIds")
-    for group in stack.targets(database, "vpcSecurityGroupIds", tokens.SECURITY_GROUP):
-        for source in sources_of(group, stack):
-            if addresses_let_in(source.props):
-                yield f"{source.name} lets an address range in"
+        yield Violation(
+            "vpcSecurityGroupIds is empty, so the default security group of the VPC applies", "set vpcSecurityGroupIds"
+        )
+    for group in stack.referenced_by(database, "vpcSecurityGroupIds", type_tokens.SECURITY_GROUP):
+        for rule in network.ingress_rules(group, stack):
+            if network.address_ranges(rule.props):
+                yield f"{rule.location} allows an address range"
 
 
 @resource_rule(
     "GH-RDS-018",
-    title="No snapshot is shared",
-    why="A snapshot is the whole database; shared with all, it is published.",
+    title="RDS snapshots are not shared",
+    rationale='A snapshot contains the whole database. Sharing it with "all" publishes it.',
     remedy="remove sharedAccounts",
     severity=Severity.CRITICAL,
-    types=tokens.DB_SNAPSHOT,
-    levels=ALWAYS,
-    upstream=Upstream(security_hub=("RDS.1",), checkov=("CKV_AWS_302",), prowler=("rds_snapshots_public_access",)),
+    types=type_tokens.DB_SNAPSHOT,
+    levels=levels("M", "M", "M"),
+    upstream=upstream_ids("RDS.1 CKV_AWS_302 rds_snapshots_public_access"),
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
 )
-def snapshots_are_not_shared(snapshot: Resource) -> Found:
+def snapshots_are_private(snapshot: Resource) -> CheckResults:
     if snapshot.props.has("sharedAccounts"):
         yield "sharedAccounts is set"
 
 
-_COPIED = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotIdentifier")
+_COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotIdentifier")
 
 
 @resource_rule(
     "GH-RDS-009",
-    title="One sees inside a slow database",
-    why="When the database is slow, only its own insights say which query, lock or disk it is.",
+    title="RDS instances have enhanced monitoring and Performance Insights enabled",
+    rationale="These show which query, lock or disk makes the database slow.",
     remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
     severity=Severity.LOW,
-    types=tokens.DB_INSTANCE + tokens.DB_CLUSTER_INSTANCE,
+    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("RDS.6",),
-        checkov=("CKV_AWS_118", "CKV_AWS_353", "CKV_AWS_354"),
-        prowler=("rds_instance_enhanced_monitoring_enabled",),
-    ),
+    upstream=upstream_ids("RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled"),
     url=f"{_GUIDE}/USER_PerfInsights.html",
 )
-def one_sees_inside(instance: Resource) -> Found:
+def monitoring_is_enabled(instance: Resource) -> CheckResults:
     if not instance.props.number("monitoringInterval"):
         yield "monitoringInterval is 0"
     if not instance.props.flag("performanceInsightsEnabled"):
         yield "performanceInsightsEnabled is not true"
     elif not instance.props.has("performanceInsightsKmsKeyId"):
-        yield "performanceInsightsKmsKeyId is not set, so queries are encrypted with the key that AWS manages"
+        yield "performanceInsightsKmsKeyId is not set, so an AWS managed key encrypts query data"
 
 
 @resource_rule(
     "GH-RDS-011",
-    title="Snapshots carry the database's tags",
-    why="A snapshot without tags has no owner, no data class and no cost centre.",
+    title="RDS databases copy tags to snapshots",
+    rationale="A snapshot without tags has no owner, data class or cost center.",
     remedy="set copyTagsToSnapshot=True",
     severity=Severity.LOW,
-    types=_HOLDERS,
+    types=_DATABASES,
     levels=levels("A", "A", "M"),
     pack="resilience",
-    upstream=Upstream(
-        security_hub=("RDS.17", "RDS.16"),
-        checkov=("CKV2_AWS_60", "CKV_AWS_313"),
-        prowler=("rds_instance_copy_tags_to_snapshots",),
-    ),
+    upstream=upstream_ids("RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots"),
     url=f"{_GUIDE}/USER_Tagging.html",
+    remediation=(SetInput("copyTagsToSnapshot", True),),
 )
-def snapshots_carry_tags(database: Resource) -> Found:
+def snapshots_have_tags(database: Resource) -> CheckResults:
     if not database.props.flag("copyTagsToSnapshot"):
         yield "copyTagsToSnapshot is not true"
 
 
-_DEFAULT_OWNERS = frozenset({"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"})
+_DEFAULT_USERNAMES = frozenset({"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"})
 
 
 @resource_rule(
     "GH-RDS-013",
-    title="The owner of the database is not called what everybody guesses",
-    why="Whoever guesses passwords tries these names first.",
-    remedy="set another username",
+    title="RDS databases do not use a default administrator username",
+    rationale="Password guessing tries default names first.",
+    remedy="set username to a non-default name",
     severity=Severity.LOW,
-    types=_HOLDERS,
+    types=_DATABASES,
     levels=levels("A", "A", "M"),
-    upstream=Upstream(security_hub=("RDS.25", "RDS.24"), prowler=("rds_instance_default_admin",)),
+    upstream=upstream_ids("RDS.25 RDS.24 rds_instance_default_admin"),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
 )
-def the_owner_has_another_name(database: Resource) -> Found:
+def username_is_not_default(database: Resource) -> CheckResults:
     name = database.props.text("username") or database.props.text("masterUsername")
-    if name.lower() in _DEFAULT_OWNERS:
-        yield "the owner has a name that everybody guesses"
-    if not name and not any(database.props.has(one) for one in _COPIED):
-        yield Violation("the program does not name the owner", "set username")
+    if name.lower() in _DEFAULT_USERNAMES:
+        yield "username is a default name"
+    if not name and not any(database.props.has(source) for source in _COPY_SOURCES):
+        yield Violation("username is not set", "set username")
 
 
-_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "mariadb": 3306, "aurora-mysql": 3306}
+_DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "mariadb": 3306, "aurora-mysql": 3306}
 
 
 @resource_rule(
     "GH-RDS-014",
-    title="The database listens on a port of its own",
-    why="A scan for the usual port then finds nothing; it stops no one who looks further, so this is advice only.",
-    remedy="set port to another number",
+    title="RDS databases do not use the default port",
+    rationale="A scan of the default port does not find the database. The rule is advisory because a full scan does.",
+    remedy="set port to a non-default number",
     severity=Severity.LOW,
-    types=_HOLDERS,
+    types=_DATABASES,
     levels=levels("-", "-", "A"),
-    upstream=Upstream(security_hub=("RDS.23",), prowler=("rds_instance_non_default_port",), cdk_nag=("RDS11",)),
+    upstream=upstream_ids("RDS.23 rds_instance_non_default_port RDS11"),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
 )
-def the_port_is_its_own(database: Resource) -> Found:
-    usual = _PORTS.get(database.props.text("engine"))
-    if usual is not None and database.props.number("port", usual) == usual:
-        yield "port is the engine's usual one"
+def port_is_not_default(database: Resource) -> CheckResults:
+    default = _DEFAULT_PORTS.get(database.props.text("engine"))
+    if default is not None and database.props.number("port", default) == default:
+        yield "port is the default port of the engine"
 
 
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html#UsingWithRDS.SSL.RegionCertificateAuthorities
@@ -384,38 +369,41 @@ _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 
 @resource_rule(
     "GH-RDS-015",
-    title="The database shows a current certificate",
-    why="rds-ca-2019 ended in 2024: clients that check certificates cannot connect any more, and those that can do not check.",
-    remedy='set caCertIdentifier="rds-ca-rsa2048-g1" or leave it out',
+    title="RDS instances use a current certificate authority",
+    rationale="The CA rds-ca-2019 expired in 2024, so clients that verify certificates cannot connect.",
+    remedy='set caCertIdentifier="rds-ca-rsa2048-g1", or remove it',
     severity=Severity.MEDIUM,
-    types=tokens.DB_INSTANCE + tokens.DB_CLUSTER_INSTANCE,
-    levels=AFTER_DEV,
-    upstream=Upstream(checkov=("CKV_AWS_211",), prowler=("rds_instance_certificate_expiration",)),
+    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("CKV_AWS_211 rds_instance_certificate_expiration"),
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
+    remediation=(SetInput("caCertIdentifier", "rds-ca-rsa2048-g1"),),
 )
-def the_certificate_is_current(instance: Resource) -> Found:
+def certificate_is_current(instance: Resource) -> CheckResults:
     if instance.props.text("caCertIdentifier", _CERTIFICATES[0]) not in _CERTIFICATES:
         yield "caCertIdentifier is not a current certificate authority"
 
 
 @stack_rule(
     "GH-RDS-017",
-    title="Somebody hears what happens to the database",
-    why="Failovers, failed backups and changed parameters are told once, as events, to whoever asked for them.",
+    title="RDS databases have an event subscription",
+    rationale="Failovers, failed backups and parameter changes are reported as events only.",
     remedy='add an aws.rds.EventSubscription with a topic and this sourceType ("" for all)',
     severity=Severity.LOW,
-    # Security Hub also asks for db-security-group events (RDS.22), of EC2-Classic, which AWS ended in 2022:
+    # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic, retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
-    types=_HOLDERS,
+    types=_DATABASES,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=Upstream(security_hub=("RDS.20", "RDS.21", "RDS.22"), prowler=("rds_instance_critical_event_subscription",)),
+    upstream=upstream_ids("RDS.20 RDS.21 RDS.22 rds_instance_critical_event_subscription"),
     url=f"{_GUIDE}/USER_Events.overview.html",
 )
-def events_are_heard(database: Resource, stack: Stack) -> Found:
-    subscriptions = [one.props for one in stack.of(tokens.DB_EVENTS) if one.props.flag("enabled", True)]
-    heard = {one.text("sourceType") for one in subscriptions if one.has("snsTopic")}
-    wanted = ("db-instance" if database.type in tokens.DB_INSTANCE else "db-cluster", "db-parameter-group")
-    for kind in wanted if "" not in heard else ():
-        if kind not in heard:
-            yield f"nobody hears {kind} events"
+def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
+    subscriptions = [
+        subscription.props for subscription in stack.of_type(type_tokens.DB_EVENTS) if subscription.props.flag("enabled", True)
+    ]
+    subscribed = {props.text("sourceType") for props in subscriptions if props.has("snsTopic")}
+    source_types = ("db-instance" if database.type in type_tokens.DB_INSTANCE else "db-cluster", "db-parameter-group")
+    for source_type in source_types if "" not in subscribed else ():
+        if source_type not in subscribed:
+            yield f"no event subscription for {source_type} events"

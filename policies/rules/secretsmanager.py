@@ -1,125 +1,131 @@
-"""Rules about Secrets Manager: no value in the program, nobody unknown reads, secrets rotate and can be recovered."""
+"""Rules for Secrets Manager."""
 
 import re
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
+from policies.analysis.iam.grammar import parse
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, ALWAYS, Found, Severity, Upstream, resource_rule, stack_rule
+from policies.engine.rule import (
+    REMOVE,
+    CheckResults,
+    SetInput,
+    Severity,
+    levels,
+    resource_rule,
+    setting,
+    stack_rule,
+    upstream_ids,
+)
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
 
 @resource_rule(
     "GH-SM-001",
-    title="Secrets are encrypted with a customer key",
-    why=(
-        "With a key of its own, reading a secret needs the key's permission too, and no other account can be let in by mistake."
+    title="Secrets are encrypted with a customer managed key",
+    rationale=(
+        "With a customer managed key, reading a secret also requires permission on the key, and cross-account access is not "
+        "possible by mistake."
     ),
-    remedy="set kmsKeyId to a customer key",
+    remedy="set kmsKeyId to a customer managed key",
     severity=Severity.MEDIUM,
-    types=tokens.SECRET,
-    levels=AFTER_DEV,
-    upstream=Upstream(checkov=("CKV_AWS_149",)),
+    types=type_tokens.SECRET,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("CKV_AWS_149"),
     url=f"{_GUIDE}/security-encryption.html",
 )
-def secrets_have_a_customer_key(secret: Resource) -> Found:
+def secret_uses_customer_key(secret: Resource) -> CheckResults:
     if not secret.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set, so the key is the one that AWS manages"
+        yield "kmsKeyId is not set, so an AWS managed key is used"
 
 
 @stack_rule(
     "GH-SM-002",
-    title="Every secret rotates",
-    why="A secret that leaked unnoticed ends with its next rotation; one that nobody rotates works for ever.",
-    remedy="give the secret an aws.secretsmanager.SecretRotation",
+    title="Secrets rotate automatically",
+    rationale="Rotation ends the use of a leaked secret.",
+    remedy="add an aws.secretsmanager.SecretRotation for the secret",
     severity=Severity.MEDIUM,
-    types=tokens.SECRET,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("SecretsManager.1",),
-        checkov=("CKV2_AWS_57",),
-        prowler=("secretsmanager_automatic_rotation_enabled",),
-        cdk_nag=("SMG4",),
-    ),
+    types=type_tokens.SECRET,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4"),
     url=f"{_GUIDE}/rotating-secrets.html",
 )
-def secrets_rotate(secret: Resource, stack: Stack) -> Found:
-    if not stack.users(secret, tokens.SECRET_ROTATION, "secretId"):
-        yield "no rotation belongs to this secret"
+def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
+    if not stack.referencing(secret, type_tokens.SECRET_ROTATION, "secretId"):
+        yield "the secret has no SecretRotation"
 
 
 @resource_rule(
     "GH-SM-003",
-    title="Secrets rotate often enough",
-    why="The time between two rotations is the longest that a stolen value stays useful.",
+    title="Secrets rotate within the maximum period",
+    rationale="The rotation period is the maximum time that a leaked value stays valid.",
     remedy="set rotationRules.automaticallyAfterDays to the days that this environment allows, or less",
     severity=Severity.MEDIUM,
-    types=tokens.SECRET_ROTATION,
-    levels=AFTER_DEV,
+    types=type_tokens.SECRET_ROTATION,
+    levels=levels("A", "M", "M"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
-    upstream=Upstream(
-        security_hub=("SecretsManager.4",),
-        checkov=("CKV_AWS_304",),
-        prowler=("secretsmanager_secret_rotated_periodically",),
-    ),
+    upstream=upstream_ids("SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically"),
     url=f"{_GUIDE}/rotate-secrets_schedule.html",
+    remediation=(
+        SetInput("rotationRules.scheduleExpression", REMOVE),
+        SetInput("rotationRules.automaticallyAfterDays", setting("days_max")),
+    ),
 )
-def rotation_is_frequent(rotation: Resource) -> Found:
+def rotation_is_frequent(rotation: Resource) -> CheckResults:
     rules = rotation.props.block("rotationRules")
     days = rules.number("automaticallyAfterDays")
     if rate := re.fullmatch(r"rate\((\d+) (hour|day)s?\)", rules.text("scheduleExpression")):
         days = int(rate[1]) / (24 if rate[2] == "hour" else 1)
     elif rules.has("scheduleExpression"):
-        return  # A cron expression has a month at most between two days unless it names months; that is left to review.
+        return  # A cron expression without months runs at least monthly; one with months is left to review.
     days_max = rotation.settings["days_max"]
     if not days:
-        yield "rotationRules name neither automaticallyAfterDays nor a scheduleExpression"
+        yield "rotationRules has neither automaticallyAfterDays nor scheduleExpression"
     elif days > days_max:
-        yield f"the secret rotates less often than every {days_max:g} days"
+        yield f"the rotation period is longer than {days_max:g} days"
 
 
 @resource_rule(
     "GH-SM-004",
-    title="No resource policy opens a secret to strangers",
-    why="A secret's resource policy can give its value to anyone; blockPublicPolicy lets AWS refuse that as well.",
+    title="Secret resource policies do not allow public or unknown cross-account access",
+    rationale="A resource policy can give everyone access to the value; blockPublicPolicy makes AWS reject such a policy.",
     remedy="name the principals and set blockPublicPolicy=True",
     severity=Severity.CRITICAL,
-    types=tokens.SECRET_POLICY + tokens.SECRET,
-    levels=ALWAYS,
+    types=type_tokens.SECRET_POLICY + type_tokens.SECRET,
+    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=Upstream(
-        cis=("2.21",),
-        prowler=("secretsmanager_not_publicly_accessible", "secretsmanager_has_restrictive_resource_policy"),
-    ),
+    upstream=upstream_ids("2.21 secretsmanager_not_publicly_accessible secretsmanager_has_restrictive_resource_policy"),
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
+    remediation=(SetInput("blockPublicPolicy", True, types=type_tokens.SECRET_POLICY),),
 )
-def secrets_are_not_public(holder: Resource) -> Found:
-    if holder.type in tokens.SECRET_POLICY and not holder.props.flag("blockPublicPolicy"):
+def secret_policy_is_not_public(holder: Resource) -> CheckResults:
+    if holder.type in type_tokens.SECRET_POLICY and not holder.props.flag("blockPublicPolicy"):
         yield "blockPublicPolicy is not true"
     if not holder.props.has("policy"):
         return
-    document = iam_document.parse(holder.props.value("policy"))
+    document = parse(holder.props.value("policy"))
     if iam_document.allows_public(document):
-        yield 'the resource policy allows to anyone ("*") without a condition that ties the request to somebody known'
+        yield 'the resource policy allows everyone ("*") without a restricting condition'
     if iam_document.has_account_principals(document):
         for account in iam_document.foreign_accounts(document, holder.own_accounts()):
-            yield (f"the resource policy allows to account {account}, which is not one of the provider's allowedAccountIds")
+            yield f"the resource policy allows account {account}, which is not in allowedAccountIds of the provider"
 
 
 @resource_rule(
     "GH-SM-005",
-    title="A deleted secret can be brought back",
-    why="Without a recovery window a deleted secret is gone at once, and with it whatever it opened.",
-    remedy="leave recoveryWindowInDays out (30 days) or set it to the days that this environment asks for",
+    title="Secrets have a sufficient recovery window",
+    rationale="Without a recovery window, deleting a secret is immediate and permanent.",
+    remedy="remove recoveryWindowInDays (30 days), or set it to at least the days that this environment requires",
     severity=Severity.MEDIUM,
-    types=tokens.SECRET,
-    levels=AFTER_DEV,
+    types=type_tokens.SECRET,
+    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
     url=f"{_GUIDE}/manage_delete-secret.html",
+    remediation=(SetInput("recoveryWindowInDays", setting("days_min")),),
 )
-def deleted_secrets_come_back(secret: Resource) -> Found:
+def recovery_window_is_sufficient(secret: Resource) -> CheckResults:
     days_min = secret.settings["days_min"]
     if secret.props.number("recoveryWindowInDays", 30) < days_min:
         yield f"recoveryWindowInDays is below {days_min:g}"
@@ -127,16 +133,16 @@ def deleted_secrets_come_back(secret: Resource) -> Found:
 
 @resource_rule(
     "GH-SM-006",
-    title="No secret value is in the program",
-    why="A value that passes through the program stays in its state and history, write-only arguments included.",
-    remedy="remove the value: let RDS manage it, or let the secret's rotation function create it",
+    title="The program does not set secret values",
+    rationale="A value in the program is part of its state and history, also with write-only arguments.",
+    remedy="remove the value; let RDS manage it, or create it in the rotation function of the secret",
     severity=Severity.CRITICAL,
-    types=tokens.SECRET_VERSION,
-    levels=ALWAYS,
+    types=type_tokens.SECRET_VERSION,
+    levels=levels("M", "M", "M"),
     exemptible=False,
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
-def no_value_is_in_the_program(version: Resource) -> Found:
+def program_sets_no_secret_value(version: Resource) -> CheckResults:
     for name in ("secretString", "secretBinary", "secretStringWo"):
         if version.props.has(name):
             yield f"{name} is set by the program"

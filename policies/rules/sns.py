@@ -1,50 +1,52 @@
-"""Rules about SNS topics: encrypted, over TLS, and closed to strangers."""
+"""Rules for SNS topics."""
 
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
+from policies.analysis.iam.grammar import Condition, Document
+from policies.analysis.policy_holders import resource_documents
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, Violation, stack_rule
+from policies.engine.rule import CheckResults, Severity, Violation, levels, stack_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 
 
 @stack_rule(
     "GH-SNS-001",
-    title="Topics are encrypted, take TLS only, and no stranger publishes",
-    why="Alarms tell an attacker what was seen; a false alarm of a stranger sends people to the wrong place.",
-    remedy="set kmsMasterKeyId to a customer key, and add an aws.sns.TopicPolicy that denies aws:SecureTransport=false",
+    title="SNS topics are encrypted, require TLS and do not allow public access",
+    rationale="Notifications show what is monitored; a forged notification misdirects responders.",
+    remedy=(
+        "set kmsMasterKeyId to a customer managed key, and add an aws.sns.TopicPolicy that denies requests if "
+        "aws:SecureTransport is false"
+    ),
     severity=Severity.MEDIUM,
-    types=tokens.TOPIC,
-    levels=AFTER_DEV,
-    upstream=Upstream(
-        security_hub=("SNS.1", "SNS.4"),
-        cis=("2.21",),
-        checkov=("CKV_AWS_26", "CKV_AWS_169", "CKV_AWS_385"),
-        prowler=("sns_topics_kms_encryption_at_rest_enabled", "sns_topics_not_publicly_accessible"),
-        cdk_nag=("SNS3",),
+    types=type_tokens.TOPIC,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids(
+        "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 sns_topics_kms_encryption_at_rest_enabled "
+        "sns_topics_not_publicly_accessible SNS3"
     ),
     url=f"{_GUIDE}/sns-security-best-practices.html",
 )
-def topics_are_closed(topic: Resource, stack: Stack) -> Found:
+def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
     if not topic.props.has("kmsMasterKeyId"):
         yield "kmsMasterKeyId is not set"
     elif topic.props.known("kmsMasterKeyId") and topic.props.text("kmsMasterKeyId").startswith("alias/aws/"):
-        yield "kmsMasterKeyId is the key that AWS manages, with which no alarm can be encrypted"
-    holders = [topic] if topic.props.has("policy") else []
-    documents = [
-        iam_document.parse(holder.props.value("policy")) for holder in (*holders, *stack.users(topic, tokens.TOPIC_POLICY, "arn"))
-    ]
-    if not any(_refuses_plain_http(document) for document in documents):
-        yield "no policy of this topic denies requests without TLS"
+        yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
+    documents = resource_documents(topic, stack, type_tokens.TOPIC_POLICY, "arn")
+    if not any(_denies_plain_http(document) for document in documents):
+        yield "no topic policy denies requests without TLS"
     if any(iam_document.allows_public(document) for document in documents):
         fix = "name the principals, or add a condition on aws:SourceAccount or aws:SourceArn"
-        yield Violation('the topic policy allows to anyone ("*")', fix)
+        yield Violation('the topic policy allows everyone ("*")', fix)
 
 
-def _refuses_plain_http(document: iam_document.Document) -> bool:
+def _denies_plain_http(document: Document) -> bool:
     return any(
-        deny.is_for_everyone()
-        and deny.covers_action("sns:Publish")
-        and [(one.operator, one.key, one.values) for one in deny.conditions] == [("bool", "aws:securetransport", ("false",))]
+        deny.applies_to_everyone() and deny.covers_action("sns:Publish") and _requires_no_tls(deny.conditions)
         for deny in document.denies
     )
+
+
+def _requires_no_tls(conditions: tuple[Condition, ...]) -> bool:
+    criteria = [(condition.operator, condition.key, condition.values) for condition in conditions]
+    return criteria == [("bool", "aws:securetransport", ("false",))]

@@ -1,13 +1,11 @@
-"""Rules about web firewalls: that they see the common attacks, and that what they saw is kept without the keys in
-it.
-"""
+"""Rules for AWS WAF web ACLs."""
 
 from collections.abc import Iterator, Sequence
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.properties import Props
+from policies.analysis import type_tokens
+from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import AFTER_DEV, Found, Severity, Upstream, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule, upstream_ids
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _GROUPS = (
@@ -20,104 +18,109 @@ _REDACTED = ("authorization", "cookie", "x-api-key")
 
 @resource_rule(
     "GH-WAF-001",
-    title="The web firewall knows common attacks and limits rates",
-    why="These groups hold the signatures of everyday attacks; a rate rule ends brute force that no signature knows.",
-    remedy="add the managed groups Common, KnownBadInputs and AmazonIpReputation, and a rateBasedStatement",
+    title="Web ACLs use AWS managed rule groups and a rate-based rule",
+    rationale="The rule groups block common attacks; a rate-based rule limits brute force.",
+    remedy="add the managed rule groups Common, KnownBadInputs and AmazonIpReputation, and a rateBasedStatement",
     severity=Severity.HIGH,
-    types=tokens.WEB_ACL,
-    levels=AFTER_DEV,
-    upstream=Upstream(security_hub=("WAF.10",), checkov=("CKV_AWS_192", "CKV2_AWS_76"), prowler=("wafv2_webacl_with_rules",)),
+    types=type_tokens.WEB_ACL,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules"),
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
-def common_attacks_are_known(acl: Resource) -> Found:
+def managed_rules_and_rate_limit_exist(acl: Resource) -> CheckResults:
     statements = [rule.block("statement") for rule in acl.props.blocks("rules")]
-    groups = {s.block("managedRuleGroupStatement").text("name") for s in statements if s.has("managedRuleGroupStatement")}
+    managed = [statement for statement in statements if statement.has("managedRuleGroupStatement")]
+    groups = {statement.block("managedRuleGroupStatement").text("name") for statement in managed}
     for group in _GROUPS:
         if group not in groups:
-            yield f"no rule uses the managed group {group}"
+            yield f"no rule uses the managed rule group {group}"
     if not any(statement.has("rateBasedStatement") for statement in statements):
-        yield "no rule limits the rate of requests"
+        yield "no rule has a rateBasedStatement"
 
 
 @stack_rule(
     "GH-WAF-002",
-    title="The web firewall logs, without credentials",
-    why="Its log shows attacks; unless redacted, it also collects every API key and cookie that passed.",
+    title="Web ACLs have logging enabled and redact credentials",
+    rationale="Without redaction, the log contains the API keys and cookies of all requests.",
     remedy="add a WebAclLoggingConfiguration with redactedFields for the headers authorization, cookie and x-api-key",
     severity=Severity.HIGH,
-    types=tokens.WEB_ACL,
-    levels=AFTER_DEV,
-    upstream=Upstream(security_hub=("WAF.11",), checkov=("CKV2_AWS_31",), prowler=("wafv2_webacl_logging_enabled",)),
+    types=type_tokens.WEB_ACL,
+    levels=levels("A", "M", "M"),
+    upstream=upstream_ids("WAF.11 CKV2_AWS_31 wafv2_webacl_logging_enabled"),
     url=f"{_GUIDE}/logging-management.html",
 )
-def attacks_are_logged_without_keys(acl: Resource, stack: Stack) -> Found:
-    configurations = stack.users(acl, tokens.WEB_ACL_LOGGING, "resourceArn")
+def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
+    configurations = stack.referencing(acl, type_tokens.WEB_ACL_LOGGING, "resourceArn")
     if not configurations:
-        yield "no logging configuration belongs to this web ACL"
+        yield "the web ACL has no logging configuration"
     for configuration in configurations:
-        redacted = {_header(one) for one in configuration.props.blocks("redactedFields")}
+        redacted = {_header(field) for field in configuration.props.blocks("redactedFields")}
         for header in _REDACTED:
             if header not in redacted:
                 yield f"the header {header} is not redacted in {configuration.name}"
 
 
-def _header(redacted: Props) -> str:
+def _header(redacted: Properties) -> str:
     return redacted.block("singleHeader").text("name").lower()
 
 
 @resource_rule(
     "GH-WAF-003",
-    title="The web firewall counts what it does",
-    why="Without metrics nobody sees that a rule blocks customers, or that an attack is on.",
+    title="Web ACLs and their rules have CloudWatch metrics enabled",
+    rationale="Metrics show attacks and rules that block legitimate clients.",
     remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
     severity=Severity.LOW,
-    types=tokens.WEB_ACL,
-    levels=AFTER_DEV,
+    types=type_tokens.WEB_ACL,
+    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=Upstream(security_hub=("WAF.12",), prowler=("wafv2_webacl_rule_logging_enabled",)),
+    upstream=upstream_ids("WAF.12 wafv2_webacl_rule_logging_enabled"),
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
+    remediation=(
+        SetInput("visibilityConfig.cloudwatchMetricsEnabled", True),
+        SetInput("rules[].visibilityConfig.cloudwatchMetricsEnabled", True),
+    ),
 )
-def the_firewall_counts(acl: Resource) -> Found:
-    for one in (acl.props, *acl.props.blocks("rules")):
-        visibility = one.block("visibilityConfig")
+def metrics_are_enabled(acl: Resource) -> CheckResults:
+    for block in (acl.props, *acl.props.blocks("rules")):
+        visibility = block.block("visibilityConfig")
         if not visibility.flag("cloudwatchMetricsEnabled"):
             yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"
 
 
 @resource_rule(
     "GH-WAF-004",
-    title="No rule of the web firewall only counts",
-    why="A rule that was set to count for a trial, and forgotten, lets through what it was bought to stop.",
-    remedy="remove the count, or exempt it with a date while it is on trial",
+    title="Web ACL rules do not use the count action",
+    rationale="A rule in count mode does not block requests.",
+    remedy="remove the count action, or exempt the resource during a trial",
     severity=Severity.MEDIUM,
-    types=tokens.WEB_ACL,
+    types=type_tokens.WEB_ACL,
     levels=levels("-", "A", "M"),
     url=f"{_GUIDE}/web-acl-testing.html",
 )
-def no_rule_only_counts(acl: Resource) -> Found:
+def rules_do_not_count_only(acl: Resource) -> CheckResults:
     rules = acl.props.blocks("rules")
     for rule in rules:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):
-                yield f"{rule.at(name)} is count"
+                yield f"{rule.path_of(name)} is count"
         group = rule.block("statement").block("managedRuleGroupStatement")
         for override in group.blocks("ruleActionOverrides"):
-            if override.block("actionToUse").has("count") and not _acted_on(override.text("name"), rules):
-                yield f"{override.at('actionToUse')} is count"
+            if override.block("actionToUse").has("count") and not _is_blocked_by_label(override.text("name"), rules):
+                yield f"{override.path_of('actionToUse')} is count"
 
 
-def _acted_on(counted: str, rules: Sequence[Props]) -> bool:
-    """Whether another rule blocks by the label that the counted one leaves: so a managed rule is narrowed, not put off.
+def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
+    """True if another rule blocks by the label of the counted rule, which narrows a managed rule instead of disabling it.
 
-    A label ends with the rule's name, in another case at times: SizeRestrictions_BODY leaves SizeRestrictions_Body
+    A label ends with the name of its rule, sometimes in another case: SizeRestrictions_BODY adds SizeRestrictions_Body
     (WAF developer guide, "Core rule set (CRS) managed rule group").
     """
     blocking = (rule.block("statement") for rule in rules if rule.block("action").has("block"))
-    return any(label.rpartition(":")[2].lower() == counted.lower() for one in blocking for label in _labels(one))
+    return any(label.rpartition(":")[2].lower() == counted.lower() for statement in blocking for label in _labels(statement))
 
 
-def _labels(statement: Props) -> Iterator[str]:
-    """Keys of the labels that a statement asks for; below a "not" it asks for their absence."""
+def _labels(statement: Properties) -> Iterator[str]:
+    """Keys of the labels that a statement requires. Labels in a notStatement are excluded."""
     if statement.has("labelMatchStatement"):
         yield statement.block("labelMatchStatement").text("key")
     for name in ("andStatement", "orStatement"):

@@ -1,10 +1,11 @@
-"""The security pack: what keeps data and access safe. Started by the engine, never imported: PolicyPack() does not
-return.
+"""Security pack: confidentiality, integrity and access control.
+
+The engine runs this file; PolicyPack() does not return.
 """
 
 from pulumi_policy import PolicyPack
 
-from policies.catalogue import PACKS
-from policies.engine.pack import policies
+from policies.catalogue import PACKS, RULES, of_pack
+from policies.engine.pack import guarded
 
-PolicyPack(PACKS["security"], policies=policies("security"))
+PolicyPack(PACKS["security"], policies=guarded(of_pack("security"), RULES))

@@ -16,9 +16,10 @@ from typing import Final
 
 from rich.console import Console
 
-from policies.reports import findings as report
 from policies.reports import sarif, table
-from policies.reports.findings import Finding, Run
+from policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge
+from policies.reports.junit import junit
+from policies.reports.markdown import markdown
 from sandbox.engine import analyzer, stack_import
 from sandbox.engine.analyzer import Pack
 from sandbox.engine.program import no_collection, run
@@ -47,7 +48,7 @@ class Checked:
     @property
     def exit_code(self) -> int:
         """1 when a mandatory rule is broken, else 0."""
-        return report.exit_code(self.findings)
+        return exit_code(self.findings)
 
     def text(self, form: str) -> str:
         """The report in one of `FORMATS`."""
@@ -56,9 +57,9 @@ class Checked:
         if form == "sarif":
             return json.dumps(sarif.document(self.findings, self.run), indent=2) + "\n"
         if form == "junit":
-            return report.junit(self.findings, self.run)
+            return junit(self.findings, self.run)
         if form == "markdown":
-            return report.markdown(self.findings, self.run)
+            return markdown(self.findings, self.run)
         return table.text(self.findings, self.run)
 
 
@@ -95,7 +96,7 @@ def check(
             deployment = run(program, stack, cloud, preview=preview)
             invented |= cloud.invented
             judged.append((deployment, judge.submit(findings, packs, deployment, name)))
-        found = report.merge(finding for _, future in judged for finding in future.result())
+        found = merge(finding for _, future in judged for finding in future.result())
     resources = max(len(deployment.resources) for deployment, _ in judged)
     took = time.monotonic() - began
     asked = tuple(sorted(token.rpartition(":")[2] for token in invented))
@@ -133,7 +134,7 @@ def findings(packs: Sequence[Pack], deployment: Deployment, name: str) -> list[F
     for row in chain.from_iterable(analyzer.analyze(packs, deployment).values()):
         about = known.get(row.urn)
         found.append(
-            report.finding(
+            from_diagnostic(
                 pack=row.pack,
                 policy=row.rule,
                 message=row.message,
@@ -144,7 +145,7 @@ def findings(packs: Sequence[Pack], deployment: Deployment, name: str) -> list[F
                 source=about.source if about else "",
             )
         )
-    return report.merge(found)
+    return merge(found)
 
 
 def write(checked: Checked, home: Path = HOME) -> list[Path]:
@@ -171,13 +172,13 @@ def show(checked: Checked) -> None:
 
 def stops(pack: Pack, found: Sequence[Finding]) -> bool:
     """True when a mandatory rule of this pack is broken."""
-    return any(finding.stops for finding in found if finding.pack == pack.title)
+    return any(finding.blocks for finding in found if finding.pack == pack.title)
 
 
 def summary(pack: Pack, found: Sequence[Finding], deployment: Deployment) -> str:
     """One line about one pack, such as "security: 24 policies over 180 resources: clean"."""
     mine = [finding for finding in found if finding.pack == pack.title]
-    stops = sum(finding.stops for finding in mine)
+    stops = sum(finding.blocks for finding in mine)
     rest = len(mine) - stops
     said = ", ".join([f"{stops} mandatory"] * bool(stops) + [f"{rest} advisory"] * bool(rest)) or "clean"
     return f"{pack.name}: {pack.rules} policies over {len(deployment.resources)} resources: {said}"

@@ -1,6 +1,5 @@
 """IAM for the emulator: decides calls by the caller's own policies and records what each role used."""
 
-import fnmatch
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from moto.iam import access_control
 from moto.iam.models import iam_backends
 
 from policies.analysis.iam.conditions import holds
+from policies.analysis.iam.grammar import listed, matches, parse_conditions, raw_statements
 
 OPERATOR = "sandbox-operator"
 """The IAM user with which the sandbox itself calls the emulator; never counted, always allowed."""
@@ -62,7 +62,7 @@ class Permissions:
         documents: list[Any] = [backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)]
         documents += backend.list_attached_role_policies(role)[0]
         statements = [statement for document in documents for statement in _statements(document)]
-        return {action for item in statements if item.get("Effect") == "Allow" for action in _listed(item.get("Action"))}
+        return {action for item in statements if item.get("Effect") == "Allow" for action in listed(item.get("Action"))}
 
     def _decide(self, call: Any, resource: str) -> None:
         key = call._access_key
@@ -117,8 +117,8 @@ class Permissions:
         policy = json.loads(keys.keys[asked].policy) if asked in keys.keys else {}
         for statement in policy.get("Statement", []):
             principals = statement.get("Principal", {})
-            named = role in _listed(principals.get("AWS")) if isinstance(principals, dict) else False
-            if named and statement["Effect"] == "Allow" and _matches(_listed(statement["Action"]), action, fold=True):
+            named = role in listed(principals.get("AWS")) if isinstance(principals, dict) else False
+            if named and statement["Effect"] == "Allow" and _matches(listed(statement["Action"]), action, fold=True):
                 if statement.get("Condition"):
                     self._strip(name, action, statement["Condition"])
                 return True
@@ -142,36 +142,30 @@ def _met(conditions: dict[str, Any], region: str) -> bool | None:
     known = {"aws:requestedregion": region}
     if {key.lower() for pairs in conditions.values() for key in pairs} - set(known):
         return None
-    return holds(conditions, known, variables=True)
+    return holds(parse_conditions(conditions), known, variables=True)
 
 
-def _statements(policy: Any) -> list[dict[str, Any]]:
-    document = access_control.IAMPolicy(policy)._policy_json
-    found = document["Statement"]
-    return found if isinstance(found, list) else [found]
-
-
-def _listed(value: Any) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+def _statements(policy: Any) -> list[Any]:
+    return raw_statements(access_control.IAMPolicy(policy)._policy_json)
 
 
 def _concerns(statement: dict[str, Any], action: str, target: str) -> bool:
     if "NotAction" in statement:
-        if _matches(_listed(statement["NotAction"]), action, fold=True):
+        if _matches(listed(statement["NotAction"]), action, fold=True):
             return False
-    elif not _matches(_listed(statement.get("Action")), action, fold=True):
+    elif not _matches(listed(statement.get("Action")), action, fold=True):
         return False
     if target == "*":
         return True
     if "NotResource" in statement:
-        return not _matches(_listed(statement["NotResource"]), target)
-    return _matches(_listed(statement.get("Resource")), target)
+        return not _matches(listed(statement["NotResource"]), target)
+    return _matches(listed(statement.get("Resource")), target)
 
 
 def _matches(patterns: Iterable[str], text: str, *, fold: bool = False) -> bool:
     if fold:
-        return any(fnmatch.fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns)
-    return any(fnmatch.fnmatchcase(text, pattern.replace("[", "[[]")) for pattern in patterns)
+        return any(matches(text.lower(), pattern.lower()) for pattern in patterns)
+    return any(matches(text, pattern) for pattern in patterns)
 
 
 def _resource(call: Any, action: str, resource: str) -> str:

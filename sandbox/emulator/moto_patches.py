@@ -1,6 +1,5 @@
 """Where moto is wrong about what AWS accepts: put right while an emulator runs, put back afterwards."""
 
-import fnmatch
 import functools
 import json
 from collections.abc import Callable
@@ -50,7 +49,7 @@ def _by_plain_statements(bucket: Any, action: str, resource: str) -> Any:
     if bucket.policy is None:
         return PermissionResult.NEUTRAL
     document = json.loads(bucket.policy.decode())
-    plain = [row for row in _listed(document["Statement"]) if row["Effect"] == "Allow" or not row.get("Condition")]
+    plain = [row for row in listed(document["Statement"]) if row["Effect"] == "Allow" or not row.get("Condition")]
     policy: Any = IAMPolicy(json.dumps({**document, "Statement": plain}))
     return policy.is_action_permitted(action, resource)
 
@@ -93,19 +92,15 @@ def _may_log_to(target_bucket: Any, target_prefix: str | None) -> bool:
     if not target_bucket.policy:
         return False
     written = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
-    return any(_lets_write(item, written) for item in _listed(json.loads(target_bucket.policy.decode())["Statement"]))
+    return any(_lets_write(item, written) for item in listed(json.loads(target_bucket.policy.decode())["Statement"]))
 
 
 def _lets_write(statement: dict[str, Any], written: str) -> bool:
     principal = statement.get("Principal")
-    services = _listed(principal.get("Service")) if isinstance(principal, dict) else []
+    services = listed(principal.get("Service")) if isinstance(principal, dict) else []
     return (
         statement.get("Effect") == "Allow"
         and _LOG_SERVICE in services
-        and any(fnmatch.fnmatchcase("s3:PutObject", action) for action in _listed(statement.get("Action")))
-        and any(fnmatch.fnmatchcase(written, pattern) for pattern in _listed(statement.get("Resource")))
+        and any(matches("s3:PutObject", action) for action in listed(statement.get("Action")))
+        and any(matches(written, pattern) for pattern in listed(statement.get("Resource")))
     )
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]

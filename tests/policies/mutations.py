@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.analysis.properties import Props
+from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource
 from tests.policies.ourstack import Made
 
@@ -61,7 +61,7 @@ def nested(type: str, prop: str, edit: Callable[[Any], Any], name: str = "") -> 
 
 def beside(type: str, new: str, inputs: dict[str, Any]) -> Mutation:
     """A resource that our program does not make, beside the first one of a type."""
-    added = Resource(f"urn:pulumi:prod::gatehouse::aws:{new}::new", f"aws:{new}", "new", Props(inputs))
+    added = Resource(f"urn:pulumi:prod::gatehouse::aws:{new}::new", f"aws:{new}", "new", Properties(inputs))
     return Mutation(f"aws:{type}", lambda one: [one, Made(replace(added, provider=one.resource.provider), inputs)])
 
 

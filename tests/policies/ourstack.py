@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from policies.analysis import type_tokens as tokens
-from policies.analysis.properties import Props, plain
-from policies.analysis.resources import Resource, Stack, names_of
+from policies.analysis import type_tokens
+from policies.analysis.properties import Properties, plain
+from policies.analysis.resources import Resource, Stack, identifiers_of
 from policies.catalogue import RULES
 from policies.engine.rule import Rule, decide
 from sandbox.engine.program import run
@@ -30,7 +30,7 @@ class Made:
     def put(self, **inputs: Any) -> Made:
         """With some inputs changed; None removes one."""
         merged = {key: value for key, value in {**self.inputs, **inputs}.items() if value is not None}
-        return Made(replace(self.resource, props=Props(merged)), merged)
+        return Made(replace(self.resource, props=Properties(merged)), merged)
 
 
 def prod() -> tuple[Made, ...]:
@@ -48,7 +48,7 @@ def made(stack: str, *, apart: bool = False) -> tuple[Made, ...]:
     """Every resource of a stack, with known outputs, and the stack itself with its exports."""
     deployment = run(REPOSITORY, stack, InventedCloud(), preview=False, config=settings_apart(stack) if apart else None)
     asked = {one.registration.urn: one.registration for one in deployment.resources}
-    root = Resource(deployment.stack_urn, tokens.STACK, f"gatehouse-{stack}", Props(plain(deployment.exports)[0]))
+    root = Resource(deployment.stack_urn, type_tokens.STACK, f"gatehouse-{stack}", Properties(plain(deployment.exports)[0]))
     found = [Made(root, plain(deployment.exports)[0])]
     for one in deployment.resources:
         registration = one.registration
@@ -60,13 +60,13 @@ def made(stack: str, *, apart: bool = False) -> tuple[Made, ...]:
             urn=registration.urn,
             type=registration.type,
             name=registration.name,
-            props=Props(inputs),
-            names=names_of({**plain(one.outputs)[0], "id": one.id}),
+            props=Properties(inputs),
+            names=identifiers_of({**plain(one.outputs)[0], "id": one.id}),
             protect=registration.protect,
             parent=registration.parent,
             depends_on=registration.dependencies,
-            feeds=dict(registration.property_dependencies),
-            provider=Props(plain(provider.inputs)[0], "provider") if provider else None,
+            property_dependencies=dict(registration.property_dependencies),
+            provider=Properties(plain(provider.inputs)[0], "provider") if provider else None,
         )
         found.append(Made(resource, inputs))
     return tuple(found)

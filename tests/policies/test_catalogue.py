@@ -11,7 +11,7 @@ import yaml
 from google.protobuf import empty_pb2
 
 from policies import catalogue
-from policies.analysis import type_tokens as tokens
+from policies.analysis import type_tokens
 from policies.catalogue import PACKS, RULES
 from policies.engine import levels
 from policies.engine.rule import ENVIRONMENTS, Rule
@@ -96,7 +96,7 @@ def test_each_rule_is_served_by_the_pack_that_it_names_and_by_no_other(folder: s
 
     info = running.stub.GetAnalyzerInfo(empty_pb2.Empty())
     assert info.name == PACKS[folder]
-    expected = {rule.id for rule in catalogue.of_pack(folder)} | {one.id for one in catalogue.COMPANIONS}
+    expected = {rule.id for rule in catalogue.of_pack(folder)} | {one.id for one in catalogue.META_POLICIES}
     assert {policy.name for policy in info.policies} == expected
 
 

@@ -23,9 +23,9 @@ FIX = "give the property a value that is known before the deployment"
 OWN_PACK = """
 from pulumi_policy import PolicyPack
 from policies.engine.pack import guarded
-from policies.engine.rule import AFTER_DEV, Severity, levels, resource_rule, stack_rule
+from policies.engine.rule import ADVISORY_IN_DEV, Severity, levels, resource_rule, stack_rule
 
-facts = dict(title="t", why="w", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
+facts = dict(title="t", rationale="w", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
 facts["levels"] = levels("A", "A", "A")
 
 

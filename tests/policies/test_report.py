@@ -96,7 +96,7 @@ def test_junit_has_a_case_for_each_rule_and_fails_the_broken_one() -> None:
 
     suites = {suite.get("name"): suite for suite in root}
     security = suites["gatehouse-security"]
-    assert security.get("tests") == str(len(catalogue.of_pack("security")) + len(catalogue.COMPANIONS))
+    assert security.get("tests") == str(len(catalogue.of_pack("security")) + len(catalogue.META_POLICIES))
     assert (security.get("failures"), suites["gatehouse-resilience"].get("failures")) == ("1", "0")
     failed = security.find("testcase/failure")
     assert failed is not None

@@ -170,7 +170,7 @@ def test_environments_and_programs_do_not_replace_each_other() -> None:
 def test_every_rule_of_the_catalogue_is_described_once() -> None:
     listed = [one["id"] for one in run_of([])["tool"]["driver"]["rules"]]
 
-    assert sorted(listed) == sorted([*(one.id for one in catalogue.RULES), *(one.id for one in catalogue.COMPANIONS)])
+    assert sorted(listed) == sorted([*(one.id for one in catalogue.RULES), *(one.id for one in catalogue.META_POLICIES)])
 
 
 @pytest.mark.requirement("PP-04")

@@ -8,7 +8,8 @@ from pathlib import Path
 from gatehouse.settings import PREFIX, Settings
 
 from components.settings.checks import CHECKS
-from policies.catalogue import COMPANIONS, RULES
+from policies.catalogue import RULES
+from policies.engine.meta_policies import META_POLICIES
 from tools.docs import pages, stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,4 +48,4 @@ def test_every_variable_in_the_code_is_documented() -> None:
 
 def test_every_control_is_documented() -> None:
     assert [rule.id for rule in RULES if not (rule.title and rule.why and rule.remedy and rule.url)] == []
-    assert [policy.id for policy in COMPANIONS if not (policy.title and policy.remedy)] == []
+    assert [policy.id for policy in META_POLICIES if not (policy.title and policy.remedy)] == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from policies.catalogue import COMPANIONS, PACKS, RULES, Companion
-from policies.engine.remediation import REMEDIES
+from policies.catalogue import PACKS, RULES
+from policies.engine.meta_policies import META_POLICIES, MetaPolicy
 from policies.engine.rule import ENVIRONMENTS, Rule, Severity, Upstream
 from tools.docs.markdown import prose, table
 
@@ -44,7 +44,7 @@ def page() -> str:
     """One table of all controls."""
     by_severity = Counter(rule.severity for rule in RULES)
     severities = ", ".join(f"{by_severity[severity]} {severity.value}" for severity in reversed(Severity))
-    meta = ((f"`{policy.id}`", prose(policy.title), policy.severity.value, *_levels(policy)) for policy in COMPANIONS)
+    meta = ((f"`{policy.id}`", prose(policy.title), policy.severity.value, *_levels(policy)) for policy in META_POLICIES)
     rows = ((f"`{rule.id}`", prose(rule.title), rule.severity.value, rule.pack, *_levels(rule)) for rule in RULES)
     return "\n".join(
         [
@@ -75,15 +75,15 @@ def _section(rule: Rule) -> str:
         *(f"- List `{name}`: {', '.join(f'`{word}`' for word in words) or 'empty'}" for name, words in rule.lists.items()),
         *(f"- May be unknown during a preview: `{path}` ({prose(reason)})" for path, reason in rule.unknown_allowed.items()),
     ]
-    if rule.id in REMEDIES:
+    if rule.remediation:
         notes.append("- Supports automatic remediation")
     if not rule.exemptible:
         notes.append("- Exemptions are not accepted")
     notes += [f"- Upstream: {'; '.join(_upstream(rule.upstream)) or 'none'}", f"- Source: <{rule.url}>"]
-    return f"## {rule.id}: {prose(rule.title)}\n\n{prose(rule.why)}\n\n" + "\n".join(notes) + "\n"
+    return f"## {rule.id}: {prose(rule.title)}\n\n{prose(rule.rationale)}\n\n" + "\n".join(notes) + "\n"
 
 
-def _levels(policy: Rule | Companion) -> Iterator[str]:
+def _levels(policy: Rule | MetaPolicy) -> Iterator[str]:
     yield from (policy.levels[environment].value for environment in ENVIRONMENTS)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from components.naming import Naming
-from policies.analysis.iam.conditions import listed
-from policies.analysis.iam.evaluation import statements
+from policies.analysis.iam.grammar import listed, raw_statements
 from sandbox.checks.policy_documents import Documents, collect
 from sandbox.engine.program import run
 from sandbox.engine.providers import InventedCloud
@@ -47,7 +46,7 @@ def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
         for name, role in documents().roles.items()
         if in_sandbox is None or in_sandbox is _is_assumed_in_sandbox(role.trust)
         for policy in role.policies
-        for statement in statements(policy)
+        for statement in raw_statements(policy)
         if statement["Effect"] == "Allow"
         for action in listed(statement["Action"])
     }
@@ -68,5 +67,5 @@ def short_name(role: str) -> str:
 
 
 def _is_assumed_in_sandbox(trust: Mapping[str, Any]) -> bool:
-    services = {name for row in statements(trust) for name in listed(row["Principal"].get("Service", []))}
+    services = {name for row in raw_statements(trust) for name in listed(row["Principal"].get("Service", []))}
     return bool(services) and services <= SANDBOX_SERVICES

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from policies.analysis.iam.conditions import listed
-from policies.analysis.iam.evaluation import statements
+from policies.analysis.iam.grammar import listed, raw_statements
 from tools.docs.iam_documents import NAMES, STACK, documents, reasons, short_name
 from tools.docs.markdown import table
 
@@ -39,7 +38,7 @@ RESOURCE_POLICIES = {
 def page() -> str:
     """One row for each role, then the resource policies."""
     roles = (
-        (f"`{short_name(name)}`", role.description, _principals(statements(role.trust)[0]), _services(role.policies))
+        (f"`{short_name(name)}`", role.description, _principals(raw_statements(role.trust)[0]), _services(role.policies))
         for name, role in sorted(documents().roles.items())
     )
     kinds = {policy.kind for policy in documents().guarded}
@@ -67,13 +66,13 @@ def _roles() -> Iterable[str]:
     for name, role in sorted(documents().roles.items()):
         short = short_name(name)
         rows = []
-        for statement in (statement for policy in role.policies for statement in statements(policy)):
+        for statement in (statement for policy in role.policies for statement in raw_statements(policy)):
             actions = listed(statement["Action"])
             # Actions of a statement that share a reason share a row.
             for reason in dict.fromkeys(why.get((short, action), USED) for action in actions):
                 group = [action for action in actions if why.get((short, action), USED) == reason]
                 rows.append((_codes(group), _codes(listed(statement["Resource"])), _conditions(statement), reason))
-        trust = statements(role.trust)[0]
+        trust = raw_statements(role.trust)[0]
         head = f"## Role `{short}`\n\n{role.description}. Assumed by {_principals(trust)}; condition: {_conditions(trust)}."
         yield f"{head}\n\n{table(('action', 'resource', 'condition', 'reason'), rows) if rows else 'No permissions.'}\n"
 
@@ -81,7 +80,7 @@ def _roles() -> Iterable[str]:
 def _boundary() -> Iterable[str]:
     rows = [
         (row["Effect"], _codes(listed(row["Action"])), _conditions(row))
-        for row in statements(documents().managed[NAMES.boundary_arn])
+        for row in raw_statements(documents().managed[NAMES.boundary_arn])
     ]
     yield "## Permissions boundary\n\nThe permissions boundary of every role except the roles of the delivery pipeline.\n"
     yield table(("effect", "action", "condition"), rows) + "\n"
@@ -96,13 +95,13 @@ def _statements(document: Mapping[str, Any]) -> str:
             _codes(listed(row.get("Resource", []))),
             _conditions(row),
         )
-        for row in statements(document)
+        for row in raw_statements(document)
     ]
     return table(("effect", "principal", "action", "resource", "condition"), rows)
 
 
 def _services(policies: Iterable[Mapping[str, Any]]) -> str:
-    allowed = (row for policy in policies for row in statements(policy) if row["Effect"] == "Allow")
+    allowed = (row for policy in policies for row in raw_statements(policy) if row["Effect"] == "Allow")
     return ", ".join(sorted({action.partition(":")[0] for row in allowed for action in listed(row["Action"])})) or "none"
 
 

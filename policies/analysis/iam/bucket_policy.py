@@ -1,58 +1,123 @@
-"""Answers what a bucket policy refuses to those who write and delete objects; pure."""
+"""Analysis of the Deny statements of S3 bucket policies."""
+
+from collections.abc import Iterable
 
 from policies.analysis.iam.grammar import Condition, Document, Statement
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
 _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
-# AWS services name the key of their own configuration in each request (CloudTrail does), so a deny may leave them out.
-_SERVICES = "aws:principalisawsservice"
+# AWS services such as CloudTrail name the key of their own configuration in each request, so a deny may exclude them.
+_IS_SERVICE = "aws:principalisawsservice"
+_NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip"})
 
 
-def denies_customer_keys(document: Document, bucket: str = "") -> bool:
-    """True when everyone is denied to write objects with a key of their own (SSE-C), which nobody else can read.
+def denies_plain_http(document: Document, bucket: str = "") -> bool:
+    """True if everyone is denied all actions without TLS on the bucket and its objects.
 
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
+    bucket: name of the bucket; if empty, any one bucket together with its objects.
+
+    https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
     """
-    return any(_refuses_when(deny, _CUSTOMER_KEY, bucket) for deny in document.denies)
+    covered: set[str] = set()
+    for deny in document.denies:
+        conditions = [(one.operator, one.key, tuple(value.lower() for value in one.values)) for one in deny.conditions]
+        if _denies_all_actions(deny) and conditions == [("bool", "aws:securetransport", ("false",))]:
+            covered |= set(deny.resources or ())
+    return _covers_bucket(covered, bucket)
 
 
-def denies_other_keys(document: Document, bucket: str = "") -> bool:
-    """True when everyone is denied to write objects that name another KMS key than the one allowed, or any at all."""
-    return any(_refuses_when(deny, _KEY_ID, bucket) for deny in document.denies)
+def denies_tls_below_1_2(document: Document, bucket: str = "") -> bool:
+    """True if everyone is denied all actions with TLS below 1.2 on the bucket and its objects."""
+    covered: set[str] = set()
+    for deny in document.denies:
+        if not _denies_all_actions(deny) or len(deny.conditions) != 1:
+            continue
+        [condition] = deny.conditions
+        below = condition.key == "s3:tlsversion" and condition.operator == "numericlessthan"
+        if below and all(_number(value) >= 1.2 for value in condition.values):
+            covered |= set(deny.resources or ())
+    return _covers_bucket(covered, bucket)
 
 
-def denies_deleting_versions(document: Document, bucket: str = "") -> bool:
-    """True when everyone, or everyone but named principals, is denied to delete versions of objects."""
+def denies_policy_changes(document: Document, actions: Iterable[str] = ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy")) -> bool:
+    """True if everyone is denied to change the policy, always or from outside one network.
+
+    Only the account's root user could then restore access: https://repost.aws/knowledge-center/s3-accidentally-denied-access
+    """
+    actions = tuple(actions)
     return any(
-        deny.covers_action("s3:DeleteObjectVersion")
-        and _is_for_everyone(deny)
-        and _covers_objects(deny, bucket)
-        and all(
-            one.key in ("aws:principalarn", "aws:multifactorauthpresent", "aws:multifactorauthage") for one in deny.conditions
-        )
+        _applies_to_everyone(deny)
+        and any(deny.covers_action(action) for action in actions)
+        and all(condition.key in _NETWORK_KEYS for condition in deny.conditions)
         for deny in document.denies
     )
 
 
-def _refuses_when(deny: Statement, key: str, bucket: str) -> bool:
-    if not (deny.covers_action("s3:PutObject") and _is_for_everyone(deny) and _covers_objects(deny, bucket)):
+def denies_customer_provided_keys(document: Document, bucket: str = "") -> bool:
+    """True if everyone is denied to write objects with a customer-provided key (SSE-C).
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
+    """
+    return any(_denies_writes_with(deny, _CUSTOMER_KEY, bucket) for deny in document.denies)
+
+
+def denies_other_kms_keys(document: Document, bucket: str = "") -> bool:
+    """True if everyone is denied to write objects that name a KMS key other than the allowed one, or any KMS key."""
+    return any(_denies_writes_with(deny, _KEY_ID, bucket) for deny in document.denies)
+
+
+def denies_version_deletion(document: Document, bucket: str = "") -> bool:
+    """True if everyone, or everyone except named principals, is denied to delete object versions."""
+    exceptions = ("aws:principalarn", "aws:multifactorauthpresent", "aws:multifactorauthage")
+    return any(
+        deny.covers_action("s3:DeleteObjectVersion")
+        and _applies_to_everyone(deny)
+        and _covers_objects(deny, bucket)
+        and all(condition.key in exceptions for condition in deny.conditions)
+        for deny in document.denies
+    )
+
+
+def _denies_writes_with(deny: Statement, key: str, bucket: str) -> bool:
+    if not (deny.covers_action("s3:PutObject") and _applies_to_everyone(deny) and _covers_objects(deny, bucket)):
         return False
-    about = [one for one in deny.conditions if one.key == key]
-    others = [one for one in deny.conditions if one.key not in (key, _SERVICES)]
-    return bool(about) and not others and all(_is_met_by_a_strange_key(one) for one in about)
+    on_key = [condition for condition in deny.conditions if condition.key == key]
+    others = [condition for condition in deny.conditions if condition.key not in (key, _IS_SERVICE)]
+    return bool(on_key) and not others and all(_matches_other_key(condition) for condition in on_key)
 
 
-def _is_met_by_a_strange_key(condition: Condition) -> bool:
-    """`Null: false` is met by every request that names the key; a negation by every one that names another."""
+def _matches_other_key(condition: Condition) -> bool:
+    """True for `Null: false`, which matches every request with a key, and for negations, which match every other key."""
     if condition.operator == "null":
         return condition.values == ("false",)
     return condition.operator in ("stringnotequals", "stringnotequalsignorecase", "stringnotlike", "arnnotequals", "arnnotlike")
 
 
-def _is_for_everyone(deny: Statement) -> bool:
-    return deny.not_principals is None and deny.is_for_everyone()
+def _applies_to_everyone(deny: Statement) -> bool:
+    return deny.not_principals is None and deny.applies_to_everyone()
+
+
+def _denies_all_actions(deny: Statement) -> bool:
+    return _applies_to_everyone(deny) and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
 
 
 def _covers_objects(deny: Statement, bucket: str) -> bool:
-    found = [arn.rpartition(":::")[2] for arn in deny.resources or ()]
-    return any(name == "*" or (name.endswith("/*") and bucket in ("", name[:-2])) for name in found)
+    names = [arn.rpartition(":::")[2] for arn in deny.resources or ()]
+    return any(name == "*" or (name.endswith("/*") and bucket in ("", name[:-2])) for name in names)
+
+
+def _covers_bucket(covered: set[str], bucket: str) -> bool:
+    if "*" in covered:
+        return True
+    for arn in covered:
+        name = arn.rpartition(":::")[2]
+        if "/" not in name and (not bucket or name == bucket) and (f"{arn}/*" in covered or arn.endswith("*")):
+            return True
+    return False
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

@@ -1,23 +1,23 @@
-"""Decides an AWS call from policy documents alone, as IAM does: explicit deny, then allow, then nothing.
+"""Evaluation of an AWS request against policy documents: explicit deny, then allow, then implicit deny.
 
-The emulator compares actions and resources only; this reads conditions too, so that what a document allows and denies can be
-asked without an account. Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS
-developer guide, "Key policies". Organisation policies (SCP, RCP) are not ours and are not modelled.
+Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS developer guide, "Key
+policies". Organization policies (SCP, RCP) are not modelled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from policies.analysis.iam.conditions import Context, UnreadableDocument, filled, glob, holds, listed
+from policies.analysis.iam import grammar
+from policies.analysis.iam.conditions import Context, holds, substitute
+from policies.analysis.iam.grammar import Statement, matches
 
-Document = Mapping[str, Any]
-_ELEMENTS = {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+RawDocument = Mapping[str, Any]
 
 
 class Effect(Enum):
-    """How a call ends."""
+    """Result of an evaluation. NOT_ALLOWED is an implicit deny, DENIED an explicit one."""
 
     ALLOWED = "allowed"
     NOT_ALLOWED = "not allowed"
@@ -26,9 +26,10 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `principal`: ARN of the role or user, or the name of an AWS service ("logs.eu-west-1.amazonaws.com").
+    """An AWS request.
 
-    context: the condition keys that the service sends; those that follow from the principal are added by themselves.
+    principal: ARN of a role or user, or the name of an AWS service ("logs.eu-west-1.amazonaws.com").
+    context: condition keys that the service adds. Those that follow from the principal are added here.
     """
 
     principal: str
@@ -38,21 +39,22 @@ class Call:
 
     @property
     def account(self) -> str:
-        """Of the principal; "" for a service."""
+        """Account of the principal, "" for a service."""
         return self.principal.split(":")[4] if self.principal.startswith("arn:") else ""
 
     @property
-    def known(self) -> dict[str, Any]:
-        """The context with what every request carries (IAM user guide, "AWS global condition context keys")."""
+    def full_context(self) -> dict[str, str | Sequence[str]]:
+        """The context with the keys of every request (IAM user guide, "AWS global condition context keys")."""
+        context = {key.lower(): value for key, value in self.context.items()}
         if not self.account:
-            return {"aws:principalisawsservice": "true", "aws:principalservicename": self.principal, **_lower(self.context)}
+            return {"aws:principalisawsservice": "true", "aws:principalservicename": self.principal, **context}
         own = {"aws:principalarn": self.principal, "aws:principalaccount": self.account, "aws:principalisawsservice": "false"}
-        return {**own, **_lower(self.context)}
+        return {**own, **context}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`by` names the statements that decided, in the order in which they were found."""
+    """Result with the names of the statements that caused it, in evaluation order."""
 
     effect: Effect
     by: tuple[str, ...] = ()
@@ -65,111 +67,87 @@ class Decision:
 def decide(
     call: Call,
     *,
-    identity: Sequence[Document] = (),
-    resource: Document | None = None,
-    limits: Sequence[Document] = (),
+    identity: Sequence[RawDocument] = (),
+    resource: RawDocument | None = None,
+    limits: Sequence[RawDocument] = (),
     owner: str = "",
     resource_decides: bool = False,
 ) -> Decision:
-    """What becomes of a call.
+    """Evaluates a request.
 
-    identity: policies of the principal. resource: the policy on what is called, if there is one. limits: documents that must
-    allow the call too and grant nothing by themselves (a permissions boundary, a VPC endpoint policy). owner: account of the
-    resource, the principal's own when empty. resource_decides: nothing is allowed that `resource` does not allow or hand to
-    the account (KMS keys and role trust).
+    identity: policies of the principal.
+    resource: resource policy.
+    limits: policies that must allow the request too and grant nothing (permissions boundary, VPC endpoint policy).
+    owner: account of the resource; the principal's account if empty.
+    resource_decides: the resource policy must allow the request or delegate to the account (KMS keys, role trust).
 
-    Raises UnreadableDocument for an element or operator that is not understood here.
+    Raises DocumentError for a malformed document or an unknown element or operator.
     """
-    everything = [*identity, *([resource] if resource else []), *limits]
-    denying = tuple(name for document in everything for name in _matching(document, "Deny", call, whoever=False))
+    documents = [*identity, *([resource] if resource else []), *limits]
+    denying = tuple(name for document in documents for name in _matching(document, call, allow=False))
     if denying:
         return Decision(Effect.DENIED, denying)
-    for limit in limits:
-        if not _matching(limit, "Allow", call, whoever=False):
-            return Decision(Effect.NOT_ALLOWED)
-    by_identity = tuple(name for document in identity for name in _matching(document, "Allow", call, whoever=False))
-    direct, handed = _granted(resource, call)
-    crosses = bool(owner) and owner != call.account
-    if resource_decides or (crosses and call.account):
-        # Another account, a key or a trust: the resource has the last word. Where it names the account alone, the
-        # account's own policies have to say yes as well; across accounts they always have to.
-        needs_identity = not direct or (crosses and bool(call.account))
-        granted = bool(direct or handed) and (bool(by_identity) or not needs_identity)
+    if any(not _matching(limit, call) for limit in limits):
+        return Decision(Effect.NOT_ALLOWED)
+    by_identity = tuple(name for document in identity for name in _matching(document, call))
+    direct, delegated = _granted(resource, call)
+    cross_account = bool(owner) and owner != call.account
+    if resource_decides or (cross_account and call.account):
+        # A resource policy that names the account alone delegates to the account's identity policies. Across accounts, both
+        # sides must always allow the request.
+        needs_identity = not direct or (cross_account and bool(call.account))
+        granted = bool(direct or delegated) and (bool(by_identity) or not needs_identity)
     else:
         granted = bool(by_identity or direct)
-    return Decision(Effect.ALLOWED, (*by_identity, *direct, *handed)) if granted else Decision(Effect.NOT_ALLOWED)
+    return Decision(Effect.ALLOWED, (*by_identity, *direct, *delegated)) if granted else Decision(Effect.NOT_ALLOWED)
 
 
-def statements(document: Document) -> list[dict[str, Any]]:
-    """The statements of a document. Raises UnreadableDocument for an element that is not understood here."""
-    found = document.get("Statement", [])
-    rows = [dict(row) for row in ([found] if isinstance(found, Mapping) else found)]
-    for row in rows:
-        if unknown := set(row) - _ELEMENTS:
-            raise UnreadableDocument(f"statement {row.get('Sid', '?')}: cannot read {', '.join(sorted(unknown))}")
-        if row.get("Effect") not in ("Allow", "Deny"):
-            raise UnreadableDocument(f"statement {row.get('Sid', '?')}: Effect is {row.get('Effect')!r}")
-    return rows
-
-
-def _granted(resource: Document | None, call: Call) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Statements of a resource policy that allow the caller itself, and those that hand the decision to its account."""
+def _granted(resource: RawDocument | None, call: Call) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Statements of a resource policy that allow the principal itself, and those that delegate to its account."""
     if resource is None:
         return (), ()
-    every = _matching(resource, "Allow", call, whoever=False)
-    direct = _matching(resource, "Allow", call, whoever=True)
-    return tuple(direct), tuple(name for name in every if name not in direct)
+    allowing = _matching(resource, call)
+    direct = _matching(resource, call, delegated=False)
+    return tuple(direct), tuple(name for name in allowing if name not in direct)
 
 
-def _matching(document: Document, effect: str, call: Call, *, whoever: bool) -> list[str]:
-    """The statements of this effect that concern the call. `whoever`: leave out those that name only the account."""
-    variables = document.get("Version") == "2012-10-17"
-    context = call.known
+def _matching(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bool = True) -> list[str]:
+    """Names of the statements with this effect that apply to the request.
+
+    delegated: include statements that name only the account of the principal.
+    """
+    if not grammar.raw_statements(raw):
+        return []
+    document = grammar.parse(raw, strict=True)
+    context = call.full_context
+    variables = document.version == "2012-10-17"
     return [
-        str(row.get("Sid") or f"statement {number}")
-        for number, row in enumerate(statements(document), start=1)
-        if row["Effect"] == effect
-        and _principal(row, call, named=whoever)
-        and _acts(row, call.action)
-        and _reaches(row, call.resource, context if variables else None)
-        and holds(row.get("Condition", {}), context, variables=variables)
+        statement.sid or f"statement {number}"
+        for number, statement in enumerate(document.statements, start=1)
+        if statement.allow == allow
+        and _applies_to_principal(statement, call, delegated)
+        and statement.covers_action(call.action)
+        and _applies_to_resource(statement, call.resource, context if variables else None)
+        and holds(statement.conditions, context, variables=variables)
     ]
 
 
-def _principal(row: Mapping[str, Any], call: Call, *, named: bool) -> bool:
-    if "Principal" not in row:
+def _applies_to_principal(statement: Statement, call: Call, delegated: bool) -> bool:
+    if statement.principals is None:
         return True
-    principal = row["Principal"]
-    if principal == "*":
-        return True
-    for kind, value in principal.items():
-        for item in listed(value):
-            if kind == "AWS":
-                whole_account = item in (call.account, f"arn:aws:iam::{call.account}:root") and bool(call.account)
-                if item in ("*", call.principal) or (whole_account and not named):
-                    return True
-            elif item == call.principal:
-                return True
-    return False
+    account = {call.account, f"arn:aws:iam::{call.account}:root"} if call.account and delegated else set()
+    return any(
+        value == call.principal or kind == "*" or (kind == "AWS" and (value == "*" or value in account))
+        for kind, value in statement.principals
+    )
 
 
-def _acts(row: Mapping[str, Any], action: str) -> bool:
-    if "NotAction" in row:
-        return not _any(row["NotAction"], action.lower(), fold=True)
-    return _any(row.get("Action", []), action.lower(), fold=True)
+def _applies_to_resource(statement: Statement, resource: str, context: Context | None) -> bool:
+    if statement.not_resources is not None:
+        return not _any_matches(statement.not_resources, resource, context)
+    # A trust policy has no Resource: it applies to the role that it belongs to.
+    return statement.resources is None or _any_matches(statement.resources, resource, context)
 
 
-def _reaches(row: Mapping[str, Any], resource: str, context: Context | None) -> bool:
-    if "NotResource" in row:
-        return not _any(row["NotResource"], resource, context=context)
-    # A trust policy has no Resource: it is about the role that it stands on.
-    return "Resource" not in row or _any(row["Resource"], resource, context=context)
-
-
-def _any(patterns: Any, text: str, *, fold: bool = False, context: Context | None = None) -> bool:
-    known = (filled(str(item), context) for item in listed(patterns))
-    return any(glob(item.lower() if fold else item, text) for item in known if item is not None)
-
-
-def _lower(context: Context) -> dict[str, Any]:
-    return {key.lower(): value for key, value in context.items()}
+def _any_matches(patterns: Iterable[str], resource: str, context: Context | None) -> bool:
+    return any(matches(resource, text) for pattern in patterns if (text := substitute(pattern, context)) is not None)

@@ -1,46 +1,59 @@
-"""Parses IAM policy documents once: identity, bucket, key, secret, endpoint and trust policies alike; pure.
+"""Parser of IAM policy documents: identity, resource, endpoint and trust policies.
 
 Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
+# Elements that the evaluation supports: all but NotPrincipal, which AWS advises against.
+_SUPPORTED = frozenset({"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"})
 
-class DocumentError(Exception):
-    """The document breaks the policy grammar. Names the place and the rule, never a value."""
+
+class DocumentError(ValueError):
+    """The document violates the policy grammar. Names the location and the rule, never a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One operator on one key. `operator` is lower case and bare; set operators and IfExists are flags."""
+    """One operator on one condition key.
+
+    operator: lower case, without quantifier and IfExists.
+    key: lower case.
+    quantifier: "", "foranyvalue" or "forallvalues".
+    """
 
     operator: str
-    key: str  # lower case
+    key: str
     values: tuple[str, ...]
     if_exists: bool = False
-    quantifier: str = ""  # "", "foranyvalue", "forallvalues"
+    quantifier: str = ""
+
+
+Principals = tuple[tuple[str, str], ...]
+"""Pairs of type (AWS, Service, Federated, CanonicalUser or *) and value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, every list normalised to a tuple. `None` tells an absent element from an empty one."""
+    """One statement with every list as a tuple. An absent element is None; an empty one is an empty tuple."""
 
     allow: bool
     actions: tuple[str, ...] | None
     not_actions: tuple[str, ...] | None
     resources: tuple[str, ...] | None
     not_resources: tuple[str, ...] | None
-    principals: tuple[tuple[str, str], ...] | None  # (AWS | Service | Federated | CanonicalUser | *, value)
-    not_principals: tuple[tuple[str, str], ...] | None
+    principals: Principals | None
+    not_principals: Principals | None
     conditions: tuple[Condition, ...] = ()
     sid: str = ""
 
     def covers_action(self, action: str) -> bool:
-        """True when the statement speaks about this action, wildcards and NotAction applied (actions ignore case)."""
+        """True if the statement applies to this action. Actions are case-insensitive."""
         if self.actions is not None:
             return any(matches(action.lower(), pattern.lower()) for pattern in self.actions)
         if self.not_actions is not None:
@@ -48,15 +61,15 @@ class Statement:
         return False
 
     def covers_resource(self, arn: str) -> bool:
-        """True when the statement speaks about this ARN, or about every ARN that this pattern stands for."""
+        """True if the statement applies to this ARN, or to every ARN that matches this pattern."""
         if self.resources is not None:
             return any(matches(arn, pattern) for pattern in self.resources)
         if self.not_resources is not None:
             return not any(matches(arn, pattern) or matches(pattern, arn) for pattern in self.not_resources)
-        return True  # Trust, key and endpoint policies may leave Resource out: the thing they are attached to.
+        return True  # Trust policies have no Resource, and key and endpoint policies may omit it.
 
-    def is_for_everyone(self) -> bool:
-        """True when the principal is anyone at all: "*", {"AWS": "*"} or NotPrincipal."""
+    def applies_to_everyone(self) -> bool:
+        """True if the principal is "*", {"AWS": "*"} or NotPrincipal."""
         if self.not_principals is not None:
             return True
         return any(value == "*" for kind, value in self.principals or () if kind in ("*", "AWS"))
@@ -64,9 +77,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed policy document."""
+    """A parsed policy document. version: "" if absent, which AWS treats as 2008-10-17."""
 
     statements: tuple[Statement, ...]
+    version: str = ""
 
     @property
     def allows(self) -> tuple[Statement, ...]:
@@ -77,14 +91,12 @@ class Document:
         return tuple(statement for statement in self.statements if not statement.allow)
 
 
-# --- Parsing
-# -------------------------------------------------------------------------------------------------------------
+def parse(document: Any, *, strict: bool = False) -> Document:
+    """Parses a policy document from JSON text or from the decoded object.
 
+    strict: also reject elements of a statement that the evaluation does not support.
 
-def parse(document: Any) -> Document:
-    """Parses a policy document from JSON text or from the object itself.
-
-    Raises DocumentError when it is not one. Element names are matched as AWS writes them; lists of one may be bare.
+    Raises DocumentError for a malformed document.
     """
     if isinstance(document, str):
         try:
@@ -98,73 +110,85 @@ def parse(document: Any) -> Document:
         statements = [statements]
     if not isinstance(statements, list) or not statements:
         raise DocumentError("the policy document needs a Statement")
-    return Document(tuple(_statement(statement, at) for at, statement in enumerate(statements)))
+    version = document.get("Version", "")
+    return Document(tuple(_statement(raw, index, strict) for index, raw in enumerate(statements)), version)
 
 
-def _statement(raw: Any, at: int) -> Statement:
-    where = f"Statement[{at}]"
+def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The statements of a document as they are written."""
+    return listed(document.get("Statement"))
+
+
+def listed(value: Any) -> list[Any]:
+    """The elements of a value that may be a list or a single element."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _statement(raw: Any, index: int, strict: bool) -> Statement:
+    path = f"Statement[{index}]"
     if not isinstance(raw, Mapping):
-        raise DocumentError(f"{where} must be an object")
-    effect = raw.get("Effect")
-    if effect not in ("Allow", "Deny"):
-        raise DocumentError(f"{where}.Effect must be Allow or Deny")
-    for one, other in (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal")):
-        if one in raw and other in raw:
-            raise DocumentError(f"{where} has both {one} and {other}")
+        raise DocumentError(f"{path} must be an object")
+    if strict and (unsupported := set(raw) - _SUPPORTED):
+        raise DocumentError(f"{path} has the unsupported element {', '.join(sorted(unsupported))}")
+    if raw.get("Effect") not in ("Allow", "Deny"):
+        raise DocumentError(f"{path}.Effect must be Allow or Deny")
+    for element, negation in (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal")):
+        if element in raw and negation in raw:
+            raise DocumentError(f"{path} has both {element} and {negation}")
     if "Action" not in raw and "NotAction" not in raw:
-        raise DocumentError(f"{where} needs Action or NotAction")
+        raise DocumentError(f"{path} needs Action or NotAction")
     return Statement(
-        allow=effect == "Allow",
-        actions=_texts(raw, "Action", where),
-        not_actions=_texts(raw, "NotAction", where),
-        resources=_texts(raw, "Resource", where),
-        not_resources=_texts(raw, "NotResource", where),
-        principals=_principals(raw, "Principal", where),
-        not_principals=_principals(raw, "NotPrincipal", where),
-        conditions=_conditions(raw.get("Condition"), where),
+        allow=raw["Effect"] == "Allow",
+        actions=_strings(raw, "Action", path),
+        not_actions=_strings(raw, "NotAction", path),
+        resources=_strings(raw, "Resource", path),
+        not_resources=_strings(raw, "NotResource", path),
+        principals=_principals(raw, "Principal", path),
+        not_principals=_principals(raw, "NotPrincipal", path),
+        conditions=parse_conditions(raw.get("Condition"), path),
         sid=raw["Sid"] if isinstance(raw.get("Sid"), str) else "",
     )
 
 
-def _texts(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...] | None:
+def _strings(raw: Mapping[str, Any], key: str, path: str) -> tuple[str, ...] | None:
     if key not in raw:
         return None
     values = [raw[key]] if isinstance(raw[key], str) else raw[key]
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise DocumentError(f"{where}.{key} must be a string or a list of strings")
+        raise DocumentError(f"{path}.{key} must be a string or a list of strings")
     return tuple(values)
 
 
-def _principals(raw: Mapping[str, Any], key: str, where: str) -> tuple[tuple[str, str], ...] | None:
+def _principals(raw: Mapping[str, Any], key: str, path: str) -> Principals | None:
     if key not in raw:
         return None
     if raw[key] == "*":
         return (("*", "*"),)
     if not isinstance(raw[key], Mapping):
-        raise DocumentError(f"{where}.{key} must be * or an object")
-    return tuple((kind, value) for kind in raw[key] for value in _texts(raw[key], kind, f"{where}.{key}") or ())
+        raise DocumentError(f"{path}.{key} must be * or an object")
+    return tuple((kind, value) for kind in raw[key] for value in _strings(raw[key], kind, f"{path}.{key}") or ())
 
 
-def _conditions(raw: Any, where: str) -> tuple[Condition, ...]:
+def parse_conditions(raw: Any, path: str = "Statement") -> tuple[Condition, ...]:
+    """Parses a Condition element. Raises DocumentError if it does not map operators to keys."""
     if raw is None:
         return ()
     if not isinstance(raw, Mapping) or not all(isinstance(keys, Mapping) for keys in raw.values()):
-        raise DocumentError(f"{where}.Condition must map operators to keys")
-    found = []
-    for operator, keys in raw.items():
-        quantifier, _, bare = operator.lower().rpartition(":")
+        raise DocumentError(f"{path}.Condition must map operators to keys")
+    conditions = []
+    for qualified, keys in raw.items():
+        quantifier, _, operator = qualified.lower().rpartition(":")
         for key, values in keys.items():
-            if_exists = bare.endswith("ifexists")
-            found.append(
+            conditions.append(
                 Condition(
-                    operator=bare.removesuffix("ifexists"),
+                    operator=operator.removesuffix("ifexists"),
                     key=key.lower(),
-                    values=tuple(_scalar(value) for value in (values if isinstance(values, list) else [values])),
-                    if_exists=if_exists,
+                    values=tuple(map(_scalar, [None] if values is None else listed(values))),
+                    if_exists=operator.endswith("ifexists"),
                     quantifier=quantifier,
                 )
             )
-    return tuple(found)
+    return tuple(conditions)
 
 
 def _scalar(value: Any) -> str:
@@ -172,6 +196,25 @@ def _scalar(value: Any) -> str:
 
 
 def matches(text: str, pattern: str) -> bool:
-    """True when the text fits an IAM pattern, in which * is any run of characters and ? any one."""
-    # fnmatch knows one thing more than IAM: character classes.
-    return fnmatchcase(text, pattern.replace("[", "[[]"))
+    """True if the text matches an IAM pattern: `*` is any text, `?` any character. Case-sensitive.
+
+    `[*]` and `[?]` are the characters themselves, as `escape` writes them.
+    """
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+def escape(text: str) -> str:
+    """A pattern that matches this text alone."""
+    return re.sub(r"([*?])", r"[\1]", text)
+
+
+def unescape(pattern: str) -> str:
+    """The text of an escaped pattern."""
+    return pattern.replace("[*]", "*").replace("[?]", "?")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    meanings = {"*": ".*", "?": ".", "[*]": r"\*", "[?]": r"\?"}
+    parts = re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern)
+    return re.compile("".join(meanings.get(part, re.escape(part)) for part in parts), flags=re.DOTALL)

@@ -202,7 +202,7 @@ def test_bucket_and_objects_may_be_covered_by_two_statements() -> None:
     ],
 )
 def test_a_deny_locks_out_when_nobody_may_take_it_back(changed: dict[str, Any], locked: bool) -> None:
-    assert iam.locks_out(one(Effect="Deny", **changed)) is locked
+    assert iam.denies_policy_changes(one(Effect="Deny", **changed)) is locked
 
 
 # --- What an identity may do
@@ -237,7 +237,7 @@ def test_everything_means_every_action_on_every_resource(changed: dict[str, Any]
     ],
 )
 def test_decrypting_with_every_key_is_seen_through_wildcards(action: str, resource: str, every_key: bool) -> None:
-    assert iam.allows_on_every_key(one(Principal=None, Action=action, Resource=resource)) is every_key
+    assert iam.allows_on_all_keys(one(Principal=None, Action=action, Resource=resource)) is every_key
 
 
 @given(verb=st.sampled_from(["Decrypt", "DescribeKey", "GenerateDataKey"]), cut=st.integers(0, 11))
@@ -276,4 +276,4 @@ WIDE_SUBJECT = "the subject (sub) does not name one repository and one environme
     ],
 )
 def test_github_is_tied_to_one_repository_and_environment(operators: dict[str, Any], faults: tuple[str, ...]) -> None:
-    assert iam.github_trust_faults(parse(github_trust(**operators))) == faults
+    assert iam.github_trust_defects(parse(github_trust(**operators))) == faults

@@ -1,4 +1,4 @@
-"""The evaluator decides as AWS says that IAM does: published facts as vectors, and laws that hold for every document."""
+"""IAM evaluation: test vectors from AWS documentation, and properties of all documents."""
 
 from itertools import permutations
 from typing import Any
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.analysis.iam.conditions import Context, UnreadableDocument, glob, holds
+from policies.analysis.iam.conditions import Context, holds
 from policies.analysis.iam.evaluation import Call, Effect, decide
+from policies.analysis.iam.grammar import DocumentError, matches, parse_conditions
 
 ACCOUNT = "123456789012"
 OTHER = "999999999999"
@@ -19,8 +20,8 @@ TEAMS = {"aws:PrincipalTag/team": ["finance", "legal"]}
 TAGS = {"aws:TagKeys": ["stage", "owner"]}
 
 
-def statement(effect: str, action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
-    return {"Effect": effect, "Action": action, "Resource": resource, **more}
+def statement(effect: str, action: Any, resource: Any = "*", **elements: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Action": action, "Resource": resource, **elements}
 
 
 def document(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -31,29 +32,29 @@ def call(action: str = "s3:GetObject", resource: str = OBJECT, *, principal: str
     return Call(principal, action, resource, {key.replace("__", ":"): value for key, value in context.items()})
 
 
-# --- IAM user guide, "Policy evaluation logic", and its page for requests within one account
+# IAM user guide, "Policy evaluation logic" and "Policy evaluation within a single account"
 
 
-def test_nothing_said_is_nothing_allowed() -> None:
+def test_request_without_policies_is_not_allowed() -> None:
     assert decide(call()).effect is Effect.NOT_ALLOWED
 
 
-def test_an_identity_policy_alone_is_enough_in_one_account() -> None:
+def test_identity_policy_allows_in_same_account() -> None:
     assert decide(call(), identity=[document(statement("Allow", "s3:GetObject"))]).allowed
 
 
-def test_a_resource_policy_that_names_the_role_is_enough_in_one_account() -> None:
+def test_resource_policy_for_role_allows_in_same_account() -> None:
     policy = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROLE}))
     assert decide(call(), resource=policy, owner=ACCOUNT).allowed
 
 
-def test_a_resource_policy_that_names_the_account_leaves_it_to_the_identity() -> None:
+def test_resource_policy_for_account_delegates_to_identity() -> None:
     policy = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROOT}))
     assert not decide(call(), resource=policy, owner=ACCOUNT).allowed
 
 
 @pytest.mark.parametrize("side", ["identity", "resource", "limits"])
-def test_an_explicit_deny_wins_wherever_it_stands(side: str) -> None:
+def test_explicit_deny_overrides_allow(side: str) -> None:
     allowing = document(statement("Allow", "s3:*"))
     denying = document(statement("Allow", "s3:*"), statement("Deny", "s3:GetObject"))
     on_resource = document(*({**row, "Principal": "*"} for row in (denying if side == "resource" else allowing)["Statement"]))
@@ -66,7 +67,7 @@ def test_an_explicit_deny_wins_wherever_it_stands(side: str) -> None:
     assert decision.effect is Effect.DENIED
 
 
-def test_a_boundary_grants_nothing_and_cuts_what_it_does_not_allow() -> None:
+def test_permissions_boundary_limits_and_does_not_grant() -> None:
     wide, narrow = document(statement("Allow", "s3:*")), document(statement("Allow", "s3:ListBucket"))
     assert not decide(call(), limits=[wide]).allowed
     assert not decide(call(), identity=[wide], limits=[narrow]).allowed
@@ -74,33 +75,33 @@ def test_a_boundary_grants_nothing_and_cuts_what_it_does_not_allow() -> None:
 
 
 @pytest.mark.parametrize(("identity", "resource", "allowed"), [(1, 1, True), (1, 0, False), (0, 1, False), (0, 0, False)])
-def test_across_accounts_both_sides_must_allow(identity: int, resource: int, allowed: bool) -> None:
-    mine = [document(statement("Allow", "s3:GetObject"))] if identity else []
-    theirs = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROLE})) if resource else None
-    assert decide(call(), identity=mine, resource=theirs, owner=OTHER).allowed is allowed
+def test_cross_account_request_needs_both_policies(identity: int, resource: int, allowed: bool) -> None:
+    identity_policies = [document(statement("Allow", "s3:GetObject"))] if identity else []
+    resource_policy = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROLE})) if resource else None
+    assert decide(call(), identity=identity_policies, resource=resource_policy, owner=OTHER).allowed is allowed
 
 
-# --- KMS developer guide, "Key policies" and "Determining access to AWS KMS keys"
+# KMS developer guide, "Key policies" and "Determining access to AWS KMS keys"
 
 
-def test_a_key_is_used_by_nobody_whom_its_policy_does_not_let_in() -> None:
-    mine = [document(statement("Allow", "kms:*"))]
-    assert not decide(call("kms:Decrypt", "key"), identity=mine, resource=document(), resource_decides=True).allowed
+def test_empty_key_policy_denies_identity_policy() -> None:
+    identity_policies = [document(statement("Allow", "kms:*"))]
+    assert not decide(call("kms:Decrypt", "key"), identity=identity_policies, resource=document(), resource_decides=True).allowed
 
 
 @pytest.mark.parametrize(("identity", "allowed"), [(True, True), (False, False)])
-def test_a_key_policy_that_names_the_account_hands_the_decision_to_iam(identity: bool, allowed: bool) -> None:
+def test_key_policy_for_account_delegates_to_identity(identity: bool, allowed: bool) -> None:
     policy = document(statement("Allow", "kms:*", Principal={"AWS": ROOT}))
-    mine = [document(statement("Allow", "kms:Decrypt"))] if identity else []
-    assert decide(call("kms:Decrypt", "key"), identity=mine, resource=policy, resource_decides=True).allowed is allowed
+    identity_policies = [document(statement("Allow", "kms:Decrypt"))] if identity else []
+    assert decide(call("kms:Decrypt", "key"), identity=identity_policies, resource=policy, resource_decides=True).allowed is allowed
 
 
-def test_a_key_policy_that_names_the_role_needs_no_identity_policy() -> None:
+def test_key_policy_for_role_allows() -> None:
     policy = document(statement("Allow", "kms:Decrypt", Principal={"AWS": ROLE}))
     assert decide(call("kms:Decrypt", "key"), resource=policy, resource_decides=True).allowed
 
 
-def test_a_service_is_let_in_by_its_name_alone() -> None:
+def test_service_principal_is_matched_by_name() -> None:
     policy = document(statement("Allow", "sts:AssumeRole", Principal={"Service": "ecs-tasks.amazonaws.com"}))
     assert decide(
         call("sts:AssumeRole", ROLE, principal="ecs-tasks.amazonaws.com"), resource=policy, resource_decides=True
@@ -110,7 +111,7 @@ def test_a_service_is_let_in_by_its_name_alone() -> None:
     ).allowed
 
 
-# --- IAM user guide, "Condition operators" and "Single-valued vs. multivalued context keys"
+# IAM user guide, "Condition operators" and "Single-valued vs. multivalued context keys"
 
 VECTORS: list[tuple[str, dict[str, Any], Context, bool]] = [
     ("values are alternatives", {"StringEquals": TEAMS}, {"aws:PrincipalTag/team": "legal"}, True),
@@ -165,8 +166,8 @@ VECTORS: list[tuple[str, dict[str, Any], Context, bool]] = [
 
 
 @pytest.mark.parametrize(("condition", "context", "expected"), [row[1:] for row in VECTORS], ids=[row[0] for row in VECTORS])
-def test_a_condition_holds_as_aws_says(condition: dict[str, Any], context: Context, expected: bool) -> None:
-    assert holds(condition, context, variables=True) is expected
+def test_condition_vectors(condition: dict[str, Any], context: Context, expected: bool) -> None:
+    assert holds(parse_conditions(condition), context, variables=True) is expected
 
 
 @pytest.mark.parametrize(
@@ -179,37 +180,37 @@ def test_a_condition_holds_as_aws_says(condition: dict[str, Any], context: Conte
         ("*", True),
     ],
 )
-def test_a_resource_is_matched_with_case_and_wildcards(resource: str, granted: bool) -> None:
+def test_resource_matching_is_case_sensitive(resource: str, granted: bool) -> None:
     assert decide(call(), identity=[document(statement("Allow", "s3:GetObject", resource))]).allowed is granted
 
 
-def test_an_action_has_no_case_and_may_have_wildcards() -> None:
+def test_action_matching_is_case_insensitive() -> None:
     assert decide(call(), identity=[document(statement("Allow", "S3:get*"))]).allowed
 
 
-def test_old_documents_have_no_variables() -> None:
+def test_version_2008_document_has_no_variables() -> None:
     row = statement("Allow", "s3:GetObject", "arn:aws:s3:::papers/${aws:username}")
-    asked = call(resource="arn:aws:s3:::papers/ann", aws__username="ann")
-    assert decide(asked, identity=[document(row)]).allowed
-    assert not decide(asked, identity=[{"Version": "2008-10-17", "Statement": row}]).allowed
+    request = call(resource="arn:aws:s3:::papers/ann", aws__username="ann")
+    assert decide(request, identity=[document(row)]).allowed
+    assert not decide(request, identity=[{"Version": "2008-10-17", "Statement": row}]).allowed
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"Effect": "Allow", "NotPrincipal": "*", "Action": "*", "Resource": "*"}, "cannot read NotPrincipal"),
-        ({"Effect": "allow", "Action": "*", "Resource": "*"}, "Effect is 'allow'"),
-        (statement("Allow", "*", Condition={"StringIs": {"a": "b"}}), "there is no condition operator 'StringIs'"),
-        (statement("Allow", "*", Condition={"ForAnyValue:BoolIfExists": {"a": "b"}}), "has no effect under ForAnyValue"),
+        ({"Effect": "Allow", "NotPrincipal": "*", "Action": "*", "Resource": "*"}, "unsupported element NotPrincipal"),
+        ({"Effect": "allow", "Action": "*", "Resource": "*"}, "Effect must be Allow or Deny"),
+        (statement("Allow", "*", Condition={"StringIs": {"a": "b"}}), "there is no condition operator 'stringis'"),
+        (statement("Allow", "*", Condition={"ForAnyValue:BoolIfExists": {"a": "b"}}), "has no effect with ForAnyValue"),
         (statement("Allow", "*", Condition={"StringEquals": {"aws:TagKeys": "a"}}), "needs ForAnyValue or ForAllValues"),
     ],
 )
-def test_what_is_not_understood_is_refused_and_not_guessed(row: dict[str, Any], message: str) -> None:
-    with pytest.raises(UnreadableDocument, match=message):
+def test_unsupported_element_is_an_error(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(DocumentError, match=message):
         decide(Call(ROLE, "s3:GetObject", OBJECT, TAGS), identity=[document(row)])
 
 
-# --- Laws
+# Properties
 
 names = st.sampled_from(["s3:GetObject", "s3:PutObject", "s3:*", "*", "kms:Decrypt", "s3:Get?bject"])
 resources = st.sampled_from([OBJECT, "arn:aws:s3:::papers/*", "*", "arn:aws:s3:::others/*"])
@@ -230,39 +231,39 @@ calls = st.builds(
 
 
 @given(st.lists(rows, max_size=4), calls)
-def test_a_deny_on_everything_leaves_nothing(found: list[dict[str, Any]], asked: Call) -> None:
-    assert decide(asked, identity=[document(*found, statement("Deny", "*"))]).effect is Effect.DENIED
+def test_deny_all_overrides_any_document(statements: list[dict[str, Any]], request: Call) -> None:
+    assert decide(request, identity=[document(*statements, statement("Deny", "*"))]).effect is Effect.DENIED
 
 
 @given(st.lists(rows, max_size=4), rows, calls)
-def test_one_more_statement_moves_the_answer_only_its_own_way(
-    found: list[dict[str, Any]], more: dict[str, Any], asked: Call
+def test_added_statement_changes_result_in_one_direction(
+    statements: list[dict[str, Any]], added: dict[str, Any], request: Call
 ) -> None:
-    before, after = (decide(asked, identity=[document(*some)]).effect for some in (found, [*found, more]))
-    if more["Effect"] == "Allow":
+    before, after = (decide(request, identity=[document(*rows)]).effect for rows in (statements, [*statements, added]))
+    if added["Effect"] == "Allow":
         assert (before, after) in {(before, before), (Effect.NOT_ALLOWED, Effect.ALLOWED)}
     else:
         assert after in (before, Effect.DENIED)
 
 
 @given(st.lists(rows, max_size=3), calls)
-def test_neither_order_nor_document_changes_the_answer(found: list[dict[str, Any]], asked: Call) -> None:
-    together = {decide(asked, identity=[document(*order)]).effect for order in permutations(found)}
-    apart = decide(asked, identity=[document(row) for row in found]).effect
-    assert together == {apart}
+def test_result_is_independent_of_statement_order(statements: list[dict[str, Any]], request: Call) -> None:
+    together = {decide(request, identity=[document(*order)]).effect for order in permutations(statements)}
+    separate = decide(request, identity=[document(row) for row in statements]).effect
+    assert together == {separate}
 
 
 @given(names, calls)
-def test_an_action_matches_either_a_pattern_or_its_negation(pattern: str, asked: Call) -> None:
-    positive = decide(asked, identity=[document({"Effect": "Allow", "Action": pattern, "Resource": "*"})]).allowed
-    negative = decide(asked, identity=[document({"Effect": "Allow", "NotAction": pattern, "Resource": "*"})]).allowed
+def test_action_matches_pattern_or_negation(pattern: str, request: Call) -> None:
+    positive = decide(request, identity=[document({"Effect": "Allow", "Action": pattern, "Resource": "*"})]).allowed
+    negative = decide(request, identity=[document({"Effect": "Allow", "NotAction": pattern, "Resource": "*"})]).allowed
     assert positive is not negative
 
 
 @given(resources, calls)
-def test_a_resource_matches_either_a_pattern_or_its_negation(pattern: str, asked: Call) -> None:
-    positive = decide(asked, identity=[document({"Effect": "Allow", "Action": "*", "Resource": pattern})]).allowed
-    negative = decide(asked, identity=[document({"Effect": "Allow", "Action": "*", "NotResource": pattern})]).allowed
+def test_resource_matches_pattern_or_negation(pattern: str, request: Call) -> None:
+    positive = decide(request, identity=[document({"Effect": "Allow", "Action": "*", "Resource": pattern})]).allowed
+    negative = decide(request, identity=[document({"Effect": "Allow", "Action": "*", "NotResource": pattern})]).allowed
     assert positive is not negative
 
 
@@ -276,21 +277,21 @@ def test_a_resource_matches_either_a_pattern_or_its_negation(pattern: str, asked
         ("IpAddress", "NotIpAddress"),
     ],
 )
-@given(wanted=st.lists(st.sampled_from(["x", "1", "x*", "10.0.0.0/8"]), min_size=1), context=contexts)
-def test_an_operator_and_its_negation_never_agree(operator: str, negation: str, wanted: list[str], context: Context) -> None:
-    answers = {holds({name: {"a:c": wanted}}, context, variables=True) for name in (operator, negation)}
-    assert answers == {True, False}
+@given(expected=st.lists(st.sampled_from(["x", "1", "x*", "10.0.0.0/8"]), min_size=1), context=contexts)
+def test_operator_and_negation_differ(operator: str, negation: str, expected: list[str], context: Context) -> None:
+    results = {holds(parse_conditions({name: {"a:c": expected}}), context, variables=True) for name in (operator, negation)}
+    assert results == {True, False}
 
 
-def plainly(pattern: str, text: str) -> bool:
-    """The meaning of `*` and `?` by recursion, to hold the expression against."""
+def matches_recursively(pattern: str, text: str) -> bool:
+    """Reference implementation of `*` and `?`."""
     if not pattern:
         return not text
     if pattern[0] == "*":
-        return any(plainly(pattern[1:], text[index:]) for index in range(len(text) + 1))
-    return bool(text) and (pattern[0] == "?" or pattern[0] == text[0]) and plainly(pattern[1:], text[1:])
+        return any(matches_recursively(pattern[1:], text[index:]) for index in range(len(text) + 1))
+    return bool(text) and (pattern[0] == "?" or pattern[0] == text[0]) and matches_recursively(pattern[1:], text[1:])
 
 
 @given(st.text(alphabet="ab*?.\n(", max_size=7), st.text(alphabet="ab.\n(", max_size=7))
-def test_a_wildcard_means_what_it_means_by_hand(pattern: str, text: str) -> None:
-    assert glob(pattern, text) is plainly(pattern, text)
+def test_wildcards_match_reference_implementation(pattern: str, text: str) -> None:
+    assert matches(text, pattern) is matches_recursively(pattern, text)

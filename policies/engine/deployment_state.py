@@ -1,0 +1,74 @@
+"""Results of a pack's rules during one deployment, kept for the meta policies. The SDK calls policies from several threads."""
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from policies.engine.exemptions import Exemption, Exemptions
+from policies.engine.guard import Decision, violation_text
+from policies.engine.remediation import InputChange
+from policies.engine.rule import Rule
+
+Report = Callable[[str, str | None], None]
+ResultKey = tuple[str, str]  # rule id, URN
+Value = TypeVar("Value")
+
+
+class _Results(Generic[Value]):
+    """The latest result per rule and resource."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._values: dict[ResultKey, Value] = {}
+
+    def record(self, key: ResultKey, value: Value | None) -> None:
+        """Replaces the result. An empty value removes it."""
+        with self._lock:
+            if value:
+                self._values[key] = value
+            else:
+                self._values.pop(key, None)
+
+    def drain(self) -> dict[ResultKey, Value]:
+        """Returns all results and clears them."""
+        with self._lock:
+            values, self._values = self._values, {}
+        return values
+
+
+class DeploymentState:
+    """Program inputs, exemptions and results of the rules of one pack."""
+
+    def __init__(self, exemptions: Exemptions) -> None:
+        self.exemptions = exemptions
+        self._lock = Lock()
+        self._inputs: dict[str, frozenset[str]] = {}
+        self.undecided: _Results[tuple[str, ...]] = _Results(self._lock)
+        self.allowed: _Results[tuple[tuple[str, str], ...]] = _Results(self._lock)
+        self.broken: _Results[str] = _Results(self._lock)
+        self.exempted: _Results[Exemption] = _Results(self._lock)
+        self.remediated: _Results[tuple[InputChange, ...]] = _Results(self._lock)
+
+    def record_inputs(self, urn: str, properties: Mapping[str, Any]) -> None:
+        """Records which properties the program sets, before the provider adds computed ones."""
+        with self._lock:
+            self._inputs[urn] = frozenset(properties)
+
+    def program_inputs(self, urn: str, properties: dict[str, Any]) -> dict[str, Any]:
+        """The properties that the program sets. Computed ones are unknown at a first preview."""
+        with self._lock:
+            inputs = self._inputs.get(urn)
+        return properties if inputs is None else {key: value for key, value in properties.items() if key in inputs}
+
+    def record(self, rule: Rule, urn: str, decision: Decision, report: Report) -> None:
+        """Reports violations that are not exempted, and records the rest of the decision."""
+        key = (rule.id, urn)
+        exemption = self.exemptions.find(rule.id, urn) if rule.exemptible else None
+        exempted = exemption is not None and bool(decision.violations or decision.undecided)
+        self.undecided.record(key, None if exempted else decision.undecided)
+        self.allowed.record(key, None if exempted else decision.allowed)
+        self.broken.record(key, decision.broken)
+        self.exempted.record(key, exemption if exempted else None)
+        if not exempted:
+            for violation in decision.violations:
+                report(violation_text(violation, rule), urn)

@@ -1,0 +1,30 @@
+"""Findings as Markdown, for a pull request comment or a job summary: a summary line, then one table per resource."""
+
+from collections.abc import Sequence
+
+from policies import catalogue
+from policies.reports.findings import Finding, Run, by_resource, grouped, resource_name, summary
+
+
+def markdown(findings: Sequence[Finding], run: Run) -> str:
+    """The Markdown page."""
+    lines = [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
+    for urn, group in by_resource(findings).items():
+        source = f" · `{group[0].source}`" if group[0].source else ""
+        lines += [f"## {_cell(resource_name(urn))}", "", f"`{group[0].resource_type or 'stack'}`{source}", ""]
+        lines += ["| level | rule | message | fix |", "| --- | --- | --- | --- |"]
+        for finding, rules in grouped(group):
+            label = finding.level if finding.outcome == "violation" else finding.outcome
+            links = ", ".join(_link(rule) for rule in rules)
+            lines.append(f"| {label} | {links} | {_cell(finding.message)} | {_cell(finding.remedy)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _link(rule: str) -> str:
+    policy = catalogue.find(rule)
+    return f"[{rule}]({policy.url})" if policy else rule
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,200 @@
+"""Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
+
+import re
+from collections.abc import Mapping
+
+from policies.analysis import type_tokens
+from policies.analysis.properties import MalformedError, Properties
+from policies.analysis.resources import Resource, Stack
+from policies.analysis.secret_detection import looks_secret
+from policies.engine.rule import CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
+
+_OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
+
+_STATEFUL = (
+    type_tokens.BUCKET
+    + type_tokens.KEY
+    + type_tokens.SECRET
+    + type_tokens.DB_INSTANCE
+    + type_tokens.DB_CLUSTER
+    + type_tokens.TABLE
+    + type_tokens.BACKUP_VAULT
+)
+_TAGGED_WITH_DATA_CLASS = (
+    type_tokens.BUCKET
+    + type_tokens.KEY
+    + type_tokens.SECRET
+    + type_tokens.DB_INSTANCE
+    + type_tokens.DB_CLUSTER
+    + type_tokens.TABLE
+    + type_tokens.LOG_GROUP
+)
+_REQUIRED_TAGS = ("Project", "Environment", "Owner", "CostCentre", "ManagedBy", "DataClass")
+
+
+@resource_rule(
+    "GH-PUL-001",
+    title="Resources with data are protected from deletion",
+    rationale="A protected resource is not deleted by a rename, a wrong branch or `pulumi destroy`.",
+    remedy="set ResourceOptions(protect=True)",
+    severity=Severity.HIGH,
+    types=_STATEFUL,
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    url=f"{_OPTIONS}/protect/",
+)
+def stateful_resources_are_protected(resource: Resource) -> CheckResults:
+    if not resource.protect:
+        yield "protect is not set"
+
+
+@resource_rule(
+    "GH-PUL-002",
+    title="AWS providers set allowedAccountIds",
+    rationale="With the credentials of another account, the program would otherwise deploy into that account.",
+    remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
+    severity=Severity.HIGH,
+    types=(type_tokens.AWS_PROVIDER,),
+    levels=levels("A", "M", "M"),
+    url=f"{_OPTIONS}/provider/",
+)
+def provider_restricts_accounts(provider: Resource) -> CheckResults:
+    if not provider.props.has("allowedAccountIds") or provider.props.decoded("allowedAccountIds").size("allowedAccountIds") == 0:
+        yield "the provider does not set allowedAccountIds"
+
+
+@resource_rule(
+    "GH-TAG-001",
+    title="Resources have the required tags",
+    rationale="Cost allocation, ownership and incident response depend on tags.",
+    remedy="set the tag on the resource, or in the defaultTags of the provider",
+    severity=Severity.LOW,
+    types=_TAGGED_WITH_DATA_CLASS
+    + type_tokens.CACHE
+    + type_tokens.LOAD_BALANCER
+    + type_tokens.SERVICE
+    + type_tokens.FUNCTION
+    + type_tokens.VPC,
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
+)
+def required_tags_are_set(resource: Resource) -> CheckResults:
+    tags = dict.fromkeys(resource.props.block("tags").names()) | _default_tags(resource)
+    for tag in _REQUIRED_TAGS:
+        if tag not in tags:
+            yield f"the tag {tag} is missing"
+    block = resource.props.block("tags")
+    data_class = block.text("DataClass") if block.has("DataClass") else tags.get("DataClass")
+    if resource.type in _TAGGED_WITH_DATA_CLASS and data_class == "none":
+        yield "the tag DataClass is none, but the resource contains data"
+
+
+def _default_tags(resource: Resource) -> dict[str, object]:
+    """The default tags of the provider, whose inputs are JSON text."""
+    if resource.provider is None or not resource.provider.has("defaultTags"):
+        return {}
+    tags = resource.provider.decoded("defaultTags").block("defaultTags").value("tags")
+    if not isinstance(tags, Mapping | None):
+        raise MalformedError("provider.defaultTags.tags", "an object", "something else")
+    return dict(tags or {})
+
+
+@resource_rule(
+    "GH-PUL-003",
+    title="Resources are in an allowed Region",
+    rationale="Data in another Region may fall under another jurisdiction and is outside of backups and alarms.",
+    remedy="use a Region of the list `regions` of this rule, or extend the list in the pack configuration",
+    severity=Severity.HIGH,
+    types=(),
+    levels=levels("M", "M", "M"),
+    lists={"regions": ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")},
+    url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
+)
+def region_is_allowed(resource: Resource) -> CheckResults:
+    if not resource.type.startswith("aws:") and resource.type != type_tokens.AWS_PROVIDER:
+        return
+    if resource.props.has("region") and resource.props.text("region") not in resource.lists["regions"]:
+        yield "region is not in the list of allowed Regions"
+
+
+# Bucket inputs that are separate resources since version 4 of the provider.
+_BUCKET_INPUTS = (
+    *("accelerationStatus", "corsRules", "lifecycleRules", "logging", "loggings", "objectLockConfiguration"),
+    *("policy", "replicationConfiguration", "requestPayer", "serverSideEncryptionConfiguration", "versioning"),
+    *("versionings", "website"),
+)
+
+
+@stack_rule(
+    "GH-PUL-004",
+    title="The program does not use deprecated resource types or inputs",
+    rationale=(
+        "The next provider version removes deprecated names. Until then, two resources that manage the same setting overwrite "
+        "each other."
+    ),
+    remedy="use the class without V2, a separate resource instead of the input of the bucket, and aws.lb instead of aws.alb",
+    severity=Severity.LOW,
+    types=type_tokens.S3_DEPRECATED
+    + type_tokens.BUCKET
+    + type_tokens.LOAD_BALANCER
+    + type_tokens.LISTENER
+    + type_tokens.TARGET_GROUP,
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url="https://www.pulumi.com/registry/packages/aws/how-to-guides/7-0-migration/",
+)
+def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResults:
+    if resource.type in type_tokens.S3_DEPRECATED:
+        yield f"{resource.type.rpartition(':')[2]} is deprecated"
+    for name in _BUCKET_INPUTS if resource.type in type_tokens.BUCKET else ():
+        if resource.props.has(name):
+            yield f"{name} is set on the bucket itself"
+    if resource.type.startswith("aws:alb/") and any(other.type.startswith("aws:lb/") for other in stack):
+        yield "the program uses both aws.alb and aws.lb"
+
+
+_SECRET_OUTPUT = re.compile(
+    r"(password|passwd|passphrase|secret|token|credential|pepper|(api|access|private|signing|secret)_?key)$", re.IGNORECASE
+)
+
+
+@stack_rule(
+    "GH-PUL-005",
+    title="Stack outputs do not contain secrets",
+    rationale=(
+        "Everyone who can read the stack can read its outputs, including secret outputs, and so can all stacks that refer to it."
+    ),
+    remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
+    severity=Severity.CRITICAL,
+    # The SDK passes outputs without secret marks. A mark would not hide the value from readers of the stack anyway:
+    # https://www.pulumi.com/docs/iac/concepts/secrets/
+    types=(type_tokens.STACK,),
+    levels=levels("M", "M", "M"),
+    exemptible=False,
+    unknown_allowed={"outputs": "AWS assigns many of them, and the rule is evaluated again when they are known"},
+    url="https://www.pulumi.com/docs/iac/concepts/secrets/",
+)
+def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:
+    for name in root.props.names():
+        yield from _find_secret(name, root.props)
+
+
+def _find_secret(name: str, block: Properties) -> CheckResults:
+    if not block.known(name):
+        if _SECRET_OUTPUT.search(name):
+            yield Undecided("outputs")
+        return
+    value = block.value(name)
+    if isinstance(value, Mapping):
+        nested = Properties(value, block.path_of(name))
+        for key in nested.names():
+            yield from _find_secret(key, nested)
+    elif isinstance(value, list):
+        nested = Properties({str(index): element for index, element in enumerate(value)}, block.path_of(name))
+        for index in nested.names():
+            yield from _find_secret(index, nested)
+    elif isinstance(value, str) and value:
+        is_named_secret = _SECRET_OUTPUT.search(name) and not value.startswith("arn:")
+        if is_named_secret or looks_secret("", value):
+            yield f"the output {block.path_of(name)} has a likely secret"

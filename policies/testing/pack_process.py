@@ -1,0 +1,220 @@
+"""Test harness: runs a pack as the engine does, on a program of declared resources.
+
+The pack is a process that the harness calls over gRPC. A program is evaluated as a first preview (outputs unknown) or with
+all outputs known. Also for tests of rules in other repositories.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
+
+from policies.catalogue import level_config
+
+ACCOUNT = "123456789012"
+_FOLDER = Path(__file__).parents[1]
+_CALL_TIMEOUT_S = 30.0
+_LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2, "remediate": 3}
+_PROVIDER = {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An output of another resource of the program."""
+
+    to: str
+    output: str = "id"
+
+
+class Unknown:
+    """A value that is unknown at every preview."""
+
+    def __repr__(self) -> str:
+        return "Unknown()"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A resource of a program.
+
+    inputs: may contain Ref and Unknown.
+    parent: name of the parent resource.
+    computed: outputs that the program does not set.
+    """
+
+    type: str
+    name: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    parent: str = ""
+    protect: bool = False
+    computed: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_inputs(self, **changes: Any) -> "Declared":
+        """A copy with changed inputs. None removes an input."""
+        inputs = {key: value for key, value in {**self.inputs, **changes}.items() if value is not None}
+        return replace(self, inputs=inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One diagnostic. name: name of the resource, "" for the stack."""
+
+    policy: str
+    name: str
+    level: str
+    message: str
+
+
+class RunningPack:
+    """A context manager that starts a pack as the engine does.
+
+    pack: "security", "resilience" or the folder of another pack. The first two are configured with the levels of
+    `environment`.
+    env: replaces the environment variables of the process.
+    """
+
+    def __init__(self, pack: str | Path, environment: str = "prod", env: Mapping[str, str] | None = None) -> None:
+        folder = pack if isinstance(pack, Path) else _FOLDER / pack
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(folder)],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            env=None if env is None else dict(env),
+        )
+        if self.process.stdout is None:
+            raise RuntimeError("the pack has no standard output")
+        port = self.process.stdout.readline().decode().strip()
+        if not port.isdigit():
+            raise RuntimeError(f"the pack {pack} did not start")
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.stub: Any = analyzer_pb2_grpc.AnalyzerStub(self._channel)
+        if isinstance(pack, str):
+            self.configure(level_config(pack, environment))
+
+    def __enter__(self) -> "RunningPack":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._channel.close()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def configure(self, config: Mapping[str, Mapping[str, Any]]) -> None:
+        """Sends levels and parameters as `--policy-pack-config` does."""
+        request = analyzer_pb2.ConfigureAnalyzerRequest()
+        for rule, values in config.items():
+            level = analyzer_pb2.EnforcementLevel.ValueType(_LEVELS[values["enforcementLevel"]])
+            request.policyConfig[rule].enforcementLevel = level
+            request.policyConfig[rule].properties.update({k: v for k, v in values.items() if k != "enforcementLevel"})
+        self.stub.Configure(request, timeout=_CALL_TIMEOUT_S)
+
+    def check(self, program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
+        """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all diagnostics in order."""
+        requests = _Requests(tuple(program), known)
+        responses = [self.stub.Analyze(requests.analyze(resource), timeout=_CALL_TIMEOUT_S) for resource in requests.program]
+        responses.append(self.stub.AnalyzeStack(requests.analyze_stack(), timeout=_CALL_TIMEOUT_S))
+        return [_diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics]
+
+    def remediate(self, program: Iterable[Declared], name: str, known: bool = False) -> dict[str, dict[str, Any]]:
+        """Runs the remediations on one resource. Returns its inputs, in wire format, after each rule that changed them."""
+        requests = _Requests(tuple(program), known)
+        [resource] = [resource for resource in requests.program if resource.name == name]
+        response = self.stub.Remediate(requests.analyze(resource), timeout=_CALL_TIMEOUT_S)
+        return {row.policyName: json_format.MessageToDict(row.properties) for row in response.remediations}
+
+
+def urn(resource: Declared, stack: str = "prod") -> str:
+    """The URN that the harness assigns to a resource."""
+    return f"urn:pulumi:{stack}::gatehouse::{resource.type}::{resource.name}"
+
+
+def _diagnostic(diagnostic: Any) -> Diagnostic:
+    level = {number: name for name, number in _LEVELS.items()}[diagnostic.enforcementLevel]
+    message = diagnostic.message.removeprefix(f"{diagnostic.description}\n")
+    return Diagnostic(diagnostic.policyName, diagnostic.urn.rpartition("::")[2], level, message)
+
+
+class _Requests:
+    """Requests of the Analyzer protocol for a program, with its references resolved."""
+
+    def __init__(self, program: tuple[Declared, ...], known: bool) -> None:
+        self.program = program
+        self.known = known
+        self._by_name = {resource.name: resource for resource in program}
+
+    def analyze(self, resource: Declared) -> analyzer_pb2.AnalyzeRequest:
+        return analyzer_pb2.AnalyzeRequest(
+            type=resource.type,
+            urn=urn(resource),
+            name=resource.name,
+            properties=_struct(self._resolved(resource.inputs)),
+            options=analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect),
+            provider=_provider(resource),
+        )
+
+    def analyze_stack(self) -> analyzer_pb2.AnalyzeStackRequest:
+        return analyzer_pb2.AnalyzeStackRequest(resources=[self._analyzer_resource(resource) for resource in self.program])
+
+    def _analyzer_resource(self, resource: Declared) -> analyzer_pb2.AnalyzerResource:
+        computed = {**_known_outputs(resource.name), **resource.computed}
+        if not self.known:
+            computed = dict.fromkeys(computed, UNKNOWN_STRING_VALUE)
+        parent = self._by_name.get(resource.parent)
+        dependencies = {key: self._dependencies(value) for key, value in resource.inputs.items()}
+        return analyzer_pb2.AnalyzerResource(
+            type=resource.type,
+            urn=urn(resource),
+            name=resource.name,
+            properties=_struct({**computed, **self._resolved(resource.inputs)}),
+            options=analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect),
+            provider=_provider(resource),
+            parent=urn(parent) if parent else "",
+            propertyDependencies={
+                key: analyzer_pb2.AnalyzerPropertyDependencies(urns=urns) for key, urns in dependencies.items() if urns
+            },
+        )
+
+    def _resolved(self, value: Any) -> Any:
+        if isinstance(value, Unknown) or (isinstance(value, Ref) and not self.known):
+            return UNKNOWN_STRING_VALUE
+        if isinstance(value, Ref):
+            return {**_known_outputs(value.to), **self._by_name[value.to].inputs}[value.output]
+        if isinstance(value, Mapping):
+            return {key: self._resolved(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._resolved(inner) for inner in value]
+        return value
+
+    def _dependencies(self, value: Any) -> list[str]:
+        if isinstance(value, Ref):
+            return [urn(self._by_name[value.to])]
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+        return [dependency for element in inner for dependency in self._dependencies(element)]
+
+
+def _known_outputs(name: str) -> dict[str, str]:
+    return {"id": f"{name}-id", "arn": f"arn:aws:test:eu-west-1:{ACCOUNT}:{name}"}
+
+
+def _provider(resource: Declared) -> analyzer_pb2.AnalyzerProviderResource | None:
+    if not resource.type.startswith("aws:"):
+        return None
+    type = "pulumi:providers:aws"
+    urn = f"urn:pulumi:prod::gatehouse::{type}::main"
+    return analyzer_pb2.AnalyzerProviderResource(type=type, urn=urn, name="main", properties=_struct(_PROVIDER))
+
+
+def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update(dict(values))
+    return struct
