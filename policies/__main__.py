@@ -2,15 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from policies.catalogue import PACKS, RULES, of_pack
-from policies.engine.levels import remediation_config, write
+from policies.catalogue import PACKS, RULES, of_pack, write_levels
+from policies.engine.levels import remediation_config
 
-_FOLDER = Path(__file__).parent
 _USAGE = """usage: python -m policies COMMAND
 
   levels              write the level files of both packs, for --policy-pack-config
@@ -21,7 +19,7 @@ _USAGE = """usage: python -m policies COMMAND
 def main(arguments: list[str]) -> int:
     """Runs one command. Returns the exit status."""
     if arguments == ["levels"]:
-        changed = [file for pack in PACKS for file in write(_FOLDER / pack / "levels", of_pack(pack))]
+        changed = write_levels()
         for file in changed:
             print(f"wrote {file}")
         print(f"{len(changed)} level files changed")

@@ -1,5 +1,6 @@
 """All rules and packs, with look-ups by id and pack."""
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -89,6 +90,12 @@ def of_pack(pack: str) -> tuple[Rule, ...]:
 def enabled(environment: str) -> tuple[Rule, ...]:
     """The rules that are enabled in an environment."""
     return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
+
+
+def write_levels() -> list[Path]:
+    """Writes `policies/<pack>/levels/<environment>.json`. Returns the files that changed."""
+    folder = Path(__file__).parent
+    return [file for pack in PACKS for file in levels.write(folder / pack / "levels", of_pack(pack))]
 
 
 def level_config(pack: str, environment: str) -> dict[str, Any]:

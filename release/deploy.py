@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
+from policies.catalogue import write_levels
 from release.migrate import Migration, MigrationFailed, migrate
 from release.preflight import PACKS, ROOT, Stack, stack_output
 from release.verify import (
@@ -109,6 +110,7 @@ def _migrate(stack: Stack, root: Path) -> str:
 
 
 def _pulumi(command: str, arguments: list[str], root: Path) -> None:
+    write_levels()
     code = subprocess.run(arguments, cwd=root, check=False).returncode
     if code != 0:
         raise DeploymentFailed(f"pulumi {command} exited with {code}; see its output above")

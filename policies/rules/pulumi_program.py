@@ -1,7 +1,9 @@
 """Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
 
 import re
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 
 from policies.analysis import type_tokens
 from policies.analysis.properties import MalformedError, Properties
@@ -29,7 +31,9 @@ _TAGGED_WITH_DATA_CLASS = (
     + type_tokens.TABLE
     + type_tokens.LOG_GROUP
 )
-_REQUIRED_TAGS = ("Project", "Environment", "Owner", "CostCentre", "ManagedBy", "DataClass")
+_FOLDER = Path(__file__).parents[1]
+REQUIRED_TAGS: list[str] = tomllib.loads((_FOLDER / "required_tags.toml").read_text(encoding="utf-8"))["tags"]
+ALLOWED_REGIONS: list[str] = tomllib.loads((_FOLDER / "allowed_regions.toml").read_text(encoding="utf-8"))["regions"]
 
 
 @resource_rule(
@@ -81,7 +85,7 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
 )
 def required_tags_are_set(resource: Resource) -> CheckResults:
     tags = dict.fromkeys(resource.props.block("tags").names()) | _default_tags(resource)
-    for tag in _REQUIRED_TAGS:
+    for tag in REQUIRED_TAGS:
         if tag not in tags:
             yield f"the tag {tag} is missing"
     block = resource.props.block("tags")
@@ -104,11 +108,11 @@ def _default_tags(resource: Resource) -> dict[str, object]:
     "GH-PUL-003",
     title="Resources are in an allowed Region",
     rationale="Data in another Region may fall under another jurisdiction and is outside of backups and alarms.",
-    remedy="use a Region of the list `regions` of this rule, or extend the list in the pack configuration",
+    remedy="use an allowed Region (policies/allowed_regions.toml), or extend the list `regions` in the pack configuration",
     severity=Severity.HIGH,
     types=(),
     levels=levels("M", "M", "M"),
-    lists={"regions": ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")},
+    lists={"regions": tuple(ALLOWED_REGIONS)},
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
 )
 def region_is_allowed(resource: Resource) -> CheckResults:

@@ -14,6 +14,8 @@ from moto.s3.exceptions import ReplicationConfigurationNotFoundError
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 
+from policies.analysis.iam.grammar import listed, matches
+
 _LOG_SERVICE = "logging.s3.amazonaws.com"
 
 

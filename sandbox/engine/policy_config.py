@@ -11,7 +11,12 @@ from typing import Any, Final
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
+from policies import catalogue
+from policies.engine.rule import ENVIRONMENTS
 from sandbox.errors import SandboxError
+from sandbox.paths import REPOSITORY
+
+_OWN_PACKS = REPOSITORY / "policies"
 
 LEVELS: Final = {
     "advisory": proto.ADVISORY,
@@ -28,15 +33,20 @@ def level_name(level: int) -> str:
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """The raw levels of `<pack>/levels/<environment>.json`; none for a pack without that folder, which has its own.
+    """The levels of a pack: from the rule declarations for the project's own packs, else from `<pack>/levels/<environment>.json`.
 
-    Raises SandboxError when the folder has no such file or it is no JSON object.
+    A pack without a `levels` folder has no levels per environment.
+
+    Raises SandboxError for an environment without levels and for a malformed file.
     """
+    own = set(ENVIRONMENTS) if pack.parent == _OWN_PACKS and pack.name in catalogue.PACKS else set()
+    if environment in own:
+        return catalogue.level_config(pack.name, environment)
     file = pack / "levels" / f"{environment}.json"
-    if not file.parent.is_dir():
+    if not own and not file.parent.is_dir():
         return {}
     if not file.is_file():
-        known = ", ".join(sorted(found.stem for found in file.parent.glob("*.json"))) or "none"
+        known = ", ".join(sorted(own | {path.stem for path in file.parent.glob("*.json")})) or "none"
         raise SandboxError(
             f"Policy pack {pack.name} has no levels for {environment!r}. Known: {known}. Choose one: --levels NAME"
         )

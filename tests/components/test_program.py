@@ -6,7 +6,6 @@ from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime import rpc
 
 from components.settings.loader import parse
 from tests.components.program import ROOT, Asked, Program, run, stack_file
@@ -330,8 +329,3 @@ def test_log_groups_are_encrypted_and_the_key_knows_each_of_them(stack: str) -> 
     known = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     assert sorted(arn.split(":log-group:")[1] for arn in known) == sorted(group["name"] for group in groups)
     assert all(group["kmsKeyId"] == "arn:aws:mock:::logs" for group in groups)
-
-
-def test_unknown_values_reach_no_name() -> None:
-    for asked in run("prod", preview=True).resources:
-        assert asked.inputs.get("name") is not rpc.UNKNOWN, asked.type

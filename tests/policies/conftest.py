@@ -1,4 +1,4 @@
-"""The two packs, each started once for all tests."""
+"""Processes of both packs, shared by all tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from policies.testing.harness import RunningPack
+from policies.testing.pack_process import RunningPack
 
 
 @pytest.fixture(scope="session")

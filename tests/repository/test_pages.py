@@ -47,5 +47,5 @@ def test_every_variable_in_the_code_is_documented() -> None:
 
 
 def test_every_control_is_documented() -> None:
-    assert [rule.id for rule in RULES if not (rule.title and rule.why and rule.remedy and rule.url)] == []
+    assert [rule.id for rule in RULES if not (rule.title and rule.rationale and rule.remedy and rule.url)] == []
     assert [policy.id for policy in META_POLICIES if not (policy.title and policy.remedy)] == []

@@ -1,4 +1,4 @@
-"""IAM documents: every legal spelling means the same, and each question has examples of yes and no."""
+"""IAM policy documents: grammar, resource policies, identity policies and trust policies."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.analysis.iam import document as iam
-from policies.analysis.iam.document import DocumentError, parse
-from tests.policies.programs import github_trust, tls_only
+from policies.analysis.iam.bucket_policy import denies_plain_http, denies_policy_changes
+from policies.analysis.iam.grammar import Document, DocumentError, parse
+from tests.policies.rules.builders import github_trust, tls_only
 
 ACCOUNT = "123456789012"
-NARROW = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+RESTRICTED = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
-def statement(**changed: Any) -> dict[str, Any]:
-    clean = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme/*"}
-    return {key: value for key, value in {**clean, **changed}.items() if value is not None}
+def statement(**changes: Any) -> dict[str, Any]:
+    valid = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme/*"}
+    return {key: value for key, value in {**valid, **changes}.items() if value is not None}
 
 
-def one(**changed: Any) -> iam.Document:
-    return parse({"Statement": [statement(**changed)]})
-
-
-# --- Parsing
+def parsed(**changes: Any) -> Document:
+    return parse({"Statement": [statement(**changes)]})
 
 
 @given(
@@ -36,14 +34,12 @@ def one(**changed: Any) -> iam.Document:
     bare_statement=st.booleans(),
 )
 @settings(max_examples=30, deadline=None)
-def test_every_legal_spelling_of_a_document_is_the_same_document(
-    actions: list[str], as_text: bool, bare: bool, bare_statement: bool
-) -> None:
+def test_equivalent_documents_are_parsed_alike(actions: list[str], as_text: bool, bare: bool, bare_statement: bool) -> None:
     inner = statement(Action=actions[0] if bare else actions, Principal={"AWS": "*" if bare else ["*"]})
     document: Any = {"Version": "2012-10-17", "Statement": inner if bare_statement else [inner]}
 
-    parsed = parse(json.dumps(document) if as_text else document)
-    assert parsed == parse({"Statement": [statement(Action=actions, Principal={"AWS": ["*"]})]})
+    result = parse(json.dumps(document) if as_text else document)
+    assert result == parse({**document, "Statement": [statement(Action=actions, Principal={"AWS": ["*"]})]})
 
 
 _JSON = st.recursive(
@@ -62,19 +58,19 @@ _JSON = st.recursive(
 
 @given(value=_JSON)
 @settings(max_examples=150, deadline=None)
-def test_anything_else_is_refused_as_a_document_and_never_crashes(value: Any) -> None:
+def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
     for document in (value, json.dumps(value), {"Statement": value}):
         try:
-            parsed = parse(document)
+            result = parse(document)
         except DocumentError:
             continue
-        iam.allows_public(parsed)
-        iam.denies_plain_http(parsed)
-        iam.allows_everything(parsed)
+        iam.allows_public(result)
+        denies_plain_http(result)
+        iam.allows_everything(result)
 
 
 @pytest.mark.parametrize(
-    ("document", "says"),
+    ("document", "error"),
     [
         ("{", "the policy document is not JSON"),
         (None, "the policy document must be an object"),
@@ -88,17 +84,14 @@ def test_anything_else_is_refused_as_a_document_and_never_crashes(value: Any) ->
         ({"Statement": [statement(Condition=["x"])]}, "Statement[0].Condition must map operators to keys"),
     ],
 )
-def test_a_document_that_breaks_the_grammar_is_refused_with_the_place(document: Any, says: str) -> None:
-    with pytest.raises(DocumentError) as refused:
+def test_malformed_document_is_rejected(document: Any, error: str) -> None:
+    with pytest.raises(DocumentError) as caught:
         parse(document)
-    assert str(refused.value) == says
-
-
-# --- Who is let in
+    assert str(caught.value) == error
 
 
 @pytest.mark.parametrize(
-    ("changed", "public"),
+    ("changes", "public"),
     [
         ({}, True),
         ({"Principal": {"AWS": "*"}}, True),
@@ -107,7 +100,7 @@ def test_a_document_that_breaks_the_grammar_is_refused_with_the_place(document: 
         ({"Effect": "Deny"}, False),
         ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
         ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
-        ({"Condition": NARROW}, False),
+        ({"Condition": RESTRICTED}, False),
         ({"Condition": {"StringEquals": {"AWS:sourceaccount": ACCOUNT}}}, False),
         ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}}, True),
         ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
@@ -124,35 +117,32 @@ def test_a_document_that_breaks_the_grammar_is_refused_with_the_place(document: 
         ({"Condition": {"StringEquals": {"kms:CallerAccount": ACCOUNT}}}, False),
     ],
 )
-def test_a_statement_is_public_unless_it_names_somebody_or_a_condition_does(changed: dict[str, Any], public: bool) -> None:
-    assert iam.allows_public(one(**changed)) is public
+def test_public_access(changes: dict[str, Any], public: bool) -> None:
+    assert iam.allows_public(parsed(**changes)) is public
 
 
 @pytest.mark.parametrize("operator", ["StringEquals", "StringLike", "ArnEquals"])
 @given(values=st.lists(st.text(alphabet="abc0*?", min_size=1, max_size=4), min_size=1, max_size=3))
 @settings(max_examples=30, deadline=None)
-def test_a_wildcard_in_an_organisation_or_account_never_narrows(operator: str, values: list[str]) -> None:
-    open_values = [*values, "*"]
-    assert iam.allows_public(one(Condition={operator: {"aws:PrincipalOrgID": open_values}}))
+def test_wildcard_organization_does_not_restrict(operator: str, values: list[str]) -> None:
+    with_wildcard = [*values, "*"]
+    assert iam.allows_public(parsed(Condition={operator: {"aws:PrincipalOrgID": with_wildcard}}))
 
 
-def test_foreign_accounts_are_those_that_are_not_ours() -> None:
+def test_foreign_accounts_exclude_own_accounts() -> None:
     principals = ["111111111111", f"arn:aws:iam::{ACCOUNT}:role/a", "arn:aws:iam::222222222222:role/b"]
-    document = one(Principal={"AWS": principals})
+    document = parsed(Principal={"AWS": principals})
 
     assert iam.foreign_accounts(document, {ACCOUNT}) == ("111111111111", "222222222222")
-    assert iam.foreign_accounts(one(Principal={"AWS": principals}, Condition=NARROW), {ACCOUNT}) == ()
+    assert iam.foreign_accounts(parsed(Principal={"AWS": principals}, Condition=RESTRICTED), {ACCOUNT}) == ()
 
 
-# --- What is refused
-
-
-def without_tls(**changed: Any) -> iam.Document:
-    return parse({"Statement": [{**tls_only("acme")[0], **changed}]})
+def without_tls(**changes: Any) -> Document:
+    return parse({"Statement": [{**tls_only("acme")[0], **changes}]})
 
 
 @pytest.mark.parametrize(
-    ("changed", "denies"),
+    ("changes", "denies"),
     [
         ({}, True),
         ({"Action": "*"}, True),
@@ -166,21 +156,21 @@ def without_tls(**changed: Any) -> iam.Document:
         ({"Resource": "arn:aws:s3:::acme/*"}, False),
         ({"Resource": ["arn:aws:s3:::other", "arn:aws:s3:::other/*"]}, False),
         ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, False),
-        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}, **NARROW}}, False),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}, **RESTRICTED}}, False),
     ],
 )
-def test_plain_http_is_refused_only_for_everyone_on_bucket_and_objects(changed: dict[str, Any], denies: bool) -> None:
-    assert iam.denies_plain_http(without_tls(**changed), "acme") is denies
+def test_plain_http_denial_covers_bucket_and_objects(changes: dict[str, Any], denies: bool) -> None:
+    assert denies_plain_http(without_tls(**changes), "acme") is denies
 
 
-def test_bucket_and_objects_may_be_covered_by_two_statements() -> None:
-    halves = [{**tls_only("acme")[0], "Resource": arn} for arn in ("arn:aws:s3:::acme", "arn:aws:s3:::acme/*")]
+def test_two_statements_can_cover_bucket_and_objects() -> None:
+    statements = [{**tls_only("acme")[0], "Resource": arn} for arn in ("arn:aws:s3:::acme", "arn:aws:s3:::acme/*")]
 
-    assert iam.denies_plain_http(parse({"Statement": halves}), "acme")
+    assert denies_plain_http(parse({"Statement": statements}), "acme")
 
 
 @pytest.mark.parametrize(
-    ("changed", "locked"),
+    ("changes", "locked"),
     [
         ({"Action": "s3:*"}, True),
         ({"Action": "s3:Put*"}, True),
@@ -201,15 +191,12 @@ def test_bucket_and_objects_may_be_covered_by_two_statements() -> None:
         ),
     ],
 )
-def test_a_deny_locks_out_when_nobody_may_take_it_back(changed: dict[str, Any], locked: bool) -> None:
-    assert iam.denies_policy_changes(one(Effect="Deny", **changed)) is locked
-
-
-# --- What an identity may do
+def test_policy_change_denial(changes: dict[str, Any], locked: bool) -> None:
+    assert denies_policy_changes(parsed(Effect="Deny", **changes)) is locked
 
 
 @pytest.mark.parametrize(
-    ("changed", "everything"),
+    ("changes", "everything"),
     [
         ({"Action": "*", "Resource": "*"}, True),
         ({"Action": ["s3:Get*", "*:*"], "Resource": ["*"]}, True),
@@ -219,12 +206,12 @@ def test_a_deny_locks_out_when_nobody_may_take_it_back(changed: dict[str, Any], 
         ({"Action": "*", "Resource": "*", "Effect": "Deny"}, False),
     ],
 )
-def test_everything_means_every_action_on_every_resource(changed: dict[str, Any], everything: bool) -> None:
-    assert iam.allows_everything(one(Principal=None, **changed)) is everything
+def test_full_admin_access(changes: dict[str, Any], everything: bool) -> None:
+    assert iam.allows_everything(parsed(Principal=None, **changes)) is everything
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "every_key"),
+    ("action", "resource", "all_keys"),
     [
         ("kms:Decrypt", "*", True),
         ("kms:*", "*", True),
@@ -236,44 +223,42 @@ def test_everything_means_every_action_on_every_resource(changed: dict[str, Any]
         ("s3:*", "*", False),
     ],
 )
-def test_decrypting_with_every_key_is_seen_through_wildcards(action: str, resource: str, every_key: bool) -> None:
-    assert iam.allows_on_all_keys(one(Principal=None, Action=action, Resource=resource)) is every_key
+def test_decryption_with_all_keys(action: str, resource: str, all_keys: bool) -> None:
+    assert iam.allows_on_all_keys(parsed(Principal=None, Action=action, Resource=resource)) is all_keys
 
 
 @given(verb=st.sampled_from(["Decrypt", "DescribeKey", "GenerateDataKey"]), cut=st.integers(0, 11))
 @settings(max_examples=30, deadline=None)
-def test_a_prefix_with_a_star_covers_the_action(verb: str, cut: int) -> None:
+def test_action_prefix_with_wildcard_matches(verb: str, cut: int) -> None:
     action = f"kms:{verb}"
     pattern = action[: min(cut, len(action))] + "*"
 
-    assert one(Action=pattern).statements[0].covers_action(action)
+    assert parsed(Action=pattern).statements[0].covers_action(action)
 
-
-# --- GitHub
 
 HOST = "token.actions.githubusercontent.com"
 AUDIENCE = {f"{HOST}:aud": "sts.amazonaws.com"}
-LOOSE_AUDIENCE = "the audience (aud) is not tied to sts.amazonaws.com with StringEquals"
-LOOSE_SUBJECT = "the subject (sub) is not tied with StringEquals"
-WIDE_SUBJECT = "the subject (sub) does not name one repository and one environment or ref"
+AUDIENCE_DEFECT, SUBJECT_DEFECT, WIDE_SUBJECT_DEFECT = "audience (aud)", "require a subject (sub)", "subject (sub) does not name"
 
 
 @pytest.mark.parametrize(
-    ("operators", "faults"),
+    ("operators", "expected"),
     [
-        ({}, ()),
-        ({"StringEquals": {f"{HOST}:sub": "repo:acme/gateway:environment:prod"}}, (LOOSE_AUDIENCE,)),
-        ({"StringEquals": AUDIENCE}, (LOOSE_SUBJECT,)),
-        ({"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}}, (LOOSE_SUBJECT,)),
-        ({"StringEquals": {**AUDIENCE, f"{HOST}:sub": "repo:acme/*"}}, (WIDE_SUBJECT,)),
+        ({}, []),
+        ({"StringEquals": {f"{HOST}:sub": "repo:acme/gateway:environment:prod"}}, [AUDIENCE_DEFECT]),
+        ({"StringEquals": AUDIENCE}, [SUBJECT_DEFECT]),
+        ({"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}}, [SUBJECT_DEFECT]),
+        ({"StringEquals": {**AUDIENCE, f"{HOST}:sub": "repo:acme/*"}}, [WIDE_SUBJECT_DEFECT]),
         (
             {
                 "ForAllValues:StringEquals": AUDIENCE,
                 "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"},
             },
-            (LOOSE_AUDIENCE,),
+            [AUDIENCE_DEFECT],
         ),
     ],
 )
-def test_github_is_tied_to_one_repository_and_environment(operators: dict[str, Any], faults: tuple[str, ...]) -> None:
-    assert iam.github_trust_defects(parse(github_trust(**operators))) == faults
+def test_github_trust_defects(operators: dict[str, Any], expected: list[str]) -> None:
+    defects = iam.github_trust_defects(parse(github_trust(**operators)))
+    assert len(defects) == len(expected)
+    assert all(text in defect for text, defect in zip(expected, defects, strict=True))

@@ -93,7 +93,9 @@ def test_empty_key_policy_denies_identity_policy() -> None:
 def test_key_policy_for_account_delegates_to_identity(identity: bool, allowed: bool) -> None:
     policy = document(statement("Allow", "kms:*", Principal={"AWS": ROOT}))
     identity_policies = [document(statement("Allow", "kms:Decrypt"))] if identity else []
-    assert decide(call("kms:Decrypt", "key"), identity=identity_policies, resource=policy, resource_decides=True).allowed is allowed
+    assert (
+        decide(call("kms:Decrypt", "key"), identity=identity_policies, resource=policy, resource_decides=True).allowed is allowed
+    )
 
 
 def test_key_policy_for_role_allows() -> None:

@@ -22,7 +22,7 @@ def leaky() -> Checked:
 
 @pytest.mark.requirement("PP-02")
 def test_leaky_program_violates_its_controls(leaky: Checked) -> None:
-    violated = {finding.rule for finding in leaky.findings if finding.outcome == "violation" and finding.stops}
+    violated = {finding.rule for finding in leaky.findings if finding.outcome == "violation" and finding.blocks}
     assert len(CONTROLS) == 20
     assert CONTROLS - violated == set()
     assert leaky.exit_code == 1
@@ -45,7 +45,7 @@ def test_reports_do_not_contain_passwords(leaky: Checked) -> None:
 @pytest.mark.requirement("PP-02")
 def test_clean_program_has_no_violations_in_prod() -> None:
     checked = check(EXAMPLES / "clean", "dev", levels="prod")
-    assert [finding for finding in checked.findings if finding.stops] == []
+    assert [finding for finding in checked.findings if finding.blocks] == []
     # Advisory: object versions can be deleted, as in every bucket of this repository.
     assert {finding.rule for finding in checked.findings if finding.outcome == "violation"} == {"GH-S3-017"}
     assert checked.run.resources > 15

@@ -79,7 +79,7 @@ def test_the_guides_exemption_is_valid_on_the_day_after_it_was_granted(tmp_path:
     file.write_text(text)
     [entry] = tomllib.loads(text)["exemption"]
     loaded = exemptions.load(file, entry["created"] + timedelta(days=1), {rule.id: rule.exemptible for rule in RULES})
-    assert (len(loaded.active), loaded.faults) == (1, ())
+    assert (len(loaded.active), loaded.errors) == (1, ())
 
 
 def test_the_guides_levels_are_taken(shop: Path, tmp_path: Path) -> None:

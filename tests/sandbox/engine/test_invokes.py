@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.analysis.iam import document as iam_document
+from policies.analysis.iam.grammar import parse
 from policies.analysis.iam.rendering import policy_document
 from sandbox.engine.invokes import invoke, invoke_or_invent
 from sandbox.errors import SandboxError
@@ -97,7 +97,7 @@ WORDS = st.lists(st.text("abc:*-/", min_size=1, max_size=8), min_size=1, max_siz
 
 @given(st.lists(st.fixed_dictionaries({"actions": WORDS, "resources": WORDS}), min_size=1, max_size=4))
 def test_every_document_is_read_by_the_rules(statements: list[dict[str, Any]]) -> None:
-    assert len(iam_document.parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
+    assert len(parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
 
 
 @pytest.mark.requirement("PP-02")

@@ -1,50 +1,26 @@
-"""Clean programs, one a service: every rule passes on them, and each test breaks one property."""
+"""Compliant programs with storage, databases, containers and monitoring."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from policies.testing.harness import ACCOUNT, Declared, Ref
-from tests.policies.alarms import cis_alarms, data_events, topic_policy
-from tests.policies.pieces import (
-    KEY_POLICY,
+from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.rules.builders import (
     TAGS,
-    TRUST,
     backed_up,
+    cis_alarms,
     container,
+    data_events,
     document,
-    github_trust,
-    grant,
     kms,
     masking,
     roles,
     tls_only,
+    topic_policy,
     watched,
 )
-from tests.policies.topology import edge, network
-
-__all__ = [
-    "KEY_POLICY",
-    "TAGS",
-    "TRUST",
-    "_sides",
-    "container",
-    "document",
-    "ecs",
-    "edge",
-    "github_trust",
-    "grant",
-    "kms",
-    "network",
-    "rds",
-    "roles",
-    "s3",
-    "secrets",
-    "stores",
-    "tls_only",
-    "watch",
-]
+from tests.policies.rules.network_programs import network
 
 
 def s3() -> list[Declared]:

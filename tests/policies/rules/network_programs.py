@@ -1,9 +1,9 @@
-"""Clean programs of a network, and of the edge in front of it."""
+"""Compliant programs with a network and its load balancer."""
 
 from __future__ import annotations
 
-from policies.testing.harness import Declared, Ref
-from tests.policies.pieces import TAGS, kms, watched
+from policies.testing.pack_process import Declared, Ref
+from tests.policies.rules.builders import TAGS, kms, watched
 
 WORLD = "0.0.0.0/0"
 
@@ -56,7 +56,7 @@ def network() -> list[Declared]:
         ),
         Declared(
             "aws:ec2/networkAcl:NetworkAcl",
-            "fence",
+            "acl",
             {
                 **vpc,
                 "ingress": [
@@ -195,19 +195,19 @@ def edge() -> list[Declared]:
         *watched(balancer=("AWS/ApplicationELB", "LoadBalancer")),
         Declared(
             "aws:wafv2/webAcl:WebAcl",
-            "firewall",
+            "web-acl",
             {"rules": rules, "visibilityConfig": {"cloudwatchMetricsEnabled": True}},
         ),
         Declared(
             "aws:wafv2/webAclAssociation:WebAclAssociation",
             "firewall-on-balancer",
-            {"resourceArn": Ref("balancer", "arn"), "webAclArn": Ref("firewall", "arn")},
+            {"resourceArn": Ref("balancer", "arn"), "webAclArn": Ref("web-acl", "arn")},
         ),
         Declared(
             "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration",
             "firewall-logging",
             {
-                "resourceArn": Ref("firewall", "arn"),
+                "resourceArn": Ref("web-acl", "arn"),
                 "redactedFields": [{"singleHeader": {"name": name}} for name in ("authorization", "cookie", "x-api-key")],
             },
         ),

@@ -1,7 +1,7 @@
-"""SARIF: a log that code scanning takes.
+"""SARIF report.
 
-The published schema is another's file and has no package: what this log uses of it is written out below, in our words,
-and stricter, with what GitHub demands on top. `.github/workflows/policies.yml` holds a real log to the published one.
+The schema below is the part of the published schema that the report uses, with GitHub's additional requirements.
+`.github/workflows/policies.yml` validates a report against the published schema.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from policies import catalogue
+from policies.engine.meta_policies import META_POLICIES
 from policies.reports import sarif
 from policies.reports.findings import Finding
-from tests.policies.said import RUN, URN, exempted, undecided, violation
+from tests.policies.reports.builders import RUN, URN, exempted, undecided, violation
 
 
-def exactly(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An object with these members and no others."""
+def closed(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Schema of an object with these members only."""
     members = {**required, **(optional or {})}
     return {"type": "object", "properties": members, "required": list(required), "additionalProperties": False}
 
 
-TEXT = exactly({"text": {"type": "string", "minLength": 1}})
+TEXT = closed({"text": {"type": "string", "minLength": 1}})
 URI = {"type": "string", "pattern": r"^[A-Za-z0-9._~%/+-]+$", "not": {"pattern": "^/|^[a-z]+:"}}
-RULE = exactly(
+RULE = closed(
     {
         "id": {"type": "string", "pattern": "^GH-"},
         "shortDescription": TEXT,
         "fullDescription": TEXT,
         "help": TEXT,
         "helpUri": {"type": "string", "pattern": "^https://[^ ]+$"},
-        "defaultConfiguration": exactly({"enabled": {"type": "boolean"}, "level": {"enum": ["error", "warning"]}}),
-        "properties": exactly(
+        "defaultConfiguration": closed({"enabled": {"type": "boolean"}, "level": {"enum": ["error", "warning"]}}),
+        "properties": closed(
             {
                 "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "maxItems": 20},
                 "security-severity": {"type": "string", "pattern": r"^\d\.\d$"},
@@ -43,23 +44,23 @@ RULE = exactly(
         ),
     }
 )
-LOCATION = exactly(
+LOCATION = closed(
     {
-        "physicalLocation": exactly(
+        "physicalLocation": closed(
             {
-                "artifactLocation": exactly({"uri": URI, "uriBaseId": {"const": "%SRCROOT%"}}),
-                "region": exactly({"startLine": {"type": "integer", "minimum": 1}}),
+                "artifactLocation": closed({"uri": URI, "uriBaseId": {"const": "%SRCROOT%"}}),
+                "region": closed({"startLine": {"type": "integer", "minimum": 1}}),
             }
         )
     },
     {
         "logicalLocations": {
             "type": "array",
-            "items": exactly({"fullyQualifiedName": {"type": "string"}, "kind": {"type": "string"}}),
+            "items": closed({"fullyQualifiedName": {"type": "string"}, "kind": {"type": "string"}}),
         }
     },
 )
-RESULT = exactly(
+RESULT = closed(
     {
         "ruleId": {"type": "string"},
         "ruleIndex": {"type": "integer", "minimum": 0},
@@ -73,20 +74,20 @@ RESULT = exactly(
     {
         "suppressions": {
             "type": "array",
-            "items": exactly(
+            "items": closed(
                 {"kind": {"const": "external"}, "status": {"const": "accepted"}, "justification": {"type": "string"}}
             ),
         },
     },
 )
-DRIVER = exactly(
+DRIVER = closed(
     {
         "name": {"const": "gatehouse"},
         "semanticVersion": {"type": "string"},
-        "rules": {"type": "array", "items": {"anyOf": [RULE, exactly({"id": {"type": "string", "pattern": "^OWN-"}})]}},
+        "rules": {"type": "array", "items": {"anyOf": [RULE, closed({"id": {"type": "string", "pattern": "^OWN-"}})]}},
     }
 )
-LOG = exactly(
+LOG = closed(
     {
         "$schema": {"type": "string"},
         "version": {"const": "2.1.0"},
@@ -94,15 +95,15 @@ LOG = exactly(
             "type": "array",
             "minItems": 1,
             "maxItems": 1,
-            "items": exactly(
+            "items": closed(
                 {
-                    "tool": exactly({"driver": DRIVER}),
-                    "automationDetails": exactly({"id": {"type": "string", "pattern": "/$"}}),
+                    "tool": closed({"driver": DRIVER}),
+                    "automationDetails": closed({"id": {"type": "string", "pattern": "/$"}}),
                     "invocations": {
                         "type": "array",
-                        "items": exactly({"executionSuccessful": {"const": True}, "exitCode": {"enum": [0, 1]}}),
+                        "items": closed({"executionSuccessful": {"const": True}, "exitCode": {"enum": [0, 1]}}),
                     },
-                    "originalUriBaseIds": exactly({"%SRCROOT%": exactly({"description": TEXT})}),
+                    "originalUriBaseIds": closed({"%SRCROOT%": closed({"description": TEXT})}),
                     "columnKind": {"const": "utf16CodeUnits"},
                     "results": {"type": "array", "items": RESULT},
                 }
@@ -112,28 +113,28 @@ LOG = exactly(
 )
 
 
-def run_of(findings: Sequence[Finding], **about: str) -> dict[str, Any]:
-    run: dict[str, Any] = sarif.document(findings, replace(RUN, **about))["runs"][0]  # type: ignore[arg-type]
+def run_of(findings: Sequence[Finding], **changes: str) -> dict[str, Any]:
+    run: dict[str, Any] = sarif.document(findings, replace(RUN, **changes))["runs"][0]  # type: ignore[arg-type]
     return run
 
 
 @pytest.mark.requirement("PP-04")
-def test_every_outcome_makes_a_log_of_the_published_form() -> None:
-    stray = violation(policy="OWN-1", urn="", source="", message="strange. Fix: go")
-    broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 is broken on {URN}: KeyError. Fix: mend it")
-    every = [violation(), violation(level="advisory"), undecided(), undecided("advisory"), exempted(), broken, stray]
+def test_report_matches_schema_for_every_outcome() -> None:
+    other_pack = violation(policy="OWN-1", urn="", source="", message="open. Fix: close it")
+    broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it")
+    findings = [violation(), violation(level="advisory"), undecided(), undecided("advisory"), exempted(), broken, other_pack]
 
     for environment in ("dev", "staging", "prod", "elsewhere"):
-        jsonschema.validate(sarif.document(every, replace(RUN, environment=environment)), LOG)
+        jsonschema.validate(sarif.document(findings, replace(RUN, environment=environment)), LOG)
 
 
 @pytest.mark.requirement("PP-04")
-def test_a_result_points_to_the_rule_the_resource_and_the_line() -> None:
+def test_result_has_rule_resource_and_line() -> None:
     run = run_of([violation()])
 
     [result] = run["results"]
-    described = run["tool"]["driver"]["rules"][result["ruleIndex"]]
-    assert (result["ruleId"], result["level"], described["id"]) == ("GH-S3-001", "error", "GH-S3-001")
+    rule = run["tool"]["driver"]["rules"][result["ruleIndex"]]
+    assert (result["ruleId"], result["level"], rule["id"]) == ("GH-S3-001", "error", "GH-S3-001")
     assert result["locations"] == [
         {
             "logicalLocations": [{"fullyQualifiedName": URN, "kind": "resource"}],
@@ -154,28 +155,28 @@ def test_a_result_points_to_the_rule_the_resource_and_the_line() -> None:
         ("", "", "Pulumi.yaml", 1),
     ],
 )
-def test_the_place_is_one_in_the_repository(source: str, root: str, uri: str, line: int) -> None:
+def test_location_is_relative_to_the_repository(source: str, root: str, uri: str, line: int) -> None:
     [result] = run_of([violation(source=source)], root=root)["results"]
 
-    place = result["locations"][0]["physicalLocation"]
-    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == (uri, line)
+    location = result["locations"][0]["physicalLocation"]
+    assert (location["artifactLocation"]["uri"], location["region"]["startLine"]) == (uri, line)
 
 
-def test_environments_and_programs_do_not_replace_each_other() -> None:
+def test_run_id_contains_program_and_environment() -> None:
     ids = {run_of([], environment=name, root=root)["automationDetails"]["id"] for name in ("dev", "prod") for root in ("", "a")}
 
     assert ids == {"policies/./dev/", "policies/./prod/", "policies/a/dev/", "policies/a/prod/"}
 
 
-def test_every_rule_of_the_catalogue_is_described_once() -> None:
-    listed = [one["id"] for one in run_of([])["tool"]["driver"]["rules"]]
+def test_report_contains_every_rule_once() -> None:
+    ids = [rule["id"] for rule in run_of([])["tool"]["driver"]["rules"]]
 
-    assert sorted(listed) == sorted([*(one.id for one in catalogue.RULES), *(one.id for one in catalogue.META_POLICIES)])
+    assert sorted(ids) == sorted([*(rule.id for rule in catalogue.RULES), *(policy.id for policy in META_POLICIES)])
 
 
 @pytest.mark.requirement("PP-04")
-def test_what_is_exempted_is_suppressed_and_what_is_undecided_is_open() -> None:
-    suppressed, opened = run_of([exempted(), undecided("advisory")])["results"]
+def test_exempted_is_suppressed_and_undecided_is_open() -> None:
+    suppressed, is_open = run_of([exempted(), undecided("advisory")])["results"]
 
-    assert [one["kind"] for one in suppressed["suppressions"]] == ["external"]
-    assert (opened["kind"], opened["level"]) == ("open", "none")
+    assert [item["kind"] for item in suppressed["suppressions"]] == ["external"]
+    assert (is_open["kind"], is_open["level"]) == ("open", "none")

@@ -1,14 +1,12 @@
-"""Clean programs of what our own stacks have in small part or not: an account's baseline, backups, APIs, an audited bucket."""
+"""Compliant programs with account settings, backups, APIs and a bucket that receives a trail."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from policies.testing.harness import ACCOUNT, Declared, Ref
-from tests.policies.alarms import data_events
-from tests.policies.breaks import Program, changed, without
-from tests.policies.pieces import document, kms, tls_only
-from tests.policies.programs import s3, watch
+from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.rules.builders import Program, changed, data_events, document, kms, tls_only, without
+from tests.policies.rules.programs import s3, watch
 
 ROOT = "pulumi:pulumi:Stack"
 
@@ -28,7 +26,7 @@ def account(**outputs: Any) -> Program:
         Declared("aws:guardduty/detector:Detector", "detector", {"enable": True}),
         Declared("aws:securityhub/account:Account", "hub"),
         Declared("aws:accessanalyzer/analyzer:Analyzer", "analyzer", {"analyzerName": "acme"}),
-        Declared("aws:ebs/encryptionByDefault:EncryptionByDefault", "disks", {"enabled": True}),
+        Declared("aws:ebs/encryptionByDefault:EncryptionByDefault", "ebs-encryption", {"enabled": True}),
         Declared(
             "aws:budgets/budget:Budget",
             "budget",

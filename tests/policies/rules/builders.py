@@ -1,11 +1,53 @@
-"""What the clean programs share: tags, documents, a key, roles, a container."""
+"""Building blocks of test programs: policy documents, keys, roles, containers and alarms."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.testing.harness import ACCOUNT, Declared, Ref
+from policies.testing.pack_process import ACCOUNT, Declared, Ref
+
+Program = list[Declared]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program that violates one control. mention: text that the message must contain."""
+
+    rule: str
+    name: str
+    mention: str
+    program: Program
+
+
+def violation(rule: str, name: str, mention: str, program: Program) -> Case:
+    """name: the resource that the violation is reported for."""
+    return Case(rule, name, mention, program)
+
+
+def changed(program: Program, name: str, /, **inputs: Any) -> Program:
+    """The program with changed inputs of one resource. None removes an input."""
+    assert any(resource.name == name for resource in program)
+    return [resource.with_inputs(**inputs) if resource.name == name else resource for resource in program]
+
+
+def without(program: Program, *names: str) -> Program:
+    """The program without these resources."""
+    assert {resource.name for resource in program} >= set(names)
+    return [resource for resource in program if resource.name not in names]
+
+
+def retyped(program: Program, retype: Callable[[str], str]) -> Program:
+    """The program with other type tokens."""
+    return [replace(resource, type=retype(resource.type)) for resource in program]
+
+
+def unprotected(program: Program, name: str) -> Program:
+    """The program with `protect` removed from one resource."""
+    return [replace(resource, protect=resource.protect and resource.name != name) for resource in program]
+
 
 TAGS = {
     "Project": "gatehouse",
@@ -71,7 +113,7 @@ def watched(**parts: tuple[str, str]) -> list[Declared]:
         ),
         Declared(
             "aws:cloudwatch/dashboard:Dashboard",
-            "board",
+            "dashboard",
             {"dashboardBody": json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in parts.values()]})},
         ),
     ]
@@ -143,9 +185,9 @@ def roles() -> list[Declared]:
             computed={"managedPolicyArns": [], "inlinePolicies": []},
         ),
         # A boundary is wide, for it grants nothing: what rules say about grants is not about it.
-        Declared("aws:iam/policy:Policy", "ceiling", {"policy": grant(Action=["kms:Decrypt", "s3:*"], Resource="*")}),
+        Declared("aws:iam/policy:Policy", "boundary", {"policy": grant(Action=["kms:Decrypt", "s3:*"], Resource="*")}),
         Declared(
-            "aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": Ref("ceiling", "arn")}
+            "aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": Ref("boundary", "arn")}
         ),
         Declared("aws:iam/role:Role", "deployer", {"assumeRolePolicy": github_trust(), "permissionsBoundary": BOUNDARY}),
         Declared("aws:iam/rolePolicy:RolePolicy", "task-rights", {"role": Ref("task-role"), "policy": grant()}),
@@ -161,3 +203,64 @@ def roles() -> list[Declared]:
             {"role": Ref("deployer"), "policyArn": "arn:aws:iam::aws:policy/SecurityAudit"},
         ),
     ]
+
+
+PATTERNS = {
+    "refused": '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
+    "no-mfa": '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") }',
+    "root": '{ $.userIdentity.type = "Root" }',
+    "policies": "{ ($.eventName = PutRolePolicy) || ($.eventName = AttachRolePolicy) }",
+    "trail": "{ ($.eventName = StopLogging) || ($.eventName = DeleteTrail) }",
+    "sign-in": '{ ($.eventName = ConsoleLogin) && ($.errorMessage = "Failed authentication") }',
+    "keys": "{ ($.eventName = DisableKey) || ($.eventName = ScheduleKeyDeletion) }",
+    "buckets": "{ ($.eventName = PutBucketAcl) || ($.eventName = PutBucketPolicy) }",
+    "config": "{ ($.eventName = StopConfigurationRecorder) || ($.eventName = PutConfigurationRecorder) }",
+    "groups": "{ ($.eventName = AuthorizeSecurityGroupIngress) }",
+    "acls": "{ ($.eventName = CreateNetworkAcl) }",
+    "gateways": "{ ($.eventName = AttachInternetGateway) }",
+    "routes": "{ ($.eventName = CreateRouteTable) }",
+    "vpcs": "{ ($.eventName = CreateVpc) || ($.eventName = DeleteVpc) }",
+    "organisation": "{ ($.eventSource = organizations.amazonaws.com) }",
+}
+
+
+def cis_alarms() -> list[Declared]:
+    return [
+        one
+        for name, pattern in PATTERNS.items()
+        for one in (
+            Declared(
+                "aws:cloudwatch/logMetricFilter:LogMetricFilter",
+                f"{name}-filter",
+                {
+                    "logGroupName": Ref("trail-logs", "name"),
+                    "pattern": pattern,
+                    "metricTransformation": {"name": name, "namespace": "Acme", "value": "1"},
+                },
+            ),
+            Declared(
+                "aws:cloudwatch/metricAlarm:MetricAlarm",
+                f"{name}-seen",
+                {"metricName": name, "namespace": "Acme", "alarmActions": [Ref("alarms", "arn")]},
+            ),
+        )
+    ]
+
+
+def data_events(**more: Any) -> dict[str, Any]:
+    fields = {"eventCategory": "Data", "resources.type": "AWS::S3::Object", **more}
+    return {"fieldSelectors": [{"field": name, "equals": [value]} for name, value in fields.items()]}
+
+
+def topic_policy(*more: dict[str, Any]) -> str:
+    topic = f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"
+    return document(
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sns:Publish",
+            "Resource": topic,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+        *more,
+    )

@@ -1,0 +1,105 @@
+"""Exemptions file: valid entries, and an error for each kind of invalid entry."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from policies import catalogue
+from policies.engine.exemptions import Exemptions, load
+
+TODAY = date(2026, 6, 1)
+KNOWN = {rule.id: rule.exemptible for rule in catalogue.RULES}
+
+
+def read(folder: Path, **changes: str | None) -> Exemptions:
+    valid: dict[str, str | None] = {
+        "control": '"GH-S3-010"',
+        "urn": '"urn:pulumi:dev::gatehouse::*::logs"',
+        "owner": '"platform"',
+        "reason": '"the log bucket of the trial has no second bucket"',
+        "ticket": '"SEC-1"',
+        "created": "2026-05-20",
+        "expires": "2026-07-01",
+    }
+    lines = [f"{key} = {value}" for key, value in {**valid, **changes}.items() if value is not None]
+    file = folder / "exemptions.toml"
+    file.write_text("\n".join(["[[exemption]]", *lines]), encoding="utf-8")
+    return load(file, TODAY, KNOWN)
+
+
+def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
+    exemptions = read(tmp_path)
+
+    urn = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
+    assert exemptions.errors == ()
+    assert exemptions.find("GH-S3-010", urn) is exemptions.active[0]
+    assert exemptions.find("GH-S3-001", urn) is None
+    assert exemptions.find("GH-S3-010", urn.replace("dev", "prod")) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"owner": None}, "has no owner. Fix: add it"),
+        ({"owner": None, "ticket": None}, "has no owner, ticket. Fix: add them"),
+        ({"control": '"GH-S3-999"'}, "names an unknown control. Fix: copy the id from a report"),
+        (
+            {"control": '"GH-S3-001"'},
+            "names a control that does not allow exemptions. Fix: meet the control and remove the entry",
+        ),
+        (
+            {"reason": '"because"'},
+            "has a reason shorter than 20 characters. Fix: explain why the control cannot be met",
+        ),
+        (
+            {"urn": '"*"'},
+            "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs",
+        ),
+        (
+            {"created": "2026-03-01"},
+            "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date",
+        ),
+        (
+            {"created": "2026-04-01", "expires": "2026-05-31"},
+            "expired on 2026-05-31. Fix: meet the control and remove the entry, or renew the approval",
+        ),
+        (
+            {"created": "2026-06-02"},
+            "has a creation date in the future (2026-06-02). Fix: set created to the date of approval",
+        ),
+        ({"expires": "2026-05-20"}, "expires before its creation date. Fix: set expires after created"),
+        ({"expires": '"soon"'}, "has no valid date in expires. Fix: write expires = 2026-01-31, without quotes"),
+        (
+            {"approver": '"me"'},
+            "has the unknown key approver. Fix: use only control, urn, owner, reason, ticket, created, expires",
+        ),
+        ({"owner": "7"}, "has an empty owner. Fix: write owner as a non-empty string"),
+    ],
+)
+def test_invalid_entry_is_an_error(changes: dict[str, str | None], error: str, tmp_path: Path) -> None:
+    exemptions = read(tmp_path, **changes)
+
+    assert exemptions.active == ()
+    assert [text.partition(") ")[2] for _, text in exemptions.errors] == [error]
+
+
+@pytest.mark.parametrize("text", ["[[exemption]", "exemption = 7", "[other]"])
+def test_malformed_file_is_an_error(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "exemptions.toml"
+    file.write_text(text, encoding="utf-8")
+
+    assert [error.startswith("exemptions.toml") for _, error in load(file, TODAY, KNOWN).errors] == [True]
+
+
+def test_missing_file_has_no_exemptions(tmp_path: Path) -> None:
+    assert load(tmp_path / "none.toml", TODAY, KNOWN) == Exemptions()
+
+
+def test_entry_applies_to_its_stack_only(tmp_path: Path) -> None:
+    entry = read(tmp_path).active[0]
+
+    assert entry.applies_to_stack("urn:pulumi:dev::gatehouse::pulumi:pulumi:Stack::gatehouse-dev")
+    assert not entry.applies_to_stack("urn:pulumi:prod::gatehouse::pulumi:pulumi:Stack::gatehouse-prod")

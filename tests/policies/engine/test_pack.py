@@ -1,0 +1,318 @@
+"""Packs as processes: undecided and broken rules, malformed input, secrets, levels and exemptions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies import catalogue
+from policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED
+from policies.testing.pack_process import Declared, Diagnostic, Ref, RunningPack, Unknown, urn
+from tests.policies.rules import builders, network_programs, programs
+from tests.policies.rules.builders import container
+
+OWN_PACK = """
+from pulumi_policy import PolicyPack
+from policies.engine.pack import guarded
+from policies.engine.rule import Severity, levels, resource_rule, stack_rule
+
+metadata = dict(title="t", rationale="w", remedy="r", url="u", severity=Severity.LOW, types=("aws:sns/topic:Topic",))
+metadata["levels"] = levels("A", "A", "A")
+
+
+@resource_rule("X-1", **metadata)
+def divides(topic):
+    yield str(1 / len(topic.props.text("displayName").strip("hunter2")))
+
+
+@stack_rule("X-2", **metadata)
+def looks_up(topic, stack):
+    raise KeyError(topic.props.text("displayName"))
+    yield
+
+
+@resource_rule("X-3", **metadata)
+def is_current(topic):
+    if topic.props.text("displayName") == "old":
+        yield "displayName is old"
+
+
+PolicyPack("own", policies=guarded([divides, looks_up, is_current]))
+"""
+
+
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "__main__.py").write_text(OWN_PACK, encoding="utf-8")
+    (folder / "PulumiPolicy.yaml").write_text("runtime: python\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(own_folder: Path) -> Iterator[RunningPack]:
+    with RunningPack(own_folder) as pack:
+        yield pack
+
+
+def kms_key(name: str, **inputs: Any) -> Declared:
+    return Declared("aws:kms/key:Key", name, {**builders.kms()[0].inputs, **inputs}, protect=True)
+
+
+def test_unknown_property_is_undecided(security: RunningPack) -> None:
+    unknown = kms_key("key", enableKeyRotation=Unknown())
+
+    assert security.check([unknown]) == [
+        Diagnostic(
+            "GH-UNDECIDED",
+            "key",
+            "mandatory",
+            f"GH-KMS-001 could not be decided for {urn(unknown)}: enableKeyRotation is unknown. Fix: {UNDECIDED.remedy}",
+        )
+    ]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["unknown first", "unknown last"])
+def test_unknown_property_does_not_hide_other_resource(order: int, security: RunningPack) -> None:
+    program = [kms_key("first", enableKeyRotation=Unknown()), kms_key("second", enableKeyRotation=False)][::order]
+
+    diagnostics = {(one.policy, one.name) for one in security.check(program)}
+    assert diagnostics == {("GH-KMS-001", "second"), ("GH-UNDECIDED", "first")}
+
+
+def test_unknown_block_does_not_hide_other_block(security: RunningPack) -> None:
+    ingress = [
+        {"description": "a", "protocol": "tcp", "fromPort": 1, "toPort": 1, "cidrBlocks": [Unknown()]},
+        {"description": "b", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]},
+    ]
+    group = Declared("aws:ec2/securityGroup:SecurityGroup", "group", {"description": "tasks", "ingress": ingress})
+
+    assert {one.policy for one in security.check([group])} == {"GH-VPC-004", "GH-UNDECIDED"}
+
+
+def test_unknown_policy_document_is_undecided(security: RunningPack) -> None:
+    program = [
+        one.with_inputs(policy=Unknown()) if one.name == "files-policy" else one
+        for one in programs.s3()
+        if one.name != "sink-policy"
+    ]
+
+    undecided = {one.message.split(" ")[0] for one in security.check(program) if one.policy == "GH-UNDECIDED"}
+    assert undecided == {"GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
+
+
+def test_undecided_rule_is_decided_with_known_outputs(security: RunningPack) -> None:
+    program = [*builders.kms(), kms_key("other", policy=Ref("key", "policy"))]
+
+    assert {one.policy for one in security.check(program)} == {"GH-UNDECIDED"}
+    assert security.check(program, known=True) == []
+
+
+def test_allowed_unknown_property_is_reported(security: RunningPack) -> None:
+    program = [one.with_inputs(containerDefinitions=Unknown()) if one.name == "task" else one for one in programs.ecs()]
+
+    diagnostics = security.check(program)
+    assert {(one.policy, one.level) for one in diagnostics} == {("GH-UNDECIDED-ALLOWED", "advisory")}
+    assert len(diagnostics) == 8
+
+
+def test_computed_property_counts_as_unset(security: RunningPack) -> None:
+    bare = Declared("aws:kms/key:Key", "key", {"enableKeyRotation": True}, computed={"policy": "{}"})
+
+    assert [(one.policy, one.name) for one in security.check([bare])] == [("GH-KMS-002", "key")]
+
+
+def test_raising_rule_is_broken_without_property_value(own: RunningPack) -> None:
+    topic = Declared("aws:sns/topic:Topic", "topic", {"displayName": "hunter2"})
+
+    assert own.check([topic]) == [
+        Diagnostic("GH-BROKEN", "topic", "mandatory", f"rule X-1 raised ZeroDivisionError on {urn(topic)}. Fix: {BROKEN.remedy}"),
+        Diagnostic("GH-BROKEN", "topic", "mandatory", f"rule X-2 raised KeyError on {urn(topic)}. Fix: {BROKEN.remedy}"),
+    ]
+
+
+PROGRAMS = [programs.s3, programs.secrets, programs.ecs, network_programs.edge, programs.rds, programs.stores, programs.watch]
+MALFORMED: list[Any] = [
+    None,
+    "text",
+    7,
+    True,
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    {"a": None},
+    ["text"],
+    "{",
+    Unknown(),
+    [Unknown()],
+]
+
+
+@pytest.mark.parametrize("value", MALFORMED, ids=repr)
+@pytest.mark.parametrize("build", PROGRAMS)
+def test_malformed_property_does_not_break_rules(build: Any, value: Any, security: RunningPack, resilience: RunningPack) -> None:
+    malformed = [Declared(one.type, one.name, dict.fromkeys(one.inputs, value)) for one in build()]
+
+    diagnostics = [*security.check(malformed), *resilience.check(malformed)]
+    assert [one for one in diagnostics if one.policy == "GH-BROKEN"] == []
+    assert diagnostics != []
+
+
+def test_large_program_is_evaluated_completely(security: RunningPack, resilience: RunningPack) -> None:
+    """2,000 resources, half of them with unknown inputs."""
+    builds = (programs.s3, network_programs.edge, programs.rds, programs.stores)
+    named = {one.name: one for build in builds for one in build()}.values()
+    many = [
+        Declared(one.type, f"{one.name}-{number}", dict.fromkeys(one.inputs, Unknown()) if number % 2 else {"tags": {}})
+        for number in range(2000 // len(named) + 1)
+        for one in named
+    ]
+
+    diagnostics = [*security.check(many), *resilience.check(many)]
+    assert len(many) >= 2000
+    assert [one for one in diagnostics if one.policy == "GH-BROKEN"] == []
+    assert {one.name for one in diagnostics if one.policy == "GH-S3-001"} >= {"files-0", "sink-0", "files-2"}
+    assert {one.name for one in diagnostics if one.policy == "GH-KMS-001"} >= {"key-0", "key-2"}
+
+
+def test_malformed_property_is_a_violation(security: RunningPack) -> None:
+    program = [one.with_inputs(containerDefinitions="no JSON") if one.name == "task" else one for one in programs.ecs()]
+
+    assert Diagnostic(
+        "GH-ECS-001",
+        "task",
+        "mandatory",
+        "containerDefinitions must be a JSON list of objects, not text that is not JSON. Fix: correct the type of this property",
+    ) in security.check(program)
+
+
+@pytest.mark.parametrize("value", ["hunter2-canary", "AKIAHUNTER2CANARY000"])
+def test_messages_do_not_contain_secrets(value: str, security: RunningPack) -> None:
+    task = json.dumps([container(environment=[{"name": "DATABASE_PASSWORD", "value": value}], user=value)])
+    loose = [
+        Declared("aws:secretsmanager/secretVersion:SecretVersion", "version", {"secretString": value}),
+        Declared("aws:lambda/function:Function", "function", {"environment": {"variables": {"API_TOKEN": value}}}),
+    ]
+    tasks = [one.with_inputs(containerDefinitions=task) if one.name == "task" else one for one in programs.ecs()]
+    databases = [one.with_inputs(password=value, engine=value) if one.name == "database" else one for one in programs.rds()]
+
+    diagnostics = [*security.check(tasks + loose), *security.check(databases)]
+    assert {"GH-ECS-005", "GH-RDS-012", "GH-SM-006", "GH-LAM-003"} <= {one.policy for one in diagnostics}
+    assert [one for one in diagnostics if value in one.message] == []
+
+
+def test_configuration_sets_levels(security: RunningPack) -> None:
+    program = [kms_key("key", enableKeyRotation=False)]
+    security.configure({"GH-KMS-001": {"enforcementLevel": "advisory"}})
+    advisory = security.check(program)
+    security.configure({"GH-KMS-001": {"enforcementLevel": "disabled"}})
+    disabled = security.check(program)
+    security.configure(catalogue.level_config("security", "prod"))
+
+    assert [(one.policy, one.level) for one in advisory] == [("GH-KMS-001", "advisory")]
+    assert disabled == []
+
+
+def test_configuration_sets_parameters(security: RunningPack) -> None:
+    program = [kms_key("key", rotationPeriodInDays=180)]
+    security.configure({"GH-KMS-001": {"enforcementLevel": "mandatory", "days_max": 90}})
+    diagnostics = security.check(program)
+    security.configure(catalogue.level_config("security", "prod"))
+
+    assert [one.message.split(".")[0] for one in diagnostics] == ["rotationPeriodInDays is above 90"]
+
+
+def exemption(**changes: str) -> str:
+    fields = {
+        "control": '"GH-KMS-001"',
+        "urn": '"urn:pulumi:prod::gatehouse::*::key"',
+        "owner": '"platform"',
+        "reason": '"the partner reads with this key until June"',
+        "ticket": '"SEC-1"',
+        **changes,
+    }
+    return "\n".join(["[[exemption]]", *(f"{name} = {value}" for name, value in fields.items())]) + "\n"
+
+
+def dates_from_today(created: int, expires: int) -> dict[str, str]:
+    today = datetime.now(UTC).date()
+    return {"created": str(today + timedelta(created)), "expires": str(today + timedelta(expires))}
+
+
+def check_with(exemptions: str, folder: Path, program: list[Declared], **variables: str) -> list[Diagnostic]:
+    file = folder / "exemptions.toml"
+    file.write_text(exemptions, encoding="utf-8")
+    with RunningPack("security", env={**os.environ, "GATEHOUSE_EXEMPTIONS": str(file), **variables}) as pack:
+        return pack.check(program)
+
+
+@pytest.mark.requirement("PP-04")
+def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
+    rotated = kms_key("key", enableKeyRotation=False)
+    dates = dates_from_today(-1, 30)
+
+    assert check_with(exemption(**dates), tmp_path, [rotated]) == [
+        Diagnostic(
+            "GH-EXEMPT-USED",
+            "key",
+            "advisory",
+            f"GH-KMS-001 is exempted for {urn(rotated)} until {dates['expires']} by platform (SEC-1): "
+            "the partner reads with this key until June",
+        )
+    ]
+
+
+@pytest.mark.requirement("PP-04")
+def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
+    dates = dates_from_today(-40, -1)
+
+    diagnostics = check_with(exemption(**dates), tmp_path, [kms_key("key", enableKeyRotation=False)])
+    assert [(one.policy, one.level) for one in diagnostics] == [
+        ("GH-KMS-001", "mandatory"),
+        ("GH-EXEMPT-INVALID", "mandatory"),
+    ]
+    assert diagnostics[1].message.startswith(f"exemption 1 (GH-KMS-001, SEC-1) expired on {dates['expires']}.")
+
+
+@pytest.mark.requirement("PP-04")
+def test_unused_exemption_is_a_warning(tmp_path: Path) -> None:
+    diagnostics = check_with(exemption(**dates_from_today(-1, 30)), tmp_path, builders.kms())
+
+    assert diagnostics == [
+        Diagnostic(
+            "GH-EXEMPT-USED",
+            "",
+            "advisory",
+            f"exemption 1 (GH-KMS-001, SEC-1) is not used by any resource. Fix: {EXEMPTION_USED.remedy}",
+        )
+    ]
+
+
+def test_audit_ignores_exemptions(tmp_path: Path) -> None:
+    diagnostics = check_with(
+        exemption(**dates_from_today(-1, 30)),
+        tmp_path,
+        [kms_key("key", enableKeyRotation=False)],
+        GATEHOUSE_IGNORE_EXEMPTIONS="1",
+    )
+
+    assert [one.policy for one in diagnostics] == ["GH-KMS-001"]
+
+
+@pytest.mark.requirement("PP-04")
+def test_rule_of_another_pack_can_be_exempted(own_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "exemptions.toml"
+    file.write_text(exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **dates_from_today(-1, 30)), encoding="utf-8")
+    topic = Declared("aws:sns/topic:Topic", "news", {"displayName": "old"})
+    with RunningPack(own_folder, env={**os.environ, "GATEHOUSE_EXEMPTIONS": str(file)}) as pack:
+        diagnostics = [one for one in pack.check([topic]) if "X-3" in (one.policy, one.message[:3])]
+
+    assert [(one.policy, one.message.partition(" is ")[2][:8]) for one in diagnostics] == [("GH-EXEMPT-USED", "exempted")]

@@ -1,0 +1,143 @@
+"""Remediation: fixes the violation, reports the change, and preserves secrets and unknown values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from policies import catalogue
+from policies.catalogue import RULES, level_config, of_pack
+from policies.engine.levels import remediation_config
+from policies.engine.rule import ENVIRONMENTS
+from policies.testing.pack_process import Declared, RunningPack, Unknown
+from tests.policies.rules import builders, network_programs, programs
+from tests.policies.rules.builders import Case, Program, changed, document
+from tests.policies.rules.test_rules import CASES
+
+# Secret signature of the engine (sdk/go/common/resource/sig of pulumi).
+SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+REMEDIABLE = [rule.id for rule in RULES if rule.remediation]
+
+
+def started(pack: str) -> Iterator[RunningPack]:
+    config = level_config(pack, "prod")
+    with RunningPack(pack) as process:
+        process.configure({id: {**row, "enforcementLevel": "remediate"} for id, row in config.items() if id in REMEDIABLE})
+        yield process
+
+
+@pytest.fixture(scope="module")
+def security_fixes() -> Iterator[RunningPack]:
+    yield from started("security")
+
+
+@pytest.fixture(scope="module")
+def resilience_fixes() -> Iterator[RunningPack]:
+    yield from started("resilience")
+
+
+def cases(id: str) -> list[Case]:
+    """The violation cases of a rule in which a resource of the rule's own types is at fault."""
+    types = catalogue.rule(id).types
+    return [
+        case for case in CASES if case.rule == id and any(one.name == case.name and one.type in types for one in case.program)
+    ]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+@pytest.mark.parametrize("id", REMEDIABLE)
+def test_remediation_fixes_violation(id: str, known: bool, security_fixes: RunningPack, resilience_fixes: RunningPack) -> None:
+    pack = security_fixes if catalogue.rule(id).pack == "security" else resilience_fixes
+    reported = []
+    for case in cases(id):
+        changes = pack.remediate(case.program, case.name, known)
+        if id not in changes:
+            continue
+        fixed = [replace(one, inputs=changes[id]) if one.name == case.name else one for one in case.program]
+        diagnostics = pack.check(fixed, known)
+        assert [one for one in diagnostics if one.policy == id] == []
+        reported += [one.message for one in diagnostics if one.policy == "GH-REMEDIATED" and one.name == case.name]
+
+    assert reported
+    assert all(message.startswith(f"{id} ") for message in reported)
+
+
+def test_change_is_reported_with_its_value(security_fixes: RunningPack) -> None:
+    program = changed(builders.kms(), "key", enableKeyRotation=False)
+
+    assert security_fixes.remediate(program, "key")["GH-KMS-001"]["enableKeyRotation"] is True
+    [report] = [one for one in security_fixes.check(builders.kms()) if one.policy == "GH-REMEDIATED"]
+    assert (report.name, report.level) == ("key", "advisory")
+    assert report.message.startswith("GH-KMS-001 set enableKeyRotation to true")
+
+
+def test_secrets_and_unknown_values_are_unchanged(security_fixes: RunningPack) -> None:
+    secret = {SIGNATURE: SECRET, "value": "hunter2-canary"}
+    program = changed(builders.kms(), "key", enableKeyRotation=False, description=secret, policy=Unknown())
+
+    inputs = security_fixes.remediate(program, "key")["GH-KMS-001"]
+    assert inputs["description"] == secret
+    assert inputs["policy"] == "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    diagnostics = security_fixes.check(program)
+    assert diagnostics
+    assert [one for one in diagnostics if "hunter2" in one.message] == []
+
+
+def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) -> None:
+    text = json.dumps([builders.container(privileged=True), builders.container(name="side")])
+    program = changed(programs.ecs(), "task", containerDefinitions=text)
+
+    inputs = security_fixes.remediate(program, "task", known=True)["GH-ECS-001"]
+    assert [one.get("privileged", False) for one in json.loads(inputs["containerDefinitions"])] == [False, False]
+
+
+def test_nothing_changes_if_rule_still_fails(security_fixes: RunningPack) -> None:
+    public = document({"Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"})
+    program = changed(programs.secrets(), "pepper-policy", blockPublicPolicy=False, policy=public)
+
+    assert "GH-SM-004" not in security_fixes.remediate(program, "pepper-policy", known=True)
+
+
+def test_compliant_resource_is_unchanged(security_fixes: RunningPack) -> None:
+    assert security_fixes.remediate(builders.kms(), "key") == {}
+
+
+@pytest.mark.parametrize("value", [None, "text", 7, [], {}, [None], "{", Unknown()], ids=repr)
+@pytest.mark.parametrize("build", [programs.ecs, network_programs.edge, programs.rds, programs.stores, programs.watch])
+def test_malformed_input_does_not_break_remediation(
+    build: Any, value: Any, security_fixes: RunningPack, resilience_fixes: RunningPack
+) -> None:
+    program: Program = [Declared(one.type, one.name, dict.fromkeys(one.inputs, value)) for one in build()]
+
+    for pack in (security_fixes, resilience_fixes):
+        for resource in program:
+            pack.remediate(program, resource.name)
+    reported = {one.policy for pack in (security_fixes, resilience_fixes) for one in pack.check(program)}
+    assert reported
+    assert "GH-BROKEN" not in reported
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("pack", catalogue.PACKS)
+def test_remediation_is_disabled_by_default(pack: str, environment: str) -> None:
+    levels = {row["enforcementLevel"] for row in level_config(pack, environment).values()}
+    assert levels <= {"advisory", "mandatory", "disabled"}
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_remediation_config_is_for_dev_only(environment: str) -> None:
+    with pytest.raises(ValueError, match=f"not in {environment}"):
+        remediation_config(of_pack("security"), environment)
+
+
+def test_remediation_config_enables_all_remediations() -> None:
+    config = {id: row for pack in catalogue.PACKS for id, row in remediation_config(of_pack(pack), "dev").items()}
+    assert sorted(id for id, row in config.items() if row["enforcementLevel"] == "remediate") == sorted(REMEDIABLE)
+
+
+def test_stack_rules_have_no_remediation() -> None:
+    assert {rule.scope for rule in RULES if rule.remediation} == {"resource"}

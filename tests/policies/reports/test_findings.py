@@ -1,0 +1,84 @@
+"""Findings: conversion of diagnostics, merging of runs, order and exit status."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from policies import catalogue
+from policies.reports.findings import Finding, exit_code, merge
+from tests.policies.reports.builders import URN, exempted, undecided, violation
+
+
+def test_violation_has_rule_resource_and_remedy() -> None:
+    rule, finding = catalogue.rule("GH-S3-001"), violation()
+
+    assert (finding.rule, finding.title, finding.severity) == (rule.id, rule.title, "critical")
+    assert (finding.pack, finding.outcome, finding.blocks) == ("gatehouse-security", "violation", True)
+    assert finding.resource_type == "aws:s3/bucket:Bucket"
+    assert (finding.message, finding.remedy) == ("the bucket has no BucketPublicAccessBlock", rule.remedy)
+
+
+def test_policy_description_is_removed_from_message() -> None:
+    title = catalogue.rule("GH-S3-001").title
+
+    assert violation(message=f"{title}\nwrong. Fix: that").message == "wrong"
+
+
+def test_undecided_finding_belongs_to_its_rule() -> None:
+    finding = undecided()
+
+    assert (finding.rule, finding.outcome, finding.title) == ("GH-S3-003", "undecided", catalogue.rule("GH-S3-003").title)
+    assert finding.message == "could not be decided: policy is unknown"
+    assert finding.blocks
+    assert not undecided("advisory").blocks
+
+
+def test_allowed_unknown_finding_has_its_reason() -> None:
+    text = "containerDefinitions is unknown, which is accepted: AWS assigns it"
+    message = f"GH-ECS-001 could not be decided for {URN}: {text}"
+    finding = violation(policy="GH-UNDECIDED-ALLOWED", level="advisory", message=message)
+
+    assert (finding.rule, finding.outcome) == ("GH-ECS-001", "undecided")
+    assert finding.message == f"could not be decided: {text}"
+
+
+def test_broken_rule_blocks_and_exemption_does_not() -> None:
+    broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it")
+
+    assert (broken.rule, broken.outcome, broken.blocks) == ("GH-S3-001", "broken", True)
+    assert (exempted().rule, exempted().outcome, exempted().blocks) == ("GH-S3-010", "exempted", False)
+
+
+def test_equal_findings_of_two_passes_are_merged() -> None:
+    unknown = replace(violation(), passes=("unknown",))
+
+    assert [finding.passes for finding in merge([unknown, violation()])] == [("unknown", "known")]
+
+
+def test_violation_replaces_undecided_finding() -> None:
+    decided = violation(policy="GH-S3-003", message="no policy. Fix: write one")
+
+    assert [finding.outcome for finding in merge([undecided(), decided])] == ["violation"]
+
+
+def test_findings_are_sorted_by_severity() -> None:
+    low = violation(policy="GH-S3-008", level="advisory", message="late. Fix: now")
+
+    rules = [finding.rule for finding in merge([exempted(), low, undecided(), violation()])]
+    assert rules == ["GH-S3-001", "GH-S3-003", "GH-S3-008", "GH-S3-010"]
+
+
+@pytest.mark.parametrize(
+    ("findings", "status"),
+    [([], 0), ([exempted()], 0), ([undecided("advisory")], 0), ([undecided()], 1), ([violation()], 1)],
+)
+def test_exit_code_is_one_for_blocking_findings(findings: list[Finding], status: int) -> None:
+    assert exit_code(findings) == status
+
+
+def test_control_characters_are_replaced() -> None:
+    finding = violation(urn=f"{URN}\x1b[2J\u202egpj", message="red\x1b[31m. Fix: go", source="a\x07.py:1")
+
+    assert (finding.urn, finding.message, finding.source) == (f"{URN}\ufffd[2J\ufffdgpj", "red\ufffd[31m", "a\ufffd.py:1")

@@ -1,0 +1,42 @@
+"""JUnit report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from policies import catalogue
+from policies.engine.meta_policies import META_POLICIES
+from policies.reports.findings import Finding
+from policies.reports.junit import junit
+from tests.policies.reports.builders import RUN, URN, violation
+
+
+def suites(finding: Finding) -> dict[str | None, ElementTree.Element]:
+    root = ElementTree.fromstring(junit([finding], RUN))  # noqa: S314  our own output
+    return {suite.get("name"): suite for suite in root}
+
+
+@pytest.mark.requirement("PP-04")
+def test_suite_has_a_case_per_rule_and_fails_the_violated_one() -> None:
+    security, resilience = suites(violation())["gatehouse-security"], suites(violation())["gatehouse-resilience"]
+
+    assert security.get("tests") == str(len(catalogue.of_pack("security")) + len(META_POLICIES))
+    assert (security.get("failures"), resilience.get("failures")) == ("1", "0")
+    text = security.findtext("testcase/failure") or ""
+    assert text.startswith(f"violation: {URN} (components/bucket.py:88): ")
+    assert text.endswith(f"Fix: {catalogue.rule('GH-S3-001').remedy}")
+
+
+def test_other_pack_has_its_own_suite() -> None:
+    other = replace(violation(policy="ACME-SNS-001", message="open. Fix: close it"), pack="guard")
+
+    suite = suites(other)["guard"]
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert suite.findtext("testcase/failure") == f"violation: {URN} (components/bucket.py:88): open. Fix: close it"
+
+
+def test_control_characters_do_not_break_the_xml() -> None:
+    assert suites(violation(message="red\x1b[31m. Fix: go"))

@@ -1,0 +1,21 @@
+"""Markdown report."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies import catalogue
+from policies.reports.markdown import markdown
+from tests.policies.reports.builders import RUN, violation
+
+
+@pytest.mark.requirement("PP-04")
+def test_finding_is_a_row_with_a_link() -> None:
+    page, rule = markdown([violation()], RUN), catalogue.rule("GH-S3-001")
+
+    assert f"| mandatory | [GH-S3-001]({rule.url}) | {violation().message} | {rule.remedy} |" in page
+    assert "`aws:s3/bucket:Bucket` · `components/bucket.py:88`" in page
+
+
+def test_pipe_in_message_is_escaped() -> None:
+    assert "a \\| b" in markdown([violation(message="a | b. Fix: c")], RUN)

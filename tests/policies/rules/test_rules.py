@@ -1,0 +1,113 @@
+"""Every rule: no violation on compliant programs, and exactly one violated control per non-compliant program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from policies import catalogue
+from policies.testing.pack_process import RunningPack
+from tests.policies.rules import (
+    account_programs,
+    builders,
+    network_programs,
+    programs,
+    violations_account,
+    violations_compute,
+    violations_databases,
+    violations_network,
+    violations_storage,
+)
+from tests.policies.rules.builders import Case, Program, changed, grant, retyped, without
+
+TABLES = (violations_storage, violations_databases, violations_compute, violations_network, violations_account)
+CASES: list[Case] = [case for table in TABLES for case in table.VIOLATIONS]
+COMPLIANT: list[Callable[[], Program]] = [
+    *(programs.s3, builders.kms, programs.secrets, programs.ecs, programs.rds, builders.roles, programs.stores, programs.watch),
+    *(network_programs.network, network_programs.edge),
+    *(account_programs.account, account_programs.backup, account_programs.api, account_programs.audit),
+]
+PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+# A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.
+NEVER_ALONE = {"GH-IAM-001"}
+
+
+@pytest.mark.requirement("PP-03")
+@PASSES
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} {case.mention}")
+def test_violation_is_reported_by_one_rule(case: Case, known: bool, security: RunningPack, resilience: RunningPack) -> None:
+    diagnostics = [*security.check(case.program, known), *resilience.check(case.program, known)]
+
+    level = catalogue.rule(case.rule).levels["prod"]
+    on_resource = [one for one in diagnostics if (one.policy, one.name, one.level) == (case.rule, case.name, level)]
+    assert {one.policy for one in diagnostics} == {case.rule}
+    assert any(case.mention in one.message for one in on_resource), on_resource
+
+
+@pytest.mark.requirement("PP-03")
+@PASSES
+@pytest.mark.parametrize("program", COMPLIANT, ids=lambda program: program.__name__)
+def test_compliant_program_passes(
+    program: Callable[[], Program], known: bool, security: RunningPack, resilience: RunningPack
+) -> None:
+    resources = program()
+    assert resources
+    assert [*security.check(resources, known), *resilience.check(resources, known)] == []
+
+
+@pytest.mark.requirement("PP-03")
+def test_every_rule_has_a_violation_case() -> None:
+    assert {rule.id for rule in catalogue.RULES} - {case.rule for case in CASES} == NEVER_ALONE
+
+
+def test_full_admin_policy_violates_iam_001(security: RunningPack) -> None:
+    program = changed(builders.roles(), "task-rights", policy=grant(Action="*", Resource="*"))
+
+    assert ("GH-IAM-001", "task-rights") in {(one.policy, one.name) for one in security.check(program)}
+
+
+@pytest.mark.parametrize(
+    ("label", "violated"),
+    [
+        ("awswaf:managed:aws:core-rule-set:SizeRestrictions_Body", False),
+        ("awswaf:managed:aws:core-rule-set:NoUserAgent_Header", True),
+    ],
+    ids=["blocked by label", "not blocked"],
+)
+def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bool, security: RunningPack) -> None:
+    [web_acl] = [resource for resource in network_programs.edge() if resource.name == "web-acl"]
+    first, *others = web_acl.inputs["rules"]
+    counted = {"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}
+    group = {**first["statement"]["managedRuleGroupStatement"], "ruleActionOverrides": [counted]}
+    label_match = {"labelMatchStatement": {"scope": "LABEL", "key": label}}
+    blocking = {
+        "name": "body-size",
+        "priority": 90,
+        "action": {"block": {}},
+        "statement": {"andStatement": {"statements": [label_match, {"notStatement": {"statement": label_match}}]}},
+        "visibilityConfig": first["visibilityConfig"],
+    }
+    rules = [{**first, "statement": {"managedRuleGroupStatement": group}}, *others, blocking]
+    diagnostics = security.check(changed(network_programs.edge(), "web-acl", rules=rules))
+    assert ("GH-WAF-004" in {one.policy for one in diagnostics}) is violated
+
+
+def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilience: RunningPack) -> None:
+    program = retyped(network_programs.edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
+
+    assert [*security.check(program), *resilience.check(program)] == []
+    violating = changed(program, "balancer", dropInvalidHeaderFields=False)
+    assert {one.policy for one in security.check(violating)} == {"GH-ALB-003"}
+
+
+def test_v2_tokens_are_evaluated_like_current_tokens(security: RunningPack, resilience: RunningPack) -> None:
+    classes = ("Bucket", "BucketVersioning", "BucketLogging", "BucketLifecycleConfiguration")
+    tokens = {f"aws:s3/{name[0].lower()}{name[1:]}:{name}": name for name in classes}
+    program = retyped(
+        programs.s3(), lambda token: f"{token.rpartition(':')[0]}V2:{tokens[token]}V2" if token in tokens else token
+    )
+
+    # GH-PUL-004 reports the deprecated types.
+    assert {one.policy for one in (*security.check(program), *resilience.check(program))} == {"GH-PUL-004"}
+    assert {one.policy for one in security.check(without(program, "files-block"))} == {"GH-S3-001"}

@@ -1,0 +1,204 @@
+"""Programs that violate one control: VPC, Elastic Load Balancing, ACM and AWS WAF."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policies.testing.pack_process import Declared, Ref
+from tests.policies.rules import network_programs, programs
+from tests.policies.rules.builders import Program, changed, violation, without
+from tests.policies.rules.network_programs import WORLD
+
+SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
+ALL_TRAFFIC = {"protocol": "-1", "fromPort": 0, "toPort": 0}
+
+
+def logging(**options: Any) -> dict[str, Any]:
+    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gateway", **options}
+    return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
+
+
+def web_acl(**inputs: Any) -> Program:
+    return changed(network_programs.edge(), "web-acl", **inputs)
+
+
+def web_acl_rule(**rule: Any) -> Program:
+    rules = next(one for one in network_programs.edge() if one.name == "web-acl").inputs["rules"]
+    return changed(network_programs.edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
+
+
+def security_group(name: str, **inputs: Any) -> Declared:
+    return Declared("aws:ec2/securityGroup:SecurityGroup", name, {"vpcId": Ref("vpc"), "description": name, **inputs})
+
+
+def network_acl(*ingress: dict[str, Any]) -> Program:
+    return changed(network_programs.network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **one} for one in ingress])
+
+
+VIOLATIONS = [
+    violation("GH-VPC-001", "vpc", "VPC", without(network_programs.network(), "flow")),
+    violation("GH-VPC-001", "vpc", "trafficType", changed(network_programs.network(), "flow", trafficType="REJECT")),
+    violation("GH-VPC-002", "vpc", "DefaultSecurityGroup", without(network_programs.network(), "default-group")),
+    violation(
+        "GH-VPC-002",
+        "vpc",
+        "default-group",
+        changed(
+            network_programs.network(), "default-group", ingress=[{"protocol": "-1", "self": True, "fromPort": 0, "toPort": 0}]
+        ),
+    ),
+    violation(
+        "GH-VPC-003", "app-a", "mapPublicIpOnLaunch", changed(network_programs.network(), "app-a", mapPublicIpOnLaunch=True)
+    ),
+    violation(
+        "GH-VPC-004",
+        "from-balancer",
+        "80",
+        changed(network_programs.edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET),
+    ),
+    violation(
+        "GH-VPC-004",
+        "from-balancer",
+        "internet",
+        changed(
+            network_programs.edge(),
+            "from-balancer",
+            referencedSecurityGroupId=None,
+            **{**SSH_FROM_INTERNET, "fromPort": 443, "toPort": 443},
+        ),
+    ),
+    *(
+        violation(
+            "GH-VPC-004",
+            "from-balancer",
+            "ports",
+            changed(network_programs.edge(), "from-balancer", referencedSecurityGroupId=None, **{**SSH_FROM_INTERNET, **cidr}),
+        )
+        for cidr in ({"cidrIpv4": "128.0.0.0/1"}, {"cidrIpv4": None, "cidrIpv6": "2000::/3"})
+    ),
+    violation(
+        "GH-VPC-004",
+        "open-group",
+        "ingress[0]",
+        [
+            *network_programs.edge(),
+            security_group("open-group", ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}]),
+        ],
+    ),
+    violation(
+        "GH-VPC-005",
+        "to-cores",
+        "internet",
+        changed(network_programs.edge(), "to-cores", ipProtocol="-1", fromPort=None, toPort=None),
+    ),
+    violation("GH-VPC-006", "to-cores", "description", changed(network_programs.edge(), "to-cores", description=None)),
+    violation(
+        "GH-VPC-006",
+        "gateway-group",
+        "separate",
+        changed(
+            network_programs.edge(),
+            "gateway-group",
+            egress=[{"description": "Cores", "protocol": "tcp", "fromPort": 443, "toPort": 443, "cidrBlocks": ["10.0.0.0/8"]}],
+        ),
+    ),
+    violation(
+        "GH-VPC-007",
+        "acl",
+        "3389",
+        network_acl(
+            {"ruleNo": 10, "action": "deny", "fromPort": 22, "toPort": 22},
+            {"ruleNo": 20, "action": "allow", "fromPort": 1024, "toPort": 65535},
+            {"ruleNo": 30, "action": "deny", "fromPort": 3389, "toPort": 3389},
+        ),
+    ),
+    violation("GH-VPC-008", "vpc", "ecr.dkr", without(programs.ecs(), "ecr.dkr-endpoint")),
+    violation("GH-VPC-009", "s3-endpoint", "endpoint", changed(network_programs.network(), "s3-endpoint", policy=None)),
+    violation(
+        "GH-VPC-010",
+        "service",
+        "subnet",
+        changed(programs.ecs(), "service", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
+    ),
+    violation(
+        "GH-VPC-010", "cache-subnets", "NAT", changed(programs.stores(), "cache-subnets", subnetIds=[Ref("app-a"), Ref("data-b")])
+    ),
+    violation("GH-VPC-010", "default", "VPC", [Declared("aws:ec2/defaultVpc:DefaultVpc", "default", {})]),
+    violation("GH-VPC-011", "vpc", "VPC", without(network_programs.network(), "block")),
+    violation("GH-VPC-011", "vpc", "exclusion", without(network_programs.edge(), "block-exclusion")),
+    violation(
+        "GH-ALB-001", "http", "defaultActions[0]", changed(network_programs.edge(), "http", defaultActions=[{"type": "forward"}])
+    ),
+    violation(
+        "GH-ALB-002", "https", "sslPolicy", changed(network_programs.edge(), "https", sslPolicy="ELBSecurityPolicy-2016-08")
+    ),
+    violation("GH-ALB-002", "https", "sslPolicy", changed(network_programs.edge(), "https", sslPolicy=None)),
+    violation(
+        "GH-ALB-003",
+        "balancer",
+        "dropInvalidHeaderFields",
+        changed(network_programs.edge(), "balancer", dropInvalidHeaderFields=None),
+    ),
+    violation("GH-ALB-004", "balancer", "accessLogs.enabled", changed(network_programs.edge(), "balancer", accessLogs=None)),
+    violation(
+        "GH-ALB-005",
+        "balancer",
+        "enableDeletionProtection",
+        changed(network_programs.edge(), "balancer", enableDeletionProtection=False),
+    ),
+    violation(
+        "GH-ALB-006",
+        "balancer",
+        "desyncMitigationMode",
+        changed(network_programs.edge(), "balancer", desyncMitigationMode="monitor"),
+    ),
+    violation("GH-ALB-007", "balancer", "2", changed(network_programs.edge(), "balancer", subnets=[Ref("edge-a")])),
+    violation("GH-ALB-008", "balancer", "ACL", without(network_programs.edge(), "firewall-on-balancer")),
+    violation("GH-ALB-009", "targets", "TLS", changed(network_programs.edge(), "targets", protocol="HTTP")),
+    violation("GH-ALB-009", "targets", "healthCheck", changed(network_programs.edge(), "targets", healthCheck=None)),
+    violation(
+        "GH-ALB-010",
+        "https",
+        "routingHttpResponseStrictTransportSecurityHeaderValue",
+        changed(network_programs.edge(), "https", routingHttpResponseStrictTransportSecurityHeaderValue="max-age=300"),
+    ),
+    violation(
+        "GH-ALB-010",
+        "https",
+        "routingHttpResponseServerEnabled",
+        changed(network_programs.edge(), "https", routingHttpResponseServerEnabled=None),
+    ),
+    violation(
+        "GH-ACM-001",
+        "certificate",
+        "certificate",
+        changed(network_programs.edge(), "certificate", subjectAlternativeNames=["*.example.com"]),
+    ),
+    violation(
+        "GH-ACM-001", "certificate", "validationMethod", changed(network_programs.edge(), "certificate", validationMethod="EMAIL")
+    ),
+    violation(
+        "GH-WAF-001",
+        "web-acl",
+        "rateBasedStatement",
+        web_acl(rules=next(one for one in network_programs.edge() if one.name == "web-acl").inputs["rules"][:3]),
+    ),
+    violation("GH-WAF-002", "web-acl", "ACL", without(network_programs.edge(), "firewall-logging")),
+    violation(
+        "GH-WAF-002",
+        "web-acl",
+        "firewall-logging",
+        changed(
+            network_programs.edge(),
+            "firewall-logging",
+            redactedFields=[{"singleHeader": {"name": name}} for name in ("authorization", "cookie")],
+        ),
+    ),
+    violation(
+        "GH-WAF-003",
+        "web-acl",
+        "visibilityConfig.cloudwatchMetricsEnabled",
+        web_acl(visibilityConfig={"cloudwatchMetricsEnabled": False}),
+    ),
+    violation("GH-WAF-004", "web-acl", "rules[0].overrideAction", web_acl_rule(overrideAction={"count": {}})),
+]

@@ -1,0 +1,110 @@
+"""The project's own prod stack: compliant with both packs, tagged, and in allowed Regions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from policies.analysis import type_tokens
+from policies.analysis.properties import Properties, plain
+from policies.analysis.resources import Resource, Stack, identifiers_of
+from policies.catalogue import RULES, rule
+from policies.engine.guard import Decision, evaluate
+from policies.engine.rule import Level
+from policies.rules.pulumi_program import ALLOWED_REGIONS, REQUIRED_TAGS
+from sandbox.engine import types
+from sandbox.engine.program import run
+from sandbox.engine.providers import InventedCloud, UnknownCloud
+from sandbox.paths import REPOSITORY
+from tests.components.program import serverless
+
+ADVISORY = {"GH-ALB-009", "GH-RDS-014", "GH-S3-017"}
+FORMS = pytest.mark.parametrize("form", ["container", "serverless"])
+
+
+@cache
+def deployment(form: str, *, preview: bool = False) -> types.Deployment:
+    config = serverless("prod") if form == "serverless" else None
+    return run(REPOSITORY, "prod", UnknownCloud() if preview else InventedCloud(), preview=preview, config=config)
+
+
+@cache
+def decisions(form: str) -> dict[tuple[str, str], Decision]:
+    """Decision per rule and resource, with known outputs and the parameters of prod."""
+    stack = Stack(resources(deployment(form)))
+    return {
+        (rule.id, resource.name): evaluate(rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack)
+        for rule in RULES
+        for resource in stack
+        if not rule.types or resource.type in rule.types
+    }
+
+
+def resources(deployment: types.Deployment) -> list[Resource]:
+    inputs = {resource.registration.urn: plain(resource.registration.inputs)[0] for resource in deployment.resources}
+    root = Resource(deployment.stack_urn, type_tokens.STACK, "gatehouse-prod", Properties(plain(deployment.exports)[0]))
+    return [root, *(resource(item, inputs) for item in deployment.resources)]
+
+
+def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resource:
+    """A resource as the engine shows it after a deployment: the program's inputs with their actual values."""
+    registration = item.registration
+    provider = inputs.get(registration.provider.rpartition("::")[0])
+    outputs = plain(item.outputs)[0]
+    properties = {key: outputs.get(key, value) for key, value in inputs[registration.urn].items() if not key.startswith("__")}
+    return Resource(
+        urn=registration.urn,
+        type=registration.type,
+        name=registration.name,
+        props=Properties(properties),
+        identifiers=identifiers_of({**outputs, "id": item.id}),
+        protect=registration.protect,
+        parent=registration.parent,
+        depends_on=registration.dependencies,
+        property_dependencies=dict(registration.property_dependencies),
+        provider=Properties(provider, "provider") if provider else None,
+    )
+
+
+@pytest.mark.requirement("PP-02")
+@FORMS
+def test_only_advisory_rules_are_violated(form: str) -> None:
+    assert {id for (id, _), decision in decisions(form).items() if decision.violations} == ADVISORY
+    levels = {level for id in ADVISORY for level in rule(id).levels.values()}
+    assert levels <= {Level.ADVISORY, Level.DISABLED}
+
+
+@FORMS
+def test_every_rule_is_decided(form: str) -> None:
+    results = decisions(form)
+    assert len(results) > 500
+    assert [key for key, decision in results.items() if decision.broken or decision.undecided or decision.allowed] == []
+
+
+def test_resource_names_are_known_at_preview() -> None:
+    """Except DNS validation records, whose names ACM assigns."""
+    registrations = [item.registration for item in deployment("container", preview=True).resources]
+    unknown = [(registration.type, plain(registration.inputs)[1]) for registration in registrations]
+    assert sum(bool(paths) for _, paths in unknown) > 100
+    unnamed = {type for type, paths in unknown if "name" in paths}
+    assert unnamed == {"aws:route53/record:Record"}
+
+
+def test_default_tags_are_the_required_tags() -> None:
+    providers = [props for props in map(provider_inputs, resources(deployment("container"))) if props is not None]
+    assert providers
+    for props in providers:
+        assert set(props.decoded("defaultTags").block("defaultTags").block("tags").names()) == set(REQUIRED_TAGS)
+
+
+def test_regions_are_allowed() -> None:
+    regions = {resource.props.text("region") for resource in resources(deployment("container")) if resource.props.has("region")}
+    assert len(regions) == 2
+    assert regions <= set(ALLOWED_REGIONS)
+
+
+def provider_inputs(resource: Resource) -> Properties | None:
+    return resource.props if resource.type == type_tokens.AWS_PROVIDER else None
