@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.checks.policy_check import Checked, check
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SOURCE = (EXAMPLES / "leaky" / "__main__.py").read_text(encoding="utf-8")
 CONTROLS = set(re.findall(r"GH-[A-Z0-9]+-\d+", SOURCE))
 """The controls that the comments of the leaky program name."""
