@@ -1,70 +1,25 @@
 """All rules and packs, with look-ups by id and pack."""
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
+import policies.rules
 from policies.engine import levels
 from policies.engine.meta_policies import META_POLICIES, MetaPolicy
 from policies.engine.rule import Level, Rule
-from policies.rules import (
-    account,
-    acm,
-    alb,
-    apigateway,
-    backup,
-    cloudtrail,
-    cloudwatch,
-    dynamodb,
-    ecr,
-    ecs,
-    elasticache,
-    iam,
-    kms,
-    lambda_functions,
-    pulumi_program,
-    rds,
-    s3,
-    secretsmanager,
-    sns,
-    vpc,
-    waf,
-)
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack by its folder."""
 
-MODULES: tuple[ModuleType, ...] = (
-    account,
-    acm,
-    alb,
-    apigateway,
-    backup,
-    cloudtrail,
-    cloudwatch,
-    dynamodb,
-    ecr,
-    ecs,
-    elasticache,
-    iam,
-    kms,
-    lambda_functions,
-    pulumi_program,
-    rds,
-    s3,
-    secretsmanager,
-    sns,
-    vpc,
-    waf,
+_MODULES: list[ModuleType] = [import_module(f"policies.rules.{module.name}") for module in iter_modules(policies.rules.__path__)]
+RULES: tuple[Rule, ...] = tuple(
+    sorted((value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)), key=lambda rule: rule.id)
 )
+"""The rules of all modules in `policies/rules`, sorted by id. A new module needs no registration."""
 
-
-def rules_of(module: ModuleType) -> tuple[Rule, ...]:
-    """The rules that a module declares, sorted by id."""
-    return tuple(sorted((value for value in vars(module).values() if isinstance(value, Rule)), key=lambda rule: rule.id))
-
-
-RULES: tuple[Rule, ...] = tuple(sorted((rule for module in MODULES for rule in rules_of(module)), key=lambda rule: rule.id))
 _POLICIES: tuple[Rule | MetaPolicy, ...] = (*META_POLICIES, *RULES)
 _BY_ID = {policy.id: policy for policy in _POLICIES}
 

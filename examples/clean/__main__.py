@@ -1,7 +1,6 @@
-"""A drop box for files: a bucket, the log of who opened it, and a table of what is in it, under a key of their own; each has a
-copy in a second region and a daily backup, and somebody is told when one of them fails.
+"""File storage: a bucket with access logs and a table, encrypted with one key, replicated to a second Region and backed up daily.
 
-The components make the safe parts; a resource beside them, here the key and the topic, is held to the same rules.
+Most resources come from components; the key and the alarm topic are declared directly.
 """
 
 from dataclasses import replace
@@ -26,7 +25,7 @@ from components.tags import tags
 
 config = pulumi.Config()
 names = Naming(pulumi.get_stack(), config.require("account"), config.require("region"))
-away = replace(names, region=config.require("secondRegion"))
+replica_names = replace(names, region=config.require("secondRegion"))
 runbooks = "https://example.com/parcels/runbooks"
 protection = ProtectionSettings(protect=True, retain_on_delete=True)
 provider = aws.Provider(
@@ -41,80 +40,93 @@ provider = aws.Provider(
     ),
 )
 opts = pulumi.ResourceOptions(provider=provider)
-kept = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True)
+protected = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True)
 
-# Who copies: a role of S3 and one of AWS Backup, neither of which can ever be made to do more.
-ceiling = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names=names, regions=(names.region, away.region)), opts)
-access = Roles(
+# Roles of S3 replication and AWS Backup, limited by a permissions boundary.
+boundary = PermissionsBoundary(
+    "boundary", PermissionsBoundaryArgs(names=names, regions=(names.region, replica_names.region)), opts
+)
+roles = Roles(
     "access",
-    RolesArgs(names=names, definitions=backup_roles.role_definitions(names, replicated=away.region), boundary_arn=ceiling.arn),
+    RolesArgs(
+        names=names, definitions=backup_roles.role_definitions(names, replicated=replica_names.region), boundary_arn=boundary.arn
+    ),
     opts,
 )
 
-# The account administers the key, and uses it through S3, DynamoDB and Backup alone.
-TELLERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
-users = backup_roles.key_users(names, replicated=away.region, away=away.region)
+# The account administers the key and uses it through S3, DynamoDB and AWS Backup only.
+PUBLISHERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
+users = backup_roles.key_users(names, replicated=replica_names.region, away=replica_names.region)
 
 
-def key_policy(there: Naming, *more: Statement) -> Document:
-    """Of the key, or of its replica."""
-    through = [f"{service}.{there.region}.amazonaws.com" for service in ("s3", "dynamodb", "backup")]
+def key_policy(names_in_region: Naming, *statements: Statement) -> Document:
+    """Key policy of the key or its replica."""
+    through = [f"{service}.{names_in_region.region}.amazonaws.com" for service in ("s3", "dynamodb", "backup")]
     caller = {"kms:CallerAccount": names.account, "kms:ViaService": through}
     account = {"AWS": names.root_arn}
     return document(
         allow("Administer", ADMINISTER, ["*"], principal=account),
         allow("Use", USE, ["*"], principal=account, conditions={"StringEquals": caller}),
-        *more,
+        *statements,
     )
 
 
-tellers = allow(
-    "Tell",
+publish_with_key = allow(
+    "Publish",
     ["kms:Decrypt", "kms:GenerateDataKey*"],
     ["*"],
-    principal={"Service": TELLERS},
+    principal={"Service": PUBLISHERS},
     conditions={"StringEquals": {"aws:SourceAccount": names.account}},
 )
 key = aws.kms.Key(
     "parcels",
-    description="Parcels, their table, their backups and what is told of them",
+    description="Files, their table, backups and alarm topic",
     multi_region=True,
     enable_key_rotation=True,
-    policy=render(key_policy(names, *users["data"], *users["backup"], tellers)),
+    policy=render(key_policy(names, *users["data"], *users["backup"], publish_with_key)),
     tags=tags("confidential"),
-    # KMS refuses a policy that names a role which does not exist yet.
-    opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[access])),
+    # KMS rejects a key policy with a role that does not exist.
+    opts=pulumi.ResourceOptions.merge(protected, pulumi.ResourceOptions(depends_on=[roles])),
 )
 aws.kms.Alias("parcels", name=names.alias("parcels"), target_key_id=key.key_id, opts=opts)
-far_key = aws.kms.ReplicaKey(
+replica_key = aws.kms.ReplicaKey(
     "parcels",
-    region=away.region,
+    region=replica_names.region,
     primary_key_arn=key.arn,
-    description="Parcels and their backups, second region",
-    policy=render(key_policy(away, *users["away"])),
+    description="Files and backups, second Region",
+    policy=render(key_policy(replica_names, *users["away"])),
     tags=tags("confidential"),
-    opts=kept,
+    opts=protected,
 )
-aws.kms.Alias("away", name=names.alias("parcels"), region=away.region, target_key_id=far_key.id, opts=opts)
+aws.kms.Alias("replica", name=names.alias("parcels"), region=replica_names.region, target_key_id=replica_key.id, opts=opts)
 
 
-def closed_bucket(name: str, there: Naming, key_arn: pulumi.Input[str], replica: BucketReplica | None = None) -> Bucket:
-    """A bucket for parcels, and beside it the one with the log of who opened them."""
-    sink, store = there.bucket("logs"), there.bucket("data")
-    made = partial(BucketArgs, protection=protection, region=there.region)
-    writers = bucket_policies.access_log_writers(there, sink, (store,))
-    policy = bucket_policies.bucket_policy(there, sink, encrypted_by_key=False, writers=writers)
-    logs = Bucket.log_sink(f"{name}-logs", made(bucket_name=sink, policy=policy, data_class="log", expire_days=365), opts)
-    policy = bucket_policies.bucket_policy(there, store, encrypted_by_key=True)
+def file_bucket(name: str, names_in_region: Naming, key_arn: pulumi.Input[str], replica: BucketReplica | None = None) -> Bucket:
+    """A bucket for files and a bucket for its access logs."""
+    log_name, name_in_region = names_in_region.bucket("logs"), names_in_region.bucket("data")
+    bucket_args = partial(BucketArgs, protection=protection, region=names_in_region.region)
+    writers = bucket_policies.access_log_writers(names_in_region, log_name, (name_in_region,))
+    policy = bucket_policies.bucket_policy(names_in_region, log_name, encrypted_by_key=False, writers=writers)
+    logs = Bucket.log_sink(
+        f"{name}-logs", bucket_args(bucket_name=log_name, policy=policy, data_class="log", expire_days=365), opts
+    )
+    policy = bucket_policies.bucket_policy(names_in_region, name_in_region, encrypted_by_key=True)
     return Bucket(
         name,
-        made(bucket_name=store, policy=policy, data_class="confidential", key_arn=key_arn, log_bucket=logs.name, replica=replica),
+        bucket_args(
+            bucket_name=name_in_region,
+            policy=policy,
+            data_class="confidential",
+            key_arn=key_arn,
+            log_bucket=logs.name,
+            replica=replica,
+        ),
         opts,
     )
 
 
-far = closed_bucket("away", away, far_key.arn)
-parcels = closed_bucket("parcels", names, key.arn, BucketReplica(far.arn, far_key.arn, access.arns[backup_roles.REPLICATION]))
+replica = file_bucket("replica", replica_names, replica_key.arn)
+files = file_bucket("files", names, key.arn, BucketReplica(replica.arn, replica_key.arn, roles.arns[backup_roles.REPLICATION]))
 table = SecretLinksTable(
     "tokens",
     SecretLinksTableArgs(
@@ -126,7 +138,7 @@ table = SecretLinksTable(
     opts,
 )
 
-# Who is told, and of what.
+# Alarms.
 topic = aws.sns.Topic("alarms", name=names.name("alarms"), kms_master_key_id=key.arn, tags=tags("internal"), opts=opts)
 arn = names.arn("sns", names.name("alarms"))
 aws.sns.TopicPolicy(
@@ -134,12 +146,12 @@ aws.sns.TopicPolicy(
     arn=topic.arn,
     policy=render(
         document(
-            deny("OnlyTls", ["sns:Publish"], [arn], conditions={"Bool": {"aws:SecureTransport": "false"}}),
+            deny("RequireTls", ["sns:Publish"], [arn], conditions={"Bool": {"aws:SecureTransport": "false"}}),
             allow(
-                "Tell",
+                "Publish",
                 ["sns:Publish"],
                 [arn],
-                principal={"Service": TELLERS},
+                principal={"Service": PUBLISHERS},
                 conditions={"StringEquals": {"aws:SourceAccount": names.account}},
             ),
         )
@@ -151,11 +163,16 @@ for alarm in metric_alarms.of_table(table.table):
 metrics = [
     ["AWS/DynamoDB", metric, "TableName", names.name("tokens")] for metric in ("ReadThrottleEvents", "WriteThrottleEvents")
 ]
-shown = {"type": "metric", "width": 24, "height": 6, "properties": {"region": names.region, "title": "Table", "metrics": metrics}}
+widget = {
+    "type": "metric",
+    "width": 24,
+    "height": 6,
+    "properties": {"region": names.region, "title": "Table", "metrics": metrics},
+}
 aws.cloudwatch.Dashboard(
     "overview",
     dashboard_name=names.name("overview"),
-    dashboard_body=pulumi.Output.json_dumps({"widgets": [shown]}),
+    dashboard_body=pulumi.Output.json_dumps({"widgets": [widget]}),
     opts=opts,
 )
 BackupPlan(
@@ -166,15 +183,15 @@ BackupPlan(
         protection=protection,
         force_destroy=False,
         key_arn=key.arn,
-        role_arn=access.arns[backup_roles.BACKUP],
+        role_arn=roles.arns[backup_roles.BACKUP],
         topic_arn=topic.arn,
-        resources=(table.arn, parcels.arn),
-        replica=BackupReplica(away.region, far_key.arn),
+        resources=(table.arn, files.arn),
+        replica=BackupReplica(replica_names.region, replica_key.arn),
     ),
     opts,
 )
 
-pulumi.export("bucket", parcels.name)
+pulumi.export("bucket", files.name)
 pulumi.export("table", table.table)
-# The account's own guards (Config, GuardDuty, public access block, budget) belong to another stack, which this names.
+# Another stack manages the account baseline (AWS Config, GuardDuty, public access block, budget).
 pulumi.export("accountBaseline", "gatehouse/prod")

@@ -1,6 +1,6 @@
-"""A small photo shop that breaks twenty controls on purpose, for the policy packs to find. Never deploy it.
+"""Example program that violates twenty controls. Do not deploy it.
 
-The control that a line breaks stands at its end; a test holds the report to these comments.
+A comment at the end of a line names the control that the line violates; a test compares the report with the comments.
 """
 
 import json
@@ -8,18 +8,18 @@ import json
 import pulumi
 import pulumi_aws as aws
 
-keep = pulumi.ResourceOptions(protect=True)
+protected = pulumi.ResourceOptions(protect=True)
 
-# A bucket that anyone can read, over plain HTTP, and that is gone with one command.
-photos = aws.s3.Bucket("photos", force_destroy=True, opts=keep)  # GH-S3-001, GH-S3-015
-everyone = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}  # GH-S3-012
+# A public bucket without TLS that `pulumi destroy` deletes with all objects.
+photos = aws.s3.Bucket("photos", force_destroy=True, opts=protected)  # GH-S3-001, GH-S3-015
+public = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}  # GH-S3-012
 aws.s3.BucketPolicy(
     "photos",
     bucket=photos.id,
-    policy=json.dumps({"Version": "2012-10-17", "Statement": [everyone]}),  # GH-S3-003
+    policy=json.dumps({"Version": "2012-10-17", "Statement": [public]}),  # GH-S3-003
 )
 
-# A database that the internet reaches, in the clear, with its password in the program and without a backup.
+# A public, unencrypted database without backups, with its password in the program.
 aws.rds.Instance(
     "orders",
     engine="postgres",
@@ -35,30 +35,30 @@ aws.rds.Instance(
     final_snapshot_identifier="orders-last",
     iam_database_authentication_enabled=True,
     enabled_cloudwatch_logs_exports=["postgresql", "upgrade"],
-    opts=keep,
+    opts=protected,
 )
 
-# SSH for the world.
-door = aws.ec2.SecurityGroup("door", description="The shop's door")
+# SSH access from the internet.
+web = aws.ec2.SecurityGroup("web", description="Web servers of the shop")
 aws.vpc.SecurityGroupIngressRule(
     "ssh",
-    security_group_id=door.id,
-    description="The whole world",
+    security_group_id=web.id,
+    description="SSH from everywhere",
     ip_protocol="tcp",
     from_port=22,
     to_port=22,
     cidr_ipv4="0.0.0.0/0",  # GH-VPC-004
 )
 
-# A load balancer that speaks plain HTTP and lets odd headers through.
+# A load balancer that serves HTTP and forwards invalid headers.
 front = aws.lb.LoadBalancer(
     "front",
     subnets=["subnet-1", "subnet-2"],
-    security_groups=[door.id],
+    security_groups=[web.id],
     drop_invalid_header_fields=False,  # GH-ALB-003
     enable_deletion_protection=True,
     access_logs=aws.lb.LoadBalancerAccessLogsArgs(bucket="shop-logs", enabled=True),
-    opts=keep,
+    opts=protected,
 )
 target = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/0123456789abcdef"
 aws.lb.Listener(
@@ -69,7 +69,7 @@ aws.lb.Listener(
     default_actions=[aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=target)],  # GH-ALB-001
 )
 
-# A task that is root on its host, of an image that may change, with its secret in the open.
+# A privileged task with a mutable image and a secret in its environment.
 shop = {
     "name": "shop",
     "image": "shop:latest",  # GH-ECS-014
@@ -93,16 +93,16 @@ aws.ecs.TaskDefinition(
     container_definitions=json.dumps([shop]),
 )
 
-# A policy that allows everything.
-everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}  # GH-IAM-001
-aws.iam.RolePolicy("worker", role="worker", policy=json.dumps({"Version": "2012-10-17", "Statement": [everything]}))
+# A policy with full administrative privileges.
+admin = {"Effect": "Allow", "Action": "*", "Resource": "*"}  # GH-IAM-001
+aws.iam.RolePolicy("worker", role="worker", policy=json.dumps({"Version": "2012-10-17", "Statement": [admin]}))
 
-# A key that is never rotated and that the whole account may use, and a trail that anybody can forge in one region.
+# A key without rotation or key policy, and a single-Region trail without log file validation.
 aws.kms.Key(
     "shop",  # GH-KMS-002
     description="Photos and orders",
     enable_key_rotation=False,  # GH-KMS-001
-    opts=keep,
+    opts=protected,
 )
 aws.cloudtrail.Trail(
     "audit",

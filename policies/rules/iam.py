@@ -34,7 +34,8 @@ _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 # Actions that support no resource-level permissions.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/
 _WITHOUT_RESOURCE = re.compile(
-    r"(ecr:GetAuthorizationToken|xray:(Put\w+|Get\w+)|ssmmessages:\w+|cloudwatch:(Put|Get)MetricData|events:ListRules|tag:GetResources|ec2:Describe\w+"
+    r"(ecr:GetAuthorizationToken|xray:(Put\w+|Get\w+)|ssmmessages:\w+|cloudwatch:(Put|Get)MetricData|events:ListRules"
+    r"|tag:GetResources|ec2:Describe\w+"
     r"|ec2:(Create|Delete)NetworkInterface\w*|sts:GetCallerIdentity|logs:DescribeLogGroups|secretsmanager:GetRandomPassword"
     r"|elasticloadbalancing:Describe\w+|kms:(ListAliases|ListKeys|GenerateRandom)|tag:Get\w+|s3:ListAllMyBuckets)"
 )

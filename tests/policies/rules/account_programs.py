@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
-from tests.policies.rules.builders import Program, changed, data_events, document, kms, tls_only, without
+from tests.policies.rules.builders import Program, changed, data_events, document, find, kms, tls_only, without
 from tests.policies.rules.programs import s3, watch
 
 ROOT = "pulumi:pulumi:Stack"
 
 
 def account(**outputs: Any) -> Program:
-    """The whole stack: the root with its outputs, and the baseline of the account."""
+    """The stack resource with its outputs, and the account baseline."""
     return [
-        # The root's properties are the outputs; those that the program knows are known at a first preview too.
+        # The properties of the stack resource are the outputs; constants are known at a first preview.
         Declared(ROOT, "acme-prod", {"environment": "prod", **outputs}),
         *s3(),
         Declared(
             "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
-            "no-public-buckets",
+            "account-block",
             dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
         ),
         Declared("aws:cfg/recorder:Recorder", "recorder", {"roleArn": f"arn:aws:iam::{ACCOUNT}:role/config"}),
@@ -104,7 +104,7 @@ def api() -> Program:
 
 
 def trail_writes(**changes: Any) -> dict[str, Any]:
-    """The statement that lets CloudTrail write, tied to one trail."""
+    """Statement that allows one trail to deliver."""
     return {
         "Effect": "Allow",
         "Principal": {"Service": "cloudtrail.amazonaws.com"},
@@ -115,9 +115,9 @@ def trail_writes(**changes: Any) -> dict[str, Any]:
     }
 
 
-def audit() -> Program:
-    """A bucket that takes a trail."""
-    files = next(one for one in s3() if one.name == "files")
+def trail() -> Program:
+    """A bucket that receives a trail."""
+    files = find(s3(), "files")
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "trail"}
     program = changed(without(s3(), "files-replication", "selection"), "files", tags=purpose)
     return [
@@ -145,4 +145,4 @@ def audit() -> Program:
 
 
 def watch_of_trail() -> Program:
-    return [one for one in watch() if one.name.endswith(("-filter", "-seen", "trail-logs", "alarms", "alarms-policy"))]
+    return [one for one in watch() if one.name.endswith(("-filter", "-observed", "trail-logs", "alarms", "alarms-policy"))]

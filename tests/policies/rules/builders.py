@@ -27,6 +27,12 @@ def violation(rule: str, name: str, mention: str, program: Program) -> Case:
     return Case(rule, name, mention, program)
 
 
+def find(program: Program, name: str) -> Declared:
+    """The resource with this name."""
+    [resource] = [resource for resource in program if resource.name == name]
+    return resource
+
+
 def changed(program: Program, name: str, /, **inputs: Any) -> Program:
     """The program with changed inputs of one resource. None removes an input."""
     assert any(resource.name == name for resource in program)
@@ -95,8 +101,8 @@ def kms() -> list[Declared]:
     ]
 
 
-def watched(**parts: tuple[str, str]) -> list[Declared]:
-    """An alarm for each part, by its namespace and dimension, and a dashboard that shows them all."""
+def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
+    """An alarm per resource, by namespace and dimension, and a dashboard with all namespaces."""
     return [
         *(
             Declared(
@@ -109,20 +115,20 @@ def watched(**parts: tuple[str, str]) -> list[Declared]:
                     "alarmActions": [f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"],
                 },
             )
-            for name, (namespace, dimension) in parts.items()
+            for name, (namespace, dimension) in metrics.items()
         ),
         Declared(
             "aws:cloudwatch/dashboard:Dashboard",
             "dashboard",
-            {"dashboardBody": json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in parts.values()]})},
+            {"dashboardBody": json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in metrics.values()]})},
         ),
     ]
 
 
 def masking(operation: str = "Deidentify", identifier: str = "AwsSecretKey") -> str:
     """A data protection policy with one statement."""
-    named = [f"arn:aws:dataprotection::aws:data-identifier/{identifier}"]
-    return json.dumps({"Version": "2021-06-01", "Statement": [{"DataIdentifier": named, "Operation": {operation: {}}}]})
+    identifiers = [f"arn:aws:dataprotection::aws:data-identifier/{identifier}"]
+    return json.dumps({"Version": "2021-06-01", "Statement": [{"DataIdentifier": identifiers, "Operation": {operation: {}}}]})
 
 
 def backed_up(*names: str) -> Declared:
@@ -152,13 +158,13 @@ def github_trust(**operators: dict[str, Any]) -> str:
     )
 
 
-def grant(**changed: Any) -> str:
-    clean = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-files/*"}
-    return document({**clean, **changed})
+def grant(**changes: Any) -> str:
+    default = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-files/*"}
+    return document({**default, **changes})
 
 
-def container(**changed: Any) -> dict[str, Any]:
-    clean = {
+def container(**changes: Any) -> dict[str, Any]:
+    default = {
         "name": "gateway",
         "image": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gateway@{DIGEST}",
         "essential": True,
@@ -173,7 +179,7 @@ def container(**changed: Any) -> dict[str, Any]:
             "options": {"mode": "non-blocking", "awslogs-group": "/acme/gateway", "awslogs-region": "eu-west-1"},
         },
     }
-    return {key: value for key, value in {**clean, **changed}.items() if value is not None}
+    return {key: value for key, value in {**default, **changes}.items() if value is not None}
 
 
 def roles() -> list[Declared]:
@@ -184,7 +190,7 @@ def roles() -> list[Declared]:
             {"assumeRolePolicy": TRUST, "permissionsBoundary": BOUNDARY},
             computed={"managedPolicyArns": [], "inlinePolicies": []},
         ),
-        # A boundary is wide, for it grants nothing: what rules say about grants is not about it.
+        # A permissions boundary may allow wildcards, because it grants nothing.
         Declared("aws:iam/policy:Policy", "boundary", {"policy": grant(Action=["kms:Decrypt", "s3:*"], Resource="*")}),
         Declared(
             "aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": Ref("boundary", "arn")}
@@ -206,7 +212,7 @@ def roles() -> list[Declared]:
 
 
 PATTERNS = {
-    "refused": '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
+    "unauthorized": '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
     "no-mfa": '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") }',
     "root": '{ $.userIdentity.type = "Root" }',
     "policies": "{ ($.eventName = PutRolePolicy) || ($.eventName = AttachRolePolicy) }",
@@ -220,7 +226,7 @@ PATTERNS = {
     "gateways": "{ ($.eventName = AttachInternetGateway) }",
     "routes": "{ ($.eventName = CreateRouteTable) }",
     "vpcs": "{ ($.eventName = CreateVpc) || ($.eventName = DeleteVpc) }",
-    "organisation": "{ ($.eventSource = organizations.amazonaws.com) }",
+    "organizations": "{ ($.eventSource = organizations.amazonaws.com) }",
 }
 
 
@@ -240,19 +246,19 @@ def cis_alarms() -> list[Declared]:
             ),
             Declared(
                 "aws:cloudwatch/metricAlarm:MetricAlarm",
-                f"{name}-seen",
+                f"{name}-observed",
                 {"metricName": name, "namespace": "Acme", "alarmActions": [Ref("alarms", "arn")]},
             ),
         )
     ]
 
 
-def data_events(**more: Any) -> dict[str, Any]:
-    fields = {"eventCategory": "Data", "resources.type": "AWS::S3::Object", **more}
+def data_events(**equals: Any) -> dict[str, Any]:
+    fields = {"eventCategory": "Data", "resources.type": "AWS::S3::Object", **equals}
     return {"fieldSelectors": [{"field": name, "equals": [value]} for name, value in fields.items()]}
 
 
-def topic_policy(*more: dict[str, Any]) -> str:
+def topic_policy(*statements: dict[str, Any]) -> str:
     topic = f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"
     return document(
         {
@@ -262,5 +268,5 @@ def topic_policy(*more: dict[str, Any]) -> str:
             "Resource": topic,
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
         },
-        *more,
+        *statements,
     )

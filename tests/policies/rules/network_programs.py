@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies.testing.pack_process import Declared, Ref
-from tests.policies.rules.builders import TAGS, kms, watched
+from tests.policies.rules.builders import TAGS, kms, monitoring
 
 WORLD = "0.0.0.0/0"
 
@@ -192,7 +192,7 @@ def edge() -> list[Declared]:
             "certificate",
             {"domainName": "gateway.example.com", "validationMethod": "DNS", "keyAlgorithm": "EC_prime256v1"},
         ),
-        *watched(balancer=("AWS/ApplicationELB", "LoadBalancer")),
+        *monitoring(balancer=("AWS/ApplicationELB", "LoadBalancer")),
         Declared(
             "aws:wafv2/webAcl:WebAcl",
             "web-acl",

@@ -15,10 +15,10 @@ from tests.policies.rules.builders import (
     document,
     kms,
     masking,
+    monitoring,
     roles,
     tls_only,
     topic_policy,
-    watched,
 )
 from tests.policies.rules.network_programs import network
 
@@ -169,7 +169,7 @@ def ecs() -> list[Declared]:
             "gateway-logs-masking",
             {"logGroupName": Ref("gateway-logs", "name"), "policyDocument": masking()},
         ),
-        *watched(service=("AWS/ECS", "ServiceName")),
+        *monitoring(service=("AWS/ECS", "ServiceName")),
         Declared("aws:ecs/cluster:Cluster", "cluster", {"settings": [{"name": "containerInsights", "value": "enhanced"}]}),
         Declared(
             "aws:ecs/taskDefinition:TaskDefinition",
@@ -286,7 +286,7 @@ def rds() -> list[Declared]:
             for kind in ("db-instance", "db-parameter-group")
         ),
         backed_up("database"),
-        *watched(database=("AWS/RDS", "DBInstanceIdentifier")),
+        *monitoring(database=("AWS/RDS", "DBInstanceIdentifier")),
         Declared("aws:rds/snapshot:Snapshot", "snapshot", {"dbInstanceIdentifier": Ref("database")}),
     ]
 
@@ -307,7 +307,7 @@ def stores() -> list[Declared]:
             },
             protect=True,
         ),
-        *watched(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
+        *monitoring(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
         Declared(
             "aws:elasticache/user:User",
             "nobody",
@@ -358,7 +358,7 @@ def watch() -> list[Declared]:
             },
         ),
         *cis_alarms(),
-        *watched(rotate=("AWS/Lambda", "FunctionName")),
+        *monitoring(rotate=("AWS/Lambda", "FunctionName")),
         Declared("aws:sns/topic:Topic", "alarms", {"kmsMasterKeyId": Ref("key", "arn")}),
         Declared("aws:sns/topicPolicy:TopicPolicy", "alarms-policy", {"arn": Ref("alarms", "arn"), "policy": topic_policy()}),
         Declared("aws:cloudwatch/metricAlarm:MetricAlarm", "errors", {"alarmActions": [Ref("alarms", "arn")]}),

@@ -26,7 +26,7 @@ CASES: list[Case] = [case for table in TABLES for case in table.VIOLATIONS]
 COMPLIANT: list[Callable[[], Program]] = [
     *(programs.s3, builders.kms, programs.secrets, programs.ecs, programs.rds, builders.roles, programs.stores, programs.watch),
     *(network_programs.network, network_programs.edge),
-    *(account_programs.account, account_programs.backup, account_programs.api, account_programs.audit),
+    *(account_programs.account, account_programs.backup, account_programs.api, account_programs.trail),
 ]
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 # A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.

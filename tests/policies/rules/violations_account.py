@@ -44,8 +44,8 @@ def security_group(name: str, **inputs: Any) -> Declared:
 
 
 def trail_without_access_log() -> Program:
-    """The trail's bucket says that it receives logs, which excuses it from logging access, but not from the trail's rule."""
-    program = without(account_programs.audit(), "files-logging")
+    """A bucket with the log-sink tag is exempt from GH-S3-010, but not from GH-CT-006."""
+    program = without(account_programs.trail(), "files-logging")
     files = next(one for one in program if one.name == "files")
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "log-sink"}
     return changed(program, "files", tags=purpose)
@@ -135,7 +135,7 @@ VIOLATIONS = [
         "trail",
         "CloudTrail",
         changed(
-            account_programs.audit(),
+            account_programs.trail(),
             "files-policy",
             policy=document(*tls_only("acme-files"), account_programs.trail_writes(Condition={})),
         ),
@@ -144,7 +144,7 @@ VIOLATIONS = [
     violation("GH-CW-002", "trail-logs", "kmsKeyId", changed(programs.watch(), "trail-logs", kmsKeyId=None)),
     violation("GH-CW-003", "errors", "alarmActions", changed(programs.watch(), "errors", alarmActions=[])),
     violation("GH-CW-004", "trail", "5.3", without(programs.watch(), "root-filter")),
-    violation("GH-CW-004", "trail", "5.14", without(programs.watch(), "vpcs-seen")),
+    violation("GH-CW-004", "trail", "5.14", without(programs.watch(), "vpcs-observed")),
     violation("GH-CW-005", "database", "monitors", without(programs.rds(), "database-alarm")),
     violation("GH-CW-005", "balancer", "AWS/ApplicationELB", changed(network_programs.edge(), "dashboard", dashboardBody="{}")),
     violation("GH-CW-006", "task", "gateway-logs", without(programs.ecs(), "gateway-logs-masking")),

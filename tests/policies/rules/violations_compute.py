@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules import account_programs, network_programs, programs
-from tests.policies.rules.builders import TAGS, Program, changed, container, violation, without
+from tests.policies.rules.builders import TAGS, Program, changed, container, find, violation, without
 
 
 def task(**inputs: Any) -> Program:
@@ -32,13 +32,11 @@ def security_group(name: str, **inputs: Any) -> Declared:
 
 
 def function_with_database() -> Program:
-    rotate = next(one for one in programs.watch() if one.name == "rotate")
+    rotate = find(programs.watch(), "rotate")
     variables = {"DATABASE_HOST": Ref("database")}
     reader = Declared(rotate.type, "reader", rotate.inputs).with_inputs(environment={"variables": variables})
-    alarm = next(one for one in programs.watch() if one.name == "rotate-alarm").with_inputs(
-        dimensions={"FunctionName": Ref("reader")}
-    )
-    board = next(one for one in programs.watch() if one.name == "dashboard")
+    alarm = find(programs.watch(), "rotate-alarm").with_inputs(dimensions={"FunctionName": Ref("reader")})
+    board = find(programs.watch(), "dashboard")
     return [*programs.rds(), reader, alarm, Declared(board.type, "lambda-dashboard", board.inputs)]
 
 
@@ -47,8 +45,8 @@ def database(**inputs: Any) -> Program:
 
 
 def exec_enabled() -> Program:
-    """Shells in tasks, with the endpoint that they need."""
-    endpoint = next(one for one in network_programs.network() if one.name == "sts-endpoint")
+    """ECS Exec with the VPC endpoint that it needs."""
+    endpoint = find(network_programs.network(), "sts-endpoint")
     messages = endpoint.with_inputs(serviceName="com.amazonaws.eu-west-1.ssmmessages")
     program = changed(programs.ecs(), "service", enableExecuteCommand=True)
     return [*program, Declared(messages.type, "messages-endpoint", messages.inputs)]

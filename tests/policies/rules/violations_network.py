@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules import network_programs, programs
-from tests.policies.rules.builders import Program, changed, violation, without
+from tests.policies.rules.builders import Program, changed, find, violation, without
 from tests.policies.rules.network_programs import WORLD
 
 SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
@@ -23,7 +23,7 @@ def web_acl(**inputs: Any) -> Program:
 
 
 def web_acl_rule(**rule: Any) -> Program:
-    rules = next(one for one in network_programs.edge() if one.name == "web-acl").inputs["rules"]
+    rules = find(network_programs.edge(), "web-acl").inputs["rules"]
     return changed(network_programs.edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
 
 
@@ -181,7 +181,7 @@ VIOLATIONS = [
         "GH-WAF-001",
         "web-acl",
         "rateBasedStatement",
-        web_acl(rules=next(one for one in network_programs.edge() if one.name == "web-acl").inputs["rules"][:3]),
+        web_acl(rules=find(network_programs.edge(), "web-acl").inputs["rules"][:3]),
     ),
     violation("GH-WAF-002", "web-acl", "ACL", without(network_programs.edge(), "firewall-logging")),
     violation(

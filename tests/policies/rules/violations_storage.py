@@ -61,18 +61,18 @@ def network_acl(*ingress: dict[str, Any]) -> Program:
 VIOLATIONS = [
     violation("GH-S3-001", "files", "BucketPublicAccessBlock", without(programs.s3(), "files-block")),
     violation("GH-S3-001", "files", "blockPublicPolicy", changed(programs.s3(), "files-block", blockPublicPolicy=False)),
-    violation("GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account_programs.account(), "no-public-buckets")),
+    violation("GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account_programs.account(), "account-block")),
     violation(
         "GH-S3-002",
         "acme-prod",
         "ignorePublicAcls",
-        changed(account_programs.account(), "no-public-buckets", ignorePublicAcls=False),
+        changed(account_programs.account(), "account-block", ignorePublicAcls=False),
     ),
     violation(
         "GH-S3-002",
         "acme-prod",
         "AccountPublicAccessBlock",
-        without(account_programs.account(accountBaseline="gatehouse/prod"), "no-public-buckets"),
+        without(account_programs.account(accountBaseline="gatehouse/prod"), "account-block"),
     ),
     violation("GH-S3-003", "files", "TLS", changed(programs.s3(), "files-policy", policy=document(*tls_only("acme-files")[1:]))),
     violation(
@@ -159,7 +159,7 @@ VIOLATIONS = [
     violation(
         "GH-S3-013", "files", "rules[0].deleteMarkerReplication", replication_rule(deleteMarkerReplication={"status": "Disabled"})
     ),
-    violation("GH-S3-014", "files", "Object", without(account_programs.audit(), "files-lock")),
+    violation("GH-S3-014", "files", "Object", without(account_programs.trail(), "files-lock")),
     violation("GH-S3-015", "files", "forceDestroy", changed(programs.s3(), "files", forceDestroy=True)),
     violation(
         "GH-S3-016",
