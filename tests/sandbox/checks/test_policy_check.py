@@ -186,7 +186,7 @@ def test_a_program_that_looks_things_up_is_judged_and_the_report_says_what_was_m
     source.write_text(source.read_text() + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n")
     checked = policy_check.check(program, "dev", folders=[pack])
     assert (checked.findings, checked.run.invented) == ([], ("getVpc",))
-    assert "; what an account would tell was made up: getVpc" in checked.text("markdown")
+    assert "made-up results of provider functions: getVpc" in checked.text("markdown")
     assert "getVpc" in checked.text("table")
 
 

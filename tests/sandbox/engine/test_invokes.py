@@ -74,15 +74,15 @@ def test_source_documents_come_first_and_an_override_takes_the_place_of_its_sid(
     [
         (
             {"statements": [{"sid": "A", "actions": ["a:a"]}, {"sid": "A", "actions": ["a:b"]}]},
-            "getPolicyDocument: the statement id (Sid) 'A' stands twice. Name each statement differently.",
+            "getPolicyDocument: duplicate statement id (Sid) 'A'. Use unique ids.",
         ),
         (
             {"sourcePolicyDocuments": ["{"]},
-            "getPolicyDocument: a source or override document is not the JSON text of a policy.",
+            "getPolicyDocument: a source or override document is not a JSON policy document.",
         ),
         (
             {"overridePolicyDocuments": ["[]"]},
-            "getPolicyDocument: a source or override document is not the JSON text of a policy.",
+            "getPolicyDocument: a source or override document is not a JSON policy document.",
         ),
     ],
 )
