@@ -277,7 +277,7 @@ BOUNDARY = [
     ),
 ]
 
-INTERNET, API = "198.51.100.23:nobody", ("api", "sharing")
+INTERNET, API = "198.51.100.23:anonymous", ("api", "sharing")
 STAGE, OTHER_METHOD = (NAMES.arn("execute-api", f"a1b2c3d4e5/live/{method}/") for method in ("GET", "DELETE"))
 FUNCTION_ARN, OTHER_FUNCTION = (NAMES.arn("lambda", f"function:{name}") for name in (NAMES.name("sharing"), "other"))
 SHARING_FUNCTION = [

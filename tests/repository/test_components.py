@@ -14,9 +14,9 @@ _RANGE = re.compile(r"\b(GH-[A-Z0-9]+-)(\d{3})(?:\s+to\s+GH-[A-Z0-9]+-(\d{3}))?"
 
 
 def docstrings() -> dict[str, str]:
-    """Docstring of each ComponentResource by module and class."""
+    """Docstring of each component of an AWS area by module and class. Composites only combine them."""
     classes = {}
-    for path in sorted((ROOT / "components").rglob("*.py")):
+    for path in sorted((ROOT / "components").glob("*/*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and any("ComponentResource" in ast.unparse(base) for base in node.bases):
                 classes[f"{path.stem}.{node.name}"] = ast.get_docstring(node) or ""
