@@ -43,14 +43,14 @@ workloads = Workloads("workloads", stack, foundation, network, data, platform, o
 
 # The account around the stack: delivery roles, budget and security baseline.
 delivery = DeliveryRoles(
-    "deployer",
+    "delivery",
     DeliveryRolesArgs(names=names, delivery=settings.delivery, domain=settings.domain, replica_region=settings.replica_region),
     opts,
 )
 Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
 if settings.account_baseline.enabled:
     AccountBaseline(
-        "baseline",
+        "account-baseline",
         AccountBaselineArgs(
             names=names,
             log_bucket=foundation.log_bucket.name,
@@ -96,7 +96,7 @@ pulumi.export(
     | {f"{name}Function": roles[role_policies.function_role(name)] for name in contract.functions}
     | {f"{name}Execution": roles[role_policies.execution_role(process)] for name, process in contract.processes.items()},
 )
-pulumi.export("pipeline", delivery.roles)
+pulumi.export("deliveryRoles", delivery.roles)
 pulumi.export(
     "functions",
     {name: {"function": function.function_name, "api": function.api} for name, function in workloads.functions.items()},
@@ -109,7 +109,7 @@ pulumi.export(
     {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE},
 )
 pulumi.export("cache", {"replicationGroup": data.cache.replication_group})
-pulumi.export("tokens", data.secret_links_table.table)
+pulumi.export("secretLinksTable", data.secret_links_table.table)
 pulumi.export(
     "buckets",
     {"data": foundation.data_bucket.name, "logs": foundation.log_bucket.name, "trail": foundation.trail_bucket.name},

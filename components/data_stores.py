@@ -49,7 +49,7 @@ class DataStores(pulumi.ComponentResource):
             self._opts,
         )
         self.secret_links_table = SecretLinksTable(
-            "tokens",
+            "secret-links",
             SecretLinksTableArgs(
                 names=stack.names,
                 secret_links_table=stack.settings.secret_links_table,

@@ -36,12 +36,12 @@ class Foundation(pulumi.ComponentResource):
         self._stack, self._opts = stack, pulumi.ResourceOptions(parent=self)
         settings, names = stack.settings, stack.names
         regions = (settings.region, *filter(None, (settings.replica_region,)))
-        boundary = PermissionsBoundary("boundary", PermissionsBoundaryArgs(names=names, regions=regions), self._opts)
+        boundary = PermissionsBoundary("permissions-boundary", PermissionsBoundaryArgs(names=names, regions=regions), self._opts)
         roles = RolesArgs(names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn)
-        self.role_arns = Roles("access", roles, self._opts).arns
+        self.role_arns = Roles("roles", roles, self._opts).arns
         self.keys = self._kms_keys()
         topic = NotificationTopicArgs(names=names, emails=settings.monitoring.emails, key_arn=self.keys.logs_arn)
-        self.topic_arn = NotificationTopic("notices", topic, self._opts).arn
+        self.topic_arn = NotificationTopic("service-notifications", topic, self._opts).arn
         self._buckets()
         self.trail = self._cloud_trail()
         self.register_outputs({})
@@ -62,7 +62,7 @@ class Foundation(pulumi.ComponentResource):
             additional_statements=key_users(self._stack),
             replica_region=settings.replica_region,
         )
-        return KmsKeys("keyring", args, self._opts)
+        return KmsKeys("kms-keys", args, self._opts)
 
     def _buckets(self) -> None:
         buckets = Buckets(self._stack.settings, self._stack.names)
@@ -70,9 +70,9 @@ class Foundation(pulumi.ComponentResource):
         self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self._opts)
         replica: BucketReplica | None = None
         if self._stack.settings.buckets.cross_region_replication and self.keys.replica_arn:
-            replica_logs = Bucket.log_sink("logs-away", buckets.replica_logs(), self._opts)
+            replica_logs = Bucket.log_sink("replica-logs", buckets.replica_logs(), self._opts)
             replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
-            replica_bucket = Bucket("data-away", replica_args, self._opts)
+            replica_bucket = Bucket("replica-data", replica_args, self._opts)
             replica = BucketReplica(replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION])
         self.data_bucket = Bucket("data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self._opts)
 

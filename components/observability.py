@@ -35,7 +35,7 @@ class Observability(pulumi.ComponentResource):
         settings, names = stack.settings, stack.names
         children = pulumi.ResourceOptions(parent=self)
         self.alarms = Alarms(
-            "watch",
+            "alarms",
             AlarmsArgs(
                 names=names,
                 monitoring=settings.monitoring,
@@ -57,7 +57,7 @@ class Observability(pulumi.ComponentResource):
         )
         self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
         self.findings_log_group = DataProtection(
-            "findings",
+            "data-protection",
             DataProtectionArgs(names=names, log_key_arn=foundation.keys.logs_arn, log_retention_days=settings.log_retention_days),
             children,
         ).log_group

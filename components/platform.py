@@ -41,7 +41,7 @@ class Platform(pulumi.ComponentResource):
             force_delete=settings.buckets.force_destroy,
             function_arns=sharing_roles.function_arns(names, contract),
         )
-        self.runtime_image = ContainerImage("image", image, children)
+        self.runtime_image = ContainerImage("runtime", image, children)
         self.sidecar_images = {
             repository: ContainerImage(
                 repository, replace(image, image=sidecar, repository=repository, function_arns=()), children
@@ -77,7 +77,7 @@ class Platform(pulumi.ComponentResource):
         self.cluster = EcsCluster("main", EcsClusterArgs(names=names), children)
         cores = tuple(core.name for core in settings.cores)
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
-        self.service_discovery = ServiceDiscovery("directory", discovery, children)
+        self.service_discovery = ServiceDiscovery("service-discovery", discovery, children)
         self.register_outputs({})
 
 

@@ -27,7 +27,7 @@ class PrivateNetwork(pulumi.ComponentResource):
         settings, names = stack.settings, stack.names
         children = pulumi.ResourceOptions(parent=self)
         self.vpc = Vpc(
-            "network",
+            "vpc",
             VpcArgs(
                 names=names,
                 network=settings.network,
@@ -41,7 +41,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             children,
         )
         self.security_groups = SecurityGroups(
-            "firewall",
+            "security-groups",
             SecurityGroupsArgs(
                 names=names,
                 network=settings.network,
@@ -56,7 +56,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             children,
         ).groups
         NetworkAcls(
-            "acl",
+            "network-acls",
             NetworkAclsArgs(
                 names=names,
                 network=settings.network,
@@ -67,7 +67,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             children,
         )
         VpcEndpoints(
-            "endpoints",
+            "vpc-endpoints",
             VpcEndpointsArgs(
                 names=names,
                 vpc_id=self.vpc.vpc_id,

@@ -48,7 +48,7 @@ class Workloads(pulumi.ComponentResource):
         self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
         self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
         LogAlarms(
-            "detection",
+            "log-alarms",
             LogAlarmsArgs(
                 names=stack.names,
                 monitoring=stack.settings.monitoring,
@@ -90,7 +90,7 @@ class Workloads(pulumi.ComponentResource):
             log_retention_days=self._stack.settings.log_retention_days,
             stage_arns={name: function.stage_arn for name, function in self.functions.items()},
         )
-        return WebAcl("edge", args, self._children())
+        return WebAcl("web-acl", args, self._children())
 
     def _task(self, process: Process, variables: Environment) -> TaskDefinition:
         settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns

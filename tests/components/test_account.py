@@ -70,7 +70,7 @@ def test_every_stack_has_a_budget_and_a_watch_for_anomalies(stack: str, limit: s
     (budget,) = program.of("budgets/budget:Budget")
     assert (budget.inputs["limitAmount"], budget.inputs["limitUnit"], budget.inputs["timeUnit"]) == (limit, "USD", "MONTHLY")
     assert {n["notificationType"] for n in budget.inputs["notifications"]} == {"ACTUAL", "FORECASTED"}
-    assert all(n["subscriberSnsTopicArns"] == ["arn:aws:mock:::notices"] for n in budget.inputs["notifications"])
+    assert all(n["subscriberSnsTopicArns"] == ["arn:aws:mock:::service-notifications"] for n in budget.inputs["notifications"])
     (anomalies,) = program.of("costexplorer/anomalySubscription:AnomalySubscription")
     assert anomalies.inputs["monitorArnLists"] == ["arn:aws:mock:::budget"]
     assert [s["type"] for s in anomalies.inputs["subscribers"]] == ["SNS"]

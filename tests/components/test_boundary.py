@@ -29,7 +29,7 @@ def ends(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] =
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_role_of_a_stack_has_the_boundary(stack: str) -> None:
     program, names = run(stack), Naming(stack, "123456789012", "eu-west-1")
-    assert program.one("iam/policy:Policy", "boundary").inputs["name"] == names.boundary
+    assert program.one("iam/policy:Policy", "permissions-boundary").inputs["name"] == names.boundary
     # The pipeline's roles have a boundary of their own: tests/components/test_deployer.py.
     roles = [role for role in program.of("iam/role:Role") if "Federated" not in role.inputs["assumeRolePolicy"]]
     bounds = {role.name: role.inputs.get("permissionsBoundary") for role in roles}
@@ -42,7 +42,7 @@ def test_every_role_of_a_stack_has_the_boundary(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_grant_of_a_role_lies_within_the_boundary(stack: str) -> None:
     program = run(stack)
-    policy = program.one("iam/policy:Policy", "boundary")
+    policy = program.one("iam/policy:Policy", "permissions-boundary")
     granted = {
         action
         for role in program.of("iam/rolePolicy:RolePolicy")

@@ -53,7 +53,7 @@ def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) 
         assert (alarm["period"], alarm["evaluationPeriods"], alarm["datapointsToAlarm"]) == (60 * minutes(stack), 2, 2)
         assert (alarm["comparisonOperator"], alarm["threshold"], alarm["statistic"]) == ("LessThanThreshold", 1, "Minimum")
         assert alarm["treatMissingData"] == "breaching"
-        assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::watch"]
+        assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::alarms"]
 
 
 def test_the_probe_counts_in_its_own_namespace_alone() -> None:

@@ -51,8 +51,8 @@ BY_SETTING = {
 """Kinds of resource that a setting switches on, by the setting."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
-    *("pipeline", "probe", "functions"),
-    *("database", "cache", "tokens", "buckets", "loadBalancer"),
+    *("deliveryRoles", "probe", "functions"),
+    *("database", "cache", "secretLinksTable", "buckets", "loadBalancer"),
 }
 
 
@@ -190,21 +190,21 @@ def test_the_exports_are_those_that_others_read(stack: str) -> None:
 def test_every_bucket_has_all_of_its_guards(stack: str) -> None:
     program = run(stack)
     buckets = {a.name for a in program.of("s3/bucket:Bucket")}
-    assert buckets == {"logs", "trail", "data", *(("logs-away", "data-away") if stack == "prod" else ())}
+    assert buckets == {"logs", "trail", "data", *(("replica-logs", "replica-data") if stack == "prod" else ())}
     for guard in ("PublicAccessBlock", "OwnershipControls", "Policy", "Versioning", "LifecycleConfiguration"):
         kind = f"s3/bucket{guard}:Bucket{guard}"
         assert {a.name for a in program.of(kind)} == buckets, guard
     for closed in program.of("s3/bucketPublicAccessBlock:BucketPublicAccessBlock"):
         flags = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
         assert [closed.inputs[flag] for flag in flags] == [True] * 4
-    sinks = {"logs", "logs-away"}
+    sinks = {"logs", "replica-logs"}
     assert {a.name for a in program.of("s3/bucketLogging:BucketLogging")} == buckets - sinks
 
 
 def test_every_part_of_a_bucket_lies_in_the_region_of_the_bucket() -> None:
     found = [a for a in run("prod").resources if a.type.startswith("aws:s3/bucket")]
     away = {a.name for a in found if a.inputs.get("region") == "eu-central-1"}
-    assert away == {"logs-away", "data-away"}
+    assert away == {"replica-logs", "replica-data"}
     assert not [a for a in found if (a.name in away) != (a.inputs.get("region") == "eu-central-1")]
 
 
@@ -316,7 +316,7 @@ def test_every_alarm_tells_somebody_when_it_begins_and_ends(stack: str) -> None:
     alarms: list[Asked] = run(stack).of("cloudwatch/metricAlarm:MetricAlarm")
     assert len(alarms) >= 18
     for alarm in alarms:
-        assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == ["arn:aws:mock:::watch"]
+        assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == ["arn:aws:mock:::alarms"]
         assert len(alarm.inputs["alarmDescription"]) > 40
 
 

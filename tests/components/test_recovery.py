@@ -89,7 +89,7 @@ def test_nobody_deletes_a_backup_whoever_asks() -> None:
 def test_every_store_is_backed_up(stack: str) -> None:
     program = run(stack)
     (selection,) = program.of("backup/selection:Selection")
-    assert set(selection.inputs["resources"]) == {f"arn:aws:mock:::{store}" for store in ("database", "tokens", "data")}
+    assert set(selection.inputs["resources"]) == {f"arn:aws:mock:::{store}" for store in ("database", "secret-links", "data")}
     (plan,) = program.of("backup/plan:Plan")
     days = parse(raw_settings(stack), stack).backup.retention_days
     assert plan.inputs["rules"][0]["lifecycle"] == {"deleteAfter": days}

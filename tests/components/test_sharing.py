@@ -142,8 +142,8 @@ def test_every_method_is_checked_and_a_body_is_held_to_the_model_whatever_its_ty
 
 def test_the_firewall_stands_before_the_stage_as_before_the_load_balancer() -> None:
     guarded = {asked.name: asked.inputs for asked in program().of("wafv2/webAclAssociation:WebAclAssociation")}
-    assert set(guarded) == {"edge", "sharing"}
-    assert guarded["edge"]["webAclArn"] == guarded["sharing"]["webAclArn"]
+    assert set(guarded) == {"web-acl", "sharing"}
+    assert guarded["web-acl"]["webAclArn"] == guarded["sharing"]["webAclArn"]
 
 
 def test_answers_of_the_gateway_itself_are_safe_and_say_nothing_of_the_request() -> None:

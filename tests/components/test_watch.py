@@ -82,7 +82,7 @@ def test_each_door_has_one_state_made_of_its_alarms(stack: str) -> None:
         strained = "throttles" if service in program.exports["functions"] else "unhealthy"
         assert named == {f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", strained)}
         assert named <= alarms
-        assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::watch"]
+        assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::alarms"]
 
 
 def test_the_alarms_of_a_door_look_at_both_target_groups() -> None:
@@ -100,7 +100,7 @@ def test_the_alarms_of_a_door_look_at_both_target_groups() -> None:
 def test_failures_that_no_metric_counts_are_told(name: str) -> None:
     program = run("prod")
     target = program.one("cloudwatch/eventTarget:EventTarget", name).inputs
-    assert target["arn"] == "arn:aws:mock:::watch"
+    assert target["arn"] == "arn:aws:mock:::alarms"
     assert "roleArn" not in target, "SNS takes events by its own policy; with a role, encrypted topics get none"
     assert target["rule"] == f"gatehouse-prod-{name}"
 

@@ -307,7 +307,7 @@ SHARING_FUNCTION = [
             RUNTIME_IMAGES,
             expected,
             source(NAMES.account, arn),
-            ("repository", "image"),
+            ("repository", "runtime"),
         )
         for case, arn, expected in (
             ("the sharing function", FUNCTION_ARN, ALLOWED),

@@ -17,7 +17,13 @@ def test_every_component_stands_in_one_tier_and_the_picture_is_small_enough_to_r
     found = stack_graph(stack)
     keys = [node.key for node in found.nodes]
     assert len(keys) == len(set(keys))
-    assert {"LoadBalancer_edge", "EcsService_gateway", "EcsService_console", "RdsInstance_database", "Valkey_cache"} <= set(keys)
+    assert {
+        "LoadBalancer_edge",
+        "EcsService_gateway",
+        "EcsService_console",
+        "RdsInstance_database",
+        "Valkey_cache",
+    } <= set(keys)
     assert "TaskDefinition_gateway" not in keys, "a service and its task are one box"
     assert 20 <= len(keys) <= 60
     assert sum(len(nodes) for _, nodes in found.tiers()) == len(keys)
