@@ -72,6 +72,8 @@ class Contract:
     functions: the functions that the stack deploys, by name.
     cores: the Cores of the stack as processes, by name.
     domain: the domain of the services.
+    replaceable: variables with addresses on AWS, which the sandbox replaces.
+    secret_variables: optional variables that a stack can fill from a secret of its own.
     """
 
     user: str
@@ -79,6 +81,8 @@ class Contract:
     functions: dict[str, Function] = field(default_factory=dict)
     cores: dict[str, Process] = field(default_factory=dict)
     domain: str = ""
+    replaceable: tuple[str, ...] = ()
+    secret_variables: tuple[str, ...] = ()
 
     @property
     def services(self) -> dict[str, ContractService]:
@@ -139,13 +143,13 @@ def read(
     path: Path = PATH,
     *,
     functions: Collection[str] = (),
-    optional_variables: Collection[str] = (),
+    optional_variables: Collection[str] | None = (),
     external_secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Contract:
     """The contract. Raises KeyError if a process names a service that does not exist.
 
     functions: the functions to deploy. The processes run without their services and variables.
-    optional_variables: the optional variables to set.
+    optional_variables: the optional variables to set, None for all.
     external_secrets: the optional variables to inject, with the ARN of the secret.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +157,10 @@ def read(
         name: ContractService(name, service["port"], service["health"], service["ready"])
         for name, service in raw["service"].items()
     }
-    variables = [*raw["variable"], *(row for row in raw["optional"] if row["name"] in optional_variables)]
+    variables = [
+        *raw["variable"],
+        *(row for row in raw["optional"] if optional_variables is None or row["name"] in optional_variables),
+    ]
     secrets = [*raw["secret"], *({**row, "managed": EXTERNAL} for row in raw["optional"] if row["name"] in external_secrets)]
     in_functions = {raw["function"][name]["service"] for name in functions}
     deployed = {
@@ -181,7 +188,13 @@ def read(
         )
         for name, process in raw["process"].items()
     }
-    return Contract(raw["image"]["user"], processes, deployed)
+    return Contract(
+        user=raw["image"]["user"],
+        processes=processes,
+        functions=deployed,
+        replaceable=tuple(row["name"] for row in raw["variable"] if row.get("stand_in")),
+        secret_variables=tuple(row["name"] for row in raw["optional"] if "kind" in row),
+    )
 
 
 def settable(path: Path = PATH) -> frozenset[str]:

@@ -1,19 +1,18 @@
-"""Starts one command so that it cannot outlive the sandbox, as another user if asked, then becomes that command.
+"""Runs one command that receives a signal when its parent ends, optionally as another user.
 
-Run as a script: `python -I -S tether.py <parent pid> <signal> <uid> <gid> <command> ...` (uid -1 keeps the user).
-A step of its own instead of `preexec_fn`, which may deadlock in a process that has threads (docs.python.org,
-subprocess).
+Run as a script: `python -I -S child_launcher.py <parent pid> <signal> <uid> <gid> <command> ...` (uid -1 is the current user).
+A separate script instead of `preexec_fn`, which can deadlock in a process with threads (docs.python.org, subprocess).
 """
 
 import ctypes
 import os
 import sys
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h: the signal this process gets when its parent ends, however it ends
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h: signal when the parent ends
 
 
 def main(arguments: list[str]) -> None:
-    """Never returns: replaces this process by the command, or exits 127 with one line on standard error."""
+    """Replace this process with the command, or exit with 127 and an error message. Does not return."""
     parent, signal_number, uid, gid = (int(argument) for argument in arguments[:4])
     command = arguments[4:]
     if uid >= 0:
@@ -21,10 +20,10 @@ def main(arguments: list[str]) -> None:
         os.setgid(gid)
         os.setuid(uid)
     if sys.platform == "linux":
-        # After setuid: the kernel clears the death signal when a process changes its credentials (prctl(2)).
+        # After setuid, which clears the signal (prctl(2)).
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
         if os.getppid() != parent:
-            os._exit(0)  # the parent died before the tie was made
+            os._exit(0)  # the parent ended before prctl
     try:
         os.execvp(command[0], command)  # noqa: S606
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""A child process of the sandbox: tied to its parent's life, logged to a file, stopped with its whole group."""
+"""Child processes that exit with the sandbox, log to a file, and are stopped with their process group."""
 
 import os
 import shutil
@@ -13,15 +13,15 @@ from typing import IO, Any
 
 from sandbox.errors import SandboxError
 
-_TETHER = Path(__file__).with_name("child_launcher.py")
+_LAUNCHER = Path(__file__).with_name("child_launcher.py")
 _POLL_S = 0.02
 _STOP_S = 10.0
 _TAIL_LINES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A Unix user that a child runs as; -1 keeps the present one."""
+class UnixUser:
+    """The user that runs a child process; -1 is the current user."""
 
     uid: int = -1
     gid: int = -1
@@ -29,7 +29,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started process. `log` holds what it wrote; None when the caller reads its output itself."""
+    """A started process. log: its output; None if the caller reads the output."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -39,24 +39,24 @@ class Child:
     def pid(self) -> int:
         return self.process.pid
 
-    def stop(self, ending: signal.Signals = signal.SIGTERM, timeout_s: float = _STOP_S) -> int:
-        """Ask, wait, then kill the whole process group, and return the exit code. Stopping twice does no harm."""
+    def stop(self, stop_signal: signal.Signals = signal.SIGTERM, timeout_s: float = _STOP_S) -> int:
+        """Send the signal, wait, kill the process group, and return the exit code. Idempotent."""
         if self.process.poll() is None:
-            self.process.send_signal(ending)
+            self.process.send_signal(stop_signal)
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 _kill_group(self.pid)
-        # Workers that a killed leader left behind are in its group: nothing of it may stay.
+        # Workers of a killed process are still in its group.
         _kill_group(self.pid)
         return self.process.wait()
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
-        """The last lines of its log, indented, for an error message."""
+        """The last lines of the log, indented, for an error message."""
         if self.log is None or not self.log.exists():
-            return "  (it wrote nothing)"
+            return "  (no output)"
         text = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return "\n".join(f"  {line[:400]}" for line in text[-lines:]) or "  (it wrote nothing)"
+        return "\n".join(f"  {line[:400]}" for line in text[-lines:]) or "  (no output)"
 
 
 def start(
@@ -66,26 +66,25 @@ def start(
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    identity: Identity = Identity(),
+    user: UnixUser = UnixUser(),
     death_signal: signal.Signals = signal.SIGTERM,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
 ) -> Child:
-    """Start a command in a session of its own, tied to this process: it ends with this one, even by SIGKILL.
+    """Start a command in a new session. It receives `death_signal` when this process ends, even by SIGKILL.
 
-    death_signal: what it gets then. Call it from a thread that lives as long as the child: Linux ties the child to the
-    thread that made it.
+    Call this from a thread that lives as long as the child: Linux sends the signal when the thread ends.
     """
     if shutil.which(command[0], path=(env or os.environ).get("PATH")) is None:
-        raise SandboxError(f"{command[0]}: no such command, needed for {name}. Run: make init")
-    tethered = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), str(int(death_signal))]
-    tethered += [str(identity.uid), str(identity.gid), *command]
+        raise SandboxError(f"The command {command[0]} for {name} does not exist. Run: make init")
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(death_signal))]
+    launcher += [str(user.uid), str(user.gid), *command]
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
-            process = _spawn(tethered, env, cwd, sink, subprocess.STDOUT)
+            process = _spawn(launcher, env, cwd, sink, subprocess.STDOUT)
     else:
-        process = _spawn(tethered, env, cwd, stdout, stderr)
+        process = _spawn(launcher, env, cwd, stdout, stderr)
     return Child(name, process, log)
 
 
@@ -96,33 +95,30 @@ def run(
     log: Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    identity: Identity = Identity(),
+    user: UnixUser = UnixUser(),
     timeout_s: float = 60.0,
 ) -> None:
-    """Run a command to its end.
-
-    Raises SandboxError with its last log lines when it fails or takes longer than `timeout_s`.
-    """
-    child = start(name, command, log=log, env=env, cwd=cwd, identity=identity, death_signal=signal.SIGKILL)
+    """Run a command and wait. Raises SandboxError with its last log lines if it fails or exceeds `timeout_s`."""
+    child = start(name, command, log=log, env=env, cwd=cwd, user=user, death_signal=signal.SIGKILL)
     try:
         code = child.process.wait(timeout_s)
-    except subprocess.TimeoutExpired as late:
-        raise SandboxError(f"{name} did not end within {timeout_s:.0f} s. Its last lines:\n{child.tail()}") from late
+    except subprocess.TimeoutExpired as timeout:
+        raise SandboxError(f"{name} did not finish within {timeout_s:.0f} s. Its last lines:\n{child.tail()}") from timeout
     finally:
         child.stop(signal.SIGKILL)
     if code != 0:
         raise SandboxError(f"{name} failed with exit code {code}. Its last lines:\n{child.tail()}\n  Log: {log}")
 
 
-def wait_until(child: Child, ready: Callable[[], bool], what: str, timeout_s: float) -> None:
-    """Poll until `ready()`; SandboxError with the child's last log lines when it ends first or time is up."""
+def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: float) -> None:
+    """Poll until `ready()`. Raises SandboxError with the last log lines if the child exits or the time is up."""
     deadline = time.monotonic() + timeout_s
     while not ready():
         if child.process.poll() is not None:
             code = child.process.returncode
-            raise SandboxError(f"{child.name} ended with code {code} before {what}. Its last lines:\n{child.tail()}")
+            raise SandboxError(f"{child.name} exited with code {code} before it was {state}. Its last lines:\n{child.tail()}")
         if time.monotonic() > deadline:
-            raise SandboxError(f"{child.name}: not {what} within {timeout_s:.0f} s. Its last lines:\n{child.tail()}")
+            raise SandboxError(f"{child.name} was not {state} within {timeout_s:.0f} s. Its last lines:\n{child.tail()}")
         time.sleep(_POLL_S)
 
 
@@ -150,5 +146,5 @@ def _kill_group(pid: int) -> None:
     except ProcessLookupError:
         pass
     except PermissionError:
-        # A group whose members are all zombies of another user (macOS): nothing is left to kill.
+        # macOS: all processes of the group are zombies.
         pass

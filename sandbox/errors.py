@@ -1,11 +1,10 @@
-"""The one error the sandbox shows to a person: what is wrong, where, and what to type; never a traceback."""
+"""The error of the sandbox."""
 
 
 class SandboxError(Exception):
-    """A run that cannot go on.
+    """An error that ends the command.
 
-    `message` is complete and public: it names the place (a file and line, a resource URN, a setting) and what to do
-    about it. It never carries a secret value.
+    `message` says what is wrong, where (file and line, URN or setting) and what to do. It contains no secret.
     """
 
     def __init__(self, message: str) -> None:

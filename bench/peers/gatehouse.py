@@ -12,7 +12,7 @@ from sandbox.checks import policy_check
 from sandbox.engine import analyzer
 from sandbox.engine.program import run
 from sandbox.engine.project import load
-from sandbox.engine.providers import InventedCloud, UnknownCloud
+from sandbox.engine.providers import FakeProvider, PreviewProvider
 
 _STACK = "prod"
 _PROJECT = "name: mistakes\nruntime: python\n"
@@ -38,7 +38,7 @@ def _difference(folder: Path, packs: Sequence[analyzer.Pack], mistake: Mistake) 
 def _violations(folder: Path, packs: Sequence[analyzer.Pack], program: str) -> set[tuple[str, str]]:
     """Pairs of control and message. A control can report several messages; only some of them disappear with the fix."""
     (folder / "__main__.py").write_text(_HEAD + program)
-    clouds = ((UnknownCloud(), True), (InventedCloud(), False))
+    clouds = ((PreviewProvider(), True), (FakeProvider(), False))
     deployments = [run(folder, _STACK, cloud, preview=preview) for cloud, preview in clouds]
     findings = merge(finding for deployment in deployments for finding in policy_check.findings(packs, deployment, "check"))
     return {(finding.rule, finding.message) for finding in findings if finding.outcome == "violation"}

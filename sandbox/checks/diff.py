@@ -1,4 +1,4 @@
-"""What a change of settings would do to a stack that stands: the program is run before and after it, and the inputs compared."""
+"""`python -m sandbox diff`: the steps of an update with changed settings, by comparing two runs of the program."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import yaml
 
 from sandbox.engine.program import run
 from sandbox.engine.project import load
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.engine.replacement import STATEFUL, replaces
 from sandbox.engine.types import Deployment, Resource
 from sandbox.errors import SandboxError
@@ -22,9 +22,9 @@ _SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens to one resource. `act`: create, update, replace or delete; `properties`: the inputs that changed."""
+    """The operation on one resource: create, update, replace or delete. properties: the changed inputs."""
 
-    act: str
+    operation: str
     type: str
     name: str
     urn: str
@@ -32,94 +32,94 @@ class Step:
 
     @property
     def loses_data(self) -> bool:
-        """A store is made anew or taken away."""
-        return self.type in STATEFUL and self.act in ("replace", "delete")
+        """True if a resource that stores data is replaced or deleted."""
+        return self.type in STATEFUL and self.operation in ("replace", "delete")
 
 
 def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
-    """The steps from the stack as its file describes it to the one with `changes` ("image.digest=sha256:...").
+    """The steps of an update with `changes` such as "image.digest=sha256:...".
 
-    Raises SandboxError for a change that names no setting, and for one that the program refuses.
+    Raises SandboxError for an unknown setting, or a value that the program rejects.
     """
-    before = run(program, stack, InventedCloud(), preview=False)
-    config = {SETTINGS: changed(load(program, stack).config.get(SETTINGS, "{}"), changes)}
-    return steps(before, run(program, stack, InventedCloud(), preview=False, config=config))
+    before = run(program, stack, FakeProvider(), preview=False)
+    config = {SETTINGS: apply_changes(load(program, stack).config.get(SETTINGS, "{}"), changes)}
+    return compare(before, run(program, stack, FakeProvider(), preview=False, config=config))
 
 
-def steps(before: Deployment, after: Deployment) -> list[Step]:
-    """What differs between two deployments of a stack, in the order in which it would be done.
+def compare(before: Deployment, after: Deployment) -> list[Step]:
+    """The steps from one deployment of a stack to another, in order of execution.
 
-    A property that is made from a resource which is replaced counts as changed: its new value is not known, so this may say too
-    much, never too little.
+    A property that depends on a replaced resource counts as changed, because its new value is unknown. So the result can have
+    too many steps, but never too few.
     """
     old = {resource.registration.urn: resource for resource in before.resources if resource.registration.custom}
-    found: list[Step] = []
-    anew: set[str] = set()
+    steps: list[Step] = []
+    replaced: set[str] = set()
     for resource in after.resources:
-        asked = resource.registration
-        if not asked.custom:
+        registration = resource.registration
+        if not registration.custom:
             continue
-        standing = old.pop(asked.urn, None)
-        if standing is None:
-            found.append(Step("create", asked.type, asked.name, asked.urn))
+        current = old.pop(registration.urn, None)
+        if current is None:
+            steps.append(Step("create", registration.type, registration.name, registration.urn))
             continue
-        properties = _changed(standing, resource, anew)
+        properties = _changed_properties(current, resource, replaced)
         if properties:
-            act = "replace" if any(replaces(asked.type, name) for name in properties) else "update"
-            if act == "replace":
-                anew.add(asked.urn)
-            found.append(Step(act, asked.type, asked.name, asked.urn, properties))
-    gone = [resource.registration for resource in reversed(old.values())]
-    return found + [Step("delete", item.type, item.name, item.urn) for item in gone]
+            operation = "replace" if any(replaces(registration.type, name) for name in properties) else "update"
+            if operation == "replace":
+                replaced.add(registration.urn)
+            steps.append(Step(operation, registration.type, registration.name, registration.urn, properties))
+    deleted = [resource.registration for resource in reversed(old.values())]
+    return steps + [Step("delete", item.type, item.name, item.urn) for item in deleted]
 
 
-def changed(settings: str, changes: Sequence[str]) -> str:
-    """The settings (JSON) with each "path.to.key=value" set; the value is read as YAML.
+def apply_changes(settings: str, changes: Sequence[str]) -> str:
+    """Apply changes such as "section.key=value" to the settings (JSON). Values are YAML.
 
-    Raises SandboxError if the path leads through a value that is not a section. The program itself rejects an unknown key.
+    Raises SandboxError if the path is not in a section. The program itself rejects an unknown key.
     """
     document = json.loads(settings)
     for change in changes:
         path, sign, text = change.partition("=")
-        *folders, key = path.split(".")
-        place: Any = document
-        for folder in folders:
-            place = place.setdefault(folder, {}) if isinstance(place, dict) else None
-        if not sign or not isinstance(place, dict):
+        *sections, key = path.split(".")
+        section: Any = document
+        for name in sections:
+            section = section.setdefault(name, {}) if isinstance(section, dict) else None
+        if not sign or not isinstance(section, dict):
             raise SandboxError(
-                f"--set {change}: there is no setting {path!r}. Every key is in docs/settings.md: section.key=value"
+                f"--set {change}: unknown setting {path!r}. Specify section.key=value with a key of docs/settings.md."
             )
         try:
-            place[key] = yaml.safe_load(text)
+            section[key] = yaml.safe_load(text)
         except yaml.YAMLError as exc:
             raise SandboxError(f"--set {change}: the value is not valid YAML.") from exc
     return json.dumps(document)
 
 
-def text(found: Sequence[Step]) -> str:
-    """One line a step, and what it comes to."""
+def text(steps: Sequence[Step]) -> str:
+    """One line per step, and a summary."""
     lines = [
-        f"{_SIGNS[step.act]:>2} {step.act:<8} {step.type:<50} {step.name}"
+        f"{_SIGNS[step.operation]:>2} {step.operation:<8} {step.type:<50} {step.name}"
         + (f"  [{', '.join(step.properties)}]" if step.properties else "")
-        + ("  LOSES ITS DATA" if step.loses_data else "")
-        for step in found
+        + ("  DATA LOSS" if step.loses_data else "")
+        for step in steps
     ]
-    count = {act: sum(step.act == act for step in found) for act in _SIGNS}
-    summary = ", ".join(f"{number} to {act}" for act, number in count.items() if number) or "no change"
+    counts = {operation: sum(step.operation == operation for step in steps) for operation in _SIGNS}
+    summary = ", ".join(f"{count} to {operation}" for operation, count in counts.items() if count) or "no changes"
     return "\n".join([*lines, summary]) + "\n"
 
 
-def _changed(standing: Resource, wanted: Resource, anew: set[str]) -> tuple[str, ...]:
-    """Inputs that differ, or are made from a resource that is made anew; those that the program ignores are left out."""
-    old, new = standing.registration, wanted.registration
-    direct = {key for key in {*old.inputs, *new.inputs} if _plain(old.inputs.get(key)) != _plain(new.inputs.get(key))}
-    made_from = {key for key, urns in new.property_dependencies.items() if anew & set(urns)}
+def _changed_properties(current: Resource, desired: Resource, replaced: set[str]) -> tuple[str, ...]:
+    """Inputs that differ or depend on a replaced resource, without those in `ignore_changes`."""
+    old, new = current.registration, desired.registration
+    changed = {key for key in {*old.inputs, *new.inputs} if _plain(old.inputs.get(key)) != _plain(new.inputs.get(key))}
+    dependent = {key for key, urns in new.property_dependencies.items() if replaced & set(urns)}
     ignored = {path.split(".")[0].split("[")[0] for path in new.ignore_changes}
-    return tuple(sorted((direct | made_from) - ignored - {_camel(name) for name in ignored}))
+    return tuple(sorted((changed | dependent) - ignored - {_camel(name) for name in ignored}))
 
 
 def _plain(value: Any) -> Any:
-    """Archives and files are the same when their path is."""
+    """Replace archives and files by their path for the comparison."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

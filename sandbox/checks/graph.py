@@ -1,4 +1,4 @@
-"""Draws the components of a deployment by tier, and who talks to whom: from the resources themselves, as Mermaid or SVG."""
+"""Draws the components of a deployment by tier with their connections, as Mermaid or SVG."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,43 +10,39 @@ from sandbox.engine.types import Deployment, Resource
 FORMATS = ("mermaid", "svg")
 TIERS: Mapping[str, tuple[str, ...]] = {
     "Edge": ("WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
-    "App tier, no public addresses": ("EcsService", "TaskDefinition", "VpcEndpoints"),
-    "Data tier, no internet access": ("RdsInstance", "Valkey", "RdsProxy"),
-    "AWS data stores": ("SecretLinksTable", "Bucket", "Secret", "RotationFunction", "ContainerImage", "BackupPlan"),
-    "Keys and roles": ("KmsKeys", "Roles", "PermissionsBoundary", "DeliveryRoles", "AccountBaseline"),
-    "Audit trail and alarms": (
-        "CloudTrail",
-        "Alarms",
-        "LogAlarms",
-        "DataProtection",
-        "NotificationTopic",
-        "SyntheticProbe",
-        "Budget",
+    "Application tier, private subnets": ("EcsService", "TaskDefinition", "VpcEndpoints"),
+    "Data tier, isolated subnets": ("RdsInstance", "RdsProxy", "Valkey"),
+    "Storage and secrets": ("SecretLinksTable", "Bucket", "Secret", "RotationFunction", "ContainerImage", "BackupPlan"),
+    "Encryption and identity": ("KmsKeys", "Roles", "PermissionsBoundary", "DeliveryRoles", "AccountBaseline"),
+    "Audit and monitoring": (
+        *("CloudTrail", "Alarms", "LogAlarms", "EventAlarms", "Dashboard"),
+        *("NotificationTopic", "SyntheticProbe", "DataProtection", "Budget"),
     ),
     "Network": ("Vpc", "SecurityGroups", "NetworkAcls", "ServiceDiscovery", "EcsCluster"),
 }
-"""Title of a tier and the component types in it. A type that is in none stands under "More"."""
+"""Tier title to component types, from the internet inwards. Other types are in the tier `_OTHER`."""
 
-_MORE = "More"
+_OTHER = "Other"
 _INTERNET = "internet"
-# Type of a resource that joins two components, and what the owner of the resource does to the other one.
-_JOINS = {
-    "aws:wafv2/webAclAssociation:WebAclAssociation": "guards",
-    "aws:secretsmanager/secretRotation:SecretRotation": "made by",
+# Type of a resource that connects two components, and the label of the connection.
+_CONNECTING_TYPES = {
+    "aws:wafv2/webAclAssociation:WebAclAssociation": "protects",
+    "aws:secretsmanager/secretRotation:SecretRotation": "rotated by",
     "aws:s3/bucketLogging:BucketLogging": "logs to",
     "aws:cloudtrail/trail:Trail": "writes to",
     "aws:s3/bucketReplicationConfig:BucketReplicationConfig": "replicates to",
-    "aws:backup/selection:Selection": "keeps copies of",
+    "aws:backup/selection:Selection": "backs up",
 }
 _TASK = "aws:ecs/taskDefinition:TaskDefinition"
-_INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+_INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+_SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+_WITH_ADDRESSES = ("LoadBalancer", "EcsService", "RdsInstance", "Valkey", "VpcEndpoints", "RdsProxy")
 _BOX, _GAP, _ROW, _COLUMNS = (190, 46), 24, 110, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A component: `key` is unique, `title` its type and name, `tier` where it stands, `size` how many resources it has."""
+    """A component. key: unique name; title: type and name; size: number of resources."""
 
     key: str
     title: str
@@ -56,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """`source` does `label` to `target`; `traffic` is a connection that a security group lets through."""
+    """A connection. traffic: network traffic that a security group allows; else a relation between resources."""
 
     source: str
     target: str
@@ -66,67 +62,73 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What is drawn."""
+    """The components of a stack and their connections."""
 
     stack: str
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
     def tiers(self) -> list[tuple[str, list[Node]]]:
-        """Every tier that has a component, from the outside in."""
-        rows = [(tier, [node for node in self.nodes if node.tier == tier]) for tier in (*TIERS, _MORE)]
+        """The tiers that have components, from the internet inwards."""
+        rows = [(tier, [node for node in self.nodes if node.tier == tier]) for tier in (*TIERS, _OTHER)]
         return [(tier, nodes) for tier, nodes in rows if nodes]
 
 
 def graph(deployment: Deployment) -> Graph:
-    """The components of a deployment with known outputs. A service and its task are one box."""
-    made = {resource.registration.urn: resource for resource in deployment.resources}
-    owner = {urn: _owner(resource, made) for urn, resource in made.items()}
+    """The graph of a deployment with known outputs. An ECS service includes its task definition."""
+    resources = {resource.registration.urn: resource for resource in deployment.resources}
+    owner = {urn: _owner(resource, resources) for urn, resource in resources.items()}
     sizes: dict[str, int] = {}
-    for urn, resource in made.items():
+    for urn, resource in resources.items():
         if resource.registration.custom and owner[urn]:
             sizes[owner[urn]] = sizes.get(owner[urn], 0) + 1
-    # A composite contains components only and is not drawn.
-    types = {_key(r): r.registration.type.rpartition(":")[2] for r in made.values() if _is_component(r) and _key(r) in sizes}
-    served = {key.partition("_")[2] for key, type_ in types.items() if type_ == "EcsService"}
-    merged = {f"TaskDefinition_{name}": f"EcsService_{name}" for name in served if f"TaskDefinition_{name}" in types}
-    edges = {*_traffic(made, types), *_joins(made, owner), *_readers(made, owner)}
-    moved = {Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic) for e in edges}
+    # Composites, which contain only components, are not drawn.
+    components = (row for row in resources.values() if _is_component(row) and _key(row) in sizes)
+    types = {_key(row): row.registration.type.rpartition(":")[2] for row in components}
+    with_service = {key.partition("_")[2] for key, type_ in types.items() if type_ == "EcsService"}
+    merged = {f"TaskDefinition_{name}": f"EcsService_{name}" for name in with_service if f"TaskDefinition_{name}" in types}
+    edges = {*_traffic(resources, types), *_relations(resources, owner), *_readers(resources, owner)}
+    merged_edges = {Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic) for e in edges}
     nodes = [
-        Node(key, _title(key, type_), _tier(type_), sizes.get(key, 0) + _task_size(key, sizes, merged))
+        Node(
+            key=key,
+            title=_title(key, type_, several=list(types.values()).count(type_) > 1),
+            tier=_tier(type_),
+            size=sizes.get(key, 0) + _task_size(key, sizes, merged),
+        )
         for key, type_ in sorted(types.items())
         if key not in merged
     ]
     drawn = {node.key for node in nodes} | {_INTERNET}
-    kept = {edge for edge in moved if edge.source != edge.target and {edge.source, edge.target} <= drawn}
-    return Graph(deployment.stack, tuple(nodes), tuple(sorted(kept)))
+    shown = {edge for edge in merged_edges if edge.source != edge.target and {edge.source, edge.target} <= drawn}
+    return Graph(deployment.stack, tuple(nodes), tuple(sorted(shown)))
 
 
-def draw(found: Graph, form: str) -> str:
-    """The drawing as text in one of `FORMATS`."""
-    return {"mermaid": mermaid, "svg": svg}[form](found)
+def draw(diagram: Graph, form: str) -> str:
+    """The graph as text in one of `FORMATS`."""
+    return {"mermaid": mermaid, "svg": svg}[form](diagram)
 
 
-def mermaid(found: Graph) -> str:
-    """A Mermaid flowchart; solid arrows are connections with their ports, dotted ones are what AWS does for us."""
+def mermaid(diagram: Graph) -> str:
+    """A Mermaid flowchart. Solid arrows are network connections with ports, dotted arrows are relations of resources."""
     lines = ["flowchart TB", f"    {_INTERNET}((internet))"]
-    for number, (tier, nodes) in enumerate(found.tiers()):
+    for number, (tier, nodes) in enumerate(diagram.tiers()):
         lines.append(f'    subgraph tier{number} ["{tier}"]')
         lines += [f'        {node.key}["{node.title}<br/><small>{_count(node.size)}</small>"]' for node in nodes]
         lines.append("    end")
-    for edge in found.edges:
+    for edge in diagram.edges:
         arrow = f'-->|"{edge.label}"|' if edge.traffic else f'-.->|"{edge.label}"|'
         lines.append(f"    {edge.source} {arrow} {edge.target}")
     return "\n".join(lines) + "\n"
 
 
-def svg(found: Graph) -> str:
-    """A drawing of its own: one band a tier, boxes in rows, curves from box to box."""
+def svg(diagram: Graph) -> str:
+    """An SVG drawing: a band per tier, boxes in rows, curves between the boxes."""
     place: dict[str, tuple[int, int]] = {_INTERNET: (_GAP, 30)}
     bands: list[str] = []
     top = 100
     width = _COLUMNS * (_BOX[0] + _GAP) + _GAP
-    for tier, nodes in found.tiers():
+    for tier, nodes in diagram.tiers():
         rows = -(-len(nodes) // _COLUMNS)
         height = rows * (_BOX[1] + _GAP) + 30
         bands.append(f'<rect class="tier" x="6" y="{top}" width="{width - 12}" height="{height}" rx="8"/>')
@@ -135,9 +137,9 @@ def svg(found: Graph) -> str:
             column, row = index % _COLUMNS, index // _COLUMNS
             place[node.key] = (_GAP + column * (_BOX[0] + _GAP), top + 28 + row * (_BOX[1] + _GAP))
         top += height + _ROW // 2
-    titles = {node.key: (node.title, _count(node.size)) for node in found.nodes} | {_INTERNET: ("internet", "")}
+    titles = {node.key: (node.title, _count(node.size)) for node in diagram.nodes} | {_INTERNET: ("internet", "")}
     boxes = [_box(*place[key], *titles[key]) for key in place]
-    curves = [_curve(place[edge.source], place[edge.target], edge) for edge in found.edges]
+    curves = [_curve(place[edge.source], place[edge.target], edge) for edge in diagram.edges]
     style = (
         "text{font:12px sans-serif;fill:#1f2933}.small{font-size:10px;fill:#52606d}.title{font-weight:bold;fill:#52606d}"
         ".tier{fill:#f5f7fa;stroke:#cbd2d9}.box{fill:#fff;stroke:#3e4c59}.edge{fill:none;stroke:#7b8794}"
@@ -148,7 +150,7 @@ def svg(found: Graph) -> str:
         '<path d="M0 0L8 4L0 8z" fill="#7b8794"/></marker>'
     )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" height="{top}" role="img">'
-    title = f"<title>Gatehouse, stack {escape(found.stack)}</title>"
+    title = f"<title>Gatehouse, stack {escape(diagram.stack)}</title>"
     return "\n".join([head, title, f"<style>{style}</style>", f"<defs>{arrow}</defs>", *bands, *curves, *boxes, "</svg>"]) + "\n"
 
 
@@ -160,58 +162,58 @@ def _key(resource: Resource) -> str:
     return f"{resource.registration.type.rpartition(':')[2]}_{resource.registration.name.replace('-', '_')}"
 
 
-def _owner(resource: Resource, made: Mapping[str, Resource]) -> str:
-    """Key of the innermost component that contains a resource, "" for one outside of all."""
+def _owner(resource: Resource, resources: Mapping[str, Resource]) -> str:
+    """Key of the innermost component of a resource; "" for a resource without one."""
     current = resource
     while not _is_component(current):
-        if current.registration.parent not in made:
+        if current.registration.parent not in resources:
             return ""
-        current = made[current.registration.parent]
+        current = resources[current.registration.parent]
     return _key(current)
 
 
 def _tier(type_: str) -> str:
-    return next((tier for tier, types in TIERS.items() if type_ in types), _MORE)
+    return next((tier for tier, types in TIERS.items() if type_ in types), _OTHER)
 
 
-def _title(key: str, type_: str) -> str:
-    """`Service gateway`; `Database` alone where the name says no more than the type."""
-    name = key.partition("_")[2].replace("_", "-")
-    return type_ if name == type_.lower() else f"{type_} {name}"
+def _title(key: str, type_: str, several: bool) -> str:
+    """Type and name, such as `EcsService gateway`; only the type if it has one component."""
+    return f"{type_} {key.partition('_')[2].replace('_', '-')}" if several else type_
 
 
 def _task_size(key: str, sizes: Mapping[str, int], merged: Mapping[str, str]) -> int:
     return sum(sizes.get(task, 0) for task, service in merged.items() if service == key)
 
 
-def _traffic(made: Mapping[str, Resource], types: Mapping[str, str]) -> Iterable[Edge]:
-    """Connections that security groups let in. A group carries the name of the component that it protects."""
-    groups = {resource.id: resource.registration.name for resource in made.values() if resource.registration.type == _GROUP}
-    named: dict[str, str] = {}
+def _traffic(resources: Mapping[str, Resource], types: Mapping[str, str]) -> Iterable[Edge]:
+    """Connections that security groups allow. A security group has the name of its component."""
+    groups = {
+        resource.id: resource.registration.name
+        for resource in resources.values()
+        if resource.registration.type == _SECURITY_GROUP
+    }
+    components: dict[str, str] = {}
     for key in types:
-        # The component that has the addresses: the load balancer, not the web ACL; the service, not its task.
         name = key.partition("_")[2].replace("_", "-")
-        if types[key] in ("LoadBalancer", "EcsService", "RdsInstance", "Valkey", "VpcEndpoints", "RdsProxy") or (
-            types[key] == "TaskDefinition" and name not in named
-        ):
-            named[name] = key
+        if types[key] in _WITH_ADDRESSES or (types[key] == "TaskDefinition" and name not in components):
+            components[name] = key
     ports: dict[tuple[str, str], list[str]] = {}
-    for resource in made.values():
-        asked: Mapping[str, Any] = resource.registration.inputs
-        if resource.registration.type == _INGRESS:
-            source = groups.get(str(asked.get("referencedSecurityGroupId", "")))
-            target = groups.get(str(asked["securityGroupId"]), "")
-            start = named.get(source, "") if source else _INTERNET if "cidrIpv4" in asked else ""
-            if start and target in named:
-                ports.setdefault((start, named[target]), []).append(str(asked.get("fromPort", "any")))
-    for (start, end), found in ports.items():
-        yield Edge(start, end, ", ".join(sorted(set(found), key=lambda port: (len(port), port))), True)
+    for resource in resources.values():
+        inputs: Mapping[str, Any] = resource.registration.inputs
+        if resource.registration.type == _INGRESS_RULE:
+            source = groups.get(str(inputs.get("referencedSecurityGroupId", "")))
+            target = groups.get(str(inputs["securityGroupId"]), "")
+            start = components.get(source, "") if source else _INTERNET if "cidrIpv4" in inputs else ""
+            if start and target in components:
+                ports.setdefault((start, components[target]), []).append(str(inputs.get("fromPort", "any")))
+    for (start, end), numbers in ports.items():
+        yield Edge(start, end, ", ".join(sorted(set(numbers), key=lambda port: (len(port), port))), True)
 
 
-def _joins(made: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
-    for urn, resource in made.items():
-        if label := _JOINS.get(resource.registration.type):
-            # By property, because what a resource merely waits for is not what it is about.
+def _relations(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
+    for urn, resource in resources.items():
+        if label := _CONNECTING_TYPES.get(resource.registration.type):
+            # Property dependencies, because other dependencies only order the creation.
             related = {dependency for urns in resource.registration.property_dependencies.values() for dependency in urns}
             for dependency in related:
                 other = owner.get(dependency, "")
@@ -219,13 +221,13 @@ def _joins(made: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[E
                     yield Edge(owner[urn], other, label, False)
 
 
-def _readers(made: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
-    """Which process is given which secret: what its container definition is made from."""
-    for urn, resource in made.items():
+def _readers(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
+    """The secrets that are injected into a process, from the dependencies of its container definitions."""
+    for urn, resource in resources.items():
         if resource.registration.type == _TASK:
             for dependency in resource.registration.property_dependencies.get("containerDefinitions", ()):
                 if owner.get(dependency, "").startswith("Secret"):
-                    yield Edge(owner[urn], owner[dependency], "is given", False)
+                    yield Edge(owner[urn], owner[dependency], "injected", False)
 
 
 def _count(size: int) -> str:
@@ -248,7 +250,7 @@ def _curve(start: tuple[int, int], end: tuple[int, int], edge: Edge) -> str:
     else:
         middle = (y1 + y2) // 2
         path = f"M{x1} {y1} C{x1} {middle} {x2} {middle} {x2} {y2}"
-    # Nearer to the target, where fewer curves cross.
+    # Closer to the target, where fewer curves cross.
     label = (
         f'<text class="label" x="{(x1 + 2 * x2) // 3}" y="{(y1 + 2 * y2) // 3}" text-anchor="middle">{escape(edge.label)}</text>'
     )

@@ -1,6 +1,4 @@
-"""`python -m sandbox check`: both policy packs over a program, with outputs unknown and known, or over an exported
-stack; without an account.
-"""
+"""`python -m sandbox check`: runs policy packs against a program, with unknown and known outputs, or an exported stack."""
 
 import dataclasses
 import json
@@ -24,7 +22,7 @@ from sandbox.engine import analyzer, stack_import
 from sandbox.engine.analyzer import Pack
 from sandbox.engine.program import no_collection, run
 from sandbox.engine.project import load
-from sandbox.engine.providers import InventedCloud, UnknownCloud, refers_elsewhere
+from sandbox.engine.providers import FakeProvider, PreviewProvider, uses_stack_references
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY
@@ -39,15 +37,15 @@ _SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown"
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What a check found, and what it looked at."""
+class CheckResult:
+    """The findings of a check, and what was checked."""
 
     findings: list[Finding]
     run: Run
 
     @property
     def exit_code(self) -> int:
-        """1 when a mandatory rule is broken, else 0."""
+        """1 if a mandatory rule is violated, else 0."""
         return exit_code(self.findings)
 
     def text(self, form: str) -> str:
@@ -71,117 +69,117 @@ def check(
     passes: Sequence[str] = PASSES,
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] = NO_VARIABLES,
-) -> Checked:
-    """Run the program and the packs; raises SandboxError when either cannot run.
+) -> CheckResult:
+    """Check a program with policy packs. Raises SandboxError if the program or a pack cannot run.
 
-    levels: the environment whose levels count, when it is not named like the stack. passes: "unknown" is a first
-    preview, "known" has invented but well-formed ids and ARNs in place of what AWS would answer. variables: of
-    `exemptions`.
+    levels: environment whose levels apply, by default that of the stack. passes: "unknown" has the outputs of a first
+    preview, "known" has fake ids and ARNs. variables: from `exemptions`.
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
     project = load(program, stack)
-    # A pass is judged by the packs, which are processes of their own, while the program runs for the next one. One
-    # collection between the passes would take longer than all that it could free.
+    # The packs check a pass in their own processes while the program runs for the next one.
     with (
         no_collection(),
         analyzer.packs(folders, project, levels or stack, variables) as packs,
-        ThreadPoolExecutor(max_workers=1) as judge,
+        ThreadPoolExecutor(max_workers=1) as executor,
     ):
-        judged: list[tuple[Deployment, Future[list[Finding]]]] = []
-        invented: set[str] = set()
+        checks: list[tuple[Deployment, Future[list[Finding]]]] = []
+        faked_functions: set[str] = set()
         for name in passes:
-            cloud = UnknownCloud() if name == "unknown" else InventedCloud()
-            # Pulumi keeps a value unknown in a preview only, and exports of another stack are unknown in every pass.
-            preview = name == "unknown" or any(refers_elsewhere(before) for before, _ in judged)
-            deployment = run(program, stack, cloud, preview=preview)
-            invented |= cloud.invented
-            judged.append((deployment, judge.submit(findings, packs, deployment, name)))
-        found = merge(finding for _, future in judged for finding in future.result())
-    resources = max(len(deployment.resources) for deployment, _ in judged)
-    took = time.monotonic() - began
-    asked = tuple(sorted(token.rpartition(":")[2] for token in invented))
-    return Checked(found, Run(levels or stack, resources, took, _root(program), audit=_audit(variables), invented=asked))
+            provider = PreviewProvider() if name == "unknown" else FakeProvider()
+            # Values are only unknown in a preview, and exports of other stacks are unknown in every pass.
+            preview = name == "unknown" or any(uses_stack_references(earlier) for earlier, _ in checks)
+            deployment = run(program, stack, provider, preview=preview)
+            faked_functions |= provider.faked_functions
+            checks.append((deployment, executor.submit(findings, packs, deployment, name)))
+        merged = merge(finding for _, future in checks for finding in future.result())
+    resources = max(len(deployment.resources) for deployment, _ in checks)
+    seconds = time.monotonic() - started_at
+    functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
+    return CheckResult(
+        merged, Run(levels or stack, resources, seconds, _root(program), audit=_audit(variables), invented=functions)
+    )
 
 
 def check_state(
     file: Path, *, levels: str = "", folders: Sequence[Path] = PACKS, variables: Mapping[str, str] = NO_VARIABLES
-) -> Checked:
-    """Judge an exported stack as it is; raises SandboxError when the file is not one or a pack cannot run."""
-    began = time.monotonic()
+) -> CheckResult:
+    """Check an exported stack. Raises SandboxError if the file is invalid or a pack cannot run."""
+    started_at = time.monotonic()
     project, deployment = stack_import.read(file)
     environment = levels or project.stack
     with analyzer.packs(folders, project, environment, variables) as packs:
-        found = findings(packs, deployment, "state")
-    took, resources = time.monotonic() - began, len(deployment.resources)
-    return Checked(found, Run(environment, resources, took, file=file.name, audit=_audit(variables)))
+        merged = findings(packs, deployment, "state")
+    seconds, resources = time.monotonic() - started_at, len(deployment.resources)
+    return CheckResult(merged, Run(environment, resources, seconds, file=file.name, audit=_audit(variables)))
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
-    """The packs' variables for a file of exemptions of one's own, or for an audit that applies none."""
+    """Environment variables of the packs for another file of exemptions, or for none. Raises SandboxError."""
     if ignore:
         return {_AUDIT: "1"}
     if file is None:
         return {}
     if not file.is_file():
-        raise SandboxError(f"There is no file {file}. Give a file of [[exemption]] entries: --exemptions FILE")
+        raise SandboxError(f"The file {file} does not exist. Specify a file with [[exemption]] entries: --exemptions FILE")
     return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
 
 
-def findings(packs: Sequence[Pack], deployment: Deployment, name: str) -> list[Finding]:
-    """What the packs say about a deployment, worst first. `name` is that of the pass."""
-    known = {resource.registration.urn: resource.registration for resource in deployment.resources}
-    found = []
+def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> list[Finding]:
+    """The findings of the packs for a deployment, most severe first."""
+    registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
+    collected = []
     for row in chain.from_iterable(analyzer.analyze(packs, deployment).values()):
-        about = known.get(row.urn)
-        found.append(
+        registration = registrations.get(row.urn)
+        collected.append(
             from_diagnostic(
                 pack=row.pack,
                 policy=row.rule,
                 message=row.message,
                 level=row.level,
                 urn=row.urn,
-                resource_type=about.type if about else "",
-                passes=(name,),
-                source=about.source if about else "",
+                resource_type=registration.type if registration else "",
+                passes=(pass_name,),
+                source=registration.source if registration else "",
             )
         )
-    return merge(found)
+    return merge(collected)
 
 
-def write(checked: Checked, home: Path = HOME) -> list[Path]:
-    """Write `.gatehouse/check/<environment>.{txt,sarif,xml,md}`; return the files."""
+def write(result: CheckResult, home: Path = HOME) -> list[Path]:
+    """Write the reports `.gatehouse/check/<environment>.{txt,sarif,xml,md}`. Returns the files."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = home / "check"
     folder.mkdir(exist_ok=True)
     files = []
     for form, suffix in _SUFFIXES.items():
-        file = folder / f"{checked.run.environment}.{suffix}"
-        file.write_text(checked.text(form), encoding="utf-8")
+        file = folder / f"{result.run.environment}.{suffix}"
+        file.write_text(result.text(form), encoding="utf-8")
         files.append(file)
     return files
 
 
-def show(checked: Checked) -> None:
-    """The table: in colour on a terminal and no wider than the eye follows, else as in the file."""
+def show(result: CheckResult) -> None:
+    """Print the table, in color on a terminal."""
     console = Console()
     if console.is_terminal:
-        console.print(table.table(checked.findings, checked.run), width=min(console.width, _COLUMNS_MAX))
+        console.print(table.table(result.findings, result.run), width=min(console.width, _COLUMNS_MAX))
     else:
-        sys.stdout.write(checked.text("table"))
+        sys.stdout.write(result.text("table"))
 
 
-def stops(pack: Pack, found: Sequence[Finding]) -> bool:
-    """True when a mandatory rule of this pack is broken."""
-    return any(finding.blocks for finding in found if finding.pack == pack.title)
+def is_violated(pack: Pack, findings: Sequence[Finding]) -> bool:
+    """True if a mandatory rule of the pack is violated."""
+    return any(finding.blocks for finding in findings if finding.pack == pack.title)
 
 
-def summary(pack: Pack, found: Sequence[Finding], deployment: Deployment) -> str:
-    """One line about one pack, such as "security: 24 policies over 180 resources: clean"."""
-    mine = [finding for finding in found if finding.pack == pack.title]
-    stops = sum(finding.blocks for finding in mine)
-    rest = len(mine) - stops
-    said = ", ".join([f"{stops} mandatory"] * bool(stops) + [f"{rest} advisory"] * bool(rest)) or "clean"
-    return f"{pack.name}: {pack.rules} policies over {len(deployment.resources)} resources: {said}"
+def summary(pack: Pack, findings: Sequence[Finding], deployment: Deployment) -> str:
+    """One line about a pack, such as "security: 24 policies, 180 resources: no violations"."""
+    own = [finding for finding in findings if finding.pack == pack.title]
+    mandatory = sum(finding.blocks for finding in own)
+    advisory = len(own) - mandatory
+    counts = ", ".join(f"{count} {level}" for count, level in ((mandatory, "mandatory"), (advisory, "advisory")) if count)
+    return f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: {counts or 'no violations'}"
 
 
 def _audit(variables: Mapping[str, str]) -> bool:
@@ -189,7 +187,7 @@ def _audit(variables: Mapping[str, str]) -> bool:
 
 
 def _root(program: Path) -> str:
-    """The program's folder in its repository, the form in which code scanning names files; "" at the top."""
+    """The folder of the program relative to its repository, for code scanning; "" for the root."""
     folder = program.resolve()
     top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
     return "" if top == folder else folder.relative_to(top).as_posix()

@@ -1,4 +1,4 @@
-"""Finds every policy document of a deployment: who may take a role, what it may do, and who may touch what is guarded."""
+"""Collects the IAM policy documents of a deployment: roles with their policies, and resource policies."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.engine.types import Deployment, Registration
 
-_GUARDED = {
+_RESOURCE_POLICIES = {
     "aws:kms/key:Key": ("key", "policy"),
     "aws:s3/bucketPolicy:BucketPolicy": ("bucket", "policy"),
     "aws:secretsmanager/secretPolicy:SecretPolicy": ("secret", "policy"),
@@ -20,12 +20,12 @@ _GUARDED = {
     "aws:apigateway/restApi:RestApi": ("api", "policy"),
     "aws:sqs/queuePolicy:QueuePolicy": ("queue", "policy"),
 }
-"""Type of a resource that carries a policy, the word for what it guards, and the property."""
+"""Resource type to the kind of resource that its policy protects, and the property with the document."""
 
 
 @dataclass(slots=True)
 class Role:
-    """One IAM role. `name`: as in AWS. `policies`: what it may do. `boundary`: what it may never exceed, if there is one."""
+    """An IAM role. trust: the assume role policy. boundary: the permissions boundary, if the role has one."""
 
     name: str
     arn: str
@@ -36,8 +36,8 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
-    """A document on a resource. `kind`: key, bucket, secret, ...; `name`: its name in the program."""
+class ResourcePolicy:
+    """The policy of a resource. kind: key, bucket, secret, ...; name: of the resource in the program."""
 
     kind: str
     name: str
@@ -45,48 +45,48 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
-    """Every document of one stack. `managed`: the policies with an ARN of their own, by it."""
+class PolicyDocuments:
+    """The documents of a stack. managed: managed policies by ARN."""
 
     roles: dict[str, Role]
     managed: dict[str, dict[str, Any]]
-    guarded: tuple[Guarded, ...]
+    resource_policies: tuple[ResourcePolicy, ...]
 
-    def on(self, kind: str, name: str) -> dict[str, Any]:
-        """The document on one resource; KeyError when there is none."""
-        for guarded in self.guarded:
-            if (guarded.kind, guarded.name) == (kind, name):
-                return guarded.document
-        raise KeyError(f"no {kind} {name}")
+    def resource_policy(self, kind: str, name: str) -> dict[str, Any]:
+        """The policy of a resource. Raises KeyError if there is none."""
+        for policy in self.resource_policies:
+            if (policy.kind, policy.name) == (kind, name):
+                return policy.document
+        raise KeyError(f"{kind} {name} has no policy")
 
 
-def collect(deployment: Deployment) -> Documents:
-    """The documents of a deployment whose outputs are known. Policies that are attached by ARN are found by it."""
+def collect(deployment: Deployment) -> PolicyDocuments:
+    """The policy documents of a deployment with known outputs."""
     roles: dict[str, Role] = {}
     managed: dict[str, dict[str, Any]] = {}
-    bounded: dict[str, str] = {}
+    boundaries: dict[str, str] = {}
     for resource in deployment.resources:
-        asked, type_ = resource.registration.inputs, resource.registration.type
+        inputs, type_ = resource.registration.inputs, resource.registration.type
         if type_ == "aws:iam/role:Role":
             name = str(resource.outputs.get("name", resource.registration.name))
-            roles[name] = Role(
-                name, str(resource.outputs["arn"]), str(asked.get("description", "")), json.loads(asked["assumeRolePolicy"])
-            )
-            bounded[name] = str(asked.get("permissionsBoundary") or "")
+            trust = json.loads(inputs["assumeRolePolicy"])
+            roles[name] = Role(name, str(resource.outputs["arn"]), str(inputs.get("description", "")), trust)
+            boundaries[name] = str(inputs.get("permissionsBoundary") or "")
         elif type_ == "aws:iam/policy:Policy":
-            managed[str(resource.outputs["arn"])] = json.loads(asked["policy"])
+            managed[str(resource.outputs["arn"])] = json.loads(inputs["policy"])
         elif type_ == "aws:iam/rolePolicy:RolePolicy":
-            roles[str(asked["role"])].policies.append(json.loads(asked["policy"]))
-        elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(asked["policyArn"]) in managed:
-            roles[str(asked["role"])].policies.append(managed[str(asked["policyArn"])])
-    for name, arn in bounded.items():
+            roles[str(inputs["role"])].policies.append(json.loads(inputs["policy"]))
+        elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(inputs["policyArn"]) in managed:
+            roles[str(inputs["role"])].policies.append(managed[str(inputs["policyArn"])])
+    for name, arn in boundaries.items():
         roles[name].boundary = managed.get(arn)
-    return Documents(roles, managed, tuple(_guarded(resource.registration for resource in deployment.resources)))
+    policies = _resource_policies(resource.registration for resource in deployment.resources)
+    return PolicyDocuments(roles, managed, tuple(policies))
 
 
-def _guarded(registrations: Iterator[Registration]) -> Iterator[Guarded]:
+def _resource_policies(registrations: Iterator[Registration]) -> Iterator[ResourcePolicy]:
     for registration in registrations:
-        if registration.type in _GUARDED:
-            kind, key = _GUARDED[registration.type]
+        if registration.type in _RESOURCE_POLICIES:
+            kind, key = _RESOURCE_POLICIES[registration.type]
             if text := registration.inputs.get(key):
-                yield Guarded(kind, registration.name, json.loads(text))
+                yield ResourcePolicy(kind, registration.name, json.loads(text))

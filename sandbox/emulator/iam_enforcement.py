@@ -1,34 +1,36 @@
-"""IAM for the emulator: decides calls by the caller's own policies and records what each role used."""
+"""IAM enforcement in the emulator: evaluates calls by the caller's policies and records the actions that each role uses."""
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.iam import access_control
 from moto.iam.models import iam_backends
+from moto.kms.models import kms_backends
+from moto.secretsmanager.models import secretsmanager_backends
 
 from policies.analysis.iam.conditions import holds
 from policies.analysis.iam.grammar import listed, matches, parse_conditions, raw_statements
 
 OPERATOR = "sandbox-operator"
-"""The IAM user with which the sandbox itself calls the emulator; never counted, always allowed."""
+"""The IAM user of the sandbox itself: always allowed, not recorded."""
 
 _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "execute-api": "execute-api"}
-"""Services whose name in a signature differs from their prefix in IAM actions."""
+"""Service names in signatures that differ from the service prefix of IAM actions."""
 
 _IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
-"""Operations that IAM knows by another name (Service Authorization Reference)."""
+"""API operations whose IAM action has another name (Service Authorization Reference)."""
 
 
 class Permissions:
-    """Replaces moto's own evaluation, which knows neither resources nor most condition operators.
+    """Replaces moto's evaluation, which ignores resources and most condition operators.
 
-    Of a statement's conditions only those on aws:RequestedRegion can be evaluated here (moto has no request context):
-    with any other one an Allow counts as if it held, a Deny as if it did not, and `stripped_conditions` names each. Resources are
-    compared where the request names one; for the other calls a statement for any resource counts.
+    moto has no request context, so only conditions on `aws:RequestedRegion` are evaluated. For any other condition, an
+    Allow applies, a Deny does not, and `stripped_conditions` lists it. Resources are compared if the request names one;
+    otherwise a statement for any resource applies.
     """
 
     def __init__(self, account: str) -> None:
@@ -38,33 +40,21 @@ class Permissions:
         self.denied: list[str] = []
         self._lock = threading.Lock()
 
-    def install(self) -> Callable[[], None]:
-        """Take over the decision in moto; the returned function gives it back."""
-        request: Any = access_control.IAMRequestBase
-        before_check, before_signature = request.check_action_permitted, request.check_signature
-        request.check_action_permitted = lambda call, resource: self._decide(call, resource)
-        # The proof is about permissions; moto rebuilds signatures from parsed requests and gets some paths wrong.
-        request.check_signature = lambda call: None
-
-        def restore() -> None:
-            request.check_action_permitted, request.check_signature = before_check, before_signature
-
-        return restore
-
     def enforce(self, on: bool) -> None:
-        """Switch the check of every call on or off."""
+        """Switch the evaluation of every call on or off."""
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0 if on else float("inf")
         ActionAuthenticatorMixin.request_count = 0
 
     def granted_actions(self, role: str) -> set[str]:
-        """The actions (patterns) that the role's identity policies allow."""
+        """The action patterns that the identity policies of a role allow."""
         backend = iam_backends[self.account]["aws"]
         documents: list[Any] = [backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)]
         documents += backend.list_attached_role_policies(role)[0]
         statements = [statement for document in documents for statement in _statements(document)]
         return {action for item in statements if item.get("Effect") == "Allow" for action in listed(item.get("Action"))}
 
-    def _decide(self, call: Any, resource: str) -> None:
+    def authorize(self, call: Any, resource: str) -> None:
+        """Decide one call of moto's `IAMRequest`. Raises access denied, or records the action."""
         key = call._access_key
         name: str = getattr(key, "_owner_role_name", "") or getattr(key, "_owner_user_name", "")
         if name == OPERATOR or call._action == "sts:GetCallerIdentity":
@@ -76,49 +66,49 @@ class Permissions:
         boundary = self._boundary(key)
         granted = self._allows(key.collect_policies(), call, name, action, target)
         granted = granted or (action.startswith("kms:") and self._key_allows(call, name, action))
-        # What a boundary does not allow is refused too, and it grants nothing (IAM user guide, "Permissions boundaries").
+        # A permissions boundary limits and grants nothing (IAM User Guide, "Permissions boundaries for IAM entities").
         if not granted or (boundary is not None and not self._allows([boundary], call, name, action, target)):
-            self._refuse(call, name, action, target)
+            self._deny(call, name, action, target)
         with self._lock:
             self.used_actions.setdefault(name, set()).add(action)
 
     def _allows(self, documents: Iterable[Any], call: Any, name: str, action: str, target: str) -> bool:
-        """Whether one of these documents allows the call; one that denies it ends the call here."""
+        """True if one of the documents allows the call. Raises access denied if one denies it."""
         allowed = False
         for document in documents:
             for statement in _statements(document):
-                if not _concerns(statement, action, target):
+                if not _applies(statement, action, target):
                     continue
                 conditions = statement.get("Condition") or {}
-                met = _met(conditions, call._region)
+                met = _conditions_hold(conditions, call._region)
                 if met is None:
                     self._strip(name, action, conditions)
                 if statement.get("Effect") == "Deny" and met:
-                    self._refuse(call, name, action, target)
+                    self._deny(call, name, action, target)
                 allowed = allowed or (statement.get("Effect") == "Allow" and met is not False)
         return allowed
 
     def _boundary(self, key: Any) -> Any:
-        """The policy that bounds the caller, when it is a role with one."""
+        """The permissions boundary of the calling role, if it has one."""
         backend = iam_backends[self.account]["aws"]
         role = getattr(key, "_owner_role_name", "")
         arn = backend.get_role(role).permissions_boundary_arn if role else None
         return backend.get_policy(arn) if arn else None
 
     def _key_allows(self, call: Any, name: str, action: str) -> bool:
-        """A key's own policy grants by itself to the roles that it names (KMS developer guide, "Key policies"); where it names
-        the account, the role's policies decide."""
-        from moto.kms.models import kms_backends
+        """True if the key policy names the role (KMS Developer Guide, "Key policies in AWS KMS").
 
+        A key policy that names the account leaves the decision to the policies of the role.
+        """
         keys: Any = kms_backends[self.account][call._region]
-        asked = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
-        asked = keys.get_key_id_from_alias(asked) if asked.startswith("alias/") else asked
+        key_id = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
+        key_id = keys.get_key_id_from_alias(key_id) if key_id.startswith("alias/") else key_id
         role = f"arn:aws:iam::{self.account}:role/{name}"
-        policy = json.loads(keys.keys[asked].policy) if asked in keys.keys else {}
+        policy = json.loads(keys.keys[key_id].policy) if key_id in keys.keys else {}
         for statement in policy.get("Statement", []):
             principals = statement.get("Principal", {})
-            named = role in listed(principals.get("AWS")) if isinstance(principals, dict) else False
-            if named and statement["Effect"] == "Allow" and _matches(listed(statement["Action"]), action, fold=True):
+            matches_role = role in listed(principals.get("AWS")) if isinstance(principals, dict) else False
+            if matches_role and statement["Effect"] == "Allow" and _matches(listed(statement["Action"]), action, fold=True):
                 if statement.get("Condition"):
                     self._strip(name, action, statement["Condition"])
                 return True
@@ -131,14 +121,14 @@ class Permissions:
             if text not in self.stripped_conditions:
                 self.stripped_conditions.append(text)
 
-    def _refuse(self, call: Any, name: str, action: str, target: str) -> None:
+    def _deny(self, call: Any, name: str, action: str, target: str) -> None:
         with self._lock:
             self.denied.append(f"{name}: {action} on {target}")
         call._raise_access_denied()
 
 
-def _met(conditions: dict[str, Any], region: str) -> bool | None:
-    """Whether the conditions hold; None when one asks for more of the request than the region it goes to."""
+def _conditions_hold(conditions: dict[str, Any], region: str) -> bool | None:
+    """True if the conditions hold; None if one needs more of the request than its region."""
     known = {"aws:requestedregion": region}
     if {key.lower() for pairs in conditions.values() for key in pairs} - set(known):
         return None
@@ -149,7 +139,7 @@ def _statements(policy: Any) -> list[Any]:
     return raw_statements(access_control.IAMPolicy(policy)._policy_json)
 
 
-def _concerns(statement: dict[str, Any], action: str, target: str) -> bool:
+def _applies(statement: dict[str, Any], action: str, target: str) -> bool:
     if "NotAction" in statement:
         if _matches(listed(statement["NotAction"]), action, fold=True):
             return False
@@ -169,26 +159,24 @@ def _matches(patterns: Iterable[str], text: str, *, fold: bool = False) -> bool:
 
 
 def _resource(call: Any, action: str, resource: str) -> str:
-    """The ARN that the request names; "*" where it names none that is known here."""
+    """The ARN of the resource that the request names; "*" if it names none of a known form."""
     if resource != "*" and not resource.endswith(":::*"):
         return resource
     body = _body(call)
     region = call._region
-    named = body.get("SecretId") or body.get("TableName") or body.get("KeyId") or body.get("TopicArn") or body.get("RoleArn")
-    if not isinstance(named, str):
+    target = body.get("SecretId") or body.get("TableName") or body.get("KeyId") or body.get("TopicArn") or body.get("RoleArn")
+    if not isinstance(target, str):
         return "*"
-    if named.startswith("arn:"):
-        return named
+    if target.startswith("arn:"):
+        return target
     if action.startswith("secretsmanager:"):
-        return _secret_arn(call.account_id, region, named)
+        return _secret_arn(call.account_id, region, target)
     if action.startswith("dynamodb:"):
-        return f"arn:aws:dynamodb:{region}:{call.account_id}:table/{named}"
+        return f"arn:aws:dynamodb:{region}:{call.account_id}:table/{target}"
     return "*"
 
 
 def _secret_arn(account: str, region: str, name: str) -> str:
-    from moto.secretsmanager.models import secretsmanager_backends
-
     secrets = secretsmanager_backends[account][region].secrets
     return secrets[name].arn if name in secrets else f"arn:aws:secretsmanager:{region}:{account}:secret:{name}"
 

@@ -1,108 +1,216 @@
-"""Where moto is wrong about what AWS accepts: put right while an emulator runs, put back afterwards."""
+"""All changes to moto: corrections of its code while an emulator runs, and state that its API does not let a caller set.
+
+`install` patches moto's classes. The other functions write to the state of one resource. Attributes whose names begin with
+`sandbox_` are read by the patched methods; moto itself reads the others.
+"""
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
+from moto.awslambda.utils import get_backend as lambda_backend
 from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroupRule
-from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.ecs.models import ecs_backends
+from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.iam.models import AWSManagedPolicy, iam_backends
+from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
+from moto.rds.models import rds_backends
 from moto.s3.exceptions import ReplicationConfigurationNotFoundError
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
+from moto.s3control.models import s3control_backends
+from moto.secretsmanager.models import secretsmanager_backends
 
 from policies.analysis.iam.grammar import listed, matches
+from sandbox.emulator.request import CreateRequest
 
-_LOG_SERVICE = "logging.s3.amazonaws.com"
+_LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
+_SERVICE_ATTRIBUTES = {
+    "deploymentConfiguration": "deployment_configuration",
+    "availabilityZoneRebalancing": "availability_zone_rebalancing",
+    "enableECSManagedTags": "enable_ecs_managed_tags",
+    "enableExecuteCommand": "enable_execute_command",
+    "healthCheckGracePeriodSeconds": "health_check_grace_period_seconds",
+}
+_DATABASE_ATTRIBUTES = {
+    "EnablePerformanceInsights": "performance_insights_enabled",
+    "PerformanceInsightsKMSKeyId": "performance_insights_kms_key_id",
+    "PerformanceInsightsRetentionPeriod": "performance_insights_retention_period",
+    "DatabaseInsightsMode": "database_insights_mode",
+}
 
 
-def install() -> Callable[[], None]:
-    """Correct moto; the returned function undoes it.
+def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
+    """Patch moto. The returned function restores the original code.
 
-    Server access logs: moto stumbles over a target policy with a statement for everyone (`"Principal": "*"`) and over
-    lists, which AWS accepts. Replication: its answer forgets most of what was put. Other answers: moto leaves out of them
-    what `sandbox/emulator/resources/kept.py` remembers. Bucket policies: moto reads no condition, so that a deny of calls without TLS would
-    refuse every call; such statements are decided on the documents (policies/analysis/iam/evaluation.py).
+    - IAM: `authorize` decides each call (request and resource ARN) instead of moto, which ignores resources and most
+      conditions. Signatures are not checked: moto rebuilds them from parsed requests and gets some paths wrong.
+    - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists, which AWS accepts.
+    - S3 bucket policies: moto ignores conditions, so a deny without TLS would deny every call. Denies with a condition are
+      skipped; the tests evaluate them with `policies.analysis.iam`.
+    - S3 replication: moto returns an empty filter and no delete marker settings.
+    - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
     """
-    corrected: tuple[tuple[Any, str, Any], ...] = (
-        (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_may_log_to)),
-        (FakeBucket, "get_permission", _by_plain_statements),
-        (SecurityGroupRule, "description", _described(SecurityGroupRule.__dict__["description"])),
-        (KmsResponse, "get_key_rotation_status", _with_period(KmsResponse.get_key_rotation_status)),
-        (S3Response, "get_bucket_replication", _whole_replication),
-        (LambdaFunction, "get_configuration", _with_the_rest(LambdaFunction.get_configuration)),
+    patches: tuple[tuple[Any, str, Any], ...] = (
+        (IAMRequestBase, "check_action_permitted", lambda request, resource: authorize(request, resource)),
+        (IAMRequestBase, "check_signature", lambda request: None),
+        (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),
+        (FakeBucket, "get_permission", _bucket_permission),
+        (SecurityGroupRule, "description", _rule_description(SecurityGroupRule.__dict__["description"])),
+        (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
+        (S3Response, "get_bucket_replication", _bucket_replication),
+        (LambdaFunction, "get_configuration", _function_configuration(LambdaFunction.get_configuration)),
     )
-    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in corrected]
-    for owner, name, value in corrected:
+    originals = [(owner, name, owner.__dict__[name]) for owner, name, _ in patches]
+    for owner, name, value in patches:
         setattr(owner, name, value)
 
     def restore() -> None:
-        for owner, name, value in before:
+        for owner, name, value in originals:
             setattr(owner, name, value)
 
     return restore
 
 
-def _by_plain_statements(bucket: Any, action: str, resource: str) -> Any:
-    """What the bucket's policy says to a call, by the statements that moto understands."""
+def set_ecs_service(request: CreateRequest, arn: str) -> None:
+    """Store the deployment settings of an ECS service, which moto drops."""
+    services = ecs_backends[request.account][request.region].services.values()
+    _set(next(service for service in services if service.arn == arn), request.sent, _SERVICE_ATTRIBUTES)
+
+
+def set_database(request: CreateRequest, identifier: str) -> None:
+    """Store the Performance Insights settings of a DB instance, which moto drops."""
+    _set(rds_backends[request.account][request.region].databases[identifier], request.sent, _DATABASE_ATTRIBUTES)
+
+
+def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
+    """Store the rotation period of a KMS key in days."""
+    key: Any = kms_backends[request.account][request.region].keys[key_id]
+    key.sandbox_rotation_days = days
+
+
+def separate_replica_key(request: CreateRequest, key_id: str) -> None:
+    """Give a KMS replica key its own aliases and grants; moto shares those of the primary."""
+    key: Any = kms_backends[request.account][request.region].keys[key_id]
+    key.aliases, key.grants = {}, {}
+
+
+def set_function_configuration(request: CreateRequest, name: str, version: str) -> None:
+    """Store the logging and dead-letter configuration of a Lambda function and of its published version."""
+    for qualifier in {"$LATEST", version}:
+        function: Any = lambda_backend(request.account, request.region).get_function(name, qualifier)
+        members = ("LoggingConfig", "DeadLetterConfig")
+        function.sandbox_configuration = {key: request.sent[key] for key in members if key in request.sent}
+
+
+def set_rule_description(request: CreateRequest, group: str, rule_id: str, description: str) -> None:
+    """Store the description of a security group rule whose peer is a group or a prefix list."""
+    security_group: Any = ec2_backends[request.account][request.region].get_security_group_from_id(group)
+    for rule in (*security_group.ingress_rules, *security_group.egress_rules):
+        if rule.id == rule_id:
+            rule.sandbox_description = description
+
+
+def set_secret_rotation(request: CreateRequest, secret: str, function: str, days: int) -> None:
+    """Enable the rotation of a secret without invoking the function: moto would need Docker and a secret value."""
+    record: Any = secretsmanager_backends[request.account][request.region].secrets[secret]
+    record.rotation_requested = True
+    record.rotation_enabled = True
+    record.rotation_lambda_arn = function
+    record.auto_rotate_after_days = days
+
+
+def issue_certificate(request: CreateRequest, arn: str) -> None:
+    """Set an ACM certificate to ISSUED, as AWS does after validation."""
+    certificate: Any = acm_backends[request.account][request.region].get_certificate(arn)
+    certificate.status = "ISSUED"
+
+
+def load_managed_policy(request: CreateRequest, arn: str) -> None:
+    """Add one AWS managed policy to IAM; moto loads either all or none. Raises SandboxError for an unknown policy."""
+    backend: Any = iam_backends[request.account]["aws"]
+    if arn in backend.managed_policies:
+        return
+    name = arn.rpartition("/")[2]
+    data = json.loads(aws_managed_policies_data).get(name)
+    if data is None:
+        raise request.error(f"AWS has no managed policy {arn}.")
+    policy = AWSManagedPolicy.from_data(name, request.account, "aws", data)
+    backend.managed_policies[policy.arn] = policy
+
+
+def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:
+    """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP address."""
+    s3control_backends[account]["aws"].put_public_access_block(account, configuration)
+
+
+def _set(record: Any, sent: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
+    for member, attribute in attributes.items():
+        if member in sent:
+            setattr(record, attribute, sent[member])
+
+
+def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
     if bucket.policy is None:
         return PermissionResult.NEUTRAL
     document = json.loads(bucket.policy.decode())
-    plain = [row for row in listed(document["Statement"]) if row["Effect"] == "Allow" or not row.get("Condition")]
-    policy: Any = IAMPolicy(json.dumps({**document, "Statement": plain}))
+    statements = [row for row in listed(document["Statement"]) if row["Effect"] == "Allow" or not row.get("Condition")]
+    policy: Any = IAMPolicy(json.dumps({**document, "Statement": statements}))
     return policy.is_action_permitted(action, resource)
 
 
-def _described(original: Any) -> property:
-    return property(lambda rule: getattr(rule, "kept_description", None) or original.fget(rule))
+def _rule_description(original: Any) -> property:
+    return property(lambda rule: getattr(rule, "sandbox_description", None) or original.fget(rule))
 
 
-def _with_period(original: Any) -> Any:
+def _key_rotation_status(original: Any) -> Any:
     @functools.wraps(original)
     def get_key_rotation_status(response: Any) -> str:
-        answer = json.loads(original(response))
+        status = json.loads(original(response))
         key = response.kms_backend.keys[response.kms_backend.get_key_id(response._get_param("KeyId"))]
-        days = getattr(key, "kept_rotation_days", None)
-        return json.dumps({**answer, "RotationPeriodInDays": days} if days and answer["KeyRotationEnabled"] else answer)
+        days = getattr(key, "sandbox_rotation_days", None)
+        return json.dumps({**status, "RotationPeriodInDays": days} if days and status["KeyRotationEnabled"] else status)
 
     return get_key_rotation_status
 
 
-def _with_the_rest(original: Any) -> Any:
+def _function_configuration(original: Any) -> Any:
     @functools.wraps(original)
     def get_configuration(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {**original(function, *args, **kwargs), **getattr(function, "kept_configuration", {})}
+        return {**original(function, *args, **kwargs), **getattr(function, "sandbox_configuration", {})}
 
     return get_configuration
 
 
-def _whole_replication(response: Any) -> Any:
-    """moto answers with an empty filter and with deletions that are not copied, whatever was put."""
+def _bucket_replication(response: Any) -> Any:
     response.data["Action"] = "GetBucketReplication"
-    held = response.backend.get_bucket_replication(response.bucket_name)
-    if not held:
+    replication = response.backend.get_bucket_replication(response.bucket_name)
+    if not replication:
         raise ReplicationConfigurationNotFoundError(bucket_name=response.bucket_name)
-    rules = [{**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}} for rule in held["Rule"]]
-    return response.serialized(ActionResult({"ReplicationConfiguration": {"Role": held["Role"], "Rules": rules}}))
+    rules = [{**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}} for rule in replication["Rule"]]
+    return response.serialized(ActionResult({"ReplicationConfiguration": {"Role": replication["Role"], "Rules": rules}}))
 
 
-def _may_log_to(target_bucket: Any, target_prefix: str | None) -> bool:
-    """True if the target's policy lets the log service write below the prefix."""
+def _allows_log_delivery(target_bucket: Any, target_prefix: str | None) -> bool:
     if not target_bucket.policy:
         return False
-    written = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
-    return any(_lets_write(item, written) for item in listed(json.loads(target_bucket.policy.decode())["Statement"]))
+    arn = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
+    return any(_allows_put(item, arn) for item in listed(json.loads(target_bucket.policy.decode())["Statement"]))
 
 
-def _lets_write(statement: dict[str, Any], written: str) -> bool:
+def _allows_put(statement: dict[str, Any], arn: str) -> bool:
     principal = statement.get("Principal")
     services = listed(principal.get("Service")) if isinstance(principal, dict) else []
     return (
         statement.get("Effect") == "Allow"
-        and _LOG_SERVICE in services
+        and _LOG_DELIVERY_SERVICE in services
         and any(matches("s3:PutObject", action) for action in listed(statement.get("Action")))
-        and any(matches(written, pattern) for pattern in listed(statement.get("Resource")))
+        and any(matches(arn, pattern) for pattern in listed(statement.get("Resource")))
     )

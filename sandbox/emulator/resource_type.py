@@ -1,122 +1,120 @@
-"""What a row is: how one resource type is made with AWS calls, and what of it is checked."""
+"""`ResourceType`: how the emulator creates one resource type with AWS API calls."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sandbox.emulator.request import Make, flat
+from sandbox.emulator.request import Created, CreateRequest, normalized
 from sandbox.engine.schema import schema
 from sandbox.engine.types import Registration
 
-HOW_PULUMI_WORKS = "tells Pulumi how to change or delete the resource; AWS never sees it"
+PULUMI_ONLY = "controls how Pulumi updates or deletes the resource; not sent to AWS"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One resource type.
+class ResourceType:
+    """The emulation of one resource type: either `call` with its mappings, or a `create` function.
 
-    call: "service.operation" that creates it; its parameters come from the inputs by name (`cidrBlock` -> `CidrBlock`).
-    reply: path of the created thing in the answer, such as "Vpc" or "DBInstances.0"; "" is the whole answer.
-    id: template over the answer's members, the inputs, `region` and `account`: "{VpcId}".
-    names: inputs whose AWS name is another one; nested: the same for names inside of them, at any depth.
-    constant: parameters that are always sent.
-    tag_kind: for EC2, the resource type of the tag specification.
-    outputs: property to template; they win over what is found by name in the answer.
-    shape: last change to the parameters before the call, by hand.
-    then: calls that follow; what it returns are more outputs.
-    make: instead of `call`, everything by hand: returns the id and the outputs.
-    by_hand: inputs that `shape`, `then` or `make` take themselves; the mechanical mapping leaves them alone.
-    ignored: inputs that the emulator does not hold, each with the reason.
+    Templates such as "{VpcId}" refer to members of the response, inputs, `region` and `account`.
     """
 
     call: str = ""
+    """"service.operation" that creates the resource. Parameters come from the inputs by name (`cidrBlock` -> `CidrBlock`)."""
     id: str = ""
-    reply: str = ""
+    """Template of the resource id."""
+    result: str = ""
+    """Path of the resource in the response, such as "Vpc" or "DBInstances.0"; "" is the whole response."""
     names: Mapping[str, str] = field(default_factory=dict)
+    """Inputs whose API parameter has another name."""
     nested: Mapping[str, str] = field(default_factory=dict)
+    """The same for names inside inputs, at any depth."""
     constant: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that are always sent."""
     tag_kind: str = ""
+    """EC2 only: the resource type of the tag specification."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    shape: Callable[[Make, dict[str, Any]], None] | None = None
-    then: Callable[[Make, dict[str, Any]], dict[str, Any]] | None = None
-    make: Callable[[Make], tuple[str, dict[str, Any]]] | None = None
-    by_hand: tuple[str, ...] = ()
+    """Property to template. Takes precedence over members of the response with the same name."""
+    prepare: Callable[[CreateRequest, dict[str, Any]], None] | None = None
+    """Changes the parameters before the call."""
+    finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any]] | None = None
+    """Makes further calls with the created resource; returns additional outputs."""
+    create: Callable[[CreateRequest], Created] | None = None
+    """Creates the resource instead of `call`; returns the id and the outputs."""
+    handled: tuple[str, ...] = ()
+    """Inputs that `prepare` or `finish` use; they are not mapped by name."""
     ignored: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that the emulator does not use, each with the reason."""
     dropped: Mapping[str, str] = field(default_factory=dict)
-    """Inputs that AWS's model checks and moto then forgets, each with what is lost."""
+    """Inputs that are validated and sent but not stored by moto, each with what is lost."""
     modelled: str = ""
-    """Why nothing is created in moto for this type; "" for a type that is."""
+    """Why moto cannot create this type: the request is only validated. "" for a type that is created."""
 
 
-def create(row: Row, make: Make) -> tuple[str, dict[str, Any]]:
-    """Make the resource as its row says; the outputs are checked against the pulumi-aws class."""
-    registration = make.registration
-    if row.make is not None:
-        identity, extra = row.make(make)
-        found: Any = {}
+def create(resource_type: ResourceType, request: CreateRequest) -> Created:
+    """Create the resource. Raises SandboxError for an input that nothing uses or an output that the type does not have."""
+    registration = request.registration
+    members: Mapping[str, Any] = {}
+    if resource_type.create is not None:
+        identity, extra = resource_type.create(request)
     else:
-        by_hand = (*row.by_hand, *row.ignored)
-        named = make.parameters(row.call, names=row.names, nested=row.nested, skip=by_hand, tag_kind=row.tag_kind)
-        parameters = {**named, **row.constant}
-        if row.shape is not None:
-            row.shape(make, parameters)
-        make.sent = parameters
-        answer = make.call(row.call, parameters)
-        found = _at(answer, row.reply)
-        scope = {**registration.inputs, **found, "region": make.region, "account": make.account}
-        extra = row.then(make, found) if row.then is not None else {}
-        identity = str(_filled(row.id, {**scope, **extra}))
-    scope = {**registration.inputs, **found, **extra, "region": make.region, "account": make.account, "id": identity}
-    extra = {**extra, **{name: _filled(template, scope) for name, template in row.outputs.items()}}
-    left = make.left_over() - set(row.ignored)
-    if left:
-        names = ", ".join(sorted(left))
-        raise make.error(
-            f"the emulator's row for {registration.type} does nothing with: {names}. "
-            "Use the input in the row (sandbox/emulator/resources/), or list it there as `ignored` with the reason."
+        members = _call(resource_type, request)
+        extra = resource_type.finish(request, dict(members)) if resource_type.finish is not None else {}
+        scope = {**registration.inputs, **members, "region": request.region, "account": request.account, **extra}
+        identity = str(_fill(resource_type.id, scope))
+    scope = {**registration.inputs, **members, **extra, "region": request.region, "account": request.account, "id": identity}
+    extra = {**extra, **{name: _fill(template, scope) for name, template in resource_type.outputs.items()}}
+    if unused := request.unused() - set(resource_type.ignored):
+        raise request.error(
+            f"the emulator does not use these inputs of {registration.type}: {', '.join(sorted(unused))}. "
+            "Map them in sandbox/emulator/resources/, or list them there as `ignored` with the reason."
         )
-    return identity, outputs_of(registration, found, extra, make)
+    return identity, _outputs(request, members, extra)
 
 
-def outputs_of(registration: Registration, found: Mapping[str, Any], extra: Mapping[str, Any], make: Make) -> dict[str, Any]:
-    """All inputs, what the answer holds under a name of the class, the row's own outputs, merged tags, region."""
-    known = schema(registration.type)
-    if known is None:
-        raise make.error(f"the installed pulumi-aws has no resource type {registration.type}.")
-    unknown = sorted(name for name in extra if name not in known.outputs)
-    if unknown:
-        raise make.error(
-            f"the emulator's row gives outputs that {registration.type} of pulumi-aws does not have: {', '.join(unknown)}."
-        )
-    by_name = {flat(name): name for name in known.outputs}
-    outputs = {
-        by_name[flat(member)]: _plain(value)
-        for member, value in found.items()
-        if flat(member) in by_name and isinstance(value, str | int | float | bool | datetime)
+def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, Any]:
+    parameters = request.parameters(
+        resource_type.call,
+        names=resource_type.names,
+        nested=resource_type.nested,
+        skip=(*resource_type.handled, *resource_type.ignored),
+        tag_kind=resource_type.tag_kind,
+    )
+    parameters |= resource_type.constant
+    if resource_type.prepare is not None:
+        resource_type.prepare(request, parameters)
+    request.sent = parameters
+    response: Any = request.call(resource_type.call, parameters)
+    for step in filter(None, resource_type.result.split(".")):
+        response = response[int(step)] if step.isdigit() else response[step]
+    members: Mapping[str, Any] = response
+    return members
+
+
+def _outputs(request: CreateRequest, members: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Members of the response that are properties of the type, then inputs, additional outputs, merged tags and region."""
+    registration: Registration = request.registration
+    properties = schema(registration.type)
+    if properties is None:
+        raise request.error(f"the installed pulumi-aws has no resource type {registration.type}.")
+    if unknown := sorted(name for name in extra if name not in properties.outputs):
+        raise request.error(f"{registration.type} of pulumi-aws has no such outputs: {', '.join(unknown)}.")
+    by_name = {normalized(name): name for name in properties.outputs}
+    outputs: dict[str, Any] = {
+        by_name[normalized(member)]: value.isoformat() if isinstance(value, datetime) else value
+        for member, value in members.items()
+        if normalized(member) in by_name and isinstance(value, str | int | float | bool | datetime)
     }
-    outputs.update(registration.inputs)
-    outputs.update(extra)
-    if known.taggable:
-        outputs["tagsAll"] = dict(make.tags)
-    if "region" in known.outputs:
-        outputs["region"] = make.region
+    outputs |= {**registration.inputs, **extra}
+    if properties.taggable:
+        outputs["tagsAll"] = dict(request.tags)
+    if "region" in properties.outputs:
+        outputs["region"] = request.region
     return outputs
 
 
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _at(answer: Any, path: str) -> dict[str, Any]:
-    for step in filter(None, path.split(".")):
-        answer = answer[int(step)] if step.isdigit() else answer[step]
-    found: dict[str, Any] = answer
-    return found
-
-
-def _filled(template: str, scope: Mapping[str, Any]) -> Any:
-    """A template that is one member alone keeps the member's type."""
+def _fill(template: str, scope: Mapping[str, Any]) -> Any:
+    """Fill a template. A template of a single member keeps the type of the member."""
     if template.startswith("{") and template.endswith("}") and template.count("{") == 1:
         return scope[template[1:-1]]
     return template.format_map(scope)

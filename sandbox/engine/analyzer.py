@@ -1,4 +1,4 @@
-"""Runs policy packs as Pulumi's engine does: each one a process, spoken to over gRPC in the Analyzer protocol."""
+"""Runs policy packs like the Pulumi engine: each in a process of its own, called through the Analyzer protocol (gRPC)."""
 
 import json
 import os
@@ -33,19 +33,19 @@ REMEDIATED = "remediate"
 _START_S = 60.0
 _CALL_S = 120.0
 _END_S = 5.0
-# A pack only parses the engine's address (pulumi/policy/__main__.py); it never calls it.
+# The pack only parses the address of the engine (pulumi/policy/__main__.py).
 _ENGINE_ADDRESS = "127.0.0.1:0"
-# sdk/go/common/util/rpcutil: the engine's own limit, far above gRPC's default of 4 MB.
+# The limit of the engine (sdk/go/common/util/rpcutil); the default of gRPC is 4 MB.
 _MESSAGE_BYTES_MAX = 400 * 1024 * 1024
-_RAISED = "Exception calling application: "  # what gRPC puts before the text of an exception in a servicer
+_RAISED = "Exception calling application: "  # prefix that gRPC adds to an exception of a servicer
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """What a rule said about one resource (or about the stack: then `urn` is the stack's).
+    """A violation of a rule by one resource, or by the stack.
 
-    level: advisory | mandatory | remediate (a remediation rewrote the inputs). message: without the rule's description.
+    level: advisory, mandatory or remediate (a remediation changed the inputs). message: without the description of the rule.
     """
 
     rule: str
@@ -57,14 +57,11 @@ class Diagnostic:
 
 
 class Pack:
-    """One running policy pack. Made by `packs`.
-
-    It boots while its user does something else, the first call waits for it.
-    """
+    """A running policy pack, started by `packs`. It starts in the background; the first call waits for it."""
 
     def __init__(self, folder: Path, project: Project, environment: str, variables: Mapping[str, str]) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
-            raise SandboxError(f"{folder.name} is not a policy pack: PulumiPolicy.yaml is missing in it.")
+            raise SandboxError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
         self.name = self.title = folder.name
         self._raw_levels = policy_config.read(folder, environment)
         self._levels_file = f"{folder.name}/levels/{environment}.json"
@@ -76,7 +73,7 @@ class Pack:
         self.rules = 0
         self._child = child_processes.start(
             f"policy pack {folder.name}",
-            # As the Python language host does (pulumi-language-python/main.go, RunPlugin, for analyzers).
+            # As in the Python language host (pulumi-language-python/main.go, RunPlugin).
             [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
             cwd=folder,
             env={**os.environ, **variables, **_environment(project)},
@@ -89,10 +86,7 @@ class Pack:
         return self._child.pid
 
     def connect(self) -> None:
-        """Wait for the pack's port and configure it.
-
-        Raises SandboxError when it does not start or says something else.
-        """
+        """Wait for the port of the pack and configure it. Raises SandboxError if the pack does not start."""
         if self._stub is not None:
             return
         port = self._read_port()
@@ -117,27 +111,27 @@ class Pack:
         self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
 
     def analyze(self, deployment: Deployment) -> list[Diagnostic]:
-        """Remediate and Analyze per resource, on its inputs; then AnalyzeStack, on all outputs."""
+        """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
         self.connect()
-        found = []
+        diagnostics = []
         for resource in messages.resources(deployment):
             urn, inputs = resource.registration.urn, None
-            # As in the engine: what is only read has no inputs to judge, and is part of the whole stack (step_generator.go).
+            # As in the engine, resources that are only read are part of AnalyzeStack alone (step_generator.go).
             if resource.registration.external:
                 continue
-            # Without a rule at this level the answer is always empty: spare the call.
+            # Without a rule at this level the response is always empty.
             if self._remediates:
-                answer = self._call("Remediate", messages.analyze_request(resource, deployment))
-                for remediation in answer.remediations:
-                    found.append(_remediated(remediation, urn))
+                response = self._call("Remediate", messages.analyze_request(resource, deployment))
+                for remediation in response.remediations:
+                    diagnostics.append(_remediated(remediation, urn))
                     if not remediation.diagnostic:
                         inputs = json_format.MessageToDict(remediation.properties)
-            answer = self._call("Analyze", messages.analyze_request(resource, deployment, inputs))
-            found += [_diagnostic(row, urn) for row in answer.diagnostics]
+            response = self._call("Analyze", messages.analyze_request(resource, deployment, inputs))
+            diagnostics += [_diagnostic(row, urn) for row in response.diagnostics]
         known = {resource.registration.urn for resource in deployment.resources}
-        root = messages.stack_urn(deployment)
-        answer = self._call("AnalyzeStack", messages.stack_request(deployment), optional=True)
-        return found + [_diagnostic(row, row.urn if row.urn in known else root) for row in answer.diagnostics if answer]
+        root = deployment.stack_urn
+        response = self._call("AnalyzeStack", messages.stack_request(deployment), optional=True)
+        return diagnostics + [_diagnostic(row, row.urn if row.urn in known else root) for row in response.diagnostics if response]
 
     def stop(self) -> None:
         if self._channel is not None:
@@ -148,33 +142,30 @@ class Pack:
         self._errors.close()
 
     def _read_port(self) -> int:
-        """The first line of the pack's standard output; the rest is read and thrown away, so that a pack may print."""
+        """Read the first line of standard output; discard the rest, so that the pack may print."""
         out = self._child.process.stdout
         if out is None:
-            raise SandboxError(f"Policy pack {self.name}: its output cannot be read.")
+            raise SandboxError(f"Policy pack {self.name}: cannot read its output.")
         line, deadline = b"", time.monotonic() + _START_S
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise SandboxError(f"Policy pack {self.name} named no port within {_START_S:.0f} s.")
+                    raise SandboxError(f"Policy pack {self.name} reported no port within {_START_S:.0f} s.")
                 byte = os.read(out.fileno(), 1)
                 if not byte:
                     raise SandboxError(f"Policy pack {self.name} did not start: {self._last_error()}")
                 line += byte
         if not line.strip().isdigit():
-            heard = line.decode(errors="replace").strip()[:80]
+            text = line.decode(errors="replace").strip()[:80]
             raise SandboxError(
-                f"Policy pack {self.name} said {heard!r} where its port number belongs. Nothing may print before PolicyPack(...)."
+                f"Policy pack {self.name} printed {text!r} instead of its port. Remove prints that run before PolicyPack(...)."
             )
         threading.Thread(target=_drain, args=(out,), daemon=True).start()
         return int(line)
 
     def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
-        """One call; an `optional` one may be missing in an older SDK, as the engine allows.
-
-        Fails closed on everything else.
-        """
+        """Call a method. An `optional` one may be missing in an older SDK, as in the engine; other errors are raised."""
         try:
             return getattr(self._stub, method)(request, timeout=_CALL_S)
         except grpc.RpcError as problem:
@@ -184,29 +175,29 @@ class Pack:
             about = f" about {request.urn}" if getattr(request, "urn", "") else ""
             raised = details.removeprefix(_RAISED)
             if raised == details:
-                # A lost connection is heard of before the kernel says that the process is gone.
+                # The connection is lost before the process can be reaped.
                 with suppress(subprocess.TimeoutExpired):
                     self._child.process.wait(_END_S)
             ended = self._child.process.poll() is not None
-            reason = f"it ended: {self._last_error()}" if ended else raised
+            reason = f"the process exited: {self._last_error()}" if ended else raised
             raise SandboxError(f"Policy pack {self.name} failed in {method}{about}: {reason}") from problem
 
     def _last_error(self) -> str:
-        """The line of its standard error that names the exception, else the last line."""
+        """The line of standard error with the exception, else the last line."""
         self._child.process.wait(5)
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
-        named = [line for line in lines if _ERROR_LINE.match(line)]
-        return (named or lines or [f"exit code {self._child.process.returncode}, no message"])[-1]
+        exceptions = [line for line in lines if _ERROR_LINE.match(line)]
+        return (exceptions or lines or [f"exit code {self._child.process.returncode}, no message"])[-1]
 
 
 @contextmanager
 def packs(
     folders: Sequence[Path], project: Project, environment: str, variables: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Pack, ...]]:
-    """Start all packs at once; stop them whatever happens. Raises SandboxError for a folder that holds no pack.
+    """Start all packs, and stop them on exit. Raises SandboxError for a folder without a pack.
 
-    variables: of the packs' own environment, such as the file of exemptions.
+    variables: additional environment variables of the packs, such as the file of exemptions.
     """
     with ExitStack() as stack:
         started = []
@@ -218,14 +209,14 @@ def packs(
 
 
 def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
-    """What each pack says about a deployment, by pack name; the packs work side by side."""
+    """The diagnostics of each pack for a deployment, by name of the pack. The packs run in parallel."""
     with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
         results = list(pool.map(lambda pack: pack.analyze(deployment), running))
     return {pack.name: result for pack, result in zip(running, results, strict=True)}
 
 
 def _environment(project: Project) -> dict[str, str]:
-    """What the language host adds to a pack's environment (pulumi-language-python/main.go, AwaitConfiguration)."""
+    """The variables that the language host sets for a pack (pulumi-language-python/main.go, AwaitConfiguration)."""
     return {
         "PULUMI_ORGANIZATION": "organization",
         "PULUMI_PROJECT": project.name,
@@ -236,17 +227,17 @@ def _environment(project: Project) -> dict[str, str]:
 
 
 def _python(folder: Path) -> str:
-    """The interpreter of the virtual environment that PulumiPolicy.yaml names, else the one that runs the sandbox."""
+    """The interpreter of the virtual environment in PulumiPolicy.yaml, else that of the sandbox."""
     document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text()) or {}
     runtime = document.get("runtime") if isinstance(document, dict) else None
     options = runtime.get("options") if isinstance(runtime, dict) else None
     virtualenv = options.get("virtualenv") if isinstance(options, dict) else None
-    named = folder / str(virtualenv) / "bin" / "python"
-    return str(named) if virtualenv and os.access(named, os.X_OK) else sys.executable
+    python = folder / str(virtualenv) / "bin" / "python"
+    return str(python) if virtualenv and os.access(python, os.X_OK) else sys.executable
 
 
 def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
-    # The SDK puts the description in front of every message (pulumi_policy/policy.py, _create_report_violation).
+    # The SDK prepends the description to each message (pulumi_policy/policy.py, _create_report_violation).
     message = row.message.removeprefix(f"{row.description}\n")
     return Diagnostic(
         row.policyName, row.policyPackName, policy_config.level_name(row.enforcementLevel), urn, row.description, message
@@ -254,7 +245,9 @@ def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
 
 
 def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
-    message = row.diagnostic or "The pack rewrites these inputs; the sandbox reports it, and deploys what the program wrote."
+    message = (
+        row.diagnostic or "The pack remediates these inputs. The sandbox reports this and deploys the inputs of the program."
+    )
     level = "advisory" if row.diagnostic else REMEDIATED
     return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)
 

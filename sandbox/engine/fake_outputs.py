@@ -1,5 +1,6 @@
-"""Made-up ids, ARNs and other outputs of resources, and made-up answers of functions: made from the URN, or the function's name
-and arguments, alone, so the same in every run.
+"""Fake ids, ARNs and other outputs of resources, and fake results of provider functions.
+
+Derived from the URN, or from token and arguments of the function, so that every run has the same values.
 """
 
 import collections.abc
@@ -38,7 +39,7 @@ _ID_IS_ARN = (
     "aws:ecs/service:",
     "aws:cloudtrail/",
 )
-"""Types whose Pulumi id is the ARN (the `id` of the Terraform resource behind it)."""
+"""Types whose Pulumi id is the ARN."""
 
 _EC2_PREFIXES = {
     "Vpc": "vpc",
@@ -83,45 +84,48 @@ _ARN_FORMS = {
 }
 
 
-def invent(registration: Registration, known: Schema | None, region: str, account: str) -> tuple[str, dict[str, Any]]:
-    """An id and all outputs that AWS would add; what the program gave stays as it is."""
+def fake_outputs(registration: Registration, type_schema: Schema | None, region: str, account: str) -> tuple[str, dict[str, Any]]:
+    """The id and all outputs: the inputs of the program, and fake values for what AWS computes."""
     name = _physical_name(registration)
     outputs = dict(registration.inputs)
-    if known is None:
+    if type_schema is None:
         return name, outputs
-    for key, property_ in known.outputs.items():
-        # An optional input that the program left out stays out: an invented policy or ACL would mislead a rule.
-        if key not in outputs and not property_.optional and (key not in known.inputs or _is_name(key)):
+    for key, property_ in type_schema.outputs.items():
+        # Optional inputs that the program omits stay absent: a fake policy or ACL would mislead a rule.
+        if key not in outputs and not property_.optional and (key not in type_schema.inputs or _is_name(key)):
             outputs[key] = _output(key, property_.type, registration, name, region, account)
     arn = outputs.get("arn")
     by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
     return (str(arn) if by_arn else name), outputs
 
 
-def invented_answer(token: str, args: dict[str, Any], region: str, account: str) -> dict[str, Any] | None:
-    """What a function such as `aws:ec2/getVpc:getVpc` might answer: its arguments, and values of the right types for the rest.
-    None for a function that the installed pulumi-aws does not have."""
+def fake_result(token: str, args: dict[str, Any], region: str, account: str) -> dict[str, Any] | None:
+    """A result of a function such as `aws:ec2/getVpc:getVpc`: its arguments, and fake values of the right types.
+
+    None for a function that the installed pulumi-aws does not have.
+    """
     package, _, rest = token.partition(":")
     module_name, _, name = rest.partition(":")
     try:
         module = importlib.import_module(f"pulumi_aws.{module_name.split('/')[0].replace('index', '')}".rstrip("."))
     except ImportError:
         return None
-    answer = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
-    if package != "aws" or answer is None:
+    result_class = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
+    if package != "aws" or result_class is None:
         return None
     kind = name.removeprefix("get")
-    about = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
-    found = {
-        key: _output(key, type_, about, kind.lower(), region, account) for key, type_ in _types.output_type_types(answer).items()
+    lookup = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
+    result = {
+        key: _output(key, type_, lookup, kind.lower(), region, account)
+        for key, type_ in _types.output_type_types(result_class).items()
     }
-    # Lists of ids stand for zones as a rule: one alone would look like a mistake of the program.
+    # Lists of ids usually have one item per availability zone: a single item would look like an error of the program.
     for key in ("ids", "names"):
-        if key in found:
-            found[key] = [f"{one}-{number}" for one in found[key] for number in (1, 2, 3)]
+        if key in result:
+            result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]
     if kind in _EC2_PREFIXES:
-        found["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(about, 17)}"
-    return found | {key: value for key, value in args.items() if value is not None}
+        result["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(lookup, 17)}"
+    return result | {key: value for key, value in args.items() if value is not None}
 
 
 def _physical_name(registration: Registration) -> str:
@@ -153,7 +157,7 @@ def _output(key: str, type_: Any, registration: Registration, name: str, region:
 
 
 def arn_of(registration: Registration, name: str, region: str, account: str) -> str:
-    """The ARN that the resource would have: in AWS's own form for the types above, a plausible one for the others."""
+    """The ARN of the resource: in the form of AWS for the types in `_ARN_FORMS`, in a plausible form for others."""
     package, _, kind = registration.type.rpartition(":")
     module = package.split(":")[-1].split("/")[0]
     form = _ARN_FORMS.get(registration.type, "arn:aws:{module}:{region}:{account}:{kind}/{name}")
@@ -178,7 +182,7 @@ def _uuid(registration: Registration) -> str:
 
 
 def _empty(type_: Any, text: str) -> Any:
-    """A value of the property's Python type: `text` for a string, one item for a list of objects."""
+    """A value of a Python type: `text` for a string, a list of one item for a list."""
     origin = typing.get_origin(type_) or type_
     if origin is bool:
         return False
@@ -195,7 +199,7 @@ def _empty(type_: Any, text: str) -> Any:
 
 
 def _validation(registration: Registration, name: str, region: str, account: str) -> list[dict[str, str]]:
-    """ACM asks for one record for each name of a certificate."""
+    """One DNS validation record per name of the certificate."""
     names = [registration.inputs.get("domainName", ""), *registration.inputs.get("subjectAlternativeNames", [])]
     return [
         {

@@ -1,5 +1,5 @@
-"""Answers to the provider functions that need no AWS account. What looks something up in an account is an error that names
-it, or, where a program is only judged, a made-up answer of the right form.
+"""Results of the provider functions that do not depend on an AWS account. Lookups in an account are errors, or have fake
+results where a program is only checked.
 """
 
 from collections.abc import Callable
@@ -7,39 +7,39 @@ from typing import Any
 
 from policies.analysis.iam.grammar import DocumentError
 from policies.analysis.iam.rendering import policy_document
-from sandbox.engine.fake_outputs import invented_answer
+from sandbox.engine.fake_outputs import fake_result
 from sandbox.errors import SandboxError
 
 DEFAULT_REGION = "eu-west-1"
 
 
 def invoke(token: str, args: dict[str, Any], account: str) -> dict[str, Any]:
-    """The function's answer for the sandbox's account. Raises SandboxError for a function without one."""
-    answer = _INVOKES.get(token)
-    if answer is None:
+    """The result of a provider function. Raises SandboxError for a function that the sandbox does not support."""
+    function = _INVOKES.get(token)
+    if function is None:
         known = ", ".join(sorted(name.rpartition(":")[2] for name in _INVOKES))
         raise SandboxError(
-            f"The program calls {token}, which the sandbox has no answer for (it knows {known}). "
-            "Take the value from the stack file instead, or add the function to sandbox/engine/invokes.py."
+            f"The sandbox does not support the function {token} (supported: {known}). "
+            "Read the value from the stack configuration, or add the function to sandbox/engine/invokes.py."
         )
-    return answer(args, account)
+    return function(args, account)
 
 
-def invoke_or_invent(token: str, args: dict[str, Any], account: str, invented: set[str]) -> dict[str, Any]:
-    """The same, with a made-up answer for whatever needs an account; its token goes into `invented`, for the report.
+def invoke_or_fake(token: str, args: dict[str, Any], account: str, faked_functions: set[str]) -> dict[str, Any]:
+    """The result of a provider function, fake if it depends on an account; then its token is added to `faked_functions`.
 
     Raises SandboxError for a function that the installed pulumi-aws does not have.
     """
     if token in _INVOKES:
         return invoke(token, args, account)
-    answer = invented_answer(token, args, _region_asked(args), account)
-    if answer is None:
+    result = fake_result(token, args, _requested_region(args), account)
+    if result is None:
         return invoke(token, args, account)
-    invented.add(token)
-    return answer
+    faked_functions.add(token)
+    return result
 
 
-def _region_asked(args: dict[str, Any]) -> str:
+def _requested_region(args: dict[str, Any]) -> str:
     return str(args.get("region") or DEFAULT_REGION)
 
 
@@ -64,7 +64,7 @@ def _partition(args: dict[str, Any], account: str) -> dict[str, Any]:
 
 
 def _zones(args: dict[str, Any], account: str) -> dict[str, Any]:
-    name = _region_asked(args)
+    name = _requested_region(args)
     return {
         "id": name,
         "names": [f"{name}{letter}" for letter in "abc"],

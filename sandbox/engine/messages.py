@@ -1,4 +1,4 @@
-"""Puts resources into the Analyzer protocol's messages exactly as Pulumi's engine does.
+"""Encodes resources as messages of the Analyzer protocol, like the Pulumi engine.
 
 Source: sdk/go/common/resource/plugin/rpc.go and analyzer_plugin.go of pulumi/pulumi.
 """
@@ -12,126 +12,104 @@ from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from sandbox.engine.types import Deployment, Registration, Resource
-
-# sdk/go/common/resource/sig: how assets, archives and secrets are told from plain objects.
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-_ASSET = "c44067f5952c0a294b673a41bacd8c17"
-_ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a marker, not a secret
+from sandbox.engine.values import ARCHIVE, ASSET, SECRET, SIGNATURE, seconds
 
 _STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def stack_urn(deployment: Deployment) -> str:
-    """The URN of the root stack resource, to which a violation without a resource belongs."""
-    stack, project = deployment.stack, deployment.project
-    return f"urn:pulumi:{stack}::{project}::pulumi:pulumi:Stack::{project}-{stack}"
 
 
 def resources(deployment: Deployment) -> tuple[Resource, ...]:
-    """Everything the engine would show to a pack: the stack itself with its exports, then the program's resources."""
-    root = stack_urn(deployment)
+    """The resources that the engine passes to a pack: the stack with its exports, then the resources of the program."""
     name = f"{deployment.project}-{deployment.stack}"
-    stack = Registration(urn=root, type="pulumi:pulumi:Stack", name=name, custom=False, parent="", inputs={})
+    stack = Registration(urn=deployment.stack_urn, type="pulumi:pulumi:Stack", name=name, custom=False, parent="", inputs={})
     return (Resource(stack, "", deployment.exports), *deployment.resources)
 
 
 def analyze_request(resource: Resource, deployment: Deployment, inputs: dict[str, Any] | None = None) -> proto.AnalyzeRequest:
-    """The message for Analyze and Remediate: the inputs of one resource, before it is created.
+    """The message for Analyze and Remediate: the inputs of one resource before it is created.
 
-    inputs: what a remediation made of them; None for what the program wrote.
+    inputs: the remediated inputs; None for those of the program.
     """
-    asked = resource.registration
-    wanted = asked.inputs if inputs is None else inputs
+    registration = resource.registration
+    values = registration.inputs if inputs is None else inputs
     return proto.AnalyzeRequest(
-        urn=asked.urn,
-        type=asked.type,
-        name=asked.name,
-        properties=properties(wanted, asked.secret_inputs),
-        options=_options(asked, deployment),
-        provider=_provider(asked, deployment),
+        urn=registration.urn,
+        type=registration.type,
+        name=registration.name,
+        properties=properties(values, registration.secret_inputs),
+        options=_options(registration, deployment),
+        provider=_provider(registration, deployment),
     )
 
 
 def stack_request(deployment: Deployment) -> proto.AnalyzeStackRequest:
-    """The message for AnalyzeStack.
-
-    The outputs of every resource, with parents, dependencies and property dependencies.
-    """
+    """The message for AnalyzeStack: outputs, parents and dependencies of every resource."""
     return proto.AnalyzeStackRequest(resources=[_stack_resource(resource, deployment) for resource in resources(deployment)])
 
 
 def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct_pb2.Struct:
-    """A protobuf Struct of plain values; unknowns stay their sentinel string, what `secrets` names is wrapped.
+    """Encode values as a protobuf Struct. Unknown values stay the sentinel; internal keys (`__...`) are omitted.
 
-    secrets: property paths such as `password`, `rules[0].key` or `tags["a.b"]`. Internal keys (`__...`) at the top are
-    left out.
+    secrets: paths of values to mark as secret, such as `password`, `rules[0].key` or `tags["a.b"]`.
     """
     plain = {key: _plain(value) for key, value in values.items() if not key.startswith("__")}
     for path in secrets:
-        _wrap(plain, [(key or name) if not index else int(index) for key, index, name in _STEP.findall(path)])
+        _mark_secret(plain, [(key or name) if not index else int(index) for key, index, name in _STEP.findall(path)])
     struct = struct_pb2.Struct()
     struct.update(plain)
     return struct
 
 
 def _stack_resource(resource: Resource, deployment: Deployment) -> proto.AnalyzerResource:
-    asked = resource.registration
-    secrets = [*asked.secret_inputs, *asked.additional_secret_outputs]
+    registration = resource.registration
+    secrets = [*registration.secret_inputs, *registration.additional_secret_outputs]
     return proto.AnalyzerResource(
-        urn=asked.urn,
-        type=asked.type,
-        name=asked.name,
+        urn=registration.urn,
+        type=registration.type,
+        name=registration.name,
         properties=properties(resource.outputs, secrets),
-        options=_options(asked, deployment),
-        provider=_provider(asked, deployment),
-        parent=_parent(asked, deployment),
-        dependencies=list(asked.dependencies),
+        options=_options(registration, deployment),
+        provider=_provider(registration, deployment),
+        parent=_parent(registration, deployment),
+        dependencies=list(registration.dependencies),
         propertyDependencies={
             name: proto.AnalyzerPropertyDependencies(urns=list(urns))
-            for name, urns in asked.property_dependencies.items()
+            for name, urns in registration.property_dependencies.items()
             if urns
         },
     )
 
 
-def _parent(asked: Registration, deployment: Deployment) -> str:
-    root = stack_urn(deployment)
-    return asked.parent or ("" if asked.urn == root else root)
+def _parent(registration: Registration, deployment: Deployment) -> str:
+    root = deployment.stack_urn
+    return registration.parent or ("" if registration.urn == root else root)
 
 
-def _options(asked: Registration, deployment: Deployment) -> proto.AnalyzerResourceOptions:
-    timeouts = {name: _seconds(text) for name, text in asked.custom_timeouts.items()}
+def _options(registration: Registration, deployment: Deployment) -> proto.AnalyzerResourceOptions:
+    timeouts = {name: seconds(text) for name, text in registration.custom_timeouts.items()}
     return proto.AnalyzerResourceOptions(
-        protect=asked.protect,
-        ignoreChanges=list(asked.ignore_changes),
-        deleteBeforeReplace=asked.delete_before_replace,
-        deleteBeforeReplaceDefined=asked.delete_before_replace,
-        additionalSecretOutputs=list(asked.additional_secret_outputs),
-        aliases=list(asked.aliases),
+        protect=registration.protect,
+        ignoreChanges=list(registration.ignore_changes),
+        deleteBeforeReplace=registration.delete_before_replace,
+        deleteBeforeReplaceDefined=registration.delete_before_replace,
+        additionalSecretOutputs=list(registration.additional_secret_outputs),
+        aliases=list(registration.aliases),
         customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(
             create=timeouts.get("create", 0.0), update=timeouts.get("update", 0.0), delete=timeouts.get("delete", 0.0)
         ),
-        parent=_parent(asked, deployment),
+        parent=_parent(registration, deployment),
     )
 
 
-def _provider(asked: Registration, deployment: Deployment) -> proto.AnalyzerProviderResource | None:
-    urn = asked.provider.rpartition("::")[0]
+def _provider(registration: Registration, deployment: Deployment) -> proto.AnalyzerProviderResource | None:
+    urn = registration.provider.rpartition("::")[0]
     for resource in deployment.resources if urn else ():
-        found = resource.registration
-        if found.urn == urn:
-            secrets = found.secret_inputs
+        provider = resource.registration
+        if provider.urn == urn:
+            secrets = provider.secret_inputs
             return proto.AnalyzerProviderResource(
-                urn=found.urn, type=found.type, name=found.name, properties=properties(found.inputs, secrets)
+                urn=provider.urn, type=provider.type, name=provider.name, properties=properties(provider.inputs, secrets)
             )
     return None
-
-
-def _seconds(duration: str) -> float:
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(duration))
 
 
 def _plain(value: Any) -> Any:
@@ -140,34 +118,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, pulumi.AssetArchive):
-        return {_SIGNATURE: _ARCHIVE, "assets": _plain(value.assets)}
+        return {SIGNATURE: ARCHIVE, "assets": _plain(value.assets)}
     if isinstance(value, pulumi.FileArchive):
-        return {_SIGNATURE: _ARCHIVE, "path": value.path}
+        return {SIGNATURE: ARCHIVE, "path": value.path}
     if isinstance(value, pulumi.RemoteArchive):
-        return {_SIGNATURE: _ARCHIVE, "uri": value.uri}
+        return {SIGNATURE: ARCHIVE, "uri": value.uri}
     if isinstance(value, pulumi.FileAsset):
-        return {_SIGNATURE: _ASSET, "path": str(value.path)}
+        return {SIGNATURE: ASSET, "path": str(value.path)}
     if isinstance(value, pulumi.StringAsset):
-        return {_SIGNATURE: _ASSET, "text": value.text}
+        return {SIGNATURE: ASSET, "text": value.text}
     if isinstance(value, pulumi.RemoteAsset):
-        return {_SIGNATURE: _ASSET, "uri": value.uri}
+        return {SIGNATURE: ASSET, "uri": value.uri}
     return value
 
 
-def _wrap(container: Any, path: list[str | int]) -> None:
-    """Wrap the value at `path` as a secret.
-
-    A path that leads nowhere is a property that this view of the resource lacks.
-    """
+def _mark_secret(container: Any, path: list[str | int]) -> None:
+    """Mark the value at `path` as secret, if the path exists."""
     for depth, step in enumerate(path):
-        held = container.get(step) if isinstance(container, dict) else None
+        value = container.get(step) if isinstance(container, dict) else None
         if isinstance(container, list) and isinstance(step, int) and step < len(container):
-            held = container[step]
-        if held is None:
+            value = container[step]
+        if value is None:
             return
-        if isinstance(held, dict) and held.get(_SIGNATURE) == _SECRET:
+        if isinstance(value, dict) and value.get(SIGNATURE) == SECRET:
             return
         if depth == len(path) - 1:
-            container[step] = {_SIGNATURE: _SECRET, "value": held}
+            container[step] = {SIGNATURE: SECRET, "value": value}
         else:
-            container = held
+            container = value

@@ -1,4 +1,4 @@
-"""The resource monitor that a program talks to: it sees each registration whole and hands it to a cloud."""
+"""The resource monitor: receives the registrations of a program and passes them to a provider."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from pulumi.runtime import mocks, rpc, sync_await
 from pulumi.runtime.proto import resource_pb2
 
 from sandbox.engine.project import Project
-from sandbox.engine.types import Cloud, Registration, Resource
+from sandbox.engine.types import Provider, Registration, Resource
 from sandbox.engine.values import decode, mark_secrets
 from sandbox.errors import SandboxError
 
@@ -21,30 +21,30 @@ STACK_TYPE = "pulumi:pulumi:Stack"
 
 
 class Monitor(mocks.MockMonitor):
-    """Creates resources through `cloud`, in the order in which the program makes them possible.
+    """Creates resources with `provider` in the order in which the program registers them.
 
-    `failure` is the first error of a registration: the SDK reports only what followed from it.
+    failure: the first error of a registration; the SDK only reports its consequences.
     """
 
     failure: SandboxError | None
 
-    def __init__(self, project: Project, cloud: Cloud, on_resource: Callable[[Resource], None] | None) -> None:
+    def __init__(self, project: Project, provider: Provider, on_resource: Callable[[Resource], None] | None) -> None:
         super().__init__(_NoMocks())
         self._project = project
-        self._cloud = cloud
+        self._provider = provider
         self._on_resource = on_resource
         self._lock = threading.RLock()
-        self._made: dict[str, Resource] = {}
+        self._resources_by_urn: dict[str, Resource] = {}
         self.exports: dict[str, Any] = {}
         self.failure = None
 
     @property
-    def made(self) -> tuple[Resource, ...]:
-        """Everything registered so far, but for the stack itself, in order of creation."""
-        return tuple(self._made.values())
+    def created(self) -> tuple[Resource, ...]:
+        """All resources except the stack itself, in order of creation."""
+        return tuple(self._resources_by_urn.values())
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """The engine's rule: the types of all parents, without the stack, joined by `$`."""
+        """The URN by the rule of the engine: the types of all parents except the stack, joined by `$`."""
         chain = parent.split("::")[2] if parent else ""
         qualified = f"{chain}${type_}" if chain and chain != STACK_TYPE else type_
         return f"urn:pulumi:{self._project.stack}::{self._project.name}::{qualified}::{name}"
@@ -54,46 +54,46 @@ class Monitor(mocks.MockMonitor):
         if request.type == STACK_TYPE:
             return resource_pb2.RegisterResourceResponse(urn=urn)
         with self._lock:
-            return self._guarded(lambda: self._register(urn, request))
+            return self._record_failure(lambda: self._register(urn, request))
 
     def ReadResource(self, request: Any) -> Any:
         with self._lock:
-            return self._guarded(lambda: self._read(request))
+            return self._record_failure(lambda: self._read(request))
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if request.urn.split("::")[2] == STACK_TYPE:
             self.exports.update(decode(request.outputs)[0])
-        elif request.urn in self._made:
+        elif request.urn in self._resources_by_urn:
             with self._lock:
-                before = self._made[request.urn]
+                before = self._resources_by_urn[request.urn]
                 outputs = {**before.outputs, **decode(request.outputs)[0]}
-                self._made[request.urn] = Resource(before.registration, before.id, outputs)
+                self._resources_by_urn[request.urn] = Resource(before.registration, before.id, outputs)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any) -> Any:
         if request.tok == "pulumi:pulumi:getResource":
             return super().Invoke(request)  # type: ignore[no-untyped-call]
-        _loop()
+        _ensure_event_loop()
         with self._lock:
-            answer = self._guarded(lambda: self._cloud.invoke(request.tok, decode(request.args)[0]))
-        fields: dict[str, Any] = {"return": sync_await._sync_await(rpc.serialize_properties(answer, {}))}
+            result = self._record_failure(lambda: self._provider.invoke(request.tok, decode(request.args)[0]))
+        fields: dict[str, Any] = {"return": sync_await._sync_await(rpc.serialize_properties(result, {}))}
         return resource_pb2.ResourceInvokeResponse(**fields)
 
     def RegisterStackTransform(self, request: Any) -> Any:
-        return self._guarded(lambda: _refuse("a stack transform", "Set the property where the resource is declared."))
+        return self._record_failure(lambda: _reject("stack transforms", "Set the property in the declaration of the resource."))
 
     def RegisterStackInvokeTransform(self, request: Any) -> Any:
-        return self._guarded(lambda: _refuse("an invoke transform", "Pass the argument where the function is called."))
+        return self._record_failure(lambda: _reject("invoke transforms", "Pass the argument in the call of the function."))
 
     def RegisterResourceHook(self, request: Any) -> Any:
-        return self._guarded(lambda: _refuse("a resource hook", "Run that step outside of the program."))
+        return self._record_failure(lambda: _reject("resource hooks", "Run the step outside the program."))
 
     def RegisterErrorHook(self, request: Any) -> Any:
-        return self._guarded(lambda: _refuse("an error hook", "Run that step outside of the program."))
+        return self._record_failure(lambda: _reject("error hooks", "Run the step outside the program."))
 
-    def _guarded(self, act: Callable[[], Any]) -> Any:
+    def _record_failure(self, action: Callable[[], Any]) -> Any:
         try:
-            return act()
+            return action()
         except SandboxError as exc:
             if self.failure is None:
                 self.failure = exc
@@ -101,21 +101,21 @@ class Monitor(mocks.MockMonitor):
 
     def _register(self, urn: str, request: Any) -> Any:
         source = self._source(request)
-        if urn in self._made:
-            first = self._made[urn].registration.source
+        if urn in self._resources_by_urn:
+            first = self._resources_by_urn[urn].registration.source
             raise SandboxError(
                 f"{_at(source)}Duplicate resource URN {urn!r}; try giving it a unique name"
                 + (f" (first declared at {first})." if first else ".")
             )
         if request.remote:
             raise SandboxError(
-                f"{_at(source)}{urn}: a remote component needs the Pulumi engine; the sandbox runs Python components."
+                f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox supports components in Python only."
             )
         if request.transforms:
-            _refuse("a resource transform", "Set the property where the resource is declared.", _at(source))
+            _reject("resource transforms", "Set the property in the declaration of the resource.", _at(source))
         registration = self._registration(urn, request, source)
         resource = self._create(registration)
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=resource.id, object=self._reply(resource))
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=resource.id, object=self._serialized(resource))
 
     def _read(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
@@ -136,26 +136,26 @@ class Monitor(mocks.MockMonitor):
             source=source,
         )
         resource = self._create(registration)
-        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._reply(resource))
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._serialized(resource))
 
     def _create(self, registration: Registration) -> Resource:
-        """Make it in the cloud; a component has its inputs for outputs until it registers its own."""
+        """Create a resource. The outputs of a component are its inputs until it registers outputs."""
         try:
-            id_, outputs = self._cloud.create(registration) if registration.custom else ("", dict(registration.inputs))
+            id_, outputs = self._provider.create(registration) if registration.custom else ("", dict(registration.inputs))
         except SandboxError as exc:
             raise SandboxError(f"{_at(registration.source)}{exc.message}") from exc
-        return self._keep(Resource(registration, id_, outputs))
+        return self._store(Resource(registration, id_, outputs))
 
-    def _keep(self, resource: Resource) -> Resource:
+    def _store(self, resource: Resource) -> Resource:
         registration = resource.registration
-        self._made[registration.urn] = resource
+        self._resources_by_urn[registration.urn] = resource
         self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(registration.urn, resource.id, resource.outputs)
         if self._on_resource is not None:
             self._on_resource(resource)
         return resource
 
-    def _reply(self, resource: Resource) -> Any:
-        _loop()
+    def _serialized(self, resource: Resource) -> Any:
+        _ensure_event_loop()
         registration = resource.registration
         secret = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs} | set(
             registration.additional_secret_outputs
@@ -200,7 +200,7 @@ class Monitor(mocks.MockMonitor):
         return self.make_urn(parent, spec.type or request.type, spec.name or request.name)
 
     def _default_provider(self, package: str, urn: str, source: str) -> str:
-        """The provider the engine would make for a resource that names none: from the `<package>:` configuration."""
+        """The default provider of a package, configured by the `<package>:` keys of the stack, as in the engine."""
         disabled = json.loads(self._project.config.get("pulumi:disable-default-providers", "[]"))
         if "*" in disabled or package in disabled:
             raise SandboxError(
@@ -210,30 +210,30 @@ class Monitor(mocks.MockMonitor):
         suffix = _package_version(package).replace(".", "_")
         name = f"default_{suffix}" if suffix else "default"
         provider_urn = self.make_urn("", f"pulumi:providers:{package}", name)
-        if provider_urn not in self._made:
+        if provider_urn not in self._resources_by_urn:
             prefix = f"{package}:"
             inputs: dict[str, Any] = {
                 key.removeprefix(prefix): value for key, value in self._project.config.items() if key.startswith(prefix)
             }
             self._create(Registration(provider_urn, f"pulumi:providers:{package}", name, True, "", inputs))
-        return f"{provider_urn}::{self._made[provider_urn].id or rpc.UNKNOWN}"
+        return f"{provider_urn}::{self._resources_by_urn[provider_urn].id or rpc.UNKNOWN}"
 
     def _parent(self, parent: str) -> str:
         return "" if not parent or parent.split("::")[2] == STACK_TYPE else parent
 
     def _source(self, request: Any) -> str:
-        """The nearest frame of the program itself: not a library, not the sandbox."""
+        """The innermost line of the program, without libraries and the sandbox."""
         for frame in request.stackTrace.frames:
-            line = place(unquote(urlparse(frame.pc.uri).path), frame.pc.line, self._project.root)
+            line = source_line(unquote(urlparse(frame.pc.uri).path), frame.pc.line, self._project.root)
             if line:
                 return line
         return ""
 
 
 class _NoMocks(mocks.Mocks):
-    """The base class wants mocks; every request that would reach them is answered above."""
+    """The mocks that the base class requires. `Monitor` handles every request before it reaches them."""
 
-    _REASON: ClassVar[str] = "The sandbox does not answer this request of the Pulumi SDK."
+    _REASON: ClassVar[str] = "The sandbox does not support this request of the Pulumi SDK."
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         raise SandboxError(self._REASON)
@@ -242,14 +242,14 @@ class _NoMocks(mocks.Mocks):
         raise SandboxError(self._REASON)
 
 
-def _loop() -> None:
-    """Serialising needs an event loop in this worker thread."""
+def _ensure_event_loop() -> None:
+    """Create an event loop in this worker thread, which serialization needs."""
     ensure: Any = sync_await._ensure_event_loop
     ensure()
 
 
-def place(file: str, line: int, root: Path) -> str:
-    """`components/bucket.py:88` for a file of the program; "" for any other."""
+def source_line(file: str, line: int, root: Path) -> str:
+    """`components/bucket.py:88` for a file of the program; "" for any other file."""
     path = Path(file)
     if not path.is_relative_to(root):
         return ""
@@ -263,8 +263,8 @@ def _at(source: str) -> str:
     return f"{source}: " if source else ""
 
 
-def _refuse(what: str, instead: str, prefix: str = "") -> None:
-    raise SandboxError(f"{prefix}The program uses {what}, which the sandbox does not run. {instead}")
+def _reject(feature: str, instead: str, prefix: str = "") -> None:
+    raise SandboxError(f"{prefix}The sandbox does not support {feature}. {instead}")
 
 
 def _package_version(package: str) -> str:

@@ -1,7 +1,7 @@
-"""How strict each rule of a pack is in one environment: its own level, overridden by `levels/<environment>.json`.
+"""The enforcement levels of a policy pack in one environment: its defaults, overridden by `levels/<environment>.json`.
 
-The file has the form of `pulumi preview --policy-pack-config`; it is read and merged as Pulumi's engine does
-(pkg/resource/analyzer/config.go), except that a rule which the pack does not have is refused instead of ignored.
+The file has the format of `pulumi preview --policy-pack-config` and is merged like in the engine
+(pkg/resource/analyzer/config.go), except that unknown rules are an error.
 """
 
 import json
@@ -28,16 +28,14 @@ _NAMES = {number: name for name, number in LEVELS.items()}
 
 
 def level_name(level: int) -> str:
-    """advisory | mandatory | remediate | disabled."""
+    """The name of an enforcement level: advisory, mandatory, remediate or disabled."""
     return _NAMES[proto.EnforcementLevel.ValueType(level)]
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """The levels of a pack: from the rule declarations for the project's own packs, else from `<pack>/levels/<environment>.json`.
+    """Read `<pack>/levels/<environment>.json`; a pack without the folder uses its defaults.
 
-    A pack without a `levels` folder has no levels per environment.
-
-    Raises SandboxError for an environment without levels and for a malformed file.
+    Raises SandboxError if the file does not exist or is not a JSON object.
     """
     own = set(ENVIRONMENTS) if pack.parent == _OWN_PACKS and pack.name in catalogue.PACKS else set()
     if environment in own:
@@ -46,23 +44,23 @@ def read(pack: Path, environment: str) -> dict[str, Any]:
     if not own and not file.parent.is_dir():
         return {}
     if not file.is_file():
-        known = ", ".join(sorted(own | {path.stem for path in file.parent.glob("*.json")})) or "none"
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.json"))) or "none"
         raise SandboxError(
-            f"Policy pack {pack.name} has no levels for {environment!r}. Known: {known}. Choose one: --levels NAME"
+            f"Policy pack {pack.name} has no levels for {environment!r}. Available: {known}. Choose one with --levels NAME."
         )
     try:
         raw = json.loads(file.read_text() or "{}")
     except ValueError as problem:
         raise SandboxError(f"{_place(file)}: not valid JSON: {problem}.") from problem
     if not isinstance(raw, dict):
-        raise SandboxError(f"{_place(file)}: expected an object of rule id to level.")
+        raise SandboxError(f"{_place(file)}: expected an object that maps rule ids to levels.")
     return raw
 
 
 def configuration(info: proto.AnalyzerInfo, raw: dict[str, Any], place: str) -> dict[str, proto.PolicyConfig]:
-    """What Configure sends: every rule with its level and properties, defaults filled in.
+    """The message for Configure: every rule with its level and properties, including defaults.
 
-    place: names the file in errors. Raises SandboxError for an unknown rule or level.
+    place: name of the file in error messages. Raises SandboxError for an unknown rule or level.
     """
     result = {
         policy.name: proto.PolicyConfig(enforcementLevel=policy.enforcementLevel, properties=_defaults(policy))
@@ -81,12 +79,12 @@ def _apply(result: dict[str, proto.PolicyConfig], rows: dict[str, _Row], place: 
     for config in result.values():
         if level is not None:
             config.enforcementLevel = proto.EnforcementLevel.ValueType(level)
-    for name, (own_level, own_properties) in rows.items():
+    for name, (rule_level, rule_properties) in rows.items():
         if name not in result:
-            raise SandboxError(f"{place}: the pack has no rule {name!r}. Remove the line, or correct the id.")
-        if own_level is not None:
-            result[name].enforcementLevel = proto.EnforcementLevel.ValueType(own_level)
-        result[name].properties.update(own_properties)
+            raise SandboxError(f"{place}: the pack has no rule {name!r}. Remove the line or correct the id.")
+        if rule_level is not None:
+            result[name].enforcementLevel = proto.EnforcementLevel.ValueType(rule_level)
+        result[name].properties.update(rule_properties)
 
 
 def _parse(name: str, value: Any, place: str) -> _Row:

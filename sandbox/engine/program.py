@@ -1,4 +1,4 @@
-"""Runs an unchanged Pulumi program for one stack against a cloud of our own, without the Pulumi CLI."""
+"""Runs a Pulumi program for one stack with a provider of the sandbox, without the Pulumi CLI."""
 
 import asyncio
 import contextlib
@@ -23,62 +23,61 @@ from pulumi.runtime.rpc_manager import RPCManager
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
-from sandbox.engine.monitor import Monitor, place
+from sandbox.engine.monitor import Monitor, source_line
 from sandbox.engine.project import Project, load
-from sandbox.engine.types import Cloud, Deployment, Resource
+from sandbox.engine.types import Deployment, Provider, Resource
 from sandbox.errors import SandboxError
 
 ORGANIZATION = "organization"
-"""What `pulumi.get_organization()` answers for a local backend."""
+"""The result of `pulumi.get_organization()` with a local backend."""
 
 _OWN_ROOT = Path(__file__).resolve().parents[2]
 _OWN_PACKAGES = frozenset({"sandbox", "policies", "tests", "conftest"})
 _LOG = logging.getLogger("sandbox.program")
-_ONE_RUN_AT_A_TIME = threading.Lock()
-_PLACE = re.compile(r"[^\s:]+:\d+: ")
+_SINGLE_RUN = threading.Lock()
+_SOURCE_PREFIX = re.compile(r"[^\s:]+:\d+: ")
 
 
 def run(
     program: Path,
     stack: str,
-    cloud: Cloud,
+    provider: Provider,
     *,
     preview: bool,
     on_resource: Callable[[Resource], None] | None = None,
     config: Mapping[str, str] | None = None,
 ) -> Deployment:
-    """Run the program in the folder `program` (with Pulumi.yaml and Pulumi.<stack>.yaml) and return what it made.
+    """Run a program and return its deployment.
 
-    With `preview`, an empty id and `UNKNOWN` outputs stay unknown downstream, as in a first `pulumi preview`.
-    `on_resource` is called after each resource, components included, in order of creation. `config` replaces values of the
-    stack file, by their whole key.
+    program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty ids and `UNKNOWN` outputs stay unknown, as in a
+    first `pulumi preview`. on_resource: called for each resource, including components, in order of creation. config:
+    replaces values of the stack file by their full key.
 
-    Raises SandboxError with one message that names the program's file and line. The working directory, `sys.path` and
-    the imported modules are as before when it returns, so that it can be called again.
+    Restores the working directory, `sys.path` and `sys.modules`. Raises SandboxError with the file and line of the program.
     """
     project = load(program, stack)
     if config:
         project = replace(project, config={**project.config, **config})
-    monitor = Monitor(project, cloud, on_resource)
-    with _ONE_RUN_AT_A_TIME, _program_environment(project), no_collection():
-        # An empty context: Pulumi keeps its settings in context variables, so nothing of an earlier run is seen.
+    monitor = Monitor(project, provider, on_resource)
+    with _SINGLE_RUN, _program_environment(project), no_collection():
+        # Pulumi keeps its settings in context variables: an empty context hides those of earlier runs.
         contextvars.Context().run(_run, project, monitor, preview)
-    return Deployment(project.name, stack, monitor.made, monitor.exports, preview)
+    return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
 
 
 def _run(project: Project, monitor: Monitor, preview: bool) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    # A failed run leaves futures that nobody reads; without this, the loop logs each of them whenever it is collected.
+    # A failed run leaves futures with unread exceptions, which the loop would log when they are collected.
     loop.set_exception_handler(lambda _loop, _context: None)
-    # One worker: registrations reach the cloud one after the other, in an order that is the same in every run.
+    # One worker, so that registrations reach the provider in the same order in every run.
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-engine")
     loop.set_default_executor(executor)
     raised: list[BaseException] = []
     try:
         loop.run_until_complete(_program(project, monitor, preview, raised))
     except (Exception, SystemExit) as exc:
-        raise _explained(raised[0] if raised else exc, monitor.failure, project) from None
+        raise _error(raised[0] if raised else exc, monitor.failure, project) from None
     finally:
         _drain(loop)
         executor.shutdown(wait=True)
@@ -99,15 +98,15 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
     )
     settings: Any = SETTINGS
     settings.outputs, settings.lock, settings.package_refs = set(), threading.Lock(), {}
-    settings.rpc_manager = _Requests(monitor, project)
+    settings.rpc_manager = _LocatingRpcManager(monitor, project)
     settings.root_directory = str(project.root)
-    # `set_mocks` makes a root resource of its own and closes it; `run_in_stack` makes the real one, with its exports.
+    # `set_mocks` creates a root resource without exports; `run_in_stack` creates the one that is used.
     set_root_resource(None)  # type: ignore[arg-type]
     await run_in_stack(lambda: _execute(project, raised))
 
 
-class _Requests(RPCManager):
-    """Remembers where the program called a provider function: a request for one does not say, unlike a registration."""
+class _LocatingRpcManager(RPCManager):
+    """Adds the line of the program to errors of provider functions, whose requests have no stack trace."""
 
     def __init__(self, monitor: Monitor, project: Project) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -121,7 +120,7 @@ class _Requests(RPCManager):
             try:
                 return await rpc_function(*args, **kwargs)
             except SandboxError as exc:
-                if where and not _PLACE.match(exc.message):
+                if where and not _SOURCE_PREFIX.match(exc.message):
                     self._monitor.failure = SandboxError(f"{where}: {exc.message}")
                 raise
 
@@ -129,14 +128,14 @@ class _Requests(RPCManager):
 
     def _caller(self) -> str:
         frames = traceback.walk_stack(None)
-        lines = (place(frame.f_code.co_filename, number, self._project.root) for frame, number in frames)
+        lines = (source_line(frame.f_code.co_filename, number, self._project.root) for frame, number in frames)
         return next((line for line in lines if line), "")
 
 
 def _execute(project: Project, raised: list[BaseException]) -> None:
-    """Run the program's own code; keep what it raises, because the SDK reports a failed request in its place."""
-    # The file and not its folder: of a folder Python keeps the compiled form, and takes it for a program that was changed within
-    # the same second to another one of the same length.
+    """Run the code of the program and keep its exception: the SDK raises that of a failed request instead."""
+    # Run the file, not its folder: for a folder Python caches the bytecode, and misses a change within the same second that
+    # keeps the length of the file.
     file = project.program / "__main__.py" if project.program.is_dir() else project.program
     try:
         runpy.run_path(str(file), run_name="__main__")
@@ -146,7 +145,7 @@ def _execute(project: Project, raised: list[BaseException]) -> None:
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what a failed run left behind, so that nothing of it wakes up later."""
+    """Cancel the tasks that a failed run left behind."""
     pending = asyncio.all_tasks(loop)
     for task in pending:
         task.cancel()
@@ -157,10 +156,12 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
 
 @contextlib.contextmanager
 def _program_environment(project: Project) -> Iterator[None]:
-    """The folder, path, arguments and modules a program expects; restored afterwards."""
+    """Set the working directory, `sys.path`, `sys.argv` and `sys.modules` for the program, and restore them."""
     folder = project.program if project.program.is_dir() else project.program.parent
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
-        raise SandboxError(f"{folder.name}/ has no __main__.py. A Pulumi program in Python starts there.")
+        raise SandboxError(
+            f"{folder.name}/ has no __main__.py, the entry point of a Pulumi program in Python. Add it, or set `main` in Pulumi.yaml."
+        )
     before_folder, before_path, before_arguments = Path.cwd(), list(sys.path), list(sys.argv)
     hidden = _hide_modules(folder)
     sys.path.insert(0, str(folder))
@@ -177,9 +178,9 @@ def _program_environment(project: Project) -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """No garbage collection during a run: it would walk the millions of objects of pulumi-aws again and again. Nests.
+    """Disable garbage collection, which walks the millions of objects of pulumi-aws. Reentrant.
 
-    Measured on the prod stack in the emulator: 8 s of processor time instead of 16 s.
+    Measured with the prod stack in the emulator: 8 s of CPU time instead of 16 s.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -191,13 +192,13 @@ def no_collection() -> Iterator[None]:
 
 
 def _hide_modules(folder: Path) -> dict[str, Any]:
-    """Take out of `sys.modules` what the program would import from its own folder; return it for putting back."""
+    """Remove modules from `sys.modules` that shadow modules of the program, and return them."""
     names = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
     names -= {"__main__"}
     if folder.is_relative_to(_OWN_ROOT):
         names -= _OWN_PACKAGES
-    found = {name for name in sys.modules if name.partition(".")[0] in names and not _is_library(sys.modules[name])}
-    return {name: sys.modules.pop(name) for name in found}
+    shadowing = {name for name in sys.modules if name.partition(".")[0] in names and not _is_library(sys.modules[name])}
+    return {name: sys.modules.pop(name) for name in shadowing}
 
 
 def _is_library(module: Any) -> bool:
@@ -205,33 +206,35 @@ def _is_library(module: Any) -> bool:
     return file is not None and ("site-packages" in Path(file).parts or file.startswith(str(Path(os.__file__).parent)))
 
 
-def _explained(exc: BaseException, failure: SandboxError | None, project: Project) -> SandboxError:
-    """One line: the program's own file and line, the exception, its text.
+def _error(exc: BaseException, failure: SandboxError | None, project: Project) -> SandboxError:
+    """An error of one line: file and line of the program, type and text of the exception.
 
-    failure: the first error of a registration or an invoke; `exc` may be only what followed from it.
+    failure: the first error of a registration or invoke, of which `exc` may be a consequence.
     """
     if failure is None and isinstance(exc, SandboxError):
         failure = exc
     if failure is not None:
-        return failure if _PLACE.match(failure.message) else SandboxError(f"{_line(exc, project)}{failure.message}")
+        return (
+            failure if _SOURCE_PREFIX.match(failure.message) else SandboxError(f"{_source_prefix(exc, project)}{failure.message}")
+        )
     text = " ".join(str(exc).split()) or "no message"
     if isinstance(exc, SystemExit):
-        return SandboxError(f"{_line(exc, project)}the program ended itself with exit status {exc.code}.")
+        return SandboxError(f"{_source_prefix(exc, project)}the program exited with status {exc.code}.")
     if isinstance(exc, SyntaxError) and exc.filename:
-        where = place(exc.filename, exc.lineno or 0, project.root) or exc.filename
+        where = source_line(exc.filename, exc.lineno or 0, project.root) or exc.filename
         return SandboxError(f"{where}: SyntaxError: {exc.msg}")
     if isinstance(exc, pulumi.RunError):
-        return SandboxError(f"{_line(exc, project)}{text}")
-    return SandboxError(f"{_line(exc, project)}{type(exc).__name__}: {text}")
+        return SandboxError(f"{_source_prefix(exc, project)}{text}")
+    return SandboxError(f"{_source_prefix(exc, project)}{type(exc).__name__}: {text}")
 
 
-def _line(exc: BaseException, project: Project) -> str:
-    """`components/bucket.py:88: ` of the innermost frame that belongs to the program; "" when there is none."""
+def _source_prefix(exc: BaseException, project: Project) -> str:
+    """`components/bucket.py:88: ` for the innermost frame of the program, else the name of the project."""
     current: BaseException | None = exc
     visited: set[int] = set()
     while current is not None and id(current) not in visited:
         for frame, number in reversed(list(traceback.walk_tb(current.__traceback__))):
-            where = place(frame.f_code.co_filename, number, project.root)
+            where = source_line(frame.f_code.co_filename, number, project.root)
             if where:
                 return f"{where}: "
         visited.add(id(current))

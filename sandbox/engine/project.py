@@ -1,4 +1,4 @@
-"""Reads Pulumi.yaml and Pulumi.<stack>.yaml the way the Pulumi CLI does, and says what is wrong with them."""
+"""Reads and validates Pulumi.yaml and Pulumi.<stack>.yaml like the Pulumi CLI."""
 
 import json
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from sandbox.errors import SandboxError
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A program and the configuration of one stack.
+    """A Pulumi project with the configuration of one stack.
 
-    root: folder of Pulumi.yaml; program: folder (or file) that is run; config: "namespace:key" to text (objects as JSON).
+    root: folder of Pulumi.yaml; program: folder or file to run; config: "namespace:key" to text, objects as JSON.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Project:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads dates as the strings they are, as Pulumi does."""
+    """Reads dates as strings, like Pulumi."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -35,14 +35,14 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load(directory: Path, stack: str) -> Project:
-    """Project and stack configuration of `directory`. Raises SandboxError for a missing file, a bad value, a secret."""
+    """Read project and stack. Raises SandboxError for a missing file, an invalid value or an encrypted secret."""
     root = directory.resolve()
     file = root / "Pulumi.yaml"
     if not root.is_dir():
-        raise SandboxError(f"{directory} is not a folder. Give the folder of a Pulumi program (the one with Pulumi.yaml).")
+        raise SandboxError(f"{directory} is not a folder. Specify the folder of a Pulumi program (with Pulumi.yaml).")
     if not file.is_file():
         raise SandboxError(
-            f"{directory} has no Pulumi.yaml. Give the folder of a Pulumi program, or start one with `pulumi new`."
+            f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or create one with `pulumi new`."
         )
     document = _read(file)
     name = document.get("name")
@@ -52,19 +52,19 @@ def load(directory: Path, stack: str) -> Project:
     language = runtime.get("name") if isinstance(runtime, dict) else runtime
     if language != "python":
         raise SandboxError(
-            f"Pulumi.yaml: runtime is {language!r}; the sandbox runs Python programs. Set `runtime: {{name: python}}`."
+            f"Pulumi.yaml: runtime is {language!r}, but the sandbox supports Python only. Set `runtime: {{name: python}}`."
         )
     folder = root / str(document.get("stackConfigDir", ""))
     known = sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml"))
     stack_file = folder / f"Pulumi.{stack}.yaml"
     if not stack_file.is_file():
         listed = ", ".join(known) if known else "none"
-        raise SandboxError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Known stacks: {listed}.")
+        raise SandboxError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: {listed}.")
     stack_document = _read(stack_file)
     if stack_document.get("environment"):
         raise SandboxError(
-            f"{stack_file.name}: `environment` imports from Pulumi ESC, which the sandbox cannot reach. "
-            "Put the values in `config`."
+            f"{stack_file.name}: `environment` imports values from Pulumi ESC, which the sandbox does not support. "
+            "Set the values in `config`."
         )
     config = _stack_config(name, stack_document, stack_file.name)
     config = {**_project_config(name, document, set(config), stack), **config}
@@ -81,18 +81,18 @@ def _read(file: Path) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise SandboxError(f"{file.name}: expected `key: value` lines at the top.")
+        raise SandboxError(f"{file.name}: expected a mapping at the top level.")
     return document
 
 
 def _stack_config(project: str, document: dict[str, Any], file: str) -> dict[str, str]:
     values = document.get("config") or {}
     if not isinstance(values, dict):
-        raise SandboxError(f"{file}: `config` must hold `namespace:key: value` lines.")
+        raise SandboxError(f"{file}: `config` must be a mapping of `namespace:key` to value.")
     return {_full_key(project, str(key)): _value(value, f"{file}: {key}") for key, value in values.items()}
 
 
-def _project_config(project: str, document: dict[str, Any], given: set[str], stack: str) -> dict[str, str]:
+def _project_config(project: str, document: dict[str, Any], configured: set[str], stack: str) -> dict[str, str]:
     """Defaults declared in Pulumi.yaml: `key: {type, default}`, `key: {value}` or the short `key: value`."""
     result: dict[str, str] = {}
     for key, declared in (document.get("config") or {}).items():
@@ -102,7 +102,7 @@ def _project_config(project: str, document: dict[str, Any], given: set[str], sta
             result[full] = _value(declared, place)
         elif "value" in declared or "default" in declared:
             result[full] = _value(declared.get("value", declared.get("default")), place)
-        elif full not in given:
+        elif full not in configured:
             raise SandboxError(
                 f"Stack {stack!r} is missing configuration value {key!r}. Add `{full}: <value>` to Pulumi.{stack}.yaml."
             )
@@ -115,22 +115,22 @@ def _full_key(project: str, key: str) -> str:
 
 def _value(value: Any, place: str) -> str:
     if isinstance(value, dict | list):
-        _refuse_secrets(value, place)
+        _reject_secrets(value, place)
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
 
 
-def _refuse_secrets(value: Any, place: str) -> None:
+def _reject_secrets(value: Any, place: str) -> None:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            _refuse_secrets(item, f"{place}[{index}]")
+            _reject_secrets(item, f"{place}[{index}]")
     elif isinstance(value, dict):
         if set(value) == {"secure"}:
             raise SandboxError(
-                f"{place} is an encrypted value (`secure:`), and the sandbox has no key to read it. "
-                "Use a plain value here, or let the stack create the secret in Secrets Manager."
+                f"{place} is encrypted (`secure:`), and the sandbox cannot decrypt it. "
+                "Use a plain value, or let the stack create the secret in Secrets Manager."
             )
         for key, item in value.items():
-            _refuse_secrets(item, f"{place}.{key}")
+            _reject_secrets(item, f"{place}.{key}")

@@ -1,4 +1,4 @@
-"""Which properties cannot be changed in place, so that AWS has to make the resource anew, and which resources hold data."""
+"""Properties whose change replaces the resource, and resource types that store data."""
 
 from typing import Final
 
@@ -16,11 +16,10 @@ STATEFUL: Final = frozenset(
         "aws:secretsmanager/secret:Secret",
     }
 )
-"""Types whose replacement or deletion loses what is in them, or what they alone can open."""
+"""Types whose replacement or deletion loses data, directly or by losing the key that decrypts it."""
 
-# The arguments that upstream marks as forcing a new resource; its registry pages have them per resource ("Forces new
-# resource"). Written out where a mistake would cost data.
-_KNOWN: Final[dict[str, frozenset[str]]] = {
+# Arguments marked "Forces new resource" in the registry pages of the AWS provider, for the types that store data.
+_REPLACING: Final[dict[str, frozenset[str]]] = {
     "aws:backup/vault:Vault": frozenset({"name", "kmsKeyArn"}),
     "aws:cloudwatch/logGroup:LogGroup": frozenset({"name", "namePrefix", "logGroupClass"}),
     "aws:dynamodb/table:Table": frozenset({"name", "hashKey", "rangeKey", "localSecondaryIndexes", "importTable"}),
@@ -48,16 +47,18 @@ _KNOWN: Final[dict[str, frozenset[str]]] = {
     "aws:secretsmanager/secret:Secret": frozenset({"name", "namePrefix"}),
 }
 _NAMES: Final = frozenset({"name", "namePrefix"})
-# ECS has no call that changes a task definition: everything but these makes a new revision.
-_REVISIONS: Final = "aws:ecs/taskDefinition:TaskDefinition"
-_KEPT: Final = frozenset({"tags", "skipDestroy", "trackLatest"})
+# A change of any other property of a task definition creates a new revision.
+_TASK_DEFINITION: Final = "aws:ecs/taskDefinition:TaskDefinition"
+_TASK_DEFINITION_IN_PLACE: Final = frozenset({"tags", "skipDestroy", "trackLatest"})
 
 
 def replaces(type_: str, property_: str) -> bool:
-    """True when a change of this input (camelCase) makes the resource anew. For a type that is not written out here, a new name
-    counts as that and nothing else does: the installed package does not say it."""
+    """True if a change of this input (camelCase) replaces the resource.
+
+    For a type without an entry in `_REPLACING`, only a new name does: the installed package does not contain this information.
+    """
     if property_ == "region":
         return True
-    if type_ == _REVISIONS:
-        return property_ not in _KEPT
-    return property_ in _KNOWN.get(type_, _NAMES)
+    if type_ == _TASK_DEFINITION:
+        return property_ not in _TASK_DEFINITION_IN_PLACE
+    return property_ in _REPLACING.get(type_, _NAMES)

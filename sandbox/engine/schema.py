@@ -1,4 +1,4 @@
-"""What the installed pulumi-aws classes say about a type token: its inputs, its outputs, which are always set."""
+"""Inputs and outputs of resource types, read from the installed pulumi-aws classes."""
 
 import functools
 import importlib
@@ -12,7 +12,7 @@ from pulumi.runtime import rpc
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One output property: its Python type and whether pulumi-aws may leave it unset."""
+    """One output property: its Python type, and whether it can be unset."""
 
     type: Any
     optional: bool
@@ -20,7 +20,7 @@ class Property:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One resource class, in Pulumi's camelCase names."""
+    """One resource class, with camelCase names."""
 
     token: str
     inputs: frozenset[str]
@@ -28,13 +28,13 @@ class Schema:
 
     @property
     def taggable(self) -> bool:
-        """True when the class merges the provider's default tags into `tagsAll`."""
+        """True if the type has `tagsAll`, the tags merged with the default tags of the provider."""
         return "tagsAll" in self.outputs
 
 
 @functools.cache
 def schema(token: str) -> Schema | None:
-    """The class behind `aws:s3/bucket:Bucket`; None for a token that the installed pulumi-aws does not know."""
+    """The schema of a type token such as `aws:s3/bucket:Bucket`; None if pulumi-aws does not have it."""
     package, _, rest = token.partition(":")
     if package != "aws" or ":" not in rest:
         return None

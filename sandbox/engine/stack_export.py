@@ -1,42 +1,39 @@
-"""Writes a deployment as the file that `pulumi stack export` would give, for `pulumi policy analyze --file`."""
+"""Writes a deployment in the format of `pulumi stack export`, for `pulumi policy analyze --file`."""
 
 import contextlib
 import hashlib
 import json
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.runtime import rpc
 
-from sandbox.emulator.resources.lambda_functions import zipped
+from sandbox.engine.archives import zip_bytes
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Deployment, Registration, Resource
-from sandbox.engine.values import SECRET, SIGNATURE
+from sandbox.engine.values import ARCHIVE, ASSET, SECRET, SIGNATURE, seconds
 
 _REDACTED = json.dumps("[secret]")
-"""What the engine itself shows for a secret that it cannot decrypt."""
+"""The value that the engine shows for a secret that it cannot decrypt."""
 
 _NO_TIME = "0001-01-01T00:00:00Z"
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def export(program: Path, stack: str) -> str:
-    """The deployment file of a program's stack, with invented ids and ARNs: the same text in every run.
+    """The deployment file of a stack with fake ids and ARNs. Deterministic.
 
-    Raises SandboxError as `engine.run` does.
+    Raises SandboxError if the program cannot run.
     """
-    deployment = run(program, stack, InventedCloud(), preview=False)
-    # Paths of assets are relative to the program.
+    deployment = run(program, stack, FakeProvider(), preview=False)
+    # Asset paths are relative to the program.
     with contextlib.chdir(program):
         return json.dumps(deployment_file(deployment), indent=2, ensure_ascii=False) + "\n"
 
 
 def deployment_file(deployment: Deployment) -> dict[str, Any]:
-    """A deployment of version 3 (apitype.DeploymentV3), without a secrets provider: secret values are redacted."""
+    """A deployment of version 3 (apitype.DeploymentV3) without a secrets provider: secret values are redacted."""
     cli = version("pulumi")
     root = {"urn": deployment.stack_urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": deployment.exports}
     return {
@@ -50,13 +47,13 @@ def deployment_file(deployment: Deployment) -> dict[str, Any]:
 
 
 def _resource(resource: Resource, deployment: Deployment) -> dict[str, Any]:
-    """One resource (apitype.ResourceV3); empty members are left out, as Go does."""
+    """One resource (apitype.ResourceV3). Empty members are omitted, as in Go."""
     registration = resource.registration
-    hidden = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs}
-    outputs = hidden | set(registration.additional_secret_outputs)
+    secret_names = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs}
+    outputs = secret_names | set(registration.additional_secret_outputs)
     members: dict[str, Any] = {
         "id": resource.id,
-        "inputs": _values(registration.inputs, hidden),
+        "inputs": _values(registration.inputs, secret_names),
         "outputs": _values(resource.outputs, outputs),
         "parent": registration.parent or ("" if _is_default_provider(registration) else deployment.stack_urn),
         "protect": registration.protect,
@@ -65,7 +62,7 @@ def _resource(resource: Resource, deployment: Deployment) -> dict[str, Any]:
         "propertyDependencies": {key: list(urns) for key, urns in registration.property_dependencies.items()},
         "additionalSecretOutputs": list(registration.additional_secret_outputs),
         "aliases": list(dict.fromkeys(registration.aliases)),
-        "customTimeouts": {key: _seconds(text) for key, text in registration.custom_timeouts.items()},
+        "customTimeouts": {key: seconds(text) for key, text in registration.custom_timeouts.items()},
         "importID": "" if registration.external else registration.import_id,
         "external": registration.external,
         "retainOnDelete": registration.retain_on_delete,
@@ -81,33 +78,28 @@ def _is_default_provider(registration: Registration) -> bool:
     return registration.type.startswith("pulumi:providers:") and registration.name.startswith("default")
 
 
-def _values(values: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
+def _values(values: dict[str, Any], secret_names: set[str]) -> dict[str, Any]:
     secret = {SIGNATURE: SECRET, "plaintext": _REDACTED}
-    return {key: secret if key in hidden else _plain(value) for key, value in values.items()}
+    return {key: secret if key in secret_names else _plain(value) for key, value in values.items()}
 
 
 def _plain(value: Any) -> Any:
-    """Assets and archives as the engine keeps them: a signature and a hash."""
+    """Encode assets and archives with signature and hash, like the engine."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, pulumi.FileArchive | pulumi.AssetArchive):
-        digest = hashlib.sha256(zipped(value)).hexdigest()
-        place = {"path": value.path} if isinstance(value, pulumi.FileArchive) else {"assets": _plain(value.assets)}
-        return {SIGNATURE: rpc._special_archive_sig, "hash": digest, **place}
+        digest = hashlib.sha256(zip_bytes(value)).hexdigest()
+        source = {"path": value.path} if isinstance(value, pulumi.FileArchive) else {"assets": _plain(value.assets)}
+        return {SIGNATURE: ARCHIVE, "hash": digest, **source}
     if isinstance(value, pulumi.FileAsset):
         digest = hashlib.sha256(Path(value.path).read_bytes()).hexdigest()
-        return {SIGNATURE: rpc._special_asset_sig, "hash": digest, "path": str(value.path)}
+        return {SIGNATURE: ASSET, "hash": digest, "path": str(value.path)}
     if isinstance(value, pulumi.StringAsset):
         digest = hashlib.sha256(value.text.encode()).hexdigest()
-        return {SIGNATURE: rpc._special_asset_sig, "hash": digest, "text": value.text}
+        return {SIGNATURE: ASSET, "hash": digest, "text": value.text}
     return value
-
-
-def _seconds(text: str) -> float:
-    """A Go duration such as "1h30m" in seconds."""
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", text))
 
 
 def _position(source: str) -> str:

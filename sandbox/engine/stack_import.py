@@ -1,6 +1,6 @@
-"""Reads an exported stack (`pulumi stack export`, or our own `export`) as a deployment; asks neither Pulumi nor AWS.
+"""Reads an exported stack (`pulumi stack export` or `python -m sandbox export`) as a deployment.
 
-Source of the form: sdk/go/common/apitype (UntypedDeployment, DeploymentV3, ResourceV3) of pulumi/pulumi.
+Source of the format: sdk/go/common/apitype (UntypedDeployment, DeploymentV3, ResourceV3) of pulumi/pulumi.
 """
 
 import json
@@ -16,18 +16,18 @@ from sandbox.engine.values import SECRET, SIGNATURE
 from sandbox.errors import SandboxError
 
 VERSIONS: Final = (3, 4)
-"""Version 4 has the form of 3 and a list of the engine's newer features."""
+"""Version 4 adds a list of features to version 3."""
 
 _STACK = "pulumi:pulumi:Stack"
 _REDACTED = "[secret]"
 _OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"  # sdk/go/common/resource/sig: a value with its own dependencies
-_HOW = "Write one with: pulumi stack export --file FILE"
-_SHAPES: dict[type, tuple[str, ...]] = {
+_HINT = "Create one with: pulumi stack export --file FILE"
+_MEMBER_TYPES: dict[type, tuple[str, ...]] = {
     str: ("id", "parent", "provider", "sourcePosition"),
     list: ("dependencies", "additionalSecretOutputs", "ignoreChanges"),
     dict: ("inputs", "outputs", "propertyDependencies"),
 }
-_WORDS: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
+_TYPE_NAMES: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
 _READABLE = {
     rpc._special_asset_sig: ("text", "path", "uri"),
     rpc._special_archive_sig: ("assets", "path", "uri"),
@@ -35,26 +35,25 @@ _READABLE = {
 
 
 def read(file: Path) -> tuple[Project, Deployment]:
-    """The stack that the file holds; raises SandboxError with one message for a file that is not one.
+    """Read the stack in a file. Raises SandboxError for an invalid file.
 
-    A secret that the file keeps encrypted is unknown: a rule that must read it is undecided, never passed. Resources
-    that only wait for their deletion are left out.
+    Encrypted secrets are unknown: a rule that needs one is undecided. Resources that are pending deletion are omitted.
     """
     rows = _rows(file)
-    leaving = {str(row.get("urn")) for row in rows if row.get("delete") is True}
-    kept = [row for row in rows if row.get("delete") is not True]
-    urns = [_urn(row, number, file) for number, row in enumerate(kept)]
+    pending_deletion = {str(row.get("urn")) for row in rows if row.get("delete") is True}
+    current = [row for row in rows if row.get("delete") is not True]
+    urns = [_urn(row, number, file) for number, row in enumerate(current)]
     if not urns:
-        raise SandboxError(f"{file}: the stack holds no resources, so there is nothing to check. Deploy it first.")
+        raise SandboxError(f"{file}: the stack has no resources. Deploy it first.")
     stacks = {tuple(urn.split("::")[:2]) for urn in urns}
     if len(stacks) > 1:
-        raise SandboxError(f"{file}: resources of several stacks are in one file. {_HOW}")
-    if twice := {urn for urn in urns if urns.count(urn) > 1}:
-        raise SandboxError(f"{file}: {min(twice)} is in it twice. Mend the stack with: pulumi state repair")
+        raise SandboxError(f"{file}: the file has resources of several stacks. {_HINT}")
+    if duplicates := {urn for urn in urns if urns.count(urn) > 1}:
+        raise SandboxError(f"{file}: duplicate resource {min(duplicates)}. Repair the stack with: pulumi state repair")
     stack, project = urns[0].split("::")[0].rpartition(":")[2], urns[0].split("::")[1]
-    root = next((row for row in kept if row["type"] == _STACK), {})
-    resources = [_resource(row, set(urns), leaving, file) for row in kept if row["type"] != _STACK]
-    exports = _values(_shaped(root, "outputs", dict, file), [])
+    root = next((row for row in current if row["type"] == _STACK), {})
+    resources = [_resource(row, set(urns), pending_deletion, file) for row in current if row["type"] != _STACK]
+    exports = _values(_member(root, "outputs", dict, file), [])
     deployment = Deployment(project, stack, tuple(resources), exports, preview=False)
     return Project(project, stack, file.parent, file.parent, {}), deployment
 
@@ -62,42 +61,46 @@ def read(file: Path) -> tuple[Project, Deployment]:
 def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         document = json.loads(file.read_text(encoding="utf-8-sig"))
-        json.dumps(document, ensure_ascii=False).encode()  # half a character, as "\\ud800" is, could not be passed on
+        json.dumps(document, ensure_ascii=False).encode()  # rejects lone surrogates such as "\\ud800"
     except OSError as problem:
-        raise SandboxError(f"{file} cannot be read: {problem.strerror}. {_HOW}") from problem
+        raise SandboxError(f"{file} cannot be read: {problem.strerror}. {_HINT}") from problem
     except (ValueError, RecursionError) as problem:
-        raise SandboxError(f"{file} is not JSON ({type(problem).__name__}). {_HOW}") from problem
+        raise SandboxError(f"{file} is not JSON ({type(problem).__name__}). {_HINT}") from problem
     if not isinstance(document, dict) or not {"deployment", "checkpoint"} & set(document):
-        raise SandboxError(f'{file} is not an exported stack: it has no "deployment". {_HOW}')
+        raise SandboxError(f'{file} is not an exported stack: it has no "deployment". {_HINT}')
     if document.get("version") not in VERSIONS:
         known = " and ".join(map(str, VERSIONS))
-        raise SandboxError(f"{file}: version {document.get('version')!r} is not known, only {known}. {_HOW}")
-    held = document.get("deployment")
-    if held is None and isinstance(document.get("checkpoint"), dict):  # what a local backend keeps
-        held = document["checkpoint"].get("latest")
-    rows = held.get("resources") or [] if isinstance(held, dict) else None
+        raise SandboxError(f"{file}: version {document.get('version')!r} is not supported (supported: {known}). {_HINT}")
+    deployment = document.get("deployment")
+    if deployment is None and isinstance(document.get("checkpoint"), dict):  # the format of a local backend
+        deployment = document["checkpoint"].get("latest")
+    rows = deployment.get("resources") or [] if isinstance(deployment, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SandboxError(f'{file}: "resources" is not a list of resources. {_HOW}')
+        raise SandboxError(f'{file}: "resources" is not a list of resources. {_HINT}')
     return rows
 
 
 def _urn(row: Mapping[str, Any], number: int, file: Path) -> str:
     urn, type_ = row.get("urn"), row.get("type")
     if not isinstance(urn, str) or not urn.startswith("urn:pulumi:") or len(urn.split("::")) < 4 or not isinstance(type_, str):
-        raise SandboxError(f"{file}: resource {number + 1} has no URN or no type. {_HOW}")
+        raise SandboxError(f"{file}: resource {number + 1} has no URN or no type. {_HINT}")
     return urn
 
 
-def _resource(row: dict[str, Any], known: set[str], leaving: set[str], file: Path) -> Resource:
+def _resource(row: dict[str, Any], known: set[str], pending_deletion: set[str], file: Path) -> Resource:
     urn = row["urn"]
-    held = {name: _shaped(row, name, kind, file) for kind, names in _SHAPES.items() for name in names}
-    listed = {name: _texts(held[name], name, file, urn) for name in _SHAPES[list]}
-    by_property = {name: _texts(urns, "propertyDependencies", file, urn) for name, urns in held["propertyDependencies"].items()}
-    for other in (held["parent"], *listed["dependencies"], *(one for urns in by_property.values() for one in urns)):
-        if other and other not in known | leaving:
-            raise SandboxError(f"{file}: {urn} leans on {other}, which is not in it. Mend the stack with: pulumi state repair")
-    parent, secrets = held["parent"] if held["parent"] in known else "", list[str]()
-    inputs, outputs = _values(held["inputs"], secrets), _values(held["outputs"], [])
+    members = {name: _member(row, name, kind, file) for kind, names in _MEMBER_TYPES.items() for name in names}
+    listed = {name: _texts(members[name], name, file, urn) for name in _MEMBER_TYPES[list]}
+    by_property = {
+        name: _texts(urns, "propertyDependencies", file, urn) for name, urns in members["propertyDependencies"].items()
+    }
+    for other in (members["parent"], *listed["dependencies"], *(item for urns in by_property.values() for item in urns)):
+        if other and other not in known | pending_deletion:
+            raise SandboxError(
+                f"{file}: {urn} depends on {other}, which is not in the file. Repair the stack with: pulumi state repair"
+            )
+    parent, secrets = members["parent"] if members["parent"] in known else "", list[str]()
+    inputs, outputs = _values(members["inputs"], secrets), _values(members["outputs"], [])
     registration = Registration(
         urn=urn,
         type=row["type"],
@@ -106,32 +109,32 @@ def _resource(row: dict[str, Any], known: set[str], leaving: set[str], file: Pat
         parent="" if _is_stack(parent) else parent,
         inputs=inputs,
         protect=row.get("protect") is True,
-        provider=held["provider"],
-        dependencies=tuple(one for one in listed["dependencies"] if one in known),
-        property_dependencies={name: tuple(one for one in urns if one in known) for name, urns in by_property.items()},
+        provider=members["provider"],
+        dependencies=tuple(item for item in listed["dependencies"] if item in known),
+        property_dependencies={name: tuple(item for item in urns if item in known) for name, urns in by_property.items()},
         secret_inputs=tuple(secrets),
         additional_secret_outputs=tuple(listed["additionalSecretOutputs"]),
         ignore_changes=tuple(listed["ignoreChanges"]),
         retain_on_delete=row.get("retainOnDelete") is True,
         external=row.get("external") is True,
-        source=_source(held["sourcePosition"]),
+        source=_source(members["sourcePosition"]),
     )
-    # A component of an older engine has no outputs of its own: what it was given stands for them.
-    return Resource(registration, held["id"], outputs or dict(inputs))
+    # Components of older engines have no outputs: use their inputs.
+    return Resource(registration, members["id"], outputs or dict(inputs))
 
 
-def _shaped(row: Mapping[str, Any], name: str, kind: type, file: Path) -> Any:
-    """The member, empty where it is missing or null."""
+def _member(row: Mapping[str, Any], name: str, kind: type, file: Path) -> Any:
+    """A member of a resource; empty if it is missing or null."""
     value = row.get(name)
     if value is not None and not isinstance(value, kind):
-        raise SandboxError(f"{file}: {row['urn']}: {name} is not {_WORDS[kind]}. {_HOW}")
+        raise SandboxError(f"{file}: {row['urn']}: {name} is not {_TYPE_NAMES[kind]}. {_HINT}")
     return kind() if value is None else value
 
 
-def _texts(found: Any, name: str, file: Path, urn: str) -> list[str]:
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise SandboxError(f"{file}: {urn}: {name} does not list text. {_HOW}")
-    return found
+def _texts(value: Any, name: str, file: Path, urn: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SandboxError(f"{file}: {urn}: {name} is not a list of text. {_HINT}")
+    return value
 
 
 def _is_stack(urn: str) -> bool:
@@ -145,23 +148,23 @@ def _source(position: str) -> str:
     return f"{path}:{line}" if path and line.isdigit() and "://" not in path else ""
 
 
-def _values(found: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
-    return {key: value for key, one in _items(found) if (value := _plain(one, key, secrets)) is not None}
+def _values(values: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
+    return {key: value for key, item in _items(values) if (value := _plain(item, key, secrets)) is not None}
 
 
-def _items(found: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Without the notes of the engine and the bridge, such as `__defaults`."""
-    return ((key, value) for key, value in found.items() if not key.startswith("__"))
+def _items(values: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Without internal members of the engine and the bridge, such as `__defaults`."""
+    return ((key, value) for key, value in values.items() if not key.startswith("__"))
 
 
 def _plain(value: Any, path: str, secrets: list[str]) -> Any:
     if isinstance(value, list):
-        return [_plain(one, f"{path}[{index}]", secrets) for index, one in enumerate(value)]
+        return [_plain(item, f"{path}[{index}]", secrets) for index, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     signature = value.get(SIGNATURE)
     if signature is None:
-        return {key: _plain(one, f"{path}.{key}", secrets) for key, one in _items(value)}
+        return {key: _plain(item, f"{path}.{key}", secrets) for key, item in _items(value)}
     if signature == SECRET:
         secrets.append(path)
         return _secret(value, path)
@@ -174,9 +177,9 @@ def _plain(value: Any, path: str, secrets: list[str]) -> Any:
 
 
 def _secret(value: dict[str, Any], path: str) -> Any:
-    """What `--show-secrets` lays open; unknown where the file keeps it encrypted or redacted."""
+    """A secret exported with `--show-secrets`; unknown if it is encrypted or redacted."""
     try:
-        opened = json.loads(value["plaintext"])
+        secret = json.loads(value["plaintext"])
     except (KeyError, TypeError, ValueError):
         return UNKNOWN
-    return UNKNOWN if opened == _REDACTED else _plain(opened, path, [])
+    return UNKNOWN if secret == _REDACTED else _plain(secret, path, [])

@@ -1,24 +1,24 @@
-"""The sandbox's vocabulary: what a program asks for, what exists afterwards, and the cloud in between."""
+"""Registrations, resources and deployments, and the `Provider` that creates resources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Pulumi's wire form of a value that a preview cannot know yet (`pulumi.runtime.rpc.UNKNOWN`)."""
+"""Pulumi's sentinel for a value that is not known in a preview (`pulumi.runtime.rpc.UNKNOWN`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the program asked for: one resource, as Pulumi's engine would have received it.
+    """A resource registration as the Pulumi engine receives it.
 
-    inputs: plain JSON values in Pulumi's camelCase; `UNKNOWN` where a value is not known; assets and archives stay
-        `pulumi.Asset`/`pulumi.Archive` objects. Secrets are unwrapped, their property paths are in `secret_inputs`.
-    parent: URN of the parent, "" for a resource directly under the stack.
-    provider: `<provider urn>::<provider id>`, "" where the default provider would be used.
-    source: the nearest line of the program that declared it, such as "components/bucket.py:88"; "" if it is not known.
-    external: read, not made: somebody else's resource, which the program only looks at.
-    custom_timeouts: "create", "update", "delete" to a duration such as "30m".
+    inputs: JSON values with camelCase names; `UNKNOWN` for unknown values; assets and archives are `pulumi.Asset` and
+        `pulumi.Archive`. Secrets are unwrapped; `secret_inputs` lists their property paths.
+    parent: URN of the parent; "" for a resource directly below the stack.
+    provider: `<provider urn>::<provider id>`; "" for the default provider.
+    source: the line of the program that declares the resource, such as "components/bucket.py:88"; "" if unknown.
+    external: the program reads an existing resource with `get` and does not manage it.
+    custom_timeouts: "create", "update" and "delete" to a duration such as "30m".
     """
 
     urn: str
@@ -47,7 +47,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What exists after creation: `outputs` are camelCase, `UNKNOWN` where a first preview cannot know them."""
+    """A created resource. `outputs` have camelCase names, and are `UNKNOWN` where a first preview does not know them."""
 
     registration: Registration
     id: str
@@ -56,7 +56,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The result of one run of a program for one stack: resources in the order of creation, and the stack's exports."""
+    """The result of one run of a program: the resources in order of creation, and the exports of the stack."""
 
     project: str
     stack: str
@@ -66,17 +66,17 @@ class Deployment:
 
     @property
     def stack_urn(self) -> str:
-        """URN of the root resource, the parent of everything whose `parent` is empty."""
+        """URN of the stack resource, the parent of every resource whose `parent` is empty."""
         return f"urn:pulumi:{self.stack}::{self.project}::pulumi:pulumi:Stack::{self.project}-{self.stack}"
 
 
-class Cloud(Protocol):
-    """Where resources come from. Both methods may be called from several threads and raise `SandboxError`."""
+class Provider(Protocol):
+    """Creates resources and answers provider functions. Methods must be thread-safe and may raise `SandboxError`."""
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Make the resource; return its id and its outputs (camelCase)."""
+        """Create the resource. Returns its id and its outputs with camelCase names."""
         ...
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Answer a provider function such as `aws:index/getCallerIdentity:getCallerIdentity`."""
+        """Return the result of a function such as `aws:index/getCallerIdentity:getCallerIdentity`."""
         ...

@@ -1,5 +1,6 @@
-"""Turns the engine's protobuf values into plain Python ones and back: secrets by path, unknown values kept."""
+"""Decodes protobuf values of the engine to Python values with the paths of secrets, and marks secrets again."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,10 +10,14 @@ from pulumi.runtime import rpc
 
 SIGNATURE = rpc._special_sig_key
 SECRET = rpc._special_secret_sig
+ASSET = rpc._special_asset_sig
+ARCHIVE = rpc._special_archive_sig
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def decode(properties: struct_pb2.Struct) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Plain values (whole numbers as int, nulls dropped) and the paths of the secrets among them: `env[0].value`."""
+    """Python values (whole numbers as int, without nulls), and the paths of secrets such as `env[0].value`."""
     secrets: list[str] = []
     values = {
         key: decoded
@@ -47,11 +52,11 @@ def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> 
         return _decode(fields["value"], path, secrets)
     if signature == rpc._special_resource_sig:
         return fields["id"].string_value or rpc.UNKNOWN if "id" in fields else fields["urn"].string_value
-    if signature == rpc._special_asset_sig:
+    if signature == ASSET:
         return _asset(fields)
-    if signature == rpc._special_archive_sig:
+    if signature == ARCHIVE:
         return _archive(fields, path, secrets)
-    raise ValueError(f"{path}: a value with the unknown signature {signature}")
+    raise ValueError(f"{path}: unknown value signature {signature}")
 
 
 def _asset(fields: Mapping[str, struct_pb2.Value]) -> Asset:
@@ -71,6 +76,11 @@ def _archive(fields: Mapping[str, struct_pb2.Value], path: str, secrets: list[st
 
 
 def mark_secrets(outputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The outputs with those called `names` wrapped as the engine wraps a secret on the wire."""
+    """Wrap the outputs in `names` as secrets, in the wire format of the engine."""
     secret = set(names)
     return {key: {SIGNATURE: SECRET, "value": value} if key in secret else value for key, value in outputs.items()}
+
+
+def seconds(duration: str) -> float:
+    """A Go duration such as "1h30m" in seconds."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(duration))

@@ -1,7 +1,7 @@
-"""Dump and restore of the database by PostgreSQL's own tools, as the owner role: the logical half of a recovery.
+"""Dumps and restores the database with pg_dump and pg_restore, as the owner role.
 
-On AWS the first way back is RDS itself (point-in-time recovery, docs/runbooks/recovery.md); this one needs neither RDS nor the
-account, and is what the rehearsal runs.
+On AWS, the first option is the point-in-time recovery of RDS (docs/runbooks/recovery.md); a dump depends on neither RDS nor the
+account.
 """
 
 import subprocess
@@ -16,12 +16,12 @@ _TOOL_S_MAX = 300
 
 
 def dump(server: Postgres, file: Path) -> None:
-    """Write the whole database to `file`, in PostgreSQL's custom format: one consistent moment, while it is in use."""
+    """Write a consistent dump of the database to `file`, in the custom format of PostgreSQL."""
     _run(server, "pg_dump", "--format=custom", f"--file={file}", DATABASE)
 
 
 def restore(server: Postgres, file: Path) -> None:
-    """Fill an empty database from `file`, wholly or not at all. Raises SandboxError with the first thing that went wrong."""
+    """Restore a dump into an empty database in one transaction. Raises SandboxError with the first error."""
     _run(server, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={DATABASE}", str(file))
 
 
@@ -33,12 +33,12 @@ def _run(server: Postgres, tool: str, *arguments: str) -> None:
         f"--username={OWNER_ROLE}",
         "--no-password",
     ]
-    # The password goes by the environment: arguments are visible to every user of the machine.
+    # The password is passed in the environment, since arguments are visible to every user.
     env = {**plain_environment(), "PGPASSWORD": server.owner_password}
     try:
-        done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True, timeout=_TOOL_S_MAX, check=False)
+        result = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True, timeout=_TOOL_S_MAX, check=False)
     except subprocess.TimeoutExpired:
-        raise SandboxError(f"{tool} did not end within {_TOOL_S_MAX} s.") from None
-    if done.returncode != 0:
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip() or "no message")
+        raise SandboxError(f"{tool} did not finish within {_TOOL_S_MAX} s.") from None
+    if result.returncode != 0:
+        first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip() or "no message")
         raise SandboxError(f"{tool} failed: {first}")

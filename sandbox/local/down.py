@@ -1,25 +1,25 @@
-"""`python -m sandbox down`: stops a running `up`, or sweeps up after one that crashed. Doing it twice does no harm."""
+"""`python -m sandbox down`: stops a running `up`, or cleans up after one that crashed. Idempotent."""
 
 import signal
 from pathlib import Path
 
-from sandbox.local.run_state import Journal
+from sandbox.local.run_state import RunStateFile
 from sandbox.paths import HOME
 
-_END_S = 40.0
+_STOP_S = 40.0
 
 
 def down(home: Path = HOME) -> str:
-    """Stop what runs; return one line about what was done."""
-    journal = Journal(home)
-    state = journal.running()
-    if state is not None:
-        state.owner.end(signal.SIGTERM, _END_S)
-        # A run that ended in order has removed its journal; after a kill, its children are still in it.
-        journal.sweep()
-        return f"Gatehouse ({state.stack}) is down."
-    if journal.read() is None:
-        journal.clear()
-        return "Nothing is running."
-    swept = journal.sweep()
-    return f"Gatehouse had crashed; removed what it left behind{': ' + ', '.join(swept) if swept else ''}."
+    """Stop Gatehouse. Returns one line that says what was done."""
+    file = RunStateFile(home)
+    running = file.running()
+    if running is not None:
+        running.owner.end(signal.SIGTERM, _STOP_S)
+        # An orderly end removes the file; after a kill, the child processes are still in it.
+        file.clean_up()
+        return f"Gatehouse (stack {running.stack}) is stopped."
+    if file.read() is None:
+        file.clear()
+        return "Gatehouse is not running."
+    stopped = file.clean_up()
+    return f"Cleaned up after a crash{': stopped ' + ', '.join(stopped) if stopped else ''}."

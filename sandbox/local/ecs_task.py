@@ -1,25 +1,24 @@
-"""Reads a deployed ECS task definition and makes of it what ECS would: command, environment, secrets, roles."""
+"""Reads a deployed ECS task definition, validates it against the contract, and resolves its secrets like ECS."""
 
 import json
 import re
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components.contract import Contract
 from sandbox.errors import SandboxError
 
-_REFUSAL = re.compile(r"<Code>(\w+)</Code><Message>(.*?)</Message>")
+_XML_ERROR = re.compile(r"<Code>(\w+)</Code><Message>(.*?)</Message>")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What sts:AssumeRole answered. `repr` shows no secret."""
+    """AWS credentials. `repr` shows no secret."""
 
     access_key_id: str
     _secret: str
@@ -29,13 +28,13 @@ class Credentials:
         return f"Credentials({self.access_key_id})"
 
     def environment(self) -> dict[str, str]:
-        """The variables every AWS SDK reads."""
-        held = {
+        """The credentials as environment variables of the AWS SDKs."""
+        variables = {
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self._secret,
             "AWS_SESSION_TOKEN": self._token,
         }
-        return {name: value for name, value in held.items() if value}
+        return {name: value for name, value in variables.items() if value}
 
 
 OPERATOR = Credentials("sandbox", "sandbox", "")
@@ -43,14 +42,14 @@ OPERATOR = Credentials("sandbox", "sandbox", "")
 
 @dataclass(frozen=True, slots=True)
 class Aws:
-    """The emulated AWS: where it answers, and for which region."""
+    """The emulated AWS: endpoint, region and the credentials of the operator."""
 
     endpoint: str
     region: str
     operator: Credentials = OPERATOR
 
     def client(self, service: str, credentials: Credentials | None = None) -> Any:
-        """A boto3 client; `credentials` None: the operator's."""
+        """A boto3 client with the given credentials, by default those of the operator."""
         keys = (credentials or self.operator).environment()
         return boto3.client(
             service,  # type: ignore[call-overload]
@@ -63,52 +62,15 @@ class Aws:
         )
 
     def assume(self, role: str, session: str) -> Credentials:
-        """Credentials of a role of the stack; raises SandboxError when it does not exist or may not be assumed."""
-        answer = _call(f"assuming {role}", lambda: self.client("sts").assume_role(RoleArn=role, RoleSessionName=session))
-        held = answer["Credentials"]
-        return Credentials(held["AccessKeyId"], held["SecretAccessKey"], held["SessionToken"])
+        """Assume a role. Raises SandboxError if the role does not exist or cannot be assumed."""
+        response = _call(f"assuming {role}", lambda: self.client("sts").assume_role(RoleArn=role, RoleSessionName=session))
+        keys = response["Credentials"]
+        return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
-    """runtime/contract.toml: what a process is called with.
-
-    `stand_ins` are the variables that the sandbox may replace; `brought` are filled from secrets that somebody makes, when a
-    stack says so.
-    """
-
-    commands: Mapping[str, tuple[str, ...]]
-    doors: Mapping[str, tuple[str, ...]]
-    ports: Mapping[str, int]
-    ready: Mapping[str, str]
-    variables: Mapping[str, frozenset[str]]
-    secrets: Mapping[str, frozenset[str]]
-    stand_ins: frozenset[str]
-    brought: frozenset[str] = frozenset()
-
-    @classmethod
-    def read(cls, file: Path, *, apart: Collection[str] = ()) -> "Contract":
-        """`apart`: the functions that serve their doors here; the processes run without these doors, and are told nothing
-        that is for them alone."""
-        raw = tomllib.loads(file.read_text())
-        processes, doors = raw["process"], raw["service"]
-        gone = {raw["function"][name]["service"] for name in apart}
-        told = [row for row in (*raw["variable"], *raw["optional"]) if row.get("service") not in gone]
-        return cls(
-            commands={name: tuple(word for word in row["command"] if word not in gone) for name, row in processes.items()},
-            doors={name: tuple(door for door in row["services"] if door not in gone) for name, row in processes.items()},
-            ports={name: int(row["port"]) for name, row in doors.items()},
-            ready={name: str(row["ready"]) for name, row in doors.items()},
-            variables=_by_process(told, processes),
-            secrets=_by_process(raw["secret"], processes),
-            brought=frozenset(row["name"] for row in raw["optional"] if "kind" in row),
-            stand_ins=frozenset(row["name"] for row in raw["variable"] if row.get("stand_in")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One process as deployed. `secrets` maps a variable to the `valueFrom` that ECS resolves."""
+class EcsTask:
+    """One process as deployed. `secrets` maps variables to the `valueFrom` that ECS resolves."""
 
     process: str
     command: tuple[str, ...]
@@ -118,19 +80,18 @@ class Task:
     execution_role: str
 
 
-def read(aws: Aws, arn: str, process: str, contract: Contract) -> Task:
-    """The task definition `arn`, held to the contract.
+def read(aws: Aws, arn: str, process: str, contract: Contract) -> EcsTask:
+    """Read the task definition `arn`.
 
-    Raises SandboxError when it runs another command, sets a variable that the contract lacks, or lacks one of its
-    secrets.
+    Raises SandboxError if its command, variables or secrets are not those of the contract.
     """
-    answer = _call(f"reading {arn}", lambda: aws.client("ecs").describe_task_definition(taskDefinition=arn))
-    definition = answer["taskDefinition"]
-    container = _container(definition, contract.commands[process], process)
+    response = _call(f"reading {arn}", lambda: aws.client("ecs").describe_task_definition(taskDefinition=arn))
+    definition = response["taskDefinition"]
+    container = _container(definition, contract.processes[process].command, process)
     environment = {row["name"]: row["value"] for row in container.get("environment", [])}
     secrets = {row["name"]: row["valueFrom"] for row in container.get("secrets", [])}
-    _hold_to(contract, process, environment, secrets)
-    return Task(
+    _validate(contract, process, environment, secrets)
+    return EcsTask(
         process=process,
         command=(*container.get("entryPoint", []), *container.get("command", [])),
         environment=environment,
@@ -140,8 +101,8 @@ def read(aws: Aws, arn: str, process: str, contract: Contract) -> Task:
     )
 
 
-def resolve(aws: Aws, task: Task) -> dict[str, str]:
-    """The values of a task's secrets, fetched as ECS does: with the execution role's credentials, and only those."""
+def resolve_secrets(aws: Aws, task: EcsTask) -> dict[str, str]:
+    """The values of the secrets of a task, read with the credentials of its execution role, as ECS does."""
     credentials = aws.assume(task.execution_role, f"{task.process}-execution")
     client = aws.client("secretsmanager", credentials)
     return {name: _secret(client, value_from, f"{task.process}: {name}") for name, value_from in task.secrets.items()}
@@ -154,60 +115,58 @@ def _secret(client: Any, value_from: str, place: str) -> str:
     if len(parts) < 7 or parts[2] != "secretsmanager":
         raise SandboxError(f"{place}: {value_from} is not the ARN of a Secrets Manager secret.")
     key, stage, version = [*parts[7:], "", "", ""][:3]
-    wanted = {"SecretId": ":".join(parts[:7])}
-    wanted |= {"VersionStage": stage} if stage else {}
-    wanted |= {"VersionId": version} if version else {}
-    text = str(_call(f"{place}: reading {wanted['SecretId']}", lambda: client.get_secret_value(**wanted))["SecretString"])
+    parameters = {"SecretId": ":".join(parts[:7]), "VersionStage": stage, "VersionId": version}
+    parameters = {name: value for name, value in parameters.items() if value}
+    secret_id = parameters["SecretId"]
+    text = str(_call(f"{place}: reading {secret_id}", lambda: client.get_secret_value(**parameters))["SecretString"])
     if not key:
         return text
     try:
         return str(json.loads(text)[key])
     except (ValueError, KeyError, TypeError):
-        raise SandboxError(f"{place}: {wanted['SecretId']} has no JSON key {key!r}.") from None
+        raise SandboxError(f"{place}: {secret_id} has no JSON key {key!r}.") from None
 
 
 def _container(definition: dict[str, Any], command: tuple[str, ...], process: str) -> dict[str, Any]:
     containers = definition["containerDefinitions"]
-    # The container that is called like its process is the one; a collector may run beside it.
-    for container in sorted(containers, key=lambda one: one["name"] != process):
+    # Prefer the container with the name of the process: there may be sidecars.
+    for container in sorted(containers, key=lambda row: row["name"] != process):
         if (*container.get("entryPoint", []), *container.get("command", [])) == command:
             return dict(container)
-    seen = "; ".join(f"{c['name']}: {' '.join(c.get('command', [])) or '(image default)'}" for c in containers)
+    commands = "; ".join(f"{c['name']}: {' '.join(c.get('command', [])) or '(image default)'}" for c in containers)
     raise SandboxError(
-        f"{definition['family']} runs no container as {' '.join(command)!r} (contract.toml, {process}). It has {seen}"
+        f"{definition['family']} has no container with the command {' '.join(command)!r} (contract.toml, {process}). "
+        f"Its containers: {commands}"
     )
 
 
-def _hold_to(contract: Contract, process: str, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
-    allowed = contract.variables[process]
+def _validate(contract: Contract, process: str, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    declared = contract.processes[process]
+    required = {secret.variable for secret in declared.secrets}
     for name in environment:
-        # AWS_* and OTEL_* are read by SDKs in the image, not by our settings.
-        if name not in allowed and not name.startswith(("AWS_", "OTEL_")):
+        # AWS_* and OTEL_* are read by the SDKs in the image, not by the settings of the runtime.
+        if name not in declared.variables and not name.startswith(("AWS_", "OTEL_")):
             raise SandboxError(
-                f"The {process} task definition sets {name}, which runtime/contract.toml does not give to {process}."
+                f"The {process} task definition sets {name}, which runtime/contract.toml does not declare for {process}."
             )
-    for name in sorted(contract.secrets[process] - set(secrets)):
-        raise SandboxError(f"The {process} task definition does not inject {name}, which runtime/contract.toml asks for.")
-    for name in sorted(set(secrets) - contract.secrets[process] - contract.brought):
+    for name in sorted(required - set(secrets)):
+        raise SandboxError(f"The {process} task definition does not inject {name}, which runtime/contract.toml requires.")
+    for name in sorted(set(secrets) - required - set(contract.secret_variables)):
         raise SandboxError(
-            f"The {process} task definition injects {name}, which runtime/contract.toml does not give to {process}."
+            f"The {process} task definition injects {name}, which runtime/contract.toml does not declare for {process}."
         )
 
 
 def _role(definition: dict[str, Any], key: str, process: str) -> str:
     if not definition.get(key):
-        raise SandboxError(f"The {process} task definition has no {key}: a task without a role cannot reach AWS.")
+        raise SandboxError(f"The {process} task definition has no {key}: without a role, a task cannot call AWS.")
     return str(definition[key])
 
 
-def _by_process(rows: list[dict[str, Any]], processes: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    return {name: frozenset(row["name"] for row in rows if name in row["processes"]) for name in processes}
-
-
-def _call(what: str, call: Any) -> Any:
+def _call(action: str, call: Any) -> Any:
     try:
         return call()
     except (ClientError, BotoCoreError) as problem:
-        # moto refuses with XML whatever the service speaks: show what it says, not how.
-        refusal = _REFUSAL.search(str(problem))
-        raise SandboxError(f"{what}: {': '.join(refusal.groups()) if refusal else problem}") from problem
+        # moto returns XML errors for every protocol: show code and message.
+        error = _XML_ERROR.search(str(problem))
+        raise SandboxError(f"{action}: {': '.join(error.groups()) if error else problem}") from problem

@@ -1,7 +1,7 @@
-"""Runs a Lambda handler for a list of events as Lambda would: own process, folder on the path, own environment.
+"""Runs a Lambda handler for a list of events like Lambda: in its own process, with its own path and environment.
 
-Run as a module: `python -m sandbox.local.lambda_host <folder> <module.function> <events as JSON>`. It stops at the first
-error, which it prints in one line without a traceback: a traceback could show a value that the handler held.
+Run as a module: `python -m sandbox.local.lambda_host <folder> <module.function> <events as JSON>`. Stops at the first error and
+prints it in one line, without a traceback, which could show secret values.
 """
 
 import importlib
@@ -11,8 +11,8 @@ import sys
 
 
 def main(folder: str, handler: str, events: str) -> int:
-    """0 when every event was handled; 1 when one was not."""
-    # As Lambda does: what a function logs goes out, and of the libraries only warnings.
+    """Return 0 if every event was handled, else 1."""
+    # As in Lambda: warnings and errors are logged.
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     sys.path.insert(0, folder)
     module, _, function = handler.rpartition(".")

@@ -1,4 +1,4 @@
-"""Starts a door that a Lambda function serves, from what is deployed: API, stage, alias, version, command, settings and role."""
+"""Starts a service that Lambda serves, from the deployed API, stage, alias, version, command, settings and role."""
 
 import json
 import re
@@ -10,23 +10,22 @@ from typing import Any
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
-from sandbox.local import services
 from sandbox.local.ecs_task import Aws
 from sandbox.local.ports import HOST
+from sandbox.local.services import base_environment, plain_environment, returns_200
 from sandbox.paths import REPOSITORY
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
-_IMAGE = "/opt/gatehouse/bin/"
-"""Where the image has its commands (runtime/Dockerfile); here they are those of this environment."""
+_IMAGE_BIN = "/opt/gatehouse/bin/"
+"""The folder of the commands in the image (runtime/Dockerfile), replaced by that of this environment."""
 _READY_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The deployed REST API, as `sandbox.local.lambda_runtime_api` serves it.
+    """The deployed REST API that `sandbox.local.lambda_runtime_api` emulates.
 
-    methods: path to verbs. answers: kind of the gateway's own answer to status, headers and body. arn: what its methods
-    call.
+    methods: path to HTTP methods. responses: gateway response type to status, headers and body. arn: ARN of the function.
     """
 
     id: str
@@ -34,122 +33,112 @@ class Api:
     host: str
     stage: str
     methods: Mapping[str, list[str]]
-    answers: Mapping[str, Mapping[str, Any]]
+    responses: Mapping[str, Mapping[str, Any]]
     arn: str
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
-    """One function as deployed: the version that its API reaches."""
+class LambdaService:
+    """A service with the deployed function version that its API invokes."""
 
-    door: str
+    service: str
     api: Api
     command: tuple[str, ...]
     environment: Mapping[str, str]
     role: str
 
 
-def read(aws: Aws, exports: Mapping[str, Any], door: str) -> Function:
-    """What a request to the door's host name meets. Raises SandboxError where the way ends before a function."""
-    host = str(exports["urls"][door]).removeprefix("https://")
-    gateway_client = aws.client("apigateway")
-    mapped = gateway_client.get_base_path_mappings(domainName=host).get("items", [])
-    if not mapped:
-        raise SandboxError(f"{host} leads to no API: it has no base path mapping.")
-    api, stage = mapped[0]["restApiId"], mapped[0]["stage"]
-    gateway_client.get_stage(restApiId=api, stageName=stage)
+def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
+    """Read the deployment from the host name of the service to the function. Raises SandboxError if a link is missing."""
+    host = str(exports["urls"][service]).removeprefix("https://")
+    client = aws.client("apigateway")
+    mappings = client.get_base_path_mappings(domainName=host).get("items", [])
+    if not mappings:
+        raise SandboxError(f"The domain name {host} has no base path mapping, so requests reach no API.")
+    api, stage = mappings[0]["restApiId"], mappings[0]["stage"]
+    client.get_stage(restApiId=api, stageName=stage)
     methods: dict[str, list[str]] = {}
     targets = set()
-    for resource in gateway_client.get_resources(restApiId=api, limit=500)["items"]:
+    for resource in client.get_resources(restApiId=api, limit=500)["items"]:
         for verb, method in resource.get("resourceMethods", {}).items():
             methods.setdefault(resource["path"], []).append(verb)
             targets.add(method["methodIntegration"]["uri"])
-    found = _TARGET.search(targets.pop()) if len(targets) == 1 else None
-    if found is None:
-        raise SandboxError(f"The methods of {api} do not all call one alias of one function.")
-    client = aws.client("lambda")
-    deployed = client.get_function_configuration(FunctionName=found["name"], Qualifier=found["alias"])
-    _callable(client, found["name"], found["alias"], f"{api}/{stage}/")
-    image = deployed["ImageConfigResponse"]["ImageConfig"]
-    return Function(
-        door=door,
-        api=Api(
-            id=api,
-            account=str(exports["account"]),
-            host=host,
-            stage=stage,
-            methods=methods,
-            answers={kind: _answer(gateway_client, api, kind) for kind in ("MISSING_AUTHENTICATION_TOKEN", "DEFAULT_5XX")},
-            arn=deployed["FunctionArn"],
-        ),
+    target = _TARGET.search(targets.pop()) if len(targets) == 1 else None
+    if target is None:
+        raise SandboxError(f"The methods of the API {api} do not all invoke the same alias of one function.")
+    function = _function(aws, target["name"], target["alias"], f"{api}/{stage}/")
+    image = function["ImageConfigResponse"]["ImageConfig"]
+    responses = {kind: _gateway_response(client, api, kind) for kind in ("MISSING_AUTHENTICATION_TOKEN", "DEFAULT_5XX")}
+    return LambdaService(
+        service=service,
+        api=Api(api, str(exports["account"]), host, stage, methods, responses, function["FunctionArn"]),
         command=(*image["EntryPoint"], *image["Command"]),
-        environment=deployed["Environment"]["Variables"],
-        role=deployed["Role"],
+        environment=function["Environment"]["Variables"],
+        role=function["Role"],
     )
 
 
-def start(aws: Aws, wanted: Function, *, door: int, runtime: int, logs: Path) -> list[child_processes.Child]:
-    """The gateway in front, and the function behind with its deployed command and its own role; ready when both run.
+def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, logs: Path) -> list[child_processes.Child]:
+    """Start the API and the function, with its deployed command and role.
 
-    door, runtime: free ports, of the door and of Lambda's runtime API.
+    port: of the service. runtime_port: of the Lambda runtime API. Both must be free.
     """
-    first, *rest = wanted.command
-    if not first.startswith(_IMAGE):
-        raise SandboxError(f"The {wanted.door} function starts {first}, which is not in the image's {_IMAGE}.")
-    front = child_processes.start(
-        f"{wanted.door}-api",
-        [sys.executable, "-m", "sandbox.local.lambda_runtime_api", str(door), str(runtime)],
-        env={**services.plain_environment(), "SANDBOX_API": json.dumps(asdict(wanted.api))},
+    name = deployed.service
+    executable, *arguments = deployed.command
+    if not executable.startswith(_IMAGE_BIN):
+        raise SandboxError(f"The {name} function starts {executable}, which is not in {_IMAGE_BIN} of the image.")
+    api = child_processes.start(
+        f"{name}-api",
+        [sys.executable, "-m", "sandbox.local.lambda_runtime_api", str(port), str(runtime_port)],
+        env={**plain_environment(), "SANDBOX_API": json.dumps(asdict(deployed.api))},
         cwd=REPOSITORY,
-        log=logs / f"{wanted.door}-api.log",
+        log=logs / f"{name}-api.log",
     )
     environment = {
-        **services.base_environment(aws),
-        **wanted.environment,
-        **aws.assume(wanted.role, f"{wanted.door}-function").environment(),
-        "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{runtime}",
-        # Lambda sets these itself (Lambda developer guide, "Defined runtime environment variables").
+        **base_environment(aws),
+        **deployed.environment,
+        **aws.assume(deployed.role, f"{name}-function").environment(),
+        "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{runtime_port}",
+        # Lambda Developer Guide, "Defined runtime environment variables".
         "AWS_DEFAULT_REGION": aws.region,
-        "AWS_LAMBDA_FUNCTION_NAME": wanted.api.arn.split(":")[6],
+        "AWS_LAMBDA_FUNCTION_NAME": deployed.api.arn.split(":")[6],
     }
-    command = [str(Path(sys.executable).parent / first.removeprefix(_IMAGE)), *rest]
-    behind = child_processes.start(f"{wanted.door}-function", command, env=environment, log=logs / f"{wanted.door}-function.log")
-    return [front, behind]
+    command = [str(Path(sys.executable).parent / executable.removeprefix(_IMAGE_BIN)), *arguments]
+    function = child_processes.start(f"{name}-function", command, env=environment, log=logs / f"{name}-function.log")
+    return [api, function]
 
 
 def wait_ready(children: list[child_processes.Child], url: str) -> None:
-    """Wait until the door answers its readiness path with 200."""
-    front, behind = children
-    child_processes.wait_until(
-        front, lambda: services.answers(f"http://{HOST}:{_port(url)}/healthz") or _gone(behind), "ready", _READY_S
-    )
-    child_processes.wait_until(behind, lambda: services.answers(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S)
+    """Wait until the readiness path of the service returns 200."""
+    api, function = children
+
+    def answers_or_failed() -> bool:
+        return returns_200(f"{url}/healthz") or function.process.poll() is not None
+
+    child_processes.wait_until(api, answers_or_failed, "ready", _READY_S)
+    child_processes.wait_until(function, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S)
 
 
-def _gone(child: child_processes.Child) -> bool:
-    return child.process.poll() is not None
+def _function(aws: Aws, name: str, alias: str, stage_path: str) -> dict[str, Any]:
+    """The configuration of the alias. Raises SandboxError if its policy does not allow the stage to invoke it."""
+    client = aws.client("lambda")
+    configuration: dict[str, Any] = client.get_function_configuration(FunctionName=name, Qualifier=alias)
+    policy = json.loads(client.get_policy(FunctionName=name, Qualifier=alias)["Policy"])
+    sources = [str(row.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")) for row in policy["Statement"]]
+    if not any(f":{stage_path}" in source for source in sources):
+        raise SandboxError(f"The resource policy of {name}:{alias} does not allow {stage_path} to invoke it.")
+    return configuration
 
 
-def _port(url: str) -> str:
-    return url.rpartition(":")[2]
-
-
-def _callable(client: Any, function: str, alias: str, route: str) -> None:
-    """The alias lets this stage call it; without that API Gateway answers 500."""
-    policy = json.loads(client.get_policy(FunctionName=function, Qualifier=alias)["Policy"])
-    sources = [str(one.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")) for one in policy["Statement"]]
-    if not any(f":{route}" in source for source in sources):
-        raise SandboxError(f"{function}:{alias} does not let {route} call it.")
-
-
-def _answer(client: Any, api: str, kind: str) -> dict[str, Any]:
-    """The gateway's own answer, with the quotes of fixed values taken off."""
-    held = client.get_gateway_response(restApiId=api, responseType=kind)
+def _gateway_response(client: Any, api: str, kind: str) -> dict[str, Any]:
+    """A gateway response. Fixed header values are quoted in API Gateway."""
+    response = client.get_gateway_response(restApiId=api, responseType=kind)
     headers = {
-        name.removeprefix("gatewayresponse.header."): [value[1:-1]] for name, value in held.get("responseParameters", {}).items()
+        name.removeprefix("gatewayresponse.header."): [value[1:-1]]
+        for name, value in response.get("responseParameters", {}).items()
     }
     return {
-        "status": int(held.get("statusCode") or 500),
+        "status": int(response.get("statusCode") or 500),
         "headers": headers,
-        "body": held["responseTemplates"]["application/json"],
+        "body": response["responseTemplates"]["application/json"],
     }

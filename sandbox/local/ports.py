@@ -1,4 +1,4 @@
-"""Chooses ports on this machine, and keeps two sandboxes that start at the same moment from choosing the same ones."""
+"""Chooses free ports, and prevents that two sandboxes choose the same one."""
 
 import fcntl
 import os
@@ -13,12 +13,11 @@ _TRIES_MAX = 20
 
 
 class Ports:
-    """The ports that this process has claimed, until `close` or its end, however it ends.
+    """The ports that this process has claimed, until `close` or the end of the process.
 
-    A probe alone is not enough: between it and the server's own bind another `up` may probe too, and servers whose workers
-    share a port (SO_REUSEPORT) would then both get it, and each other's requests. So a claim is a lock as well: on the byte
-    at the port's number of one file per user (fcntl(2)). Make one object per process: closing any descriptor of the file
-    frees all of its locks.
+    Between a probe and the bind of the server, another `up` may probe the same port, and servers with SO_REUSEPORT would then
+    share it. So a claim also locks the byte at the offset of the port in one file per user (fcntl(2)). Create one object per
+    process: closing any descriptor of the file releases all locks.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -26,12 +25,12 @@ class Ports:
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
     def claim(self, preferred: int = 0) -> int:
-        """`preferred` if nobody uses or claims it, else a port that the kernel picks. Raises SandboxError without any."""
-        for wanted in (preferred, *[0] * _TRIES_MAX):
-            port = free_port(wanted)
-            if (port == wanted or wanted == 0) and self._lock(port):
+        """Claim `preferred` if it is free and not claimed, else any free port. Raises SandboxError if there is none."""
+        for candidate in (preferred, *[0] * _TRIES_MAX):
+            port = free_port(candidate)
+            if (port == candidate or candidate == 0) and self._lock(port):
                 return port
-        raise SandboxError(f"No free port on {HOST}.")
+        raise SandboxError(f"There is no free port on {HOST}. Stop processes that listen on ports.")
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -45,14 +44,14 @@ class Ports:
 
 
 def free_port(preferred: int = 0) -> int:
-    """`preferred` if nothing listens on it, else a port that the kernel picks."""
+    """Return `preferred` if it is free, else any free port. Raises SandboxError if there is none."""
     for port in dict.fromkeys((preferred, 0)):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # Without this, a port that just closed would count as taken for a minute (TIME_WAIT).
+            # Otherwise a port in TIME_WAIT counts as in use.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise SandboxError(f"No free port on {HOST}.")
+    raise SandboxError(f"There is no free port on {HOST}. Stop processes that listen on ports.")

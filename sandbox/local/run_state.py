@@ -1,6 +1,6 @@
-"""What a running `up` leaves on disk, so that a later run can tell it from a crash: its processes and its folders.
+"""The state file of a running `up`: its processes and folders, to stop it or to clean up after a crash.
 
-Only pids whose start time still matches are ever signalled: a pid alone may belong to somebody else by now.
+A process is only signalled if its start time matches, because process ids are reused.
 """
 
 import json
@@ -16,124 +16,122 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, write_private
 
-_END_S = 15.0
+_STOP_S = 15.0
 _POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """One process for as long as it lives: its pid and when it started (the kernel's own unit, compared as text)."""
+class ProcessRecord:
+    """A process with its id and start time (in the unit of the kernel, compared as text)."""
 
     name: str
     pid: int
     started: str
 
     @classmethod
-    def of(cls, name: str, pid: int) -> "Trace":
+    def of(cls, name: str, pid: int) -> "ProcessRecord":
         return cls(name, pid, _started(pid))
 
     def alive(self) -> bool:
         return bool(self.started) and _started(self.pid) == self.started
 
-    def end(self, ending: signal.Signals, timeout_s: float = _END_S) -> None:
-        """Signal it, wait, kill it with its group.
-
-        A process that is gone, or whose pid is somebody else's now, is left alone.
-        """
+    def end(self, ending: signal.Signals, timeout_s: float = _STOP_S) -> None:
+        """Send the signal, wait, then kill the process group. Does nothing if the process has exited."""
         if not self.alive():
             return
         _signal(self.pid, ending)
-        if not _gone(self, timeout_s):
+        if not _exited(self, timeout_s):
             _signal_group(self.pid, signal.SIGKILL)
             _signal(self.pid, signal.SIGKILL)
-            _gone(self, timeout_s)
+            _exited(self, timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The journal's content: the run itself, its children, and the folders outside of `.gatehouse` that it made."""
+class RunState:
+    """The content of the state file: the `up` process, its child processes and its temporary folders."""
 
-    owner: Trace
+    owner: ProcessRecord
     stack: str
-    children: tuple[Trace, ...] = ()
+    children: tuple[ProcessRecord, ...] = ()
     folders: tuple[str, ...] = field(default=())
 
 
-class Journal:
-    """The journal file of one `.gatehouse` folder. One writer: the process that claimed it."""
+class RunStateFile:
+    """The state file in a `.gatehouse` folder. Written only by the process that claimed it."""
 
     def __init__(self, home: Path = HOME) -> None:
         self._file = home / "run.json"
         self.home = home
-        self._state: State | None = None
+        self._state: RunState | None = None
 
-    def read(self) -> State | None:
-        """The last run's state, None when there is none or it cannot be read (a crash while writing)."""
+    def read(self) -> RunState | None:
+        """The state of the last run; None without one, or if the file is not readable."""
         try:
             raw = json.loads(self._file.read_text())
-            owner = Trace(**raw["owner"])
-            children = tuple(Trace(**child) for child in raw["children"])
-            return State(owner, str(raw["stack"]), children, tuple(raw["folders"]))
+            owner = ProcessRecord(**raw["owner"])
+            children = tuple(ProcessRecord(**child) for child in raw["children"])
+            return RunState(owner, str(raw["stack"]), children, tuple(raw["folders"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def running(self) -> State | None:
+    def running(self) -> RunState | None:
         state = self.read()
         return state if state is not None and state.owner.alive() else None
 
-    def claim(self, stack: str) -> list[str]:
-        """Become the one running `up`; return what was swept from a crashed one.
+    def reject_running(self) -> None:
+        """Raise SandboxError if another `up` is running."""
+        state = self.running()
+        if state is not None and state.owner.pid != os.getpid():
+            raise SandboxError(
+                f"Gatehouse is already running (stack {state.stack}, process {state.owner.pid}). Stop it: make down"
+            )
 
-        Raises SandboxError when another is running.
+    def claim(self, stack: str) -> list[str]:
+        """Register this process as the running `up`. Returns the processes of a crashed run that were stopped.
+
+        Raises SandboxError if another `up` is running.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = self.read()
-        if state is not None and state.owner.alive() and state.owner.pid != os.getpid():
-            raise SandboxError(
-                f"Gatehouse is already up for stack {state.stack} (process {state.owner.pid}). To stop it: make down"
-            )
-        swept = self.sweep()
-        self._state = State(Trace.of("up", os.getpid()), stack)
+        self.reject_running()
+        stopped = self.clean_up()
+        self._state = RunState(ProcessRecord.of("up", os.getpid()), stack)
         self._write()
-        return swept
+        return stopped
 
-    def sweep(self) -> list[str]:
-        """End what a crashed run left behind, remove its folders and files.
-
-        Return a name for each process that was still there.
-        """
+    def clean_up(self) -> list[str]:
+        """Stop the processes of a crashed run and delete its folders. Returns the processes that were stopped."""
         state = self.read()
-        swept = []
+        stopped = []
         for child in state.children if state is not None else ():
             if child.alive():
-                swept.append(f"{child.name} ({child.pid})")
+                stopped.append(f"{child.name} ({child.pid})")
                 child.end(signal.SIGTERM)
         for folder in state.folders if state is not None else ():
             shutil.rmtree(folder, ignore_errors=True)
         self.clear()
-        return swept
+        return stopped
 
     def add(self, name: str, pid: int) -> None:
-        """Note a child at once after its start, before anything can fail."""
-        self._change(children=(*self._claimed().children, Trace.of(name, pid)))
+        """Record a child process, right after its start."""
+        self._change(children=(*self._claimed().children, ProcessRecord.of(name, pid)))
 
     def add_folder(self, folder: Path) -> None:
         self._change(folders=(*self._claimed().folders, str(folder)))
 
     def clear(self) -> None:
-        """Forget the run: no journal, no credentials on disk."""
+        """Delete the state file and the credentials in up.json."""
         self._file.unlink(missing_ok=True)
         (self.home / "up.json").unlink(missing_ok=True)
         self._state = None
 
-    def _claimed(self) -> State:
+    def _claimed(self) -> RunState:
         if self._state is None:
-            raise SandboxError("The journal was not claimed by this process.")
+            raise SandboxError("This process has not claimed the state file.")
         return self._state
 
-    def _change(self, *, children: tuple[Trace, ...] | None = None, folders: tuple[str, ...] | None = None) -> None:
+    def _change(self, *, children: tuple[ProcessRecord, ...] | None = None, folders: tuple[str, ...] | None = None) -> None:
         state = self._claimed()
-        self._state = State(
+        self._state = RunState(
             state.owner,
             state.stack,
             state.children if children is None else children,
@@ -146,24 +144,24 @@ class Journal:
 
 
 def _started(pid: int) -> str:
-    """When a process started, "" if there is none or it is a zombie."""
+    """The start time of a process; "" if it does not exist or is a zombie."""
     if sys.platform == "linux":
         try:
-            # proc(5): the command may hold spaces and brackets, so fields count from the last ")"; state is 3,
-            # starttime 22.
+            # proc(5): fields are counted from the last ")", because the command may contain brackets; state is field 3,
+            # starttime field 22.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return ""
         return "" if fields[0] in {"Z", "X"} else fields[19]
-    found = subprocess.run(
+    output = subprocess.run(
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.strip()
-    return "" if not found or found.startswith("Z") else found.partition(" ")[2].strip()
+    return "" if not output or output.startswith("Z") else output.partition(" ")[2].strip()
 
 
-def _gone(trace: Trace, timeout_s: float) -> bool:
+def _exited(process: ProcessRecord, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
-    while trace.alive():
+    while process.alive():
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)

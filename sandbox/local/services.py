@@ -1,7 +1,7 @@
-"""Starts the runtime from what is deployed: task definitions of the ECS services, their secrets, roles and commands.
+"""Starts the processes of the runtime from the deployed ECS services, with their commands, variables, secrets and roles.
 
-Only variables that runtime/contract.toml marks `stand_in` are replaced. On top comes what an ECS agent or a container
-would give otherwise: credentials of the task role, the address of the emulated AWS, the extras explained at `_extras`.
+Only variables marked `stand_in` in runtime/contract.toml are replaced. Credentials of the task role, the endpoint of the
+emulator and `_local_settings` are added.
 """
 
 import json
@@ -15,81 +15,76 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from components.contract import Contract
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import ecs_task
-from sandbox.local.ecs_task import Aws, Contract, Task
+from sandbox.local.ecs_task import Aws, EcsTask
 from sandbox.local.ports import HOST
 from sandbox.local.servers import APP_ROLE, DATABASE, OWNER_ROLE, Postgres
 
-# Never through a proxy that the environment names: every address is on this machine.
+# Without a proxy: every address is on this machine.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_KEPT = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
+_INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 _READY_S = 45.0
 _MIGRATE_S = 90.0
-# Where the sample Core may live: this machine. On AWS the task definition names the private networks instead.
+# The sample Core runs on this machine. On AWS, the task definition has the private networks.
 _CORE_NETWORKS = "127.0.0.0/8,::1/128"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What stands in on this machine: the servers, and the port of each door."""
+class LocalServers:
+    """The servers that replace RDS and ElastiCache, and the port of each service of the runtime."""
 
     database: Postgres
     redis_url: str
     ports: Mapping[str, int]
 
-    def url(self, door: str) -> str:
-        return f"http://{HOST}:{self.ports[door]}"
+    def url(self, service: str) -> str:
+        return f"http://{HOST}:{self.ports[service]}"
 
 
-def tasks(aws: Aws, exports: Mapping[str, Any], contract: Contract) -> dict[str, Task]:
-    """The task definitions that the deployed ECS services run, and that of the migration."""
+def deployed_tasks(aws: Aws, exports: Mapping[str, Any], contract: Contract) -> dict[str, EcsTask]:
+    """The tasks of the deployed ECS services and the migration task, by process."""
     services = exports["services"]
-    names = {str(row["service"]): process_name for process_name, row in services.items()}
-    answer = aws.client("ecs").describe_services(cluster=exports["cluster"], services=list(names))
-    deployed = {names[row["serviceName"]]: str(row["taskDefinition"]) for row in answer["services"]}
-    for process_name, row in services.items():
-        if process_name not in deployed:
-            raise SandboxError(f"The stack exports the ECS service {row['service']}, but it is not in {exports['cluster']}.")
-    deployed["migrate"] = str(exports["migration"]["taskDefinition"])
-    return {name: ecs_task.read(aws, arn, name, contract) for name, arn in deployed.items()}
+    processes = {str(row["service"]): process for process, row in services.items()}
+    response = aws.client("ecs").describe_services(cluster=exports["cluster"], services=list(processes))
+    definitions = {processes[row["serviceName"]]: str(row["taskDefinition"]) for row in response["services"]}
+    for process, row in services.items():
+        if process not in definitions:
+            raise SandboxError(f"The exported ECS service {row['service']} does not exist in the cluster {exports['cluster']}.")
+    definitions["migrate"] = str(exports["migration"]["taskDefinition"])
+    return {process: ecs_task.read(aws, arn, process, contract) for process, arn in definitions.items()}
 
 
-def master_password(aws: Aws, exports: Mapping[str, Any]) -> tuple[str, str]:
-    """User and password that RDS made for the database (ManageMasterUserPassword), which the stand-in gets too."""
+def master_credentials(aws: Aws, exports: Mapping[str, Any]) -> tuple[str, str]:
+    """User and password of the database that RDS manages (ManageMasterUserPassword)."""
     identifier = str(exports["database"]["identifier"])
     instance = aws.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
     if "MasterUserSecret" not in instance:
         raise SandboxError(f"RDS does not manage the password of {identifier}. Set manage_master_user_password=True.")
     client = aws.client("secretsmanager")
-    raw = client.get_secret_value(SecretId=instance["MasterUserSecret"]["SecretArn"])["SecretString"]
-    # Not the secret's own "username": moto writes "admin" there, whatever the master user is called.
-    return str(instance["MasterUsername"]), str(json.loads(raw)["password"])
+    secret = client.get_secret_value(SecretId=instance["MasterUserSecret"]["SecretArn"])["SecretString"]
+    # Not the "username" of the secret: moto always stores "admin" there.
+    return str(instance["MasterUsername"]), str(json.loads(secret)["password"])
 
 
-def environment(aws: Aws, wanted: Task, contract: Contract, place: Place) -> dict[str, str]:
-    """The whole environment of a process.
-
-    As deployed, its secrets resolved, stand-ins replaced, the task role's credentials.
-    """
-    stand_ins = {
-        name: value
-        for name, value in _stand_ins(wanted, place).items()
-        if name in contract.stand_ins and name in contract.variables[wanted.process]
-    }
+def task_environment(aws: Aws, task: EcsTask, contract: Contract, local: LocalServers) -> dict[str, str]:
+    """The environment of a process: as deployed, with resolved secrets, local addresses and credentials of the task role."""
+    replaceable = set(contract.replaceable) & set(contract.processes[task.process].variables)
+    replaced = {name: value for name, value in _local_addresses(task, local).items() if name in replaceable}
     return {
         **base_environment(aws),
-        **wanted.environment,
-        **ecs_task.resolve(aws, wanted),
-        **stand_ins,
-        **_extras(wanted, contract, place),
-        **aws.assume(wanted.task_role, f"{wanted.process}-task").environment(),
+        **task.environment,
+        **ecs_task.resolve_secrets(aws, task),
+        **replaced,
+        **_local_settings(task, contract, local),
+        **aws.assume(task.task_role, f"{task.process}-task").environment(),
     }
 
 
 def base_environment(aws: Aws) -> dict[str, str]:
-    """What a child that speaks to AWS starts with: nothing of the caller's settings, so that only a role counts."""
+    """The environment of every process that calls AWS, without credentials and settings of the user."""
     return {
         **plain_environment(),
         "AWS_ENDPOINT_URL": aws.endpoint,
@@ -101,80 +96,72 @@ def base_environment(aws: Aws) -> dict[str, str]:
 
 
 def plain_environment() -> dict[str, str]:
-    """Where commands are, the language, and what this interpreter itself may need to start."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    """PATH, locale and what this interpreter needs to start."""
+    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
-    return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def migrate(wanted: Task, env: Mapping[str, str], log: Path) -> None:
-    """Run the migration task to its end, as the deployment does before a new gateway starts."""
-    child_processes.run("the migration", wanted.command, env=env, log=log, timeout_s=_MIGRATE_S)
+def migrate(task: EcsTask, env: Mapping[str, str], log: Path) -> None:
+    """Run the migration task and wait for its end."""
+    child_processes.run("the migration", task.command, env=env, log=log, timeout_s=_MIGRATE_S)
 
 
-def serve(wanted: Task, env: Mapping[str, str], log: Path) -> child_processes.Child:
-    """Start a long-running process of the runtime with the deployed command."""
-    return child_processes.start(wanted.process, wanted.command, env=env, log=log)
+def start(task: EcsTask, env: Mapping[str, str], log: Path) -> child_processes.Child:
+    """Start a process of the runtime with its deployed command."""
+    return child_processes.start(task.process, task.command, env=env, log=log)
 
 
-def wait_ready(child: child_processes.Child, contract: Contract, place: Place) -> None:
-    """Wait until every door of a process answers its readiness path with 200."""
-    for door in contract.doors[child.name]:
-        url = place.url(door) + contract.ready[door]
-        child_processes.wait_until(child, lambda url=url: answers(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
+def wait_ready(child: child_processes.Child, contract: Contract, local: LocalServers) -> None:
+    """Wait until the readiness path of each service of a process returns 200."""
+    for service in contract.processes[child.name].services:
+        url = local.url(service.name) + service.ready
+        child_processes.wait_until(child, lambda url=url: returns_200(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
 
 
-def answers(url: str, headers: Mapping[str, str] | None = None) -> bool:
-    """True when a GET is answered with 200 within two seconds."""
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310  our own http address
+def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
+    """True if a GET returns 200 within two seconds."""
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310  an http address of this machine
     try:
-        with DIRECT.open(request, timeout=2) as answer:
-            return bool(answer.status == 200)
+        with DIRECT.open(request, timeout=2) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _stand_ins(wanted: Task, place: Place) -> dict[str, str]:
-    # The migration keeps its deployed way in, the injected password; the others sign IAM tokens, which only RDS and
-    # ElastiCache understand, so they get the password in the URL.
-    way = wanted.environment.get("GATEHOUSE_DATABASE_AUTH", "iam")
-    way = "url" if way == "iam" else way
+def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
+    # The migration authenticates with the injected password. The other processes use IAM tokens, which only RDS and
+    # ElastiCache accept: they get the password in the URL.
+    auth = task.environment.get("GATEHOUSE_DATABASE_AUTH", "iam")
+    auth = "url" if auth == "iam" else auth
     return {
-        "GATEHOUSE_DATABASE_URL": _database_url(wanted, place.database, with_password=way == "url"),
-        "GATEHOUSE_DATABASE_AUTH": way,
-        "GATEHOUSE_REDIS_URL": place.redis_url,
+        "GATEHOUSE_DATABASE_URL": _database_url(task, local.database, with_password=auth == "url"),
+        "GATEHOUSE_DATABASE_AUTH": auth,
+        "GATEHOUSE_REDIS_URL": local.redis_url,
         "GATEHOUSE_REDIS_AUTH": "url",
-        "GATEHOUSE_GATEWAY_URL": place.url("gateway"),
-        "GATEHOUSE_CONSOLE_URL": place.url("console"),
-        "GATEHOUSE_SHARING_URL": place.url("sharing"),
+        "GATEHOUSE_GATEWAY_URL": local.url("gateway"),
+        "GATEHOUSE_CONSOLE_URL": local.url("console"),
+        "GATEHOUSE_SHARING_URL": local.url("sharing"),
         "GATEHOUSE_CORE_NETWORKS": _CORE_NETWORKS,
-        # No load balancer stands in front of the doors here, so nobody's X-Forwarded-For is believed.
+        # Without a load balancer, X-Forwarded-For is not trusted.
         "GATEHOUSE_TRUSTED_PROXIES": "",
     }
 
 
-def _database_url(wanted: Task, database: Postgres, *, with_password: bool) -> str:
-    """The deployed URL with this machine's address. The user stays as deployed.
-
-    The role must be the one that RDS would have.
-    """
-    deployed = wanted.environment.get("GATEHOUSE_DATABASE_URL", "")
-    user = urlsplit(deployed).username
+def _database_url(task: EcsTask, database: Postgres, *, with_password: bool) -> str:
+    """The deployed URL with the address of the local server and the deployed user."""
+    user = urlsplit(task.environment.get("GATEHOUSE_DATABASE_URL", "")).username
     passwords = {OWNER_ROLE: database.owner_password, APP_ROLE: database.app_password}
     if user not in passwords:
         raise SandboxError(
-            f"The {wanted.process} task definition connects to the database as {user!r}; there are {OWNER_ROLE} and {APP_ROLE}."
+            f"The {task.process} task definition connects to the database as {user!r}. Use {OWNER_ROLE} or {APP_ROLE}."
         )
     secret = f":{passwords[user]}" if with_password else ""
     return f"postgresql://{user}{secret}@{HOST}:{database.port}/{DATABASE}?sslmode=disable"
 
 
-def _extras(wanted: Task, contract: Contract, place: Place) -> dict[str, str]:
-    """Two things a container has and a process on a shared machine has not: ports of its own, and a network of its own.
-
-    GATEHOUSE_<SERVICE>_PORT: the contract's port may be taken here. GATEHOUSE_BIND: in a container the door listens on
-    every
-    address, here it must not be reachable from the network.
-    """
-    ports = {f"GATEHOUSE_{door.upper()}_PORT": str(place.ports[door]) for door in contract.doors[wanted.process]}
+def _local_settings(task: EcsTask, contract: Contract, local: LocalServers) -> dict[str, str]:
+    """Ports and bind address: the ports of the contract may be in use, and services must not listen on the network."""
+    services = contract.processes[task.process].services
+    ports = {f"GATEHOUSE_{service.name.upper()}_PORT": str(local.ports[service.name]) for service in services}
     return {"GATEHOUSE_BIND": HOST, **ports} if ports else {}

@@ -1,7 +1,4 @@
-"""`python -m sandbox up`: from nothing to a running Gatehouse, in the order of a real deployment, and back.
-
-Policy packs on a preview, deployment, packs on what was deployed, first secrets, migration, doors, sample Core.
-"""
+"""`python -m sandbox up`: deploys a stack to the emulator, starts its services, and stops them at the end."""
 
 import json
 import os
@@ -10,314 +7,298 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
+from components import contract
+from components.contract import Contract
 from policies.reports.findings import Run
-from sandbox import child_processes
 from sandbox.checks import policy_check
+from sandbox.child_processes import Child
 from sandbox.emulator.server import Emulator
 from sandbox.engine import analyzer
 from sandbox.engine.program import run
 from sandbox.engine.project import load
-from sandbox.engine.providers import UnknownCloud
+from sandbox.engine.providers import PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
-from sandbox.local import lambda_service, probe, rotation, sample_core, servers, services
-from sandbox.local.ecs_task import Aws, Contract, Credentials
+from sandbox.local import lambda_functions, lambda_service, sample_core, servers, services
+from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.ports import Ports
-from sandbox.local.progress import Progress
-from sandbox.local.run_state import Journal
+from sandbox.local.run_state import RunStateFile
+from sandbox.local.services import LocalServers
 from sandbox.paths import HOME, REPOSITORY, write_private
+from sandbox.progress import Progress
 
-_CONTRACT = REPOSITORY / "runtime" / "contract.toml"
 PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Violated(Exception):
-    """A mandatory rule was broken; the table is already shown."""
+class PolicyViolation(Exception):
+    """A mandatory rule is violated. The report is already printed."""
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived: leave, stopping everything on the way out.
-
-    Not an Exception, so that nothing swallows it.
-    """
+    """SIGINT or SIGTERM was received. Not an Exception, so that no handler swallows it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """What `up.json` holds once every door is ready."""
+class Endpoints:
+    """The content of `up.json`, written when every service is ready."""
 
     stack: str
     pid: int
     gateway: str
     console: str
-    share: str
+    sharing: str
     emulator: str
     admin_token: str
 
 
 def up(stack: str, *, home: Path = HOME, progress: Progress | None = None) -> int:
-    """Run until Ctrl-C or SIGTERM; return 0 then, 1 when a mandatory rule is broken.
-
-    Raises SandboxError when it cannot run.
-    """
+    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 for a violation of a mandatory rule. Raises SandboxError."""
     progress = progress or Progress()
     try:
         with ExitStack() as cleanup:
-            # From here on a signal raises: the exit stack then stops what was started, in reverse order.
-            cleanup.callback(_on_signals())
-            journal = Journal(home)
-            swept = journal.claim(stack)
-            cleanup.callback(journal.clear)
-            children = _Starter(journal, home / "logs", cleanup, progress).bring_up(stack, swept)
-            _watch(children)
-    except Violated:
+            # From here on a signal raises Stopped, and the exit stack stops everything in reverse order.
+            cleanup.callback(_handle_signals())
+            state = RunStateFile(home)
+            stopped = state.claim(stack)
+            cleanup.callback(state.clear)
+            children = _Environment(state, home / "logs", cleanup, progress).start(stack, stopped)
+            _wait(children)
+    except PolicyViolation:
         return 1
     except Stopped:
-        progress.step("Stopped. Nothing is left running.")
+        progress.step("Stopped. No process is left running.")
     return 0
 
 
-class _Starter:
-    """The stages of one `up`. Whatever a stage starts is registered for cleanup before the next thing can fail."""
+class _Environment:
+    """The stages of `up`. Each stage registers the cleanup of what it starts before the next one can fail."""
 
-    def __init__(self, journal: Journal, logs: Path, cleanup: ExitStack, progress: Progress) -> None:
-        self._journal = journal
+    def __init__(self, state: RunStateFile, logs: Path, cleanup: ExitStack, progress: Progress) -> None:
+        self._state = state
         self._logs = logs
         self._cleanup = cleanup
         self._progress = progress
         self._ports = Ports()
         cleanup.callback(self._ports.close)
-        self._contract = Contract.read(_CONTRACT)
 
-    def bring_up(self, stack: str, swept: Sequence[str]) -> list[child_processes.Child]:
-        say = self._progress
-        say.title(f"Gatehouse up, stack {stack}. It starts clean: nothing of an earlier run is kept.")
-        if swept:
-            say.warn(f"an earlier run was not stopped; ended what it left behind: {', '.join(swept)}")
+    def start(self, stack: str, stopped: Sequence[str]) -> list[Child]:
+        progress = self._progress
+        progress.title(f"Starting Gatehouse, stack {stack}, without data of earlier runs")
+        if stopped:
+            progress.warn(f"stopped processes of an earlier run: {', '.join(stopped)}")
         shutil.rmtree(self._logs, ignore_errors=True)
         self._logs.mkdir(parents=True)
         emulator, deployment = self._deploy(stack)
-        self._contract = Contract.read(_CONTRACT, apart=deployment.exports["functions"])
-        place = self._servers()
-        aws = Aws(emulator.endpoint, str(deployment.exports["region"]), Credentials(*emulator.credentials, ""))
-        children, token = self._runtime(aws, emulator, deployment, place)
-        children.append(self._core(place, token))
-        running = Running(
-            stack, os.getpid(), place.url("gateway"), place.url("console"), place.url("sharing"), emulator.endpoint, token
-        )
-        self._epilogue(running, emulator)
-        # Last, when everything is said: `up --detach` shows what we print until this file is there.
-        write_private(self._journal.home / "up.json", json.dumps(_document(running), indent=2))
+        exports = deployment.exports
+        declared = contract.read(functions=exports["functions"], optional_variables=None)
+        local = self._start_servers(declared, exports["functions"])
+        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials, ""))
+        self._enforce_iam(emulator, exports)
+        self._prepare_data(aws, exports, local)
+        children, token = self._start_services(aws, exports, declared, local)
+        if "probe" in exports:
+            progress.step("Running the deployed synthetic probe with its role")
+            urls = lambda_functions.run_probe(aws, exports["probe"], local, self._logs / "probe.log")
+            progress.done(f"requested {', '.join(urls.values())}")
+        children.append(self._start_core(local, token))
+        urls = {name: local.url(name) for name in ("gateway", "console", "sharing")}
+        endpoints = Endpoints(stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=token)
+        self._print_summary(endpoints, emulator)
+        # Last, because `up --detach` prints this output until the file exists.
+        write_private(self._state.home / "up.json", json.dumps(asdict(endpoints), indent=2))
         return children
 
     def _port(self, name: str) -> int:
-        """The port of a door or of the emulator, asked for just before its use: others take ports too."""
+        """Claim the port of a service or the emulator, right before its use."""
         port = self._ports.claim(PORTS[name])
         if port != PORTS[name]:
-            self._progress.warn(f"port {PORTS[name]} is taken: {name} listens on {port}")
+            self._progress.warn(f"port {PORTS[name]} is in use: {name} listens on {port}")
         return port
 
     def _deploy(self, stack: str) -> tuple[Emulator, Deployment]:
-        """Both packs on a preview, the deployment itself, both packs on its result."""
-        say = self._progress
+        """Check a preview, deploy the stack, and check the deployment."""
+        progress = self._progress
         project = load(REPOSITORY, stack)
         with analyzer.packs(policy_check.PACKS, project, stack) as packs:
             for pack in packs:
-                self._journal.add(f"policy pack {pack.name}", pack.pid)
-            say.step("Policy packs on a preview (outputs unknown)")
-            preview = run(REPOSITORY, stack, UnknownCloud(), preview=True)
-            self._judge(packs, preview, "unknown")
-            say.step("Deploying to the AWS emulator")
+                self._state.add(f"policy pack {pack.name}", pack.pid)
+            progress.step("Checking policies against a preview (unknown outputs)")
+            self._check(packs, run(REPOSITORY, stack, PreviewProvider(), preview=True), "unknown")
+            progress.step("Deploying to the AWS emulator")
             emulator = Emulator.start(self._port("emulator"))
             self._cleanup.callback(emulator.stop)
-            deployment = run(REPOSITORY, stack, emulator, preview=False, on_resource=say.resource)
-            say.done(f"{say.resources} resources at {emulator.endpoint}")
-            say.step("Policy packs on what was deployed (outputs known)")
-            self._judge(packs, deployment, "known")
+            deployment = run(REPOSITORY, stack, emulator, preview=False, on_resource=progress.resource)
+            progress.done(f"{progress.resources} resources at {emulator.endpoint}")
+            progress.step("Checking policies against the deployment (known outputs)")
+            self._check(packs, deployment, "known")
         return emulator, deployment
 
-    def _judge(self, packs: Sequence[analyzer.Pack], deployment: Deployment, name: str) -> None:
-        checked = policy_check.Checked(
-            policy_check.findings(packs, deployment, name), Run(deployment.stack, len(deployment.resources))
-        )
+    def _check(self, packs: Sequence[analyzer.Pack], deployment: Deployment, pass_name: str) -> None:
+        findings = policy_check.findings(packs, deployment, pass_name)
+        result = policy_check.CheckResult(findings, Run(deployment.stack, len(deployment.resources)))
         for pack in packs:
-            line = policy_check.summary(pack, checked.findings, deployment)
-            (self._progress.bad if policy_check.stops(pack, checked.findings) else self._progress.done)(line)
-        if checked.exit_code:
-            policy_check.show(checked)
-            self._progress.warn("Stopped here: a mandatory rule is broken.")
-            raise Violated
+            line = policy_check.summary(pack, findings, deployment)
+            (self._progress.fail if policy_check.is_violated(pack, findings) else self._progress.done)(line)
+        if result.exit_code:
+            policy_check.show(result)
+            self._progress.warn("Not deployed: a mandatory rule is violated. Fix the violations above and run this again.")
+            raise PolicyViolation
 
-    def _servers(self) -> services.Place:
-        self._progress.step("PostgreSQL and Redis, in place of RDS and ElastiCache")
-        database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log", self._note))
-        redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log", self._note))
+    def _start_servers(self, declared: Contract, functions: Sequence[str]) -> LocalServers:
+        self._progress.step("Starting PostgreSQL and Redis instead of RDS and ElastiCache")
+        database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log", self._record))
+        redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log", self._record))
         self._progress.done(f"PostgreSQL on port {database.port}, Redis")
-        ports = {door: self._port(door) for door in self._contract.ports}
-        return services.Place(database, redis_url, ports)
+        return LocalServers(database, redis_url, {name: self._port(name) for name in (*declared.services, *functions)})
 
-    def _runtime(
-        self, aws: Aws, emulator: Emulator, deployment: Deployment, place: services.Place
-    ) -> tuple[list[child_processes.Child], str]:
-        """First secrets, migration, doors; from here on, every call is checked against the caller's IAM role."""
-        say, exports = self._progress, deployment.exports
+    def _enforce_iam(self, emulator: Emulator, exports: Mapping[str, Any]) -> None:
+        """Evaluate IAM policies for every call from here on, and report their use at the end."""
         roles = [*exports["roles"].values(), *(exports[name]["role"] for name in ("rotation", "probe") if name in exports)]
-        self._cleanup.callback(lambda: self._permissions(emulator, roles))
+        self._cleanup.callback(lambda: self._write_permissions(emulator, roles))
         emulator.enforce_iam(True)
-        say.step("First secret values, by the deployed rotation function with its own role")
-        base = services.base_environment(aws)
-        rotation.first_values(aws, exports["rotation"], base, self._logs / "rotation.log")
-        user, password = services.master_password(aws, exports)
-        place.database.set_password(user, password)
-        say.done(f"{', '.join(exports['rotation']['secrets'])}; the database owner's password is the one that RDS manages")
-        tasks = services.tasks(aws, exports, self._contract)
-        say.step("Migration, as a task of its own")
-        migrate = tasks.pop("migrate")
-        env = services.environment(aws, migrate, self._contract, place)
-        services.migrate(migrate, env, self._logs / "migrate.log")
-        say.done("database schema is current")
-        say.step("The runtime, from the deployed task definitions, with IAM enforced")
+
+    def _prepare_data(self, aws: Aws, exports: Mapping[str, Any], local: LocalServers) -> None:
+        """Create the secret values and migrate the database."""
+        progress = self._progress
+        progress.step("Creating secret values with the deployed rotation function and its role")
+        lambda_functions.rotate_secrets(aws, exports["rotation"], self._logs / "rotation.log")
+        user, password = services.master_credentials(aws, exports)
+        local.database.set_password(user, password)
+        progress.done(f"{', '.join(exports['rotation']['secrets'])}; password of the database owner managed by RDS")
+
+    def _start_services(
+        self, aws: Aws, exports: Mapping[str, Any], declared: Contract, local: LocalServers
+    ) -> tuple[list[Child], str]:
+        """Migrate the database and start the services. Returns the processes and the bootstrap token."""
+        progress = self._progress
+        tasks = services.deployed_tasks(aws, exports, declared)
+        progress.step("Migrating the database with the deployed migration task")
+        migration = tasks.pop("migrate")
+        env = services.task_environment(aws, migration, declared, local)
+        services.migrate(migration, env, self._logs / "migrate.log")
+        progress.done("database schema is up to date")
+        progress.step("Starting the services of the deployed task definitions, with IAM enforced")
         children, token = [], ""
-        for name, wanted in tasks.items():
-            env = services.environment(aws, wanted, self._contract, place)
+        for name, task in tasks.items():
+            env = services.task_environment(aws, task, declared, local)
             token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", token)
-            children.append(self._child(services.serve(wanted, env, self._logs / f"{name}.log")))
+            children.append(self._register(services.start(task, env, self._logs / f"{name}.log")))
         for child in children:
-            services.wait_ready(child, self._contract, place)
-            doors = ", ".join(f"{door} at {place.url(door)}" for door in self._contract.doors[child.name])
-            say.done(f"{' '.join(tasks[child.name].command)}: {doors}")
-        for door in exports["functions"]:
-            children += self._function(aws, exports, door, place)
-        if "probe" in exports:
-            say.step("The doors asked from outside, by the deployed probe with its own role")
-            asked = probe.beat(aws, exports["probe"], place, base, self._logs / "probe.log")
-            say.done(f"{', '.join(asked.values())}: each answer is counted")
+            services.wait_ready(child, declared, local)
+            names = [service.name for service in declared.processes[child.name].services]
+            urls = ", ".join(f"{name} at {local.url(name)}" for name in names)
+            progress.done(f"{' '.join(tasks[child.name].command)}: {urls}")
+        for name in exports["functions"]:
+            children += self._start_function(aws, exports, name, local)
         return children, token.strip()
 
-    def _function(self, aws: Aws, exports: Mapping[str, Any], door: str, place: services.Place) -> list[child_processes.Child]:
-        """A door that a function serves: what its host name leads to, and the function's own command."""
-        wanted = lambda_service.read(aws, exports, door)
-        pair = lambda_service.start(aws, wanted, door=place.ports[door], runtime=self._ports.claim(), logs=self._logs)
-        children = [self._child(child) for child in pair]
-        lambda_service.wait_ready(children, place.url(door))
-        self._progress.done(f"{' '.join(wanted.command)}: {door} at {place.url(door)}, behind its API")
+    def _start_function(self, aws: Aws, exports: Mapping[str, Any], service: str, local: LocalServers) -> list[Child]:
+        deployed = lambda_service.read(aws, exports, service)
+        port, runtime_port = local.ports[service], self._ports.claim()
+        started = lambda_service.start(aws, deployed, port=port, runtime_port=runtime_port, logs=self._logs)
+        children = [self._register(child) for child in started]
+        lambda_service.wait_ready(children, local.url(service))
+        self._progress.done(f"{' '.join(deployed.command)}: {service} at {local.url(service)}, behind API Gateway")
         return children
 
-    def _core(self, place: services.Place, token: str) -> child_processes.Child:
-        self._progress.step("A sample Core, registered with a key of its own")
-        gateway = place.url("gateway")
-        # It may read its own files too: that is how we see, through the gateway, that it is there.
-        key = sample_core.issue_key(place.url("console"), token, "sample-core", ["cores:register", "cores:read"])
-        child = self._child(sample_core.start(gateway, key, self._logs / "core.log"))
+    def _start_core(self, local: LocalServers, token: str) -> Child:
+        self._progress.step("Starting a sample Core with an API key")
+        gateway = local.url("gateway")
+        # The key may also read files, to see through the gateway that the Core is registered.
+        key = sample_core.issue_key(local.url("console"), token, "sample-core", ["cores:register", "cores:read"])
+        child = self._register(sample_core.start(gateway, key, self._logs / "core.log"))
         sample_core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})
-        self._progress.done(f"{sample_core.NAME} serves {sample_core.folder().relative_to(REPOSITORY.parent)}")
+        self._progress.done(f"{sample_core.NAME} serves {sample_core.folder().relative_to(REPOSITORY)}")
         return child
 
-    def _child(self, child: child_processes.Child) -> child_processes.Child:
+    def _register(self, child: Child) -> Child:
         self._cleanup.callback(child.stop)
-        self._journal.add(child.name, child.pid)
+        self._state.add(child.name, child.pid)
         return child
 
-    def _note(self, name: str, pid: int, folder: Path) -> None:
-        self._journal.add(name, pid)
-        self._journal.add_folder(folder)
+    def _record(self, name: str, pid: int, folder: Path) -> None:
+        self._state.add(name, pid)
+        self._state.add_folder(folder)
 
-    def _permissions(self, emulator: Emulator, roles: Sequence[str]) -> None:
-        """Keep what each role may do and what it was seen to do, for whoever wants to take away what nothing used."""
+    def _write_permissions(self, emulator: Emulator, roles: Sequence[str]) -> None:
+        """Write the granted, used and unused actions of each role to permissions.json."""
         rows = {}
         for role in sorted({arn.rpartition("/")[2] for arn in roles}):
             granted, used = emulator.permissions.granted_actions(role), emulator.used_actions.get(role, set())
             rows[role] = {"granted": sorted(granted), "used": sorted(used), "unused": sorted(granted - used)}
-        report = {"roles": rows, "refused": emulator.permissions.denied, "stripped": emulator.stripped_conditions}
-        (self._journal.home / "permissions.json").write_text(json.dumps(report, indent=2))
+        report = {"roles": rows, "denied": emulator.permissions.denied, "stripped": emulator.stripped_conditions}
+        (self._state.home / "permissions.json").write_text(json.dumps(report, indent=2))
 
-    def _epilogue(self, running: Running, emulator: Emulator) -> None:
-        say = self._progress
+    def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
+        progress = self._progress
         if emulator.modelled:
-            say.step(f"Modelled, not created ({len(emulator.modelled)})")
+            progress.step(f"Modelled, not created ({len(emulator.modelled)})")
             for line in emulator.modelled:
-                say.plain(f"      {line}")
+                progress.plain(f"      {line}")
         if emulator.stripped_conditions:
-            say.step(
-                f"IAM conditions that the emulator cannot evaluate, {len(emulator.stripped_conditions)} uses; "
-                "the tests read them as documents"
-            )
+            progress.step(f"IAM conditions that the emulator does not evaluate ({len(emulator.stripped_conditions)})")
             for line in emulator.stripped_conditions:
-                say.plain(f"      {line}")
-        say.plain()
-        say.title(f"Gatehouse is up after {say.elapsed_s():.0f} s.")
-        for name, url in (
-            ("gateway", running.gateway),
-            ("console", running.console),
-            ("sharing", running.share),
-            ("AWS", running.emulator),
-        ):
-            say.plain(f"  {name:<8} {url}")
-        say.plain(f"  admin    {running.admin_token}")
-        say.plain()
-        say.title("Try it: make a key, list the Core's files with it, read one")
-        for line in _commands(running):
-            say.plain(f"  {line}")
-        say.plain()
-        say.plain(f"  logs: tail -f {_relative(self._logs / 'gateway.log')}      to stop: Ctrl-C, or make down")
+                progress.plain(f"      {line}")
+        progress.plain()
+        progress.title(f"Gatehouse is ready after {progress.elapsed_s():.0f} s.")
+        progress.plain(f"  gateway      {endpoints.gateway}")
+        progress.plain(f"  console      {endpoints.console}")
+        progress.plain(f"  sharing      {endpoints.sharing}")
+        progress.plain(f"  AWS          {endpoints.emulator}")
+        progress.plain(f"  admin token  {endpoints.admin_token}")
+        progress.plain()
+        progress.title("Create a key, list the files of the Core with it, and read one:")
+        for line in _commands(endpoints):
+            progress.plain(f"  {line}")
+        progress.plain()
+        progress.plain(f"  Logs: tail -f {_relative(self._logs / 'gateway.log')}      Stop: Ctrl-C or make down")
 
 
-def _document(running: Running) -> dict[str, str | int]:
-    return {
-        "stack": running.stack,
-        "pid": running.pid,
-        "gateway": running.gateway,
-        "console": running.console,
-        "sharing": running.share,
-        "emulator": running.emulator,
-        "admin_token": running.admin_token,
-    }
-
-
-def _commands(running: Running) -> list[str]:
-    """Three lines that work when pasted one after the other."""
+def _commands(endpoints: Endpoints) -> list[str]:
+    """Shell commands to paste one after the other."""
     body = json.dumps({"name": "my-first-key", "owner": "me", "scopes": ["cores:read"], "cores": [sample_core.NAME]})
-    pick = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"
-    files = sorted(path for path in sample_core.folder().rglob("*") if path.is_file() and not path.name.startswith("."))
-    sample = quote(files[0].relative_to(sample_core.folder()).as_posix()) if files else ""
+    token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105  a command, not a token
+    folder = sample_core.folder()
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    sample = quote(files[0].relative_to(folder).as_posix()) if files else ""
     return [
-        f"KEY=$(curl -sS {running.console}/v1/keys -H 'Authorization: Bearer {running.admin_token}' "
-        f"-H 'Content-Type: application/json' -d '{body}' | {pick})",
-        f'curl -sS {running.gateway}/cores/{sample_core.NAME}/files -H "Authorization: Bearer $KEY"',
-        f'curl -sS {running.gateway}/cores/{sample_core.NAME}/files/{sample} -H "Authorization: Bearer $KEY"',
+        f"KEY=$(curl -sS {endpoints.console}/v1/keys -H 'Authorization: Bearer {endpoints.admin_token}' "
+        f"-H 'Content-Type: application/json' -d '{body}' | {token})",
+        f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: Bearer $KEY"',
+        f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files/{sample} -H "Authorization: Bearer $KEY"',
     ]
 
 
-def _watch(children: list[child_processes.Child]) -> None:
-    """Stay until a signal; raises SandboxError when a part ends by itself."""
+def _wait(children: list[Child]) -> None:
+    """Wait for a signal. Raises SandboxError if a process exits."""
     tick = threading.Event()
     while True:
         for child in children:
             if child.process.poll() is not None:
                 code = child.process.returncode
-                raise SandboxError(f"{child.name} ended by itself with code {code}. Its last lines:\n{child.tail()}")
+                raise SandboxError(f"{child.name} exited with code {code}. Its last lines:\n{child.tail()}")
         tick.wait(0.5)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    # A second Ctrl-C must not break off the cleanup.
-    for number in _ENDINGS:
+    # A second Ctrl-C must not interrupt the cleanup.
+    for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise Stopped
 
 
-def _on_signals() -> Callable[[], None]:
-    before = {number: signal.signal(number, _stop) for number in _ENDINGS}
+def _handle_signals() -> Callable[[], None]:
+    originals = {number: signal.signal(number, _stop) for number in _STOP_SIGNALS}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in originals.items():
             signal.signal(number, handler)
 
     return restore

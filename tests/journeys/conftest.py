@@ -1,4 +1,4 @@
-"""One running `sandbox up` for every journey, in a folder of its own, so that a developer's own `make up` is left alone."""
+"""One `sandbox up` for all end-to-end tests, with its own home folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UP_S_MAX = 400
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What `.gatehouse/up.json` says, and the folder that it lies in."""
+    """The content of `up.json`, and its folder."""
 
     home: Path
     gateway: str
@@ -29,19 +29,25 @@ class Running:
     stack: str
 
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """A call of the management API as the first administrator."""
+        """Call the management API with the admin token."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
         return httpx.request(method, self.console + path, json=body, headers=headers, timeout=30)
 
     def open(self, token: str, path: str = "/files") -> httpx.Response:
-        """A client's request to the sample Core, through the gateway."""
+        """Request the sample Core through the gateway."""
         return httpx.get(f"{self.gateway}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30)
 
     def key(self, **properties: Any) -> tuple[str, str]:
-        """(id, token) of a new key."""
-        answer = self.manage("POST", "/v1/keys", {"name": "journey", **properties})
-        assert answer.status_code == 201, answer.text
-        return answer.json()["key"]["id"], answer.json()["token"]
+        """Create a key. Returns its id and token."""
+        response = self.manage("POST", "/v1/keys", {"name": "test", **properties})
+        assert response.status_code == 201, response.text
+        return response.json()["key"]["id"], response.json()["token"]
+
+
+def running_from(home: Path) -> Running:
+    """Read the endpoints that `up` wrote."""
+    endpoints = json.loads((home / "up.json").read_text())
+    return Running(home, **{name: endpoints[name] for name in ("gateway", "console", "emulator", "admin_token", "stack")})
 
 
 def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,8 +61,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     started = sandbox(home, "up", "--env", "dev", "--detach")
     assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
     try:
-        told = json.loads((home / "up.json").read_text())
-        yield Running(home, told["gateway"], told["console"], told["emulator"], told["admin_token"], told["stack"])
+        yield running_from(home)
     finally:
         stopped = sandbox(home, "down")
     assert stopped.returncode == 0, stopped.stderr

@@ -1,4 +1,4 @@
-"""The deployed console, under its own role, has its audit trail signed by KMS and kept in the locked bucket."""
+"""The deployed console signs checkpoints of the audit trail with KMS and stores them in the locked bucket."""
 
 from __future__ import annotations
 
@@ -15,97 +15,78 @@ from gatehouse.audit.schemas import CheckpointView, checkpoint_of
 
 from sandbox import child_processes
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.local import rotation, servers, services
-from sandbox.local.ecs_task import Aws, Contract, Credentials
-from sandbox.local.ports import free_port
-from sandbox.paths import REPOSITORY
+from sandbox.local import services
+from tests.journeys.deployed_stack import deployed_stack
 
 STACK = "dev"
-SOON_S = 10
-"""A checkpoint is due ten minutes after the first row; the shortest that the runtime takes is enough here."""
+INTERVAL_S = 10
+"""The shortest checkpoint interval that the runtime accepts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The emulator, where checkpoints lie, and the console's answer about them."""
+class Archive:
+    """The checkpoint archive in the emulator."""
 
     emulator: Emulator
     bucket: str
     prefix: str
-    console: str
-    token: str
 
-    def objects(self) -> list[str]:
-        listed = self.emulator.client("s3", "eu-west-1").list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
-        return [row["Key"] for row in listed.get("Contents", [])]
+    def keys(self) -> list[str]:
+        page = self.emulator.client("s3", "eu-west-1").list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
+        return [row["Key"] for row in page.get("Contents", [])]
+
+    def first(self) -> tuple[str, Checkpoint]:
+        """Object key and content of the first checkpoint."""
+        key = self.keys()[0]
+        body = self.emulator.client("s3", "eu-west-1").get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return key, checkpoint_of(CheckpointView.model_validate_json(body))
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """The archive after the first checkpoint of a running console."""
     logs: Path = tmp_path_factory.mktemp("logs")
-    contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
-    with ExitStack() as cleanup:
-        emulator = Emulator.start()
-        cleanup.callback(emulator.stop)
-        exports = run(REPOSITORY, STACK, emulator, preview=False).exports
-        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials, ""))
-        database = cleanup.enter_context(servers.postgres(logs / "postgres.log"))
-        redis_url = cleanup.enter_context(servers.redis(logs / "redis.log"))
-        place = services.Place(database, redis_url, {door: free_port() for door in contract.ports})
-        emulator.enforce_iam(True)
-        rotation.first_values(aws, exports["rotation"], services.base_environment(aws), logs / "rotation.log")
-        database.set_password(*services.master_password(aws, exports))
-        tasks = services.tasks(aws, exports, contract)
-        migrate, console = tasks["migrate"], tasks["console"]
-        services.migrate(migrate, services.environment(aws, migrate, contract, place), logs / "migrate.log")
-        env = services.environment(aws, console, contract, place)
-        child = services.serve(console, {**env, "GATEHOUSE_CHECKPOINT_INTERVAL_S": str(SOON_S)}, logs / "console.log")
-        cleanup.callback(child.stop)
-        services.wait_ready(child, contract, place)
+    with deployed_stack(STACK, logs) as stack, ExitStack() as cleanup:
+        env = {**stack.environment("console"), "GATEHOUSE_CHECKPOINT_INTERVAL_S": str(INTERVAL_S)}
+        console = services.start(stack.tasks["console"], env, logs / "console.log")
+        cleanup.callback(console.stop)
+        services.wait_ready(console, stack.contract, stack.local)
         bucket, _, prefix = env["GATEHOUSE_CHECKPOINT_ARCHIVE"].removeprefix("s3://").partition("/")
-        found = Kept(emulator, bucket, prefix, place.url("console"), env["GATEHOUSE_BOOTSTRAP_TOKEN"].strip())
-        headers = {"Authorization": f"Bearer {found.token}"}
-        made = httpx.post(f"{found.console}/v1/keys", json={"name": "one act"}, headers=headers, timeout=30, trust_env=False)
-        assert made.status_code == 201, made.text
-        child_processes.wait_until(child, lambda: bool(found.objects()), "a checkpoint in the vault", 90)
-        yield found
-
-
-def held(kept: Kept) -> tuple[str, Checkpoint]:
-    """Key of the first checkpoint in the vault, and what it says."""
-    key = kept.objects()[0]
-    body = kept.emulator.client("s3", "eu-west-1").get_object(Bucket=kept.bucket, Key=key)["Body"].read()
-    return key, checkpoint_of(CheckpointView.model_validate_json(body))
+        archive = Archive(stack.emulator, bucket, prefix)
+        headers = {"Authorization": f"Bearer {env['GATEHOUSE_BOOTSTRAP_TOKEN'].strip()}"}
+        url = f"{stack.local.url('console')}/v1/keys"
+        response = httpx.post(url, json={"name": "one event"}, headers=headers, timeout=30, trust_env=False)
+        assert response.status_code == 201, response.text
+        child_processes.wait_until(console, lambda: bool(archive.keys()), "storing a checkpoint", 90)
+        yield archive
 
 
 @pytest.mark.requirement("TR-11", "CG-18")
-def test_the_console_took_it_with_no_other_power_than_its_roles(kept: Kept) -> None:
-    used = kept.emulator.used_actions[f"gatehouse-{STACK}-console-task"]
+def test_task_role_is_sufficient(archive: Archive) -> None:
+    used = archive.emulator.used_actions[f"gatehouse-{STACK}-console-task"]
     assert {"kms:Sign", "kms:GetPublicKey", "s3:PutObject"} <= used
-    assert [refusal for refusal in kept.emulator.permissions.denied if "console-task" in refusal] == []
+    assert [call for call in archive.emulator.permissions.denied if "console-task" in call] == []
 
 
 @pytest.mark.requirement("TR-11")
-def test_it_is_signed_by_the_stacks_audit_key(kept: Kept) -> None:
-    _, said = held(kept)
-    kms = kept.emulator.client("kms", "eu-west-1")
+def test_checkpoint_is_signed_by_the_audit_key(archive: Archive) -> None:
+    _, checkpoint = archive.first()
+    kms = archive.emulator.client("kms", "eu-west-1")
     alias = f"alias/gatehouse-{STACK}-audit"
-    audit = kms.describe_key(KeyId=alias)["KeyMetadata"]
-    # AWS answers GetPublicKey with the key's ARN, the emulator with its id.
-    assert audit["Arn"].endswith(said.key_id)
-    assert (audit["KeyUsage"], audit["KeySpec"]) == ("SIGN_VERIFY", "ECC_NIST_P256")
-
-    checked = {"KeyId": alias, "Signature": said.signature, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
-    assert kms.verify(Message=said.signed(), **checked)["SignatureValid"]
+    key = kms.describe_key(KeyId=alias)["KeyMetadata"]
+    # GetPublicKey returns the ARN of the key on AWS and its id in the emulator.
+    assert key["Arn"].endswith(checkpoint.key_id)
+    assert (key["KeyUsage"], key["KeySpec"]) == ("SIGN_VERIFY", "ECC_NIST_P256")
+    signature = {"Signature": checkpoint.signature, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
+    assert kms.verify(KeyId=alias, Message=checkpoint.signed(), **signature)["SignatureValid"]
 
 
 @pytest.mark.requirement("TR-11", "CG-16")
-def test_it_lies_under_object_lock_and_cannot_be_deleted(kept: Kept) -> None:
-    s3 = kept.emulator.client("s3", "eu-west-1")
-    key, _ = held(kept)
-    found = s3.head_object(Bucket=kept.bucket, Key=key)
-    assert found["ObjectLockMode"] == "GOVERNANCE"
-    assert found["ObjectLockRetainUntilDate"].timestamp() > time.time()
+def test_checkpoint_is_under_object_lock(archive: Archive) -> None:
+    s3 = archive.emulator.client("s3", "eu-west-1")
+    key, _ = archive.first()
+    stored = s3.head_object(Bucket=archive.bucket, Key=key)
+    assert stored["ObjectLockMode"] == "GOVERNANCE"
+    assert stored["ObjectLockRetainUntilDate"].timestamp() > time.time()
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
-        s3.delete_object(Bucket=kept.bucket, Key=key, VersionId=found["VersionId"])
+        s3.delete_object(Bucket=archive.bucket, Key=key, VersionId=stored["VersionId"])

@@ -17,7 +17,7 @@ from policies.engine.rule import Level
 from policies.rules.pulumi_program import ALLOWED_REGIONS, REQUIRED_TAGS
 from sandbox.engine import types
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud, UnknownCloud
+from sandbox.engine.providers import FakeProvider, PreviewProvider
 from sandbox.paths import REPOSITORY
 from tests.components.program import serverless
 
@@ -28,7 +28,7 @@ FORMS = pytest.mark.parametrize("form", ["container", "serverless"])
 @cache
 def deployment(form: str, *, preview: bool = False) -> types.Deployment:
     config = serverless("prod") if form == "serverless" else None
-    return run(REPOSITORY, "prod", UnknownCloud() if preview else InventedCloud(), preview=preview, config=config)
+    return run(REPOSITORY, "prod", PreviewProvider() if preview else FakeProvider(), preview=preview, config=config)
 
 
 @cache

@@ -61,9 +61,11 @@ def decision(request: Request) -> Decision:
     boundary = policies.managed[NAMES.boundary_arn] if principal == WILDCARD_ROLE else role.boundary if role else None
     limits = [boundary] if boundary else []
     if request.endpoint:
-        limits.append(policies.on("endpoint", request.endpoint))
+        limits.append(policies.resource_policy("endpoint", request.endpoint))
     kind, name = request.on or ("", "")
-    resource_policy = policies.roles[NAMES.name(name)].trust if kind == "role" else policies.on(kind, name) if kind else None
+    resource_policy = (
+        policies.roles[NAMES.name(name)].trust if kind == "role" else policies.resource_policy(kind, name) if kind else None
+    )
     return decide(
         # Every request carries its region (IAM user guide, "AWS global condition context keys").
         Call(principal, request.action, request.resource, {"aws:RequestedRegion": NAMES.region, **request.context}),

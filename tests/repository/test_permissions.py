@@ -23,9 +23,14 @@ def test_request_is_decided_as_expected(request_: Request) -> None:
 def test_every_policy_document_can_be_parsed() -> None:
     policies = documents()
     assert len(policies.roles) >= 10
-    for document in (*(role.trust for role in policies.roles.values()), *(policy.document for policy in policies.guarded)):
+    for document in (
+        *(role.trust for role in policies.roles.values()),
+        *(policy.document for policy in policies.resource_policies),
+    ):
         assert raw_statements(document)
-    assert {policy.kind for policy in policies.guarded} <= set(RESOURCE_POLICIES), "describe the new type in RESOURCE_POLICIES"
+    assert {policy.kind for policy in policies.resource_policies} <= set(RESOURCE_POLICIES), (
+        "describe the new type in RESOURCE_POLICIES"
+    )
 
 
 @pytest.mark.requirement("CG-18")
@@ -41,7 +46,7 @@ def test_no_role_trusts_a_person_or_another_account() -> None:
 @pytest.mark.requirement("CG-16")
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteBucket", "s3:PutBucketPolicy"])
 def test_buckets_deny_plain_http_and_other_accounts(action: str) -> None:
-    buckets = [policy for policy in documents().guarded if policy.kind == "bucket"]
+    buckets = [policy for policy in documents().resource_policies if policy.kind == "bucket"]
     assert len(buckets) >= 3
     for bucket in buckets:
         arn = str(raw_statements(bucket.document)[0]["Resource"][0])

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
 from tools.docs.markdown import table
@@ -108,7 +108,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
 @cache
 def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
-    resources = [resource.registration for resource in run(REPOSITORY, stack, InventedCloud(), preview=False).resources]
+    resources = [resource.registration for resource in run(REPOSITORY, stack, FakeProvider(), preview=False).resources]
     by_type = {
         kind: [resource for resource in resources if resource.type == f"aws:{kind}"] for _, kinds, _ in ROWS for kind in kinds
     }

@@ -6,7 +6,7 @@ from functools import cache
 
 from sandbox.checks.graph import Graph, graph, mermaid
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.paths import REPOSITORY
 
 STACKS = ("dev", "staging", "prod")
@@ -23,7 +23,7 @@ ports. A dotted arrow is an access through an AWS API. Encryption keys, roles an
 @cache
 def stack_graph(stack: str) -> Graph:
     """The graph of a stack, from a deployment with fake outputs."""
-    return graph(run(REPOSITORY, stack, InventedCloud(), preview=False))
+    return graph(run(REPOSITORY, stack, FakeProvider(), preview=False))
 
 
 def page(stack: str) -> str:

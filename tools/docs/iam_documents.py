@@ -12,9 +12,9 @@ import yaml
 
 from components.naming import Naming
 from policies.analysis.iam.grammar import listed, raw_statements
-from sandbox.checks.policy_documents import Documents, collect
+from sandbox.checks.policy_documents import PolicyDocuments, collect
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.paths import REPOSITORY
 
 STACK = "prod"
@@ -26,14 +26,17 @@ SANDBOX_SERVICES = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
 
 
 @cache
-def documents() -> Documents:
+def documents() -> PolicyDocuments:
     """Every policy document of the stack, with those that it adds when sharing is serverless."""
     serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
     configs: tuple[dict[str, str], ...] = ({}, {"gatehouse:settings": serverless})
-    base, added = (collect(run(REPOSITORY, STACK, InventedCloud(), preview=False, config=config)) for config in configs)
-    known = {(policy.kind, policy.name) for policy in base.guarded}
-    guarded = (*base.guarded, *(policy for policy in added.guarded if (policy.kind, policy.name) not in known))
-    return Documents({**added.roles, **base.roles}, {**added.managed, **base.managed}, guarded)
+    base, added = (collect(run(REPOSITORY, STACK, FakeProvider(), preview=False, config=config)) for config in configs)
+    known = {(policy.kind, policy.name) for policy in base.resource_policies}
+    guarded = (
+        *base.resource_policies,
+        *(policy for policy in added.resource_policies if (policy.kind, policy.name) not in known),
+    )
+    return PolicyDocuments({**added.roles, **base.roles}, {**added.managed, **base.managed}, guarded)
 
 
 def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:

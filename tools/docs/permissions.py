@@ -41,9 +41,9 @@ def page() -> str:
         (f"`{short_name(name)}`", role.description, _principals(raw_statements(role.trust)[0]), _services(role.policies))
         for name, role in sorted(documents().roles.items())
     )
-    kinds = {policy.kind for policy in documents().guarded}
+    kinds = {policy.kind for policy in documents().resource_policies}
     policies = (
-        (kind, ", ".join(f"`{policy.name}`" for policy in documents().guarded if policy.kind == kind), text)
+        (kind, ", ".join(f"`{policy.name}`" for policy in documents().resource_policies if policy.kind == kind), text)
         for kind, text in RESOURCE_POLICIES.items()
         if kind in kinds
     )
@@ -55,7 +55,9 @@ def full_page() -> str:
     """Every statement of every policy document, with the reason for each unused permission."""
     parts = ["# Permissions in full\n", *_roles(), *_boundary()]
     for kind, text in RESOURCE_POLICIES.items():
-        policies = sorted((policy for policy in documents().guarded if policy.kind == kind), key=lambda policy: policy.name)
+        policies = sorted(
+            (policy for policy in documents().resource_policies if policy.kind == kind), key=lambda policy: policy.name
+        )
         parts += [f"## {kind} policies\n\n{text}\n"] if policies else []
         parts += [f"### `{policy.name}`\n\n{_statements(policy.document)}\n" for policy in policies]
     return "\n".join(parts)

@@ -1,12 +1,9 @@
-"""The emulated resource types by type token: `ROWS`. One module per AWS service, each with a `ROWS` of its own."""
+"""`RESOURCE_TYPES`: the emulated resource types by type token, one module per AWS service."""
 
 import pkgutil
 from importlib import import_module
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row, create
+from sandbox.emulator.resource_type import ResourceType
 
 _MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-ROWS: dict[str, Row] = {token: row for module in _MODULES for token, row in module.ROWS.items()}
-
-__all__ = ["ROWS", "Make", "Row", "create"]
+RESOURCE_TYPES: dict[str, ResourceType] = {token: row for module in _MODULES for token, row in module.RESOURCE_TYPES.items()}

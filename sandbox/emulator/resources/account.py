@@ -1,103 +1,102 @@
-"""What guards a whole account: GuardDuty, Security Hub, Config, Access Analyzer, disk encryption, password policy."""
+"""Account-wide settings: GuardDuty, Security Hub, Config, Access Analyzer, EBS encryption, IAM password policy and roles."""
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _detector(make: Make, answer: dict[str, Any]) -> dict[str, Any]:
-    identity = answer["DetectorId"]
-    return {"arn": f"arn:aws:guardduty:{make.region}:{make.account}:detector/{identity}", "accountId": make.account}
+def _describe_detector(request: CreateRequest, detector: dict[str, Any]) -> dict[str, Any]:
+    return {"arn": request.arn("guardduty", f"detector/{detector['DetectorId']}"), "accountId": request.account}
 
 
-def _feature(make: Make) -> tuple[str, dict[str, Any]]:
-    """moto replaces all features by the ones it is sent, so those it has are sent with the new one."""
-    identity, name = make.take("detectorId"), make.take("name")
-    held = make.call("guardduty.get_detector", DetectorId=identity)["Features"]
-    kept = [
-        {"Name": item["Name"], "Status": item["Status"]} for item in held if item["Name"] in _FEATURES and item["Name"] != name
+def _enable_feature(request: CreateRequest) -> Created:
+    """Send all features: moto replaces the whole list."""
+    detector, name = request.take("detectorId"), request.take("name")
+    current = request.call("guardduty.get_detector", DetectorId=detector)["Features"]
+    others = [
+        {"Name": item["Name"], "Status": item["Status"]} for item in current if item["Name"] in _FEATURES and item["Name"] != name
     ]
-    feature = make.part("guardduty.update_detector", "Features", [{"name": name, "status": make.take("status")}])
-    make.call("guardduty.update_detector", DetectorId=identity, Features=[*kept, *feature])
-    return f"{identity}/{name}", {}
+    feature = request.part("guardduty.update_detector", "Features", [{"name": name, "status": request.take("status")}])
+    request.call("guardduty.update_detector", DetectorId=detector, Features=[*others, *feature])
+    return f"{detector}/{name}", {}
 
 
 _FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
 
 
-def _hub(make: Make) -> tuple[str, dict[str, Any]]:
-    request = make.parameters("securityhub.enable_security_hub")
-    make.call("securityhub.enable_security_hub", request)
-    if make.take("autoEnableControls") is not None:
-        change = {"AutoEnableControls": make.peek("autoEnableControls")}
-        make.check("securityhub.update_security_hub_configuration", change)
-    return make.account, {"arn": f"arn:aws:securityhub:{make.region}:{make.account}:hub/default"}
+def _enable_security_hub(request: CreateRequest) -> Created:
+    parameters = request.parameters("securityhub.enable_security_hub")
+    request.call("securityhub.enable_security_hub", parameters)
+    if request.take("autoEnableControls") is not None:
+        change = {"AutoEnableControls": request.peek("autoEnableControls")}
+        request.check("securityhub.update_security_hub_configuration", change)
+    return request.account, {"arn": request.arn("securityhub", "hub/default")}
 
 
-def _recorder(make: Make) -> tuple[str, dict[str, Any]]:
-    body = {"name": make.take("name"), "roleARN": make.take("roleArn"), "recordingGroup": make.take("recordingGroup")}
-    recorder = make.part("config.put_configuration_recorder", "ConfigurationRecorder", body)
-    make.call("config.put_configuration_recorder", ConfigurationRecorder=recorder)
+def _put_recorder(request: CreateRequest) -> Created:
+    body = {"name": request.take("name"), "roleARN": request.take("roleArn"), "recordingGroup": request.take("recordingGroup")}
+    recorder = request.part("config.put_configuration_recorder", "ConfigurationRecorder", body)
+    request.call("config.put_configuration_recorder", ConfigurationRecorder=recorder)
     return recorder["name"], {}
 
 
-def _channel(make: Make) -> tuple[str, dict[str, Any]]:
-    body = {key: make.peek(key) for key in ("name", "s3BucketName", "s3KeyPrefix", "s3KmsKeyArn") if make.take(key)}
-    channel = make.part("config.put_delivery_channel", "DeliveryChannel", body)
-    make.call("config.put_delivery_channel", DeliveryChannel=channel)
+def _put_delivery_channel(request: CreateRequest) -> Created:
+    body = {key: request.peek(key) for key in ("name", "s3BucketName", "s3KeyPrefix", "s3KmsKeyArn") if request.take(key)}
+    channel = request.part("config.put_delivery_channel", "DeliveryChannel", body)
+    request.call("config.put_delivery_channel", DeliveryChannel=channel)
     return channel["name"], {}
 
 
-def _recording(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("name")
-    operation = "start_configuration_recorder" if make.take("isEnabled") else "stop_configuration_recorder"
-    make.call(f"config.{operation}", ConfigurationRecorderName=name)
+def _start_recorder(request: CreateRequest) -> Created:
+    name = request.take("name")
+    operation = "start_configuration_recorder" if request.take("isEnabled") else "stop_configuration_recorder"
+    request.call(f"config.{operation}", ConfigurationRecorderName=name)
     return name, {}
 
 
-def _analyzer(make: Make) -> tuple[str, dict[str, Any]]:
+def _create_analyzer(request: CreateRequest) -> Created:
     operation = "accessanalyzer.create_analyzer"
-    make.check(operation, make.parameters(operation))
-    name = make.peek("analyzerName")
-    return name, {"arn": f"arn:aws:access-analyzer:{make.region}:{make.account}:analyzer/{name}"}
+    request.check(operation, request.parameters(operation))
+    name = request.peek("analyzerName")
+    return name, {"arn": request.arn("access-analyzer", f"analyzer/{name}")}
 
 
-def _disks(make: Make) -> tuple[str, dict[str, Any]]:
-    word = "enable" if make.take("enabled") is not False else "disable"
-    make.call(f"ec2.{word}_ebs_encryption_by_default")
-    return make.region, {}
+def _set_ebs_encryption(request: CreateRequest) -> Created:
+    action = "enable" if request.take("enabled") is not False else "disable"
+    request.call(f"ec2.{action}_ebs_encryption_by_default")
+    return request.region, {}
 
 
-def _passwords(make: Make) -> tuple[str, dict[str, Any]]:
+def _set_password_policy(request: CreateRequest) -> Created:
     operation = "iam.update_account_password_policy"
-    make.call(operation, make.parameters(operation, names={"passwordReusePrevention": "PasswordReusePrevention"}))
-    return "iam-account-password-policy", {"expirePasswords": bool(make.peek("maxPasswordAge"))}
+    request.call(operation, request.parameters(operation, names={"passwordReusePrevention": "PasswordReusePrevention"}))
+    return "iam-account-password-policy", {"expirePasswords": bool(request.peek("maxPasswordAge"))}
 
 
-def _linked_role(make: Make) -> tuple[str, dict[str, Any]]:
-    parameters = make.parameters("iam.create_service_linked_role", names={"awsServiceName": "AWSServiceName"})
-    role = make.call("iam.create_service_linked_role", parameters)["Role"]
+def _create_linked_role(request: CreateRequest) -> Created:
+    parameters = request.parameters("iam.create_service_linked_role", names={"awsServiceName": "AWSServiceName"})
+    role = request.call("iam.create_service_linked_role", parameters)["Role"]
     return role["Arn"], {"arn": role["Arn"], "name": role["RoleName"], "path": role["Path"], "uniqueId": role["RoleId"]}
 
 
-ROWS: dict[str, Row] = {
-    "aws:guardduty/detector:Detector": Row(
-        call="guardduty.create_detector", id="{DetectorId}", then=_detector, names={"enable": "Enable"}
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:guardduty/detector:Detector": ResourceType(
+        call="guardduty.create_detector", id="{DetectorId}", finish=_describe_detector, names={"enable": "Enable"}
     ),
-    "aws:guardduty/detectorFeature:DetectorFeature": Row(make=_feature),
-    "aws:securityhub/account:Account": Row(
-        make=_hub,
+    "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(create=_enable_feature),
+    "aws:securityhub/account:Account": ResourceType(
+        create=_enable_security_hub,
         dropped={
-            "autoEnableControls": "moto's Security Hub is on or off",
-            "controlFindingGenerator": "moto's Security Hub is on or off",
+            "autoEnableControls": "moto's Security Hub has no settings",
+            "controlFindingGenerator": "moto's Security Hub has no settings",
         },
     ),
-    "aws:cfg/recorder:Recorder": Row(make=_recorder),
-    "aws:cfg/deliveryChannel:DeliveryChannel": Row(make=_channel),
-    "aws:cfg/recorderStatus:RecorderStatus": Row(make=_recording),
-    "aws:accessanalyzer/analyzer:Analyzer": Row(make=_analyzer, modelled="moto has no Access Analyzer"),
-    "aws:ebs/encryptionByDefault:EncryptionByDefault": Row(make=_disks),
-    "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": Row(make=_passwords),
-    "aws:iam/serviceLinkedRole:ServiceLinkedRole": Row(make=_linked_role),
+    "aws:cfg/recorder:Recorder": ResourceType(create=_put_recorder),
+    "aws:cfg/deliveryChannel:DeliveryChannel": ResourceType(create=_put_delivery_channel),
+    "aws:cfg/recorderStatus:RecorderStatus": ResourceType(create=_start_recorder),
+    "aws:accessanalyzer/analyzer:Analyzer": ResourceType(create=_create_analyzer, modelled="moto has no Access Analyzer"),
+    "aws:ebs/encryptionByDefault:EncryptionByDefault": ResourceType(create=_set_ebs_encryption),
+    "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(create=_set_password_policy),
+    "aws:iam/serviceLinkedRole:ServiceLinkedRole": ResourceType(create=_create_linked_role),
 }

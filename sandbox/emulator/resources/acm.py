@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _certificate(make: Make, certificate: dict[str, Any]) -> dict[str, Any]:
+def _describe_certificate(request: CreateRequest, certificate: dict[str, Any]) -> dict[str, Any]:
     arn = certificate["CertificateArn"]
-    detail = make.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
+    detail = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
     options = [
         {
             "domainName": option["DomainName"],
@@ -22,34 +23,30 @@ def _certificate(make: Make, certificate: dict[str, Any]) -> dict[str, Any]:
     return {"arn": arn, "domainValidationOptions": options, "status": detail["Status"]}
 
 
-def _issued(make: Make) -> tuple[str, dict[str, Any]]:
-    """AWS issues the certificate once it finds the records; here the records named must be those of the certificate."""
-    from moto.acm.models import acm_backends
-
-    arn = make.take("certificateArn")
-    detail = make.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
-    wanted = {
+def _validate_certificate(request: CreateRequest) -> Created:
+    """Issue the certificate if the program names all of its validation records."""
+    arn = request.take("certificateArn")
+    detail = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
+    required = {
         option["ResourceRecord"]["Name"].rstrip(".")
         for option in detail.get("DomainValidationOptions", [])
         if "ResourceRecord" in option
     }
-    given = {name.rstrip(".") for name in make.take("validationRecordFqdns") or []}
-    if given and not wanted <= given:
-        raise make.error(
-            f"the certificate waits for the records {', '.join(sorted(wanted - given))}, "
-            "which validationRecordFqdns does not name."
+    records = {name.rstrip(".") for name in request.take("validationRecordFqdns") or []}
+    if records and not required <= records:
+        raise request.error(
+            f"validationRecordFqdns lacks validation records of the certificate: {', '.join(sorted(required - records))}."
         )
-    bundle: Any = acm_backends[make.account][make.region].get_certificate(arn)
-    bundle.status = "ISSUED"
+    moto_patches.issue_certificate(request, arn)
     return arn, {}
 
 
-ROWS: dict[str, Row] = {
-    "aws:acm/certificate:Certificate": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:acm/certificate:Certificate": ResourceType(
         call="acm.request_certificate",
         id="{CertificateArn}",
-        then=_certificate,
-        dropped={"keyAlgorithm": "every certificate of moto says RSA_2048"},
+        finish=_describe_certificate,
+        dropped={"keyAlgorithm": "moto reports RSA_2048 for every certificate"},
     ),
-    "aws:acm/certificateValidation:CertificateValidation": Row(make=_issued),
+    "aws:acm/certificateValidation:CertificateValidation": ResourceType(create=_validate_certificate),
 }

@@ -2,31 +2,31 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _lock(make: Make) -> tuple[str, dict[str, Any]]:
-    parameters = make.parameters("backup.put_backup_vault_lock_configuration")
-    make.call("backup.put_backup_vault_lock_configuration", parameters)
+def _lock_vault(request: CreateRequest) -> Created:
+    parameters = request.parameters("backup.put_backup_vault_lock_configuration")
+    request.call("backup.put_backup_vault_lock_configuration", parameters)
     name = parameters["BackupVaultName"]
-    return name, {"backupVaultArn": _vault_arn(make, name)}
+    return name, {"backupVaultArn": _vault_arn(request, name)}
 
 
-def _on_vault(operation: str) -> Any:
-    """A call about a vault that moto lacks: AWS's model checks it, and the vault must exist."""
+def _vault_operation(operation: str) -> Any:
+    """An operation on a vault that moto does not have: the request is validated and the vault must exist."""
 
-    def make_it(make: Make) -> tuple[str, dict[str, Any]]:
-        parameters = make.parameters(f"backup.{operation}", names={"snsTopicArn": "SNSTopicArn"})
-        make.check(f"backup.{operation}", parameters)
+    def validate(request: CreateRequest) -> Created:
+        parameters = request.parameters(f"backup.{operation}", names={"snsTopicArn": "SNSTopicArn"})
+        request.check(f"backup.{operation}", parameters)
         name = parameters["BackupVaultName"]
-        return name, {"backupVaultArn": make.call("backup.describe_backup_vault", BackupVaultName=name)["BackupVaultArn"]}
+        return name, {"backupVaultArn": request.call("backup.describe_backup_vault", BackupVaultName=name)["BackupVaultArn"]}
 
-    return make_it
+    return validate
 
 
-def _plan(make: Make) -> tuple[str, dict[str, Any]]:
-    """The provider has the parts of the plan beside its name; the API has them inside of one structure."""
+def _create_plan(request: CreateRequest) -> Created:
+    """The API nests name and rules in one structure."""
     nested = {
         "schedule": "ScheduleExpression",
         "scheduleExpressionTimezone": "ScheduleExpressionTimezone",
@@ -37,52 +37,54 @@ def _plan(make: Make) -> tuple[str, dict[str, Any]]:
         "coldStorageAfter": "MoveToColdStorageAfterDays",
         "destinationVaultArn": "DestinationBackupVaultArn",
     }
-    body = {"backupPlanName": make.take("name"), "rules": make.take("rules")}
-    plan = make.part("backup.create_backup_plan", "BackupPlan", body, nested)
-    answer = make.call("backup.create_backup_plan", BackupPlan=plan, BackupPlanTags=make.tags)
-    return answer["BackupPlanId"], {"arn": answer["BackupPlanArn"], "version": answer["VersionId"]}
+    body = {"backupPlanName": request.take("name"), "rules": request.take("rules")}
+    plan = request.part("backup.create_backup_plan", "BackupPlan", body, nested)
+    created = request.call("backup.create_backup_plan", BackupPlan=plan, BackupPlanTags=request.tags)
+    return created["BackupPlanId"], {"arn": created["BackupPlanArn"], "version": created["VersionId"]}
 
 
-def _selection(make: Make) -> tuple[str, dict[str, Any]]:
-    """moto has no selections: AWS's model checks this one, and its plan must exist."""
-    plan = make.take("planId")
-    make.call("backup.get_backup_plan", BackupPlanId=plan)
+def _validate_selection(request: CreateRequest) -> Created:
+    """moto has no selections: the request is validated and the plan must exist."""
+    plan = request.take("planId")
+    request.call("backup.get_backup_plan", BackupPlanId=plan)
     body = {
-        "selectionName": make.take("name"),
-        "iamRoleArn": make.take("iamRoleArn"),
-        "resources": make.take("resources") or [],
+        "selectionName": request.take("name"),
+        "iamRoleArn": request.take("iamRoleArn"),
+        "resources": request.take("resources") or [],
     }
-    selection = make.part("backup.create_backup_selection", "BackupSelection", body)
-    make.check("backup.create_backup_selection", {"BackupPlanId": plan, "BackupSelection": selection})
+    selection = request.part("backup.create_backup_selection", "BackupSelection", body)
+    request.check("backup.create_backup_selection", {"BackupPlanId": plan, "BackupSelection": selection})
     return f"{plan}-{selection['SelectionName']}", {}
 
 
-def _region_settings(make: Make) -> tuple[str, dict[str, Any]]:
+def _validate_region_settings(request: CreateRequest) -> Created:
     operation = "backup.update_region_settings"
-    make.check(operation, make.parameters(operation))
-    return make.region, {}
+    request.check(operation, request.parameters(operation))
+    return request.region, {}
 
 
-def _vault_arn(make: Make, name: str) -> str:
-    return f"arn:aws:backup:{make.region}:{make.account}:backup-vault:{name}"
+def _vault_arn(request: CreateRequest, name: str) -> str:
+    return request.arn("backup", f"backup-vault:{name}")
 
 
-ROWS: dict[str, Row] = {
-    "aws:backup/vault:Vault": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:backup/vault:Vault": ResourceType(
         call="backup.create_backup_vault",
         id="{name}",
         names={"name": "BackupVaultName", "kmsKeyArn": "EncryptionKeyArn"},
         outputs={"arn": "{BackupVaultArn}"},
-        ignored={"forceDestroy": HOW_PULUMI_WORKS},
+        ignored={"forceDestroy": PULUMI_ONLY},
     ),
-    "aws:backup/vaultLockConfiguration:VaultLockConfiguration": Row(make=_lock),
-    "aws:backup/vaultPolicy:VaultPolicy": Row(
-        make=_on_vault("put_backup_vault_access_policy"), modelled="moto has no PutBackupVaultAccessPolicy"
+    "aws:backup/vaultLockConfiguration:VaultLockConfiguration": ResourceType(create=_lock_vault),
+    "aws:backup/vaultPolicy:VaultPolicy": ResourceType(
+        create=_vault_operation("put_backup_vault_access_policy"), modelled="moto has no PutBackupVaultAccessPolicy"
     ),
-    "aws:backup/vaultNotifications:VaultNotifications": Row(
-        make=_on_vault("put_backup_vault_notifications"), modelled="moto has no PutBackupVaultNotifications"
+    "aws:backup/vaultNotifications:VaultNotifications": ResourceType(
+        create=_vault_operation("put_backup_vault_notifications"), modelled="moto has no PutBackupVaultNotifications"
     ),
-    "aws:backup/plan:Plan": Row(make=_plan),
-    "aws:backup/selection:Selection": Row(make=_selection, modelled="moto has no CreateBackupSelection"),
-    "aws:backup/regionSettings:RegionSettings": Row(make=_region_settings, modelled="moto has no UpdateRegionSettings"),
+    "aws:backup/plan:Plan": ResourceType(create=_create_plan),
+    "aws:backup/selection:Selection": ResourceType(create=_validate_selection, modelled="moto has no CreateBackupSelection"),
+    "aws:backup/regionSettings:RegionSettings": ResourceType(
+        create=_validate_region_settings, modelled="moto has no UpdateRegionSettings"
+    ),
 }

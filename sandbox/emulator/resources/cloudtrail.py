@@ -1,36 +1,36 @@
-"""CloudTrail."""
+"""CloudTrail trails."""
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator.request import CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _selectors(make: Make, trail: dict[str, Any]) -> dict[str, Any]:
-    """A trail records only after StartLogging; what it records is set apart from it."""
-    if make.take("enableLogging") is not False:
-        make.call("cloudtrail.start_logging", Name=trail["TrailARN"])
+def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> dict[str, Any]:
+    """Set the event selectors and start logging; both are calls of their own."""
+    if request.take("enableLogging") is not False:
+        request.call("cloudtrail.start_logging", Name=trail["TrailARN"])
     body: dict[str, Any] = {}
-    simple, advanced = make.take("eventSelectors"), make.take("advancedEventSelectors")
+    simple, advanced = request.take("eventSelectors"), request.take("advancedEventSelectors")
     if simple:
-        body["EventSelectors"] = make.part("cloudtrail.put_event_selectors", "EventSelectors", simple)
+        body["EventSelectors"] = request.part("cloudtrail.put_event_selectors", "EventSelectors", simple)
     if advanced:
-        body["AdvancedEventSelectors"] = make.part("cloudtrail.put_event_selectors", "AdvancedEventSelectors", advanced)
+        body["AdvancedEventSelectors"] = request.part("cloudtrail.put_event_selectors", "AdvancedEventSelectors", advanced)
     if body:
-        make.call("cloudtrail.put_event_selectors", body, TrailName=trail["TrailARN"])
-    insights = make.take("insightSelectors")
+        request.call("cloudtrail.put_event_selectors", body, TrailName=trail["TrailARN"])
+    insights = request.take("insightSelectors")
     if insights:
-        selectors = make.part("cloudtrail.put_insight_selectors", "InsightSelectors", insights)
-        make.call("cloudtrail.put_insight_selectors", TrailName=trail["TrailARN"], InsightSelectors=selectors)
-    return {"arn": trail["TrailARN"], "homeRegion": make.region}
+        selectors = request.part("cloudtrail.put_insight_selectors", "InsightSelectors", insights)
+        request.call("cloudtrail.put_insight_selectors", TrailName=trail["TrailARN"], InsightSelectors=selectors)
+    return {"arn": trail["TrailARN"], "homeRegion": request.region}
 
 
-ROWS: dict[str, Row] = {
-    "aws:cloudtrail/trail:Trail": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:cloudtrail/trail:Trail": ResourceType(
         call="cloudtrail.create_trail",
         id="{TrailARN}",
-        then=_selectors,
+        finish=_configure_trail,
         names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
-        by_hand=("enableLogging", "eventSelectors", "advancedEventSelectors", "insightSelectors"),
+        handled=("enableLogging", "eventSelectors", "advancedEventSelectors", "insightSelectors"),
     ),
 }

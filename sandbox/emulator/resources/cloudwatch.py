@@ -3,89 +3,89 @@
 import json
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _log_group(make: Make) -> tuple[str, dict[str, Any]]:
+def _create_log_group(request: CreateRequest) -> Created:
     names = {"name": "logGroupName"}
-    parameters = make.parameters("logs.create_log_group", names=names)
-    make.call("logs.create_log_group", parameters)
+    parameters = request.parameters("logs.create_log_group", names=names)
+    request.call("logs.create_log_group", parameters)
     name = parameters["logGroupName"]
-    days = make.take("retentionInDays")
+    days = request.take("retentionInDays")
     if days:
-        make.call("logs.put_retention_policy", logGroupName=name, retentionInDays=int(days))
-    return name, {"arn": f"arn:aws:logs:{make.region}:{make.account}:log-group:{name}", "name": name}
+        request.call("logs.put_retention_policy", logGroupName=name, retentionInDays=int(days))
+    return name, {"arn": request.arn("logs", f"log-group:{name}"), "name": name}
 
 
-def _masking(make: Make) -> tuple[str, dict[str, Any]]:
-    parameters = {"logGroupIdentifier": make.take("logGroupName"), "policyDocument": make.take("policyDocument")}
-    make.check("logs.put_data_protection_policy", parameters)
+def _validate_data_protection(request: CreateRequest) -> Created:
+    parameters = {"logGroupIdentifier": request.take("logGroupName"), "policyDocument": request.take("policyDocument")}
+    request.check("logs.put_data_protection_policy", parameters)
     return parameters["logGroupIdentifier"], {}
 
 
-def _metric_filter(make: Make) -> tuple[str, dict[str, Any]]:
+def _put_metric_filter(request: CreateRequest) -> Created:
     names = {"name": "filterName", "pattern": "filterPattern", "metricTransformation": "metricTransformations"}
     inner = {"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"}
-    parameters = make.parameters("logs.put_metric_filter", names=names, skip=("metricTransformation",))
-    parameters["metricTransformations"] = make.part(
-        "logs.put_metric_filter", "metricTransformations", make.take("metricTransformation"), inner
+    parameters = request.parameters("logs.put_metric_filter", names=names, skip=("metricTransformation",))
+    parameters["metricTransformations"] = request.part(
+        "logs.put_metric_filter", "metricTransformations", request.take("metricTransformation"), inner
     )
-    make.call("logs.put_metric_filter", parameters)
+    request.call("logs.put_metric_filter", parameters)
     return parameters["filterName"], {}
 
 
-def _alarm(make: Make, parameters: dict[str, Any]) -> None:
-    """Dimensions are a map in the provider and a list in the API; a metric query nests its metric one level deeper."""
-    dimensions = make.take("dimensions")
+def _set_metrics(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    """The API takes dimensions as a list and nests the metric of a query in MetricStat."""
+    dimensions = request.take("dimensions")
     if dimensions:
         parameters["Dimensions"] = _dimensions(dimensions)
-    queries = make.take("metricQueries")
+    queries = request.take("metricQueries")
     if queries:
-        parameters["Metrics"] = [_query(make, query) for query in queries]
+        parameters["Metrics"] = [_query(request, query) for query in queries]
 
 
 def _dimensions(dimensions: dict[str, Any]) -> list[dict[str, str]]:
     return [{"Name": name, "Value": str(value)} for name, value in dimensions.items()]
 
 
-def _query(make: Make, query: dict[str, Any]) -> dict[str, Any]:
+def _query(request: CreateRequest, query: dict[str, Any]) -> dict[str, Any]:
     rest = dict(query)
     metric = rest.pop("metric", None)
-    body: dict[str, Any] = make.part("cloudwatch.put_metric_alarm", "Metrics", [rest])[0]
+    body: dict[str, Any] = request.part("cloudwatch.put_metric_alarm", "Metrics", [rest])[0]
     if metric:
         statistic = {name: metric[name] for name in ("period", "stat", "unit") if name in metric}
-        body["MetricStat"] = make.part("cloudwatch.put_metric_alarm", "Metrics.MetricStat", statistic)
+        body["MetricStat"] = request.part("cloudwatch.put_metric_alarm", "Metrics.MetricStat", statistic)
         body["MetricStat"]["Metric"] = {"MetricName": metric["metricName"], "Namespace": metric["namespace"]}
         if metric.get("dimensions"):
             body["MetricStat"]["Metric"]["Dimensions"] = _dimensions(metric["dimensions"])
     return body
 
 
-def _composite(make: Make) -> tuple[str, dict[str, Any]]:
-    parameters = make.parameters("cloudwatch.put_composite_alarm", names={"okActions": "OKActions"})
-    make.check("cloudwatch.put_composite_alarm", parameters)
+def _validate_composite_alarm(request: CreateRequest) -> Created:
+    parameters = request.parameters("cloudwatch.put_composite_alarm", names={"okActions": "OKActions"})
+    request.check("cloudwatch.put_composite_alarm", parameters)
     name = parameters["AlarmName"]
-    return name, {"arn": f"arn:aws:cloudwatch:{make.region}:{make.account}:alarm:{name}"}
+    return name, {"arn": request.arn("cloudwatch", f"alarm:{name}")}
 
 
-def _resource_policy(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("policyName")
-    make.call("logs.put_resource_policy", policyName=name, policyDocument=make.take("policyDocument"))
+def _put_resource_policy(request: CreateRequest) -> Created:
+    name = request.take("policyName")
+    request.call("logs.put_resource_policy", policyName=name, policyDocument=request.take("policyDocument"))
     return name, {}
 
 
-def _dashboard(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("dashboardName")
-    make.call("cloudwatch.put_dashboard", DashboardName=name, DashboardBody=make.take("dashboardBody"))
-    return name, {"dashboardArn": f"arn:aws:cloudwatch::{make.account}:dashboard/{name}"}
+def _put_dashboard(request: CreateRequest) -> Created:
+    name = request.take("dashboardName")
+    request.call("cloudwatch.put_dashboard", DashboardName=name, DashboardBody=request.take("dashboardBody"))
+    return name, {"dashboardArn": f"arn:aws:cloudwatch::{request.account}:dashboard/{name}"}
 
 
-def _rule(make: Make, parameters: dict[str, Any]) -> None:
-    """AWS refuses a pattern that is not a JSON object, or that says something else than a list at its end."""
+def _validate_pattern(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    """Reject a pattern that is not a JSON object whose leaves are lists, as AWS does."""
     pattern = parameters.get("EventPattern")
     if pattern is not None and not _is_pattern(json.loads(pattern)):
-        raise make.error("property eventPattern is not an event pattern: every member ends in a list of values.")
+        raise request.error("property eventPattern is not a valid event pattern: each leaf must be a list of values.")
 
 
 def _is_pattern(value: Any) -> bool:
@@ -94,24 +94,24 @@ def _is_pattern(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
 
 
-def _target(make: Make) -> tuple[str, dict[str, Any]]:
-    rule, arn = make.take("rule"), make.take("arn")
-    identity = make.take("targetId") or make.registration.name
-    said = {"Input": given} if (given := make.take("input")) else {}
-    answer = make.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **said}])
-    if answer["FailedEntryCount"]:
-        raise make.error(f"AWS (emulated) refuses put_targets: {answer['FailedEntries'][0]['ErrorMessage']}")
+def _put_target(request: CreateRequest) -> Created:
+    rule, arn = request.take("rule"), request.take("arn")
+    identity = request.take("targetId") or request.registration.name
+    payload = {"Input": text} if (text := request.take("input")) else {}
+    response = request.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}])
+    if response["FailedEntryCount"]:
+        raise request.error(f"AWS (emulated) rejects put_targets: {response['FailedEntries'][0]['ErrorMessage']}")
     return f"{rule}-{identity}", {"targetId": identity}
 
 
-ROWS: dict[str, Row] = {
-    "aws:cloudwatch/logGroup:LogGroup": Row(make=_log_group, ignored={"skipDestroy": HOW_PULUMI_WORKS}),
-    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": Row(make=_resource_policy),
-    "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": Row(
-        make=_masking, modelled="moto has no PutDataProtectionPolicy"
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:cloudwatch/logGroup:LogGroup": ResourceType(create=_create_log_group, ignored={"skipDestroy": PULUMI_ONLY}),
+    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(create=_put_resource_policy),
+    "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": ResourceType(
+        create=_validate_data_protection, modelled="moto has no PutDataProtectionPolicy"
     ),
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": Row(make=_metric_filter),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": Row(
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ResourceType(create=_put_metric_filter),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": ResourceType(
         call="cloudwatch.put_metric_alarm",
         id="{name}",
         names={
@@ -119,18 +119,20 @@ ROWS: dict[str, Row] = {
             "okActions": "OKActions",
             "evaluateLowSampleCountPercentiles": "EvaluateLowSampleCountPercentile",
         },
-        shape=_alarm,
-        by_hand=("dimensions", "metricQueries"),
+        prepare=_set_metrics,
+        handled=("dimensions", "metricQueries"),
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     ),
-    "aws:cloudwatch/compositeAlarm:CompositeAlarm": Row(make=_composite, modelled="moto has no PutCompositeAlarm"),
-    "aws:cloudwatch/dashboard:Dashboard": Row(make=_dashboard),
-    "aws:cloudwatch/eventRule:EventRule": Row(
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": ResourceType(
+        create=_validate_composite_alarm, modelled="moto has no PutCompositeAlarm"
+    ),
+    "aws:cloudwatch/dashboard:Dashboard": ResourceType(create=_put_dashboard),
+    "aws:cloudwatch/eventRule:EventRule": ResourceType(
         call="events.put_rule",
         id="{name}",
-        shape=_rule,
+        prepare=_validate_pattern,
         outputs={"arn": "{RuleArn}"},
-        ignored={"forceDestroy": HOW_PULUMI_WORKS},
+        ignored={"forceDestroy": PULUMI_ONLY},
     ),
-    "aws:cloudwatch/eventTarget:EventTarget": Row(make=_target, ignored={"forceDestroy": HOW_PULUMI_WORKS}),
+    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(create=_put_target, ignored={"forceDestroy": PULUMI_ONLY}),
 }

@@ -2,36 +2,36 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator.request import CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _table(make: Make, parameters: dict[str, Any]) -> None:
-    """Keys, indexes, encryption and streams have another form in the API than in the provider."""
+def _set_table_parameters(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    """Convert keys, indexes, encryption and streams, which the API structures differently."""
     parameters["AttributeDefinitions"] = [
-        {"AttributeName": item["name"], "AttributeType": item["type"]} for item in make.take("attributes") or []
+        {"AttributeName": item["name"], "AttributeType": item["type"]} for item in request.take("attributes") or []
     ]
-    parameters["KeySchema"] = _keys(make.take("hashKey"), make.take("rangeKey"))
+    parameters["KeySchema"] = _keys(request.take("hashKey"), request.take("rangeKey"))
     parameters.setdefault("BillingMode", "PROVISIONED")
-    capacity = (make.take("readCapacity"), make.take("writeCapacity"))
+    capacity = (request.take("readCapacity"), request.take("writeCapacity"))
     if parameters["BillingMode"] == "PROVISIONED":
         parameters["ProvisionedThroughput"] = {
             "ReadCapacityUnits": int(capacity[0] or 1),
             "WriteCapacityUnits": int(capacity[1] or 1),
         }
-    indexes = [_index(make, item, parameters["BillingMode"]) for item in make.take("globalSecondaryIndexes") or []]
+    indexes = [_index(request, item, parameters["BillingMode"]) for item in request.take("globalSecondaryIndexes") or []]
     if indexes:
         parameters["GlobalSecondaryIndexes"] = indexes
-    encryption = make.take("serverSideEncryption")
+    encryption = request.take("serverSideEncryption")
     if encryption:
         parameters["SSESpecification"] = {"Enabled": bool(encryption.get("enabled"))}
         if encryption.get("kmsKeyArn"):
             parameters["SSESpecification"] |= {"SSEType": "KMS", "KMSMasterKeyId": encryption["kmsKeyArn"]}
-    if make.take("streamEnabled"):
-        parameters["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": make.take("streamViewType")}
+    if request.take("streamEnabled"):
+        parameters["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": request.take("streamViewType")}
 
 
-def _index(make: Make, item: dict[str, Any], billing: str) -> dict[str, Any]:
+def _index(request: CreateRequest, item: dict[str, Any], billing: str) -> dict[str, Any]:
     projection = {"ProjectionType": item["projectionType"]}
     if item.get("nonKeyAttributes"):
         projection["NonKeyAttributes"] = item["nonKeyAttributes"]
@@ -54,17 +54,17 @@ def _keys(partition: str, sort: str | None) -> list[dict[str, str]]:
     return [*keys, {"AttributeName": sort, "KeyType": "RANGE"}] if sort else keys
 
 
-def _table_details(make: Make, table: dict[str, Any]) -> dict[str, Any]:
+def _configure_table(request: CreateRequest, table: dict[str, Any]) -> dict[str, Any]:
     name = table["TableName"]
-    ttl = make.take("ttl")
+    ttl = request.take("ttl")
     if ttl:
         body = {"Enabled": bool(ttl.get("enabled", True)), "AttributeName": ttl["attributeName"]}
-        make.call("dynamodb.update_time_to_live", TableName=name, TimeToLiveSpecification=body)
-    recovery = make.take("pointInTimeRecovery")
+        request.call("dynamodb.update_time_to_live", TableName=name, TimeToLiveSpecification=body)
+    recovery = request.take("pointInTimeRecovery")
     if recovery:
         names = {"enabled": "PointInTimeRecoveryEnabled"}
-        body = make.part("dynamodb.update_continuous_backups", "PointInTimeRecoverySpecification", recovery, names)
-        make.call("dynamodb.update_continuous_backups", TableName=name, PointInTimeRecoverySpecification=body)
+        body = request.part("dynamodb.update_continuous_backups", "PointInTimeRecoverySpecification", recovery, names)
+        request.call("dynamodb.update_continuous_backups", TableName=name, PointInTimeRecoverySpecification=body)
     return {
         "arn": table["TableArn"],
         "name": name,
@@ -72,15 +72,15 @@ def _table_details(make: Make, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-ROWS: dict[str, Row] = {
-    "aws:dynamodb/table:Table": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:dynamodb/table:Table": ResourceType(
         call="dynamodb.create_table",
-        reply="TableDescription",
+        result="TableDescription",
         id="{TableName}",
         names={"name": "TableName"},
-        shape=_table,
-        then=_table_details,
-        by_hand=(
+        prepare=_set_table_parameters,
+        finish=_configure_table,
+        handled=(
             "attributes",
             "hashKey",
             "rangeKey",

@@ -3,43 +3,43 @@
 import json
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
 def _document(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _repository(make: Make, parameters: dict[str, Any]) -> None:
-    configurations = make.take("encryptionConfigurations")
+def _set_encryption(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    configurations = request.take("encryptionConfigurations")
     if configurations:
-        parameters["encryptionConfiguration"] = make.part("ecr.create_repository", "encryptionConfiguration", configurations)
+        parameters["encryptionConfiguration"] = request.part("ecr.create_repository", "encryptionConfiguration", configurations)
 
 
-def _lifecycle(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("repository")
-    make.call("ecr.put_lifecycle_policy", repositoryName=name, lifecyclePolicyText=_document(make.take("policy")))
-    return name, {"registryId": make.account}
+def _put_lifecycle_policy(request: CreateRequest) -> Created:
+    name = request.take("repository")
+    request.call("ecr.put_lifecycle_policy", repositoryName=name, lifecyclePolicyText=_document(request.take("policy")))
+    return name, {"registryId": request.account}
 
 
-def _repository_policy(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("repository")
-    make.call("ecr.set_repository_policy", repositoryName=name, policyText=_document(make.take("policy")))
-    return name, {"registryId": make.account}
+def _set_repository_policy(request: CreateRequest) -> Created:
+    name = request.take("repository")
+    request.call("ecr.set_repository_policy", repositoryName=name, policyText=_document(request.take("policy")))
+    return name, {"registryId": request.account}
 
 
-ROWS: dict[str, Row] = {
-    "aws:ecr/repository:Repository": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:ecr/repository:Repository": ResourceType(
         call="ecr.create_repository",
-        reply="repository",
+        result="repository",
         id="{repositoryName}",
         names={"name": "repositoryName"},
-        shape=_repository,
-        by_hand=("encryptionConfigurations",),
-        ignored={"forceDelete": HOW_PULUMI_WORKS},
+        prepare=_set_encryption,
+        handled=("encryptionConfigurations",),
+        ignored={"forceDelete": PULUMI_ONLY},
         outputs={"arn": "{repositoryArn}", "repositoryUrl": "{repositoryUri}"},
     ),
-    "aws:ecr/lifecyclePolicy:LifecyclePolicy": Row(make=_lifecycle),
-    "aws:ecr/repositoryPolicy:RepositoryPolicy": Row(make=_repository_policy),
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": ResourceType(create=_put_lifecycle_policy),
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": ResourceType(create=_set_repository_policy),
 }

@@ -3,30 +3,30 @@
 import json
 from typing import Any
 
-from sandbox.emulator import moto_state
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _capacity_providers(make: Make) -> tuple[str, dict[str, Any]]:
+def _put_capacity_providers(request: CreateRequest) -> Created:
     names = {"clusterName": "cluster", "defaultCapacityProviderStrategies": "defaultCapacityProviderStrategy"}
-    parameters = make.parameters("ecs.put_cluster_capacity_providers", names=names)
+    parameters = request.parameters("ecs.put_cluster_capacity_providers", names=names)
     parameters.setdefault("capacityProviders", [])
     parameters.setdefault("defaultCapacityProviderStrategy", [])
-    make.call("ecs.put_cluster_capacity_providers", parameters)
+    request.call("ecs.put_cluster_capacity_providers", parameters)
     return parameters["cluster"], {}
 
 
-def _task_definition(make: Make, parameters: dict[str, Any]) -> None:
-    """Container definitions are JSON text for the provider; every member of them is checked here."""
+def _set_containers(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    """Parse the container definitions, which the provider takes as JSON text."""
     try:
-        containers = json.loads(make.take("containerDefinitions"))
+        containers = json.loads(request.take("containerDefinitions"))
     except ValueError as exc:
-        raise make.error(f"property containerDefinitions is not JSON: {exc}.") from exc
-    parameters["containerDefinitions"] = make.part("ecs.register_task_definition", "containerDefinitions", containers)
+        raise request.error(f"property containerDefinitions is not JSON: {exc}.") from exc
+    parameters["containerDefinitions"] = request.part("ecs.register_task_definition", "containerDefinitions", containers)
 
 
-def _task_definition_outputs(make: Make, task: dict[str, Any]) -> dict[str, Any]:
+def _describe_task_definition(request: CreateRequest, task: dict[str, Any]) -> dict[str, Any]:
     arn = task["taskDefinitionArn"]
     return {"arn": arn, "arnWithoutRevision": arn.rpartition(":")[0], "revision": task["revision"]}
 
@@ -39,75 +39,75 @@ _DEPLOYMENT = {
 }
 
 
-def _service(make: Make, parameters: dict[str, Any]) -> None:
-    """What AWS gathers under deploymentConfiguration and awsvpcConfiguration is spread over the provider's inputs."""
-    network = make.take("networkConfiguration")
+def _set_service_parameters(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    """Build deploymentConfiguration and awsvpcConfiguration from the flat inputs of the provider."""
+    network = request.take("networkConfiguration")
     if network:
         public = {"assignPublicIp": "ENABLED" if network.get("assignPublicIp") else "DISABLED"}
-        parameters["networkConfiguration"] = make.part(
+        parameters["networkConfiguration"] = request.part(
             "ecs.create_service", "networkConfiguration", {"awsvpcConfiguration": {**network, **public}}
         )
-    own = make.take("deploymentConfiguration")
+    own = request.take("deploymentConfiguration")
     configuration = dict(own) if own else {}
     for name, member in _DEPLOYMENT.items():
-        value = make.take(name)
+        value = request.take(name)
         if value is not None:
             configuration[member] = value
     if configuration:
-        parameters["deploymentConfiguration"] = make.part("ecs.create_service", "deploymentConfiguration", configuration)
+        parameters["deploymentConfiguration"] = request.part("ecs.create_service", "deploymentConfiguration", configuration)
 
 
-def _service_kept(make: Make, service: dict[str, Any]) -> dict[str, Any]:
-    moto_state.ecs_service(make, service)
+def _describe_service(request: CreateRequest, service: dict[str, Any]) -> dict[str, Any]:
+    moto_patches.set_ecs_service(request, service["serviceArn"])
     return {"arn": service["serviceArn"]}
 
 
-def _target(make: Make) -> tuple[str, dict[str, Any]]:
+def _register_target(request: CreateRequest) -> Created:
     call = "application-autoscaling.register_scalable_target"
-    answer = make.call(call, make.parameters(call))
-    arn = answer.get("ScalableTargetARN")
-    return str(make.peek("resourceId")), {"arn": arn} if arn else {}
+    target = request.call(call, request.parameters(call))
+    arn = target.get("ScalableTargetARN")
+    return str(request.peek("resourceId")), {"arn": arn} if arn else {}
 
 
 _BY_HAND_IN_SERVICE = ("networkConfiguration", "deploymentConfiguration", *_DEPLOYMENT)
 
 
-ROWS: dict[str, Row] = {
-    "aws:ecs/cluster:Cluster": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:ecs/cluster:Cluster": ResourceType(
         call="ecs.create_cluster",
-        reply="cluster",
+        result="cluster",
         id="{clusterArn}",
         names={"name": "clusterName"},
         outputs={"arn": "{clusterArn}"},
     ),
-    "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": Row(make=_capacity_providers),
-    "aws:ecs/taskDefinition:TaskDefinition": Row(
+    "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": ResourceType(create=_put_capacity_providers),
+    "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
         call="ecs.register_task_definition",
-        reply="taskDefinition",
+        result="taskDefinition",
         id="{family}",
-        shape=_task_definition,
-        then=_task_definition_outputs,
-        by_hand=("containerDefinitions",),
-        ignored={"skipDestroy": HOW_PULUMI_WORKS, "trackLatest": HOW_PULUMI_WORKS},
+        prepare=_set_containers,
+        finish=_describe_task_definition,
+        handled=("containerDefinitions",),
+        ignored={"skipDestroy": PULUMI_ONLY, "trackLatest": PULUMI_ONLY},
     ),
-    "aws:ecs/service:Service": Row(
+    "aws:ecs/service:Service": ResourceType(
         call="ecs.create_service",
-        reply="service",
+        result="service",
         id="{serviceArn}",
-        shape=_service,
-        then=_service_kept,
-        by_hand=_BY_HAND_IN_SERVICE,
+        prepare=_set_service_parameters,
+        finish=_describe_service,
+        handled=_BY_HAND_IN_SERVICE,
         names={"name": "serviceName", "capacityProviderStrategies": "capacityProviderStrategy"},
         ignored={
-            "waitForSteadyState": HOW_PULUMI_WORKS,
-            "forceNewDeployment": HOW_PULUMI_WORKS,
-            "triggers": HOW_PULUMI_WORKS,
-            "sigintRollback": HOW_PULUMI_WORKS,
-            "forceDelete": HOW_PULUMI_WORKS,
+            "waitForSteadyState": PULUMI_ONLY,
+            "forceNewDeployment": PULUMI_ONLY,
+            "triggers": PULUMI_ONLY,
+            "sigintRollback": PULUMI_ONLY,
+            "forceDelete": PULUMI_ONLY,
         },
     ),
-    "aws:appautoscaling/target:Target": Row(make=_target),
-    "aws:appautoscaling/policy:Policy": Row(
+    "aws:appautoscaling/target:Target": ResourceType(create=_register_target),
+    "aws:appautoscaling/policy:Policy": ResourceType(
         call="application-autoscaling.put_scaling_policy",
         id="{name}",
         names={"name": "PolicyName"},

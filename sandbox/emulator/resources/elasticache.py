@@ -1,12 +1,12 @@
-"""ElastiCache."""
+"""ElastiCache replication groups, users, user groups, subnet and parameter groups."""
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _group_details(make: Make, group: dict[str, Any]) -> dict[str, Any]:
+def _describe_replication_group(request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
     node = group["NodeGroups"][0]
     outputs = {"arn": group["ARN"], "memberClusters": group.get("MemberClusters", [])}
     if "PrimaryEndpoint" in node:
@@ -18,46 +18,48 @@ def _group_details(make: Make, group: dict[str, Any]) -> dict[str, Any]:
     return outputs
 
 
-def _user_group(make: Make) -> tuple[str, dict[str, Any]]:
-    """The request is checked by AWS's model, and its users must exist."""
-    make.check("elasticache.create_user_group", make.parameters("elasticache.create_user_group"))
-    for user in make.peek("userIds") or []:
-        make.call("elasticache.describe_users", UserId=user)
-    name = make.peek("userGroupId")
-    return name, {"arn": f"arn:aws:elasticache:{make.region}:{make.account}:usergroup:{name}"}
+def _validate_user_group(request: CreateRequest) -> Created:
+    """The request is validated and its users must exist."""
+    request.check("elasticache.create_user_group", request.parameters("elasticache.create_user_group"))
+    for user in request.peek("userIds") or []:
+        request.call("elasticache.describe_users", UserId=user)
+    name = request.peek("userGroupId")
+    return name, {"arn": request.arn("elasticache", f"usergroup:{name}")}
 
 
-def _parameter_group(make: Make) -> tuple[str, dict[str, Any]]:
+def _create_parameter_group(request: CreateRequest) -> Created:
     names = {"name": "CacheParameterGroupName", "family": "CacheParameterGroupFamily"}
-    parameters = make.parameters("elasticache.create_cache_parameter_group", names=names, skip=("parameters",))
+    parameters = request.parameters("elasticache.create_cache_parameter_group", names=names, skip=("parameters",))
     parameters.setdefault("Description", "Managed by Pulumi")
-    make.check("elasticache.create_cache_parameter_group", parameters)
+    request.check("elasticache.create_cache_parameter_group", parameters)
     wanted = {"name": "ParameterName", "value": "ParameterValue"}
-    make.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", make.take("parameters") or [], wanted)
-    name = make.peek("name")
-    return name, {"arn": f"arn:aws:elasticache:{make.region}:{make.account}:parametergroup:{name}"}
+    request.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", request.take("parameters") or [], wanted)
+    name = request.peek("name")
+    return name, {"arn": request.arn("elasticache", f"parametergroup:{name}")}
 
 
-ROWS: dict[str, Row] = {
-    "aws:elasticache/subnetGroup:SubnetGroup": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:elasticache/subnetGroup:SubnetGroup": ResourceType(
         call="elasticache.create_cache_subnet_group",
-        reply="CacheSubnetGroup",
+        result="CacheSubnetGroup",
         id="{CacheSubnetGroupName}",
         names={"name": "CacheSubnetGroupName", "description": "CacheSubnetGroupDescription"},
         outputs={"arn": "{ARN}", "name": "{CacheSubnetGroupName}", "vpcId": "{VpcId}"},
     ),
-    "aws:elasticache/user:User": Row(
+    "aws:elasticache/user:User": ResourceType(
         call="elasticache.create_user",
         id="{UserId}",
         outputs={"arn": "{ARN}"},
     ),
-    "aws:elasticache/userGroup:UserGroup": Row(make=_user_group, modelled="moto has no CreateUserGroup"),
-    "aws:elasticache/parameterGroup:ParameterGroup": Row(make=_parameter_group, modelled="moto has no CreateCacheParameterGroup"),
-    "aws:elasticache/replicationGroup:ReplicationGroup": Row(
+    "aws:elasticache/userGroup:UserGroup": ResourceType(create=_validate_user_group, modelled="moto has no CreateUserGroup"),
+    "aws:elasticache/parameterGroup:ParameterGroup": ResourceType(
+        create=_create_parameter_group, modelled="moto has no CreateCacheParameterGroup"
+    ),
+    "aws:elasticache/replicationGroup:ReplicationGroup": ResourceType(
         call="elasticache.create_replication_group",
-        reply="ReplicationGroup",
+        result="ReplicationGroup",
         id="{ReplicationGroupId}",
-        then=_group_details,
+        finish=_describe_replication_group,
         names={
             "description": "ReplicationGroupDescription",
             "nodeType": "CacheNodeType",
@@ -69,6 +71,6 @@ ROWS: dict[str, Row] = {
             ("engineVersion", "parameterGroupName", "securityGroupIds", "subnetGroupName", "maintenanceWindow"),
             "AWS shows it on the member clusters, and moto makes no clusters for a replication group",
         ),
-        ignored={"applyImmediately": HOW_PULUMI_WORKS, "finalSnapshotIdentifier": HOW_PULUMI_WORKS},
+        ignored={"applyImmediately": PULUMI_ONLY, "finalSnapshotIdentifier": PULUMI_ONLY},
     ),
 }

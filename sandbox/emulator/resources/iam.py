@@ -2,82 +2,67 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _role_policy(make: Make) -> tuple[str, dict[str, Any]]:
-    role, name = make.take("role"), make.take("name") or make.registration.name
-    make.call("iam.put_role_policy", RoleName=role, PolicyName=name, PolicyDocument=make.take("policy"))
+def _put_role_policy(request: CreateRequest) -> Created:
+    role, name = request.take("role"), request.take("name") or request.registration.name
+    request.call("iam.put_role_policy", RoleName=role, PolicyName=name, PolicyDocument=request.take("policy"))
     return f"{role}:{name}", {"name": name}
 
 
-def _role_parts(make: Make, role: dict[str, Any]) -> dict[str, Any]:
-    for policy in make.take("inlinePolicies") or []:
-        make.call("iam.put_role_policy", RoleName=role["RoleName"], PolicyName=policy["name"], PolicyDocument=policy["policy"])
-    for arn in make.take("managedPolicyArns") or []:
-        make.call("iam.attach_role_policy", RoleName=role["RoleName"], PolicyArn=_known(make, arn))
-    return {"name": role["RoleName"], "uniqueId": role["RoleId"]}
+def _add_role_policies(request: CreateRequest, role: dict[str, Any]) -> dict[str, Any]:
+    name = role["RoleName"]
+    for policy in request.take("inlinePolicies") or []:
+        request.call("iam.put_role_policy", RoleName=name, PolicyName=policy["name"], PolicyDocument=policy["policy"])
+    for arn in request.take("managedPolicyArns") or []:
+        _attach(request, name, arn)
+    return {"name": name, "uniqueId": role["RoleId"]}
 
 
-def _attachment(make: Make) -> tuple[str, dict[str, Any]]:
-    role, arn = make.take("role"), make.take("policyArn")
-    make.call("iam.attach_role_policy", RoleName=role, PolicyArn=_known(make, arn))
+def _attach_role_policy(request: CreateRequest) -> Created:
+    role, arn = request.take("role"), request.take("policyArn")
+    _attach(request, role, arn)
     return f"{role}-{arn.rpartition('/')[2]}", {}
 
 
-def _known(make: Make, arn: str) -> str:
-    """AWS's own policies exist in every account; moto loads them only on request, here one at a time."""
+def _attach(request: CreateRequest, role: str, arn: str) -> None:
     if arn.startswith("arn:aws:iam::aws:policy/"):
-        from moto.iam.aws_managed_policies import aws_managed_policies_data
-        from moto.iam.models import AWSManagedPolicy, iam_backends
-
-        backend: Any = iam_backends[make.account]["aws"]
-        if arn not in backend.managed_policies:
-            import json
-
-            name = arn.rpartition("/")[2]
-            data = json.loads(aws_managed_policies_data).get(name)
-            if data is None:
-                raise make.error(f"AWS has no managed policy {arn}.")
-            policy = AWSManagedPolicy.from_data(name, make.account, "aws", data)
-            backend.managed_policies[policy.arn] = policy
-    return arn
+        moto_patches.load_managed_policy(request, arn)
+    request.call("iam.attach_role_policy", RoleName=role, PolicyArn=arn)
 
 
-def _provider(make: Make, provider: dict[str, Any]) -> dict[str, Any]:
-    """AWS checks GitHub's certificate against its own list of authorities, so a program gives no thumbprint."""
-    held = make.call("iam.get_open_id_connect_provider", OpenIDConnectProviderArn=provider["OpenIDConnectProviderArn"])
-    return {"arn": provider["OpenIDConnectProviderArn"], "thumbprintLists": held.get("ThumbprintList", [])}
+def _describe_provider(request: CreateRequest, provider: dict[str, Any]) -> dict[str, Any]:
+    arn = provider["OpenIDConnectProviderArn"]
+    description = request.call("iam.get_open_id_connect_provider", OpenIDConnectProviderArn=arn)
+    return {"arn": arn, "thumbprintLists": description.get("ThumbprintList", [])}
 
 
-def _policy_versions(make: Make, policy: dict[str, Any]) -> dict[str, Any]:
-    return {"name": policy["PolicyName"], "policyId": policy["PolicyId"]}
-
-
-ROWS: dict[str, Row] = {
-    "aws:iam/role:Role": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:iam/role:Role": ResourceType(
         call="iam.create_role",
-        reply="Role",
+        result="Role",
         id="{RoleName}",
         names={"name": "RoleName", "assumeRolePolicy": "AssumeRolePolicyDocument"},
-        then=_role_parts,
-        by_hand=("inlinePolicies", "managedPolicyArns"),
-        ignored={"forceDetachPolicies": HOW_PULUMI_WORKS},
+        finish=_add_role_policies,
+        handled=("inlinePolicies", "managedPolicyArns"),
+        ignored={"forceDetachPolicies": PULUMI_ONLY},
     ),
-    "aws:iam/rolePolicy:RolePolicy": Row(make=_role_policy),
-    "aws:iam/policy:Policy": Row(
+    "aws:iam/rolePolicy:RolePolicy": ResourceType(create=_put_role_policy),
+    "aws:iam/policy:Policy": ResourceType(
         call="iam.create_policy",
-        reply="Policy",
+        result="Policy",
         id="{Arn}",
         names={"name": "PolicyName", "policy": "PolicyDocument"},
-        then=_policy_versions,
+        outputs={"name": "{PolicyName}", "policyId": "{PolicyId}"},
     ),
-    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": Row(
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": ResourceType(
         call="iam.create_open_id_connect_provider",
         id="{OpenIDConnectProviderArn}",
         names={"clientIdLists": "ClientIDList", "thumbprintLists": "ThumbprintList"},
-        then=_provider,
+        finish=_describe_provider,
     ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Row(make=_attachment),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(create=_attach_role_policy),
 }

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from sandbox.emulator import moto_state
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _instance_details(make: Make, instance: dict[str, Any]) -> dict[str, Any]:
-    moto_state.database(make, instance)
+def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
+    moto_patches.set_database(request, instance["DBInstanceIdentifier"])
     endpoint = instance.get("Endpoint") or {}
     secret = instance.get("MasterUserSecret")
     secrets = (
@@ -36,51 +36,51 @@ def _instance_details(make: Make, instance: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameters(make: Make, group: dict[str, Any]) -> dict[str, Any]:
-    wanted = [{"applyMethod": "immediate", **item} for item in make.take("parameters") or []]
-    if wanted:
+def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
+    parameters = [{"applyMethod": "immediate", **item} for item in request.take("parameters") or []]
+    if parameters:
         names = {"name": "ParameterName", "value": "ParameterValue"}
-        body = make.part("rds.modify_db_parameter_group", "Parameters", wanted, names)
-        make.call("rds.modify_db_parameter_group", DBParameterGroupName=group["DBParameterGroupName"], Parameters=body)
+        body = request.part("rds.modify_db_parameter_group", "Parameters", parameters, names)
+        request.call("rds.modify_db_parameter_group", DBParameterGroupName=group["DBParameterGroupName"], Parameters=body)
     return {"arn": group["DBParameterGroupArn"], "name": group["DBParameterGroupName"]}
 
 
-def _proxy(make: Make, parameters: dict[str, Any]) -> None:
-    """moto reads the list of secrets that IAM sign-in does without."""
+def _set_default_auth(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    """moto requires the list of secrets, which IAM authentication does not use."""
     parameters.setdefault("Auth", [])
 
 
-def _pool(make: Make) -> tuple[str, dict[str, Any]]:
-    """Every proxy has this group from the start; only how it pools is set."""
-    proxy = make.take("dbProxyName")
+def _configure_connection_pool(request: CreateRequest) -> Created:
+    """The default target group exists with the proxy; only its connection pool is configured."""
+    proxy = request.take("dbProxyName")
     operation = "rds.modify_db_proxy_target_group"
-    body = make.part(operation, "ConnectionPoolConfig", make.take("connectionPoolConfig") or {})
-    group = make.call(operation, DBProxyName=proxy, TargetGroupName="default", ConnectionPoolConfig=body)["DBProxyTargetGroup"]
+    body = request.part(operation, "ConnectionPoolConfig", request.take("connectionPoolConfig") or {})
+    group = request.call(operation, DBProxyName=proxy, TargetGroupName="default", ConnectionPoolConfig=body)["DBProxyTargetGroup"]
     return proxy, {"arn": group["TargetGroupArn"], "name": group["TargetGroupName"]}
 
 
-def _target(make: Make) -> tuple[str, dict[str, Any]]:
-    proxy, group, instance = make.take("dbProxyName"), make.take("targetGroupName"), make.take("dbInstanceIdentifier")
-    request = {"DBProxyName": proxy, "TargetGroupName": group, "DBInstanceIdentifiers": [instance]}
-    make.call("rds.register_db_proxy_targets", request)
+def _register_target(request: CreateRequest) -> Created:
+    proxy, group, instance = request.take("dbProxyName"), request.take("targetGroupName"), request.take("dbInstanceIdentifier")
+    parameters = {"DBProxyName": proxy, "TargetGroupName": group, "DBInstanceIdentifiers": [instance]}
+    request.call("rds.register_db_proxy_targets", parameters)
     return f"{proxy}/{group}/RDS_INSTANCE/{instance}", {"type": "RDS_INSTANCE", "rdsResourceId": instance}
 
 
 _DELETE_ONLY = {
-    "skipFinalSnapshot": HOW_PULUMI_WORKS,
-    "finalSnapshotIdentifier": HOW_PULUMI_WORKS,
-    "deleteAutomatedBackups": HOW_PULUMI_WORKS,
-    "applyImmediately": HOW_PULUMI_WORKS,
-    "allowMajorVersionUpgrade": HOW_PULUMI_WORKS,
+    "skipFinalSnapshot": PULUMI_ONLY,
+    "finalSnapshotIdentifier": PULUMI_ONLY,
+    "deleteAutomatedBackups": PULUMI_ONLY,
+    "applyImmediately": PULUMI_ONLY,
+    "allowMajorVersionUpgrade": PULUMI_ONLY,
 }
 
 
-ROWS: dict[str, Row] = {
-    "aws:rds/instance:Instance": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:rds/instance:Instance": ResourceType(
         call="rds.create_db_instance",
-        reply="DBInstance",
+        result="DBInstance",
         id="{DbiResourceId}",
-        then=_instance_details,
+        finish=_describe_instance,
         names={
             "identifier": "DBInstanceIdentifier",
             "username": "MasterUsername",
@@ -96,36 +96,36 @@ ROWS: dict[str, Row] = {
         },
         ignored=_DELETE_ONLY,
     ),
-    "aws:rds/subnetGroup:SubnetGroup": Row(
+    "aws:rds/subnetGroup:SubnetGroup": ResourceType(
         call="rds.create_db_subnet_group",
-        reply="DBSubnetGroup",
+        result="DBSubnetGroup",
         id="{DBSubnetGroupName}",
         names={"name": "DBSubnetGroupName", "description": "DBSubnetGroupDescription"},
         outputs={"arn": "{DBSubnetGroupArn}", "name": "{DBSubnetGroupName}"},
     ),
-    "aws:rds/parameterGroup:ParameterGroup": Row(
+    "aws:rds/parameterGroup:ParameterGroup": ResourceType(
         call="rds.create_db_parameter_group",
-        reply="DBParameterGroup",
+        result="DBParameterGroup",
         id="{DBParameterGroupName}",
         names={"name": "DBParameterGroupName", "family": "DBParameterGroupFamily"},
-        then=_parameters,
-        by_hand=("parameters",),
-        ignored={"skipDestroy": HOW_PULUMI_WORKS},
+        finish=_set_parameters,
+        handled=("parameters",),
+        ignored={"skipDestroy": PULUMI_ONLY},
     ),
-    "aws:rds/proxy:Proxy": Row(
+    "aws:rds/proxy:Proxy": ResourceType(
         call="rds.create_db_proxy",
-        reply="DBProxy",
+        result="DBProxy",
         id="{DBProxyName}",
         names={"name": "DBProxyName", "auths": "Auth"},
-        shape=_proxy,
+        prepare=_set_default_auth,
         outputs={"arn": "{DBProxyArn}", "endpoint": "{Endpoint}"},
-        dropped={"defaultAuthScheme": "moto knows sign-in by secrets alone"},
+        dropped={"defaultAuthScheme": "moto supports authentication by secrets only"},
     ),
-    "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": Row(make=_pool),
-    "aws:rds/proxyTarget:ProxyTarget": Row(make=_target),
-    "aws:rds/eventSubscription:EventSubscription": Row(
+    "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": ResourceType(create=_configure_connection_pool),
+    "aws:rds/proxyTarget:ProxyTarget": ResourceType(create=_register_target),
+    "aws:rds/eventSubscription:EventSubscription": ResourceType(
         call="rds.create_event_subscription",
-        reply="EventSubscription",
+        result="EventSubscription",
         id="{CustSubscriptionId}",
         names={"name": "SubscriptionName", "snsTopic": "SnsTopicArn"},
         outputs={"arn": "{EventSubscriptionArn}"},

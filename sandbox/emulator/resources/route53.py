@@ -2,22 +2,24 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 
-def _zone(make: Make) -> tuple[str, dict[str, Any]]:
-    parameters: dict[str, Any] = {"Name": make.take("name"), "CallerReference": make.registration.urn[-128:]}
-    comment, networks = make.take("comment"), make.take("vpcs") or []
+def _create_zone(request: CreateRequest) -> Created:
+    parameters: dict[str, Any] = {"Name": request.take("name"), "CallerReference": request.registration.urn[-128:]}
+    comment, networks = request.take("comment"), request.take("vpcs") or []
     if comment:
         parameters["HostedZoneConfig"] = {"Comment": comment, "PrivateZone": bool(networks)}
     if networks:
-        parameters["VPC"] = {"VPCId": networks[0]["vpcId"], "VPCRegion": networks[0].get("vpcRegion") or make.region}
-    answer = make.call("route53.create_hosted_zone", parameters)
-    identity = answer["HostedZone"]["Id"].rpartition("/")[2]
-    if make.tags:
-        make.call("route53.change_tags_for_resource", ResourceType="hostedzone", ResourceId=identity, AddTags=make.tag_list())
-    servers = answer.get("DelegationSet", {}).get("NameServers", [])
+        parameters["VPC"] = {"VPCId": networks[0]["vpcId"], "VPCRegion": networks[0].get("vpcRegion") or request.region}
+    created = request.call("route53.create_hosted_zone", parameters)
+    identity = created["HostedZone"]["Id"].rpartition("/")[2]
+    if request.tags:
+        request.call(
+            "route53.change_tags_for_resource", ResourceType="hostedzone", ResourceId=identity, AddTags=request.tag_list()
+        )
+    servers = created.get("DelegationSet", {}).get("NameServers", [])
     arn = f"arn:aws:route53:::hostedzone/{identity}"
     return identity, {
         "zoneId": identity,
@@ -27,26 +29,26 @@ def _zone(make: Make) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _record(make: Make) -> tuple[str, dict[str, Any]]:
-    zone, name, kind = make.take("zoneId"), make.take("name"), make.take("type")
-    origin = make.call("route53.get_hosted_zone", Id=zone)["HostedZone"]["Name"].rstrip(".")
+def _upsert_record(request: CreateRequest) -> Created:
+    zone, name, kind = request.take("zoneId"), request.take("name"), request.take("type")
+    origin = request.call("route53.get_hosted_zone", Id=zone)["HostedZone"]["Name"].rstrip(".")
     full = name.rstrip(".")
     full = full if full == origin or full.endswith(f".{origin}") else f"{full}.{origin}" if full else origin
     record: dict[str, Any] = {"Name": full, "Type": kind}
-    aliases, values, ttl = make.take("aliases"), make.take("records"), make.take("ttl")
+    aliases, values, ttl = request.take("aliases"), request.take("records"), request.take("ttl")
     if aliases:
         names = {"name": "DNSName", "zoneId": "HostedZoneId"}
-        shape: Any = make.input_shape("route53.change_resource_record_sets")
+        shape: Any = request.input_shape("route53.change_resource_record_sets")
         target = shape.members["ChangeBatch"].members["Changes"].member.members["ResourceRecordSet"].members["AliasTarget"]
-        record["AliasTarget"] = make.to_api(aliases, target, "aliases", names)
+        record["AliasTarget"] = request.to_api(aliases, target, "aliases", names)
     else:
         record |= {"TTL": int(ttl), "ResourceRecords": [{"Value": value} for value in values]}
     batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
-    make.call("route53.change_resource_record_sets", HostedZoneId=zone, ChangeBatch=batch)
+    request.call("route53.change_resource_record_sets", HostedZoneId=zone, ChangeBatch=batch)
     return f"{zone}_{full}_{kind}", {"fqdn": full}
 
 
-ROWS: dict[str, Row] = {
-    "aws:route53/zone:Zone": Row(make=_zone, ignored={"forceDestroy": HOW_PULUMI_WORKS}),
-    "aws:route53/record:Record": Row(make=_record, ignored={"allowOverwrite": HOW_PULUMI_WORKS}),
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:route53/zone:Zone": ResourceType(create=_create_zone, ignored={"forceDestroy": PULUMI_ONLY}),
+    "aws:route53/record:Record": ResourceType(create=_upsert_record, ignored={"allowOverwrite": PULUMI_ONLY}),
 }

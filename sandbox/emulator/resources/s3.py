@@ -1,30 +1,29 @@
-"""Buckets and their settings, each a resource of its own as in pulumi-aws 7."""
+"""S3 buckets and their configuration, one resource type per setting as in pulumi-aws 7."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moto.s3control.models import s3control_backends
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
 
-
-def _bucket(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("bucket") or f"{make.registration.name}-{make.account}-{make.region}".lower()
+def _create_bucket(request: CreateRequest) -> Created:
+    name = request.take("bucket") or f"{request.registration.name}-{request.account}-{request.region}".lower()
     parameters: dict[str, Any] = {"Bucket": name}
-    if make.region != "us-east-1":
-        parameters["CreateBucketConfiguration"] = {"LocationConstraint": make.region}
-    if make.take("objectLockEnabled"):
+    if request.region != "us-east-1":
+        parameters["CreateBucketConfiguration"] = {"LocationConstraint": request.region}
+    if request.take("objectLockEnabled"):
         parameters["ObjectLockEnabledForBucket"] = True
-    make.call("s3.create_bucket", parameters)
-    if make.tags:
-        make.call("s3.put_bucket_tagging", Bucket=name, Tagging={"TagSet": make.tag_list()})
+    request.call("s3.create_bucket", parameters)
+    if request.tags:
+        request.call("s3.put_bucket_tagging", Bucket=name, Tagging={"TagSet": request.tag_list()})
     return name, {
         "arn": f"arn:aws:s3:::{name}",
         "bucket": name,
         "bucketDomainName": f"{name}.s3.amazonaws.com",
-        "bucketRegionalDomainName": f"{name}.s3.{make.region}.amazonaws.com",
-        "bucketRegion": make.region,
+        "bucketRegionalDomainName": f"{name}.s3.{request.region}.amazonaws.com",
+        "bucketRegion": request.region,
     }
 
 
@@ -32,77 +31,74 @@ def _setting(
     operation: str,
     member: str,
     names: Mapping[str, str],
-    build: Callable[[Make], Any],
+    build: Callable[[CreateRequest], Any],
     ignored: Mapping[str, str] | None = None,
-) -> Row:
-    """A put_bucket_* call: one structure, built from the inputs, put on a bucket."""
+) -> ResourceType:
+    """A resource type that makes one `put_bucket_*` call with the structure that `build` returns."""
 
-    def make_setting(make: Make) -> tuple[str, dict[str, Any]]:
-        bucket = make.take("bucket")
-        owner = make.take("expectedBucketOwner")
-        value = build(make)
-        body = value if isinstance(value, str) else make.part(f"s3.{operation}", member, value, names)
-        make.call(f"s3.{operation}", {"Bucket": bucket, member: body, **({"ExpectedBucketOwner": owner} if owner else {})})
+    def put_setting(request: CreateRequest) -> Created:
+        bucket = request.take("bucket")
+        owner = request.take("expectedBucketOwner")
+        value = build(request)
+        body = value if isinstance(value, str) else request.part(f"s3.{operation}", member, value, names)
+        request.call(f"s3.{operation}", {"Bucket": bucket, member: body, **({"ExpectedBucketOwner": owner} if owner else {})})
         return bucket, {}
 
-    return Row(make=make_setting, ignored=ignored or {})
+    return ResourceType(create=put_setting, ignored=ignored or {})
 
 
-def _all(*inputs: str) -> Callable[[Make], dict[str, Any]]:
-    return lambda make: {name: make.peek(name) for name in inputs if make.take(name) is not None}
+def _inputs(*inputs: str) -> Callable[[CreateRequest], dict[str, Any]]:
+    return lambda request: request.take_all(*inputs)
 
 
-def _encryption(make: Make) -> dict[str, Any]:
-    return {"rules": make.take("rules")}
+def _encryption(request: CreateRequest) -> dict[str, Any]:
+    return {"rules": request.take("rules")}
 
 
-def _lifecycle(make: Make) -> dict[str, Any]:
-    """AWS wants a filter in every rule; the provider sends an empty prefix where the program has none."""
+def _lifecycle(request: CreateRequest) -> dict[str, Any]:
+    """Add the filter that the API requires in each rule: like the provider, an empty prefix if there is none."""
     rules = []
-    for rule in make.take("rules"):
-        chosen = rule.get("filter") or {}
-        rules.append({**rule, "filter": chosen if any(value is not None for value in chosen.values()) else {"prefix": ""}})
+    for rule in request.take("rules"):
+        conditions = {key: value for key, value in (rule.get("filter") or {}).items() if value is not None}
+        rules.append({**rule, "filter": conditions or {"prefix": ""}})
     return {"rules": rules}
 
 
-def _object_lock(make: Make) -> dict[str, Any]:
-    return {"objectLockEnabled": make.take("objectLockEnabled") or "Enabled", "rule": make.take("rule")}
+def _object_lock(request: CreateRequest) -> dict[str, Any]:
+    return {"objectLockEnabled": request.take("objectLockEnabled") or "Enabled", "rule": request.take("rule")}
 
 
-def _logging(make: Make) -> dict[str, Any]:
-    names = ("targetBucket", "targetPrefix", "targetGrants", "targetObjectKeyFormat")
-    return {"loggingEnabled": {name: make.peek(name) for name in names if make.take(name) is not None}}
+def _logging(request: CreateRequest) -> dict[str, Any]:
+    return {"loggingEnabled": request.take_all("targetBucket", "targetPrefix", "targetGrants", "targetObjectKeyFormat")}
 
 
-def _replication(make: Make) -> dict[str, Any]:
-    return {"role": make.take("role"), "rules": make.take("rules")}
+def _replication(request: CreateRequest) -> dict[str, Any]:
+    return {"role": request.take("role"), "rules": request.take("rules")}
 
 
-def _account_block(make: Make) -> tuple[str, dict[str, Any]]:
-    """botocore puts the account in front of S3 Control's address, which an address that is a number does not take: AWS's
-    model checks the call, and moto holds what it would have put."""
-    account = make.take("accountId") or make.account
-    flags = _all("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")(make)
-    body = make.part("s3control.put_public_access_block", "PublicAccessBlockConfiguration", flags)
-    make.check("s3control.put_public_access_block", {"AccountId": account, "PublicAccessBlockConfiguration": body})
-    s3control_backends[account]["aws"].put_public_access_block(account, body)
+def _set_account_public_access_block(request: CreateRequest) -> Created:
+    account = request.take("accountId") or request.account
+    flags = _inputs("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")(request)
+    body = request.part("s3control.put_public_access_block", "PublicAccessBlockConfiguration", flags)
+    request.check("s3control.put_public_access_block", {"AccountId": account, "PublicAccessBlockConfiguration": body})
+    moto_patches.set_account_public_access_block(account, body)
     return account, {"accountId": account}
 
 
-ROWS: dict[str, Row] = {
-    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock": Row(make=_account_block),
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock": ResourceType(create=_set_account_public_access_block),
     "aws:s3/bucketReplicationConfig:BucketReplicationConfig": _setting(
         "put_bucket_replication",
         "ReplicationConfiguration",
         {"id": "ID", "replicaKmsKeyId": "ReplicaKmsKeyID"},
         _replication,
     ),
-    "aws:s3/bucket:Bucket": Row(make=_bucket, ignored={"forceDestroy": HOW_PULUMI_WORKS}),
+    "aws:s3/bucket:Bucket": ResourceType(create=_create_bucket, ignored={"forceDestroy": PULUMI_ONLY}),
     "aws:s3/bucketVersioning:BucketVersioning": _setting(
         "put_bucket_versioning",
         "VersioningConfiguration",
         {"mfaDelete": "MFADelete"},
-        lambda make: make.take("versioningConfiguration"),
+        lambda request: request.take("versioningConfiguration"),
     ),
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _setting(
         "put_bucket_encryption",
@@ -114,16 +110,16 @@ ROWS: dict[str, Row] = {
         "put_public_access_block",
         "PublicAccessBlockConfiguration",
         {},
-        _all("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"),
-        {"skipDestroy": HOW_PULUMI_WORKS},
+        _inputs("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"),
+        {"skipDestroy": PULUMI_ONLY},
     ),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting(
         "put_bucket_ownership_controls",
         "OwnershipControls",
         {},
-        lambda make: {"rules": [make.take("rule")]},
+        lambda request: {"rules": [request.take("rule")]},
     ),
-    "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy", "Policy", {}, lambda make: str(make.take("policy"))),
+    "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy", "Policy", {}, lambda request: str(request.take("policy"))),
     "aws:s3/bucketLogging:BucketLogging": _setting("put_bucket_logging", "BucketLoggingStatus", {}, _logging),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting(
         "put_bucket_lifecycle_configuration",

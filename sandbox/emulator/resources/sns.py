@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _topic(make: Make) -> tuple[str, dict[str, Any]]:
+def _create_topic(request: CreateRequest) -> Created:
     attributes = {
-        member: str(make.peek(name)).lower() if isinstance(make.peek(name), bool) else str(make.peek(name))
+        member: str(request.peek(name)).lower() if isinstance(request.peek(name), bool) else str(request.peek(name))
         for name, member in _TOPIC_ATTRIBUTES.items()
-        if make.take(name) is not None
+        if request.take(name) is not None
     }
-    name = make.take("name") or make.registration.name
-    tags: dict[str, Any] = {"Tags": make.tag_list()} if make.tags else {}
-    arn = make.call("sns.create_topic", Name=name, Attributes=attributes, **tags)["TopicArn"]
-    return arn, {"arn": arn, "name": name, "owner": make.account}
+    name = request.take("name") or request.registration.name
+    tags: dict[str, Any] = {"Tags": request.tag_list()} if request.tags else {}
+    arn = request.call("sns.create_topic", Name=name, Attributes=attributes, **tags)["TopicArn"]
+    return arn, {"arn": arn, "name": name, "owner": request.account}
 
 
 _TOPIC_ATTRIBUTES = {
@@ -30,35 +30,35 @@ _TOPIC_ATTRIBUTES = {
 }
 
 
-def _topic_policy(make: Make) -> tuple[str, dict[str, Any]]:
-    arn = make.take("arn")
-    make.call("sns.set_topic_attributes", TopicArn=arn, AttributeName="Policy", AttributeValue=make.take("policy"))
-    return arn, {"owner": make.account}
+def _set_topic_policy(request: CreateRequest) -> Created:
+    arn = request.take("arn")
+    request.call("sns.set_topic_attributes", TopicArn=arn, AttributeName="Policy", AttributeValue=request.take("policy"))
+    return arn, {"owner": request.account}
 
 
-def _subscription(make: Make) -> tuple[str, dict[str, Any]]:
+def _subscribe(request: CreateRequest) -> Created:
     attributes = {
-        member: str(make.peek(name)).lower() if isinstance(make.peek(name), bool) else str(make.peek(name))
+        member: str(request.peek(name)).lower() if isinstance(request.peek(name), bool) else str(request.peek(name))
         for name, member in (
             ("rawMessageDelivery", "RawMessageDelivery"),
             ("filterPolicy", "FilterPolicy"),
             ("redrivePolicy", "RedrivePolicy"),
         )
-        if make.take(name) is not None
+        if request.take(name) is not None
     }
-    answer = make.call(
+    answer = request.call(
         "sns.subscribe",
-        TopicArn=make.take("topic"),
-        Protocol=make.take("protocol"),
-        Endpoint=make.take("endpoint"),
+        TopicArn=request.take("topic"),
+        Protocol=request.take("protocol"),
+        Endpoint=request.take("endpoint"),
         Attributes=attributes,
         ReturnSubscriptionArn=True,
     )
-    return answer["SubscriptionArn"], {"arn": answer["SubscriptionArn"], "ownerId": make.account}
+    return answer["SubscriptionArn"], {"arn": answer["SubscriptionArn"], "ownerId": request.account}
 
 
-ROWS: dict[str, Row] = {
-    "aws:sns/topic:Topic": Row(make=_topic),
-    "aws:sns/topicPolicy:TopicPolicy": Row(make=_topic_policy),
-    "aws:sns/topicSubscription:TopicSubscription": Row(make=_subscription),
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:sns/topic:Topic": ResourceType(create=_create_topic),
+    "aws:sns/topicPolicy:TopicPolicy": ResourceType(create=_set_topic_policy),
+    "aws:sns/topicSubscription:TopicSubscription": ResourceType(create=_subscribe),
 }

@@ -1,9 +1,9 @@
-"""SQS: queues and who may use them."""
+"""SQS queues and their policies."""
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 _ATTRIBUTES = {
     "messageRetentionSeconds": "MessageRetentionPeriod",
@@ -16,26 +16,26 @@ _ATTRIBUTES = {
 }
 
 
-def _queue(make: Make) -> tuple[str, dict[str, Any]]:
-    name = make.take("name") or make.registration.name
-    attributes = {member: _text(make.take(prop)) for prop, member in _ATTRIBUTES.items() if make.peek(prop) is not None}
-    tags: dict[str, Any] = {"tags": dict(make.tags)} if make.tags else {}
-    url = make.call("sqs.create_queue", QueueName=name, Attributes=attributes, **tags)["QueueUrl"]
-    return url, {"arn": f"arn:aws:sqs:{make.region}:{make.account}:{name}", "name": name, "url": url}
+def _create_queue(request: CreateRequest) -> Created:
+    name = request.take("name") or request.registration.name
+    attributes = {member: _text(request.take(prop)) for prop, member in _ATTRIBUTES.items() if request.peek(prop) is not None}
+    tags: dict[str, Any] = {"tags": dict(request.tags)} if request.tags else {}
+    url = request.call("sqs.create_queue", QueueName=name, Attributes=attributes, **tags)["QueueUrl"]
+    return url, {"arn": request.arn("sqs", name), "name": name, "url": url}
 
 
 def _text(value: Any) -> str:
-    """Every attribute of SQS is a string; a whole number of a program arrives as a float."""
+    """SQS attributes are strings; Pulumi passes whole numbers as floats."""
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def _policy(make: Make) -> tuple[str, dict[str, Any]]:
-    url = make.take("queueUrl")
-    make.call("sqs.set_queue_attributes", QueueUrl=url, Attributes={"Policy": make.take("policy")})
+def _set_policy(request: CreateRequest) -> Created:
+    url = request.take("queueUrl")
+    request.call("sqs.set_queue_attributes", QueueUrl=url, Attributes={"Policy": request.take("policy")})
     return url, {}
 
 
-ROWS: dict[str, Row] = {
-    "aws:sqs/queue:Queue": Row(make=_queue),
-    "aws:sqs/queuePolicy:QueuePolicy": Row(make=_policy),
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:sqs/queue:Queue": ResourceType(create=_create_queue),
+    "aws:sqs/queuePolicy:QueuePolicy": ResourceType(create=_set_policy),
 }

@@ -3,56 +3,56 @@
 import hashlib
 from typing import Any
 
-from sandbox.emulator import moto_state
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import HOW_PULUMI_WORKS, Row
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
 
 _ARN = "arn:aws:ec2:{region}:{account}:"
 
 
-def _first(answer: list[dict[str, Any]]) -> dict[str, Any]:
-    return answer[0]
+def _first(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return items[0]
 
 
-def _vpc_details(make: Make, vpc: dict[str, Any]) -> dict[str, Any]:
-    """DNS attributes are set by calls of their own; every VPC comes with a group, a table and an ACL."""
+def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> dict[str, Any]:
+    """Set the DNS attributes and find the default security group, route table and network ACL."""
     for name, member in (("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")):
-        if make.take(name) is not None:
-            make.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": make.peek(name)}})
+        if request.take(name) is not None:
+            request.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": request.peek(name)}})
     only = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
     return {
-        "defaultSecurityGroupId": _first(make.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"])["GroupId"],
-        "mainRouteTableId": _first(make.call("ec2.describe_route_tables", Filters=only)["RouteTables"])["RouteTableId"],
-        "defaultRouteTableId": _first(make.call("ec2.describe_route_tables", Filters=only)["RouteTables"])["RouteTableId"],
-        "defaultNetworkAclId": _first(make.call("ec2.describe_network_acls", Filters=only)["NetworkAcls"])["NetworkAclId"],
+        "defaultSecurityGroupId": _first(request.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"])["GroupId"],
+        "mainRouteTableId": _first(request.call("ec2.describe_route_tables", Filters=only)["RouteTables"])["RouteTableId"],
+        "defaultRouteTableId": _first(request.call("ec2.describe_route_tables", Filters=only)["RouteTables"])["RouteTableId"],
+        "defaultNetworkAclId": _first(request.call("ec2.describe_network_acls", Filters=only)["NetworkAcls"])["NetworkAclId"],
     }
 
 
-def _subnet_public_addresses(make: Make, subnet: dict[str, Any]) -> dict[str, Any]:
-    if make.take("mapPublicIpOnLaunch") is not None:
-        value = {"Value": make.peek("mapPublicIpOnLaunch")}
-        make.call("ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value)
+def _set_public_ip(request: CreateRequest, subnet: dict[str, Any]) -> dict[str, Any]:
+    if request.take("mapPublicIpOnLaunch") is not None:
+        value = {"Value": request.peek("mapPublicIpOnLaunch")}
+        request.call("ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value)
     return {}
 
 
-def _attach_gateway(make: Make, gateway: dict[str, Any]) -> dict[str, Any]:
-    vpc = make.take("vpcId")
+def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) -> dict[str, Any]:
+    vpc = request.take("vpcId")
     if vpc:
-        make.call("ec2.attach_internet_gateway", InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
+        request.call("ec2.attach_internet_gateway", InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
     return {}
 
 
-def _route(make: Make) -> tuple[str, dict[str, Any]]:
-    """The provider names a route after its table and a hash of its destination; the form is kept."""
-    make.call("ec2.create_route", make.parameters("ec2.create_route"))
+def _create_route(request: CreateRequest) -> Created:
+    """The id has the form of the provider: route table and a hash of the destination."""
+    request.call("ec2.create_route", request.parameters("ec2.create_route"))
     destinations = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
-    destination = next((make.peek(name) for name in destinations if make.peek(name)), "")
+    destination = next((request.peek(name) for name in destinations if request.peek(name)), "")
     digest = int(hashlib.sha256(str(destination).encode()).hexdigest()[:8], 16)
-    return f"r-{make.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
+    return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
 
 
-def _prefix_list(make: Make, endpoint: dict[str, Any]) -> dict[str, Any]:
-    """A gateway endpoint is reached by a prefix list of its service."""
+def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return the prefix list of a gateway endpoint."""
     if endpoint.get("VpcEndpointType") != "Gateway":
         return {
             "dnsEntries": [
@@ -60,37 +60,37 @@ def _prefix_list(make: Make, endpoint: dict[str, Any]) -> dict[str, Any]:
                 for entry in endpoint.get("DnsEntries", [])
             ]
         }
-    lists = make.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
-    found = [item["PrefixListId"] for item in lists if item["PrefixListName"] == endpoint["ServiceName"]]
-    if not found:
-        raise make.error(f"the emulator has no prefix list for {endpoint['ServiceName']}.")
-    return {"prefixListId": found[0], "cidrBlocks": []}
+    lists = request.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
+    ids = [item["PrefixListId"] for item in lists if item["PrefixListName"] == endpoint["ServiceName"]]
+    if not ids:
+        raise request.error(f"the emulator has no prefix list for {endpoint['ServiceName']}.")
+    return {"prefixListId": ids[0], "cidrBlocks": []}
 
 
-def _flow_log(make: Make) -> tuple[str, dict[str, Any]]:
+def _create_flow_log(request: CreateRequest) -> Created:
     for name, kind in (("vpcId", "VPC"), ("subnetId", "Subnet"), ("eniId", "NetworkInterface")):
-        if make.peek(name):
-            target, resource_type = make.take(name), kind
+        if request.peek(name):
+            target, resource_type = request.take(name), kind
             break
     else:
-        raise make.error("a flow log needs vpcId, subnetId or eniId.")
-    parameters = make.parameters(
+        raise request.error("one of vpcId, subnetId or eniId is required.")
+    parameters = request.parameters(
         "ec2.create_flow_logs", names={"iamRoleArn": "DeliverLogsPermissionArn"}, tag_kind="vpc-flow-log"
     )
-    answer = make.call("ec2.create_flow_logs", parameters, ResourceIds=[target], ResourceType=resource_type)
-    if answer.get("Unsuccessful"):
-        raise make.error(f"AWS (emulated) refuses the flow log: {answer['Unsuccessful'][0]['Error']['Message']}")
-    identity = answer["FlowLogIds"][0]
-    return identity, {"arn": f"arn:aws:ec2:{make.region}:{make.account}:vpc-flow-log/{identity}"}
+    created = request.call("ec2.create_flow_logs", parameters, ResourceIds=[target], ResourceType=resource_type)
+    if created.get("Unsuccessful"):
+        raise request.error(f"AWS (emulated) rejects the flow log: {created['Unsuccessful'][0]['Error']['Message']}")
+    identity = created["FlowLogIds"][0]
+    return identity, {"arn": request.arn("ec2", f"vpc-flow-log/{identity}")}
 
 
-def _acl(make: Make) -> tuple[str, dict[str, Any]]:
-    """The rules and the subnets of an ACL are calls of their own."""
-    parameters = make.parameters("ec2.create_network_acl", tag_kind="network-acl")
-    identity = make.call("ec2.create_network_acl", parameters)["NetworkAcl"]["NetworkAclId"]
+def _create_network_acl(request: CreateRequest) -> Created:
+    """Create the network ACL, its entries and its subnet associations."""
+    parameters = request.parameters("ec2.create_network_acl", tag_kind="network-acl")
+    identity = request.call("ec2.create_network_acl", parameters)["NetworkAcl"]["NetworkAclId"]
     names = {"action": "RuleAction", "ruleNo": "RuleNumber", "fromPort": "", "toPort": ""}
-    for key, leaving in (("ingress", False), ("egress", True)):
-        for rule in make.take(key) or []:
+    for key, egress in (("ingress", False), ("egress", True)):
+        for rule in request.take(key) or []:
             entry = {
                 names.get(name) or f"{name[0].upper()}{name[1:]}": value for name, value in rule.items() if names.get(name) != ""
             }
@@ -99,47 +99,47 @@ def _acl(make: Make) -> tuple[str, dict[str, Any]]:
                 "PortRange": {"From": int(rule["fromPort"]), "To": int(rule["toPort"])},
                 "RuleNumber": int(rule["ruleNo"]),
             }
-            make.call("ec2.create_network_acl_entry", entry, NetworkAclId=identity, Egress=leaving)
-    for subnet in make.take("subnetIds") or []:
-        held = make.call("ec2.describe_network_acls", Filters=[{"Name": "association.subnet-id", "Values": [subnet]}])
-        (association,) = (a for acl in held["NetworkAcls"] for a in acl["Associations"] if a["SubnetId"] == subnet)
-        make.call(
+            request.call("ec2.create_network_acl_entry", entry, NetworkAclId=identity, Egress=egress)
+    for subnet in request.take("subnetIds") or []:
+        acls = request.call("ec2.describe_network_acls", Filters=[{"Name": "association.subnet-id", "Values": [subnet]}])
+        (association,) = (a for acl in acls["NetworkAcls"] for a in acl["Associations"] if a["SubnetId"] == subnet)
+        request.call(
             "ec2.replace_network_acl_association",
             AssociationId=association["NetworkAclAssociationId"],
             NetworkAclId=identity,
         )
     return identity, {
-        "arn": f"arn:aws:ec2:{make.region}:{make.account}:network-acl/{identity}",
-        "ownerId": make.account,
+        "arn": request.arn("ec2", f"network-acl/{identity}"),
+        "ownerId": request.account,
     }
 
 
-def _exclusion(make: Make) -> tuple[str, dict[str, Any]]:
-    parameters = make.parameters("ec2.create_vpc_block_public_access_exclusion", tag_kind="vpc-block-public-access-exclusion")
-    make.check("ec2.create_vpc_block_public_access_exclusion", parameters)
-    target = make.peek("subnetId") or make.peek("vpcId")
+def _validate_exclusion(request: CreateRequest) -> Created:
+    parameters = request.parameters("ec2.create_vpc_block_public_access_exclusion", tag_kind="vpc-block-public-access-exclusion")
+    request.check("ec2.create_vpc_block_public_access_exclusion", parameters)
+    target = request.peek("subnetId") or request.peek("vpcId")
     identity = f"vpcbpa-exclude-{hashlib.sha256(str(target).encode()).hexdigest()[:17]}"
-    kind = "subnet" if make.peek("subnetId") else "vpc"
-    return identity, {"resourceArn": f"arn:aws:ec2:{make.region}:{make.account}:{kind}/{target}"}
+    kind = "subnet" if request.peek("subnetId") else "vpc"
+    return identity, {"resourceArn": request.arn("ec2", f"{kind}/{target}")}
 
 
-def _block_public(make: Make) -> tuple[str, dict[str, Any]]:
+def _validate_block_public_access(request: CreateRequest) -> Created:
     operation = "ec2.modify_vpc_block_public_access_options"
-    make.check(operation, make.parameters(operation))
-    return make.region, {"awsAccountId": make.account, "awsRegion": make.region}
+    request.check(operation, request.parameters(operation))
+    return request.region, {"awsAccountId": request.account, "awsRegion": request.region}
 
 
 _NO_BLOCKING = "moto has no VPC block public access"
 
 
-def _revoke_all(make: Make, group: str, ingress: bool) -> None:
+def _revoke_all(request: CreateRequest, group: str, ingress: bool) -> None:
     direction = "ingress" if ingress else "egress"
-    rules = make.call("ec2.describe_security_group_rules", Filters=[{"Name": "group-id", "Values": [group]}])[
+    rules = request.call("ec2.describe_security_group_rules", Filters=[{"Name": "group-id", "Values": [group]}])[
         "SecurityGroupRules"
     ]
     ids = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"] is not ingress]
     if ids:
-        make.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=ids)
+        request.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=ids)
 
 
 _RULE = {
@@ -153,149 +153,153 @@ _RULE = {
 }
 
 
-def _inline_rules(make: Make, group: str) -> None:
+def _inline_rules(request: CreateRequest, group: str) -> None:
     for name in ("ingress", "egress"):
-        for rule in make.take(name) or []:
-            permission = make.part(f"ec2.authorize_security_group_{name}", "IpPermissions", [rule], _RULE)[0]
+        for rule in request.take(name) or []:
+            permission = request.part(f"ec2.authorize_security_group_{name}", "IpPermissions", [rule], _RULE)[0]
             note = {"Description": rule["description"]} if rule.get("description") else {}
             permission["IpRanges"] = [{"CidrIp": cidr, **note} for cidr in rule.get("cidrBlocks", [])]
             permission["Ipv6Ranges"] = [{"CidrIpv6": cidr, **note} for cidr in rule.get("ipv6CidrBlocks", [])]
             permission["PrefixListIds"] = [{"PrefixListId": item, **note} for item in rule.get("prefixListIds", [])]
             others = [*rule.get("securityGroups", []), *([group] if rule.get("self") else [])]
             permission["UserIdGroupPairs"] = [{"GroupId": other, **note} for other in others]
-            make.call(f"ec2.authorize_security_group_{name}", GroupId=group, IpPermissions=[permission])
+            request.call(f"ec2.authorize_security_group_{name}", GroupId=group, IpPermissions=[permission])
 
 
-def _security_group(make: Make, group: dict[str, Any]) -> dict[str, Any]:
-    """The provider takes away the rule that AWS gives every new group: everything out."""
-    _revoke_all(make, group["GroupId"], ingress=False)
-    _inline_rules(make, group["GroupId"])
+def _configure_security_group(request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
+    """Remove the default egress rule, as the provider does, and add the inline rules."""
+    _revoke_all(request, group["GroupId"], ingress=False)
+    _inline_rules(request, group["GroupId"])
     return {
-        "arn": f"arn:aws:ec2:{make.region}:{make.account}:security-group/{group['GroupId']}",
-        "ownerId": make.account,
+        "arn": request.arn("ec2", f"security-group/{group['GroupId']}"),
+        "ownerId": request.account,
     }
 
 
-def _default_security_group(make: Make) -> tuple[str, dict[str, Any]]:
-    """Adopts the VPC's own group and empties it, as the provider does."""
-    only = [{"Name": "vpc-id", "Values": [make.take("vpcId")]}, {"Name": "group-name", "Values": ["default"]}]
-    found = make.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"]
-    if not found:
-        raise make.error("the VPC has no default security group.")
-    group = found[0]["GroupId"]
-    _revoke_all(make, group, ingress=True)
-    _revoke_all(make, group, ingress=False)
-    _inline_rules(make, group)
-    if make.tags:
-        make.call("ec2.create_tags", Resources=[group], Tags=make.tag_list())
-    arn = f"arn:aws:ec2:{make.region}:{make.account}:security-group/{group}"
-    return group, {"arn": arn, "name": "default", "ownerId": make.account, "description": found[0]["Description"]}
+def _adopt_default_security_group(request: CreateRequest) -> Created:
+    """Adopt the default group of the VPC and remove its rules, as the provider does."""
+    only = [{"Name": "vpc-id", "Values": [request.take("vpcId")]}, {"Name": "group-name", "Values": ["default"]}]
+    groups = request.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"]
+    if not groups:
+        raise request.error("the VPC has no default security group.")
+    group = groups[0]["GroupId"]
+    _revoke_all(request, group, ingress=True)
+    _revoke_all(request, group, ingress=False)
+    _inline_rules(request, group)
+    if request.tags:
+        request.call("ec2.create_tags", Resources=[group], Tags=request.tag_list())
+    arn = request.arn("ec2", f"security-group/{group}")
+    return group, {"arn": arn, "name": "default", "ownerId": request.account, "description": groups[0]["Description"]}
 
 
-def _rule(direction: str) -> Row:
-    def make_rule(make: Make) -> tuple[str, dict[str, Any]]:
-        note = {"Description": make.peek("description")} if make.take("description") else {}
-        permission: dict[str, Any] = {"IpProtocol": str(make.take("ipProtocol"))}
+def _rule(direction: str) -> ResourceType:
+    def create_rule(request: CreateRequest) -> Created:
+        note = {"Description": request.peek("description")} if request.take("description") else {}
+        permission: dict[str, Any] = {"IpProtocol": str(request.take("ipProtocol"))}
         for name, member in (("fromPort", "FromPort"), ("toPort", "ToPort")):
-            if make.take(name) is not None:
-                permission[member] = int(make.peek(name))
-        if make.take("cidrIpv4"):
-            permission["IpRanges"] = [{"CidrIp": make.peek("cidrIpv4"), **note}]
-        if make.take("cidrIpv6"):
-            permission["Ipv6Ranges"] = [{"CidrIpv6": make.peek("cidrIpv6"), **note}]
-        if make.take("prefixListId"):
-            permission["PrefixListIds"] = [{"PrefixListId": make.peek("prefixListId"), **note}]
-        if make.take("referencedSecurityGroupId"):
-            permission["UserIdGroupPairs"] = [{"GroupId": make.peek("referencedSecurityGroupId"), **note}]
+            if request.take(name) is not None:
+                permission[member] = int(request.peek(name))
+        if request.take("cidrIpv4"):
+            permission["IpRanges"] = [{"CidrIp": request.peek("cidrIpv4"), **note}]
+        if request.take("cidrIpv6"):
+            permission["Ipv6Ranges"] = [{"CidrIpv6": request.peek("cidrIpv6"), **note}]
+        if request.take("prefixListId"):
+            permission["PrefixListIds"] = [{"PrefixListId": request.peek("prefixListId"), **note}]
+        if request.take("referencedSecurityGroupId"):
+            permission["UserIdGroupPairs"] = [{"GroupId": request.peek("referencedSecurityGroupId"), **note}]
         call = f"ec2.authorize_security_group_{direction}"
         tags: dict[str, Any] = (
-            {"TagSpecifications": [{"ResourceType": "security-group-rule", "Tags": make.tag_list()}]} if make.tags else {}
+            {"TagSpecifications": [{"ResourceType": "security-group-rule", "Tags": request.tag_list()}]} if request.tags else {}
         )
-        group = make.take("securityGroupId")
-        answer = make.call(call, GroupId=group, IpPermissions=[permission], **tags)
-        identity = answer["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+        group = request.take("securityGroupId")
+        created = request.call(call, GroupId=group, IpPermissions=[permission], **tags)
+        identity = created["SecurityGroupRules"][0]["SecurityGroupRuleId"]
         if note:
-            moto_state.rule_description(make, group, identity, make.peek("description"))
-        arn = f"arn:aws:ec2:{make.region}:{make.account}:security-group-rule/{identity}"
+            moto_patches.set_rule_description(request, group, identity, request.peek("description"))
+        arn = request.arn("ec2", f"security-group-rule/{identity}")
         return identity, {"arn": arn, "securityGroupRuleId": identity}
 
-    return Row(make=make_rule)
+    return ResourceType(create=create_rule)
 
 
-ROWS: dict[str, Row] = {
-    "aws:ec2/vpc:Vpc": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:ec2/vpc:Vpc": ResourceType(
         call="ec2.create_vpc",
-        reply="Vpc",
+        result="Vpc",
         id="{VpcId}",
         tag_kind="vpc",
-        then=_vpc_details,
-        by_hand=("enableDnsSupport", "enableDnsHostnames"),
+        finish=_configure_vpc,
+        handled=("enableDnsSupport", "enableDnsHostnames"),
         outputs={"arn": _ARN + "vpc/{VpcId}", "ownerId": "{account}"},
     ),
-    "aws:ec2/subnet:Subnet": Row(
+    "aws:ec2/subnet:Subnet": ResourceType(
         call="ec2.create_subnet",
-        reply="Subnet",
+        result="Subnet",
         id="{SubnetId}",
         tag_kind="subnet",
-        then=_subnet_public_addresses,
-        by_hand=("mapPublicIpOnLaunch",),
+        finish=_set_public_ip,
+        handled=("mapPublicIpOnLaunch",),
         outputs={"arn": _ARN + "subnet/{SubnetId}", "ownerId": "{account}"},
     ),
-    "aws:ec2/internetGateway:InternetGateway": Row(
+    "aws:ec2/internetGateway:InternetGateway": ResourceType(
         call="ec2.create_internet_gateway",
-        reply="InternetGateway",
+        result="InternetGateway",
         id="{InternetGatewayId}",
         tag_kind="internet-gateway",
-        then=_attach_gateway,
-        by_hand=("vpcId",),
+        finish=_attach_internet_gateway,
+        handled=("vpcId",),
         outputs={"arn": _ARN + "internet-gateway/{InternetGatewayId}"},
     ),
-    "aws:ec2/eip:Eip": Row(
+    "aws:ec2/eip:Eip": ResourceType(
         call="ec2.allocate_address",
         id="{AllocationId}",
         tag_kind="elastic-ip",
         outputs={"arn": _ARN + "elastic-ip/{AllocationId}", "allocationId": "{AllocationId}", "publicIp": "{PublicIp}"},
     ),
-    "aws:ec2/natGateway:NatGateway": Row(
+    "aws:ec2/natGateway:NatGateway": ResourceType(
         call="ec2.create_nat_gateway",
-        reply="NatGateway",
+        result="NatGateway",
         id="{NatGatewayId}",
         tag_kind="natgateway",
     ),
-    "aws:ec2/routeTable:RouteTable": Row(
+    "aws:ec2/routeTable:RouteTable": ResourceType(
         call="ec2.create_route_table",
-        reply="RouteTable",
+        result="RouteTable",
         id="{RouteTableId}",
         tag_kind="route-table",
         outputs={"arn": _ARN + "route-table/{RouteTableId}", "ownerId": "{account}"},
     ),
-    "aws:ec2/route:Route": Row(make=_route),
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": Row(call="ec2.associate_route_table", id="{AssociationId}"),
-    "aws:ec2/vpcEndpoint:VpcEndpoint": Row(
+    "aws:ec2/route:Route": ResourceType(create=_create_route),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(call="ec2.associate_route_table", id="{AssociationId}"),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
         call="ec2.create_vpc_endpoint",
-        reply="VpcEndpoint",
+        result="VpcEndpoint",
         id="{VpcEndpointId}",
         tag_kind="vpc-endpoint",
-        then=_prefix_list,
+        finish=_find_prefix_list,
         names={"policy": "PolicyDocument"},
         outputs={"arn": _ARN + "vpc-endpoint/{VpcEndpointId}", "state": "available"},
-        ignored={"autoAccept": HOW_PULUMI_WORKS},
+        ignored={"autoAccept": PULUMI_ONLY},
     ),
-    "aws:ec2/flowLog:FlowLog": Row(make=_flow_log),
-    "aws:ec2/networkAcl:NetworkAcl": Row(make=_acl),
-    "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion": Row(make=_exclusion, modelled=_NO_BLOCKING),
-    "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions": Row(make=_block_public, modelled=_NO_BLOCKING),
-    "aws:ec2/securityGroup:SecurityGroup": Row(
+    "aws:ec2/flowLog:FlowLog": ResourceType(create=_create_flow_log),
+    "aws:ec2/networkAcl:NetworkAcl": ResourceType(create=_create_network_acl),
+    "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion": ResourceType(
+        create=_validate_exclusion, modelled=_NO_BLOCKING
+    ),
+    "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions": ResourceType(
+        create=_validate_block_public_access, modelled=_NO_BLOCKING
+    ),
+    "aws:ec2/securityGroup:SecurityGroup": ResourceType(
         call="ec2.create_security_group",
         id="{GroupId}",
         names={"name": "GroupName"},
         tag_kind="security-group",
-        then=_security_group,
-        by_hand=("ingress", "egress"),
-        ignored={"revokeRulesOnDelete": HOW_PULUMI_WORKS},
+        finish=_configure_security_group,
+        handled=("ingress", "egress"),
+        ignored={"revokeRulesOnDelete": PULUMI_ONLY},
     ),
-    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": Row(
-        make=_default_security_group, ignored={"revokeRulesOnDelete": HOW_PULUMI_WORKS}
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ResourceType(
+        create=_adopt_default_security_group, ignored={"revokeRulesOnDelete": PULUMI_ONLY}
     ),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule("ingress"),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _rule("egress"),

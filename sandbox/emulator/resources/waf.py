@@ -1,13 +1,13 @@
-"""WAF: web ACLs, what they guard and where they log."""
+"""WAF web ACLs, their associations and logging."""
 
 from typing import Any
 
-from sandbox.emulator.request import Make
-from sandbox.emulator.resource_type import Row
+from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _web_acl(make: Make, parameters: dict[str, Any]) -> None:
-    bodies = make.take("customResponseBodies")
+def _set_response_bodies(request: CreateRequest, parameters: dict[str, Any]) -> None:
+    bodies = request.take("customResponseBodies")
     if bodies:
         parameters["CustomResponseBodies"] = {
             item["key"]: {"Content": item["content"], "ContentType": item["contentType"]} for item in bodies
@@ -15,32 +15,28 @@ def _web_acl(make: Make, parameters: dict[str, Any]) -> None:
     parameters.setdefault("Rules", [])
 
 
-def _association(make: Make) -> tuple[str, dict[str, Any]]:
-    acl, resource = make.take("webAclArn"), make.take("resourceArn")
-    make.call("wafv2.associate_web_acl", WebACLArn=acl, ResourceArn=resource)
+def _associate_web_acl(request: CreateRequest) -> Created:
+    acl, resource = request.take("webAclArn"), request.take("resourceArn")
+    request.call("wafv2.associate_web_acl", WebACLArn=acl, ResourceArn=resource)
     return f"{acl},{resource}", {}
 
 
-def _acl_logging(make: Make) -> tuple[str, dict[str, Any]]:
-    value = {
-        name: make.peek(name)
-        for name in ("resourceArn", "logDestinationConfigs", "redactedFields", "loggingFilter")
-        if make.take(name) is not None
-    }
-    body = make.part("wafv2.put_logging_configuration", "LoggingConfiguration", value)
-    make.call("wafv2.put_logging_configuration", LoggingConfiguration=body)
+def _put_logging_configuration(request: CreateRequest) -> Created:
+    value = request.take_all("resourceArn", "logDestinationConfigs", "redactedFields", "loggingFilter")
+    body = request.part("wafv2.put_logging_configuration", "LoggingConfiguration", value)
+    request.call("wafv2.put_logging_configuration", LoggingConfiguration=body)
     return str(value["resourceArn"]), {}
 
 
-ROWS: dict[str, Row] = {
-    "aws:wafv2/webAcl:WebAcl": Row(
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:wafv2/webAcl:WebAcl": ResourceType(
         call="wafv2.create_web_acl",
-        reply="Summary",
+        result="Summary",
         id="{Id}",
-        shape=_web_acl,
-        by_hand=("customResponseBodies",),
+        prepare=_set_response_bodies,
+        handled=("customResponseBodies",),
         outputs={"arn": "{ARN}"},
     ),
-    "aws:wafv2/webAclAssociation:WebAclAssociation": Row(make=_association),
-    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": Row(make=_acl_logging),
+    "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(create=_associate_web_acl),
+    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ResourceType(create=_put_logging_configuration),
 }

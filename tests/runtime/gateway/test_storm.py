@@ -179,7 +179,7 @@ def again(server: servers.Postgres, log: Path) -> child_processes.Child:
     data = server.folder / "data"
     command = [str(server.binaries / "postgres"), "-D", str(data), "-p", str(server.port), "-k", str(server.folder)]
     command += [part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")]
-    identity = servers._unprivileged() if os.geteuid() == 0 else child_processes.Identity()
+    identity = servers._unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
 
     def ready() -> bool:
         try:
@@ -189,9 +189,7 @@ def again(server: servers.Postgres, log: Path) -> child_processes.Child:
         return lines[:1] == [str(child.pid)] and servers._postmaster_ready(data)
 
     for _ in range(100):
-        child = child_processes.start(
-            "postgres", command, log=log, cwd=server.folder, identity=identity, death_signal=signal.SIGQUIT
-        )
+        child = child_processes.start("postgres", command, log=log, cwd=server.folder, user=identity, death_signal=signal.SIGQUIT)
         with suppress(SandboxError):
             child_processes.wait_until(child, ready, "ready for connections", 30)
             return child

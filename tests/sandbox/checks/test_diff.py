@@ -1,4 +1,4 @@
-"""What a second deployment would do: a new image touches what runs and nothing that holds data."""
+"""The steps of an update: a new image affects no resource that stores data."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from sandbox.__main__ import main
-from sandbox.checks.diff import Step, changed, diff, text
+from sandbox.checks.diff import Step, apply_changes, diff, text
 from sandbox.engine.replacement import STATEFUL, replaces
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
@@ -22,48 +22,47 @@ def change(stack: str, *changes: str) -> Sequence[Step]:
 
 @pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
-def test_a_new_image_replaces_task_definitions_and_updates_services_and_nothing_else(stack: str) -> None:
-    # The serverless form of a door and a user's own Cores may run the image too: still nothing that holds data.
-    found = change(stack, DIGEST)
-    assert {(step.act, step.name) for step in found if step.type == "aws:ecs/taskDefinition:TaskDefinition"} >= {
+def test_new_image_affects_tasks_and_services_only(stack: str) -> None:
+    # Lambda functions and Cores can use the image too.
+    steps = change(stack, DIGEST)
+    assert {(step.operation, step.name) for step in steps if step.type == "aws:ecs/taskDefinition:TaskDefinition"} >= {
         ("replace", "gateway"),
         ("replace", "console"),
         ("replace", "migrate"),
     }
-    assert {(step.act, step.name) for step in found if step.type == "aws:ecs/service:Service"} >= {
+    assert {(step.operation, step.name) for step in steps if step.type == "aws:ecs/service:Service"} >= {
         ("update", "gateway"),
         ("update", "console"),
     }
-    assert {step.type for step in found} <= RUNS | {"aws:lambda/function:Function", "aws:lambda/alias:Alias"}
-    assert [step for step in found if step.loses_data] == []
+    assert {step.type for step in steps} <= RUNS | {"aws:lambda/function:Function", "aws:lambda/alias:Alias"}
+    assert [step for step in steps if step.loses_data] == []
 
 
 @pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
-def test_without_a_change_nothing_is_to_be_done(stack: str) -> None:
+def test_no_changes(stack: str) -> None:
     assert change(stack) == []
-    assert text([]) == "no change\n"
+    assert text([]) == "no changes\n"
 
 
-def test_a_larger_database_is_changed_in_place() -> None:
+def test_instance_class_is_updated_in_place() -> None:
     (step,) = (step for step in change("dev", "database.instance_class=db.t4g.small") if step.type == "aws:rds/instance:Instance")
-    assert (step.act, step.properties, step.loses_data) == ("update", ("instanceClass",), False)
+    assert (step.operation, step.properties, step.loses_data) == ("update", ("instanceClass",), False)
 
 
-def test_another_name_of_everything_is_seen_to_lose_data(capsys: pytest.CaptureFixture[str]) -> None:
-    """A new region moves every store; the command says so and exits with 1."""
+def test_region_change_loses_data_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     moved = ["region=eu-north-1", "network.zones=[eu-north-1a, eu-north-1b]"]
     code = main(["diff", "--env", "dev", *(word for item in moved for word in ("--set", item))])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert code == 1
-    assert "+- replace  aws:s3/bucket:Bucket" in said
-    assert "LOSES ITS DATA" in said
+    assert "+- replace  aws:s3/bucket:Bucket" in output
+    assert "DATA LOSS" in output
 
 
-@pytest.mark.parametrize("asked", ["image.digest", "image.digest.more=1"])
-def test_a_change_that_names_no_setting_is_refused(asked: str) -> None:
-    with pytest.raises(SandboxError, match=r"there is no setting '.*'\. Every key is in docs/settings.md"):
-        changed('{"image": {"digest": "x"}}', [asked])
+@pytest.mark.parametrize("change", ["image.digest", "image.digest.more=1"])
+def test_change_without_setting_is_rejected(change: str) -> None:
+    with pytest.raises(SandboxError, match=r"unknown setting '.*'\..* docs/settings.md"):
+        apply_changes('{"image": {"digest": "x"}}', [change])
 
 
 @pytest.mark.parametrize("change", ["image.digest=latest", "image.digets=x", "nowhere.at.all=1"])
@@ -86,11 +85,11 @@ def test_change_that_the_program_rejects_is_an_error(change: str) -> None:
         ("aws:lb/targetGroup:TargetGroup", "name", True),
     ],
 )
-def test_what_aws_cannot_change_in_place_is_known(type_: str, property_: str, expected: bool) -> None:
+def test_replacing_properties(type_: str, property_: str, expected: bool) -> None:
     assert replaces(type_, property_) is expected
 
 
-def test_every_store_has_its_properties_written_out() -> None:
+def test_stateful_types_have_replacing_properties() -> None:
     assert [
         type_ for type_ in STATEFUL if not any(replaces(type_, name) for name in ("name", "bucket", "engine", "keyUsage", "port"))
     ] == []

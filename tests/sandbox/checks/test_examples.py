@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.checks.policy_check import Checked, check
+from sandbox.checks.policy_check import CheckResult, check
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SOURCE = (EXAMPLES / "leaky" / "__main__.py").read_text(encoding="utf-8")
@@ -16,19 +16,19 @@ CONTROLS = set(re.findall(r"GH-[A-Z0-9]+-\d+", SOURCE))
 
 
 @pytest.fixture(scope="module")
-def leaky() -> Checked:
+def leaky() -> CheckResult:
     return check(EXAMPLES / "leaky", "dev", levels="prod")
 
 
 @pytest.mark.requirement("PP-02")
-def test_leaky_program_violates_its_controls(leaky: Checked) -> None:
+def test_leaky_program_violates_its_controls(leaky: CheckResult) -> None:
     violated = {finding.rule for finding in leaky.findings if finding.outcome == "violation" and finding.blocks}
     assert len(CONTROLS) == 20
     assert CONTROLS - violated == set()
     assert leaky.exit_code == 1
 
 
-def test_findings_point_near_the_comment(leaky: Checked) -> None:
+def test_findings_point_near_the_comment(leaky: CheckResult) -> None:
     declared = {(finding.rule, int(finding.source.rpartition(":")[2])) for finding in leaky.findings if finding.source}
     for number, line in enumerate(SOURCE.splitlines(), start=1):
         for control in re.findall(r"GH-[A-Z0-9]+-\d+", line):
@@ -36,7 +36,7 @@ def test_findings_point_near_the_comment(leaky: Checked) -> None:
             assert min(distances) <= 25, control
 
 
-def test_reports_do_not_contain_passwords(leaky: Checked) -> None:
+def test_reports_do_not_contain_passwords(leaky: CheckResult) -> None:
     for form in ("table", "json", "sarif", "junit", "markdown"):
         assert "correct-horse-battery" not in leaky.text(form)
         assert "paid-0000" not in leaky.text(form)
@@ -44,8 +44,8 @@ def test_reports_do_not_contain_passwords(leaky: Checked) -> None:
 
 @pytest.mark.requirement("PP-02")
 def test_clean_program_has_no_violations_in_prod() -> None:
-    checked = check(EXAMPLES / "clean", "dev", levels="prod")
-    assert [finding for finding in checked.findings if finding.blocks] == []
+    result = check(EXAMPLES / "clean", "dev", levels="prod")
+    assert [finding for finding in result.findings if finding.blocks] == []
     # Advisory: object versions can be deleted, as in every bucket of this repository.
-    assert {finding.rule for finding in checked.findings if finding.outcome == "violation"} == {"GH-S3-017"}
-    assert checked.run.resources > 15
+    assert {finding.rule for finding in result.findings if finding.outcome == "violation"} == {"GH-S3-017"}
+    assert result.run.resources > 15

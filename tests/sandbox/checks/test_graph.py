@@ -1,4 +1,4 @@
-"""The drawing shows every component once, in its tier, and the connections that the security groups let through."""
+"""The graph has each component once, in its tier, and the connections that security groups allow."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -13,23 +13,17 @@ _SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.mark.requirement("CG-23")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_component_stands_in_one_tier_and_the_picture_is_small_enough_to_read(stack: str) -> None:
-    found = stack_graph(stack)
-    keys = [node.key for node in found.nodes]
+def test_each_component_is_in_one_tier(stack: str) -> None:
+    drawn = stack_graph(stack)
+    keys = [node.key for node in drawn.nodes]
     assert len(keys) == len(set(keys))
-    assert {
-        "LoadBalancer_edge",
-        "EcsService_gateway",
-        "EcsService_console",
-        "RdsInstance_database",
-        "Valkey_cache",
-    } <= set(keys)
-    assert "TaskDefinition_gateway" not in keys, "a service and its task are one box"
+    assert {"LoadBalancer_edge", "EcsService_gateway", "EcsService_console", "RdsInstance_database", "Valkey_cache"} <= set(keys)
+    assert "TaskDefinition_gateway" not in keys, "a service includes its task definition"
     assert 20 <= len(keys) <= 60
-    assert sum(len(nodes) for _, nodes in found.tiers()) == len(keys)
+    assert sum(len(nodes) for _, nodes in drawn.tiers()) == len(keys)
 
 
-def test_traffic_is_what_the_security_groups_let_through() -> None:
+def test_connections_are_those_of_security_groups() -> None:
     traffic = {(edge.source, edge.target): edge.label for edge in stack_graph("prod").edges if edge.traffic}
     assert traffic["internet", "LoadBalancer_edge"] == "80, 443"
     assert traffic["LoadBalancer_edge", "EcsService_gateway"] == "8080"
@@ -38,13 +32,13 @@ def test_traffic_is_what_the_security_groups_let_through() -> None:
     assert [source for source, target in traffic if target == "EcsService_gateway"] == ["LoadBalancer_edge"]
 
 
-def test_each_process_is_given_its_own_secrets() -> None:
-    given = {(edge.source, edge.target) for edge in stack_graph("prod").edges if edge.label == "is given"}
-    assert ("EcsService_gateway", "Secret_pepper") in given
-    assert ("EcsService_gateway", "Secret_session_key") not in given
+def test_injected_secrets() -> None:
+    injected = {(edge.source, edge.target) for edge in stack_graph("prod").edges if edge.label == "injected"}
+    assert ("EcsService_gateway", "Secret_pepper") in injected
+    assert ("EcsService_gateway", "Secret_session_key") not in injected
 
 
-def test_the_mermaid_text_names_in_its_arrows_only_boxes_that_it_draws() -> None:
+def test_mermaid_arrows_connect_existing_boxes() -> None:
     text = mermaid(stack_graph("prod"))
     boxes = set(re.findall(r"^ +(\w+)[\[(]", text, flags=re.MULTILINE))
     ends = {end for pair in re.findall(r"^ +(\w+) -\.?->\|[^|]+\| (\w+)$", text, flags=re.MULTILINE) for end in pair}
@@ -53,11 +47,11 @@ def test_the_mermaid_text_names_in_its_arrows_only_boxes_that_it_draws() -> None
     assert text.count("subgraph") == len(re.findall(r"^    end$", text, flags=re.MULTILINE))
 
 
-def test_the_svg_is_well_formed_and_its_boxes_do_not_overlap() -> None:
-    found = stack_graph("prod")
-    root = ET.fromstring(svg(found))  # noqa: S314  our own text
+def test_svg_is_well_formed() -> None:
+    drawn = stack_graph("prod")
+    root = ET.fromstring(svg(drawn))  # noqa: S314  text of this repository
     boxes = [(int(box.attrib["x"]), int(box.attrib["y"])) for box in root.iter(f"{_SVG}rect") if box.attrib["class"] == "box"]
-    assert len(boxes) == len(set(boxes)) == len(found.nodes) + 1
-    shown = {text.text for text in root.iter(f"{_SVG}text")}
-    assert {node.title for node in found.nodes} <= shown
-    assert draw(found, "svg") == svg(found)
+    assert len(boxes) == len(set(boxes)) == len(drawn.nodes) + 1
+    texts = {text.text for text in root.iter(f"{_SVG}text")}
+    assert {node.title for node in drawn.nodes} <= texts
+    assert draw(drawn, "svg") == svg(drawn)

@@ -1,4 +1,4 @@
-"""What a stack with a Core of its own deploys, read back from the emulator: rollout, routes, firewall, alarms and names."""
+"""The dev stack with a Core, canary deployments and a collector: ECS, routing, WAF, alarms and service discovery."""
 
 import json
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from components import contract
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
-from sandbox.local.ecs_task import Aws, Contract, Credentials, read
+from sandbox.local.ecs_task import Aws, Credentials, read
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE
 
@@ -20,7 +21,7 @@ CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_mi
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """The program of the repository with two changed settings, deployed once."""
+    """The program of the repository with changed settings, deployed once."""
     program = tmp_path_factory.mktemp("program")
     for name in ("__main__.py", "Pulumi.yaml", "components", "runtime"):
         (program / name).symlink_to(REPOSITORY / name)
@@ -37,8 +38,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 def service(emulator: Emulator, name: str) -> dict[str, Any]:
     ecs = emulator.client("ecs", REGION)
-    (found,) = ecs.describe_services(cluster="gatehouse-dev-main", services=[f"gatehouse-dev-{name}"])["services"]
-    return dict(found)
+    (row,) = ecs.describe_services(cluster="gatehouse-dev-main", services=[f"gatehouse-dev-{name}"])["services"]
+    return dict(row)
 
 
 def target_groups(emulator: Emulator) -> dict[str, str]:
@@ -46,7 +47,7 @@ def target_groups(emulator: Emulator) -> dict[str, str]:
     return {group["TargetGroupArn"]: group["TargetGroupName"] for group in groups}
 
 
-def test_the_gateway_is_deployed_as_a_canary_that_alarms_bring_back(emulator: Emulator) -> None:
+def test_gateway_canary_deployment_rolls_back_on_alarms(emulator: Emulator) -> None:
     configuration = service(emulator, "gateway")["deploymentConfiguration"]
     assert configuration["strategy"] == "CANARY"
     assert configuration["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 10}
@@ -56,11 +57,11 @@ def test_the_gateway_is_deployed_as_a_canary_that_alarms_bring_back(emulator: Em
     assert len(alarms["MetricAlarms"]) == len(configuration["alarms"]["alarmNames"]) == 3
 
 
-def test_traffic_moves_between_two_target_groups_of_one_rule(emulator: Emulator) -> None:
+def test_traffic_shifts_between_two_target_groups(emulator: Emulator) -> None:
     names = target_groups(emulator)
-    (balanced,) = service(emulator, "gateway")["loadBalancers"]
-    other = balanced["advancedConfiguration"]
-    assert names[balanced["targetGroupArn"]] == "gatehouse-dev-gateway"
+    (balancer,) = service(emulator, "gateway")["loadBalancers"]
+    other = balancer["advancedConfiguration"]
+    assert names[balancer["targetGroupArn"]] == "gatehouse-dev-gateway"
     assert names[other["alternateTargetGroupArn"]] == "gatehouse-dev-gateway-green"
     elb = emulator.client("elbv2", REGION)
     (rule,) = elb.describe_rules(RuleArns=[other["productionListenerRule"]])["Rules"]
@@ -70,7 +71,7 @@ def test_traffic_moves_between_two_target_groups_of_one_rule(emulator: Emulator)
 
 
 @pytest.mark.requirement("ECS-14")
-def test_the_core_has_a_name_in_the_network_and_no_load_balancer(emulator: Emulator) -> None:
+def test_core_uses_service_discovery(emulator: Emulator) -> None:
     core = service(emulator, "core-files")
     assert core["loadBalancers"] == []
     discovery = emulator.client("servicediscovery", REGION)
@@ -81,7 +82,7 @@ def test_the_core_has_a_name_in_the_network_and_no_load_balancer(emulator: Emula
 
 
 @pytest.mark.requirement("ECS-14")
-def test_the_core_s_security_group_lets_the_gateway_in_and_nothing_else(emulator: Emulator) -> None:
+def test_core_security_group_allows_the_gateway_only(emulator: Emulator) -> None:
     ec2 = emulator.client("ec2", REGION)
     groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
     (rule,) = groups["gatehouse-dev-core-files"]["IpPermissions"]
@@ -90,7 +91,7 @@ def test_the_core_s_security_group_lets_the_gateway_in_and_nothing_else(emulator
 
 
 @pytest.mark.requirement("ECS-04")
-def test_the_firewall_has_a_rate_a_door_and_refuses_large_bodies_elsewhere(emulator: Emulator) -> None:
+def test_web_acl_rules(emulator: Emulator) -> None:
     waf = emulator.client("wafv2", REGION)
     (summary,) = waf.list_web_acls(Scope="REGIONAL")["WebACLs"]
     acl = waf.get_web_acl(Name=summary["Name"], Id=summary["Id"], Scope="REGIONAL")["WebACL"]
@@ -98,44 +99,44 @@ def test_the_firewall_has_a_rate_a_door_and_refuses_large_bodies_elsewhere(emula
     assert {"rate", "rate-console", "rate-sharing", "body-size", "common", "metrics"} <= set(rules)
     rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
     assert rate["ScopeDownStatement"]["ByteMatchStatement"]["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
-    _, elsewhere = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
-    assert "ByteMatchStatement" in elsewhere["NotStatement"]["Statement"]
+    _, exception = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
+    assert "ByteMatchStatement" in exception["NotStatement"]["Statement"]
 
 
 @pytest.mark.requirement("CG-21", "ECS-05")
-def test_log_lines_are_counted_and_alarm(emulator: Emulator) -> None:
-    counted = emulator.client("logs", REGION).describe_metric_filters(logGroupName="/gatehouse/dev/trail")["metricFilters"]
-    assert len(counted) == 15
-    metric = counted[0]["metricTransformations"][0]
+def test_log_metric_filters_have_alarms(emulator: Emulator) -> None:
+    filters = emulator.client("logs", REGION).describe_metric_filters(logGroupName="/gatehouse/dev/trail")["metricFilters"]
+    assert len(filters) == 15
+    metric = filters[0]["metricTransformations"][0]
     alarms = emulator.client("cloudwatch", REGION).describe_alarms_for_metric(
         MetricName=metric["metricName"], Namespace=metric["metricNamespace"]
     )
     assert len(alarms["MetricAlarms"]) == 1
 
 
-def test_failures_reach_the_topic_of_the_alarms(emulator: Emulator) -> None:
+def test_failure_events_reach_the_alarm_topic(emulator: Emulator) -> None:
     events = emulator.client("events", REGION)
     rules = [rule["Name"] for rule in events.list_rules(NamePrefix="gatehouse-dev-")["Rules"] if "EventPattern" in rule]
-    assert sorted(rules) == [f"gatehouse-dev-{what}-failed" for what in ("backup", "deployment", "rotation")]
+    assert sorted(rules) == [f"gatehouse-dev-{event}-failed" for event in ("backup", "deployment", "rotation")]
     for rule in rules:
         (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
         assert target["Arn"].endswith(":gatehouse-dev-alarms")
 
 
 @pytest.mark.requirement("ECS-08")
-def test_the_dashboard_is_there_with_the_real_names(emulator: Emulator) -> None:
-    answer = emulator.client("cloudwatch", REGION).get_dashboard(DashboardName="gatehouse-dev-overview")
-    document = json.loads(answer["DashboardBody"])
-    graphs = [widget for widget in document["widgets"] if widget["type"] == "metric"]
-    labels = {metric[5] for graph in graphs for metric in graph["properties"]["metrics"] if metric[0] == "AWS/ApplicationELB"}
+def test_dashboard_has_the_target_groups(emulator: Emulator) -> None:
+    dashboard = emulator.client("cloudwatch", REGION).get_dashboard(DashboardName="gatehouse-dev-overview")
+    document = json.loads(dashboard["DashboardBody"])
+    widgets = [widget for widget in document["widgets"] if widget["type"] == "metric"]
+    labels = {metric[5] for widget in widgets for metric in widget["properties"]["metrics"] if metric[0] == "AWS/ApplicationELB"}
     assert labels == {arn.rpartition(":")[2] for arn in target_groups(emulator)}
 
 
 @pytest.mark.parametrize("process", ["gateway", "console"])
-def test_the_sandbox_runs_the_process_and_not_the_collector_beside_it(emulator: Emulator, process: str) -> None:
+def test_process_container_is_found_beside_the_collector(emulator: Emulator, process: str) -> None:
     aws = Aws(emulator.endpoint, REGION, Credentials(*emulator.credentials, ""))
-    contract = Contract.read(REPOSITORY / "runtime" / "contract.toml")
+    declared = contract.read(optional_variables=None)
     arn = service(emulator, process)["taskDefinition"]
     definition = emulator.client("ecs", REGION).describe_task_definition(taskDefinition=arn)["taskDefinition"]
-    assert [one["name"] for one in definition["containerDefinitions"]] == [process, "collector"]
-    assert read(aws, arn, process, contract).command == contract.commands[process]
+    assert [row["name"] for row in definition["containerDefinitions"]] == [process, "collector"]
+    assert read(aws, arn, process, declared).command == declared.processes[process].command

@@ -1,4 +1,4 @@
-"""The pipeline's roles as they are deployed: what AWS would give back, and that a deployment under the role makes the stack."""
+"""The roles of the delivery pipeline, and a deployment of the stack under the deploy role."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from sandbox.checks.policy_documents import Role, collect
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.paths import REPOSITORY
 
 STACK = "prod"
 ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
-# What an administrator does: bounds, evidence, and the guards of the whole account (components/delivery/policies.py).
+# Resource types that an administrator deploys: permissions boundaries, audit and account-wide settings.
 ADMINISTRATOR = {
     *(f"aws:iam/{kind}" for kind in ("policy:Policy", "rolePolicyAttachment:RolePolicyAttachment")),
     *(
@@ -43,24 +43,24 @@ ADMINISTRATOR = {
 
 
 @cache
-def written() -> Role:
-    """The deploy role as the program writes it."""
-    return collect(run(REPOSITORY, STACK, InventedCloud(), preview=False)).roles[NAME]
+def declared_role() -> Role:
+    """The deploy role of the program."""
+    return collect(run(REPOSITORY, STACK, FakeProvider(), preview=False)).roles[NAME]
 
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Emulator]:
-    """The whole stack, deployed by the deploy role under enforcement, but for an administrator's part."""
+    """The stack, deployed by the deploy role under enforcement, except for the resources of an administrator."""
     emulator = Emulator.start()
     try:
         iam = emulator.client("iam", "us-east-1")
-        iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(written().trust))
-        # The emulator's calls to IAM name no resource, so a deny on some roles would count for all of them: denies are asked of
-        # the documents, in tests/components/test_deployer.py.
-        granting = [policy for policy in written().policies if policy["Statement"][0]["Effect"] == "Allow"]
+        iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(declared_role().trust))
+        # Calls to IAM have no resource in the emulator, so a deny for some roles would apply to all. Tests of the components
+        # evaluate the denies.
+        granting = [policy for policy in declared_role().policies if policy["Statement"][0]["Effect"] == "Allow"]
         for number, policy in enumerate(granting):
-            made = iam.create_policy(PolicyName=f"pipeline-{number}", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
-            iam.attach_role_policy(RoleName="pipeline", PolicyArn=made)
+            arn = iam.create_policy(PolicyName=f"pipeline-{number}", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
+            iam.attach_role_policy(RoleName="pipeline", PolicyArn=arn)
         emulator.act_as(f"arn:aws:iam::{ACCOUNT}:role/pipeline", unless=ADMINISTRATOR)
         run(REPOSITORY, STACK, emulator, preview=False)
         yield emulator
@@ -69,13 +69,13 @@ def deployed() -> Iterator[Emulator]:
 
 
 @pytest.mark.requirement("CG-18")
-def test_a_deployment_needs_nothing_that_its_role_does_not_grant(deployed: Emulator) -> None:
+def test_deploy_role_is_sufficient(deployed: Emulator) -> None:
     assert deployed.permissions.denied == []
     assert len(deployed.used_actions["pipeline"]) > 80
 
 
 @pytest.mark.requirement("ECS-01")
-def test_the_account_trusts_github_for_one_audience(deployed: Emulator) -> None:
+def test_github_identity_provider(deployed: Emulator) -> None:
     iam = deployed.client("iam", "us-east-1")
     (listed,) = iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
     provider: dict[str, Any] = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=listed["Arn"])
@@ -85,11 +85,11 @@ def test_the_account_trusts_github_for_one_audience(deployed: Emulator) -> None:
 
 @pytest.mark.requirement("ECS-01", "CG-18")
 @pytest.mark.parametrize(
-    ("thing", "environment"), [("deploy", STACK), ("preview", f"{STACK}-preview"), ("image", f"{STACK}-image")]
+    ("purpose", "environment"), [("deploy", STACK), ("preview", f"{STACK}-preview"), ("image", f"{STACK}-image")]
 )
-def test_a_role_that_stands_trusts_its_environment_and_is_bounded(deployed: Emulator, thing: str, environment: str) -> None:
+def test_role_trusts_its_environment_and_has_a_boundary(deployed: Emulator, purpose: str, environment: str) -> None:
     iam = deployed.client("iam", "us-east-1")
-    role = iam.get_role(RoleName=f"gatehouse-{STACK}-{thing}")["Role"]
+    role = iam.get_role(RoleName=f"gatehouse-{STACK}-{purpose}")["Role"]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert trust["Condition"] == {
@@ -98,9 +98,9 @@ def test_a_role_that_stands_trusts_its_environment_and_is_bounded(deployed: Emul
             "token.actions.githubusercontent.com:sub": f"repo:example/gatehouse:environment:{environment}",
         }
     }
-    bound = f"arn:aws:iam::{ACCOUNT}:policy/gatehouse-{STACK}-deploy-boundary"
-    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == bound
-    attached = {one["PolicyName"] for one in iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]}
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/gatehouse-{STACK}-deploy-boundary"
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
+    attached = {row["PolicyName"] for row in iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]}
     assert attached
     assert all(name.startswith(f"gatehouse-{STACK}-") for name in attached)
-    assert (f"gatehouse-{STACK}-deploy-never" in attached) == (thing == "deploy")
+    assert (f"gatehouse-{STACK}-deploy-never" in attached) == (purpose == "deploy")

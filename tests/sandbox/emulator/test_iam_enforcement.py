@@ -1,4 +1,4 @@
-"""Under enforcement a call needs the caller's own policies, and what each role uses is written down."""
+"""Under enforcement, a call needs the policies of the caller, and used actions are recorded."""
 
 import json
 from collections.abc import Iterator
@@ -30,14 +30,14 @@ def emulator() -> Iterator[Emulator]:
 
 
 def caller(emulator: Emulator, service: str, *statements: dict[str, Any], boundary: dict[str, Any] | None = None) -> Any:
-    """A client that took a role with these statements, and a boundary of one statement; enforcement is on from here."""
+    """A client with a role of these statements and an optional boundary. Enables enforcement."""
     iam = emulator.client("iam", REGION)
     trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
     document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
     if boundary is not None:
-        ceiling = json.dumps({"Version": "2012-10-17", "Statement": boundary})
-        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=ceiling)["Policy"]["Arn"]
+        boundary_document = json.dumps({"Version": "2012-10-17", "Statement": boundary})
+        bound = iam.create_policy(PolicyName="boundary", PolicyDocument=boundary_document)["Policy"]["Arn"]
         iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=bound)
     iam.put_role_policy(RoleName=ROLE, PolicyName="own", PolicyDocument=document)
     emulator.enforce_iam(True)
@@ -59,14 +59,14 @@ def denied(call: Any, **arguments: Any) -> bool:
     return "AccessDenied" in str(caught.value)
 
 
-def test_an_allowed_call_passes_and_is_recorded(emulator: Emulator) -> None:
+def test_allowed_call_is_recorded(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
     assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
     assert emulator.used_actions == {ROLE: {"secretsmanager:GetSecretValue"}}
 
 
-def test_a_call_on_another_resource_is_denied(emulator: Emulator) -> None:
+def test_call_on_another_resource_is_denied(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     secret(emulator, "app/two")
     client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
@@ -75,13 +75,13 @@ def test_a_call_on_another_resource_is_denied(emulator: Emulator) -> None:
     assert emulator.permissions.denied[0].startswith(f"{ROLE}: secretsmanager:GetSecretValue on arn:")
 
 
-def test_an_action_that_is_not_granted_is_denied(emulator: Emulator) -> None:
+def test_action_without_permission_is_denied(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
     assert denied(client.put_secret_value, SecretId="app/one", SecretString="other")
 
 
-def test_a_plain_deny_wins_over_an_allow(emulator: Emulator) -> None:
+def test_deny_overrides_allow(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(
         emulator,
@@ -92,7 +92,7 @@ def test_a_plain_deny_wins_over_an_allow(emulator: Emulator) -> None:
     assert denied(client.get_secret_value, SecretId="app/one")
 
 
-def test_a_condition_counts_as_met_and_is_reported(emulator: Emulator) -> None:
+def test_condition_of_an_allow_is_assumed_and_reported(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     condition = {"StringEquals": {"aws:SourceVpce": "vpce-1"}, "Bool": {"aws:SecureTransport": "true"}}
     allow = statement("Allow", "secretsmanager:GetSecretValue", arn, Condition=condition)
@@ -103,7 +103,7 @@ def test_a_condition_counts_as_met_and_is_reported(emulator: Emulator) -> None:
     ]
 
 
-def test_a_deny_with_a_condition_does_not_deny_here(emulator: Emulator) -> None:
+def test_deny_with_a_condition_is_skipped_and_reported(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     condition = {"Bool": {"aws:SecureTransport": "false"}}
     client = caller(
@@ -116,7 +116,7 @@ def test_a_deny_with_a_condition_does_not_deny_here(emulator: Emulator) -> None:
     assert emulator.stripped_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
 
 
-def test_a_table_is_named_by_its_arn(emulator: Emulator) -> None:
+def test_dynamodb_table_arn(emulator: Emulator) -> None:
     tables = emulator.client("dynamodb", REGION)
     for name in ("tokens", "others"):
         tables.create_table(
@@ -131,7 +131,7 @@ def test_a_table_is_named_by_its_arn(emulator: Emulator) -> None:
     assert denied(client.get_item, TableName="others", Key={"id": {"S": "x"}})
 
 
-def test_a_bucket_object_is_named_by_its_arn(emulator: Emulator) -> None:
+def test_s3_object_arn(emulator: Emulator) -> None:
     buckets = emulator.client("s3", REGION)
     buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
     buckets.put_object(Bucket="papers", Key="open/a b.txt", Body=b"1")
@@ -141,7 +141,7 @@ def test_a_bucket_object_is_named_by_its_arn(emulator: Emulator) -> None:
     assert denied(client.get_object, Bucket="papers", Key="closed/a.txt")
 
 
-def test_a_wrong_key_is_refused_and_the_operator_keeps_working(emulator: Emulator) -> None:
+def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
     secret(emulator, "app/one")
     emulator.enforce_iam(True)
     session: Any = boto3.session.Session("AKIAWRONG", "wrong")
@@ -153,14 +153,14 @@ def test_a_wrong_key_is_refused_and_the_operator_keeps_working(emulator: Emulato
     assert emulator.used_actions == {}
 
 
-def test_without_enforcement_nothing_is_denied(emulator: Emulator) -> None:
+def test_nothing_is_denied_without_enforcement(emulator: Emulator) -> None:
     secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "s3:GetObject", "*"))
     emulator.enforce_iam(False)
     assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
 
 
-def test_granted_actions_are_those_of_the_policies(emulator: Emulator) -> None:
+def test_granted_actions(emulator: Emulator) -> None:
     caller(emulator, "s3", statement("Allow", "s3:Get*", "*"), statement("Deny", "s3:PutObject", "*"))
     assert emulator.permissions.granted_actions(ROLE) == {"s3:Get*"}
 
@@ -169,14 +169,14 @@ READ, WRITE = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
 
 
 @pytest.mark.requirement("CG-18")
-def test_a_boundary_stops_what_the_roles_own_policy_allows(emulator: Emulator) -> None:
+def test_boundary_limits_the_role(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "*", arn), boundary=statement("Allow", READ, "*"))
     assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
     assert denied(client.put_secret_value, SecretId=arn, SecretString="other")
 
 
-def test_a_boundary_grants_nothing_by_itself(emulator: Emulator) -> None:
+def test_boundary_grants_nothing(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=statement("Allow", WRITE, "*"))
     assert denied(client.get_secret_value, SecretId=arn)
@@ -184,7 +184,7 @@ def test_a_boundary_grants_nothing_by_itself(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(("region", "passes"), [(REGION, True), ("us-east-1", False)])
-def test_a_boundary_keeps_a_role_in_its_regions(emulator: Emulator, region: str, passes: bool) -> None:
+def test_boundary_with_a_region_condition(emulator: Emulator, region: str, passes: bool) -> None:
     arn = secret(emulator, "app/one")
     inside = statement("Allow", READ, "*", Condition={"StringEquals": {"aws:RequestedRegion": [region]}})
     client = caller(emulator, "secretsmanager", statement("Allow", READ, arn), boundary=inside)

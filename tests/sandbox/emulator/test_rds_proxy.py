@@ -1,4 +1,4 @@
-"""RDS Proxy, which no stack file switches on: the dev stack with the setting turned, deployed and read back."""
+"""The dev stack with RDS Proxy, which is off in every stack file."""
 
 import json
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from sandbox.paths import REPOSITORY
 
 REGION, NAME = "eu-west-1", "gatehouse-dev-main"
 
-World = tuple[Emulator, Deployment]
+Deployed = tuple[Emulator, Deployment]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The program of this repository beside a stack file of its own."""
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """The program of the repository with its own stack file."""
     folder = tmp_path_factory.mktemp("proxied")
     for name in ("__main__.py", "components", "runtime", "Pulumi.yaml"):
         (folder / name).symlink_to(REPOSITORY / name)
@@ -33,26 +33,26 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         emulator.stop()
 
 
-def variable(world: World, process: str, name: str) -> str:
+def variable(deployed: Deployed, process: str, name: str) -> str:
     (task,) = (
         item.outputs
-        for item in world[1].resources
+        for item in deployed[1].resources
         if item.registration.type == "aws:ecs/taskDefinition:TaskDefinition" and item.registration.name == process
     )
     (container,) = json.loads(task["containerDefinitions"])
-    found: dict[str, str] = {entry["name"]: entry["value"] for entry in container["environment"]}
-    return found[name]
+    variables: dict[str, str] = {entry["name"]: entry["value"] for entry in container["environment"]}
+    return variables[name]
 
 
-def document(world: World, role: str) -> dict[str, Any]:
-    iam = world[0].client("iam", REGION)
+def document(deployed: Deployed, role: str) -> dict[str, Any]:
+    iam = deployed[0].client("iam", REGION)
     policy: dict[str, Any] = iam.get_role_policy(RoleName=f"gatehouse-dev-{role}", PolicyName="permissions")["PolicyDocument"]
     return policy
 
 
 @pytest.mark.requirement("TR-01")
-def test_the_proxy_takes_tls_alone_and_stands_before_the_database(world: World) -> None:
-    rds = world[0].client("rds", REGION)
+def test_proxy_requires_tls_and_targets_the_database(deployed: Deployed) -> None:
+    rds = deployed[0].client("rds", REGION)
     (proxy,) = rds.describe_db_proxies()["DBProxies"]
     assert (proxy["DBProxyName"], proxy["EngineFamily"], proxy["RequireTLS"]) == (NAME, "POSTGRESQL", True)
     assert proxy["DebugLogging"] is False
@@ -62,41 +62,41 @@ def test_the_proxy_takes_tls_alone_and_stands_before_the_database(world: World) 
     assert target["RdsResourceId"] == NAME
 
 
-def test_the_application_meets_the_proxy_and_the_migration_the_database(world: World) -> None:
-    (proxy,) = world[0].client("rds", REGION).describe_db_proxies()["DBProxies"]
-    (database,) = world[0].client("rds", REGION).describe_db_instances()["DBInstances"]
+def test_services_use_the_proxy_and_migration_the_database(deployed: Deployed) -> None:
+    (proxy,) = deployed[0].client("rds", REGION).describe_db_proxies()["DBProxies"]
+    (database,) = deployed[0].client("rds", REGION).describe_db_instances()["DBInstances"]
     for process in ("gateway", "console"):
-        assert f"@{proxy['Endpoint']}:5432/" in variable(world, process, "GATEHOUSE_DATABASE_URL")
-    assert f"@{database['Endpoint']['Address']}:5432/" in variable(world, "migrate", "GATEHOUSE_DATABASE_URL")
+        assert f"@{proxy['Endpoint']}:5432/" in variable(deployed, process, "GATEHOUSE_DATABASE_URL")
+    assert f"@{database['Endpoint']['Address']}:5432/" in variable(deployed, "migrate", "GATEHOUSE_DATABASE_URL")
 
 
 @pytest.mark.requirement("CG-18")
-def test_the_application_signs_in_to_the_proxy_and_the_proxy_to_the_database(world: World) -> None:
-    def signs_in_to(role: str) -> list[str]:
-        return [r for s in document(world, role)["Statement"] if "rds-db:connect" in s["Action"] for r in s["Resource"]]
+def test_iam_database_users(deployed: Deployed) -> None:
+    def database_users(role: str) -> list[str]:
+        return [r for s in document(deployed, role)["Statement"] if "rds-db:connect" in s["Action"] for r in s["Resource"]]
 
     arn = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
     for process in ("gateway", "console"):
-        assert signs_in_to(f"{process}-task") == [f"{arn}:prx-*/gatehouse_app"]
-    assert signs_in_to("database-proxy") == [f"{arn}:db-*/gatehouse_app"]
+        assert database_users(f"{process}-task") == [f"{arn}:prx-*/gatehouse_app"]
+    assert database_users("database-proxy") == [f"{arn}:db-*/gatehouse_app"]
 
 
 @pytest.mark.requirement("ECS-03")
-def test_only_the_proxy_and_the_migration_reach_the_database(world: World) -> None:
-    ec2 = world[0].client("ec2", REGION)
+def test_security_groups_of_database_and_proxy(deployed: Deployed) -> None:
+    ec2 = deployed[0].client("ec2", REGION)
     groups = {group["GroupId"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
     names = {identity: group["GroupName"].removeprefix("gatehouse-dev-") for identity, group in groups.items()}
 
-    def reached_by(name: str) -> set[str]:
+    def sources(name: str) -> set[str]:
         (group,) = (group for identity, group in groups.items() if names[identity] == name)
         return {names[pair["GroupId"]] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]}
 
-    assert reached_by("database") == {"database-proxy", "migrate"}
-    assert reached_by("database-proxy") == {"gateway", "console"}
+    assert sources("database") == {"database-proxy", "migrate"}
+    assert sources("database-proxy") == {"gateway", "console"}
 
 
-def test_the_log_of_the_proxy_is_encrypted_by_a_key_that_knows_it(world: World) -> None:
-    logs = world[0].client("logs", REGION)
+def test_proxy_log_is_encrypted(deployed: Deployed) -> None:
+    logs = deployed[0].client("logs", REGION)
     (group,) = logs.describe_log_groups(logGroupNamePrefix="/aws/rds/proxy/")["logGroups"]
-    policy = world[0].client("kms", REGION).get_key_policy(KeyId=group["kmsKeyId"], PolicyName="default")["Policy"]
+    policy = deployed[0].client("kms", REGION).get_key_policy(KeyId=group["kmsKeyId"], PolicyName="default")["Policy"]
     assert f"log-group:{group['logGroupName']}" in policy

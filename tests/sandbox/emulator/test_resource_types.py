@@ -1,46 +1,51 @@
-"""Rows say what is true of the installed pulumi-aws classes and of AWS's own model."""
+"""Emulated resource types agree with the pulumi-aws classes and the AWS API models."""
 
 import functools
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import boto3
 import pytest
 
-from sandbox.emulator.resources import ROWS
+from sandbox.emulator import resources
+from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.engine.schema import schema
 
 
-@pytest.mark.parametrize("token", sorted(ROWS))
-def test_a_row_is_for_a_class_of_pulumi_aws(token: str) -> None:
-    assert schema(token) is not None
+def test_each_type_is_declared_in_one_module() -> None:
+    declared = sum(
+        len(import_module(f"{resources.__name__}.{row.name}").RESOURCE_TYPES) for row in iter_modules(resources.__path__)
+    )
+    assert declared == len(RESOURCE_TYPES) > 100
 
 
-@pytest.mark.parametrize("token", sorted(ROWS))
-def test_outputs_of_a_row_exist_on_the_class(token: str) -> None:
-    known = schema(token)
-    assert known is not None
-    assert set(ROWS[token].outputs) <= set(known.outputs)
+@pytest.mark.parametrize("token", sorted(RESOURCE_TYPES))
+def test_outputs_exist_in_pulumi_aws(token: str) -> None:
+    properties = schema(token)
+    assert properties is not None
+    assert set(RESOURCE_TYPES[token].outputs) <= set(properties.outputs)
 
 
-@pytest.mark.parametrize("token", sorted(ROWS))
-def test_inputs_named_by_a_row_exist_on_the_class(token: str) -> None:
-    known, row = schema(token), ROWS[token]
-    assert known is not None
-    assert {*row.ignored, *row.dropped, *row.by_hand, *row.names} <= known.inputs
+@pytest.mark.parametrize("token", sorted(RESOURCE_TYPES))
+def test_inputs_exist_in_pulumi_aws(token: str) -> None:
+    properties, type_ = schema(token), RESOURCE_TYPES[token]
+    assert properties is not None
+    assert {*type_.ignored, *type_.dropped, *type_.handled, *type_.names} <= properties.inputs
 
 
-@pytest.mark.parametrize("token", sorted(ROWS))
-def test_an_input_that_is_not_held_has_a_reason(token: str) -> None:
-    assert all(len(reason) >= 20 for reason in [*ROWS[token].ignored.values(), *ROWS[token].dropped.values()])
+@pytest.mark.parametrize("token", sorted(RESOURCE_TYPES))
+def test_ignored_inputs_have_a_reason(token: str) -> None:
+    assert all(len(reason) >= 20 for reason in [*RESOURCE_TYPES[token].ignored.values(), *RESOURCE_TYPES[token].dropped.values()])
 
 
-@pytest.mark.parametrize("token", sorted(token for token, row in ROWS.items() if row.call))
-def test_the_call_and_the_names_of_a_row_exist_in_the_model_of_aws(token: str) -> None:
-    row = ROWS[token]
-    service, _, operation = row.call.partition(".")
+@pytest.mark.parametrize("token", sorted(token for token, type_ in RESOURCE_TYPES.items() if type_.call))
+def test_operation_and_parameters_exist_in_the_api_model(token: str) -> None:
+    type_ = RESOURCE_TYPES[token]
+    service, _, operation = type_.call.partition(".")
     client = _session().client(service, region_name="eu-west-1")
     shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation]).input_shape
-    assert {*row.names.values(), *row.constant} <= set(shape.members)
+    assert {*type_.names.values(), *type_.constant} <= set(shape.members)
 
 
 @functools.cache

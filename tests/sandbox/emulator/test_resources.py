@@ -1,4 +1,4 @@
-"""The emulator really creates what a program declares: boto3 reads it back."""
+"""The emulator creates the resources of a program: boto3 returns their properties."""
 
 import base64
 import hashlib
@@ -14,33 +14,35 @@ import pulumi
 import pytest
 import requests
 
-from sandbox.emulator.resources import ROWS, Make, Row, create
-from sandbox.emulator.resources.lambda_functions import zipped
+from sandbox.emulator.request import CreateRequest
+from sandbox.emulator.resource_type import ResourceType, create
+from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.server import Emulator
+from sandbox.engine.archives import zip_bytes
 from sandbox.engine.program import run
-from sandbox.engine.providers import InventedCloud
+from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import UNKNOWN, Deployment, Registration
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 
-ESTATE = Path(__file__).parents[1] / "programs" / "estate"
+PROGRAM = Path(__file__).parents[1] / "programs" / "estate"
 REGION = "eu-west-1"
 
-World = tuple[Emulator, Deployment]
+Estate = tuple[Emulator, Deployment]
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """One resource of every type, deployed once for all tests of this module."""
+def estate() -> Iterator[Estate]:
+    """A program with a resource of almost every type, deployed once for this module."""
     emulator = Emulator.start()
     try:
-        yield emulator, run(ESTATE, "dev", emulator, preview=False)
+        yield emulator, run(PROGRAM, "dev", emulator, preview=False)
     finally:
         emulator.stop()
 
 
-def outputs(world: World, kind: str, name: str) -> dict[str, Any]:
-    found = (item.outputs for item in world[1].resources if item.registration.type == kind and item.registration.name == name)
+def outputs(estate: Estate, kind: str, name: str) -> dict[str, Any]:
+    found = (item.outputs for item in estate[1].resources if item.registration.type == kind and item.registration.name == name)
     return next(found)
 
 
@@ -48,23 +50,23 @@ def declared(kind: str, inputs: dict[str, Any], name: str = "one") -> Registrati
     return Registration(f"urn:pulumi:dev::tiny::{kind}::{name}", kind, name, True, "", inputs)
 
 
-def refusal(world: World, kind: str, inputs: dict[str, Any]) -> str:
+def error(estate: Estate, kind: str, inputs: dict[str, Any]) -> str:
     with pytest.raises(SandboxError) as caught:
-        world[0].create(declared(kind, inputs))
+        estate[0].create(declared(kind, inputs))
     return caught.value.message
 
 
-def test_every_row_makes_a_resource_of_the_estate_or_of_a_stack_that_a_test_deploys_whole(world: World) -> None:
-    """staging by test_function.py, prod by test_emulator_guards.py and test_deployer.py."""
-    made = {item.registration.type for item in world[1].resources if item.registration.type.startswith("aws:")}
-    stacks = (run(REPOSITORY, stack, InventedCloud(), preview=False) for stack in ("staging", "prod"))
-    assert made <= set(ROWS)
-    assert set(ROWS) - made <= {item.registration.type for stack in stacks for item in stack.resources}
+def test_every_type_is_deployed_by_a_test(estate: Estate) -> None:
+    """Types that are not in the program `estate` are in the stacks staging and prod, which other tests deploy."""
+    created = {item.registration.type for item in estate[1].resources if item.registration.type.startswith("aws:")}
+    stacks = (run(REPOSITORY, stack, FakeProvider(), preview=False) for stack in ("staging", "prod"))
+    assert created <= set(RESOURCE_TYPES)
+    assert set(RESOURCE_TYPES) - created <= {item.registration.type for stack in stacks for item in stack.resources}
 
 
-def test_what_is_modelled_says_why(world: World) -> None:
+def test_modelled_types_have_a_reason(estate: Estate) -> None:
     blocking, anomalies = "moto has no VPC block public access", "moto's Cost Explorer has no anomaly detection"
-    assert sorted(world[0].modelled) == [
+    assert sorted(estate[0].modelled) == [
         "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
         "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
         "aws:backup/selection:Selection: moto has no CreateBackupSelection",
@@ -81,8 +83,8 @@ def test_what_is_modelled_says_why(world: World) -> None:
     ]
 
 
-def test_a_bucket_has_its_encryption_versions_policy_lock_and_logs(world: World) -> None:
-    s3, name = world[0].client("s3", REGION), {"Bucket": "estate-data"}
+def test_bucket_settings(estate: Estate) -> None:
+    s3, name = estate[0].client("s3", REGION), {"Bucket": "estate-data"}
     rule = s3.get_bucket_encryption(**name)["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
     assert rule["BucketKeyEnabled"] is True
@@ -98,17 +100,17 @@ def test_a_bucket_has_its_encryption_versions_policy_lock_and_logs(world: World)
     assert controls == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
-def test_default_tags_of_the_provider_are_on_the_resource(world: World) -> None:
-    tags = world[0].client("iam", REGION).list_role_tags(RoleName="estate")["Tags"]
+def test_default_tags(estate: Estate) -> None:
+    tags = estate[0].client("iam", REGION).list_role_tags(RoleName="estate")["Tags"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"Project": "estate", "Own": "yes"}
-    assert world[0].client("s3", REGION).get_bucket_tagging(Bucket="estate-data")["TagSet"] == [
+    assert estate[0].client("s3", REGION).get_bucket_tagging(Bucket="estate-data")["TagSet"] == [
         {"Key": "Project", "Value": "estate"}
     ]
 
 
-def test_a_network_has_its_names_routes_and_closed_default_group(world: World) -> None:
-    ec2 = world[0].client("ec2", REGION)
-    vpc = outputs(world, "aws:ec2/vpc:Vpc", "vpc")
+def test_vpc_routes_and_default_security_group(estate: Estate) -> None:
+    ec2 = estate[0].client("ec2", REGION)
+    vpc = outputs(estate, "aws:ec2/vpc:Vpc", "vpc")
     identity = ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": ["estate"]}])["Vpcs"][0]["VpcId"]
     assert ec2.describe_vpc_attribute(VpcId=identity, Attribute="enableDnsHostnames")["EnableDnsHostnames"]["Value"]
     group = ec2.describe_security_groups(GroupIds=[vpc["defaultSecurityGroupId"]])["SecurityGroups"][0]
@@ -117,8 +119,8 @@ def test_a_network_has_its_names_routes_and_closed_default_group(world: World) -
     assert any("NatGatewayId" in route for table in tables for route in table["Routes"])
 
 
-def test_a_new_security_group_lets_nothing_out_but_what_is_declared(world: World) -> None:
-    ec2 = world[0].client("ec2", REGION)
+def test_security_group_has_declared_egress_only(estate: Estate) -> None:
+    ec2 = estate[0].client("ec2", REGION)
     groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["front", "back"]}])
     found = {group["GroupName"]: group for group in groups["SecurityGroups"]}
     assert found["back"]["IpPermissionsEgress"] == []
@@ -126,8 +128,8 @@ def test_a_new_security_group_lets_nothing_out_but_what_is_declared(world: World
     assert found["front"]["IpPermissionsEgress"][0]["PrefixListIds"][0]["PrefixListId"].startswith("pl-")
 
 
-def test_a_table_has_its_key_index_ttl_recovery_and_encryption(world: World) -> None:
-    dynamodb, name = world[0].client("dynamodb", REGION), {"TableName": "estate-tokens"}
+def test_dynamodb_table_settings(estate: Estate) -> None:
+    dynamodb, name = estate[0].client("dynamodb", REGION), {"TableName": "estate-tokens"}
     table = dynamodb.describe_table(**name)["Table"]
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
     assert table["GlobalSecondaryIndexes"][0]["IndexName"] == "by-owner"
@@ -138,8 +140,8 @@ def test_a_table_has_its_key_index_ttl_recovery_and_encryption(world: World) -> 
     assert recovery["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
 
 
-def test_a_database_has_its_protections_and_a_managed_password(world: World) -> None:
-    emulator, deployment = world
+def test_db_instance_settings_and_managed_password(estate: Estate) -> None:
+    emulator, deployment = estate
     found = emulator.client("rds", REGION).describe_db_instances(DBInstanceIdentifier="estate")["DBInstances"][0]
     held = {name: found[name] for name in ("StorageEncrypted", "MultiAZ", "DeletionProtection", "PubliclyAccessible")}
     assert held == {"StorageEncrypted": True, "MultiAZ": True, "DeletionProtection": True, "PubliclyAccessible": False}
@@ -149,50 +151,50 @@ def test_a_database_has_its_protections_and_a_managed_password(world: World) -> 
     assert set(json.loads(secret["SecretString"])) >= {"username", "password"}
 
 
-def test_a_secret_has_its_key_policy_and_rotation_without_a_value(world: World) -> None:
-    manager = world[0].client("secretsmanager", REGION)
+def test_secret_policy_and_rotation(estate: Estate) -> None:
+    manager = estate[0].client("secretsmanager", REGION)
     found = manager.describe_secret(SecretId="estate/pepper")
     assert found["RotationEnabled"] is True
     assert found["RotationLambdaARN"] == "arn:aws:lambda:eu-west-1:123456789012:function:estate"
     assert found["RotationRules"]["AutomaticallyAfterDays"] == 30
-    assert found["KmsKeyId"] == outputs(world, "aws:kms/key:Key", "key")["arn"]
+    assert found["KmsKeyId"] == outputs(estate, "aws:kms/key:Key", "key")["arn"]
     assert "VersionIdsToStages" not in found
     assert "ResourcePolicy" in manager.get_resource_policy(SecretId="estate/pepper")
 
 
-def test_a_function_has_the_code_of_the_folder(world: World) -> None:
-    found = world[0].client("lambda", REGION).get_function(FunctionName="estate")["Configuration"]
-    code = zipped(pulumi.FileArchive(str(ESTATE / "code")))
+def test_function_code(estate: Estate) -> None:
+    found = estate[0].client("lambda", REGION).get_function(FunctionName="estate")["Configuration"]
+    code = zip_bytes(pulumi.FileArchive(str(PROGRAM / "code")))
     assert zipfile.ZipFile(io.BytesIO(code)).namelist() == ["handler.py"]
     assert found["Handler"] == "handler.handler"
     assert found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
 
 
-def test_a_function_keeps_its_failed_calls_and_takes_its_share_of_capacity_alone(world: World) -> None:
-    client = world[0].client("lambda", REGION)
+def test_function_dead_letter_queue_and_concurrency(estate: Estate) -> None:
+    client = estate[0].client("lambda", REGION)
     found = client.get_function_configuration(FunctionName="estate")
-    assert found["DeadLetterConfig"] == {"TargetArn": outputs(world, "aws:sqs/queue:Queue", "failed")["arn"]}
+    assert found["DeadLetterConfig"] == {"TargetArn": outputs(estate, "aws:sqs/queue:Queue", "failed")["arn"]}
     assert found["TracingConfig"] == {"Mode": "Active"}
     assert client.get_function_concurrency(FunctionName="estate")["ReservedConcurrentExecutions"] == 5
 
 
-def test_a_queue_is_encrypted_and_guarded_and_keeps_messages_for_two_weeks(world: World) -> None:
-    sqs, queue = world[0].client("sqs", REGION), outputs(world, "aws:sqs/queue:Queue", "failed")
+def test_queue_settings(estate: Estate) -> None:
+    sqs, queue = estate[0].client("sqs", REGION), outputs(estate, "aws:sqs/queue:Queue", "failed")
     found = sqs.get_queue_attributes(QueueUrl=queue["url"], AttributeNames=["All"])["Attributes"]
     assert found["QueueArn"] == queue["arn"]
-    assert found["KmsMasterKeyId"] == outputs(world, "aws:kms/key:Key", "key")["arn"]
+    assert found["KmsMasterKeyId"] == outputs(estate, "aws:kms/key:Key", "key")["arn"]
     assert found["MessageRetentionPeriod"] == "1209600"
     assert "Statement" in json.loads(found["Policy"])
 
 
-def test_a_role_has_its_boundary(world: World) -> None:
-    found = world[0].client("iam", REGION).get_role(RoleName="estate")["Role"]["PermissionsBoundary"]
+def test_role_boundary(estate: Estate) -> None:
+    found = estate[0].client("iam", REGION).get_role(RoleName="estate")["Role"]["PermissionsBoundary"]
     assert found["PermissionsBoundaryArn"] == "arn:aws:iam::123456789012:policy/managed"
 
 
-def test_a_task_definition_and_its_service_are_as_declared(world: World) -> None:
-    ecs = world[0].client("ecs", REGION)
-    arn = outputs(world, "aws:ecs/taskDefinition:TaskDefinition", "task")["arn"]
+def test_task_definition_and_service(estate: Estate) -> None:
+    ecs = estate[0].client("ecs", REGION)
+    arn = outputs(estate, "aws:ecs/taskDefinition:TaskDefinition", "task")["arn"]
     task = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
     assert task["containerDefinitions"][0]["readonlyRootFilesystem"] is True
     assert task["containerDefinitions"][0]["user"] == "65532:65532"
@@ -201,8 +203,8 @@ def test_a_task_definition_and_its_service_are_as_declared(world: World) -> None
     assert service["taskDefinition"] == arn
 
 
-def test_a_service_keeps_how_it_is_deployed(world: World) -> None:
-    service = world[0].client("ecs", REGION).describe_services(cluster="estate", services=["app"])["services"][0]
+def test_service_deployment_configuration(estate: Estate) -> None:
+    service = estate[0].client("ecs", REGION).describe_services(cluster="estate", services=["app"])["services"][0]
     assert service["deploymentConfiguration"] == {
         "deploymentCircuitBreaker": {"enable": True, "rollback": True},
         "alarms": {"alarmNames": ["estate-errors"], "rollback": True, "enable": True},
@@ -214,22 +216,22 @@ def test_a_service_keeps_how_it_is_deployed(world: World) -> None:
     assert service["enableExecuteCommand"] is False
 
 
-def test_what_moto_would_forget_is_given_back(world: World) -> None:
-    client = world[0].client
-    key = outputs(world, "aws:kms/key:Key", "key")["keyId"]
+def test_settings_that_moto_drops_are_returned(estate: Estate) -> None:
+    client = estate[0].client
+    key = outputs(estate, "aws:kms/key:Key", "key")["keyId"]
     assert client("kms", REGION).get_key_rotation_status(KeyId=key)["RotationPeriodInDays"] == 365
     function = client("lambda", REGION).get_function_configuration(FunctionName="estate")
     assert function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/estate/app"}
     database = client("rds", REGION).describe_db_instances(DBInstanceIdentifier="estate")["DBInstances"][0]
     assert (database["PerformanceInsightsEnabled"], database["PerformanceInsightsRetentionPeriod"]) == (True, 7)
-    rule = outputs(world, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "back")["securityGroupRuleId"]
+    rule = outputs(estate, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "back")["securityGroupRuleId"]
     found = client("ec2", REGION).describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"]
     assert found[0]["Description"] == "front to back"
 
 
-def test_a_load_balancer_has_its_attributes_and_listener(world: World) -> None:
-    balancing = world[0].client("elbv2", REGION)
-    arn = outputs(world, "aws:lb/loadBalancer:LoadBalancer", "balancer")["arn"]
+def test_load_balancer_attributes_and_listener(estate: Estate) -> None:
+    balancing = estate[0].client("elbv2", REGION)
+    arn = outputs(estate, "aws:lb/loadBalancer:LoadBalancer", "balancer")["arn"]
     found = balancing.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
     attributes = {item["Key"]: item["Value"] for item in found}
     assert attributes["routing.http.drop_invalid_header_fields.enabled"] == "true"
@@ -245,103 +247,103 @@ def test_a_load_balancer_has_its_attributes_and_listener(world: World) -> None:
     assert rules[0]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gateway.example.com"]
 
 
-def test_a_web_acl_guards_the_load_balancer_and_logs_without_the_key(world: World) -> None:
-    waf = world[0].client("wafv2", REGION)
-    arn = outputs(world, "aws:lb/loadBalancer:LoadBalancer", "balancer")["arn"]
+def test_web_acl_association_and_redaction(estate: Estate) -> None:
+    waf = estate[0].client("wafv2", REGION)
+    arn = outputs(estate, "aws:lb/loadBalancer:LoadBalancer", "balancer")["arn"]
     acl = waf.get_web_acl_for_resource(ResourceArn=arn)["WebACL"]
     assert [rule["Name"] for rule in acl["Rules"]] == ["common", "rate"]
     logs = waf.get_logging_configuration(ResourceArn=acl["ARN"])["LoggingConfiguration"]
     assert logs["RedactedFields"] == [{"SingleHeader": {"Name": "authorization"}}]
 
 
-def test_a_certificate_is_issued_once_its_records_exist(world: World) -> None:
-    arn = outputs(world, "aws:acm/certificate:Certificate", "certificate")["arn"]
-    certificate = world[0].client("acm", REGION).describe_certificate(CertificateArn=arn)["Certificate"]
+def test_certificate_is_issued(estate: Estate) -> None:
+    arn = outputs(estate, "aws:acm/certificate:Certificate", "certificate")["arn"]
+    certificate = estate[0].client("acm", REGION).describe_certificate(CertificateArn=arn)["Certificate"]
     assert certificate["Status"] == "ISSUED"
 
 
-def test_a_trail_records_and_has_its_selectors(world: World) -> None:
-    trail = world[0].client("cloudtrail", REGION)
+def test_trail_selectors(estate: Estate) -> None:
+    trail = estate[0].client("cloudtrail", REGION)
     assert trail.get_trail_status(Name="estate")["IsLogging"] is True
     found = trail.get_trail(Name="estate")["Trail"]
     assert (found["IsMultiRegionTrail"], found["LogFileValidationEnabled"]) == (True, True)
     assert trail.get_event_selectors(TrailName="estate")["AdvancedEventSelectors"][0]["Name"] == "objects"
 
 
-def test_a_managed_policy_of_aws_can_be_attached(world: World) -> None:
-    attached = world[0].client("iam", REGION).list_attached_role_policies(RoleName="estate")["AttachedPolicies"]
+def test_a_managed_policy_of_aws_can_be_attached(estate: Estate) -> None:
+    attached = estate[0].client("iam", REGION).list_attached_role_policies(RoleName="estate")["AttachedPolicies"]
     assert {item["PolicyName"] for item in attached} == {"managed", "AWSLambdaBasicExecutionRole"}
 
 
-def test_an_unknown_type_is_refused_by_name(world: World) -> None:
-    assert refusal(world, "aws:mq/broker:Broker", {}) == (
-        "urn:pulumi:dev::tiny::aws:mq/broker:Broker::one: the emulator has no row for the resource type "
-        "aws:mq/broker:Broker. Add one to sandbox/emulator/resources/, or leave the resource out of this stack."
+def test_unknown_type_is_rejected(estate: Estate) -> None:
+    assert error(estate, "aws:mq/broker:Broker", {}) == (
+        "urn:pulumi:dev::tiny::aws:mq/broker:Broker::one: the resource type aws:mq/broker:Broker is not "
+        "emulated. Add it to sandbox/emulator/resources/, or remove the resource from this stack."
     )
 
 
-def test_an_input_that_the_model_of_aws_refuses_is_named(world: World) -> None:
-    message = refusal(world, "aws:iam/role:Role", {"name": "r", "assumeRolePolicy": "", "description": "x" * 1001})
+def test_invalid_input_is_rejected(estate: Estate) -> None:
+    message = error(estate, "aws:iam/role:Role", {"name": "r", "assumeRolePolicy": "", "description": "x" * 1001})
     assert message.startswith(
-        "urn:pulumi:dev::tiny::aws:iam/role:Role::one: property assumeRolePolicy: AWS's own model refuses create_role:"
+        "urn:pulumi:dev::tiny::aws:iam/role:Role::one: property assumeRolePolicy: invalid parameters for create_role of the AWS API:"
     )
 
 
-def test_a_value_that_aws_does_not_know_is_refused(world: World) -> None:
-    message = refusal(world, "aws:kms/key:Key", {"keyUsage": "PARTY"})
-    assert "property keyUsage is 'PARTY'; AWS knows SIGN_VERIFY" in message
+def test_invalid_enum_value_is_rejected(estate: Estate) -> None:
+    message = error(estate, "aws:kms/key:Key", {"keyUsage": "PARTY"})
+    assert "property keyUsage is 'PARTY'; valid values: SIGN_VERIFY" in message
 
 
-def test_a_nested_property_that_aws_does_not_know_is_refused(world: World) -> None:
+def test_unknown_nested_property_is_rejected(estate: Estate) -> None:
     inputs = {"bucket": "estate-data", "rule": {"objectOwnership": "BucketOwnerEnforced", "colour": "red"}}
-    message = refusal(world, "aws:s3/bucketOwnershipControls:BucketOwnershipControls", inputs)
-    assert "property OwnershipControls.rules[0].colour has no place in AWS's OwnershipControlsRule" in message
+    message = error(estate, "aws:s3/bucketOwnershipControls:BucketOwnershipControls", inputs)
+    assert "property OwnershipControls.rules[0].colour has no member in OwnershipControlsRule of the AWS API" in message
 
 
-def test_what_the_emulated_aws_refuses_is_named(world: World) -> None:
-    message = refusal(world, "aws:kms/alias:Alias", {"name": "alias/mine", "targetKeyId": "x"})
-    assert message.endswith("AWS (emulated) refuses create_alias: NotFoundException: Invalid keyId x")
+def test_api_error_is_reported(estate: Estate) -> None:
+    message = error(estate, "aws:kms/alias:Alias", {"name": "alias/mine", "targetKeyId": "x"})
+    assert message.endswith("AWS (emulated) rejects create_alias: NotFoundException: Invalid keyId x")
 
 
-def test_an_input_that_the_row_does_not_use_is_refused(world: World) -> None:
-    message = refusal(world, "aws:s3/bucket:Bucket", {"bucket": "another", "acl": "private"})
-    assert "the emulator's row for aws:s3/bucket:Bucket does nothing with: acl." in message
+def test_unused_input_is_rejected(estate: Estate) -> None:
+    message = error(estate, "aws:s3/bucket:Bucket", {"bucket": "another", "acl": "private"})
+    assert "the emulator does not use these inputs of aws:s3/bucket:Bucket: acl." in message
 
 
-def test_an_unknown_input_is_refused(world: World) -> None:
-    message = refusal(world, "aws:sns/topic:Topic", {"name": UNKNOWN})
-    assert message.endswith("property name is unknown: the resource it comes from has no such output.")
+def test_unknown_value_is_rejected(estate: Estate) -> None:
+    message = error(estate, "aws:sns/topic:Topic", {"name": UNKNOWN})
+    assert message.endswith("property name is unknown: the resource that it comes from has no such output.")
 
 
-def test_an_import_is_refused(world: World) -> None:
+def test_import_is_rejected(estate: Estate) -> None:
     registration = Registration("urn:x", "aws:s3/bucket:Bucket", "x", True, "", {}, import_id="old")
-    with pytest.raises(SandboxError, match="the emulator starts empty: there is no 'old' to read or import"):
-        world[0].create(registration)
+    with pytest.raises(SandboxError, match="'old' cannot be read or imported: the emulator starts empty"):
+        estate[0].create(registration)
 
 
-def test_an_output_that_the_class_does_not_have_is_refused(world: World) -> None:
+def test_unknown_output_is_rejected(estate: Estate) -> None:
     registration = declared("aws:sns/topic:Topic", {})
-    emulator = world[0]
-    make = Make(registration, region=REGION, account=emulator.account, tags={}, client=emulator.client)
-    row = Row(make=lambda _: ("x", {"arnn": "x"}))
-    with pytest.raises(SandboxError, match="outputs that aws:sns/topic:Topic of pulumi-aws does not have: arnn"):
-        create(row, make)
+    emulator = estate[0]
+    request = CreateRequest(registration, region=REGION, account=emulator.account, tags={}, client=emulator.client)
+    resource_type = ResourceType(create=lambda _: ("x", {"arnn": "x"}))
+    with pytest.raises(SandboxError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"):
+        create(resource_type, request)
 
 
-def test_a_taken_port_is_refused_with_its_number(world: World) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(SandboxError, match=f"Port {port} is taken, so the AWS emulator cannot listen on it"):
+def test_port_in_use_is_rejected(estate: Estate) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(SandboxError, match=f"Port {port} is in use, so the AWS emulator cannot listen on it"):
             Emulator.start(port)
 
 
-def test_a_second_emulator_in_a_process_is_refused(world: World) -> None:
+def test_second_emulator_is_rejected(estate: Estate) -> None:
     with pytest.raises(SandboxError, match="An emulator already runs in this process"):
         Emulator.start()
 
 
-def test_the_endpoint_answers_on_this_machine_only(world: World) -> None:
-    assert world[0].endpoint.startswith("http://127.0.0.1:")
-    assert requests.get(f"{world[0].endpoint}/moto-api/config", timeout=5).ok
+def test_endpoint_is_local(estate: Estate) -> None:
+    assert estate[0].endpoint.startswith("http://127.0.0.1:")
+    assert requests.get(f"{estate[0].endpoint}/moto-api/config", timeout=5).ok

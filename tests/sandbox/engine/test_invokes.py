@@ -1,4 +1,4 @@
-"""What the sandbox answers when a program calls a function of the provider."""
+"""Results of provider functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policies.analysis.iam.grammar import parse
 from policies.analysis.iam.rendering import policy_document
-from sandbox.engine.invokes import invoke, invoke_or_invent
+from sandbox.engine.invokes import invoke, invoke_or_fake
 from sandbox.errors import SandboxError
 
 ACCOUNT = "123456789012"
@@ -22,7 +22,7 @@ def document(**arguments: Any) -> Any:
     return json.loads(policy_document(arguments)["json"])
 
 
-def test_a_policy_document_is_what_its_arguments_say() -> None:
+def test_policy_document() -> None:
     statement = {
         "sid": "Read",
         "actions": ["s3:GetObject", "s3:ListBucket"],
@@ -55,18 +55,18 @@ def test_a_policy_document_is_what_its_arguments_say() -> None:
     }
 
 
-def test_anybody_is_a_star_without_a_type() -> None:
+def test_wildcard_principal() -> None:
     (statement,) = document(statements=[{"actions": ["a:b"], "principals": [{"type": "*", "identifiers": ["*"]}]}])["Statement"]
     assert statement["Principal"] == "*"
 
 
-def test_source_documents_come_first_and_an_override_takes_the_place_of_its_sid() -> None:
-    found = document(
+def test_source_and_override_documents() -> None:
+    merged = document(
         sourcePolicyDocuments=[json.dumps({"Statement": {"Sid": "A", "Effect": "Allow", "Action": "a:a", "Resource": "*"}})],
         statements=[{"sid": "B", "actions": ["b:b"], "resources": ["*"]}],
         overridePolicyDocuments=[json.dumps({"Statement": [{"Sid": "A", "Effect": "Deny", "Action": "a:*", "Resource": "*"}]})],
     )
-    assert [(one["Sid"], one["Effect"]) for one in found["Statement"]] == [("A", "Deny"), ("B", "Allow")]
+    assert [(one["Sid"], one["Effect"]) for one in merged["Statement"]] == [("A", "Deny"), ("B", "Allow")]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_source_documents_come_first_and_an_override_takes_the_place_of_its_sid(
         ),
     ],
 )
-def test_a_document_that_the_provider_would_refuse_is_refused(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_document_is_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SandboxError) as caught:
         invoke(TOKEN, arguments, ACCOUNT)
     assert caught.value.message == message
@@ -96,40 +96,40 @@ WORDS = st.lists(st.text("abc:*-/", min_size=1, max_size=8), min_size=1, max_siz
 
 
 @given(st.lists(st.fixed_dictionaries({"actions": WORDS, "resources": WORDS}), min_size=1, max_size=4))
-def test_every_document_is_read_by_the_rules(statements: list[dict[str, Any]]) -> None:
+def test_documents_are_parsed_by_the_policies(statements: list[dict[str, Any]]) -> None:
     assert len(parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
 
 
 @pytest.mark.requirement("PP-02")
-def test_what_needs_an_account_is_made_up_for_a_program_that_is_only_judged_and_told() -> None:
-    invented: set[str] = set()
-    vpc = invoke_or_invent("aws:ec2/getVpc:getVpc", {"default": True}, ACCOUNT, invented)
-    subnets = invoke_or_invent("aws:ec2/getSubnets:getSubnets", {}, ACCOUNT, invented)
-    zone = invoke_or_invent("aws:route53/getZone:getZone", {"name": "example.com"}, ACCOUNT, invented)
-    caller = invoke_or_invent("aws:index/getCallerIdentity:getCallerIdentity", {}, ACCOUNT, invented)
+def test_lookups_have_fake_results_and_are_recorded() -> None:
+    faked: set[str] = set()
+    vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, ACCOUNT, faked)
+    subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, ACCOUNT, faked)
+    zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, ACCOUNT, faked)
+    caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, ACCOUNT, faked)
     assert vpc["default"] is True
     assert vpc["id"].startswith("vpc-")
     assert vpc["arn"].startswith("arn:aws:ec2:eu-west-1:123456789012:")
     assert isinstance(subnets["ids"], list)
     assert zone["name"] == "example.com"
     assert caller["accountId"] == ACCOUNT
-    assert invented == {"aws:ec2/getVpc:getVpc", "aws:ec2/getSubnets:getSubnets", "aws:route53/getZone:getZone"}
+    assert faked == {"aws:ec2/getVpc:getVpc", "aws:ec2/getSubnets:getSubnets", "aws:route53/getZone:getZone"}
 
 
-def test_the_same_question_has_the_same_answer() -> None:
-    asked = [invoke_or_invent("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, ACCOUNT, set()) for _ in range(2)]
-    assert asked[0] == asked[1]
+def test_fake_results_are_deterministic() -> None:
+    results = [invoke_or_fake("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, ACCOUNT, set()) for _ in range(2)]
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
     "token", ["aws:ec2/getNothing:getNothing", "other:x/getVpc:getVpc", "aws:nothing/getVpc:getVpc", "nonsense"]
 )
-def test_a_function_that_does_not_exist_is_refused_by_name(token: str) -> None:
-    with pytest.raises(SandboxError, match="which the sandbox has no answer for"):
-        invoke_or_invent(token, {}, ACCOUNT, set())
+def test_unknown_function_is_rejected(token: str) -> None:
+    with pytest.raises(SandboxError, match="The sandbox does not support the function"):
+        invoke_or_fake(token, {}, ACCOUNT, set())
 
 
-def test_a_deployment_looks_nothing_up_that_is_made_up() -> None:
-    with pytest.raises(SandboxError, match=r"aws:ec2/getVpc:getVpc, which the sandbox has no answer for"):
+def test_deployment_has_no_fake_results() -> None:
+    with pytest.raises(SandboxError, match=r"aws:ec2/getVpc:getVpc, The sandbox does not support the function"):
         invoke("aws:ec2/getVpc:getVpc", {}, ACCOUNT)
     assert "json" in invoke(TOKEN, {"statements": []}, ACCOUNT)

@@ -1,4 +1,4 @@
-"""The exported file is one that Pulumi's own engine can read."""
+"""The export has the format that the Pulumi engine reads."""
 
 import hashlib
 import json
@@ -24,44 +24,45 @@ def by_name(written: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {item["urn"].split("::", 2)[2]: item for item in written["deployment"]["resources"]}
 
 
-def test_the_manifest_carries_the_cookie_that_pulumi_checks(written: dict[str, Any]) -> None:
+def test_manifest_has_the_magic_cookie(written: dict[str, Any]) -> None:
     manifest = written["deployment"]["manifest"]
     assert written["version"] == 3
     assert manifest["magic"] == hashlib.sha256(manifest["version"].encode()).hexdigest()
 
 
-def test_the_first_resource_is_the_stack_with_its_exports(written: dict[str, Any]) -> None:
+def test_first_resource_is_the_stack(written: dict[str, Any]) -> None:
     root = written["deployment"]["resources"][0]
     assert (root["urn"], root["type"], root["custom"]) == (STACK, "pulumi:pulumi:Stack", False)
     assert root["outputs"]["bucket"] == "cellar-of-the-house"
 
 
-def test_what_a_resource_leans_on_stands_before_it(written: dict[str, Any]) -> None:
-    seen: set[str] = set()
+def test_resources_are_in_dependency_order(written: dict[str, Any]) -> None:
+    earlier: set[str] = set()
+    assert len(written["deployment"]["resources"]) == 7
     for item in written["deployment"]["resources"]:
-        leans = {*item.get("dependencies", []), item.get("parent", ""), item.get("provider", "").rpartition("::")[0]}
-        assert leans - {""} <= seen
-        seen.add(item["urn"])
+        required = {*item.get("dependencies", []), item.get("parent", ""), item.get("provider", "").rpartition("::")[0]}
+        assert required - {""} <= earlier
+        earlier.add(item["urn"])
 
 
-def test_a_resource_keeps_its_place_provider_and_dependencies(written: dict[str, Any]) -> None:
+def test_resource_members(written: dict[str, Any]) -> None:
     cellar = "demo:parts:House$demo:parts:Cellar"
-    found = by_name(written)
-    policy, bucket = (found[f"{cellar}$aws:s3/{kind}::cellar"] for kind in ("bucketPolicy:BucketPolicy", "bucket:Bucket"))
+    resources = by_name(written)
+    policy, bucket = (resources[f"{cellar}$aws:s3/{kind}::cellar"] for kind in ("bucketPolicy:BucketPolicy", "bucket:Bucket"))
     assert policy["dependencies"] == [bucket["urn"]]
     assert policy["propertyDependencies"] == {"policy": [bucket["urn"]], "bucket": [bucket["urn"]]}
-    assert policy["parent"] == found[f"{cellar}::cellar"]["urn"]
+    assert policy["parent"] == resources[f"{cellar}::cellar"]["urn"]
     assert policy["sourcePosition"] == "project:///parts.py#15"
     assert bucket["id"] == "cellar-of-the-house"
-    assert found["demo:parts:House::home"]["parent"] == STACK
-    assert found["aws:sns/topic:Topic::bell"]["protect"] is True
+    assert resources["demo:parts:House::home"]["parent"] == STACK
+    assert resources["aws:sns/topic:Topic::bell"]["protect"] is True
 
 
-def test_the_same_program_gives_the_same_text() -> None:
+def test_export_is_deterministic() -> None:
     assert export(FAMILY, "dev") == export(FAMILY, "dev")
 
 
-def test_a_secret_value_is_not_written() -> None:
+def test_secret_values_are_redacted() -> None:
     registration = Registration(
         "urn:pulumi:dev::t::aws:sns/topic:Topic::t",
         "aws:sns/topic:Topic",

@@ -1,4 +1,4 @@
-"""A port is given to one sandbox only, and comes back when that one is gone."""
+"""A port is claimed by one sandbox at a time."""
 
 import socket
 import subprocess
@@ -20,7 +20,7 @@ def ports(tmp_path: Path) -> Iterator[Ports]:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Another sandbox: claims each port that is written to it and answers with the one it got."""
+    """Another process that claims the ports written to its standard input and prints the results."""
     code = f"""
 import sys
 from pathlib import Path
@@ -42,28 +42,26 @@ def claim(other: "subprocess.Popen[str]", port: int) -> int:
     return int(other.stdout.readline())
 
 
-def test_a_free_port_is_given_as_wished(ports: Ports) -> None:
-    wished = free_port()
-    assert ports.claim(wished) == wished
+def test_free_port_is_claimed(ports: Ports) -> None:
+    port = free_port()
+    assert ports.claim(port) == port
 
 
-def test_a_port_that_something_listens_on_is_not_given(ports: Ports) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_port_in_use_is_not_claimed(ports: Ports) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         assert ports.claim(port) not in {0, port}
 
 
-def test_a_port_that_another_sandbox_claimed_but_does_not_use_yet_is_not_given(
-    ports: Ports, other: "subprocess.Popen[str]"
-) -> None:
+def test_port_claimed_by_another_process_is_not_claimed(ports: Ports, other: "subprocess.Popen[str]") -> None:
     port = free_port()
     assert claim(other, port) == port
     assert ports.claim(port) != port
 
 
-def test_the_ports_of_a_killed_sandbox_are_free_again(ports: Ports, other: "subprocess.Popen[str]") -> None:
+def test_ports_of_a_killed_process_are_free(ports: Ports, other: "subprocess.Popen[str]") -> None:
     port = free_port()
     assert claim(other, port) == port
     other.kill()

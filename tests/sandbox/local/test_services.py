@@ -1,23 +1,24 @@
-"""The runtime is started from what is deployed: command, variables, secrets and roles come from the task definition."""
+"""Processes start with the command, variables, secrets and roles of their deployed task definitions."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components import contract as contract_file
+from components.contract import Contract
 from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
 from sandbox.local import ecs_task, services
-from sandbox.local.ecs_task import Aws, Contract, Credentials
+from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.servers import Postgres
-from sandbox.paths import REPOSITORY
 
 REGION = "eu-west-1"
 TRUST = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-PLACE = services.Place(
+LOCAL = services.LocalServers(
     Postgres(5432, "owner-pw", "app-pw", Path("/nowhere"), Path("/nowhere")),
     "redis://127.0.0.1:6379/0",
     {"gateway": 8080, "console": 18081, "sharing": 8082},
@@ -33,12 +34,12 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def contract() -> Contract:
-    return Contract.read(REPOSITORY / "runtime" / "contract.toml")
+    return contract_file.read(optional_variables=None)
 
 
 @dataclass
 class Deployed:
-    """A gateway that is deployed as it should be; a test breaks one thing."""
+    """A valid deployment of the gateway, of which each test changes one property."""
 
     emulator: Emulator
     name: str
@@ -56,7 +57,7 @@ class Deployed:
     may_read: bool = True
 
     def register(self) -> dict[str, Any]:
-        """Make roles, secret, task definition and service; return what the stack would export."""
+        """Create roles, secret, task definition and service. Returns the exports of the stack."""
         aws = {name: self.emulator.client(name, REGION) for name in ("iam", "secretsmanager", "ecs")}
         roles = {}
         for kind in ("task", "execution"):
@@ -92,7 +93,7 @@ class Deployed:
             "migration": {"taskDefinition": definition},
         }
 
-    def gateway(self, contract: Contract) -> ecs_task.Task:
+    def gateway(self, contract: Contract) -> ecs_task.EcsTask:
         definition = self.register()["services"]["gateway"]["taskDefinition"]
         return ecs_task.read(self.aws(), definition, "gateway", contract)
 
@@ -106,106 +107,105 @@ def deployed(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Dep
     emulator.enforce_iam(False)
 
 
-def test_command_and_unreplaced_variables_are_those_of_the_task_definition(deployed: Deployed, contract: Contract) -> None:
-    gateway = deployed.gateway(contract)
-    env = services.environment(deployed.aws(), gateway, contract, PLACE)
-    assert gateway.command == ("gatehouse", "serve", "gateway")
+def test_command_and_variables_are_those_of_the_task(deployed: Deployed, contract: Contract) -> None:
+    task = deployed.gateway(contract)
+    env = services.task_environment(deployed.aws(), task, contract, LOCAL)
+    assert task.command == ("gatehouse", "serve", "gateway")
     assert (env["GATEHOUSE_ENVIRONMENT"], env["GATEHOUSE_WORKERS"]) == ("dev", "2")
 
 
-def test_only_stand_in_variables_are_replaced(deployed: Deployed, contract: Contract) -> None:
-    gateway = deployed.gateway(contract)
-    env = services.environment(deployed.aws(), gateway, contract, PLACE)
-    changed = {name for name, value in env.items() if name.startswith("GATEHOUSE_") and gateway.environment.get(name) != value}
-    extras = {"GATEHOUSE_BIND", "GATEHOUSE_GATEWAY_PORT"}
-    assert changed - extras - contract.secrets["gateway"] <= contract.stand_ins
+def test_only_replaceable_variables_are_replaced(deployed: Deployed, contract: Contract) -> None:
+    task = deployed.gateway(contract)
+    env = services.task_environment(deployed.aws(), task, contract, LOCAL)
+    changed = {name for name, value in env.items() if name.startswith("GATEHOUSE_") and task.environment.get(name) != value}
+    added = {"GATEHOUSE_BIND", "GATEHOUSE_GATEWAY_PORT", *(secret.variable for secret in contract.processes["gateway"].secrets)}
+    assert "GATEHOUSE_DATABASE_URL" in changed
+    assert changed - added <= set(contract.replaceable)
 
 
-def test_the_database_user_stays_as_deployed(deployed: Deployed, contract: Contract) -> None:
-    env = services.environment(deployed.aws(), deployed.gateway(contract), contract, PLACE)
+def test_database_url_keeps_the_deployed_user(deployed: Deployed, contract: Contract) -> None:
+    env = services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
     assert env["GATEHOUSE_DATABASE_URL"] == "postgresql://gatehouse_app:app-pw@127.0.0.1:5432/gatehouse?sslmode=disable"
 
 
-def test_a_database_user_that_does_not_exist_is_refused(deployed: Deployed, contract: Contract) -> None:
+def test_unknown_database_user_is_rejected(deployed: Deployed, contract: Contract) -> None:
     deployed.variables["GATEHOUSE_DATABASE_URL"] = "postgresql://root@db.internal/gatehouse"
-    with pytest.raises(SandboxError, match="connects to the database as 'root'; there are gatehouse_owner and gatehouse_app"):
-        services.environment(deployed.aws(), deployed.gateway(contract), contract, PLACE)
+    with pytest.raises(SandboxError, match=r"'root'.*gatehouse_owner or gatehouse_app"):
+        services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
 
 
-def test_secrets_are_fetched_with_the_execution_role_under_enforcement(deployed: Deployed, contract: Contract) -> None:
-    gateway = deployed.gateway(contract)
+def test_execution_role_reads_the_secrets(deployed: Deployed, contract: Contract) -> None:
+    task = deployed.gateway(contract)
     deployed.emulator.enforce_iam(True)
-    env = services.environment(deployed.aws(), gateway, contract, PLACE)
+    env = services.task_environment(deployed.aws(), task, contract, LOCAL)
     assert env["GATEHOUSE_PEPPER"] == "pepper-value"
     assert deployed.emulator.used_actions[f"{deployed.name}-execution"] == {"secretsmanager:GetSecretValue"}
 
 
-def test_an_execution_role_that_may_not_read_a_secret_fails_and_names_it(deployed: Deployed, contract: Contract) -> None:
+def test_execution_role_without_permission_is_reported(deployed: Deployed, contract: Contract) -> None:
     deployed.may_read = False
-    gateway = deployed.gateway(contract)
+    task = deployed.gateway(contract)
     deployed.emulator.enforce_iam(True)
-    with pytest.raises(
-        SandboxError,
-        match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: User: .* is not authorized",
-    ):
-        services.environment(deployed.aws(), gateway, contract, PLACE)
+    with pytest.raises(SandboxError, match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: "):
+        services.task_environment(deployed.aws(), task, contract, LOCAL)
 
 
-def test_a_json_key_of_a_secret_is_picked(deployed: Deployed, contract: Contract) -> None:
+def test_json_key_of_a_secret_is_resolved(deployed: Deployed, contract: Contract) -> None:
     deployed.secret, deployed.value_from_suffix = '{"password": "pw", "username": "u"}', ":password::"
-    assert ecs_task.resolve(deployed.aws(), deployed.gateway(contract)) == {"GATEHOUSE_PEPPER": "pw"}
+    assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract)) == {"GATEHOUSE_PEPPER": "pw"}
 
 
-def test_a_missing_json_key_is_named_without_the_secret(deployed: Deployed, contract: Contract) -> None:
+def test_missing_json_key_error_has_no_secret(deployed: Deployed, contract: Contract) -> None:
     deployed.secret, deployed.value_from_suffix = '{"password": "canary"}', ":passwort::"
-    with pytest.raises(SandboxError, match="has no JSON key 'passwort'") as refused:
-        ecs_task.resolve(deployed.aws(), deployed.gateway(contract))
-    assert "canary" not in refused.value.message
+    with pytest.raises(SandboxError, match="'passwort'") as error:
+        ecs_task.resolve_secrets(deployed.aws(), deployed.gateway(contract))
+    assert "canary" not in error.value.message
 
 
-def test_the_task_role_s_credentials_are_the_only_ones_a_process_gets(
-    deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/mine")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMINE")
-    env = services.environment(deployed.aws(), deployed.gateway(contract), contract, PLACE)
+def test_process_gets_only_task_role_credentials(deployed: Deployed, contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUSER")
+    env = services.task_environment(deployed.aws(), deployed.gateway(contract), contract, LOCAL)
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in env
     assert env["AWS_ACCESS_KEY_ID"].startswith("ASIA")
     assert env["AWS_ENDPOINT_URL"] == deployed.emulator.endpoint
 
 
-def test_a_variable_outside_of_the_contract_is_refused(deployed: Deployed, contract: Contract) -> None:
+def _undeclared_variable(deployed: Deployed) -> None:
     deployed.variables["GATEHOUSE_NEW"] = "1"
-    with pytest.raises(SandboxError) as refused:
-        deployed.gateway(contract)
-    assert refused.value.message == (
-        "The gateway task definition sets GATEHOUSE_NEW, which runtime/contract.toml does not give to gateway."
-    )
 
 
-def test_a_secret_that_is_not_injected_is_refused(deployed: Deployed, contract: Contract) -> None:
+def _missing_secret(deployed: Deployed) -> None:
     deployed.inject = False
-    with pytest.raises(SandboxError) as refused:
-        deployed.gateway(contract)
-    assert (
-        refused.value.message
-        == "The gateway task definition does not inject GATEHOUSE_PEPPER, which runtime/contract.toml asks for."
-    )
 
 
-def test_another_command_than_the_contract_s_is_refused(deployed: Deployed, contract: Contract) -> None:
+def _other_command(deployed: Deployed) -> None:
     deployed.command = ["gatehouse", "serve", "everything"]
-    with pytest.raises(SandboxError, match="runs no container as 'gatehouse serve gateway'"):
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_undeclared_variable, "gateway .*GATEHOUSE_NEW.* runtime/contract.toml"),
+        (_missing_secret, "gateway .*GATEHOUSE_PEPPER.* runtime/contract.toml"),
+        (_other_command, "'gatehouse serve gateway'.*serve everything"),
+    ],
+)
+def test_task_that_differs_from_the_contract_is_rejected(
+    deployed: Deployed, contract: Contract, change: Callable[[Deployed], None], named: str
+) -> None:
+    change(deployed)
+    with pytest.raises(SandboxError, match=named):
         deployed.gateway(contract)
 
 
-def test_what_runs_is_the_service_s_definition_not_the_exported_one(deployed: Deployed, contract: Contract) -> None:
+def test_task_definition_comes_from_the_ecs_service(deployed: Deployed, contract: Contract) -> None:
     exports = deployed.register()
     exports["services"]["gateway"]["taskDefinition"] = "arn:aws:ecs:eu-west-1:123456789012:task-definition/other:1"
     exports["migration"] = {"taskDefinition": "missing"}
-    with pytest.raises(SandboxError, match="reading missing"):  # the gateway's was found, the migration's is the broken one
-        services.tasks(deployed.aws(), exports, contract)
+    with pytest.raises(SandboxError, match="reading missing"):  # the definition of the gateway was found
+        services.deployed_tasks(deployed.aws(), exports, contract)
 
 
-def test_credentials_do_not_show_in_a_log() -> None:
+def test_repr_of_credentials_has_no_secret() -> None:
     assert repr(Credentials("ASIA1", "secret-part", "token-part")) == "Credentials(ASIA1)"

@@ -1,16 +1,16 @@
-"""Follows a guide as a reader would: runs the commands of its marked blocks and holds the answers against what the page shows.
+"""Runs the commands of a guide and compares their output with the page.
 
-A block whose fence says `console run` holds commands (`$ ...`, continued by a backslash at the end of a line) and, below each,
-what comes; `console run again` repeats each until it comes, `console run nginx` is left out where there is no nginx. A block
-below a line such as "`app.py`:" is a file, written before the commands that follow it. On the page,
+A block with the fence `console run` has commands (`$ ...`, continued by a backslash at the end of a line), each followed by its
+output. `console run again` repeats each command until the output matches; `console run nginx` is skipped without nginx. A block
+below a line such as "`app.py`:" is a file that is written before the commands after it. On the page,
 
-- `...` stands for anything,
-- a token, key id, request id, hash or instant stands for one like it: whatever came in its place is put into every later command
-  and answer that shows the same value, so that an id that belongs to another key is a failure,
-- an address of `places` stands for the one that the sandbox really has,
-- white space and the lines of a table stand for any amount of them.
+- `...` matches anything,
+- a token, key id, request id, hash or timestamp matches a value of the same form, which replaces it in later commands and
+  output, so that the id of another key is a failure,
+- an address in `replacements` is that of the sandbox,
+- white space and table borders match any amount of them.
 
-A command must end well unless the page shows the error (`gatehouse: ...`) below it. One that ends in `&` goes on until the end.
+A command must succeed unless the page shows an error (`gatehouse: ...`). One that ends in `&` runs until the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BLOCK = re.compile(
 )
 _VALUE = re.compile(
     r"(?P<token>[a-z]+_(?:test|live|admin)_[0-9A-Za-z]+(?:\.\.\.)?)"
-    r"|(?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
+    r"|(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
     r"|(?P<request>req_[0-9a-f]+(?:\.\.\.)?)"
     r"|(?P<secret>whsec_[0-9A-Za-z+/=]+(?:\.\.\.)?)"
     r"|(?P<hash>\b[0-9a-f]{64}\b)"
@@ -42,7 +42,7 @@ _VALUE = re.compile(
     r"|(?P<space>\s+)"
 )
 _LIKE = {
-    "instant": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
+    "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "request": r"req_[0-9a-f]+",
     "secret": r"whsec_[0-9A-Za-z+/=]+",
     "hash": r"[0-9a-f]{64}",
@@ -51,9 +51,9 @@ _LIKE = {
     "line": r"[─━┏┳┓┡╇┩└┴┘]+",
     "space": r"\s*",
 }
-#: They stand for one value wherever the page shows them.
-_KEPT = frozenset({"token", "request", "secret", "hash", "id"})
-_AGAIN = "again"
+# Kinds of values that are the same wherever the page shows them.
+_REPLACED = frozenset({"token", "request", "secret", "hash", "id"})
+_RETRY = "again"
 _ID_CHARS = 12
 _STEP_S = 90.0
 _POLL_S = 0.05
@@ -68,116 +68,116 @@ class File:
 @dataclass(frozen=True, slots=True)
 class Step:
     command: str
-    shown: str  # what the page says that comes
-    again: bool = False  # it may come late
+    shown: str  # the output on the page
+    retry: bool = False
 
 
-class Differs(AssertionError):
-    """The page shows something else than what came."""
+class OutputDiffers(AssertionError):
+    """The output of a command is not that of the page."""
 
 
-def parts(page: str) -> list[File | Step]:
-    """Files and commands of a page, in their order."""
-    found: list[File | Step] = []
+def parse(page: str) -> list[File | Step]:
+    """The files and commands of a page, in order."""
+    steps: list[File | Step] = []
     for block in _BLOCK.finditer(page):
         if block["file"]:
-            found.append(File(block["file"], block["text"]))
-        elif block["word"] in {None, _AGAIN} or shutil.which(block["word"]):
-            found.extend(Step(*step, again=block["word"] == _AGAIN) for step in _steps(block["run"]))
-    return found
+            steps.append(File(block["file"], block["text"]))
+        elif block["word"] in {None, _RETRY} or shutil.which(block["word"]):
+            steps.extend(Step(*step, retry=block["word"] == _RETRY) for step in _steps(block["run"]))
+    return steps
 
 
 def _steps(text: str) -> Iterator[tuple[str, str]]:
     lines = text.splitlines()
     if not lines or not lines[0].startswith("$ "):
-        raise ValueError("a block that is run begins with a command: $ ...")
-    at = 0
-    while at < len(lines):
-        command = [lines[at].removeprefix("$ ")]
-        at += 1
+        raise ValueError("a block with commands must start with: $ ...")
+    index = 0
+    while index < len(lines):
+        command = [lines[index].removeprefix("$ ")]
+        index += 1
         while command[-1].endswith("\\"):
-            command.append(lines[at])
-            at += 1
+            command.append(lines[index])
+            index += 1
         shown = []
-        while at < len(lines) and not lines[at].startswith("$ "):
-            shown.append(lines[at])
-            at += 1
+        while index < len(lines) and not lines[index].startswith("$ "):
+            shown.append(lines[index])
+            index += 1
         yield "\n".join(command), "\n".join(shown).strip()
 
 
 @dataclass
 class Values:
-    """What the page's values really are."""
+    """The actual values for those of the page."""
 
     known: dict[str, str] = field(default_factory=dict)
 
-    def put_in(self, text: str) -> str:
-        """`text` with the real values, the longest of the page's first."""
+    def replace(self, text: str) -> str:
+        """Replace the values of the page, the longest first."""
         if not self.known:
             return text
-        shown = "|".join(re.escape(one) for one in sorted(self.known, key=len, reverse=True))
+        shown = "|".join(re.escape(part) for part in sorted(self.known, key=len, reverse=True))
         return re.sub(shown, lambda match: self.known[match[0]], text)
 
-    def learn(self, shown: str, came: str) -> None:
-        """Holds an answer against the page's, and keeps the values in it. Raises Differs."""
+    def learn(self, shown: str, actual: str) -> None:
+        """Compare output with the page and store the values. Raises OutputDiffers."""
         groups: dict[str, str] = {}
         pattern = "".join(self._pattern(shown, groups))
-        match = re.fullmatch(r"\s*" + pattern + r"\s*", came, flags=re.DOTALL)
+        match = re.fullmatch(r"\s*" + pattern + r"\s*", actual, flags=re.DOTALL)
         if match is None:
-            raise Differs(f"the page shows\n{shown}\n\nand what came is\n{came}")
+            raise OutputDiffers(f"expected\n{shown}\n\nbut the output is\n{actual}")
         for value, group in groups.items():
-            self._keep(value, match[group])
+            self._store(value, match[group])
 
     def _pattern(self, shown: str, groups: dict[str, str]) -> Iterator[str]:
-        at = 0
-        for found in _VALUE.finditer(shown):
-            yield re.escape(self.put_in(shown[at : found.start()]))
-            yield self._like(found, groups)
-            at = found.end()
-        yield re.escape(self.put_in(shown[at:]))
+        index = 0
+        for match in _VALUE.finditer(shown):
+            yield re.escape(self.replace(shown[index : match.start()]))
+            yield self._like(match, groups)
+            index = match.end()
+        yield re.escape(self.replace(shown[index:]))
 
-    def _like(self, found: re.Match[str], groups: dict[str, str]) -> str:
-        value, kind = found[0], str(found.lastgroup)
+    def _like(self, match: re.Match[str], groups: dict[str, str]) -> str:
+        value, kind = match[0], str(match.lastgroup)
         if value in self.known:
             return re.escape(self.known[value])
         if value in groups:
             return f"(?P={groups[value]})"
         like = _LIKE[kind] if kind != "token" else re.escape("_".join(value.split("_")[:-1])) + "_[0-9A-Za-z]+"
-        if kind not in _KEPT:
+        if kind not in _REPLACED:
             return like
         groups[value] = f"v{len(groups)}"
         return f"(?P<{groups[value]}>{like})"
 
-    def _keep(self, shown: str, came: str) -> None:
-        self.known[shown] = came
+    def _store(self, shown: str, actual: str) -> None:
+        self.known[shown] = actual
         head, mark, tail = shown.removesuffix("...").rpartition("_")
         if mark and head.endswith(("_test", "_live")) and len(tail) >= _ID_CHARS:
             # A token begins with the id of its key, which the page shows by itself too.
-            shown_id, came_id = tail[:_ID_CHARS], came.rpartition("_")[2][:_ID_CHARS]
-            if self.known.setdefault(shown_id, came_id) != came_id:
-                raise Differs(f"the token {shown} is not of the key {shown_id}")
+            shown_id, actual_id = tail[:_ID_CHARS], actual.rpartition("_")[2][:_ID_CHARS]
+            if self.known.setdefault(shown_id, actual_id) != actual_id:
+                raise OutputDiffers(f"the token {shown} does not belong to the key {shown_id}")
 
 
-class Reader:
-    """A shell in a folder of its own. Variables that a command sets are there for the next one."""
+class GuideReader:
+    """A shell in its own folder. Variables are kept between commands."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], places: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], replacements: Mapping[str, str]) -> None:
         self._folder = folder
         self._environ = {**environ, "HOME": str(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         self._state = folder / ".state"
-        self._values = Values(dict(places))
+        self._values = Values(dict(replacements))
         self._running: list[subprocess.Popen[bytes]] = []
         self._count = 0
 
-    def follow(self, page: str) -> int:
-        """Does all that the page says. Returns how many commands were run; raises Differs at the first that goes another way."""
-        steps = parts(page)
-        for one in steps:
-            if isinstance(one, File):
-                (self._folder / one.name).write_text(self._values.put_in(one.text), encoding="utf-8")
+    def run(self, page: str) -> int:
+        """Run a page. Returns the number of commands. Raises OutputDiffers at the first difference."""
+        steps = parse(page)
+        for part in steps:
+            if isinstance(part, File):
+                (self._folder / part.name).write_text(self._values.replace(part.text), encoding="utf-8")
             else:
-                self._do(one)
-        return sum(isinstance(one, Step) for one in steps)
+                self._run_step(part)
+        return sum(isinstance(part, Step) for part in steps)
 
     def close(self) -> None:
         for child in self._running:
@@ -185,8 +185,8 @@ class Reader:
                 os.killpg(child.pid, signal.SIGTERM)
                 child.wait(timeout=30)
 
-    def _do(self, step: Step) -> None:
-        command = self._values.put_in(step.command)
+    def _run_step(self, step: Step) -> None:
+        command = self._values.replace(step.command)
         self._count += 1
         log = self._folder / f".out{self._count}"
         deadline = time.monotonic() + _STEP_S
@@ -199,16 +199,16 @@ class Reader:
                 try:
                     self._compare(step.shown, code, log.read_text(encoding="utf-8"))
                     return
-                except Differs:
-                    if not step.again or time.monotonic() > deadline:
+                except OutputDiffers:
+                    if not step.retry or time.monotonic() > deadline:
                         raise
-        except Differs as exc:
-            raise Differs(f"$ {step.command}\n{exc}") from None
+        except OutputDiffers as exc:
+            raise OutputDiffers(f"$ {step.command}\n{exc}") from None
 
-    def _compare(self, shown: str, code: int, came: str) -> None:
+    def _compare(self, shown: str, code: int, actual: str) -> None:
         if (code == 0) is bool(re.search(r"^gatehouse: ", shown, flags=re.MULTILINE)):
-            raise Differs(f"it ends with {code}, and prints\n{came}")
-        self._values.learn(shown, came)
+            raise OutputDiffers(f"exit code {code}, output\n{actual}")
+        self._values.learn(shown, actual)
 
     def _start(self, command: str, shown: str, log: Path) -> None:
         child = self._spawn(command, log)
@@ -218,7 +218,7 @@ class Reader:
             try:
                 self._values.learn(shown, log.read_text(encoding="utf-8"))
                 return
-            except Differs:
+            except OutputDiffers:
                 if child.poll() is not None or time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_S)

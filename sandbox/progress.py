@@ -1,60 +1,58 @@
-"""What a person sees while `up` and `check` work: one line for each thing that is done, colour only on a terminal."""
+"""The progress output of `up` and `audit`: one line per step or result, in color on a terminal."""
 
 import sys
 import time
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.markup import escape
 
 from sandbox.engine.types import Resource
 
-_PIPE_COLUMNS = 160  # a pipe has no width of its own; long enough for a URN's tail
+_PIPE_COLUMNS = 160  # width of a pipe, enough for a URN
 
 
 class Progress:
-    """Prints to standard output as things happen; nothing is buffered, so that a parent process can relay it."""
+    """Prints to standard output without buffering, so that a parent process can relay the lines."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or _console()
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._resources = 0
 
     def title(self, text: str) -> None:
         self._print(f"[bold]{escape(text)}[/bold]")
 
     def step(self, text: str) -> None:
-        """A stage that begins."""
+        """The start of a step."""
         self._print(f"[cyan]>[/cyan] {escape(text)}")
 
     def done(self, text: str) -> None:
         self._print(f"  [green]ok[/green]  {escape(text)}")
 
-    def bad(self, text: str) -> None:
-        self._print(f"  [red]no[/red]  {escape(text)}")
+    def fail(self, text: str) -> None:
+        self._print(f"  [red]failed[/red]  {escape(text)}")
 
     def warn(self, text: str) -> None:
         self._print(f"  [yellow]note[/yellow]  {escape(text)}")
 
     def resource(self, resource: Resource) -> None:
-        """One created resource. Components only group others: they get no line."""
-        asked = resource.registration
-        if asked.custom:
+        """One created resource. Component resources are not printed."""
+        registration = resource.registration
+        if registration.custom:
             self._resources += 1
-            self._print(f"  [green]+[/green] {self._resources:>3}  {escape(asked.type)}  [bold]{escape(asked.name)}[/bold]")
+            label = f"{escape(registration.type)}  [bold]{escape(registration.name)}[/bold]"
+            self._print(f"  [green]+[/green] {self._resources:>3}  {label}")
 
     @property
     def resources(self) -> int:
         return self._resources
 
-    def show(self, block: RenderableType) -> None:
-        self._console.print(block, soft_wrap=isinstance(block, str))
-
     def plain(self, text: str = "") -> None:
-        """Text to copy: no markup, never wrapped."""
+        """Text to copy: without markup, not wrapped."""
         self._print(escape(text))
 
     def elapsed_s(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started_at
 
     def _print(self, markup: str) -> None:
         self._console.print(markup, soft_wrap=True, highlight=False)

@@ -1,0 +1,62 @@
+"""A stack in the emulator with local servers, rotated secrets and a migrated database, under IAM enforcement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components import contract
+from components.contract import Contract
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.engine.project import load
+from sandbox.local import lambda_functions, servers, services
+from sandbox.local.ecs_task import Aws, Credentials, EcsTask
+from sandbox.local.ports import free_port
+from sandbox.paths import REPOSITORY
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedStack:
+    emulator: Emulator
+    exports: Mapping[str, Any]
+    aws: Aws
+    contract: Contract
+    local: services.LocalServers
+    tasks: Mapping[str, EcsTask]
+
+    def environment(self, process: str) -> dict[str, str]:
+        return services.task_environment(self.aws, self.tasks[process], self.contract, self.local)
+
+
+@contextmanager
+def deployed_stack(
+    stack: str, logs: Path, settings: Mapping[str, Any] | None = None, prepare: Callable[[Emulator], None] | None = None
+) -> Iterator[DeployedStack]:
+    """Deploy a stack. settings: changes of the stack file. prepare: called before IAM is enforced."""
+    declared = contract.read(optional_variables=None)
+    config = {}
+    if settings:
+        current = json.loads(load(REPOSITORY, stack).config["gatehouse:settings"])
+        config = {"gatehouse:settings": json.dumps({**current, **settings})}
+    emulator = Emulator.start()
+    try:
+        exports = run(REPOSITORY, stack, emulator, preview=False, config=config).exports
+        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials, ""))
+        if prepare is not None:
+            prepare(emulator)
+        with servers.postgres(logs / "postgres.log") as database, servers.redis(logs / "redis.log") as redis_url:
+            local = services.LocalServers(database, redis_url, {service: free_port() for service in declared.services})
+            emulator.enforce_iam(True)
+            lambda_functions.rotate_secrets(aws, exports["rotation"], logs / "rotation.log")
+            database.set_password(*services.master_credentials(aws, exports))
+            tasks = services.deployed_tasks(aws, exports, declared)
+            deployed = DeployedStack(emulator, exports, aws, declared, local, tasks)
+            services.migrate(tasks["migrate"], deployed.environment("migrate"), logs / "migrate.log")
+            yield deployed
+    finally:
+        emulator.stop()

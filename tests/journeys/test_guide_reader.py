@@ -1,0 +1,105 @@
+"""The guide reader detects output that differs from the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.guide_reader import File, GuideReader, OutputDiffers, Step, Values, parse
+
+SHOWN = "gtk_test_3fGh82kLmQ0a..."
+ACTUAL = "gtk_test_ZZZZ82kLmQ0aXYZ"
+
+
+def read(folder: Path, page: str) -> int:
+    reader = GuideReader(folder, {}, {})
+    try:
+        return reader.run(page)
+    finally:
+        reader.close()
+
+
+def test_parse_marked_blocks_and_files() -> None:
+    file = "`a.txt`:\n\n```text\nhello\n```\n\n"
+    page = f"```console\n$ rm -rf /\n```\n{file}```console run\n$ cat a.txt \\\n  -\nhello\n$ true\n```\n"
+    assert parse(page) == [File("a.txt", "hello\n"), Step("cat a.txt \\\n  -", "hello"), Step("true", "")]
+
+
+def test_output_is_compared(tmp_path: Path) -> None:
+    assert read(tmp_path, "```console run\n$ echo one two\none   two\n```\n") == 1
+    with pytest.raises(OutputDiffers, match="expected\none\n"):
+        read(tmp_path, "```console run\n$ echo two\none\n```\n")
+    with pytest.raises(OutputDiffers):
+        read(tmp_path, "```console run\n$ echo more\n```\n")
+
+
+def test_exit_code_is_compared(tmp_path: Path) -> None:
+    with pytest.raises(OutputDiffers, match="exit code 3"):
+        read(tmp_path, "```console run\n$ exit 3\n```\n")
+    error = "```console run\n$ echo 'gatehouse: no such key' >&2; exit {code}\ngatehouse: no such key\n```\n"
+    assert read(tmp_path, error.format(code=1)) == 1
+    with pytest.raises(OutputDiffers, match="exit code 0"):
+        read(tmp_path, error.format(code=0))
+
+
+def test_variables_are_kept(tmp_path: Path) -> None:
+    assert read(tmp_path, "```console run\n$ WHO='the reader'\n$ echo $WHO\nthe reader\n```\n") == 2
+
+
+def test_token_and_id_are_replaced() -> None:
+    values = Values()
+    values.learn(f"made it:\n{SHOWN}", f"made it:\n{ACTUAL}\n")
+    assert values.replace(f"curl {SHOWN} 3fGh82kLmQ0a") == f"curl {ACTUAL} ZZZZ82kLmQ0a"
+    values.learn("id 3fGh82kLmQ0a", "id ZZZZ82kLmQ0a")
+    with pytest.raises(OutputDiffers):
+        values.learn("id 3fGh82kLmQ0a", "id YYYY82kLmQ0a")
+
+
+def test_repeated_value_must_be_the_same() -> None:
+    Values().learn("3fGh82kLmQ0a 3fGh82kLmQ0a", "ZZZZ82kLmQ0a ZZZZ82kLmQ0a")
+    with pytest.raises(OutputDiffers):
+        Values().learn("3fGh82kLmQ0a 3fGh82kLmQ0a", "ZZZZ82kLmQ0a YYYY82kLmQ0a")
+
+
+def test_token_of_another_key_differs() -> None:
+    values = Values({"3fGh82kLmQ0a": "YYYY82kLmQ0a"})
+    with pytest.raises(OutputDiffers, match="does not belong to the key"):
+        values.learn(SHOWN, ACTUAL)
+
+
+def test_token_of_another_kind_differs() -> None:
+    with pytest.raises(OutputDiffers):
+        Values().learn(SHOWN, ACTUAL.replace("test", "live"))
+
+
+def test_dots_match_anything() -> None:
+    Values().learn('{"valid": true, ... "code": "VALID"}', '{"valid":true,"staleness_ms":12,"code":"VALID"}')
+    with pytest.raises(OutputDiffers):
+        Values().learn('{"valid": true, ...}', '{"valid":false,"code":"NOT_FOUND"}')
+
+
+def test_addresses_are_replaced() -> None:
+    values = Values({"http://127.0.0.1:8080": "http://127.0.0.1:40001"})
+    values.learn("gateway http://127.0.0.1:8080", "gateway http://127.0.0.1:40001")
+    with pytest.raises(OutputDiffers):
+        values.learn("gateway http://127.0.0.1:8080", "gateway http://127.0.0.1:8080")
+
+
+def test_background_command_is_stopped(tmp_path: Path) -> None:
+    page = "```console run\n$ bash -c 'echo ready; echo $$ > pid; sleep 600' &\nready\n```\n"
+    reader = GuideReader(tmp_path, {}, {})
+    assert reader.run(page) == 1
+    [child] = reader._running
+    assert child.poll() is None
+    reader.close()
+    assert child.poll() is not None
+
+
+def test_retried_command(tmp_path: Path) -> None:
+    assert read(tmp_path, "```console run again\n$ echo x >> n; wc -l < n\n3\n```\n") == 1
+
+
+def test_block_is_skipped_without_its_program() -> None:
+    assert parse("```console run bash\n$ true\n```\n") == [Step("true", "")]
+    assert parse("```console run no_such_program\n$ true\n```\n") == []
