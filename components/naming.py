@@ -1,5 +1,5 @@
-"""Names and ARNs of everything, derived from environment, account and region alone, so that they are known before
-anything exists."""
+"""Names and ARNs of every resource. They follow from environment, account and region, so policy documents are known in a
+preview."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ PROJECT = "gatehouse"
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """The names of one stack. `thing`, `kind` and `process` are lower-case words joined by hyphens."""
+    """The names of a stack. `thing`, `kind` and `process` are lower-case words joined by hyphens."""
 
     environment: str
     account: str
@@ -30,7 +30,7 @@ class Naming:
         return f"{PROJECT}-{self.environment}-{thing}"
 
     def bucket(self, thing: str) -> str:
-        """`gatehouse-dev-logs-123456789012-eu-west-1`: bucket names are shared by the whole world."""
+        """`gatehouse-dev-logs-123456789012-eu-west-1`. Bucket names are globally unique."""
         return f"{self.name(thing)}-{self.account}-{self.region}"
 
     def secret(self, kind: str) -> str:
@@ -39,7 +39,7 @@ class Naming:
 
     @property
     def namespace(self) -> str:
-        """`Gatehouse/dev`, for our own metrics in CloudWatch."""
+        """`Gatehouse/dev`, the CloudWatch namespace of the stack's metrics."""
         return f"{PROJECT.capitalize()}/{self.environment}"
 
     def log_group(self, process: str) -> str:
@@ -48,28 +48,28 @@ class Naming:
 
     @property
     def waf_log_group(self) -> str:
-        """WAF writes only to log groups whose name begins with `aws-waf-logs-` (WAF developer guide, "CloudWatch Logs
+        """The log group of the web ACL. AWS WAF requires the prefix `aws-waf-logs-` (AWS WAF developer guide, "CloudWatch Logs
         destinations")."""
         return f"aws-waf-logs-{self.name('edge')}"
 
     @property
     def proxy_log_group(self) -> str:
-        """`/aws/rds/proxy/gatehouse-dev-main`: RDS chooses this name."""
+        """`/aws/rds/proxy/gatehouse-dev-main`, a name that RDS chooses."""
         return f"/aws/rds/proxy/{self.name('main')}"
 
     def log_groups(self, processes: tuple[str, ...], *, proxied: bool = False) -> tuple[str, ...]:
-        """Full names of every log group of the stack, for the policy of the key that encrypts them."""
+        """Full name of every log group of the stack."""
         own = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "probe", "network", "trail")]
         if proxied:
             own.append(self.proxy_log_group)
         return (*own, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
 
     def cache_nodes(self, count: int) -> tuple[str, ...]:
-        """`gatehouse-dev-cache-001` and so on: ElastiCache numbers the nodes of a replication group."""
+        """`gatehouse-dev-cache-001` and so on, the node ids that ElastiCache assigns."""
         return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))
 
     def database_log_group(self, kind: str) -> str:
-        """`/aws/rds/instance/gatehouse-dev-main/postgresql`: RDS chooses this name."""
+        """`/aws/rds/instance/gatehouse-dev-main/postgresql`, a name that RDS chooses."""
         return f"/aws/rds/instance/{self.name('main')}/{kind}"
 
     def alias(self, data_class: str) -> str:
@@ -82,16 +82,16 @@ class Naming:
 
     @property
     def root_arn(self) -> str:
-        """The account itself as a principal: it hands the decision to the account's IAM policies."""
+        """The account as a principal, which delegates access to the account's IAM policies."""
         return f"arn:aws:iam::{self.account}:root"
 
     def role_arn(self, thing: str) -> str:
-        """The role `gatehouse-dev-<thing>`."""
+        """ARN of the role `gatehouse-dev-<thing>`."""
         return f"arn:aws:iam::{self.account}:role/{self.name(thing)}"
 
     @property
     def boundary(self) -> str:
-        """`gatehouse-dev-boundary`: the managed policy that bounds every role of the stack."""
+        """`gatehouse-dev-boundary`, the permissions boundary of every role of the stack."""
         return self.name("boundary")
 
     @property
@@ -100,37 +100,36 @@ class Naming:
         return f"arn:aws:iam::{self.account}:policy/{self.boundary}"
 
     def bucket_arn(self, thing: str) -> str:
-        """The bucket `thing`; its objects are `<this>/*`."""
+        """ARN of the bucket `thing`."""
         return f"arn:aws:s3:::{self.bucket(thing)}"
 
     def secret_arn(self, kind: str) -> str:
-        """A pattern for exactly one secret: Secrets Manager ends each ARN with a hyphen and six characters of its
-        own."""
+        """ARN pattern of one secret. Secrets Manager appends a hyphen and six random characters to the name."""
         return self.arn("secretsmanager", f"secret:{self.secret(kind)}-??????")
 
     @property
     def managed_secret_arn(self) -> str:
-        """A pattern for the secrets that RDS makes and names itself; narrow it by the tag that names the database."""
+        """ARN pattern of the secrets that RDS manages. Restrict it further by the tag that names the database."""
         return self.arn("secretsmanager", "secret:rds!db-*")
 
     @property
     def database_arn(self) -> str:
-        """The RDS instance."""
+        """ARN of the RDS instance."""
         return self.arn("rds", f"db:{self.name('main')}")
 
     def log_group_arn(self, group: str) -> str:
-        """The log group with this full name."""
+        """ARN of the log group with this full name."""
         return self.arn("logs", f"log-group:{group}")
 
     def table_arn(self, thing: str) -> str:
-        """The DynamoDB table `thing`."""
+        """ARN of the DynamoDB table `thing`."""
         return self.arn("dynamodb", f"table/{self.name(thing)}")
 
     @property
     def core_zone(self) -> str:
-        """`cores.gatehouse-dev.internal`: the private DNS zone of the Cores beside the gateway."""
+        """`cores.gatehouse-dev.internal`, the private DNS zone of the Cores of the stack."""
         return f"cores.{PROJECT}-{self.environment}.internal"
 
     def core_url(self, core: str, port: int) -> str:
-        """Where the gateway reaches a Core: plain HTTP, which the security groups let pass between these two alone."""
+        """URL at which the gateway connects to a Core. The security groups permit this plain HTTP traffic from the gateway only."""
         return f"http://{core}.{self.core_zone}:{port}"

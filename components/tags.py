@@ -1,4 +1,4 @@
-"""The tags that every resource carries, and the words for what kind of data it holds."""
+"""Tags of every resource, and the classification of the data that it holds."""
 
 from typing import Literal
 
@@ -6,13 +6,14 @@ from components.naming import PROJECT
 from components.settings.model import Settings
 
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
-"""none: no data of ours. internal: configuration. confidential: what users entrust to us. secret: opens something else.
-log: who did what."""
+"""Value of the tag DataClass.
+
+none: no data. internal: configuration. confidential: data of users. secret: credentials and keys. log: logs and audit trail.
+"""
 
 
 def default_tags(settings: Settings) -> dict[str, str]:
-    """The tags of the provider: they reach every taggable resource; a resource's own DataClass takes the place of
-    `none`."""
+    """The default tags of the provider. A resource overrides DataClass."""
     return {
         "Project": PROJECT,
         "Environment": settings.environment,
@@ -24,5 +25,5 @@ def default_tags(settings: Settings) -> dict[str, str]:
 
 
 def tags(data_class: DataClass, **more: str) -> dict[str, str]:
-    """A resource's own tags: its data class, and for instance Name."""
+    """The tags of a resource: its data class, and others such as Name."""
     return {"DataClass": data_class, **more}
