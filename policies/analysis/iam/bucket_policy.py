@@ -20,7 +20,10 @@ def denies_plain_http(document: Document, bucket: str = "") -> bool:
     """
     covered: set[str] = set()
     for deny in document.denies:
-        conditions = [(one.operator, one.key, tuple(value.lower() for value in one.values)) for one in deny.conditions]
+        conditions = [
+            (condition.operator, condition.key, tuple(value.lower() for value in condition.values))
+            for condition in deny.conditions
+        ]
         if _denies_all_actions(deny) and conditions == [("bool", "aws:securetransport", ("false",))]:
             covered |= set(deny.resources or ())
     return _covers_bucket(covered, bucket)

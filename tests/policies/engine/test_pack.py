@@ -82,7 +82,7 @@ def test_unknown_property_is_undecided(security: RunningPack) -> None:
 def test_unknown_property_does_not_hide_other_resource(order: int, security: RunningPack) -> None:
     program = [kms_key("first", enableKeyRotation=Unknown()), kms_key("second", enableKeyRotation=False)][::order]
 
-    diagnostics = {(one.policy, one.name) for one in security.check(program)}
+    diagnostics = {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
     assert diagnostics == {("GH-KMS-001", "second"), ("GH-UNDECIDED", "first")}
 
 
@@ -93,39 +93,44 @@ def test_unknown_block_does_not_hide_other_block(security: RunningPack) -> None:
     ]
     group = Declared("aws:ec2/securityGroup:SecurityGroup", "group", {"description": "tasks", "ingress": ingress})
 
-    assert {one.policy for one in security.check([group])} == {"GH-VPC-004", "GH-UNDECIDED"}
+    assert {diagnostic.policy for diagnostic in security.check([group])} == {"GH-VPC-004", "GH-UNDECIDED"}
 
 
 def test_unknown_policy_document_is_undecided(security: RunningPack) -> None:
     program = [
-        one.with_inputs(policy=Unknown()) if one.name == "files-policy" else one
-        for one in programs.s3()
-        if one.name != "sink-policy"
+        resource.with_inputs(policy=Unknown()) if resource.name == "files-policy" else resource
+        for resource in programs.s3()
+        if resource.name != "sink-policy"
     ]
 
-    undecided = {one.message.split(" ")[0] for one in security.check(program) if one.policy == "GH-UNDECIDED"}
+    undecided = {
+        diagnostic.message.split(" ")[0] for diagnostic in security.check(program) if diagnostic.policy == "GH-UNDECIDED"
+    }
     assert undecided == {"GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
 
 
 def test_undecided_rule_is_decided_with_known_outputs(security: RunningPack) -> None:
     program = [*builders.kms(), kms_key("other", policy=Ref("key", "policy"))]
 
-    assert {one.policy for one in security.check(program)} == {"GH-UNDECIDED"}
+    assert {diagnostic.policy for diagnostic in security.check(program)} == {"GH-UNDECIDED"}
     assert security.check(program, known=True) == []
 
 
 def test_allowed_unknown_property_is_reported(security: RunningPack) -> None:
-    program = [one.with_inputs(containerDefinitions=Unknown()) if one.name == "task" else one for one in programs.ecs()]
+    program = [
+        resource.with_inputs(containerDefinitions=Unknown()) if resource.name == "task" else resource
+        for resource in programs.ecs()
+    ]
 
     diagnostics = security.check(program)
-    assert {(one.policy, one.level) for one in diagnostics} == {("GH-UNDECIDED-ALLOWED", "advisory")}
+    assert {(diagnostic.policy, diagnostic.level) for diagnostic in diagnostics} == {("GH-UNDECIDED-ALLOWED", "advisory")}
     assert len(diagnostics) == 8
 
 
 def test_computed_property_counts_as_unset(security: RunningPack) -> None:
     bare = Declared("aws:kms/key:Key", "key", {"enableKeyRotation": True}, computed={"policy": "{}"})
 
-    assert [(one.policy, one.name) for one in security.check([bare])] == [("GH-KMS-002", "key")]
+    assert [(diagnostic.policy, diagnostic.name) for diagnostic in security.check([bare])] == [("GH-KMS-002", "key")]
 
 
 def test_raising_rule_is_broken_without_property_value(own: RunningPack) -> None:
@@ -159,32 +164,37 @@ MALFORMED: list[Any] = [
 @pytest.mark.parametrize("value", MALFORMED, ids=repr)
 @pytest.mark.parametrize("build", PROGRAMS)
 def test_malformed_property_does_not_break_rules(build: Any, value: Any, security: RunningPack, resilience: RunningPack) -> None:
-    malformed = [Declared(one.type, one.name, dict.fromkeys(one.inputs, value)) for one in build()]
+    malformed = [Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value)) for resource in build()]
 
     diagnostics = [*security.check(malformed), *resilience.check(malformed)]
-    assert [one for one in diagnostics if one.policy == "GH-BROKEN"] == []
+    assert [diagnostic for diagnostic in diagnostics if diagnostic.policy == "GH-BROKEN"] == []
     assert diagnostics != []
 
 
 def test_large_program_is_evaluated_completely(security: RunningPack, resilience: RunningPack) -> None:
     """2,000 resources, half of them with unknown inputs."""
     builds = (programs.s3, network_programs.edge, programs.rds, programs.stores)
-    named = {one.name: one for build in builds for one in build()}.values()
+    named = {resource.name: resource for build in builds for resource in build()}.values()
     many = [
-        Declared(one.type, f"{one.name}-{number}", dict.fromkeys(one.inputs, Unknown()) if number % 2 else {"tags": {}})
+        Declared(
+            resource.type, f"{resource.name}-{number}", dict.fromkeys(resource.inputs, Unknown()) if number % 2 else {"tags": {}}
+        )
         for number in range(2000 // len(named) + 1)
-        for one in named
+        for resource in named
     ]
 
     diagnostics = [*security.check(many), *resilience.check(many)]
     assert len(many) >= 2000
-    assert [one for one in diagnostics if one.policy == "GH-BROKEN"] == []
-    assert {one.name for one in diagnostics if one.policy == "GH-S3-001"} >= {"files-0", "sink-0", "files-2"}
-    assert {one.name for one in diagnostics if one.policy == "GH-KMS-001"} >= {"key-0", "key-2"}
+    assert [diagnostic for diagnostic in diagnostics if diagnostic.policy == "GH-BROKEN"] == []
+    assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-S3-001"} >= {"files-0", "sink-0", "files-2"}
+    assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-KMS-001"} >= {"key-0", "key-2"}
 
 
 def test_malformed_property_is_a_violation(security: RunningPack) -> None:
-    program = [one.with_inputs(containerDefinitions="no JSON") if one.name == "task" else one for one in programs.ecs()]
+    program = [
+        resource.with_inputs(containerDefinitions="no JSON") if resource.name == "task" else resource
+        for resource in programs.ecs()
+    ]
 
     assert Diagnostic(
         "GH-ECS-001",
@@ -201,12 +211,17 @@ def test_messages_do_not_contain_secrets(value: str, security: RunningPack) -> N
         Declared("aws:secretsmanager/secretVersion:SecretVersion", "version", {"secretString": value}),
         Declared("aws:lambda/function:Function", "function", {"environment": {"variables": {"API_TOKEN": value}}}),
     ]
-    tasks = [one.with_inputs(containerDefinitions=task) if one.name == "task" else one for one in programs.ecs()]
-    databases = [one.with_inputs(password=value, engine=value) if one.name == "database" else one for one in programs.rds()]
+    tasks = [
+        resource.with_inputs(containerDefinitions=task) if resource.name == "task" else resource for resource in programs.ecs()
+    ]
+    databases = [
+        resource.with_inputs(password=value, engine=value) if resource.name == "database" else resource
+        for resource in programs.rds()
+    ]
 
     diagnostics = [*security.check(tasks + loose), *security.check(databases)]
-    assert {"GH-ECS-005", "GH-RDS-012", "GH-SM-006", "GH-LAM-003"} <= {one.policy for one in diagnostics}
-    assert [one for one in diagnostics if value in one.message] == []
+    assert {"GH-ECS-005", "GH-RDS-012", "GH-SM-006", "GH-LAM-003"} <= {diagnostic.policy for diagnostic in diagnostics}
+    assert [diagnostic for diagnostic in diagnostics if value in diagnostic.message] == []
 
 
 def test_configuration_sets_levels(security: RunningPack) -> None:
@@ -217,7 +232,7 @@ def test_configuration_sets_levels(security: RunningPack) -> None:
     disabled = security.check(program)
     security.configure(catalogue.level_config("security", "prod"))
 
-    assert [(one.policy, one.level) for one in advisory] == [("GH-KMS-001", "advisory")]
+    assert [(diagnostic.policy, diagnostic.level) for diagnostic in advisory] == [("GH-KMS-001", "advisory")]
     assert disabled == []
 
 
@@ -227,7 +242,7 @@ def test_configuration_sets_parameters(security: RunningPack) -> None:
     diagnostics = security.check(program)
     security.configure(catalogue.level_config("security", "prod"))
 
-    assert [one.message.split(".")[0] for one in diagnostics] == ["rotationPeriodInDays is above 90"]
+    assert [diagnostic.message.split(".")[0] for diagnostic in diagnostics] == ["rotationPeriodInDays is above 90"]
 
 
 def exemption(**changes: str) -> str:
@@ -275,7 +290,7 @@ def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
     dates = dates_from_today(-40, -1)
 
     diagnostics = check_with(exemption(**dates), tmp_path, [kms_key("key", enableKeyRotation=False)])
-    assert [(one.policy, one.level) for one in diagnostics] == [
+    assert [(diagnostic.policy, diagnostic.level) for diagnostic in diagnostics] == [
         ("GH-KMS-001", "mandatory"),
         ("GH-EXEMPT-INVALID", "mandatory"),
     ]
@@ -304,7 +319,7 @@ def test_audit_ignores_exemptions(tmp_path: Path) -> None:
         GATEHOUSE_IGNORE_EXEMPTIONS="1",
     )
 
-    assert [one.policy for one in diagnostics] == ["GH-KMS-001"]
+    assert [diagnostic.policy for diagnostic in diagnostics] == ["GH-KMS-001"]
 
 
 @pytest.mark.requirement("PP-04")
@@ -313,6 +328,8 @@ def test_rule_of_another_pack_can_be_exempted(own_folder: Path, tmp_path: Path) 
     file.write_text(exemption(control='"X-3"', urn='"urn:pulumi:*::news"', **dates_from_today(-1, 30)), encoding="utf-8")
     topic = Declared("aws:sns/topic:Topic", "news", {"displayName": "old"})
     with RunningPack(own_folder, env={**os.environ, "GATEHOUSE_EXEMPTIONS": str(file)}) as pack:
-        diagnostics = [one for one in pack.check([topic]) if "X-3" in (one.policy, one.message[:3])]
+        diagnostics = [diagnostic for diagnostic in pack.check([topic]) if "X-3" in (diagnostic.policy, diagnostic.message[:3])]
 
-    assert [(one.policy, one.message.partition(" is ")[2][:8]) for one in diagnostics] == [("GH-EXEMPT-USED", "exempted")]
+    assert [(diagnostic.policy, diagnostic.message.partition(" is ")[2][:8]) for diagnostic in diagnostics] == [
+        ("GH-EXEMPT-USED", "exempted")
+    ]

@@ -44,7 +44,9 @@ def cases(id: str) -> list[Case]:
     """The violation cases of a rule in which a resource of the rule's own types is at fault."""
     types = catalogue.rule(id).types
     return [
-        case for case in CASES if case.rule == id and any(one.name == case.name and one.type in types for one in case.program)
+        case
+        for case in CASES
+        if case.rule == id and any(resource.name == case.name and resource.type in types for resource in case.program)
     ]
 
 
@@ -57,10 +59,14 @@ def test_remediation_fixes_violation(id: str, known: bool, security_fixes: Runni
         changes = pack.remediate(case.program, case.name, known)
         if id not in changes:
             continue
-        fixed = [replace(one, inputs=changes[id]) if one.name == case.name else one for one in case.program]
+        fixed = [replace(resource, inputs=changes[id]) if resource.name == case.name else resource for resource in case.program]
         diagnostics = pack.check(fixed, known)
-        assert [one for one in diagnostics if one.policy == id] == []
-        reported += [one.message for one in diagnostics if one.policy == "GH-REMEDIATED" and one.name == case.name]
+        assert [diagnostic for diagnostic in diagnostics if diagnostic.policy == id] == []
+        reported += [
+            diagnostic.message
+            for diagnostic in diagnostics
+            if diagnostic.policy == "GH-REMEDIATED" and diagnostic.name == case.name
+        ]
 
     assert reported
     assert all(message.startswith(f"{id} ") for message in reported)
@@ -70,7 +76,7 @@ def test_change_is_reported_with_its_value(security_fixes: RunningPack) -> None:
     program = changed(builders.kms(), "key", enableKeyRotation=False)
 
     assert security_fixes.remediate(program, "key")["GH-KMS-001"]["enableKeyRotation"] is True
-    [report] = [one for one in security_fixes.check(builders.kms()) if one.policy == "GH-REMEDIATED"]
+    [report] = [diagnostic for diagnostic in security_fixes.check(builders.kms()) if diagnostic.policy == "GH-REMEDIATED"]
     assert (report.name, report.level) == ("key", "advisory")
     assert report.message.startswith("GH-KMS-001 set enableKeyRotation to true")
 
@@ -84,7 +90,7 @@ def test_secrets_and_unknown_values_are_unchanged(security_fixes: RunningPack) -
     assert inputs["policy"] == "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
     diagnostics = security_fixes.check(program)
     assert diagnostics
-    assert [one for one in diagnostics if "hunter2" in one.message] == []
+    assert [diagnostic for diagnostic in diagnostics if "hunter2" in diagnostic.message] == []
 
 
 def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) -> None:
@@ -92,7 +98,7 @@ def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) 
     program = changed(programs.ecs(), "task", containerDefinitions=text)
 
     inputs = security_fixes.remediate(program, "task", known=True)["GH-ECS-001"]
-    assert [one.get("privileged", False) for one in json.loads(inputs["containerDefinitions"])] == [False, False]
+    assert [item.get("privileged", False) for item in json.loads(inputs["containerDefinitions"])] == [False, False]
 
 
 def test_nothing_changes_if_rule_still_fails(security_fixes: RunningPack) -> None:
@@ -111,12 +117,12 @@ def test_compliant_resource_is_unchanged(security_fixes: RunningPack) -> None:
 def test_malformed_input_does_not_break_remediation(
     build: Any, value: Any, security_fixes: RunningPack, resilience_fixes: RunningPack
 ) -> None:
-    program: Program = [Declared(one.type, one.name, dict.fromkeys(one.inputs, value)) for one in build()]
+    program: Program = [Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value)) for resource in build()]
 
     for pack in (security_fixes, resilience_fixes):
         for resource in program:
             pack.remediate(program, resource.name)
-    reported = {one.policy for pack in (security_fixes, resilience_fixes) for one in pack.check(program)}
+    reported = {diagnostic.policy for pack in (security_fixes, resilience_fixes) for diagnostic in pack.check(program)}
     assert reported
     assert "GH-BROKEN" not in reported
 

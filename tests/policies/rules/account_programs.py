@@ -145,4 +145,8 @@ def trail() -> Program:
 
 
 def watch_of_trail() -> Program:
-    return [one for one in watch() if one.name.endswith(("-filter", "-observed", "trail-logs", "alarms", "alarms-policy"))]
+    return [
+        resource
+        for resource in watch()
+        if resource.name.endswith(("-filter", "-observed", "trail-logs", "alarms", "alarms-policy"))
+    ]

@@ -232,9 +232,9 @@ PATTERNS = {
 
 def cis_alarms() -> list[Declared]:
     return [
-        one
+        item
         for name, pattern in PATTERNS.items()
-        for one in (
+        for item in (
             Declared(
                 "aws:cloudwatch/logMetricFilter:LogMetricFilter",
                 f"{name}-filter",

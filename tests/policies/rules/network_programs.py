@@ -34,10 +34,10 @@ def network() -> list[Declared]:
             {"routeTableId": Ref("app-table"), "destinationCidrBlock": "0.0.0.0/0", "natGatewayId": "nat-1"},
         ),
         *(
-            one
+            item
             for tier, table in tiers.items()
             for zone in "ab"
-            for one in (
+            for item in (
                 Declared("aws:ec2/subnet:Subnet", f"{tier}-{zone}", {**vpc, "availabilityZone": f"eu-west-1{zone}"}),
                 Declared(
                     "aws:ec2/routeTableAssociation:RouteTableAssociation",

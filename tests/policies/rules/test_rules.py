@@ -40,9 +40,13 @@ def test_violation_is_reported_by_one_rule(case: Case, known: bool, security: Ru
     diagnostics = [*security.check(case.program, known), *resilience.check(case.program, known)]
 
     level = catalogue.rule(case.rule).levels["prod"]
-    on_resource = [one for one in diagnostics if (one.policy, one.name, one.level) == (case.rule, case.name, level)]
-    assert {one.policy for one in diagnostics} == {case.rule}
-    assert any(case.mention in one.message for one in on_resource), on_resource
+    on_resource = [
+        diagnostic
+        for diagnostic in diagnostics
+        if (diagnostic.policy, diagnostic.name, diagnostic.level) == (case.rule, case.name, level)
+    ]
+    assert {diagnostic.policy for diagnostic in diagnostics} == {case.rule}
+    assert any(case.mention in diagnostic.message for diagnostic in on_resource), on_resource
 
 
 @pytest.mark.requirement("PP-03")
@@ -64,7 +68,7 @@ def test_every_rule_has_a_violation_case() -> None:
 def test_full_admin_policy_violates_iam_001(security: RunningPack) -> None:
     program = changed(builders.roles(), "task-rights", policy=grant(Action="*", Resource="*"))
 
-    assert ("GH-IAM-001", "task-rights") in {(one.policy, one.name) for one in security.check(program)}
+    assert ("GH-IAM-001", "task-rights") in {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bo
     }
     rules = [{**first, "statement": {"managedRuleGroupStatement": group}}, *others, blocking]
     diagnostics = security.check(changed(network_programs.edge(), "web-acl", rules=rules))
-    assert ("GH-WAF-004" in {one.policy for one in diagnostics}) is violated
+    assert ("GH-WAF-004" in {diagnostic.policy for diagnostic in diagnostics}) is violated
 
 
 def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilience: RunningPack) -> None:
@@ -98,7 +102,7 @@ def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilien
 
     assert [*security.check(program), *resilience.check(program)] == []
     violating = changed(program, "balancer", dropInvalidHeaderFields=False)
-    assert {one.policy for one in security.check(violating)} == {"GH-ALB-003"}
+    assert {diagnostic.policy for diagnostic in security.check(violating)} == {"GH-ALB-003"}
 
 
 def test_v2_tokens_are_evaluated_like_current_tokens(security: RunningPack, resilience: RunningPack) -> None:
@@ -109,5 +113,5 @@ def test_v2_tokens_are_evaluated_like_current_tokens(security: RunningPack, resi
     )
 
     # GH-PUL-004 reports the deprecated types.
-    assert {one.policy for one in (*security.check(program), *resilience.check(program))} == {"GH-PUL-004"}
-    assert {one.policy for one in security.check(without(program, "files-block"))} == {"GH-S3-001"}
+    assert {diagnostic.policy for diagnostic in (*security.check(program), *resilience.check(program))} == {"GH-PUL-004"}
+    assert {diagnostic.policy for diagnostic in security.check(without(program, "files-block"))} == {"GH-S3-001"}

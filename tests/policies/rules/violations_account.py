@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules import account_programs, builders, network_programs, programs
 from tests.policies.rules.builders import (
@@ -26,33 +24,12 @@ from tests.policies.rules.builders import (
 PUBLISH = {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
 
 
-def task(**inputs: Any) -> Program:
-    return changed(programs.ecs(), "task", **inputs)
-
-
-def logging(**options: Any) -> dict[str, Any]:
-    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gateway", **options}
-    return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
-
-
-def cache_user(**inputs: Any) -> Declared:
-    return Declared("aws:elasticache/user:User", "cache-user", {"accessString": "on ~* +@all", "tags": TAGS, **inputs})
-
-
-def security_group(name: str, **inputs: Any) -> Declared:
-    return Declared("aws:ec2/securityGroup:SecurityGroup", name, {"vpcId": Ref("vpc"), "description": name, **inputs})
-
-
 def trail_without_access_log() -> Program:
     """A bucket with the log-sink tag is exempt from GH-S3-010, but not from GH-CT-006."""
     program = without(account_programs.trail(), "files-logging")
-    files = next(one for one in program if one.name == "files")
+    files = next(resource for resource in program if resource.name == "files")
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "log-sink"}
     return changed(program, "files", tags=purpose)
-
-
-def database(**inputs: Any) -> Program:
-    return changed(programs.rds(), "database", **inputs)
 
 
 VIOLATIONS = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules import account_programs, network_programs, programs
-from tests.policies.rules.builders import TAGS, Program, changed, container, find, violation, without
+from tests.policies.rules.builders import Program, changed, container, find, violation, without
 
 
 def task(**inputs: Any) -> Program:
@@ -19,16 +19,8 @@ def logging(**options: Any) -> dict[str, Any]:
     return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
 
 
-def cache_user(**inputs: Any) -> Declared:
-    return Declared("aws:elasticache/user:User", "cache-user", {"accessString": "on ~* +@all", "tags": TAGS, **inputs})
-
-
 def with_container(**properties: Any) -> Program:
     return task(containerDefinitions=json.dumps([container(**properties)]))
-
-
-def security_group(name: str, **inputs: Any) -> Declared:
-    return Declared("aws:ec2/securityGroup:SecurityGroup", name, {"vpcId": Ref("vpc"), "description": name, **inputs})
 
 
 def function_with_database() -> Program:
@@ -38,10 +30,6 @@ def function_with_database() -> Program:
     alarm = find(programs.watch(), "rotate-alarm").with_inputs(dimensions={"FunctionName": Ref("reader")})
     board = find(programs.watch(), "dashboard")
     return [*programs.rds(), reader, alarm, Declared(board.type, "lambda-dashboard", board.inputs)]
-
-
-def database(**inputs: Any) -> Program:
-    return changed(programs.rds(), "database", **inputs)
 
 
 def exec_enabled() -> Program:

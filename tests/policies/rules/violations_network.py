@@ -13,11 +13,6 @@ SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 2
 ALL_TRAFFIC = {"protocol": "-1", "fromPort": 0, "toPort": 0}
 
 
-def logging(**options: Any) -> dict[str, Any]:
-    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gateway", **options}
-    return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
-
-
 def web_acl(**inputs: Any) -> Program:
     return changed(network_programs.edge(), "web-acl", **inputs)
 
@@ -32,7 +27,9 @@ def security_group(name: str, **inputs: Any) -> Declared:
 
 
 def network_acl(*ingress: dict[str, Any]) -> Program:
-    return changed(network_programs.network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **one} for one in ingress])
+    return changed(
+        network_programs.network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **item} for item in ingress]
+    )
 
 
 VIOLATIONS = [

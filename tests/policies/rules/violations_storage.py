@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
-from tests.policies.rules import account_programs, builders, network_programs, programs
+from tests.policies.rules import account_programs, builders, programs
 from tests.policies.rules.builders import Program, changed, document, grant, kms, tls_only, violation, without
-from tests.policies.rules.network_programs import WORLD
 from tests.policies.rules.programs import replication
 
 ALL_KEYS = "arn:aws:kms:*:123456789012:key/*"
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/administrator"
-
-
-def task(**inputs: Any) -> Program:
-    return changed(programs.ecs(), "task", **inputs)
-
-
-def logging(**options: Any) -> dict[str, Any]:
-    merged = {"mode": "non-blocking", "awslogs-group": "/acme/gateway", **options}
-    return {"logDriver": "awslogs", "options": {key: value for key, value in merged.items() if value is not None}}
 
 
 def encryption_rule(**rule: Any) -> Program:
@@ -30,10 +20,6 @@ def encryption_rule(**rule: Any) -> Program:
 
 def with_statement(statement: dict[str, Any]) -> str:
     return document(*tls_only("acme-files"), {"Resource": "arn:aws:s3:::acme-files/*", **statement})
-
-
-def security_group(name: str, **inputs: Any) -> Declared:
-    return Declared("aws:ec2/securityGroup:SecurityGroup", name, {"vpcId": Ref("vpc"), "description": name, **inputs})
 
 
 def plan(**rule: Any) -> Program:
@@ -48,14 +34,6 @@ def key_policy(**statement: Any) -> Program:
 
 def replication_rule(**rule: Any) -> Program:
     return changed(programs.s3(), "files-replication", rules=[replication(**rule)])
-
-
-def database(**inputs: Any) -> Program:
-    return changed(programs.rds(), "database", **inputs)
-
-
-def network_acl(*ingress: dict[str, Any]) -> Program:
-    return changed(network_programs.network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **one} for one in ingress])
 
 
 VIOLATIONS = [
