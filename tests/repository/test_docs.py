@@ -71,6 +71,13 @@ def test_tests_named_in_documents_exist() -> None:
     assert missing == []
 
 
+def test_metrics_named_in_documents_exist() -> None:
+    source = (ROOT / "runtime" / "gatehouse" / "observability.py").read_text(encoding="utf-8")
+    named = {name for text in PAGES.values() for name in re.findall(r"\bgatehouse_\w+_(?:total|seconds|open|waiting)\b", text)}
+    assert len(named) > 5
+    assert {name for name in named if f'"{name}"' not in source} == set()
+
+
 @pytest.mark.requirement("SS-14")
 def test_index_lists_every_document() -> None:
     listed = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", INDEX)}
