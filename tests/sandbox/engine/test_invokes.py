@@ -130,6 +130,6 @@ def test_unknown_function_is_rejected(token: str) -> None:
 
 
 def test_deployment_has_no_fake_results() -> None:
-    with pytest.raises(SandboxError, match=r"aws:ec2/getVpc:getVpc, The sandbox does not support the function"):
+    with pytest.raises(SandboxError, match=r"The sandbox does not support the function aws:ec2/getVpc:getVpc"):
         invoke("aws:ec2/getVpc:getVpc", {}, ACCOUNT)
     assert "json" in invoke(TOKEN, {"statements": []}, ACCOUNT)
