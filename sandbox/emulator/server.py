@@ -200,5 +200,6 @@ def _reject_port_in_use(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as exc:
             raise SandboxError(
-                f"Port {port} is in use, so the AWS emulator cannot listen on it. Stop the process that uses it, or choose another port."
+                f"Port {port} is in use, so the AWS emulator cannot listen on it. "
+                "Stop the process that uses it, or choose another port."
             ) from exc

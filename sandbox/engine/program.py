@@ -160,7 +160,7 @@ def _program_environment(project: Project) -> Iterator[None]:
     folder = project.program if project.program.is_dir() else project.program.parent
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
         raise SandboxError(
-            f"{folder.name}/ has no __main__.py, the entry point of a Pulumi program in Python. Add it, or set `main` in Pulumi.yaml."
+            f"{folder.name}/ has no __main__.py, the entry point of the program. Add it, or set `main` in Pulumi.yaml."
         )
     before_folder, before_path, before_arguments = Path.cwd(), list(sys.path), list(sys.argv)
     hidden = _hide_modules(folder)

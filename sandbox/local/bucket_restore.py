@@ -12,7 +12,7 @@ Versions = Mapping[str, str]
 
 
 def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[str, str]:
-    """The current versions at a moment with time zone, by default now. S3 has timestamps in seconds: the end of the second counts."""
+    """The current versions at a moment with time zone, by default now. S3 timestamps are in seconds, so the end counts."""
     newest: dict[str, tuple[datetime, str]] = {}
     for row in _versions(s3, bucket):
         if moment is not None and row["LastModified"] > moment:

@@ -1,20 +1,16 @@
-"""Runs the real `__main__.py` for one stack without any engine, and keeps what it asked for."""
+"""Runs the program for one stack in the sandbox engine, with fixed outputs instead of AWS."""
 
-import asyncio
 import json
-import runpy
-import threading
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import yaml
-from pulumi.runtime import mocks, rpc
-from pulumi.runtime.config import set_all_config
-from pulumi.runtime.stack import run_pulumi_func
 
+from sandbox.engine.program import run as run_program
+from sandbox.engine.types import Registration
+from sandbox.errors import SandboxError
 from tests.components.settings.stack_settings import raw_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +22,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     },
     "aws:elasticache/replicationGroup:ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
+    "aws:lb/loadBalancer:LoadBalancer": {"dnsName": "load-balancer.example.internal"},
     "aws:lambda/alias:Alias": {"invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"},
     "aws:apigateway/restApi:RestApi": {"executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5", "rootResourceId": "root"},
     "aws:apigateway/domainName:DomainName": {"regionalDomainName": "d-1.execute-api.mock", "regionalZoneId": "Z1"},
@@ -87,87 +84,37 @@ def serverless(stack: str) -> dict[str, str]:
 
 @cache
 def run(stack: str, *, preview: bool = False, changes: str = "{}") -> Program:
-    """One run of the program. `preview`: nothing that AWS would add is known, as in the first preview of a new stack.
-    `changes`: JSON of dotted paths and the values that replace those of the stack file."""
-    program = Program()
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        # A thread of its own has an event loop and Pulumi settings of its own.
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        try:
-            _run(loop, stack, preview, changes, program)
-        except BaseException as exc:
-            failed.append(exc)
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return program
+    """Run the program. preview: outputs are unknown, as in a first preview. changes: JSON of dotted setting to value."""
+    settings = json.dumps(raw_settings(stack, json.loads(changes)))
+    deployment = run_program(ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings})
+    return Program([_asked(resource.registration) for resource in deployment.resources], deployment.exports)
 
 
-def _run(loop: asyncio.AbstractEventLoop, stack: str, preview: bool, changes: str, program: Program) -> None:
-    mocks.set_mocks(
-        _Cloud(preview), project="gatehouse", stack=stack, preview=preview, monitor=_Monitor(_Cloud(preview), program)
+def _asked(registration: Registration) -> Asked:
+    return Asked(
+        type=registration.type,
+        name=registration.name,
+        inputs=registration.inputs,
+        protect=registration.protect,
+        retain=registration.retain_on_delete,
+        provider=registration.provider,
+        parent=registration.parent,
+        ignored=registration.ignore_changes,
     )
-    config = stack_file(stack)
-    config["gatehouse:settings"] = raw_settings(stack, json.loads(changes))
-    set_all_config({key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()})
-    loop.run_until_complete(run_pulumi_func(lambda: _main()))
-    root: Any = pulumi.runtime.settings.get_root_resource()
-    outputs: dict[str, Any] = root.outputs
-
-    async def settle() -> None:
-        for name, value in outputs.items():
-            program.exports[name] = await pulumi.Output.from_input(value).future()
-
-    loop.run_until_complete(settle())
 
 
-def _main() -> None:
-    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
-
-
-class _Cloud(mocks.Mocks):
-    """Answers with the inputs, and in a real run with what AWS would add."""
+class _Provider:
+    """Returns the inputs, and the outputs of `ANSWERS` unless it is a preview."""
 
     def __init__(self, preview: bool) -> None:
-        self.preview = preview
+        self._preview = preview
 
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        if self.preview:
-            return "", dict(args.inputs)
-        added = ANSWERS.get(args.typ, {})
-        return f"{args.name}-id", {"arn": f"arn:aws:mock:::{args.name}", **args.inputs, **added}
+    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        if self._preview:
+            return "", dict(registration.inputs)
+        name = registration.name
+        outputs = {"arn": f"arn:aws:mock:::{name}", **registration.inputs, **ANSWERS.get(registration.type, {})}
+        return f"{name}-id", outputs
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
-        raise AssertionError(f"the program asks AWS for {args.token}; everything it needs is in the stack file")
-
-
-class _Monitor(mocks.MockMonitor):
-    """Keeps each request with what mocks are not told: protection, provider and parent."""
-
-    def __init__(self, cloud: _Cloud, program: Program) -> None:
-        super().__init__(cloud)
-        self.program = program
-
-    def RegisterResource(self, request: Any) -> Any:
-        if request.type != "pulumi:pulumi:Stack":
-            self.program.resources.append(
-                Asked(
-                    type=request.type,
-                    name=request.name,
-                    inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
-                    protect=request.protect,
-                    retain=request.retainOnDelete,
-                    provider=request.provider,
-                    parent=request.parent,
-                    ignored=tuple(request.ignoreChanges),
-                )
-            )
-        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
+        raise SandboxError(f"The program calls {token}, although every value is in the stack file.")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def running_services(server: servers.Postgres, log: Path) -> Iterator[Services]:
             child = child_processes.start(service, [GATEHOUSE, "serve", service], env=env, log=log / f"{service}.log")
             cleanup.callback(child.stop)
             url = f"http://127.0.0.1:{port}/readyz"
-            child_processes.wait_until(child, lambda url=url: services.returns_200(url), f"ready at {url}", _READY_S)  # type: ignore[misc]
+            ready = partial(services.returns_200, url)
+            child_processes.wait_until(child, ready, f"ready at {url}", _READY_S)
         yield Services(*(f"http://127.0.0.1:{port}" for port in ports.values()))
 
 

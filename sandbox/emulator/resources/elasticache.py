@@ -32,8 +32,8 @@ def _create_parameter_group(request: CreateRequest) -> Created:
     parameters = request.parameters("elasticache.create_cache_parameter_group", names=names, skip=("parameters",))
     parameters.setdefault("Description", "Managed by Pulumi")
     request.check("elasticache.create_cache_parameter_group", parameters)
-    wanted = {"name": "ParameterName", "value": "ParameterValue"}
-    request.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", request.take("parameters") or [], wanted)
+    names = {"name": "ParameterName", "value": "ParameterValue"}
+    request.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", request.take("parameters") or [], names)
     name = request.peek("name")
     return name, {"arn": request.arn("elasticache", f"parametergroup:{name}")}
 

@@ -285,7 +285,8 @@ def test_unknown_type_is_rejected(estate: Estate) -> None:
 def test_invalid_input_is_rejected(estate: Estate) -> None:
     message = error(estate, "aws:iam/role:Role", {"name": "r", "assumeRolePolicy": "", "description": "x" * 1001})
     assert message.startswith(
-        "urn:pulumi:dev::tiny::aws:iam/role:Role::one: property assumeRolePolicy: invalid parameters for create_role of the AWS API:"
+        "urn:pulumi:dev::tiny::aws:iam/role:Role::one: property assumeRolePolicy: "
+        "invalid parameters for create_role of the AWS API:"
     )
 
 
