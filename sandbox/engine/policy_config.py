@@ -33,9 +33,9 @@ def level_name(level: int) -> str:
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """Read `<pack>/levels/<environment>.json`; a pack without the folder uses its defaults.
+    """The levels of a pack: from the rule declarations for the shipped packs, else from `<pack>/levels/<environment>.json`.
 
-    Raises SandboxError if the file does not exist or is not a JSON object.
+    A pack without a `levels` folder uses its defaults. Raises SandboxError for a missing or invalid file.
     """
     own = set(ENVIRONMENTS) if pack.parent == _OWN_PACKS and pack.name in catalogue.PACKS else set()
     if environment in own:
@@ -44,7 +44,7 @@ def read(pack: Path, environment: str) -> dict[str, Any]:
     if not own and not file.parent.is_dir():
         return {}
     if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.json"))) or "none"
+        known = ", ".join(sorted(own | {path.stem for path in file.parent.glob("*.json")})) or "none"
         raise SandboxError(
             f"Policy pack {pack.name} has no levels for {environment!r}. Available: {known}. Choose one with --levels NAME."
         )

@@ -197,7 +197,7 @@ def test_level_for_unknown_rule_is_rejected(tmp_path: Path, project: Project) ->
 
 
 def test_unknown_level_is_rejected(tmp_path: Path, project: Project) -> None:
-    with pytest.raises(SandboxError, match=r"T-RESOURCE: 'mandatroy' is not a level. Choose row of: advisory, mandatory"):
+    with pytest.raises(SandboxError, match=r"T-RESOURCE: 'mandatroy' is not a level. Choose one of: advisory, mandatory"):
         analyze(write_pack(tmp_path, PACK, {"T-RESOURCE": "mandatroy"}), project, deployment())
 
 

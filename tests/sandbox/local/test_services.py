@@ -1,6 +1,7 @@
 """Processes start with the command, variables, secrets and roles of their deployed task definitions."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,8 +103,8 @@ class Deployed:
 
 
 @pytest.fixture
-def deployed(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Deployed]:
-    yield Deployed(emulator, str(request.node.name)[:50])
+def deployed(emulator: Emulator) -> Iterator[Deployed]:
+    yield Deployed(emulator, f"gateway-{uuid.uuid4().hex[:12]}")
     emulator.enforce_iam(False)
 
 
