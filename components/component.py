@@ -1,17 +1,20 @@
-"""Helpers that every component uses: its inputs as Pulumi properties, and outputs that wait for other resources."""
+"""Functions that components share: component inputs, dependent outputs, and encrypted log groups."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
+import pulumi_aws as aws
 from pydantic import BaseModel
+
+from components.tags import tags
 
 
 def component_inputs(args: Any) -> dict[str, Any]:
-    """Fields of an Args dataclass under camelCase names, without those that are None, so that policies can read them.
+    """Return the fields of an Args dataclass as Pulumi properties in camelCase, so that policies can read them.
 
-    Outputs stay Outputs; nothing is copied.
+    Omits fields that are None. Outputs are passed through.
     """
     return {
         _camel_case(field.name): _property(getattr(args, field.name))
@@ -21,8 +24,22 @@ def component_inputs(args: Any) -> dict[str, Any]:
 
 
 def with_dependencies(value: pulumi.Output[str], *dependencies: pulumi.Output[Any]) -> pulumi.Output[str]:
-    """`value` as an output that also depends on the resources behind `dependencies`."""
+    """Return `value` as an output that also depends on the resources of `dependencies`."""
     return pulumi.Output.all(value, *dependencies).apply(lambda values: str(values[0]))
+
+
+def log_group(
+    name: str, log_group_name: str, *, key_arn: pulumi.Input[str], retention_days: int, parent: pulumi.Resource
+) -> aws.cloudwatch.LogGroup:
+    """Create a log group that is encrypted with a KMS key and expires its events."""
+    return aws.cloudwatch.LogGroup(
+        name,
+        name=log_group_name,
+        retention_in_days=retention_days,
+        kms_key_id=key_arn,
+        tags=tags("log"),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
 
 
 def _property(value: Any) -> Any:

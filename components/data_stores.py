@@ -107,8 +107,8 @@ class DataStores(pulumi.ComponentResource):
         args = RdsProxyArgs(
             names=self._stack.names,
             subnet_ids=self._network.vpc.subnets["app"],
-            security_group_id=self._network.security_groups[role_policies.PROXY],
-            role_arn=self._foundation.role_arns[role_policies.PROXY],
+            security_group_id=self._network.security_groups[role_policies.RDS_PROXY],
+            role_arn=self._foundation.role_arns[role_policies.RDS_PROXY],
             instance_identifier=self.database.identifier,
             log_key_arn=self._foundation.keys.logs_arn,
             log_retention_days=self._stack.settings.log_retention_days,

@@ -6,12 +6,19 @@ import pulumi
 
 from components.account.cloud_trail import CloudTrail, CloudTrailArgs
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
-from components.iam import backup_roles, checkpoint_policies, role_policies, sharing_roles, transfer_policies
+from components.iam import (
+    backup_roles,
+    checkpoint_policies,
+    resource_policies,
+    role_policies,
+    sharing_roles,
+    transfer_policies,
+)
 from components.iam.documents import Statement
 from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import Roles, RolesArgs
-from components.monitoring import synthetic_probe, topics
+from components.monitoring import synthetic_probe
 from components.monitoring.topics import NotificationTopic, NotificationTopicArgs
 from components.stack import Stack
 from components.storage.bucket import Bucket, BucketReplica
@@ -54,7 +61,7 @@ class Foundation(pulumi.ComponentResource):
             kms_keys=settings.kms_keys,
             protection=settings.protection,
             secret_readers=role_policies.secret_readers(names, contract),
-            table_roles=role_policies.token_users(contract),
+            table_roles=role_policies.table_users(contract),
             rotation_role=role_policies.ROTATION_FUNCTION,
             log_groups=groups,
             role_arns=self.role_arns,
@@ -66,11 +73,11 @@ class Foundation(pulumi.ComponentResource):
 
     def _buckets(self) -> None:
         buckets = Buckets(self._stack.settings, self._stack.names)
-        self.log_bucket = Bucket.log_sink("logs", buckets.logs(), self._opts)
+        self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self._opts)
         self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self._opts)
         replica: BucketReplica | None = None
         if self._stack.settings.buckets.cross_region_replication and self.keys.replica_arn:
-            replica_logs = Bucket.log_sink("replica-logs", buckets.replica_logs(), self._opts)
+            replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), self._opts)
             replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
             replica_bucket = Bucket("replica-data", replica_args, self._opts)
             replica = BucketReplica(replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION])
@@ -103,12 +110,12 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
         role_policies.role_definitions(
             names,
             contract,
-            proxied=settings.database.proxy,
+            rds_proxy=settings.database.proxy,
             collector=bool(settings.telemetry.collector_digest),
-            more={process.name: console for process in transfer_policies.console_processes(contract)},
+            additional={process.name: console for process in transfer_policies.console_processes(contract)},
         )
         | role_policies.core_role_definitions(names, contract)
-        | backup_roles.role_definitions(names, replicated=_replica_region(stack))
+        | backup_roles.role_definitions(names, replication_region=_replica_region(stack))
         | sharing_roles.role_definitions(names, contract, log_role=settings.sharing.api_gateway_log_role)
         | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
     )
@@ -118,11 +125,16 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
     """Statements of the key policies for transfer, backup, functions, checkpoints and notifications, by key."""
     names, contract = stack.names, stack.contract
     console = [role_policies.task_role(process) for process in transfer_policies.console_processes(contract)]
-    logs = (*topics.key_users(names), *checkpoint_policies.key_users(names, _signing_roles(stack)))
+    logs = (
+        *resource_policies.notification_key_statements(names),
+        *checkpoint_policies.key_statements(names, _signing_roles(stack)),
+    )
     sources: tuple[Mapping[str, tuple[Statement, ...]], ...] = (
-        backup_roles.key_users(names, replicated=_replica_region(stack), away=stack.settings.replica_region),
-        sharing_roles.key_users(names, contract),
-        transfer_policies.key_users(names, console),
+        backup_roles.key_statements(
+            names, replication_region=_replica_region(stack), replica_region=stack.settings.replica_region
+        ),
+        sharing_roles.key_statements(names, contract),
+        transfer_policies.key_statements(names, console),
         {"logs": logs},
     )
     statements: dict[str, tuple[Statement, ...]] = {}

@@ -51,7 +51,7 @@ class Observability(pulumi.ComponentResource):
                 table=data.secret_links_table.table,
                 rotation_function=names.name(role_policies.ROTATION_FUNCTION),
                 functions=sharing_roles.stages(stack.contract),
-                dead_letter_queue=names.name(role_policies.FAILED),
+                dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
             ),
             children,
         )

@@ -6,11 +6,11 @@ import pulumi
 
 from components.compute.container_image import ContainerImage, ContainerImageArgs
 from components.compute.ecs_cluster import EcsCluster, EcsClusterArgs
-from components.compute.otel_collector import NAME as COLLECTOR
 from components.edge.certificate import Certificate, CertificateArgs
 from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.foundation import Foundation
 from components.iam import sharing_roles
+from components.iam.role_policies import COLLECTOR
 from components.network.service_discovery import ServiceDiscovery, ServiceDiscoveryArgs
 from components.private_network import PrivateNetwork
 from components.settings.workloads import ImageSettings

@@ -4,13 +4,13 @@ import pulumi
 
 from components.compute.ecs_service import Capacity, EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
-from components.compute.otel_collector import NAME as COLLECTOR
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
 from components.contract import Function, Process
 from components.data_stores import DataStores
 from components.edge.web_acl import WebAcl, WebAclArgs
 from components.foundation import Foundation
 from components.iam import role_policies
+from components.iam.role_policies import COLLECTOR
 from components.monitoring import data_protection
 from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
 from components.observability import Observability
@@ -109,7 +109,9 @@ class Workloads(pulumi.ComponentResource):
             execution_role_arn=roles[role_policies.execution_role(process)],
             log_key_arn=self._foundation.keys.logs_arn,
             log_retention_days=settings.log_retention_days,
-            data_protection_policy=data_protection.policy(settings.key_prefix, self._observability.findings_log_group),
+            data_protection_policy=data_protection.data_protection_policy(
+                settings.key_prefix, self._observability.findings_log_group
+            ),
             health_command=core.health_command if core else (),
             collector_image=sidecars.get(COLLECTOR, "") if collected else "",
         )

@@ -1,5 +1,4 @@
-"""The container definition of a process: what the contract says, in the form ECS takes, with nothing allowed that it
-does not need."""
+"""ECS container definitions of processes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +8,10 @@ import pulumi
 from components.contract import Process, Secret
 
 STOP_TIMEOUT_S = 60
-"""How long a task may finish its requests before it is killed."""
+"""Time between SIGTERM and SIGKILL, in which a task completes its requests."""
 
 SCRATCH = "scratch"
-"""The task's one writable place, mounted at /tmp; it is gone with the task."""
+"""Ephemeral volume, mounted at /tmp. It is the only writable path."""
 
 
 def container_definition(
@@ -26,10 +25,13 @@ def container_definition(
     secret_arns: Mapping[str, pulumi.Input[str]],
     health: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One container definition (ECS API, ContainerDefinition).
+    """Return the container definition of a process. Raises KeyError if a variable or secret has no value.
 
-    variables: value of each variable of the process. secret_arns: ARN of each secret by kind. health: the command that
-    tells how it is; without one, our own processes ask their services. Raises KeyError naming what is missing.
+    Source: ECS API Reference, ContainerDefinition.
+
+    variables: Values of the process's environment variables.
+    secret_arns: ARN of each secret, by kind.
+    health: Health check command; by default the `health` command of the image with the names of the services.
     """
     definition: dict[str, Any] = {
         "name": process.name,
@@ -53,14 +55,14 @@ def container_definition(
                 "awslogs-group": log_group,
                 "awslogs-region": region,
                 "awslogs-stream-prefix": process.name,
-                # A slow log service must not stop the process; 25 MB are kept, then lines are dropped.
+                # CloudWatch Logs must not block the process. Log lines are dropped if the buffer is full.
                 "mode": "non-blocking",
                 "max-buffer-size": "25m",
             },
         },
     }
     if process.services:
-        # The image has no shell tools; it asks its own services whether they answer.
+        # The image contains no shell, so the check is a command of the application.
         definition["healthCheck"] = {
             "command": ["CMD", *(health or (process.command[0], "health", *(service.name for service in process.services)))],
             "interval": 15,
@@ -72,7 +74,7 @@ def container_definition(
 
 
 def _value_from(secret: Secret, arns: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:
-    """The secret, or one member of its JSON: the two empty parts at the end mean its current version (ECS developer
-    guide)."""
+    """Return the ARN of the secret, or of one JSON key of its current version. Source: ECS Developer Guide, "Pass Secrets
+    Manager secrets through Amazon ECS environment variables"."""
     arn = arns[secret.kind]
     return pulumi.Output.format("{}:{}::", arn, secret.json_key) if secret.json_key else arn

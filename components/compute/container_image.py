@@ -1,4 +1,4 @@
-"""The repository of the container image, and the image that this stack runs."""
+"""ECR repositories and the image references that a stack runs."""
 
 import json
 from dataclasses import dataclass
@@ -7,19 +7,27 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import component_inputs, with_dependencies
-from components.iam.documents import Document, allow, document, render
+from components.iam.documents import render
+from components.iam.resource_policies import repository_policy
 from components.naming import Naming
 from components.settings.workloads import ImageSettings
 from components.tags import tags
 
 RUNTIME = "runtime"
+UNTAGGED_DAYS = 7
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerImageArgs:
-    """names: the stack's names. image: which image runs, and how many are kept. key_arn: the KMS key of the layers.
-    force_delete: delete with images in it. repository: what it is called (Naming.name's `thing`). functions: ARNs of the
-    Lambda functions that run the image."""
+    """Arguments of `ContainerImage`.
+
+    names: Names of the stack.
+    image: Digest of the image and number of images to keep.
+    key_arn: KMS key of the repository.
+    force_delete: Delete the repository even if it contains images.
+    repository: Resource name of the repository.
+    function_arns: Lambda functions that run the image.
+    """
 
     names: Naming
     image: ImageSettings
@@ -30,20 +38,21 @@ class ContainerImageArgs:
 
 
 class ContainerImage(pulumi.ComponentResource):
-    """An ECR repository whose tags never move, scanned on push, encrypted by our key.
+    """An ECR repository with immutable tags, scan on push and KMS encryption.
 
-    Why: the stack names the image by digest, so what was tested is what runs. Cost: 0.10 USD a GB and month. Controls:
-    GH-ECR-001 to GH-ECR-004, GH-ECS-014.
+    Why: Tasks reference the image by digest, so the tested image is the deployed image.
+    Cost: 0.10 USD per GB and month. Controls: GH-ECR-001 to GH-ECR-004, GH-ECS-014.
     """
 
     repository: pulumi.Output[str]
     reference: str
     """`<registry>/<repository>@sha256:...`, known at preview."""
     lambda_reference: pulumi.Input[str]
-    """The same, once the functions may pull it."""
+    """The reference, resolved after Lambda is allowed to pull the image."""
 
     def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:ContainerImage", name, component_inputs(args), opts)
+        child = pulumi.ResourceOptions(parent=self)
         repository = aws.ecr.Repository(
             name,
             name=args.names.name(args.repository),
@@ -54,63 +63,39 @@ class ContainerImage(pulumi.ComponentResource):
             ],
             force_delete=args.force_delete,
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=child,
         )
-        aws.ecr.LifecyclePolicy(
-            name,
-            repository=repository.name,
-            policy=json.dumps(lifecycle(args.image.retained_images)),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        lifecycle = json.dumps(lifecycle_policy(args.image.retained_images))
+        aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=child)
         self.repository = repository.name
         self.reference = reference(args.names, args.image.digest, args.repository)
         self.lambda_reference = self.reference
         if args.function_arns:
-            policy = aws.ecr.RepositoryPolicy(
-                name,
-                repository=repository.name,
-                policy=render(pulled_by(args.names, args.function_arns)),
-                opts=pulumi.ResourceOptions(parent=self),
-            )
+            document = render(repository_policy(args.names, args.function_arns))
+            policy = aws.ecr.RepositoryPolicy(name, repository=repository.name, policy=document, opts=child)
             self.lambda_reference = with_dependencies(pulumi.Output.from_input(self.reference), policy.id)
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 
 
 def reference(names: Naming, digest: str, repository: str = RUNTIME) -> str:
-    """The image with this digest in a repository of the stack."""
+    """Return the reference of an image by digest in a repository of the stack."""
     return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name(repository)}@{digest}"
 
 
-def pulled_by(names: Naming, functions: tuple[str, ...]) -> Document:
-    """Lambda pulls for these functions of ours (Lambda developer guide, "Amazon ECR permissions"). The policy of a
-    repository names no resource: it is the repository."""
-    pulls = allow(
-        "FunctionsPull",
-        ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-        [],
-        principal={"Service": "lambda.amazonaws.com"},
-        conditions={
-            "StringEquals": {"aws:SourceAccount": names.account},
-            "ArnLike": {"aws:SourceArn": list(functions)},
-        },
-    )
-    del pulls["Resource"]
-    return document(pulls)
-
-
-def lifecycle(kept: int) -> dict[str, object]:
-    """Untagged images leave after a week, of the others the newest stay."""
+def lifecycle_policy(kept: int) -> dict[str, object]:
+    """Return a lifecycle policy that expires untagged images after a week and keeps the newest `kept` images."""
     expire = {"type": "expire"}
-    untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}
+    untagged = {
+        "tagStatus": "untagged",
+        "countType": "sinceImagePushed",
+        "countUnit": "days",
+        "countNumber": UNTAGGED_DAYS,
+    }
     newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": kept}
+    rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Keep the newest {kept} images", newest))
     return {
         "rules": [
-            {
-                "rulePriority": 1,
-                "description": "Untagged images leave after a week",
-                "selection": untagged,
-                "action": expire,
-            },
-            {"rulePriority": 2, "description": f"The newest {kept} images stay", "selection": newest, "action": expire},
+            {"rulePriority": priority, "description": description, "selection": selection, "action": expire}
+            for priority, (description, selection) in enumerate(rules, start=1)
         ]
     }

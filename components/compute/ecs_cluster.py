@@ -10,19 +10,21 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EcsClusterArgs:
-    """names: the stack's names."""
+    """Arguments of `EcsCluster`.
+
+    names: Names of the stack.
+    """
 
     names: Naming
 
 
 class EcsCluster(pulumi.ComponentResource):
-    """An ECS cluster with Container Insights.
+    """An ECS cluster with Container Insights with enhanced observability.
 
-    Why: Fargate, so there is no machine to patch; insights give CPU, memory and network of every task. Cost: about 2
-    USD a service and month for metrics.
-    Controls: GH-ECS-009, GH-ECS-010.
+    Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU, memory and network per task.
+    Cost: about 2 USD per ECS service and month for metrics. Controls: GH-ECS-009, GH-ECS-010.
     """
 
     name: pulumi.Output[str]

@@ -1,5 +1,4 @@
-"""A Fargate service: keeps tasks of one kind running, replaces them by the rollout that the settings ask for, and grows
-with the load."""
+"""ECS services on Fargate with blue/green deployments and auto scaling."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,17 @@ from components.naming import Naming
 from components.settings.workloads import ROLLING, RolloutSettings, ScalingSettings, ServiceSettings
 from components.tags import tags
 
-GRACE_S = 60
-"""How long a new task may fail health checks of the load balancer."""
+HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20
-"""How long tasks may take to start and become healthy, beside what the rollout waits on purpose."""
+"""Time for tasks to start and become healthy, without the wait times of the rollout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many tasks there are: at least and at most, and the load that auto scaling aims at.
+    """Minimum and maximum number of tasks, and the target values of auto scaling.
 
-    cpu_percent: average CPU. requests: requests a minute and task at the first service, 0 for a service without services.
+    cpu_percent: Target of the average CPU utilization.
+    requests: Target of requests per minute and task; 0 without target groups.
     """
 
     tasks_min: int
@@ -34,21 +33,28 @@ class Capacity:
 
     @classmethod
     def of(cls, settings: ScalingSettings) -> "Capacity":
-        """What the settings of a process, or of a Core, say."""
+        """Return the capacity in the settings of a process or a Core."""
         requests = settings.requests_target if isinstance(settings, ServiceSettings) else 0
         return cls(settings.tasks_min, settings.tasks_max, settings.cpu_target_percent, requests)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EcsServiceArgs:
-    """What a service is told. Its container is called like the service.
+    """Arguments of `EcsService`.
 
-    names: the stack's names. capacity: number of tasks and when there are more. rollout: how a new version comes.
-    cluster_arn, cluster_name: where it runs. definition_arn: what runs.
-    subnet_ids: the app tier. security_group_id: who may connect.
-    target_groups: by port, the way to each service; empty for a service that the load balancer does not reach.
-    load_balancer_label: the load balancer as CloudWatch names it. mover_arn: the role that moves traffic in a rollout.
-    rollback_alarms: names of the alarms that roll a deployment back. registry_arn: where its tasks' addresses are published.
+    names: Names of the stack.
+    capacity: Number of tasks and auto scaling targets.
+    rollout: Deployment strategy.
+    cluster_arn: ECS cluster.
+    cluster_name: Name of the ECS cluster.
+    task_definition_arn: Task definition, whose container has the name of the ECS service.
+    subnet_ids: Subnets of the app tier.
+    security_group_id: Security group of the tasks.
+    target_groups: Target groups by container port; empty for a service that the load balancer does not reach.
+    load_balancer_label: CloudWatch dimension of the load balancer.
+    infrastructure_role_arn: Role with which ECS shifts traffic.
+    rollback_alarms: Names of the alarms that roll back a deployment.
+    registry_arn: Cloud Map service that registers the tasks.
     """
 
     names: Naming
@@ -67,11 +73,11 @@ class EcsServiceArgs:
 
 
 class EcsService(pulumi.ComponentResource):
-    """An ECS service on Fargate over all zones, replaced in one of four ways, with rollback and auto scaling.
+    """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and auto scaling.
 
-    Why: a deployment that does not become healthy, or sets off an alarm, goes back by itself; with any rollout but the
-    rolling one the old tasks are still there then. A service without services always rolls: there is no traffic to move.
-    Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, in proportion for more; twice that during a deployment.
+    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every strategy but rolling, the
+    previous tasks still run at that time. A service without target groups always uses the rolling strategy.
+    Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
     Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
     """
 
@@ -79,8 +85,8 @@ class EcsService(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:EcsService", name, component_inputs(args), opts)
-        moves = bool(args.target_groups) and args.rollout.strategy != ROLLING
-        patience = f"{START_MINUTES + (args.rollout.minutes if moves else 0)}m"
+        shifts_traffic = bool(args.target_groups) and args.rollout.strategy != ROLLING
+        timeout = f"{START_MINUTES + (args.rollout.minutes if shifts_traffic else 0)}m"
         service = aws.ecs.Service(
             name,
             name=args.names.name(name),
@@ -92,36 +98,39 @@ class EcsService(pulumi.ComponentResource):
             network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
                 subnets=list(args.subnet_ids), security_groups=[args.security_group_id], assign_public_ip=False
             ),
-            load_balancers=[_balanced(name, port, route, args, moves) for port, route in args.target_groups.items()] or None,
+            load_balancers=[
+                _load_balancer(name, port, groups, args, shifts_traffic) for port, groups in args.target_groups.items()
+            ]
+            or None,
             service_registries=aws.ecs.ServiceServiceRegistriesArgs(registry_arn=args.registry_arn)
             if args.registry_arn
             else None,
-            deployment_configuration=_moving(args.rollout) if moves else None,
+            deployment_configuration=_deployment_configuration(args.rollout) if shifts_traffic else None,
             deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
             alarms=aws.ecs.ServiceAlarmsArgs(enable=True, rollback=True, alarm_names=list(args.rollback_alarms))
             if args.rollback_alarms
             else None,
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
-            health_check_grace_period_seconds=GRACE_S if args.target_groups else None,
+            health_check_grace_period_seconds=HEALTH_CHECK_GRACE_S if args.target_groups else None,
             availability_zone_rebalancing="ENABLED",
             enable_execute_command=False,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
             wait_for_steady_state=True,
             tags=tags("internal"),
-            # Auto scaling owns the number of tasks after the first deployment.
+            # Auto scaling changes the number of tasks after the first deployment.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["desired_count"],
-                custom_timeouts=pulumi.CustomTimeouts(create=patience, update=patience, delete=f"{START_MINUTES}m"),
+                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=f"{START_MINUTES}m"),
             ),
         )
         self.name = service.name
-        self._scale(name, args)
+        self._auto_scaling(name, args)
         self.register_outputs({"name": self.name})
 
-    def _scale(self, name: str, args: EcsServiceArgs) -> None:
+    def _auto_scaling(self, name: str, args: EcsServiceArgs) -> None:
         target = aws.appautoscaling.Target(
             name,
             service_namespace="ecs",
@@ -131,10 +140,10 @@ class EcsService(pulumi.ComponentResource):
             max_capacity=args.capacity.tasks_max,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        for measure, configuration in _measures(args):
+        for metric, configuration in _scaling_policies(args):
             aws.appautoscaling.Policy(
-                f"{name}-{measure}",
-                name=args.names.name(f"{name}-{measure}"),
+                f"{name}-{metric}",
+                name=args.names.name(f"{name}-{metric}"),
                 policy_type="TargetTrackingScaling",
                 service_namespace=target.service_namespace,
                 scalable_dimension=target.scalable_dimension,
@@ -144,24 +153,28 @@ class EcsService(pulumi.ComponentResource):
             )
 
 
-def _balanced(name: str, port: int, route: TargetGroups, args: EcsServiceArgs, moves: bool) -> aws.ecs.ServiceLoadBalancerArgs:
-    other = aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgs(
-        alternate_target_group_arn=route.green, production_listener_rule=route.rule, role_arn=args.infrastructure_role_arn
+def _load_balancer(
+    name: str, port: int, groups: TargetGroups, args: EcsServiceArgs, shifts_traffic: bool
+) -> aws.ecs.ServiceLoadBalancerArgs:
+    advanced = aws.ecs.ServiceLoadBalancerAdvancedConfigurationArgs(
+        alternate_target_group_arn=groups.green, production_listener_rule=groups.rule, role_arn=args.infrastructure_role_arn
     )
     return aws.ecs.ServiceLoadBalancerArgs(
-        target_group_arn=route.blue,
+        target_group_arn=groups.blue,
         container_name=name,
         container_port=port,
-        advanced_configuration=other if moves else None,
+        advanced_configuration=advanced if shifts_traffic else None,
     )
 
 
-def _moving(rollout: RolloutSettings) -> aws.ecs.ServiceDeploymentConfigurationArgs:
-    share, minutes = float(rollout.step_percent), str(rollout.step_minutes)
+def _deployment_configuration(rollout: RolloutSettings) -> aws.ecs.ServiceDeploymentConfigurationArgs:
+    percent, minutes = float(rollout.step_percent), str(rollout.step_minutes)
     canary = aws.ecs.ServiceDeploymentConfigurationCanaryConfigurationArgs(
-        canary_percent=share, canary_bake_time_in_minutes=minutes
+        canary_percent=percent, canary_bake_time_in_minutes=minutes
     )
-    linear = aws.ecs.ServiceDeploymentConfigurationLinearConfigurationArgs(step_percent=share, step_bake_time_in_minutes=minutes)
+    linear = aws.ecs.ServiceDeploymentConfigurationLinearConfigurationArgs(
+        step_percent=percent, step_bake_time_in_minutes=minutes
+    )
     return aws.ecs.ServiceDeploymentConfigurationArgs(
         strategy=rollout.strategy.upper(),
         bake_time_in_minutes=str(rollout.bake_minutes),
@@ -181,8 +194,8 @@ _Dimension = (
 )
 
 
-def _measures(args: EcsServiceArgs) -> Iterator[tuple[str, _Tracking]]:
-    """What auto scaling follows; whichever asks for more tasks wins."""
+def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, _Tracking]]:
+    """Yield the target tracking policies. Auto scaling uses the largest desired count."""
     cpu = _Predefined(predefined_metric_type="ECSServiceAverageCPUUtilization")
     yield (
         "cpu",
@@ -194,35 +207,38 @@ def _measures(args: EcsServiceArgs) -> Iterator[tuple[str, _Tracking]]:
         ),
     )
     if args.target_groups:
-        route = next(iter(args.target_groups.values()))
+        groups = next(iter(args.target_groups.values()))
         yield (
             "requests",
             _Tracking(
                 target_value=args.capacity.requests,
                 scale_in_cooldown=300,
                 scale_out_cooldown=30,
-                customized_metric_specification=_Custom(metrics=_requests(route, args.load_balancer_label)),
+                customized_metric_specification=_Custom(metrics=_requests(groups, args.load_balancer_label)),
             ),
         )
 
 
-def _requests(route: TargetGroups, balancer: pulumi.Input[str]) -> list[_Query]:
-    """Requests a task at both target groups together: the predefined metric follows one alone, and a rollout moves the
-    traffic away from it."""
-    groups = [
+def _requests(groups: TargetGroups, load_balancer: pulumi.Input[str]) -> list[_Query]:
+    """Return the requests per task of both target groups. The predefined metric covers one group only, and a deployment
+    shifts the traffic to the other."""
+    queries = [
         _Query(
-            id=colour,
+            id=color,
             metric_stat=_Stat(
                 stat="Sum",
                 metric=_Metric(
                     namespace="AWS/ApplicationELB",
                     metric_name="RequestCountPerTarget",
-                    dimensions=[_Dimension(name="LoadBalancer", value=balancer), _Dimension(name="TargetGroup", value=label)],
+                    dimensions=[
+                        _Dimension(name="LoadBalancer", value=load_balancer),
+                        _Dimension(name="TargetGroup", value=label),
+                    ],
                 ),
             ),
             return_data=False,
         )
-        for colour, label in zip(("blue", "green"), route.labels, strict=True)
+        for color, label in zip(("blue", "green"), groups.labels, strict=True)
     ]
-    total = _Query(id="both", expression="FILL(blue, 0) + FILL(green, 0)", label="Requests a task", return_data=True)
-    return [*groups, total]
+    total = _Query(id="both", expression="FILL(blue, 0) + FILL(green, 0)", label="Requests per task", return_data=True)
+    return [*queries, total]

@@ -1,27 +1,29 @@
-"""The OpenTelemetry collector beside a process: its container, and what it collects and sends where."""
+"""The OpenTelemetry collector sidecar of a task: its container definition and its configuration."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from components.contract import ContractService
+from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 
-NAME = "collector"
 USER = "4317:4317"
-"""Numeric, and another one than the process has: neither reads the other's memory."""
+"""Numeric, and different from the user of the application container."""
 MEMORY_MIB = 64
-SCRAPE_S = 60
+SCRAPE_INTERVAL_S = 60
 NAMESPACE = "Gatehouse"
-EXPORTER_STREAM = "otel-metrics"
 
 
-def collector(
+def collector_container(
     *, image: str, region: str, environment: str, process: str, services: Sequence[ContractService], log_group: str
 ) -> dict[str, Any]:
-    """The container definition (ECS API, ContainerDefinition). Not essential: a task serves without it."""
-    settings = configuration(region, environment, process, services, log_group)
+    """Return the container definition. The container is not essential: the task continues without it.
+
+    Source: ECS API Reference, ContainerDefinition.
+    """
+    settings = collector_configuration(region, environment, process, services, log_group)
     return {
-        "name": NAME,
+        "name": COLLECTOR,
         "image": image,
         "essential": False,
         "user": USER,
@@ -29,16 +31,16 @@ def collector(
         "readonlyRootFilesystem": True,
         "linuxParameters": {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}},
         "memoryReservation": MEMORY_MIB,
-        # The collector takes its whole configuration from this variable (AWS Distro for OpenTelemetry, "ECS set-up").
+        # Source: AWS Distro for OpenTelemetry, "Setting up the ADOT Collector on Amazon ECS".
         "environment": [{"name": "AOT_CONFIG_CONTENT", "value": json.dumps(settings, separators=(",", ":"))}],
-        # The image has a program for this, and no shell.
+        # The image contains no shell.
         "healthCheck": {"command": ["CMD", "/healthcheck"], "interval": 30, "timeout": 5, "retries": 3, "startPeriod": 10},
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
                 "awslogs-group": log_group,
                 "awslogs-region": region,
-                "awslogs-stream-prefix": NAME,
+                "awslogs-stream-prefix": COLLECTOR,
                 "mode": "non-blocking",
                 "max-buffer-size": "5m",
             },
@@ -46,22 +48,25 @@ def collector(
     }
 
 
-def configuration(
+def collector_configuration(
     region: str, environment: str, process: str, services: Sequence[ContractService], log_group: str
 ) -> dict[str, Any]:
-    """What the collector does: it reads the process's own metrics and takes traces from inside the task alone; metrics go to
-    CloudWatch through the process's log group (embedded metric format), traces to X-Ray."""
+    """Return the configuration of the collector.
+
+    It scrapes the metrics of the application container and receives its traces on the loopback interface. Metrics go to
+    CloudWatch in embedded metric format through the log group of the process, traces to X-Ray.
+    """
     targets = [f"127.0.0.1:{service.port}" for service in services]
-    job = {
+    scrape_config = {
         "job_name": process,
-        "scrape_interval": f"{SCRAPE_S}s",
+        "scrape_interval": f"{SCRAPE_INTERVAL_S}s",
         "metrics_path": "/metrics",
         "static_configs": [{"targets": targets}],
     }
     return {
         "extensions": {"health_check": {"endpoint": "127.0.0.1:13133"}},
         "receivers": {
-            "prometheus": {"config": {"scrape_configs": [job]}},
+            "prometheus": {"config": {"scrape_configs": [scrape_config]}},
             "otlp": {
                 "protocols": {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}},
             },
@@ -77,7 +82,7 @@ def configuration(
                 "region": region,
                 "namespace": NAMESPACE,
                 "log_group_name": log_group,
-                "log_stream_name": EXPORTER_STREAM,
+                "log_stream_name": COLLECTOR_METRICS_STREAM,
                 "dimension_rollup_option": "NoDimensionRollup",
             },
         },

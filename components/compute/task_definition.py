@@ -1,4 +1,4 @@
-"""A task definition with its log group: one process of the contract, ready to be started."""
+"""ECS task definitions of processes, with their log groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,26 +7,33 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import component_inputs, log_group
 from components.compute.container_definition import SCRATCH, container_definition
-from components.compute.otel_collector import collector
+from components.compute.otel_collector import collector_container
 from components.contract import Process
 from components.naming import Naming
 from components.settings.workloads import TaskSize
 from components.tags import tags
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinitionArgs:
-    """What a task is told.
+    """Arguments of `TaskDefinition`.
 
-    names: the stack's names. process: what the contract says. size: CPU units and memory.
-    image: reference by digest. user: numeric "uid:gid".
-    variables: value of each variable. secret_arns: ARN of each secret by kind.
-    task_role_arn: what the application may do. execution_role_arn: how ECS starts it.
-    log_key_arn, log_retention_days: its log group. masked: what is masked there, see `masking`.
-    health_command: the command that tells how it is, when it is not our image.
-    collector_image: reference of the collector beside the process, "" for none.
+    names: Names of the stack.
+    process: The process in the contract.
+    size: CPU units and memory.
+    image: Image reference by digest.
+    user: Numeric `uid:gid`.
+    variables: Values of the environment variables.
+    secret_arns: ARN of each secret, by kind.
+    task_role_arn: Role of the application.
+    execution_role_arn: Role of the ECS agent.
+    log_key_arn: KMS key of the log group.
+    log_retention_days: Retention of the log group.
+    data_protection_policy: Data protection policy of the log group.
+    health_command: Health check command of an image other than the runtime's.
+    collector_image: Image reference of the collector sidecar, or "" without one.
     """
 
     names: Naming
@@ -46,11 +53,11 @@ class TaskDefinitionArgs:
 
 
 class TaskDefinition(pulumi.ComponentResource):
-    """A Fargate task definition: read-only, without capabilities, as a numeric user, with its own log group, in which
-    credentials are masked.
+    """A Fargate task definition with a read-only root file system, no Linux capabilities, a numeric user and a log group
+    that masks credentials.
 
-    Why: what a process is told comes from the contract and nothing else; secrets are named, never held. Cost: none
-    by itself: the tasks are priced with Service, and a migration is below 0.01 USD. Controls: GH-ECS-001 to GH-ECS-006,
+    Why: Environment variables and secrets come from the contract only. Secrets are referenced by ARN.
+    Cost: none; running tasks are billed with `EcsService`, a migration is below 0.01 USD. Controls: GH-ECS-001 to GH-ECS-006,
     GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
@@ -59,21 +66,20 @@ class TaskDefinition(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:TaskDefinition", name, component_inputs(args), opts)
-        group = aws.cloudwatch.LogGroup(
+        group = log_group(
             name,
-            name=args.names.log_group(name),
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+            args.names.log_group(name),
+            key_arn=args.log_key_arn,
+            retention_days=args.log_retention_days,
+            parent=self,
         )
-        masked = aws.cloudwatch.LogDataProtectionPolicy(
+        data_protection = aws.cloudwatch.LogDataProtectionPolicy(
             name,
             log_group_name=group.name,
             policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        definition = container_definition(
+        container = container_definition(
             args.process,
             image=args.image,
             user=args.user,
@@ -83,8 +89,8 @@ class TaskDefinition(pulumi.ComponentResource):
             secret_arns=args.secret_arns,
             health=args.health_command,
         )
-        beside = [
-            collector(
+        sidecars = [
+            collector_container(
                 image=args.collector_image,
                 region=args.names.region,
                 environment=args.names.environment,
@@ -96,7 +102,7 @@ class TaskDefinition(pulumi.ComponentResource):
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
-            container_definitions=pulumi.Output.json_dumps([definition, *(beside if args.collector_image else [])]),
+            container_definitions=pulumi.Output.json_dumps([container, *(sidecars if args.collector_image else [])]),
             cpu=str(args.size.cpu),
             memory=str(args.size.memory_mib),
             network_mode="awsvpc",
@@ -105,13 +111,12 @@ class TaskDefinition(pulumi.ComponentResource):
             volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=SCRATCH)],
             task_role_arn=args.task_role_arn,
             execution_role_arn=args.execution_role_arn,
-            # Every change is a new revision, which replaces this resource; the revision before it stays active, for ECS goes back
-            # to it when a deployment fails, and so does `make rollback`.
+            # A change replaces this resource with a new revision. Earlier revisions stay active, because ECS and
+            # `make rollback` return to them.
             skip_destroy=True,
             tags=tags("internal"),
-            # Both are named in no property, so say that they must exist first: what is logged before the group is masked
-            # stays readable for ever.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[group, masked]),
+            # No property references these. Events that are logged before the policy exists are never masked.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[group, data_protection]),
         )
         self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})

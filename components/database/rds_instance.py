@@ -1,4 +1,4 @@
-"""The PostgreSQL database."""
+"""The RDS for PostgreSQL instance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import component_inputs, log_group
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import Naming
 from components.settings.data import DatabaseSettings, ProtectionSettings
@@ -15,26 +15,31 @@ from components.tags import tags
 PORT = 5432
 LOGS = ("postgresql", "upgrade")
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
-"""How long each mode of Database Insights keeps its statistics (RDS user guide, "Monitoring with Database Insights")."""
+"""Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases with CloudWatch Database
+Insights"."""
 EVENTS = {
     "db-instance": ("availability", "configuration change", "deletion", "failover", "failure", "low storage", "maintenance"),
     "db-parameter-group": ("configuration change",),
     "db-security-group": ("configuration change", "failure"),
 }
-"""What RDS tells of each kind of thing."""
+"""Event categories by source type."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RdsInstanceArgs:
-    """What the database is told.
+    """Arguments of `RdsInstance`.
 
-    names: the stack's names.
-    database: size, recovery and protection.
-    protection: whether deletion is refused.
-    subnet_ids: the data tier. security_group_id: who may connect.
-    key_arn: the key of storage, snapshots and insights. secrets_key_arn: the key of the owner's password.
-    log_key_arn, log_retention_days: its log groups.
-    monitoring_role_arn: the role that writes operating system metrics. topic_arn: who is told of events.
+    names: Names of the stack.
+    database: Size, recovery and protection.
+    protection: Deletion protection by Pulumi.
+    subnet_ids: Subnets of the data tier.
+    security_group_id: Security group of the instance.
+    key_arn: KMS key of storage, snapshots and Performance Insights.
+    secrets_key_arn: KMS key of the master user password.
+    log_key_arn: KMS key of the log groups.
+    log_retention_days: Retention of the log groups.
+    monitoring_role_arn: Role of Enhanced Monitoring.
+    topic_arn: Topic of RDS events.
     """
 
     names: Naming
@@ -51,11 +56,12 @@ class RdsInstanceArgs:
 
 
 class RdsInstance(pulumi.ComponentResource):
-    """RDS for PostgreSQL in the data tier, encrypted, TLS only, with point-in-time recovery.
+    """An encrypted RDS for PostgreSQL instance in the data tier that requires TLS, with point-in-time recovery.
 
-    Why: the application signs in with IAM tokens; the owner's password is RDS' own secret, so no password is in the
-    program. Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large in two zones), plus 0.12 USD a GB,
-    and with advanced insights 18 USD for its two vCPU. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to GH-RDS-017.
+    Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
+    program contains no password.
+    Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large, Multi-AZ), plus 0.12 USD per GB; advanced
+    Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to GH-RDS-017.
     """
 
     arn: pulumi.Output[str]
@@ -66,12 +72,12 @@ class RdsInstance(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:RdsInstance", name, component_inputs(args), opts)
-        names, size = args.names, args.database
-        logs = [self._log(kind, args) for kind in LOGS]
+        names, settings = args.names, args.database
+        log_groups = self._log_groups(args)
         subnets = aws.rds.SubnetGroup(
             name,
             name=names.name("main"),
-            description="Data tier",
+            description="Subnets of the data tier",
             subnet_ids=list(args.subnet_ids),
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -79,13 +85,15 @@ class RdsInstance(pulumi.ComponentResource):
         parameters = aws.rds.ParameterGroup(
             name,
             name=names.name("main"),
-            description="TLS only, connections and slow queries logged",
-            family=f"postgres{size.engine_version.split('.')[0]}",
+            description="Requires TLS and logs connections and slow queries",
+            family=f"postgres{settings.engine_version.split('.')[0]}",
             parameters=[
                 aws.rds.ParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
                 aws.rds.ParameterGroupParameterArgs(name="log_connections", value="1"),
                 aws.rds.ParameterGroupParameterArgs(name="log_disconnections", value="1"),
-                aws.rds.ParameterGroupParameterArgs(name="log_min_duration_statement", value=str(size.slow_query_threshold_ms)),
+                aws.rds.ParameterGroupParameterArgs(
+                    name="log_min_duration_statement", value=str(settings.slow_query_threshold_ms)
+                ),
             ],
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -94,10 +102,10 @@ class RdsInstance(pulumi.ComponentResource):
             name,
             identifier=names.name("main"),
             engine="postgres",
-            engine_version=size.engine_version,
-            instance_class=size.instance_class,
-            allocated_storage=size.storage_gib,
-            max_allocated_storage=size.storage_max_gib,
+            engine_version=settings.engine_version,
+            instance_class=settings.instance_class,
+            allocated_storage=settings.storage_gib,
+            max_allocated_storage=settings.storage_max_gib,
             storage_type="gp3",
             storage_encrypted=True,
             kms_key_id=args.key_arn,
@@ -106,35 +114,35 @@ class RdsInstance(pulumi.ComponentResource):
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key_arn,
             port=PORT,
-            multi_az=size.multi_az,
+            multi_az=settings.multi_az,
             publicly_accessible=False,
             db_subnet_group_name=subnets.name,
             vpc_security_group_ids=[args.security_group_id],
             parameter_group_name=parameters.name,
             iam_database_authentication_enabled=True,
             ca_cert_identifier="rds-ca-rsa2048-g1",
-            backup_retention_period=size.backup_retention_days,
+            backup_retention_period=settings.backup_retention_days,
             backup_window="02:00-03:00",
             maintenance_window="sun:03:30-sun:04:30",
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
-            skip_final_snapshot=not size.final_snapshot,
+            skip_final_snapshot=not settings.final_snapshot,
             final_snapshot_identifier=names.name("main-final"),
-            deletion_protection=size.deletion_protection,
+            deletion_protection=settings.deletion_protection,
             auto_minor_version_upgrade=True,
             apply_immediately=False,
             enabled_cloudwatch_logs_exports=list(LOGS),
             performance_insights_enabled=True,
             performance_insights_kms_key_id=args.key_arn,
-            performance_insights_retention_period=INSIGHTS_DAYS[size.insights],
-            database_insights_mode=size.insights,
-            monitoring_interval=size.monitoring_interval_s,
-            monitoring_role_arn=args.monitoring_role_arn if size.monitoring_interval_s else None,
+            performance_insights_retention_period=INSIGHTS_DAYS[settings.insights],
+            database_insights_mode=settings.insights,
+            monitoring_interval=settings.monitoring_interval_s,
+            monitoring_role_arn=args.monitoring_role_arn if settings.monitoring_interval_s else None,
             tags=tags("confidential"),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # RDS would make the log groups itself, without key and for ever.
-                depends_on=logs,
+                # RDS would otherwise create the log groups, without KMS key and retention.
+                depends_on=log_groups,
                 protect=args.protection.protect,
                 retain_on_delete=args.protection.retain_on_delete,
                 custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
@@ -146,7 +154,7 @@ class RdsInstance(pulumi.ComponentResource):
                 name=names.name(source),
                 sns_topic=args.topic_arn,
                 source_type=source,
-                # A database in a VPC has no DB security group; this tells when somebody makes one in the account.
+                # DB security groups are unused in a VPC; events report if one is created in the account.
                 source_ids={"db-instance": [instance.identifier], "db-parameter-group": [parameters.name]}.get(source),
                 event_categories=list(categories),
                 enabled=True,
@@ -155,20 +163,22 @@ class RdsInstance(pulumi.ComponentResource):
             )
         self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
-        self.owner_secret_arn = instance.master_user_secrets.apply(owner_secret)
+        self.owner_secret_arn = instance.master_user_secrets.apply(master_user_secret_arn)
         self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
 
-    def _log(self, kind: str, args: RdsInstanceArgs) -> aws.cloudwatch.LogGroup:
-        return aws.cloudwatch.LogGroup(
-            kind,
-            name=args.names.database_log_group(kind),
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+    def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
+        return [
+            log_group(
+                kind,
+                args.names.database_log_group(kind),
+                key_arn=args.log_key_arn,
+                retention_days=args.log_retention_days,
+                parent=self,
+            )
+            for kind in LOGS
+        ]
 
 
-def owner_secret(secrets: Sequence[aws.rds.outputs.InstanceMasterUserSecret] | None) -> str:
-    """ARN of the secret that RDS made for the owner; "" before RDS has made one."""
+def master_user_secret_arn(secrets: Sequence[aws.rds.outputs.InstanceMasterUserSecret] | None) -> str:
+    """Return the ARN of the secret that RDS manages, or "" before RDS has created it."""
     return str(secrets[0].secret_arn) if secrets else ""

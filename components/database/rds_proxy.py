@@ -1,4 +1,4 @@
-"""RDS Proxy: one pool of database connections for all tasks."""
+"""RDS Proxy, a connection pool that all tasks share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +6,24 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, with_dependencies
+from components.component import component_inputs, log_group, with_dependencies
 from components.naming import Naming
 from components.tags import tags
 
-IDLE_S = 1800
-"""Seconds after which the proxy closes a client's connection that nobody uses."""
+IDLE_CLIENT_TIMEOUT_S = 1800
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RdsProxyArgs:
-    """What the proxy is told.
+    """Arguments of `RdsProxy`.
 
-    names: the stack's names. subnet_ids: the app tier, for the data tier takes connections from there alone.
-    security_group_id: who may connect. role_arn: signs in to the database. database: identifier of the instance.
-    log_key_arn, log_retention_days: its log group.
+    names: Names of the stack.
+    subnet_ids: Subnets of the app tier, from which the data tier accepts connections.
+    security_group_id: Security group of the proxy.
+    role_arn: Role with which the proxy connects to the database.
+    instance_identifier: Identifier of the DB instance.
+    log_key_arn: KMS key of the log group.
+    log_retention_days: Retention of the log group.
     """
 
     names: Naming
@@ -33,25 +36,24 @@ class RdsProxyArgs:
 
 
 class RdsProxy(pulumi.ComponentResource):
-    """A proxy to which the application signs in with IAM, and which signs in to the database with IAM.
+    """An RDS Proxy with IAM authentication for clients and for the database.
 
-    Why: many tasks share few connections, and a failover is over in seconds instead of a minute; no password is stored
-    for it. Migrations go to the database itself, as its owner. Cost: 0.015 USD an hour and vCPU of the database, 22 USD
-    a month at least. Controls: GH-RDS-006, GH-RDS-007.
+    Why: Many tasks share few connections, and a failover takes seconds instead of a minute. No password is stored.
+    Migrations bypass the proxy because they run as the owner.
+    Cost: 0.015 USD per hour and vCPU of the database, at least 22 USD a month. Controls: GH-RDS-006, GH-RDS-007.
     """
 
     address: pulumi.Output[str]
-    """Known once the database stands behind it."""
+    """Endpoint. Resolves after the DB instance is registered."""
 
     def __init__(self, name: str, args: RdsProxyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:RdsProxy", name, component_inputs(args), opts)
-        log = aws.cloudwatch.LogGroup(
+        log = log_group(
             name,
-            name=args.names.proxy_log_group,
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+            args.names.proxy_log_group,
+            key_arn=args.log_key_arn,
+            retention_days=args.log_retention_days,
+            parent=self,
         )
         proxy = aws.rds.Proxy(
             name,
@@ -59,21 +61,21 @@ class RdsProxy(pulumi.ComponentResource):
             engine_family="POSTGRESQL",
             default_auth_scheme="IAM_AUTH",
             require_tls=True,
-            # Debug logging would write statements, and with them their values.
+            # Debug logs contain SQL statements with their values.
             debug_logging=False,
-            idle_client_timeout=IDLE_S,
+            idle_client_timeout=IDLE_CLIENT_TIMEOUT_S,
             role_arn=args.role_arn,
             vpc_subnet_ids=list(args.subnet_ids),
             vpc_security_group_ids=[args.security_group_id],
             tags=tags("confidential"),
-            # RDS would make the log group itself, without key and for ever.
+            # RDS would otherwise create the log group, without KMS key and retention.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
         )
-        pool = aws.rds.ProxyDefaultTargetGroup(
+        target_group = aws.rds.ProxyDefaultTargetGroup(
             name,
             db_proxy_name=proxy.name,
             connection_pool_config=aws.rds.ProxyDefaultTargetGroupConnectionPoolConfigArgs(
-                # The rest is for migrations, and for people who look for a fault.
+                # The remainder is for migrations and operators.
                 max_connections_percent=90,
                 connection_borrow_timeout=10,
             ),
@@ -82,7 +84,7 @@ class RdsProxy(pulumi.ComponentResource):
         target = aws.rds.ProxyTarget(
             name,
             db_proxy_name=proxy.name,
-            target_group_name=pool.name,
+            target_group_name=target_group.name,
             db_instance_identifier=args.instance_identifier,
             opts=pulumi.ResourceOptions(parent=self),
         )

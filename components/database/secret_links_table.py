@@ -1,4 +1,4 @@
-"""The table of share tokens."""
+"""The DynamoDB table of secret links."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,15 @@ from components.settings.data import ProtectionSettings, SecretLinksTableSetting
 from components.tags import tags
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretLinksTableArgs:
-    """names: the stack's names. tokens: recovery and protection. keep: whether deletion is refused. key_arn: the KMS
-    key of the items."""
+    """Arguments of `SecretLinksTable`.
+
+    names: Names of the stack.
+    secret_links_table: Recovery period and deletion protection.
+    protection: Deletion protection by Pulumi.
+    key_arn: KMS key of the table.
+    """
 
     names: Naming
     secret_links_table: SecretLinksTableSettings
@@ -23,11 +28,12 @@ class SecretLinksTableArgs:
 
 
 class SecretLinksTable(pulumi.ComponentResource):
-    """A DynamoDB table on capacity, one item a token, hash key `id`; items leave by themselves some time after
-    `expires_at` (seconds since 1970).
+    """An on-demand DynamoDB table with one item for each link. Its partition key is `id`; DynamoDB deletes items after
+    `expires_at`, in seconds since 1970.
 
-    Why: one conditional update decides a race for the last use of a link. Cost: 1.4 USD a million writes, nothing while
-    idle, plus 0.23 USD a GB for recovery. Controls: GH-DDB-001 to GH-DDB-005.
+    Why: A conditional update decides concurrent attempts to use a link for the last time.
+    Cost: 1.4 USD per million writes, 0.23 USD per GB for point-in-time recovery, none when idle.
+    Controls: GH-DDB-001 to GH-DDB-005.
     """
 
     table: pulumi.Output[str]

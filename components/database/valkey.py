@@ -1,4 +1,4 @@
-"""The Valkey cache that holds limits and counters."""
+"""The ElastiCache for Valkey cache of rate limits and counters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,20 @@ from components.settings.data import CacheSettings
 from components.tags import tags
 
 PORT = 6379
-RIGHTS = "on ~* &* +@all -@admin -@dangerous"
-"""What the application may do: everything with data, nothing with the server."""
+ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
+"""Permissions of the application user: all data commands, no administrative commands."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ValkeyArgs:
-    """names: the stack's names. cache: size and copies. subnet_ids, security_group_id: where it is and who may connect.
-    key_arn: key of its disks."""
+    """Arguments of `Valkey`.
+
+    names: Names of the stack.
+    cache: Node type, engine version and replicas.
+    subnet_ids: Subnets of the data tier.
+    security_group_id: Security group of the cache.
+    key_arn: KMS key of data at rest.
+    """
 
     names: Naming
     cache: CacheSettings
@@ -29,13 +35,13 @@ class ValkeyArgs:
 
 
 class Valkey(pulumi.ComponentResource):
-    """ElastiCache for Valkey in the data tier: TLS required, encrypted by our key, IAM users only.
+    """An ElastiCache for Valkey replication group in the data tier, encrypted in transit and at rest, with IAM
+    authentication.
 
-    Why: one application user that signs in with tokens of its role, and a default user that can do nothing, so no
-    password exists. The group is of engine `redis`, for a group of engine `valkey` refuses users without a password,
-    even disabled ones (ElastiCache user guide, "RBAC"); both kinds of group serve a Valkey cluster. Cost: from 12 USD a
-    month (cache.t4g.micro) to about 230 USD (two cache.m7g.large).
-    Controls: GH-EC-001 to GH-EC-007.
+    Why: The application user logs in with IAM tokens and the default user is disabled, so there is no password. The user
+    group has the engine `redis`, because a group of engine `valkey` rejects users without a password even if they are
+    disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)"). Both kinds work with Valkey.
+    Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls: GH-EC-001 to GH-EC-007.
     """
 
     replication_group: pulumi.Output[str]
@@ -44,11 +50,11 @@ class Valkey(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:Valkey", name, component_inputs(args), opts)
-        names, size = args.names, args.cache
+        names, settings = args.names, args.cache
         subnets = aws.elasticache.SubnetGroup(
             name,
             name=names.name("cache"),
-            description="Data tier",
+            description="Subnets of the data tier",
             subnet_ids=list(args.subnet_ids),
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -56,24 +62,24 @@ class Valkey(pulumi.ComponentResource):
         cluster = aws.elasticache.ReplicationGroup(
             name,
             replication_group_id=names.name("cache"),
-            description="Limits and counters",
+            description="Rate limits and counters of Gatehouse",
             engine="valkey",
-            engine_version=size.engine_version,
-            node_type=size.node_type,
-            num_cache_clusters=1 + size.replicas,
+            engine_version=settings.engine_version,
+            node_type=settings.node_type,
+            num_cache_clusters=1 + settings.replicas,
             port=PORT,
-            parameter_group_name=f"default.valkey{size.engine_version.split('.')[0]}",
+            parameter_group_name=f"default.valkey{settings.engine_version.split('.')[0]}",
             subnet_group_name=subnets.name,
             security_group_ids=[args.security_group_id],
-            user_group_ids=[self._users(args)],
+            user_group_ids=[self._user_group(args)],
             at_rest_encryption_enabled=True,
             kms_key_id=args.key_arn,
             transit_encryption_enabled=True,
             transit_encryption_mode="required",
-            automatic_failover_enabled=size.replicas > 0,
-            multi_az_enabled=size.replicas > 0,
+            automatic_failover_enabled=settings.replicas > 0,
+            multi_az_enabled=settings.replicas > 0,
             auto_minor_version_upgrade=True,
-            snapshot_retention_limit=size.snapshot_retention_days,
+            snapshot_retention_limit=settings.snapshot_retention_days,
             snapshot_window="02:00-03:00",
             maintenance_window="sun:03:30-sun:04:30",
             apply_immediately=False,
@@ -86,21 +92,21 @@ class Valkey(pulumi.ComponentResource):
         self.user = names.name("app")
         self.register_outputs({"replicationGroup": self.replication_group, "address": self.address, "user": self.user})
 
-    def _users(self, args: ValkeyArgs) -> pulumi.Output[str]:
-        """The user group. For IAM, id and name of a user must be the same (ElastiCache user guide, "Authenticating with
-        IAM")."""
+    def _user_group(self, args: ValkeyArgs) -> pulumi.Output[str]:
+        """Create the user group. With IAM authentication, user id and user name must be equal (ElastiCache User Guide,
+        "Authenticating with IAM")."""
         names = args.names
         application = aws.elasticache.User(
             "app",
             user_id=names.name("app"),
             user_name=names.name("app"),
             engine="redis",
-            access_string=RIGHTS,
+            access_string=ACCESS_STRING,
             authentication_mode=aws.elasticache.UserAuthenticationModeArgs(type="iam"),
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        nobody = aws.elasticache.User(
+        default = aws.elasticache.User(
             "default",
             user_id=names.name("default"),
             user_name="default",
@@ -114,7 +120,7 @@ class Valkey(pulumi.ComponentResource):
             "users",
             user_group_id=names.name("cache"),
             engine="redis",
-            user_ids=[nobody.user_id, application.user_id],
+            user_ids=[default.user_id, application.user_id],
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
         ).user_group_id

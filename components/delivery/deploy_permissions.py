@@ -73,13 +73,17 @@ def network(pipeline: Pipeline) -> list[Statement]:
     )
     made = {"StringEquals": {**pipeline.here["StringEquals"], "ec2:CreateAction": _spelled(create)}}
     return [
-        allow("NewParts", acts("ec2", create), ["*"], conditions=tagged(pipeline, "RequestTag")),
+        allow("CreateTaggedResources", acts("ec2", create), ["*"], conditions=tagged(pipeline, "RequestTag")),
         # The parts that a new one is made in or of are asked about as well, and they are not tagged by the call.
-        allow("InOurParts", acts("ec2", create), ["*"], conditions=tagged(pipeline)),
-        allow("ChangeOurParts", [*acts("ec2", change), "ec2:CreateTags", "ec2:DeleteTags"], ["*"], conditions=tagged(pipeline)),
-        allow("TagNewParts", ["ec2:CreateTags"], ["*"], conditions=made),
+        allow("CreateInOwnResources", acts("ec2", create), ["*"], conditions=tagged(pipeline)),
+        allow(
+            "ChangeOwnResources", [*acts("ec2", change), "ec2:CreateTags", "ec2:DeleteTags"], ["*"], conditions=tagged(pipeline)
+        ),
+        allow("TagOnCreate", ["ec2:CreateTags"], ["*"], conditions=made),
         # A rule is a resource of its own, beside the group, and a new one has no tags yet.
-        allow("Rules", acts("ec2", "AuthorizeSecurityGroup* CreateTags"), pipeline.arns("ec2", "security-group-rule/*")),
+        allow(
+            "SecurityGroupRules", acts("ec2", "AuthorizeSecurityGroup* CreateTags"), pipeline.arns("ec2", "security-group-rule/*")
+        ),
     ]
 
 
@@ -100,13 +104,13 @@ def keys(pipeline: Pipeline) -> list[Statement]:
         for service in ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager")
     ]
     return [
-        allow("NewKeys", acts("kms", "CreateKey TagResource"), ["*"], conditions=tagged(pipeline, "RequestTag")),
-        allow("OurKeys", acts("kms", manage), pipeline.arns("kms", "key/*"), conditions=tagged(pipeline)),
-        allow("OurAliases", acts("kms", "CreateAlias DeleteAlias UpdateAlias"), aliases),
+        allow("CreateKeys", acts("kms", "CreateKey TagResource"), ["*"], conditions=tagged(pipeline, "RequestTag")),
+        allow("ManageKeys", acts("kms", manage), pipeline.arns("kms", "key/*"), conditions=tagged(pipeline)),
+        allow("ManageAliases", acts("kms", "CreateAlias DeleteAlias UpdateAlias"), aliases),
         # A store that is made with a key has it used by its maker, through the service. Not kms:Decrypt, which some new stores
         # ask for: the ids of our keys are KMS's, so it could not be granted on ours alone. An administrator makes such a store.
         allow(
-            "StoresUseKeys",
+            "UseKeysThroughServices",
             acts("kms", "CreateGrant Encrypt GenerateDataKey*"),
             pipeline.arns("kms", "key/*"),
             conditions={"StringEquals": {**tagged(pipeline)["StringEquals"], "kms:ViaService": through}},
@@ -142,7 +146,7 @@ def stores(pipeline: Pipeline) -> list[Statement]:
             conditions=here,
         ),
         allow(
-            "OwnerSecret",
+            "MasterUserSecret",
             acts("secretsmanager", "CreateSecret TagResource"),
             [names.managed_secret_arn],
             conditions={"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}},
@@ -191,11 +195,11 @@ def roles(pipeline: Pipeline) -> list[Statement]:
     services = [f"{service}.amazonaws.com" for service in PASSED_TO]
     linked = [f"{service}.amazonaws.com" for service in LINKED]
     return [
-        allow("BoundedRoles", acts("iam", grants), own, conditions=bounded),
-        allow("OurRoles", acts("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), own),
-        allow("HandOver", ["iam:PassRole"], own, conditions={"StringEquals": {"iam:PassedToService": services}}),
+        allow("ManageBoundedRoles", acts("iam", grants), own, conditions=bounded),
+        allow("ManageRoles", acts("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), own),
+        allow("PassRoles", ["iam:PassRole"], own, conditions={"StringEquals": {"iam:PassedToService": services}}),
         allow(
-            "LinkedRoles",
+            "CreateServiceLinkedRoles",
             ["iam:CreateServiceLinkedRole"],
             pipeline.arns("iam", "role/aws-service-role/*", everywhere=True),
             conditions={"StringEquals": {"iam:AWSServiceName": linked}},
@@ -246,7 +250,7 @@ def run(pipeline: Pipeline) -> list[Statement]:
             arns("lambda", f"function:{every}"),
         ),
         allow(
-            "Names",
+            "ServiceDiscovery",
             acts("servicediscovery", "Create* Delete* TagResource UntagResource Update*"),
             arns("servicediscovery", "*/*"),
             conditions=here,
@@ -272,7 +276,7 @@ def edge(pipeline: Pipeline) -> list[Statement]:
             ),
         ),
         allow(
-            "NewCertificates",
+            "RequestCertificates",
             acts("acm", "AddTagsToCertificate RequestCertificate"),
             ["*"],
             conditions=tagged(pipeline, "RequestTag"),
@@ -283,11 +287,16 @@ def edge(pipeline: Pipeline) -> list[Statement]:
             arns("acm", "certificate/*"),
             conditions=tagged(pipeline),
         ),
-        allow("Zone", acts("route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment"), ["*"], conditions=here),
+        allow(
+            "HostedZone",
+            acts("route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment"),
+            ["*"],
+            conditions=here,
+        ),
         allow("Records", ["route53:ChangeResourceRecordSets"], ["arn:aws:route53:::hostedzone/*"], conditions=records),
         # The rules that AWS keeps are asked about as well.
         allow(
-            "Firewall",
+            "WebAcl",
             acts(
                 "wafv2",
                 "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* TagResource "
@@ -301,7 +310,7 @@ def edge(pipeline: Pipeline) -> list[Statement]:
             ],
         ),
         allow(
-            "Serverless",
+            "RestApis",
             acts("apigateway", "DELETE PATCH POST PUT"),
             [f"arn:aws:apigateway:{pipeline.names.region}::/*"],
             conditions=here,

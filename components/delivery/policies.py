@@ -30,7 +30,7 @@ def trusted(pipeline: Pipeline, environment: str) -> Document:
     """
     return document(
         {
-            "Sid": "GitHubTakesRole",
+            "Sid": "AllowGitHubToAssumeRole",
             "Effect": "Allow",
             "Principal": {"Federated": provider_arn(pipeline.names)},
             "Action": "sts:AssumeRoleWithWebIdentity",
@@ -82,11 +82,11 @@ def boundary(pipeline: Pipeline) -> Document:
     verbs = {_coarse(action) for policy in own for row in policy["Statement"] for action in row["Action"]}
     patterns = sorted(verb[:-1] for verb in verbs if verb.endswith("*"))
     kept = sorted(verb for verb in verbs if not any(verb.startswith(one) and verb != f"{one}*" for one in patterns))
-    state = [row for row in _state(pipeline, writes=True) if row["Sid"] in ("State", "Layout", "OpenState")]
+    state = [row for row in _state(pipeline, writes=True) if row["Sid"] in ("State", "ReadStateMetadata", "UseStateKey")]
     handed = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     return document(
-        allow("OwnVerbs", [verb for verb in kept if verb != HAND_OVER], ["*"], conditions=pipeline.here),
-        allow("HandOver", [HAND_OVER], ["*"], conditions=handed),
+        allow("AllowedActions", [verb for verb in kept if verb != HAND_OVER], ["*"], conditions=pipeline.here),
+        allow("PassRoles", [HAND_OVER], ["*"], conditions=handed),
         *state,
     )
 
@@ -118,22 +118,22 @@ def _never(pipeline: Pipeline) -> list[Statement]:
     bounded = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
     return [
         _deny(
-            "NobodyRaisesHimself",
+            "DenySelfEscalation",
             [f"iam:{verb}*" for verb in own],
             [
                 *(names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)),
                 *pipeline.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", everywhere=True),
             ],
         ),
-        _deny("NobodyTakesABoundaryOff", ["iam:DeleteRolePermissionsBoundary"], ["*"]),
-        _deny("EveryRoleIsBounded", bounded, ["*"], {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}),
+        _deny("DenyBoundaryRemoval", ["iam:DeleteRolePermissionsBoundary"], ["*"]),
+        _deny("DenyUnboundedRoles", bounded, ["*"], {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}),
         _deny(
-            "EvidenceStays",
+            "DenyTrailBucketChanges",
             acts("s3", "Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"),
             [trail, f"{trail}/*"],
         ),
         _deny(
-            "TrailAndVaultsStay",
+            "DenyTrailAndVaultChanges",
             [
                 *acts("cloudtrail", "Create* Delete* Put* Stop* Update*"),
                 *acts("backup", "DeleteBackupVault* DeleteRecovery* PutBackup*"),
@@ -141,14 +141,14 @@ def _never(pipeline: Pipeline) -> list[Statement]:
             ["*"],
         ),
         _deny(
-            "DataStays",
+            "DenyDataDeletion",
             [
                 *acts("kms", "DisableKey ScheduleKeyDeletion"),
                 *("dynamodb:DeleteTable", "rds:DeleteDBInstance", "s3:DeleteBucket", "secretsmanager:DeleteSecret"),
             ],
             ["*"],
         ),
-        _deny("NobodyLooksInside", ["secretsmanager:GetSecretValue", "sts:AssumeRole"], ["*"]),
+        _deny("DenySecretAccess", ["secretsmanager:GetSecretValue", "sts:AssumeRole"], ["*"]),
     ]
 
 
@@ -197,7 +197,7 @@ def _look(pipeline: Pipeline) -> Statement:
         "wafv2": "Get* List*",
     }
     actions = [action for service, verbs in reads.items() for action in acts(service, verbs)]
-    return allow("Look", actions, ["*"], conditions=pipeline.here)
+    return allow("ReadConfiguration", actions, ["*"], conditions=pipeline.here)
 
 
 def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
@@ -209,13 +209,13 @@ def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
     own = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     found = [
-        allow("FindState", ["s3:ListBucket"], [bucket]),
+        allow("ListState", ["s3:ListBucket"], [bucket]),
         allow("State", acts("s3", verbs), own),
-        allow("Layout", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
+        allow("ReadStateMetadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
     ]
     if pipeline.state_key:
         found.append(
-            allow("OpenState", acts("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"), [pipeline.state_key])
+            allow("UseStateKey", acts("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"), [pipeline.state_key])
         )
     return found
 
@@ -229,6 +229,6 @@ def _push(pipeline: Pipeline) -> list[Statement]:
     )
     return [
         # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
-        allow("SignInToRegistry", ["ecr:GetAuthorizationToken"], ["*"], conditions=pipeline.here),
+        allow("LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"], conditions=pipeline.here),
         allow("PushImages", acts("ecr", push), repositories),
     ]

@@ -1,4 +1,4 @@
-"""The DNS zone of the stack and a certificate for its host names."""
+"""The hosted zone of a stack and the certificate of its host names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,15 @@ from components.tags import tags
 RECORD_TTL_S = 300
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateArgs:
-    """names: the stack's names. domain: the zone. hosts: host names of the certificate, all in the zone. keep: whether
-    deletion is refused."""
+    """Arguments of `Certificate`.
+
+    names: Names of the stack.
+    domain: Name of the hosted zone.
+    host_names: Host names of the certificate, all in the zone.
+    protection: Deletion protection of the zone.
+    """
 
     names: Naming
     domain: str
@@ -27,17 +32,17 @@ class CertificateArgs:
 
 
 class Certificate(pulumi.ComponentResource):
-    """A public zone and an ACM certificate that DNS proves and renews.
+    """A public hosted zone and an ACM certificate with DNS validation.
 
-    Why: no key of ours, no wildcard, no mail to answer. On the first deployment the zone must be delegated from its
-    parent (`name_servers`) before the certificate is issued; Pulumi waits. Cost: 0.50 USD a month for the zone.
-    Controls: GH-ACM-001.
+    Why: ACM renews the certificate and keeps its private key. During the first deployment, delegate the zone from its
+    parent (`name_servers`); Pulumi waits until the certificate is issued.
+    Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """
 
     zone_id: pulumi.Output[str]
     name_servers: pulumi.Output[Sequence[str]]
     arn: pulumi.Output[str]
-    """The certificate, known once it has been issued."""
+    """ARN of the certificate. Resolves after it was issued."""
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:Certificate", name, component_inputs(args), opts)
@@ -59,33 +64,32 @@ class Certificate(pulumi.ComponentResource):
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        records = [self._proof(host, zone.zone_id, certificate) for host in args.host_names]
-        issued = aws.acm.CertificateValidation(
+        records = [self._validation_record(host, zone.zone_id, certificate) for host in args.host_names]
+        validation = aws.acm.CertificateValidation(
             name,
             certificate_arn=certificate.arn,
             validation_record_fqdns=[record.fqdn for record in records],
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.zone_id, self.name_servers, self.arn = zone.zone_id, zone.name_servers, issued.certificate_arn
+        self.zone_id, self.name_servers, self.arn = zone.zone_id, zone.name_servers, validation.certificate_arn
         self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})
 
-    def _proof(self, host: str, zone_id: pulumi.Output[str], certificate: aws.acm.Certificate) -> aws.route53.Record:
-        def part(which: str) -> pulumi.Output[str]:
-            return certificate.domain_validation_options.apply(lambda options: proof(options, host, which))
+    def _validation_record(self, host: str, zone_id: pulumi.Output[str], certificate: aws.acm.Certificate) -> aws.route53.Record:
+        def attribute(name: str) -> pulumi.Output[str]:
+            return certificate.domain_validation_options.apply(lambda options: validation_option(options, host, name))
 
         return aws.route53.Record(
             host,
             zone_id=zone_id,
-            name=part("resource_record_name"),
+            name=attribute("resource_record_name"),
             type="CNAME",
             ttl=RECORD_TTL_S,
-            records=[part("resource_record_value")],
+            records=[attribute("resource_record_value")],
             opts=pulumi.ResourceOptions(parent=self),
         )
 
 
-def proof(options: Sequence[Any] | None, host: str, part: str) -> str:
-    """One part of the record that proves `host`. ACM lists one option a host, in no order; the host itself stands in
-    while there is none."""
-    found = (getattr(option, part) for option in options or () if option.domain_name == host)
-    return str(next(found, None) or f"_unproven.{host}")
+def validation_option(options: Sequence[Any] | None, host: str, attribute: str) -> str:
+    """Return an attribute of the validation option for `host`, or a placeholder before ACM has created the options."""
+    values = (getattr(option, attribute) for option in options or () if option.domain_name == host)
+    return str(next(values, None) or f"_unproven.{host}")

@@ -1,4 +1,4 @@
-"""The load balancer: HTTPS only, one host name a service, and nothing else answered."""
+"""The Application Load Balancer, with a host name and two target groups for each service."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +9,34 @@ import pulumi_aws as aws
 from components.component import component_inputs, with_dependencies
 from components.contract import ContractService
 from components.edge.target_groups import TargetGroups
-from components.iam.bucket_policies import BALANCER_PREFIXES
+from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import Naming
 from components.settings.network import LoadBalancerSettings
 from components.tags import tags
 
-ACCESS_PREFIX, CONNECTION_PREFIX = BALANCER_PREFIXES
+ACCESS_LOG_PREFIX, CONNECTION_LOG_PREFIX = LOAD_BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
-"""TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange (ELB user guide, "Security policies")."""
+"""TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: Elastic Load Balancing User Guide, "Security
+policies for your Application Load Balancer"."""
 HSTS = "max-age=31536000; includeSubDomains"
 IDLE_TIMEOUT_S = 120
-DRAIN_S = 60
+DEREGISTRATION_DELAY_S = 60
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancerArgs:
-    """What the edge is told.
+    """Arguments of `LoadBalancer`.
 
-    names: the stack's names. edge: deletion protection. services: by name. hosts: host name of each service.
-    vpc_id, subnet_ids, security_group_id: the edge tier. zone_id: where the host names are published. certificate_arn:
-    for all of them.
-    log_bucket: takes access and connection logs.
+    names: Names of the stack.
+    edge: Deletion protection.
+    services: Services by name.
+    host_names: Host name of each service.
+    vpc_id: VPC of the target groups.
+    subnet_ids: Subnets of the edge tier.
+    security_group_id: Security group of the load balancer.
+    zone_id: Hosted zone of the host names.
+    certificate_arn: Certificate of all host names.
+    log_bucket: Bucket of access and connection logs.
     """
 
     names: Naming
@@ -45,28 +52,28 @@ class LoadBalancerArgs:
 
 
 class LoadBalancer(pulumi.ComponentResource):
-    """An application load balancer with a host name and two target groups for each service; a request that fits none is
-    answered with 404.
+    """An Application Load Balancer with a host name and two target groups for each service. Other requests receive 404.
 
-    Why: three host names are three origins, so what a Core sends can never run in the console. Of two target groups one
-    takes the traffic, and a deployment fills the other before it moves. `/metrics` is answered here, before any service
-    sees it. Cost: about 20 USD a month, plus 6 USD for each capacity unit used throughout.
-    Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
+    Why: Each host name is a separate web origin, so responses of a Core cannot access the console. One target group
+    receives the traffic while a deployment fills the other. Requests for `/metrics` are not forwarded.
+    Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
     """
 
     arn: pulumi.Output[str]
     dns_name: pulumi.Output[str]
     label: pulumi.Output[str]
+    """CloudWatch dimension of the load balancer."""
     target_groups: dict[str, TargetGroups]
-    """The way to each service."""
+    """Target groups by service."""
 
     def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:LoadBalancer", name, component_inputs(args), opts)
-        balancer = self._balancer(name, args)
-        https = self._listeners(balancer.arn, args)
-        self._hide_metrics(https)
+        load_balancer = self._load_balancer(name, args)
+        https = self._listeners(load_balancer.arn, args)
+        self._deny_metrics(https)
         self.target_groups = {
-            name: self._route(service, 10 + index, https, args) for index, (name, service) in enumerate(args.services.items())
+            name: self._target_groups(service, 10 + index, https, args)
+            for index, (name, service) in enumerate(args.services.items())
         }
         for service, host in ((service, args.host_names[service]) for service in args.services):
             aws.route53.Record(
@@ -75,19 +82,22 @@ class LoadBalancer(pulumi.ComponentResource):
                 name=host,
                 type="A",
                 aliases=[
-                    aws.route53.RecordAliasArgs(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=True)
+                    aws.route53.RecordAliasArgs(
+                        name=load_balancer.dns_name, zone_id=load_balancer.zone_id, evaluate_target_health=True
+                    )
                 ],
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        self.arn, self.dns_name, self.label = balancer.arn, balancer.dns_name, balancer.arn_suffix
-        groups = {service: [route.blue, route.green] for service, route in self.target_groups.items()}
+        self.arn, self.dns_name = load_balancer.arn, load_balancer.dns_name
+        self.label = load_balancer.arn_suffix
+        groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
 
     def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
-        """The way to each of these services that the load balancer reaches, by port."""
+        """Return the target groups of those services that the load balancer forwards to, by port."""
         return {service.port: self.target_groups[service.name] for service in services if service.name in self.target_groups}
 
-    def _balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:
+    def _load_balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:
         return aws.lb.LoadBalancer(
             name,
             name=args.names.name("edge"),
@@ -102,35 +112,37 @@ class LoadBalancer(pulumi.ComponentResource):
             enable_waf_fail_open=False,
             enable_deletion_protection=args.load_balancer.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
-            access_logs=aws.lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix=ACCESS_PREFIX, enabled=True),
-            connection_logs=aws.lb.LoadBalancerConnectionLogsArgs(bucket=args.log_bucket, prefix=CONNECTION_PREFIX, enabled=True),
+            access_logs=aws.lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix=ACCESS_LOG_PREFIX, enabled=True),
+            connection_logs=aws.lb.LoadBalancerConnectionLogsArgs(
+                bucket=args.log_bucket, prefix=CONNECTION_LOG_PREFIX, enabled=True
+            ),
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _listeners(self, balancer: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
-        """Port 80 redirects, port 443 refuses what no rule takes. Returns the ARN of the latter."""
+    def _listeners(self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
+        """Redirect port 80 to HTTPS; return 404 on port 443 by default. Returns the ARN of the HTTPS listener."""
         redirect = aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port="443", status_code="HTTP_301")
         aws.lb.Listener(
             "http",
-            load_balancer_arn=balancer,
+            load_balancer_arn=load_balancer_arn,
             port=80,
             protocol="HTTP",
             default_actions=[aws.lb.ListenerDefaultActionArgs(type="redirect", redirect=redirect)],
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        nothing = aws.lb.ListenerDefaultActionFixedResponseArgs(
+        not_found = aws.lb.ListenerDefaultActionFixedResponseArgs(
             content_type="text/plain", message_body="Not found", status_code="404"
         )
         return aws.lb.Listener(
             "https",
-            load_balancer_arn=balancer,
+            load_balancer_arn=load_balancer_arn,
             port=443,
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
             certificate_arn=args.certificate_arn,
-            default_actions=[aws.lb.ListenerDefaultActionArgs(type="fixed-response", fixed_response=nothing)],
+            default_actions=[aws.lb.ListenerDefaultActionArgs(type="fixed-response", fixed_response=not_found)],
             routing_http_response_server_enabled=False,
             routing_http_response_strict_transport_security_header_value=HSTS,
             routing_http_response_x_content_type_options_header_value="nosniff",
@@ -139,10 +151,9 @@ class LoadBalancer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         ).arn
 
-    def _hide_metrics(self, listener: pulumi.Output[str]) -> None:
-        """First of all rules, at every host name. WAF refuses the encoded spellings that a path pattern does not
-        see."""
-        nothing = aws.lb.ListenerRuleActionFixedResponseArgs(
+    def _deny_metrics(self, listener: pulumi.Output[str]) -> None:
+        """Return 404 for `/metrics` on every host name. The web ACL blocks encoded forms of the path."""
+        not_found = aws.lb.ListenerRuleActionFixedResponseArgs(
             content_type="text/plain", message_body="Not found", status_code="404"
         )
         paths = aws.lb.ListenerRuleConditionPathPatternArgs(values=["/metrics", "/metrics/*"])
@@ -151,12 +162,12 @@ class LoadBalancer(pulumi.ComponentResource):
             listener_arn=listener,
             priority=1,
             conditions=[aws.lb.ListenerRuleConditionArgs(path_pattern=paths)],
-            actions=[aws.lb.ListenerRuleActionArgs(type="fixed-response", fixed_response=nothing)],
+            actions=[aws.lb.ListenerRuleActionArgs(type="fixed-response", fixed_response=not_found)],
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _route(
+    def _target_groups(
         self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs
     ) -> TargetGroups:
         blue, green = (self._target_group(name, service, args) for name in (service.name, f"{service.name}-green"))
@@ -172,7 +183,7 @@ class LoadBalancer(pulumi.ComponentResource):
             protocol="HTTP",
             target_type="ip",
             vpc_id=args.vpc_id,
-            deregistration_delay=DRAIN_S,
+            deregistration_delay=DEREGISTRATION_DELAY_S,
             health_check=aws.lb.TargetGroupHealthCheckArgs(
                 enabled=True,
                 path=service.ready,
@@ -182,8 +193,8 @@ class LoadBalancer(pulumi.ComponentResource):
                 interval=15,
                 timeout=5,
                 healthy_threshold=2,
-                # ECS kills a task that fails this check, and readiness fails with the database: two and a half minutes
-                # outlast a failover of RDS or ElastiCache, so healthy tasks are not replaced for a store's sake.
+                # ECS replaces tasks that fail this check, and readiness depends on the data stores. 150 seconds exceed
+                # the duration of an RDS or ElastiCache failover.
                 unhealthy_threshold=10,
             ),
             tags=tags("none"),
@@ -206,6 +217,6 @@ class LoadBalancer(pulumi.ComponentResource):
             conditions=[aws.lb.ListenerRuleConditionArgs(host_header=hosts)],
             actions=[aws.lb.ListenerRuleActionArgs(type="forward", forward=forward)],
             tags=tags("none"),
-            # ECS changes the weights with every deployment; setting them back would send users to tasks that are gone.
+            # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         )

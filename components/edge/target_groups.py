@@ -1,4 +1,4 @@
-"""How requests reach one service: two target groups behind one listener rule, between which a deployment moves the traffic."""
+"""The two target groups of a service behind the load balancer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,12 @@ import pulumi
 
 @dataclass(frozen=True, slots=True)
 class TargetGroups:
-    """The way from the load balancer to a service.
+    """Blue and green target groups behind one listener rule, between which a deployment shifts the traffic.
 
-    blue, green: ARNs of the target groups, known once the rule stands: ECS refuses a group without a load balancer.
-    rule: ARN of the listener rule whose weights a deployment changes. labels: both groups as CloudWatch names them.
+    blue, green: ARNs of the target groups. They resolve after the rule exists: ECS rejects a target group without a load
+        balancer.
+    rule: ARN of the listener rule.
+    labels: CloudWatch dimensions of both target groups.
     """
 
     blue: pulumi.Input[str]

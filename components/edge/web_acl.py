@@ -1,4 +1,4 @@
-"""The web application firewall in front of the load balancer, and of what else is reached from outside."""
+"""The AWS WAF web ACL of the load balancer and of REST APIs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.iam.documents import Document, allow, document, render
+from components.component import component_inputs, log_group
+from components.iam.documents import render
+from components.iam.resource_policies import log_delivery_policy
 from components.naming import Naming
 from components.settings.network import WafSettings
 from components.tags import tags
@@ -18,21 +19,29 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
-UPLOADS_AT = "gateway"
-"""The one service at which large bodies pass, on their way to a Core."""
+UPLOAD_SERVICE = "gateway"
+"""Service that accepts bodies above 8 KB."""
 BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
-"""The rule of the common group against bodies above 8 KB, and the label that it leaves on what it would have refused (WAF
-developer guide, "Core rule set managed rule group")."""
-_SHAPES = ("URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
+"""Rule of the common rule set for bodies above 8 KB, and the label that it adds. Source: AWS WAF Developer Guide, "Core
+rule set (CRS) managed rule group"."""
+_PATH_TRANSFORMATIONS = ("URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
 _Statement = aws.wafv2.WebAclRuleStatementArgs
-REDACTED = ("authorization", "cookie", "x-api-key")
-"""Headers that carry keys and sessions: WAF logs them as REDACTED."""
+REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
+"""Headers with API keys and sessions, which are redacted in the log."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebAclArgs:
-    """names: the stack's names. edge: rate limits. hosts: host name of each service. balancer_arn: what is protected.
-    stage_arns: ARNs of what else is, by name. log_key_arn, log_retention_days: its log group."""
+    """Arguments of `WebAcl`.
+
+    names: Names of the stack.
+    waf: Rate limits.
+    host_names: Host name of each service.
+    load_balancer_arn: Protected load balancer.
+    log_key_arn: KMS key of the log group.
+    log_retention_days: Retention of the log group.
+    stage_arns: Protected stages of REST APIs, by name.
+    """
 
     names: Naming
     waf: WafSettings
@@ -44,12 +53,12 @@ class WebAclArgs:
 
 
 class WebAcl(pulumi.ComponentResource):
-    """A web ACL with AWS' reputation, common and bad-input groups, rate limits by address for all services and for each
-    narrow one, and a log without keys.
+    """A web ACL with managed rule groups, rate limits by IP address for all services and for single services, and a log
+    without credentials.
 
-    Why: known attacks and floods end before they cost a task anything; per-key limits are the gateway's. Large bodies are
-    refused everywhere but at the gateway, where they are uploads to Cores; the rest of the common group holds there too.
-    Cost: 5 USD a month, 1 USD a rule, and 0.60 USD a million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
+    Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
+    Bodies above 8 KB are blocked for every service but the gateway, which accepts uploads to Cores.
+    Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
     arn: pulumi.Output[str]
@@ -60,18 +69,18 @@ class WebAcl(pulumi.ComponentResource):
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name("edge"),
-            description="In front of gateway, console and share",
+            description="Protects the gateway, console and sharing services",
             scope="REGIONAL",
             default_action=aws.wafv2.WebAclDefaultActionArgs(allow=aws.wafv2.WebAclDefaultActionAllowArgs()),
             rules=[
-                _rate(names, 0, "rate", args.waf.requests_max),
-                _metrics(names, 1),
+                _rate_limit(names, 0, "rate", args.waf.requests_max),
+                _metrics_path(names, 1),
                 *(
-                    _rate(names, 2 + index, f"rate-{service}", most, args.host_names[service])
-                    for index, (service, most) in enumerate(args.waf.service_requests_max().items())
+                    _rate_limit(names, 2 + index, f"rate-{service}", limit, args.host_names[service])
+                    for index, (service, limit) in enumerate(args.waf.service_requests_max().items())
                 ),
-                *(_managed(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
-                _body_size(names, 20, args.host_names[UPLOADS_AT]),
+                *(_managed_rule_group(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
+                _body_size(names, 20, args.host_names[UPLOAD_SERVICE]),
             ],
             visibility_config=aws.wafv2.WebAclVisibilityConfigArgs(
                 cloudwatch_metrics_enabled=True, metric_name=names.name("edge"), sampled_requests_enabled=False
@@ -82,25 +91,24 @@ class WebAcl(pulumi.ComponentResource):
         aws.wafv2.WebAclAssociation(
             name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self)
         )
-        for thing, arn in args.stage_arns.items():
-            aws.wafv2.WebAclAssociation(thing, resource_arn=arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self))
+        for stage, arn in args.stage_arns.items():
+            aws.wafv2.WebAclAssociation(stage, resource_arn=arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self))
         self.arn = acl.arn
         self._log(name, args)
         self.register_outputs({"arn": self.arn})
 
     def _log(self, name: str, args: WebAclArgs) -> None:
-        group = aws.cloudwatch.LogGroup(
+        group = log_group(
             name,
-            name=args.names.waf_log_group,
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+            args.names.waf_log_group,
+            key_arn=args.log_key_arn,
+            retention_days=args.log_retention_days,
+            parent=self,
         )
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("waf-delivery"),
-            policy_document=render(delivery_policy(args.names)),
+            policy_document=render(log_delivery_policy(args.names, "AllowWafLogDelivery", args.names.waf_log_group)),
             opts=pulumi.ResourceOptions(parent=self),
         )
         aws.wafv2.WebAclLoggingConfiguration(
@@ -111,67 +119,50 @@ class WebAcl(pulumi.ComponentResource):
                 aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgs(
                     single_header=aws.wafv2.WebAclLoggingConfigurationRedactedFieldSingleHeaderArgs(name=header)
                 )
-                for header in REDACTED
+                for header in REDACTED_HEADERS
             ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[delivery]),
         )
 
 
-def delivery_policy(names: Naming) -> Document:
-    """The log service may put WAF's lines into this one log group (WAF developer guide, "Permissions to publish logs to
-    CloudWatch Logs")."""
-    return document(
-        allow(
-            "WafWrites",
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            [f"{names.log_group_arn(names.waf_log_group)}:log-stream:*"],
-            principal={"Service": "delivery.logs.amazonaws.com"},
-            conditions={
-                "StringEquals": {"aws:SourceAccount": names.account},
-                "ArnLike": {"aws:SourceArn": names.arn("logs", "*")},
-            },
-        )
-    )
-
-
-def _visible(names: Naming, rule: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgs:
-    # Samples keep whole requests with their headers, and so keys; the log has what is needed.
+def _visibility(names: Naming, rule: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgs:
+    # Sampled requests contain headers and therefore credentials.
     return aws.wafv2.WebAclRuleVisibilityConfigArgs(
         cloudwatch_metrics_enabled=True, metric_name=names.name(f"edge-{rule}"), sampled_requests_enabled=False
     )
 
 
-def _managed(names: Naming, priority: int, rule: str, group: str) -> aws.wafv2.WebAclRuleArgs:
-    # Counted here, so that the label is set; `_body_size` refuses it at every host name but the gateway's.
-    counted: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}]
+def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> aws.wafv2.WebAclRuleArgs:
+    # Counted here, so that the label is added; `_body_size` blocks for all services but the gateway.
+    count: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}]
     statement = aws.wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(
-        vendor_name="AWS", name=group, rule_action_overrides=counted if rule == "common" else None
+        vendor_name="AWS", name=group, rule_action_overrides=count if rule == "common" else None
     )
-    # The group's own actions stand; counting alone would let everything pass.
-    enforced = aws.wafv2.WebAclRuleOverrideActionNoneArgs()  # type: ignore[no-untyped-call]
+    # Keeps the actions of the rule group.
+    no_override = aws.wafv2.WebAclRuleOverrideActionNoneArgs()  # type: ignore[no-untyped-call]
     return aws.wafv2.WebAclRuleArgs(
         name=rule,
         priority=priority,
         statement=aws.wafv2.WebAclRuleStatementArgs(managed_rule_group_statement=statement),
-        override_action=aws.wafv2.WebAclRuleOverrideActionArgs(none=enforced),
-        visibility_config=_visible(names, rule),
+        override_action=aws.wafv2.WebAclRuleOverrideActionArgs(none=no_override),
+        visibility_config=_visibility(names, rule),
     )
 
 
 def _body_size(names: Naming, priority: int, uploads_host: str) -> aws.wafv2.WebAclRuleArgs:
-    """Refuses what the common group found too large, unless it is on its way to a Core."""
-    labelled = _Statement(
+    """Block requests with the body size label unless they are for the upload service."""
+    has_label = _Statement(
         label_match_statement=aws.wafv2.WebAclRuleStatementLabelMatchStatementArgs(scope="LABEL", key=BODY_LABEL)
     )
-    elsewhere = _Statement(not_statement=aws.wafv2.WebAclRuleStatementNotStatementArgs(statement=_at_host(uploads_host)))
-    both = _Statement(and_statement=aws.wafv2.WebAclRuleStatementAndStatementArgs(statements=[labelled, elsewhere]))
-    return _blocking(names, priority, "body-size", both, 413)
+    other_host = _Statement(not_statement=aws.wafv2.WebAclRuleStatementNotStatementArgs(statement=_at_host(uploads_host)))
+    oversized = _Statement(and_statement=aws.wafv2.WebAclRuleStatementAndStatementArgs(statements=[has_label, other_host]))
+    return _block(names, priority, "body-size", oversized, 413)
 
 
-def _rate(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> aws.wafv2.WebAclRuleArgs:
-    """Requests of one address, at one host name or at all."""
-    # Plain dictionaries: pulumi-aws has classes of their own for the same statement in this place.
-    narrowed: Any = {
+def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> aws.wafv2.WebAclRuleArgs:
+    """Limit the requests of an IP address in five minutes, to one host name or to all."""
+    # pulumi-aws has separate classes for this position, so a dictionary is shorter.
+    scope: Any = {
         "byte_match_statement": {
             "search_string": host,
             "positional_constraint": "EXACTLY",
@@ -183,44 +174,44 @@ def _rate(names: Naming, priority: int, rule: str, requests_max: int, host: str 
         limit=requests_max,
         aggregate_key_type="IP",
         evaluation_window_sec=300,
-        scope_down_statement=narrowed if host else None,
+        scope_down_statement=scope if host else None,
     )
-    return _blocking(names, priority, rule, _Statement(rate_based_statement=rate), 429)
+    return _block(names, priority, rule, _Statement(rate_based_statement=rate), 429)
 
 
 def _at_host(host: str) -> _Statement:
-    """The request is for this host name, in any case."""
-    return _matching({"single_header": {"name": "host"}}, "EXACTLY", host, ("LOWERCASE",))
+    """Match the Host header, case-insensitively."""
+    return _byte_match({"single_header": {"name": "host"}}, "EXACTLY", host, ("LOWERCASE",))
 
 
-def _metrics(names: Naming, priority: int) -> aws.wafv2.WebAclRuleArgs:
-    """`/metrics` in any spelling: decoded, normalised and in lower case before it is compared."""
+def _metrics_path(names: Naming, priority: int) -> aws.wafv2.WebAclRuleArgs:
+    """Block `/metrics` after URL decoding, path normalization and conversion to lower case."""
     path: Any = {"uri_path": {}}
-    return _blocking(names, priority, "metrics", _matching(path, "STARTS_WITH", "/metrics", _SHAPES), 404)
+    statement = _byte_match(path, "STARTS_WITH", "/metrics", _PATH_TRANSFORMATIONS)
+    return _block(names, priority, "metrics", statement, 404)
 
 
-def _matching(part: Any, how: str, text: str, shapes: Sequence[str]) -> _Statement:
-    """This part of the request, brought into these shapes one after the other, matches the text."""
+def _byte_match(field_to_match: Any, constraint: str, text: str, transformations: Sequence[str]) -> _Statement:
     return _Statement(
         byte_match_statement=aws.wafv2.WebAclRuleStatementByteMatchStatementArgs(
             search_string=text,
-            positional_constraint=how,
-            field_to_match=part,
+            positional_constraint=constraint,
+            field_to_match=field_to_match,
             text_transformations=[
-                aws.wafv2.WebAclRuleStatementByteMatchStatementTextTransformationArgs(priority=index, type=shape)
-                for index, shape in enumerate(shapes)
+                aws.wafv2.WebAclRuleStatementByteMatchStatementTextTransformationArgs(priority=index, type=transformation)
+                for index, transformation in enumerate(transformations)
             ],
         )
     )
 
 
-def _blocking(names: Naming, priority: int, rule: str, statement: _Statement, status: int) -> aws.wafv2.WebAclRuleArgs:
-    """A rule of ours, which answers with this status."""
-    answer = aws.wafv2.WebAclRuleActionBlockCustomResponseArgs(response_code=status)
+def _block(names: Naming, priority: int, rule: str, statement: _Statement, status: int) -> aws.wafv2.WebAclRuleArgs:
+    """Return a rule that blocks with a custom status."""
+    response = aws.wafv2.WebAclRuleActionBlockCustomResponseArgs(response_code=status)
     return aws.wafv2.WebAclRuleArgs(
         name=rule,
         priority=priority,
         statement=statement,
-        action=aws.wafv2.WebAclRuleActionArgs(block=aws.wafv2.WebAclRuleActionBlockArgs(custom_response=answer)),
-        visibility_config=_visible(names, rule),
+        action=aws.wafv2.WebAclRuleActionArgs(block=aws.wafv2.WebAclRuleActionBlockArgs(custom_response=response)),
+        visibility_config=_visibility(names, rule),
     )

@@ -1,5 +1,4 @@
-"""Who makes copies of data: the roles of S3 replication and of AWS Backup, and what the keys let them do, made from names
-alone."""
+"""Roles of S3 replication and AWS Backup, with the key policy statements and the vault policy that they need."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,32 +8,32 @@ from components.iam.documents import Document, Statement, allow, deny, document,
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming
 
-REPLICATION = "data-copy"
+REPLICATION = "replication"
 BACKUP = "backup"
 VAULT = "backup"
-"""Name (Naming.name's `thing`) of the vault in both regions."""
+"""Resource name of the vault in both regions."""
 
 
-def role_definitions(names: Naming, *, replicated: str) -> dict[str, RoleDefinition]:
-    """The roles by name. replicated: region to which the data bucket is copied; "" copies nothing."""
+def role_definitions(names: Naming, *, replication_region: str) -> dict[str, RoleDefinition]:
+    """Return the roles by resource name. `replication_region` is the target of S3 replication, or "" without one."""
     backup = RoleDefinition(
-        "Takes backups of the stores and copies them",
+        "Role of AWS Backup for backups and copies",
         trust("backup.amazonaws.com", account=names.account),
         backup_permissions(names),
     )
-    if not replicated:
+    if not replication_region:
         return {BACKUP: backup}
-    copying = trust("s3.amazonaws.com", account=names.account, source_arn=names.bucket_arn("data"))
-    permissions = replication_permissions(names, replace(names, region=replicated))
-    return {BACKUP: backup, REPLICATION: RoleDefinition("Copies the data bucket to the second region", copying, permissions)}
+    trust_policy = trust("s3.amazonaws.com", account=names.account, source_arn=names.bucket_arn("data"))
+    permissions = replication_permissions(names, replace(names, region=replication_region))
+    description = "Replicates the data bucket to the second region"
+    return {BACKUP: backup, REPLICATION: RoleDefinition(description, trust_policy, permissions)}
 
 
-def replication_permissions(names: Naming, away: Naming) -> Document:
-    """S3 replication: reads versions of one bucket and writes copies into one other (S3 user guide, "Setting up
-    permissions for live replication")."""
-    source, target = names.bucket_arn("data"), away.bucket_arn("data")
+def replication_permissions(names: Naming, replica: Naming) -> Document:
+    """Return the permissions of S3 replication. Source: S3 User Guide, "Setting up permissions for live replication"."""
+    source, target = names.bucket_arn("data"), replica.bucket_arn("data")
     return document(
-        allow("LookAtSource", ["s3:GetReplicationConfiguration", "s3:ListBucket"], [source]),
+        allow("ReadReplicationConfiguration", ["s3:GetReplicationConfiguration", "s3:ListBucket"], [source]),
         allow(
             "ReadVersions",
             ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"],
@@ -45,20 +44,20 @@ def replication_permissions(names: Naming, away: Naming) -> Document:
 
 
 def backup_permissions(names: Naming) -> Document:
-    """AWS Backup on database, table and data bucket, and nothing else of the account.
+    """Return the permissions of AWS Backup on the database, the table and the data bucket.
 
-    Source: the statements of the AWS-managed policies AWSBackupServiceRolePolicyForBackup and ...ForS3Backup for these
-    three kinds of store, with our ARNs in the place of theirs. Restoring is a person's act, with a role of its own.
+    Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and AWSBackupServiceRolePolicyForS3Backup, limited
+    to the stack's ARNs. Restores require a separate role.
     """
     bucket = names.bucket_arn("data")
-    # A copy is made in the region it goes to.
+    # The copy job runs in the destination region.
     snapshots = f"arn:aws:rds:*:{names.account}:snapshot:awsbackup:*"
     table = names.table_arn("tokens")
     return document(
         allow("Database", ["rds:CreateDBSnapshot", "rds:ListTagsForResource"], [names.database_arn]),
-        # Looking at databases and snapshots asks for both kinds of resource, by name or all of them.
+        # The Describe actions are authorized on both resource types.
         allow(
-            "SeeDatabases",
+            "DescribeDatabases",
             ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"],
             [f"arn:aws:rds:*:{names.account}:{kind}:*" for kind in ("db", "snapshot")],
         ),
@@ -90,7 +89,7 @@ def backup_permissions(names: Naming) -> Document:
             [f"{bucket}/*"],
         ),
         allow(
-            "BucketChanges",
+            "BackupEventRules",
             [
                 *("events:DescribeRule", "events:PutRule", "events:DeleteRule", "events:EnableRule", "events:DisableRule"),
                 *("events:PutTargets", "events:RemoveTargets", "events:ListTargetsByRule"),
@@ -103,32 +102,35 @@ def backup_permissions(names: Naming) -> Document:
             [f"arn:aws:backup:*:{names.account}:backup-vault:{names.name(VAULT)}"],
         ),
         allow("RecoveryPoints", ["backup:TagResource"], [f"arn:aws:backup:*:{names.account}:recovery-point:*"]),
-        # These three know no resource (Service Authorization Reference): what there is to back up, how large a bucket is,
-        # and whether the rules above exist already.
-        allow("Look", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
+        # These actions support no resource (Service Authorization Reference).
+        allow("ListResources", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
     )
 
 
-def key_users(names: Naming, *, replicated: str, away: str) -> Mapping[str, tuple[Statement, ...]]:
-    """What copying asks of the keys, by key; `away` is the backup key's replica. replicated, away: the regions to which
-    the bucket is copied, and anything at all; "" is none."""
-    users = {
-        "data": (*_backup_uses(names, ("rds", "dynamodb", "s3")), *(_replicates("kms:Decrypt", names) if replicated else ())),
-        "backup": _backup_uses(names, ("backup", "rds", "dynamodb", "s3")),
+def key_statements(names: Naming, *, replication_region: str, replica_region: str) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements by key; `replica` is the backup key's replica.
+
+    replication_region: Target region of S3 replication, or "".
+    replica_region: Region of the backup key's replica, or "".
+    """
+    reads = _replication_use("kms:Decrypt", names) if replication_region else ()
+    statements = {
+        "data": (*_backup_use(names, ("rds", "dynamodb", "s3")), *reads),
+        "backup": _backup_use(names, ("backup", "rds", "dynamodb", "s3")),
     }
-    if away:
-        there = replace(names, region=away)
-        writes = _replicates("kms:Encrypt", there) if replicated else ()
-        users["away"] = (*_backup_uses(there, ("backup", "rds", "dynamodb", "s3")), *writes)
-    return users
+    if replica_region:
+        replica = replace(names, region=replica_region)
+        writes = _replication_use("kms:Encrypt", replica) if replication_region else ()
+        statements["replica"] = (*_backup_use(replica, ("backup", "rds", "dynamodb", "s3")), *writes)
+    return statements
 
 
 def vault_policy(names: Naming) -> Document:
-    """Nobody deletes a backup or shortens its life, and no other account puts anything in. Expiry is AWS Backup's own act
-    and goes on."""
+    """Return the vault policy: deny deletion of recovery points, and copies from other accounts. Expiration by the
+    lifecycle is not affected."""
     return document(
         deny(
-            "NobodyDeletes",
+            "DenyDeletion",
             [
                 *("backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle", "backup:DisassociateRecoveryPoint"),
                 *("backup:DeleteBackupVault", "backup:DeleteBackupVaultLockConfiguration"),
@@ -136,7 +138,7 @@ def vault_policy(names: Naming) -> Document:
             ["*"],
         ),
         deny(
-            "OnlyOurAccountCopiesIn",
+            "DenyCopiesFromOtherAccounts",
             ["backup:CopyIntoBackupVault"],
             ["*"],
             conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}},
@@ -144,20 +146,20 @@ def vault_policy(names: Naming) -> Document:
     )
 
 
-def _backup_uses(names: Naming, services: tuple[str, ...]) -> tuple[Statement, ...]:
+def _backup_use(names: Naming, services: tuple[str, ...]) -> tuple[Statement, ...]:
     role = {"AWS": names.role_arn(BACKUP)}
-    through = [f"{service}.{names.region}.amazonaws.com" for service in services]
-    caller = {"kms:CallerAccount": names.account, "kms:ViaService": through}
+    services_in_region = [f"{service}.{names.region}.amazonaws.com" for service in services]
+    caller = {"kms:CallerAccount": names.account, "kms:ViaService": services_in_region}
     return (
         allow(
-            "BackupReadsAndWrites",
+            "AllowBackupUse",
             ["kms:Decrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*", "kms:DescribeKey"],
             ["*"],
             principal=role,
             conditions={"StringEquals": caller},
         ),
         allow(
-            "BackupKeepsGrants",
+            "AllowBackupGrants",
             ["kms:CreateGrant"],
             ["*"],
             principal=role,
@@ -166,6 +168,5 @@ def _backup_uses(names: Naming, services: tuple[str, ...]) -> tuple[Statement, .
     )
 
 
-def _replicates(action: str, names: Naming) -> tuple[Statement, ...]:
-    """One end of the copying."""
-    return (key_use("DataCopy", names, "data", [action], names.role_arn(REPLICATION)),)
+def _replication_use(action: str, names: Naming) -> tuple[Statement, ...]:
+    return (key_use("AllowReplication", names, "data", [action], names.role_arn(REPLICATION)),)

@@ -1,70 +1,71 @@
-"""Bucket policies: what every bucket refuses to everybody, and what log services may write; and what a bucket asks of its key."""
+"""Bucket policies, with the statements for AWS services that deliver logs, and the key policy statement for a bucket."""
 
 from collections.abc import Sequence
 
-from components.iam.documents import Document, Statement, allow, deny, document
+from components.iam.documents import Document, Statement, allow, deny, deny_insecure_transport, document
 from components.naming import Naming
 
-BALANCER_PREFIXES = ("edge-access", "edge-connection")
-"""Where in the log bucket the load balancer's access and connection logs lie; ELB refuses a prefix that contains AWSLogs."""
+LOAD_BALANCER_PREFIXES = ("edge-access", "edge-connection")
+"""Key prefixes of access and connection logs. Elastic Load Balancing rejects a prefix that contains AWSLogs."""
 CONFIG_PREFIX = "config"
-"""Where AWS Config's history lies."""
+"""Key prefix of AWS Config deliveries."""
 
 
 def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers: tuple[Statement, ...] = ()) -> Document:
-    """The policy of a bucket with this full name.
+    """Return the policy of a bucket.
 
-    encrypted_by_key: the bucket's default encryption is a KMS key of ours. Then no writer may choose another
-    encryption: S3 decides before it applies the default (S3 user guide, "Setting default server-side encryption
-    behavior"), so a request that names none gets our key.
-    writers: statements that let services write.
+    bucket: Full name of the bucket.
+    encrypted_by_key: The default encryption is a customer managed key. Requests that name another encryption are then
+        denied; S3 evaluates the policy before it applies the default, so requests without one get the key (S3 User
+        Guide, "Setting default server-side encryption behavior for Amazon S3 buckets").
+    writers: Statements that allow AWS services to write.
     """
     arn = f"arn:aws:s3:::{bucket}"
-    both, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
-    people = {"aws:PrincipalIsAWSService": "false"}
+    everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
+    not_service = {"aws:PrincipalIsAWSService": "false"}
     statements = [
-        deny("OnlyTls", ["s3:*"], both, conditions={"Bool": {"aws:SecureTransport": "false"}}),
-        deny("OnlyTls12", ["s3:*"], both, conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+        deny_insecure_transport(["s3:*"], everything),
+        deny("DenyOutdatedTls", ["s3:*"], everything, conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
         deny(
-            "OnlyOurAccount",
+            "DenyOtherAccounts",
             ["s3:*"],
-            both,
-            conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}, "BoolIfExists": people},
+            everything,
+            conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}, "BoolIfExists": not_service},
         ),
         deny(
-            "NoCustomerKeys",
+            "DenyCustomerProvidedKeys",
             ["s3:PutObject"],
             objects,
             conditions={"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
         ),
     ]
     if encrypted_by_key:
-        # CloudTrail names the trail's key in each request, hence the exception for services.
+        # CloudTrail names the key in each request, therefore AWS services are exempt.
         statements += [
             deny(
-                "NoOtherKey",
+                "DenyOtherKmsKeys",
                 ["s3:PutObject"],
                 objects,
                 conditions={
                     "Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "false"},
-                    "BoolIfExists": people,
+                    "BoolIfExists": not_service,
                 },
             ),
             deny(
-                "NoOtherEncryption",
+                "DenyOtherEncryption",
                 ["s3:PutObject"],
                 objects,
-                conditions={"Null": {"s3:x-amz-server-side-encryption": "false"}, "BoolIfExists": people},
+                conditions={"Null": {"s3:x-amz-server-side-encryption": "false"}, "BoolIfExists": not_service},
             ),
         ]
     return document(*statements, *writers)
 
 
 def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
-    """S3 may write the access logs of these buckets (full names) under `s3/` in the bucket `sink`."""
+    """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. All are full bucket names."""
     return (
         allow(
-            "AccessLogs",
+            "AllowS3AccessLogs",
             ["s3:PutObject"],
             [f"arn:aws:s3:::{sink}/s3/*"],
             principal={"Service": "logging.s3.amazonaws.com"},
@@ -77,11 +78,11 @@ def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tu
 
 
 def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...]) -> tuple[Statement, ...]:
-    """Load balancers of this stack may write their logs. Source: ELB user guide, "Enable access logs", bucket policy
-    for all regions."""
+    """Allow the stack's load balancers to write logs. Source: Elastic Load Balancing User Guide, "Enable access logs for
+    your Application Load Balancer"."""
     return (
         allow(
-            "LoadBalancerLogs",
+            "AllowLoadBalancerLogs",
             ["s3:PutObject"],
             [f"arn:aws:s3:::{sink}/{prefix}/AWSLogs/{names.account}/*" for prefix in prefixes],
             principal={"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
@@ -94,20 +95,20 @@ def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...
 
 
 def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
-    """CloudTrail may write this stack's trail. Source: CloudTrail user guide, "Amazon S3 bucket policy for
+    """Allow CloudTrail to write the stack's trail. Source: CloudTrail User Guide, "Amazon S3 bucket policy for
     CloudTrail"."""
     service = {"Service": "cloudtrail.amazonaws.com"}
     source = {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
     return (
         allow(
-            "TrailLooksAtBucket",
+            "AllowCloudTrailAclCheck",
             ["s3:GetBucketAcl"],
             [f"arn:aws:s3:::{bucket}"],
             principal=service,
             conditions={"StringEquals": source},
         ),
         allow(
-            "TrailWrites",
+            "AllowCloudTrailWrite",
             ["s3:PutObject"],
             [f"arn:aws:s3:::{bucket}/AWSLogs/{names.account}/*"],
             principal=service,
@@ -117,20 +118,20 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
 
 
 def config_writers(names: Naming, sink: str, prefix: str = CONFIG_PREFIX) -> tuple[Statement, ...]:
-    """AWS Config may write its history below the prefix. Source: Config developer guide, "Permissions for the Amazon S3
-    bucket for the AWS Config delivery channel"."""
+    """Allow AWS Config to deliver under `prefix`. Source: AWS Config Developer Guide, "Permissions for the Amazon S3 Bucket
+    for the AWS Config Delivery Channel"."""
     service = {"Service": "config.amazonaws.com"}
     arn, source = f"arn:aws:s3:::{sink}", {"aws:SourceAccount": names.account}
     return (
         allow(
-            "ConfigLooksAtBucket",
+            "AllowConfigAclCheck",
             ["s3:GetBucketAcl", "s3:ListBucket"],
             [arn],
             principal=service,
             conditions={"StringEquals": source},
         ),
         allow(
-            "ConfigWrites",
+            "AllowConfigWrite",
             ["s3:PutObject"],
             [f"{arn}/{prefix}/AWSLogs/{names.account}/Config/*"],
             principal=service,
@@ -139,11 +140,14 @@ def config_writers(names: Naming, sink: str, prefix: str = CONFIG_PREFIX) -> tup
     )
 
 
-def key_use(sid: str, names: Naming, thing: str, actions: Sequence[str], principal: str | Sequence[str]) -> Statement:
-    """For the policy of the key of the bucket `thing`: S3 uses it for these roles (ARNs), in this bucket alone.
+def key_use(sid: str, names: Naming, bucket: str, actions: Sequence[str], principal: str | Sequence[str]) -> Statement:
+    """Return a key policy statement that allows S3 to use the key for objects of one bucket on behalf of `principal`.
 
-    With a bucket key, the encryption context names the bucket and not the object (S3 user guide, "Reducing the cost of SSE-KMS
-    with Amazon S3 Bucket Keys").
+    With an S3 Bucket Key, the encryption context is the bucket ARN instead of the object ARN (S3 User Guide, "Reducing the
+    cost of SSE-KMS with Amazon S3 Bucket Keys").
+
+    bucket: Resource name of the bucket.
+    principal: ARNs of roles.
     """
     return allow(
         sid,
@@ -154,7 +158,7 @@ def key_use(sid: str, names: Naming, thing: str, actions: Sequence[str], princip
             "StringEquals": {
                 "kms:CallerAccount": names.account,
                 "kms:ViaService": f"s3.{names.region}.amazonaws.com",
-                "kms:EncryptionContext:aws:s3:arn": names.bucket_arn(thing),
+                "kms:EncryptionContext:aws:s3:arn": names.bucket_arn(bucket),
             }
         },
     )

@@ -1,4 +1,4 @@
-"""How the runtime's checkpoints of its audit trail are signed and kept: a key that only signs, a bucket that nobody empties."""
+"""Permissions to sign audit checkpoints and to archive them in the locked trail bucket."""
 
 from collections.abc import Iterator
 
@@ -7,32 +7,35 @@ from components.iam.bucket_policies import key_use
 from components.iam.documents import Statement, allow
 from components.naming import Naming
 
-KEY, VAULT = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
+KEY_VARIABLE, ARCHIVE_VARIABLE = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
 PREFIX = "checkpoints/"
-"""Where they lie in the bucket of the trail, whose object lock covers everything in it."""
+"""Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to them."""
 
 
 def signing_processes(contract: Contract) -> Iterator[Process]:
-    """The processes that take checkpoints."""
-    return (process for process in contract.processes.values() if KEY in process.variables)
+    """Yield the processes that create checkpoints."""
+    return (process for process in contract.processes.values() if KEY_VARIABLE in process.variables)
 
 
 def variables(names: Naming) -> dict[str, str]:
-    """What those processes are told. The key is named by its alias, which is known before the key is."""
-    return {KEY: names.arn("kms", names.alias("audit")), VAULT: f"s3://{names.bucket('trail')}/{PREFIX}"}
+    """Return the environment variables of these processes. The key alias is known before the key exists."""
+    return {
+        KEY_VARIABLE: names.arn("kms", names.alias("audit")),
+        ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{PREFIX}",
+    }
 
 
 def object_arns(names: Naming) -> str:
-    """ARN of every checkpoint."""
+    """Return the ARN pattern of all checkpoints."""
     return f"{names.bucket_arn('trail')}/{PREFIX}*"
 
 
-def writes(names: Naming) -> Statement:
-    """A role may add checkpoints. It never reads them back, and the lock lets nobody replace or delete one. The audit key's own
-    policy says who signs."""
-    return allow("KeepCheckpoints", ["s3:PutObject"], [object_arns(names)])
+def write_checkpoints(names: Naming) -> Statement:
+    """Allow a role to add checkpoints. Object lock prevents that any role overwrites or deletes one."""
+    return allow("WriteCheckpoints", ["s3:PutObject"], [object_arns(names)])
 
 
-def key_users(names: Naming, roles: tuple[str, ...]) -> tuple[Statement, ...]:
-    """For the policy of the key of the trail's bucket: S3 encrypts with it for these roles."""
-    return (key_use("KeepCheckpoints", names, "trail", ["kms:GenerateDataKey"], [names.role_arn(role) for role in roles]),)
+def key_statements(names: Naming, roles: tuple[str, ...]) -> tuple[Statement, ...]:
+    """Return statements for the policy of the trail bucket's key: S3 encrypts with it on behalf of `roles`."""
+    principals = [names.role_arn(role) for role in roles]
+    return (key_use("WriteCheckpoints", names, "trail", ["kms:GenerateDataKey"], principals),)

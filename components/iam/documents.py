@@ -1,5 +1,4 @@
-"""The form of an IAM policy document: plain dictionaries, written as JSON at the last moment and always in the same
-order."""
+"""IAM policy documents as dictionaries, rendered to JSON in a stable order."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from typing import Any
 Statement = dict[str, Any]
 Document = dict[str, Any]
 Conditions = Mapping[str, Mapping[str, str | Sequence[str]]]
-"""Operator, then condition key, then the value or values: {"StringEquals": {"aws:SourceAccount": "123456789012"}}."""
+"""Condition operator to condition key to value or values: {"StringEquals": {"aws:SourceAccount": "123456789012"}}."""
 
 ANYONE = "*"
 
@@ -21,28 +20,39 @@ def allow(
     principal: str | Mapping[str, str | Sequence[str]] | None = None,
     conditions: Conditions | None = None,
 ) -> Statement:
-    """A statement that grants. `principal` is for resource policies only."""
+    """Return an Allow statement. `principal` is for resource policies only."""
     return _statement("Allow", sid, actions, resources, principal, conditions)
 
 
 def deny(sid: str, actions: Sequence[str], resources: Sequence[str], *, conditions: Conditions | None = None) -> Statement:
-    """A statement in a resource policy that refuses everybody to whom the conditions apply."""
+    """Return a Deny statement of a resource policy, for every principal that meets the conditions."""
     return _statement("Deny", sid, actions, resources, ANYONE, conditions)
 
 
+def deny_insecure_transport(actions: Sequence[str], resources: Sequence[str]) -> Statement:
+    """Return a statement that denies requests without TLS."""
+    return deny("DenyInsecureTransport", actions, resources, conditions={"Bool": {"aws:SecureTransport": "false"}})
+
+
+def deny_other_accounts(actions: Sequence[str], resources: Sequence[str], account: str) -> Statement:
+    """Return a statement that denies principals of every other account."""
+    conditions = {"StringNotEquals": {"aws:PrincipalAccount": account}}
+    return deny("DenyOtherAccounts", actions, resources, conditions=conditions)
+
+
 def document(*statements: Statement) -> Document:
-    """A whole document."""
+    """Return a policy document of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
-    """Who may take a role: one AWS service, where the service can tell acting for our account and this source.
+    """Return the trust policy of a role that one AWS service assumes.
 
-    That keeps it from being another account's confused deputy; each service documents which of the two it sends, and a
-    condition on one that it does not send would lock it out.
+    `account` and `source_arn` become conditions against the confused deputy problem. Set only the keys that the service
+    sends, as its documentation states: a condition on a missing key denies the service.
     """
     statement: Statement = {
-        "Sid": "ServiceTakesRole",
+        "Sid": "AllowServiceToAssumeRole",
         "Effect": "Allow",
         "Principal": {"Service": service},
         "Action": "sts:AssumeRole",
@@ -55,7 +65,7 @@ def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
 
 
 def render(policy: Document) -> str:
-    """The document as the string AWS takes."""
+    """Return the document as compact JSON."""
     return json.dumps(policy, separators=(",", ":"))
 
 

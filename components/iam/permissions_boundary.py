@@ -1,4 +1,4 @@
-"""The ceiling over every role of a stack: what none of them may ever do, whatever its own policy comes to say."""
+"""The permissions boundary of every role in a stack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from components.iam.documents import Document, Statement, allow, document, rende
 from components.naming import Naming
 from components.tags import tags
 
-IN_USE = (
+USED = (
     *("backup:CopyIntoBackupVault", "backup:DescribeBackupVault", "backup:TagResource"),
     *("cloudwatch:GetMetricData", "cloudwatch:PutMetricData"),
     *("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteBackup", "dynamodb:DeleteItem"),
@@ -39,17 +39,17 @@ IN_USE = (
     *("ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"),
     *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
 )
-"""What roles of this program have a use for. It is wider than any one of them: each role's own policy names the ARNs."""
+"""Actions that some role of the program needs. Each role's own policy limits them to ARNs."""
 
-NEVER = {
-    # Who may write policies or take another role can be anybody.
-    "NoOtherIdentity": ("iam:*", "organizations:*", "account:*", "sts:AssumeRole*"),
-    "NoHandOnTheEvidence": ("cloudtrail:*", "config:*", "guardduty:*", "securityhub:*", "access-analyzer:*"),
-    "NoHandOnTheCopies": (
+DENIED = {
+    # A principal that writes policies or assumes other roles can obtain any permission.
+    "DenyIdentityChanges": ("iam:*", "organizations:*", "account:*", "sts:AssumeRole*"),
+    "DenyAuditChanges": ("cloudtrail:*", "config:*", "guardduty:*", "securityhub:*", "access-analyzer:*"),
+    "DenyBackupChanges": (
         *("backup:Delete*", "backup:DisassociateRecoveryPoint", "backup:PutBackupVault*", "backup:UpdateRecoveryPoint*"),
         *("s3:BypassGovernanceRetention", "s3:PutBucketObjectLockConfiguration"),
     ),
-    "NoHandOnTheLocks": (
+    "DenyProtectionChanges": (
         *("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey*", "kms:UpdatePrimaryRegion"),
         *("s3:PutBucketPolicy", "s3:DeleteBucket*", "s3:PutBucketPublicAccessBlock", "s3:PutEncryptionConfiguration"),
         *("s3:PutBucketVersioning", "s3:PutBucketAcl", "s3:PutObjectAcl"),
@@ -57,23 +57,28 @@ NEVER = {
         *("logs:DeleteLogGroup", "logs:DeleteDataProtectionPolicy", "logs:PutDataProtectionPolicy", "logs:Unmask"),
     ),
 }
-"""What no role does, by the reason. It stays refused when somebody widens `IN_USE`, or attaches this to a role."""
+"""Actions that are denied to every role, by statement id. The deny also holds if a role's policy or `USED` is widened."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionsBoundaryArgs:
-    """names: the stack's names. regions: where its roles work."""
+    """Arguments of `PermissionsBoundary`.
+
+    names: Names of the stack.
+    regions: Regions in which the roles may act.
+    """
 
     names: Naming
     regions: Sequence[str]
 
 
 class PermissionsBoundary(pulumi.ComponentResource):
-    """One managed policy that is the permissions boundary of every role here.
+    """The managed policy that every role of the stack has as its permissions boundary.
 
-    Why: a role can do what its policies *and* this allow; a policy that is widened by mistake, or by whoever took over a
-    deployment, still reaches no identity, no other region and no hand on trail, copies or locks. It also bounds what a key
-    policy grants to a role. Cost: none. Controls: GH-IAM-007.
+    Why: Effective permissions are the intersection of the role's policies and the boundary. A policy that is widened by
+    mistake or by an attacker still allows no identity changes, no other region, and no changes to audit trail, backups
+    or protection settings. The boundary also limits permissions granted by key policies.
+    Cost: none. Controls: GH-IAM-007.
     """
 
     arn: pulumi.Output[str]
@@ -83,7 +88,7 @@ class PermissionsBoundary(pulumi.ComponentResource):
         policy = aws.iam.Policy(
             name,
             name=args.names.boundary,
-            description="The most that any role of this stack may do",
+            description="Permissions boundary of all roles in this stack",
             policy=render(boundary_policy(args.regions)),
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -93,14 +98,14 @@ class PermissionsBoundary(pulumi.ComponentResource):
 
 
 def boundary_policy(regions: Sequence[str]) -> Document:
-    """The document. It grants nothing by itself (IAM user guide, "Permissions boundaries for IAM entities")."""
-    inside = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
+    """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM entities"."""
+    conditions = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
     return document(
-        allow("InUseInOurRegions", IN_USE, ["*"], conditions=inside),
-        *(_never(sid, actions) for sid, actions in NEVER.items()),
+        allow("AllowUsedActions", USED, ["*"], conditions=conditions),
+        *(_deny(sid, actions) for sid, actions in DENIED.items()),
     )
 
 
-def _never(sid: str, actions: Sequence[str]) -> Statement:
-    """`document.deny` names a principal, which belongs to the policy of a resource."""
+def _deny(sid: str, actions: Sequence[str]) -> Statement:
+    """Return a Deny statement without a principal, as identity policies require."""
     return {"Sid": sid, "Effect": "Deny", "Action": list(actions), "Resource": ["*"]}

@@ -1,4 +1,4 @@
-"""Creates the IAM roles that `grants` describes."""
+"""The IAM roles of a stack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,14 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolesArgs:
-    """names: the stack's names. grants: every role by its name (Naming.name's `thing`). boundary_arn: the policy that bounds
-    them all."""
+    """Arguments of `Roles`.
+
+    names: Names of the stack.
+    definitions: Roles by resource name.
+    boundary_arn: Permissions boundary of every role.
+    """
 
     names: Naming
     definitions: Mapping[str, RoleDefinition]
@@ -24,38 +28,33 @@ class RolesArgs:
 
 
 class Roles(pulumi.ComponentResource):
-    """One role a purpose, each with one inline policy of exact ARNs.
+    """One role for each purpose, with a single inline policy that lists exact ARNs.
 
-    Why: an application that is taken over can do what its role can, and nothing else; starting a task and being one are
-    two roles. No AWS-managed policy is attached, for those grant on every resource. Cost: none. Controls: GH-IAM-001 to
-    GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
+    Why: A compromised application is limited to the permissions of its own role. The task role and the execution role of
+    a task are separate. No AWS managed policy is attached, because these grant access to all resources.
+    Cost: none. Controls: GH-IAM-001 to GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARN of each role by its name, known once its permissions are in place."""
+    """ARNs by resource name. Each resolves after the role's policy exists."""
 
     def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:iam:Roles", name, component_inputs(args), opts)
-        self.arns = {role: self._role(role, grant, args) for role, grant in args.definitions.items()}
-        self.register_outputs({"roles": self.arns})
+        self.arns = {role: self._role(role, definition, args) for role, definition in args.definitions.items()}
+        self.register_outputs({"arns": self.arns})
 
-    def _role(self, name: str, grant: RoleDefinition, args: RolesArgs) -> pulumi.Output[str]:
+    def _role(self, name: str, definition: RoleDefinition, args: RolesArgs) -> pulumi.Output[str]:
+        child = pulumi.ResourceOptions(parent=self)
         role = aws.iam.Role(
             name,
             name=args.names.name(name),
-            description=grant.description,
-            assume_role_policy=render(grant.trusted),
+            description=definition.description,
+            assume_role_policy=render(definition.trust_policy),
             permissions_boundary=args.boundary_arn,
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=child,
         )
-        if grant.allowed is None:
+        if definition.permissions is None:
             return role.arn
-        policy = aws.iam.RolePolicy(
-            name,
-            name="permissions",
-            role=role.name,
-            policy=render(grant.allowed),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        policy = aws.iam.RolePolicy(name, name="permissions", role=role.name, policy=render(definition.permissions), opts=child)
         return with_dependencies(role.arn, policy.id)

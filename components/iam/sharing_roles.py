@@ -1,85 +1,83 @@
-"""Who may do what around a service that a function serves: its role, that of API Gateway's logs, and what the keys let them
-do, made from names alone."""
+"""Roles and key policy statements of the serverless form of the sharing service."""
 
 from collections.abc import Mapping
 
 from components.contract import Contract, Function
 from components.iam.documents import Document, Statement, allow, document, trust
-from components.iam.role_policies import TABLE_ACTIONS, RoleDefinition, function_role
+from components.iam.role_policies import TABLE_ACTIONS, RoleDefinition, function_role, send_traces, write_log
 from components.naming import PROJECT, Naming
-from components.sharing.rest_api import STAGE
 
-LOG_ROLE = "api-log"
+API_LOG_ROLE = "api-log"
+STAGE = "live"
+"""Name of the REST API's stage."""
 
 
 def access_log(function: str) -> str:
-    """The log group of a function's API (Naming.log_group's `process`)."""
+    """Return the log group of the function's REST API (`process` of `Naming.log_group`)."""
     return f"{function}-access"
 
 
 def function_arn(names: Naming, function: str) -> str:
-    """The Lambda function of this name in the contract."""
+    """Return the ARN of a Lambda function of the contract."""
     return names.arn("lambda", f"function:{names.name(function)}")
 
 
 def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
-    """ARNs of the functions of the stack."""
+    """Return the ARNs of the functions of the stack."""
     return tuple(function_arn(names, name) for name in contract.functions)
 
 
 def log_groups(contract: Contract) -> tuple[str, ...]:
-    """The log groups of the functions and of their APIs (Naming.log_group's `process`)."""
+    """Return the log groups of the functions and of their REST APIs (`process` of `Naming.log_group`)."""
     return tuple(group for name in contract.functions for group in (name, access_log(name)))
 
 
 def stages(contract: Contract) -> dict[str, str]:
-    """The stage of each API, by service."""
+    """Return the stage of each REST API, by service."""
     return {function.service.name: STAGE for function in contract.functions.values()}
 
 
 def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
-    """The roles of the functions by name, and with `log_role` the role with which API Gateway writes access logs."""
-    definitions = {
+    """Return the roles of the functions by resource name, and with `log_role` the role of API Gateway's access logs."""
+    roles = {
         function_role(name): RoleDefinition(
-            f"What the {name} function may do",
+            f"Role of the {name} function",
             trust("lambda.amazonaws.com", account=names.account),
             _function(names, function),
         )
         for name, function in contract.functions.items()
     }
     if log_role:
-        definitions[LOG_ROLE] = RoleDefinition(
-            "Writes the access logs of the account's REST APIs",
-            # The role of the account takes no condition (API Gateway developer guide, "Permissions for CloudWatch logging").
-            # iam:PassRole keeps it from API Gateway in another account.
+        roles[API_LOG_ROLE] = RoleDefinition(
+            "API Gateway writes the logs of the account's REST APIs to CloudWatch Logs",
+            # API Gateway sends no source for the account's role (API Gateway Developer Guide, "Permissions for CloudWatch
+            # logging"). iam:PassRole restricts who can pass it.
             trust("apigateway.amazonaws.com"),
-            _logging(names),
+            _api_logging(names),
         )
-    return definitions
+    return roles
 
 
-def key_users(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
-    """Statements for the key policies, by key. Lambda decrypts a function's environment variables under the function's role."""
-    return {"secrets": tuple(_reads_settings(names, name) for name in contract.functions)}
+def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements by key: Lambda decrypts the environment of a function with the function's role."""
+    return {"secrets": tuple(_read_environment(names, name) for name in contract.functions)}
 
 
 def _function(names: Naming, function: Function) -> Document:
-    """What the service asks of AWS today: one item of the tokens table, for its readiness; its log and its traces."""
-    group = names.log_group_arn(names.log_group(function.name))
+    """Return the permissions of the function: one read of the table for readiness, its log and its traces."""
     return document(
-        allow("TokensTable", TABLE_ACTIONS[function.service.name], [names.table_arn("tokens")]),
-        allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{group}:*"]),
-        # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
-        allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
+        allow("SecretLinksTable", TABLE_ACTIONS[function.service.name], [names.table_arn("tokens")]),
+        write_log(names, function.name),
+        send_traces(),
     )
 
 
-def _logging(names: Naming) -> Document:
-    """The actions of AmazonAPIGatewayPushToCloudWatchLogs, on the groups of our stacks and on those that API Gateway
-    makes itself: a test group when the role is set, and execution logs, which our stages do not write."""
+def _api_logging(names: Naming) -> Document:
+    """Return the actions of AmazonAPIGatewayPushToCloudWatchLogs, limited to log groups of Gatehouse stacks and to those
+    that API Gateway creates itself."""
     groups = [f"/{PROJECT}/*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*"]
     return document(
-        allow("FindLog", ["logs:DescribeLogGroups"], [names.arn("logs", "log-group:*")]),
+        allow("DescribeLogGroups", ["logs:DescribeLogGroups"], [names.arn("logs", "log-group:*")]),
         allow(
             "WriteLogs",
             [
@@ -91,9 +89,9 @@ def _logging(names: Naming) -> Document:
     )
 
 
-def _reads_settings(names: Naming, function: str) -> Statement:
+def _read_environment(names: Naming, function: str) -> Statement:
     return allow(
-        f"{function.capitalize()}ReadsItsSettings",
+        f"{function.capitalize()}ReadsEnvironment",
         ["kms:Decrypt"],
         ["*"],
         principal={"AWS": names.role_arn(function_role(function))},

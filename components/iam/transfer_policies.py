@@ -1,4 +1,4 @@
-"""What moving in and out asks of AWS: the old deployment's files, and the sealed exports in the data bucket."""
+"""Permissions of the console for exports in the data bucket and for the files of a legacy deployment."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,34 +7,37 @@ from components.iam.bucket_policies import key_use
 from components.iam.documents import Statement, allow
 from components.naming import Naming
 
-VARIABLE = "GATEHOUSE_LEGACY_FILES"
-DOOR = "console"
-"""Whose process keeps the old files in step, and whose task runs `gatehouse import` and `gatehouse export`."""
+SERVICE = "console"
+"""Service whose process updates the legacy files and whose task runs `gatehouse import` and `gatehouse export`."""
 PREFIX = "exports/"
-"""Where sealed exports lie in the data bucket."""
+"""Key prefix of encrypted exports in the data bucket."""
 
 
 def console_processes(contract: Contract) -> tuple[Process, ...]:
-    """The processes that have the console's service."""
-    return tuple(process for process in contract.processes.values() if any(service.name == DOOR for service in process.services))
+    """Return the processes that serve the console."""
+    return tuple(
+        process for process in contract.processes.values() if any(service.name == SERVICE for service in process.services)
+    )
 
 
-def object_arns(places: Sequence[str]) -> list[str]:
-    """ARN of each s3://bucket/key."""
-    return [f"arn:aws:s3:::{place.removeprefix('s3://')}" for place in places]
+def object_arns(urls: Sequence[str]) -> list[str]:
+    """Return the ARN of each `s3://bucket/key`."""
+    return [f"arn:aws:s3:::{url.removeprefix('s3://')}" for url in urls]
 
 
 def statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
-    """What the console's role may: exactly these objects, read and replaced (a conditional write asks for both; S3 user guide,
-    "Conditional requests"), and the exports, which it never deletes."""
-    both = ["s3:GetObject", "s3:PutObject"]
+    """Allow the console to read and write exports and the exact legacy files, and to delete none of them.
+
+    A conditional write requires both actions (S3 User Guide, "Conditional requests").
+    """
+    actions = ["s3:GetObject", "s3:PutObject"]
     return [
-        allow("SealedExports", both, [f"{names.bucket_arn('data')}/{PREFIX}*"]),
-        *([allow("OldFiles", both, object_arns(legacy_files))] if legacy_files else []),
+        allow("Exports", actions, [f"{names.bucket_arn('data')}/{PREFIX}*"]),
+        *([allow("LegacyFiles", actions, object_arns(legacy_files))] if legacy_files else []),
     ]
 
 
-def key_users(names: Naming, roles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
-    """S3 encrypts exports, and opens them for a restore, with the data key."""
-    users = [names.role_arn(role) for role in roles]
-    return {"data": (key_use("SealedExports", names, "data", ["kms:Decrypt", "kms:GenerateDataKey"], users),)}
+def key_statements(names: Naming, roles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements by key: S3 encrypts and decrypts exports on behalf of `roles`."""
+    principals = [names.role_arn(role) for role in roles]
+    return {"data": (key_use("Exports", names, "data", ["kms:Decrypt", "kms:GenerateDataKey"], principals),)}

@@ -1,4 +1,4 @@
-"""The one dashboard of an environment, as the document CloudWatch takes."""
+"""The CloudWatch dashboard of a stack."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,47 +8,54 @@ import pulumi
 
 from components.naming import Naming
 
-WIDTH = 24
-"""CloudWatch divides the screen into 24 columns."""
+COLUMNS = 24
+"""Width of the CloudWatch dashboard grid."""
 
 Text = pulumi.Input[str]
 Widget = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the dashboard shows: the load balancer, the labels of each service's target groups, names of services, cluster,
-    database, cache nodes, tokens table, rotation function and queue of its failed calls, where the runbooks are, and the
-    services that functions serve with the stages of their APIs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardSources:
+    """Resources that the dashboard shows.
 
-    balancer: Text
+    load_balancer: CloudWatch dimension of the load balancer.
+    target_groups: CloudWatch dimensions of the target groups, by service.
+    ecs_services: Names of the ECS services.
+    cluster, database, cache_nodes, table: Names of the ECS cluster, DB instance, cache nodes and secret links table.
+    rotation_function, dead_letter_queue: Names of the rotation function and its dead-letter queue.
+    runbooks_url: URL of the runbooks.
+    probe_namespace: Metric namespace of the synthetic probe; "" without one.
+    functions: REST API stages of services that run as Lambda functions, by service.
+    """
+
+    load_balancer: Text
     target_groups: Mapping[str, tuple[Text, ...]]
-    services: tuple[str, ...]
+    ecs_services: tuple[str, ...]
     cluster: Text
     database: Text
     cache_nodes: tuple[str, ...]
-    tokens: Text
-    rotator: str
-    failed: str
+    table: Text
+    rotation_function: str
+    dead_letter_queue: str
     runbooks_url: str
-    probed: str = ""
-    """Where the probe keeps what it measures, "" when nobody asks from outside."""
+    probe_namespace: str = ""
     functions: Mapping[str, str] = field(default_factory=dict)
 
 
-def body(names: Naming, shown: Shown) -> dict[str, Any]:
-    """The document, from top to bottom as a person asks: is anything wrong, whom does it hurt, and what is full."""
+def dashboard_body(names: Naming, sources: DashboardSources) -> dict[str, Any]:
+    """Return the dashboard document: alarm states first, then services, then saturation and maintenance."""
     rows = [
-        _row(3, _heading(names, shown)),
-        _row(4, _states(names, shown)),
-        *(_row(6, *_service(names, service, shown)) for service in shown.target_groups),
-        *([_row(6, *_outside(names, shown))] if shown.probed else ()),
-        _row(6, *_use(names)),
-        *(_row(6, *_function(names, service, stage)) for service, stage in shown.functions.items()),
-        _row(6, *_refusals(names)),
-        _row(6, *_saturation(names, shown)),
-        _row(6, *_stores(names, shown)),
-        _row(6, *_upkeep(names, shown)),
+        _row(3, _heading(names, sources)),
+        _row(4, _alarm_states(names, sources)),
+        *(_row(6, *_load_balanced_service(names, service, sources)) for service in sources.target_groups),
+        *([_row(6, *_synthetic_probe(names, sources))] if sources.probe_namespace else ()),
+        _row(6, *_key_usage(names)),
+        *(_row(6, *_function(names, service, stage)) for service, stage in sources.functions.items()),
+        _row(6, *_gateway_logs(names)),
+        _row(6, *_ecs_services(names, sources)),
+        _row(6, *_stores(names, sources)),
+        _row(6, *_maintenance(names, sources)),
     ]
     return {"start": "-PT3H", "periodOverride": "inherit", "widgets": list(_placed(rows))}
 
@@ -58,148 +65,150 @@ def _row(height: int, *widgets: Widget) -> tuple[int, tuple[Widget, ...]]:
 
 
 def _placed(rows: list[tuple[int, tuple[Widget, ...]]]) -> Iterator[Widget]:
-    """Rows below each other, the widgets of a row side by side and equally wide."""
+    """Stack the rows, and divide the width of a row evenly between its widgets."""
     top = 0
     for height, widgets in rows:
-        width = WIDTH // len(widgets)
+        width = COLUMNS // len(widgets)
         for index, widget in enumerate(widgets):
             yield {**widget, "x": index * width, "y": top, "width": width, "height": height}
         top += height
 
 
-def _heading(names: Naming, shown: Shown) -> Widget:
+def _heading(names: Naming, sources: DashboardSources) -> Widget:
     text = (
         f"# Gatehouse {names.environment}\n"
-        "Red below: somebody is told already. Doors first, then keys that were refused, then what is full. "
-        f"[Runbooks]({shown.runbooks_url})"
+        "Alarms in state ALARM have notified the operators. Sections: services, API key usage, saturation, maintenance. "
+        f"[Runbooks]({sources.runbooks_url})"
     )
     return {"type": "text", "properties": {"markdown": text}}
 
 
-def _states(names: Naming, shown: Shown) -> Widget:
-    outside = [f"{service}-unreachable" for service in (*shown.target_groups, *shown.functions)] if shown.probed else []
+def _alarm_states(names: Naming, sources: DashboardSources) -> Widget:
+    services = (*sources.target_groups, *sources.functions)
     alarms = [
-        *shown.target_groups,
-        *outside,
-        *shown.functions,
-        "edge-5xx",
-        "database-cpu",
-        "database-storage",
-        "tokens-errors",
-        "certificate-expiry",
-        "rotation-errors",
+        *sources.target_groups,
+        *([f"{service}-unreachable" for service in services] if sources.probe_namespace else ()),
+        *sources.functions,
+        *("edge-5xx", "database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
     ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
-    return {"type": "alarm", "properties": {"title": "Is anything wrong?", "alarms": arns}}
+    return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
 
 
-def _service(names: Naming, service: str, shown: Shown) -> Iterator[Widget]:
-    def both(metric: str, stat: str, label: str) -> list[list[Any]]:
-        where = [("LoadBalancer", shown.balancer, "TargetGroup", group) for group in shown.target_groups[service]]
+def _load_balanced_service(names: Naming, service: str, sources: DashboardSources) -> Iterator[Widget]:
+    def series(metric: str, stat: str, label: str) -> list[list[Any]]:
+        groups = zip(sources.target_groups[service], ("blue", "green"), strict=False)
         return [
-            ["AWS/ApplicationELB", metric, *one, {"stat": stat, "label": f"{label} ({colour})"}]
-            for one, colour in zip(where, ("blue", "green"), strict=False)
+            [
+                *("AWS/ApplicationELB", metric, "LoadBalancer", sources.load_balancer, "TargetGroup", group),
+                {"stat": stat, "label": f"{label} ({color})"},
+            ]
+            for group, color in groups
         ]
 
-    yield _graph(names, f"{service}: requests a minute", both("RequestCount", "Sum", "requests"), stacked=True)
+    yield _graph(names, f"{service}: requests per minute", series("RequestCount", "Sum", "requests"), stacked=True)
     yield _graph(
         names,
-        f"{service}: errors a minute",
-        [*both("HTTPCode_Target_5XX_Count", "Sum", "5xx"), *both("HTTPCode_Target_4XX_Count", "Sum", "4xx")],
+        f"{service}: errors per minute",
+        [*series("HTTPCode_Target_5XX_Count", "Sum", "5xx"), *series("HTTPCode_Target_4XX_Count", "Sum", "4xx")],
     )
     yield _graph(
         names,
-        f"{service}: seconds to answer",
-        [*both("TargetResponseTime", "p50", "half"), *both("TargetResponseTime", "p99", "99 of 100")],
+        f"{service}: latency in seconds",
+        [*series("TargetResponseTime", "p50", "p50"), *series("TargetResponseTime", "p99", "p99")],
     )
 
 
-def _outside(names: Naming, shown: Shown) -> Iterator[Widget]:
-    for metric, stat, title in (
-        ("ServiceUp", "Minimum", "From outside: does each service answer? 1 is yes"),
-        ("ResponseSeconds", "Maximum", "From outside: seconds to answer"),
+def _synthetic_probe(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+    for metric, stat, title, maximum in (
+        ("ServiceUp", "Minimum", "Synthetic probe: availability (1 is up)", 1),
+        ("ResponseSeconds", "Maximum", "Synthetic probe: response time in seconds", None),
     ):
-        services = (*shown.target_groups, *shown.functions)
-        lines = [[shown.probed, metric, "Service", service, {"stat": stat, "label": service}] for service in services]
-        yield _graph(names, title, lines, top=1 if metric == "ServiceUp" else None)
+        services = (*sources.target_groups, *sources.functions)
+        series = [[sources.probe_namespace, metric, "Service", service, {"stat": stat, "label": service}] for service in services]
+        yield _graph(names, title, series, maximum=maximum)
 
 
 def _function(names: Naming, service: str, stage: str) -> Iterator[Widget]:
-    """The same of a service that a function serves, and how near the function is to its bound."""
-
     def api(metric: str, stat: str, label: str) -> list[Any]:
         return ["AWS/ApiGateway", metric, "ApiName", names.name(service), "Stage", stage, {"stat": stat, "label": label}]
 
     def function(metric: str, stat: str, label: str) -> list[Any]:
         return ["AWS/Lambda", metric, "FunctionName", names.name(service), {"stat": stat, "label": label}]
 
-    yield _graph(names, f"{service}: requests a minute", [api("Count", "Sum", "requests")], stacked=True)
-    yield _graph(names, f"{service}: errors a minute", [api("5XXError", "Sum", "5xx"), api("4XXError", "Sum", "4xx")])
-    yield _graph(names, f"{service}: milliseconds to answer", [api("Latency", "p50", "half"), api("Latency", "p99", "99 of 100")])
-    yield _graph(
-        names,
-        f"{service}: calls at a time",
-        [function("ConcurrentExecutions", "Maximum", "at a time"), function("Throttles", "Sum", "refused")],
-    )
+    concurrency = [function("ConcurrentExecutions", "Maximum", "concurrent"), function("Throttles", "Sum", "throttled")]
+    yield _graph(names, f"{service}: requests per minute", [api("Count", "Sum", "requests")], stacked=True)
+    yield _graph(names, f"{service}: errors per minute", [api("5XXError", "Sum", "5xx"), api("4XXError", "Sum", "4xx")])
+    yield _graph(names, f"{service}: latency in ms", [api("Latency", "p50", "p50"), api("Latency", "p99", "p99")])
+    yield _graph(names, f"{service}: concurrency", concurrency)
 
 
-def _refusals(names: Naming) -> Iterator[Widget]:
+def _gateway_logs(names: Naming) -> Iterator[Widget]:
     group = names.log_group("gateway")
-    refused = 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'
-    yield _log(names, "Refused keys by reason", group, refused)
-    yield _log(names, "Errors of the gateway", group, 'filter level = "error" | sort ts desc | limit 20', view="table")
+    denied = 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'
+    errors = 'filter level = "error" | sort ts desc | limit 20'
+    yield _log_query(names, "Denied requests by code", group, denied)
+    yield _log_query(names, "Errors of the gateway", group, errors, view="table")
 
 
-def _use(names: Naming) -> Iterator[Widget]:
-    """The use of keys, from the metrics that the gateway's log lines carry (runtime/gatehouse/usage/cloudwatch.py)."""
+def _key_usage(names: Naming) -> Iterator[Widget]:
+    """Metrics that the gateway publishes in embedded metric format."""
 
-    def every(dimension: str, metric: str) -> list[list[Any]]:
-        search = f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"
-        return [[{"expression": search, "label": "", "id": metric.lower()}]]
+    def search(dimension: str, metric: str) -> list[list[Any]]:
+        expression = f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"
+        return [[{"expression": expression, "label": "", "id": metric.lower()}]]
 
-    yield _graph(names, "Use of keys a minute, by outcome", every("Code", "KeyDecisions"), stacked=True)
-    yield _graph(names, "Requests a minute, by Core", every("Core", "CoreRequests"), stacked=True)
-    yield _graph(names, "Unusual use of keys", every("Kind", "UnusualUse"), stacked=True)
+    yield _graph(names, "Key verifications per minute, by code", search("Code", "KeyDecisions"), stacked=True)
+    yield _graph(names, "Requests per minute, by Core", search("Core", "CoreRequests"), stacked=True)
+    yield _graph(names, "Unusual key usage", search("Kind", "UnusualUse"), stacked=True)
 
 
-def _saturation(names: Naming, shown: Shown) -> Iterator[Widget]:
-    for metric, title in (("CPUUtilization", "CPU of services, percent"), ("MemoryUtilization", "Memory of services, percent")):
-        lines = [
-            ["AWS/ECS", metric, "ClusterName", shown.cluster, "ServiceName", names.name(service), {"label": service}]
-            for service in shown.services
+def _ecs_services(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+    for metric, title in (
+        ("CPUUtilization", "CPU of ECS services in percent"),
+        ("MemoryUtilization", "Memory of ECS services in percent"),
+    ):
+        series = [
+            ["AWS/ECS", metric, "ClusterName", sources.cluster, "ServiceName", names.name(service), {"label": service}]
+            for service in sources.ecs_services
         ]
-        yield _graph(names, title, lines, top=100)
+        yield _graph(names, title, series, maximum=100)
 
 
-def _stores(names: Naming, shown: Shown) -> Iterator[Widget]:
+def _stores(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
     def database(metric: str, label: str) -> list[Any]:
-        return ["AWS/RDS", metric, "DBInstanceIdentifier", shown.database, {"label": label}]
+        return ["AWS/RDS", metric, "DBInstanceIdentifier", sources.database, {"label": label}]
 
-    yield _graph(names, "Database: CPU, percent", [database("CPUUtilization", "CPU")], top=100)
+    nodes = [["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in sources.cache_nodes]
+    yield _graph(names, "Database: CPU in percent", [database("CPUUtilization", "CPU")], maximum=100)
     yield _graph(names, "Database: connections", [database("DatabaseConnections", "connections")])
-    nodes = [["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in shown.cache_nodes]
-    yield _graph(names, "Cache: CPU, percent", nodes, top=100)
+    yield _graph(names, "Cache: CPU in percent", nodes, maximum=100)
 
 
-def _upkeep(names: Naming, shown: Shown) -> Iterator[Widget]:
-    table = ["AWS/DynamoDB", "ReadThrottleEvents", "TableName", shown.tokens, {"stat": "Sum", "label": "reads"}]
-    writes = ["AWS/DynamoDB", "WriteThrottleEvents", "TableName", shown.tokens, {"stat": "Sum", "label": "writes"}]
-    yield _graph(names, "Tokens table: refused a minute", [table, writes])
-    calls = [
-        ["AWS/Lambda", metric, "FunctionName", shown.rotator, {"stat": "Sum", "label": label}]
-        for metric, label in (("Invocations", "calls"), ("Errors", "failed"))
+def _maintenance(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+    throttles = [
+        ["AWS/DynamoDB", f"{kind}ThrottleEvents", "TableName", sources.table, {"stat": "Sum", "label": f"{kind.lower()}s"}]
+        for kind in ("Read", "Write")
     ]
-    yield _graph(names, "Rotation of secrets: calls a minute", calls)
-    waiting = ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", shown.failed, {"stat": "Maximum", "label": "calls"}]
-    yield _graph(names, "Rotation of secrets: given up", [waiting])
+    invocations = [
+        ["AWS/Lambda", metric, "FunctionName", sources.rotation_function, {"stat": "Sum", "label": metric.lower()}]
+        for metric in ("Invocations", "Errors")
+    ]
+    dead_letters = [
+        *("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", sources.dead_letter_queue),
+        {"stat": "Maximum", "label": "messages"},
+    ]
+    yield _graph(names, "Secret links table: throttled requests per minute", throttles)
+    yield _graph(names, "Secret rotation: invocations per minute", invocations)
+    yield _graph(names, "Secret rotation: dead-letter queue", [dead_letters])
 
 
-def _graph(names: Naming, title: str, metrics: list[list[Any]], *, top: int | None = None, stacked: bool = False) -> Widget:
-    axis: dict[str, Any] = {"left": {"min": 0, **({"max": top} if top else {})}}
+def _graph(names: Naming, title: str, metrics: list[list[Any]], *, maximum: int | None = None, stacked: bool = False) -> Widget:
+    axis: dict[str, Any] = {"left": {"min": 0, **({"max": maximum} if maximum else {})}}
     properties = {"title": title, "region": names.region, "view": "timeSeries", "period": 60, "metrics": metrics, "yAxis": axis}
     return {"type": "metric", "properties": {**properties, "stacked": stacked}}
 
 
-def _log(names: Naming, title: str, group: str, query: str, view: str = "bar") -> Widget:
+def _log_query(names: Naming, title: str, group: str, query: str, view: str = "bar") -> Widget:
     text = f"SOURCE '{group}' | {query}"
     return {"type": "log", "properties": {"title": title, "region": names.region, "view": view, "query": text}}

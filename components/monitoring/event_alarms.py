@@ -1,4 +1,4 @@
-"""The events of AWS services that people are told of: failures that no metric counts."""
+"""EventBridge rules for failures that no metric counts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,21 +8,26 @@ from components.naming import Naming
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """name: of the rule. words: what has happened. runbook: its file in docs/runbooks. pattern: which events (EventBridge
-    user guide, "Event patterns")."""
+class EventRule:
+    """An event rule that notifies the alarm topic.
+
+    name: Resource name.
+    description: Condition that the rule reports.
+    runbook: File name in docs/runbooks, without extension.
+    pattern: Event pattern. Source: EventBridge User Guide, "Amazon EventBridge event patterns".
+    """
 
     name: str
-    words: str
+    description: str
     runbook: str
     pattern: dict[str, Any]
 
 
-def told(names: Naming) -> Iterator[Event]:
-    """Every event rule of a stack; each matches what belongs to this stack alone."""
-    yield Event(
+def event_rules(names: Naming) -> Iterator[EventRule]:
+    """Yield the event rules. Each matches resources of this stack only."""
+    yield EventRule(
         "deployment-failed",
-        "A deployment has failed, and ECS goes back to the tasks before it.",
+        "A deployment failed and ECS rolls it back.",
         "errors",
         {
             "source": ["aws.ecs"],
@@ -31,9 +36,9 @@ def told(names: Naming) -> Iterator[Event]:
             "detail": {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]},
         },
     )
-    yield Event(
+    yield EventRule(
         "rotation-failed",
-        "Secrets Manager could not rotate a secret; the old value stays in use.",
+        "Secrets Manager could not rotate a secret. The previous value remains in use.",
         "rotation-failure",
         {
             "source": ["aws.secretsmanager"],
@@ -44,9 +49,9 @@ def told(names: Naming) -> Iterator[Event]:
             },
         },
     )
-    yield Event(
+    yield EventRule(
         "backup-failed",
-        "A backup job has failed, ended too late or was stopped; yesterday's recovery point is the newest.",
+        "A backup job failed, expired or was aborted. The previous recovery point is the latest.",
         "backup-failure",
         {
             "source": ["aws.backup"],

@@ -1,23 +1,43 @@
-"""Alarms on what log lines say: changes to the account, and keys that are refused."""
+"""Metric filters over log groups and their alarms: changes to the account, and denied API keys."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import component_inputs
-from components.monitoring import log_filters, metric_alarms
-from components.monitoring.alarm_resource import metric_alarm
+from components.monitoring.metric_alarms import count_alarm, metric_alarm
 from components.naming import Naming
 from components.settings.operations import MonitoringSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogAlarmsArgs:
-    """What is read, and who is told.
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """A metric filter and its alarm.
 
-    names: the stack's names. watch: bounds and runbooks. topic_arn: who is told. trail_group: the log group of the audit
-    trail. gateway_group: that of the gateway.
+    name: Name of filter, metric and alarm.
+    description: Condition that the alarm reports.
+    pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters".
+    threshold: Number of matching lines in `period_s` that must be exceeded.
+    """
+
+    name: str
+    description: str
+    pattern: str
+    threshold: int = 0
+    period_s: int = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogAlarmsArgs:
+    """Arguments of `LogAlarms`.
+
+    names: Names of the stack.
+    monitoring: Thresholds and URL of the runbooks.
+    topic_arn: Topic of the alarms.
+    trail_log_group: Log group of CloudTrail.
+    gateway_log_group: Log group of the gateway.
     """
 
     names: Naming
@@ -28,33 +48,178 @@ class LogAlarmsArgs:
 
 
 class LogAlarms(pulumi.ComponentResource):
-    """A metric filter and an alarm for each of fifteen changes to the account, and for keys that are
-    refused or abused.
+    """A metric filter and an alarm for each of fifteen changes to the account, and for denied or abused API keys.
 
-    Why: the trail keeps what was done, but nobody reads it; these are the changes that come before an incident or are
-    one. Cost: 0.30 USD a filter's metric that ever counts, 0.10 USD an alarm and month. Controls: GH-CT-006, GH-CW-003.
+    Why: CloudTrail records the changes that precede or constitute an incident; an alarm makes someone look at them.
+    Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006, GH-CW-003.
     """
 
     def __init__(self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:LogAlarms", name, component_inputs(args), opts)
-        for wanted in log_filters.of_account():
-            self._count(wanted, "account-activity", args.trail_log_group, args)
-        for wanted in log_filters.of_gateway(args.monitoring.denied_requests_alarm_threshold):
-            self._count(wanted, "rejected-keys", args.gateway_log_group, args)
+        for log_filter in account_filters():
+            self._alarm(log_filter, "account-activity", args.trail_log_group, args)
+        for log_filter in gateway_filters(args.monitoring.denied_requests_alarm_threshold):
+            self._alarm(log_filter, "rejected-keys", args.gateway_log_group, args)
         self.register_outputs({})
 
-    def _count(self, wanted: log_filters.Filter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs) -> None:
-        counted = aws.cloudwatch.LogMetricFilter(
-            wanted.name,
-            name=args.names.name(wanted.name),
+    def _alarm(self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs) -> None:
+        name, namespace = log_filter.name, args.names.namespace
+        metric_filter = aws.cloudwatch.LogMetricFilter(
+            name,
+            name=args.names.name(name),
             log_group_name=group,
-            pattern=wanted.pattern,
+            pattern=log_filter.pattern,
             metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
-                name=wanted.name, namespace=args.names.namespace, value="1", default_value="0"
+                name=name, namespace=namespace, value="1", default_value="0"
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        alarm = metric_alarms.of_filter(
-            wanted.name, wanted.words, runbook, args.names.namespace, threshold=wanted.more_than, period_s=wanted.period_s
+        alarm = count_alarm(
+            name, log_filter.description, runbook, namespace, name, [{}], log_filter.threshold, log_filter.period_s
         )
-        metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, counted)
+        metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, metric_filter)
+
+
+def account_filters() -> Iterator[LogFilter]:
+    """Yield the fifteen filters of the CIS AWS Foundations Benchmark, section Monitoring, over CloudTrail events."""
+    yield LogFilter(
+        "cis-unauthorized-calls",
+        "Many API calls of the account are denied.",
+        '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
+        threshold=20,
+    )
+    yield LogFilter(
+        "cis-no-mfa",
+        "An IAM user signed in to the AWS console without MFA.",
+        '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") '
+        '&& ($.userIdentity.type = "IAMUser") && ($.responseElements.ConsoleLogin = "Success") }',
+    )
+    yield LogFilter(
+        "cis-root",
+        "The root user of the account was used.",
+        '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType != "AwsServiceEvent" }',
+    )
+    yield LogFilter("cis-iam-changes", "An IAM policy changed.", _calls(*_iam()))
+    yield LogFilter(
+        "cis-trail-changes",
+        "A CloudTrail trail was changed or stopped.",
+        _calls("CreateTrail", "UpdateTrail", "DeleteTrail", "StartLogging", "StopLogging"),
+    )
+    yield LogFilter(
+        "cis-sign-in-failures",
+        "Sign-ins to the AWS console fail repeatedly.",
+        '{ ($.eventName = "ConsoleLogin") && ($.errorMessage = "Failed authentication") }',
+        threshold=3,
+    )
+    yield LogFilter(
+        "cis-key-deletion",
+        "A KMS key was disabled or scheduled for deletion. Data encrypted with it becomes unreadable.",
+        _calls("DisableKey", "ScheduleKeyDeletion", source="kms.amazonaws.com"),
+    )
+    yield LogFilter(
+        "cis-bucket-policies",
+        "The policy, ACL, CORS, lifecycle or replication configuration of a bucket changed.",
+        _calls(*_buckets(), source="s3.amazonaws.com"),
+    )
+    yield LogFilter(
+        "cis-config-changes",
+        "AWS Config was changed or stopped.",
+        _calls(
+            *("StopConfigurationRecorder", "DeleteDeliveryChannel", "PutDeliveryChannel", "PutConfigurationRecorder"),
+            source="config.amazonaws.com",
+        ),
+    )
+    yield LogFilter(
+        "cis-security-groups",
+        "A security group or one of its rules changed.",
+        _calls(
+            *("AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "RevokeSecurityGroupIngress"),
+            *("RevokeSecurityGroupEgress", "CreateSecurityGroup", "DeleteSecurityGroup", "ModifySecurityGroupRules"),
+        ),
+    )
+    yield LogFilter(
+        "cis-network-acls",
+        "A network ACL changed.",
+        _calls(
+            *("CreateNetworkAcl", "CreateNetworkAclEntry", "DeleteNetworkAcl", "DeleteNetworkAclEntry"),
+            *("ReplaceNetworkAclEntry", "ReplaceNetworkAclAssociation"),
+        ),
+    )
+    yield LogFilter(
+        "cis-gateways",
+        "An internet gateway or customer gateway changed.",
+        _calls(
+            *("CreateCustomerGateway", "DeleteCustomerGateway", "AttachInternetGateway", "CreateInternetGateway"),
+            *("DeleteInternetGateway", "DetachInternetGateway"),
+        ),
+    )
+    yield LogFilter("cis-routes", "A route table changed.", _calls(*_routes(), source="ec2.amazonaws.com"))
+    yield LogFilter(
+        "cis-vpcs",
+        "A VPC or VPC peering connection changed.",
+        _calls(
+            *("CreateVpc", "DeleteVpc", "ModifyVpcAttribute", "AcceptVpcPeeringConnection", "CreateVpcPeeringConnection"),
+            *("DeleteVpcPeeringConnection", "RejectVpcPeeringConnection", "AttachClassicLinkVpc", "DetachClassicLinkVpc"),
+            *("DisableVpcClassicLink", "EnableVpcClassicLink"),
+        ),
+    )
+    yield LogFilter("cis-organization", "The AWS organization of the account changed.", _organization())
+
+
+def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
+    """Yield filters over the gateway's log, by verification code."""
+    yield LogFilter(
+        "keys-rejected",
+        "The gateway denies more API keys than usual: guessing, a leaked key, or a misconfigured client.",
+        '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code = "DISABLED") }',
+        threshold=denied_max,
+    )
+    yield LogFilter(
+        "keys-unavailable",
+        "The gateway cannot confirm that its key cache is current and denies requests with valid keys.",
+        '{ $.code = "UNAVAILABLE" }',
+        threshold=10,
+    )
+    yield LogFilter(
+        "keys-abused",
+        "A known API key is denied repeatedly: it leaked, or its client retries without limit. The log line has the key id.",
+        '{ ($.event = "unusual use") && ($.kind = "refusals") }',
+    )
+
+
+def _calls(*names: str, source: str = "") -> str:
+    events = " || ".join(f'($.eventName = "{name}")' for name in names)
+    return f'{{ ($.eventSource = "{source}") && ({events}) }}' if source else f"{{ {events} }}"
+
+
+def _routes() -> Iterator[str]:
+    yield from ("CreateRoute", "CreateRouteTable", "ReplaceRoute", "ReplaceRouteTableAssociation", "DeleteRouteTable")
+    yield from ("DeleteRoute", "DisassociateRouteTable")
+
+
+def _iam() -> Iterator[str]:
+    for holder in ("Group", "Role", "User"):
+        yield from (f"{verb}{holder}Policy" for verb in ("Put", "Delete", "Attach", "Detach"))
+    yield from ("CreatePolicy", "DeletePolicy", "CreatePolicyVersion", "DeletePolicyVersion")
+
+
+def _buckets() -> Iterator[str]:
+    yield from ("PutBucketAcl", "PutBucketPolicy", "PutBucketCors", "PutBucketLifecycle", "PutBucketReplication")
+    yield from ("DeleteBucketPolicy", "DeleteBucketCors", "DeleteBucketLifecycle", "DeleteBucketReplication")
+
+
+def _organization() -> str:
+    names = (
+        *(
+            "AcceptHandshake",
+            "AttachPolicy",
+            "CancelHandshake",
+            "CreateAccount",
+            "CreateOrganization",
+            "CreateOrganizationalUnit",
+        ),
+        *("CreatePolicy", "DeclineHandshake", "DeleteOrganization", "DeleteOrganizationalUnit", "DeletePolicy", "DetachPolicy"),
+        *("DisablePolicyType", "EnableAllFeatures", "EnablePolicyType", "InviteAccountToOrganization", "LeaveOrganization"),
+        *("MoveAccount", "RemoveAccountFromOrganization", "UpdateOrganizationalUnit", "UpdatePolicy"),
+    )
+    return _calls(*names, source="organizations.amazonaws.com")

@@ -1,4 +1,4 @@
-"""The probe: a function that asks each service from outside, and what its measurements mean."""
+"""The synthetic probe: a scheduled Lambda function that requests each service from outside the VPC."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,29 +6,33 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.compute import dead_letter_queue
+from components.component import component_inputs, log_group
+from components.compute.dead_letter_queue import dead_letter_queue
 from components.iam.documents import Document, allow, document, render, trust
-from components.iam.role_policies import RoleDefinition
-from components.monitoring.alarm_resource import metric_alarm
-from components.monitoring.metric_alarms import FUNCTION, UNDER, Alarm
+from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
+from components.monitoring.metric_alarms import LAMBDA, UNDER, Alarm, count_alarm, metric_alarm
 from components.naming import Naming
 from components.tags import tags
 
 NAME = "probe"
-FAILED = "probe-failed"
-"""Name (Naming.name's `thing`) of the queue of beats that Lambda gave up."""
+DEAD_LETTER_QUEUE = "probe-failed"
 CODE = "runtime/functions"
 TIMEOUT_S = 30
-"""The services are asked one after the other, each for at most five seconds."""
+"""The function requests the services in sequence, each with a timeout of five seconds."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticProbeArgs:
-    """What is asked, and who is told.
+    """Arguments of `SyntheticProbe`.
 
-    names: the stack's names. minutes: the beat. addresses: of each service. role_arn: of the function. log_key_arn,
-    log_retention_days: its log group. runbooks_url, topic_arn: for the alarms.
+    names: Names of the stack.
+    interval_minutes: Interval of the requests.
+    urls: Health URL of each service.
+    role_arn: Execution role of the function.
+    log_key_arn: KMS key of the log group.
+    log_retention_days: Retention of the log group.
+    runbooks_url: URL of the runbooks.
+    topic_arn: Topic of the alarms.
     """
 
     names: Naming
@@ -42,32 +46,40 @@ class SyntheticProbeArgs:
 
 
 class SyntheticProbe(pulumi.ComponentResource):
-    """A Lambda function that EventBridge calls at a steady beat, and an alarm a service on what it counts.
+    """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for each service.
 
-    Why: every other alarm reads what our own parts say of themselves; name, certificate, web ACL, load balancer and task are
-    all between a user and an answer, and only a request from outside goes through all of them. It also tells when nothing is
-    measured any more. It stands outside the VPC, as a user does, and is told its addresses by the event: there is no variable
-    and no key to keep. Cost: 0.30 USD a month for each of two metrics a service, 0.10 an alarm, and below 0.10 for 43,000 runs.
+    Why: All other metrics are reported by the stack's own resources. A request from outside passes DNS, certificate, web
+    ACL, load balancer and task. A missing measurement also raises the alarm. The function runs outside the VPC and has no
+    environment variables; the event contains the URLs.
+    Cost: 0.30 USD a month for each of two metrics per service, 0.10 USD per alarm, below 0.10 USD for 43,000 invocations.
     Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
 
     function: pulumi.Output[str]
+    """Name of the function."""
 
     def __init__(self, name: str, args: SyntheticProbeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:SyntheticProbe", name, component_inputs(args), opts)
-        child = pulumi.ResourceOptions(parent=self)
-        group = aws.cloudwatch.LogGroup(
+        function = self._function(name, args)
+        self._schedule(name, function, args)
+        for alarm in probe_alarms(args.names, tuple(args.urls), args.interval_minutes):
+            metric_alarm(alarm, args.names, args.runbooks_url, args.topic_arn, self)
+        self.function = function.name
+        self.register_outputs({"function": self.function})
+
+    def _function(self, name: str, args: SyntheticProbeArgs) -> aws.lambda_.Function:
+        group = log_group(
             name,
-            name=args.names.log_group(NAME),
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=child,
+            args.names.log_group(NAME),
+            key_arn=args.log_key_arn,
+            retention_days=args.log_retention_days,
+            parent=self,
         )
-        function = aws.lambda_.Function(
+        queue = dead_letter_queue(name, args.names, DEAD_LETTER_QUEUE, NAME, self)
+        return aws.lambda_.Function(
             name,
             name=args.names.name(NAME),
-            description="Asks each service from outside and counts the answer",
+            description="Requests each service from outside the VPC and records availability and response time",
             role=args.role_arn,
             runtime="python3.12",
             handler="probe.handler",
@@ -75,95 +87,81 @@ class SyntheticProbe(pulumi.ComponentResource):
             architectures=["arm64"],
             timeout=TIMEOUT_S,
             memory_size=128,
-            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(
-                target_arn=dead_letter_queue.dead_letter_queue(name, args.names, FAILED, NAME, self)
-            ),
-            # A beat that still runs when the next one comes is not doubled.
+            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=queue),
+            # Prevents overlapping runs.
             reserved_concurrent_executions=1,
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
             tags=tags("internal"),
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        beat = aws.cloudwatch.EventRule(
+
+    def _schedule(self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs) -> None:
+        child = pulumi.ResourceOptions(parent=self)
+        rule = aws.cloudwatch.EventRule(
             name,
             name=args.names.name(NAME),
-            description="The beat at which the services are asked from outside",
+            description="Schedule of the synthetic probe",
             schedule_expression=f"rate({args.interval_minutes} minute{'s' if args.interval_minutes > 1 else ''})",
             tags=tags("none"),
             opts=child,
         )
         aws.lambda_.Permission(
             name,
-            statement_id="BeatCalls",
+            statement_id="AllowEventBridge",
             action="lambda:InvokeFunction",
             function=function.name,
             principal="events.amazonaws.com",
             source_arn=args.names.arn("events", f"rule/{args.names.name(NAME)}"),
             opts=child,
         )
-        aws.cloudwatch.EventTarget(
-            name, rule=beat.name, arn=function.arn, target_id=NAME, input=render(event(args.names, args.urls)), opts=child
-        )
-        for alarm in alarms(args.names, tuple(args.urls), args.interval_minutes):
-            metric_alarm(alarm, args.names, args.runbooks_url, args.topic_arn, self)
-        self.function = function.name
-        self.register_outputs({"function": self.function})
+        event = render(probe_event(args.names, args.urls))
+        aws.cloudwatch.EventTarget(name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=child)
 
 
-def namespace(names: Naming) -> str:
-    """Where the measurements are kept: `Gatehouse/dev`."""
-    return f"Gatehouse/{names.environment}"
+def probe_event(names: Naming, urls: Mapping[str, str]) -> Document:
+    """Return the event that EventBridge passes to the function."""
+    return {"namespace": names.namespace, "services": dict(urls)}
 
 
-def event(names: Naming, addresses: Mapping[str, str]) -> Document:
-    """What EventBridge hands to the function."""
-    return {"namespace": namespace(names), "services": dict(addresses)}
-
-
-def alarms(names: Naming, services: tuple[str, ...], minutes: int) -> Iterator[Alarm]:
-    """A service that was not up twice in a row; a beat that is not measured counts as one. And the probe itself."""
-    yield Alarm(
+def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int) -> Iterator[Alarm]:
+    """Yield an alarm for each service that is down or not measured twice in a row, and one for the probe itself."""
+    yield count_alarm(
         "probe-errors",
-        "The probe itself has failed, so that services may be told as unreachable which are not. Read its log group.",
+        "The synthetic probe failed. Services may be reported as unreachable although they are not. Check its log group.",
         "unreachable",
-        FUNCTION,
+        LAMBDA,
         "Errors",
         [{"FunctionName": names.name(NAME)}],
-        "Sum",
-        threshold=0,
-        period_s=300,
-        periods=1,
+        0,
     )
     for service in services:
         yield Alarm(
-            f"{service}-unreachable",
-            f"From outside, the {service} service did not answer 200 twice in a row, or nobody asked. Look at the probe's log group.",
-            "unreachable",
-            namespace(names),
-            "ServiceUp",
-            [{"Service": service}],
-            "Minimum",
+            name=f"{service}-unreachable",
+            description=f"The {service} service did not return 200 to two consecutive external requests, or was not "
+            "measured. Check the log group of the probe.",
+            runbook="unreachable",
+            namespace=names.namespace,
+            metric="ServiceUp",
+            dimensions=[{"Service": service}],
+            statistic="Minimum",
             threshold=1,
             comparison=UNDER,
-            period_s=60 * minutes,
+            period_s=60 * interval_minutes,
             periods=2,
             missing="breaching",
         )
 
 
 def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
-    """The role of the function: its metrics, and its log."""
+    """Return the role of the function by resource name."""
+    namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     permissions = document(
-        # PutMetricData knows no resource (Service Authorization Reference, Amazon CloudWatch).
-        allow(
-            "Count", ["cloudwatch:PutMetricData"], ["*"], conditions={"StringEquals": {"cloudwatch:namespace": namespace(names)}}
-        ),
-        allow("KeepFailedCalls", ["sqs:SendMessage"], [names.arn("sqs", names.name(FAILED))]),
-        # X-Ray knows no resource for what is sent to it (Service Authorization Reference, AWS X-Ray).
-        allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"]),
-        allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{names.log_group_arn(names.log_group(NAME))}:*"]),
+        # PutMetricData supports no resource (Service Authorization Reference, Amazon CloudWatch).
+        allow("PutMetrics", ["cloudwatch:PutMetricData"], ["*"], conditions=namespace),
+        send_to_dead_letter_queue(names, DEAD_LETTER_QUEUE),
+        send_traces(),
+        write_log(names, NAME),
     )
-    return {
-        NAME: RoleDefinition("Asks the services from outside", trust("lambda.amazonaws.com", account=names.account), permissions)
-    }
+    trust_policy = trust("lambda.amazonaws.com", account=names.account)
+    return {NAME: RoleDefinition("Role of the synthetic probe", trust_policy, permissions)}

@@ -1,4 +1,4 @@
-"""The network ACLs: for each tier, which packets may enter and leave its subnets, whatever a security group says."""
+"""Network ACLs of the subnet tiers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,30 +13,33 @@ from components.settings.network import NetworkSettings
 from components.tags import tags
 
 ANYWHERE = "0.0.0.0/0"
-REPLIES = (1024, 65535)
-"""Ports from which clients, NAT gateways and load balancers open connections (VPC user guide, "Ephemeral ports")."""
-CLOSED = (22, 3389)
-"""Administration (SSH, RDP): nothing of ours listens there, and nothing may ever do so by mistake."""
-OUTSIDE_REPLIES = ((1024, 3388), (3390, 65535))
-"""The same from outside the VPC, where no rule may hold a closed port."""
+EPHEMERAL_PORTS = (1024, 65535)
+"""Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral ports"."""
+REMOTE_ACCESS_PORTS = (22, 3389)
+"""SSH and RDP, which are always denied."""
+EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
+"""Ephemeral ports for traffic from outside the VPC, without the port of RDP."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One rule: TCP to these ports, from there (or to there, when it is for what leaves)."""
+class Rule:
+    """A TCP rule for a port range and a CIDR block: the source of inbound or the destination of outbound traffic."""
 
     cidr: str
-    first: int
-    last: int
+    from_port: int
+    to_port: int
     action: str = "allow"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAclsArgs:
-    """What the ACLs are told.
+    """Arguments of `NetworkAcls`.
 
-    names: the stack's names. network: address range, zones, and private networks in which Cores may be.
-    vpc_id, subnets: the VPC, and the subnets of each tier. store_ports: where database and cache listen.
+    names: Names of the stack.
+    network: CIDR block, Availability Zones and private networks of Cores.
+    vpc_id: VPC of the ACLs.
+    subnets: Subnets by tier.
+    store_ports: Ports of database and cache.
     """
 
     names: Naming
@@ -47,10 +50,11 @@ class NetworkAclsArgs:
 
 
 class NetworkAcls(pulumi.ComponentResource):
-    """A network ACL for each tier: the data tier speaks with the app tier alone, no tier takes SSH or RDP.
+    """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier accepts SSH or RDP.
 
-    Why: a second fence that does not depend on the first one; a security group that is opened by mistake still opens
-    nothing. An ACL keeps no state, so replies have rules of their own. Cost: none. Controls: GH-VPC-007.
+    Why: A second layer that is independent of the security groups. Network ACLs are stateless, so return traffic has
+    rules of its own.
+    Cost: none. Controls: GH-VPC-007.
     """
 
     ids: dict[str, pulumi.Output[str]]
@@ -65,24 +69,24 @@ class NetworkAcls(pulumi.ComponentResource):
                 ingress=[
                     aws.ec2.NetworkAclIngressArgs(
                         rule_no=number * 10,
-                        action=entry.action,
+                        action=rule.action,
                         protocol="tcp",
-                        cidr_block=entry.cidr,
-                        from_port=entry.first,
-                        to_port=entry.last,
+                        cidr_block=rule.cidr,
+                        from_port=rule.from_port,
+                        to_port=rule.to_port,
                     )
-                    for number, entry in enumerate(entering(tier, args), start=1)
+                    for number, rule in enumerate(inbound_rules(tier, args), start=1)
                 ],
                 egress=[
                     aws.ec2.NetworkAclEgressArgs(
                         rule_no=number * 10,
-                        action=entry.action,
+                        action=rule.action,
                         protocol="tcp",
-                        cidr_block=entry.cidr,
-                        from_port=entry.first,
-                        to_port=entry.last,
+                        cidr_block=rule.cidr,
+                        from_port=rule.from_port,
+                        to_port=rule.to_port,
                     )
-                    for number, entry in enumerate(leaving(tier, args), start=1)
+                    for number, rule in enumerate(outbound_rules(tier, args), start=1)
                 ],
                 tags=tags("none", Name=args.names.name(tier)),
                 opts=pulumi.ResourceOptions(parent=self),
@@ -92,35 +96,35 @@ class NetworkAcls(pulumi.ComponentResource):
         self.register_outputs({"ids": self.ids})
 
 
-def entering(tier: str, args: NetworkAclsArgs) -> Iterator[Entry]:
-    """What may enter a tier, in the order in which AWS looks; the rest is refused.
+def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
+    """Yield the inbound rules of a tier in evaluation order. All other traffic is denied.
 
-    Packets of the VPC itself come before the closed ports, so a reply to a connection that happened to be opened from
-    port 3389 is lost only when it comes from outside; TCP tries again from another port.
+    Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from outside to a
+    connection with source port 3389 is dropped; TCP clients then retry from another port.
     """
     if tier == "data":
-        yield from (Entry(cidr, port, port) for cidr in tier_cidrs(args.network, "app") for port in args.store_ports)
+        yield from (Rule(cidr, port, port) for cidr in tier_cidrs(args.network, "app") for port in args.store_ports)
         return
-    yield Entry(args.network.cidr, *REPLIES)
-    yield from (Entry(ANYWHERE, port, port, "deny") for port in CLOSED)
+    yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
+    yield from (Rule(ANYWHERE, port, port, "deny") for port in REMOTE_ACCESS_PORTS)
     if tier == "edge":
-        # Clients, and on 443 also what the app tier sends through the NAT gateways.
-        yield from (Entry(ANYWHERE, port, port) for port in (443, 80))
+        # Clients, and on 443 also traffic from the app tier to the NAT gateways.
+        yield from (Rule(ANYWHERE, port, port) for port in (443, 80))
     else:
-        # The interface endpoints stand in the app tier.
-        yield from (Entry(cidr, 443, 443) for cidr in tier_cidrs(args.network, "app"))
-    yield from (Entry(ANYWHERE, *ports) for ports in OUTSIDE_REPLIES)
+        # Interface endpoints are in the app tier.
+        yield from (Rule(cidr, 443, 443) for cidr in tier_cidrs(args.network, "app"))
+    yield from (Rule(ANYWHERE, *ports) for ports in EXTERNAL_EPHEMERAL_PORTS)
 
 
-def leaving(tier: str, args: NetworkAclsArgs) -> Iterator[Entry]:
-    """What may leave a tier."""
+def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
+    """Yield the outbound rules of a tier. All other traffic is denied."""
     if tier == "data":
-        yield from (Entry(cidr, *REPLIES) for cidr in tier_cidrs(args.network, "app"))
+        yield from (Rule(cidr, *EPHEMERAL_PORTS) for cidr in tier_cidrs(args.network, "app"))
         return
-    yield Entry(ANYWHERE, 443, 443)
+    yield Rule(ANYWHERE, 443, 443)
     if tier == "edge":
-        yield Entry(ANYWHERE, *REPLIES)
+        yield Rule(ANYWHERE, *EPHEMERAL_PORTS)
         return
-    yield Entry(args.network.cidr, *REPLIES)
+    yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
     ports = (args.network.core_port_min, args.network.core_port_max)
-    yield from (Entry(cidr, *ports) for cidr in args.network.core_networks)
+    yield from (Rule(cidr, *ports) for cidr in args.network.core_networks)

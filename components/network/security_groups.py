@@ -1,4 +1,4 @@
-"""The security groups, and the table of who may open a connection to whom."""
+"""Security groups, and the connections that they allow."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from components.component import component_inputs
 from components.contract import Contract
+from components.iam.role_policies import RDS_PROXY
 from components.naming import Naming
 from components.settings.network import NetworkSettings
 from components.tags import tags
@@ -15,43 +16,51 @@ from components.tags import tags
 ANYWHERE = "0.0.0.0/0"
 
 GROUPS = {
-    "edge": "Load balancer: the only group that the internet reaches",
+    "edge": "Load balancer, accepts connections from the internet",
     "gateway": "Tasks of the gateway",
     "console": "Tasks of the console",
     "migrate": "Migration task",
-    "database": "PostgreSQL",
-    "cache": "Valkey",
-    "endpoints": "Interface endpoints of AWS services",
+    "database": "RDS for PostgreSQL",
+    "cache": "ElastiCache for Valkey",
+    "endpoints": "Interface VPC endpoints",
 }
-PROXY = "database-proxy"
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
-    """One permitted kind of connection. Exactly one of `target` (a group), `cidr` and `prefix_list` (a gateway
-    endpoint's service) is the other side.
+class Connection:
+    """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the destination.
 
-    source: a group, or "" for the internet.
+    source: A security group, or "" for the internet.
+    description: Description of the security group rules.
+    target: A security group.
+    prefix_list: The service of a gateway endpoint.
+    to_port: Last port of a range; 0 for a single port.
     """
 
     source: str
-    words: str
+    description: str
     port: int
     target: str = ""
     cidr: str = ""
     prefix_list: str = ""
-    port_last: int = 0
+    to_port: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityGroupsArgs:
-    """What the firewall is told.
+    """Arguments of `SecurityGroups`.
 
-    names: the stack's names. network: private networks in which Cores may be. contract: the services and their ports.
-    vpc_id: the VPC. prefix_lists: address lists of the gateway endpoints by service.
-    rds_proxy: the application reaches the database through RDS Proxy. database_port, cache_port: where the stores
-    listen. cores: port of each Core beside the gateway, by the name of its group. console_out: the console opens
-    connections to the internet. webhooks: private networks in which its webhooks may be.
+    names: Names of the stack.
+    network: Private networks of Cores.
+    contract: Services and their ports.
+    vpc_id: VPC of the groups.
+    prefix_lists: Prefix lists of the gateway endpoints, by service.
+    rds_proxy: The application connects to the database through RDS Proxy.
+    database_port: Port of the database.
+    cache_port: Port of the cache.
+    core_ports: Ports of Cores that run in the stack, by security group.
+    console_egress: The console connects to the internet.
+    webhook_networks: Private networks of webhook receivers.
     """
 
     names: Naming
@@ -68,100 +77,98 @@ class SecurityGroupsArgs:
 
 
 class SecurityGroups(pulumi.ComponentResource):
-    """Security groups without rules of their own, and one standalone rule for each end of each permitted flow.
+    """Security groups without inline rules, and one standalone rule for each end of each allowed connection.
 
-    Why: rules name groups, not addresses, so a task is reached by its load balancer alone and a store by its tasks
-    alone; all of them can be read in one table. Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
+    Why: Rules reference groups instead of addresses, so tasks accept connections from the load balancer only and data
+    stores from tasks only. `connections` lists all of them.
+    Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
     """
 
     groups: dict[str, pulumi.Output[str]]
+    """Ids by group."""
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, component_inputs(args), opts)
+        descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.rds_proxy else {})
+        descriptions |= dict.fromkeys(args.core_ports, "Tasks of a Core")
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
                 name=args.names.name(group),
-                description=words,
+                description=description,
                 vpc_id=args.vpc_id,
                 tags=tags("none", Name=args.names.name(group)),
                 opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for group, words in (
-                GROUPS
-                | ({PROXY: "RDS Proxy"} if args.rds_proxy else {})
-                | dict.fromkeys(args.core_ports, "Tasks of a Core beside the gateway")
-            ).items()
+            for group, description in descriptions.items()
         }
-        for flow in flows(args):
-            self._open(flow, args)
+        for connection in connections(args):
+            self._rules(connection, args)
         self.register_outputs({"groups": self.groups})
 
-    def _open(self, flow: Flow, args: SecurityGroupsArgs) -> None:
-        last = flow.port_last or flow.port
-        other = flow.target or flow.prefix_list or flow.cidr.replace("/", "-")
-        rule = f"{flow.source or 'internet'}-to-{other}-{flow.port}"
-        if flow.source:
+    def _rules(self, connection: Connection, args: SecurityGroupsArgs) -> None:
+        """Create the egress rule of the source and the ingress rule of the target."""
+        to_port = connection.to_port or connection.port
+        destination = connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
+        rule = f"{connection.source or 'internet'}-to-{destination}-{connection.port}"
+        if connection.source:
             aws.vpc.SecurityGroupEgressRule(
                 rule,
-                security_group_id=self.groups[flow.source],
-                description=flow.words,
+                security_group_id=self.groups[connection.source],
+                description=connection.description,
                 ip_protocol="tcp",
-                from_port=flow.port,
-                to_port=last,
-                referenced_security_group_id=self.groups[flow.target] if flow.target else None,
-                cidr_ipv4=flow.cidr or None,
-                prefix_list_id=args.prefix_lists[flow.prefix_list] if flow.prefix_list else None,
+                from_port=connection.port,
+                to_port=to_port,
+                referenced_security_group_id=self.groups[connection.target] if connection.target else None,
+                cidr_ipv4=connection.cidr or None,
+                prefix_list_id=args.prefix_lists[connection.prefix_list] if connection.prefix_list else None,
                 tags=tags("none", Name=rule),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        if flow.target:
+        if connection.target:
             aws.vpc.SecurityGroupIngressRule(
                 rule,
-                security_group_id=self.groups[flow.target],
-                description=flow.words,
+                security_group_id=self.groups[connection.target],
+                description=connection.description,
                 ip_protocol="tcp",
-                from_port=flow.port,
-                to_port=last,
-                referenced_security_group_id=self.groups[flow.source] if flow.source else None,
-                cidr_ipv4=None if flow.source else ANYWHERE,
+                from_port=connection.port,
+                to_port=to_port,
+                referenced_security_group_id=self.groups[connection.source] if connection.source else None,
+                cidr_ipv4=None if connection.source else ANYWHERE,
                 tags=tags("none", Name=rule),
                 opts=pulumi.ResourceOptions(parent=self),
             )
 
 
-def flows(args: SecurityGroupsArgs) -> Iterator[Flow]:
-    """Every connection that may be opened; what is not here is refused."""
-    yield Flow("", "Clients over HTTPS", 443, "edge")
-    yield Flow("", "Clients over HTTP, answered with a redirect to HTTPS alone", 80, "edge")
+def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
+    """Yield every allowed connection. All others are denied."""
+    yield Connection("", "HTTPS from the internet", 443, "edge")
+    yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
     for process in args.contract.processes.values():
+        name = process.name
         for service in process.services:
-            yield Flow("edge", f"Requests and health checks to the {service.name} service", service.port, process.name)
-        # The owner's password opens the database itself; the proxy knows the application alone.
-        met = PROXY if args.rds_proxy and process.services else "database"
-        yield Flow(process.name, f"{process.name} to its database", args.database_port, met)
+            yield Connection("edge", f"Load balancer to the {service.name} service", service.port, name)
+        # Migrations log in with the owner's password, which RDS Proxy does not accept.
+        database = RDS_PROXY if args.rds_proxy and process.services else "database"
+        yield Connection(name, f"{name} to the database", args.database_port, database)
         if process.services:
-            yield Flow(process.name, f"{process.name} to its cache", args.cache_port, "cache")
-        yield Flow(process.name, f"{process.name} to AWS services by interface endpoint", 443, "endpoints")
-        yield Flow(process.name, "Image layers and files by the S3 endpoint", 443, prefix_list="s3")
+            yield Connection(name, f"{name} to the cache", args.cache_port, "cache")
+        yield Connection(name, f"{name} to interface endpoints", 443, "endpoints")
+        yield Connection(name, f"{name} to the S3 gateway endpoint", 443, prefix_list="s3")
     if args.rds_proxy:
-        yield Flow(PROXY, "RDS Proxy to the database", args.database_port, "database")
-    yield Flow("console", "Share tokens by the DynamoDB endpoint", 443, prefix_list="dynamodb")
-    yield Flow("gateway", "Cores at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
+        yield Connection(RDS_PROXY, "RDS Proxy to the database", args.database_port, "database")
+    yield Connection("console", "console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb")
+    yield Connection("gateway", "gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE)
+    ports = (args.network.core_port_min, args.network.core_port_max)
     for cidr in args.network.core_networks:
-        yield Flow(
-            "gateway",
-            "Cores in a private network",
-            args.network.core_port_min,
-            cidr=cidr,
-            port_last=args.network.core_port_max,
-        )
+        yield Connection("gateway", "gateway to Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
     if args.console_egress:
-        yield Flow("console", "Webhooks, sign-in and traces at public addresses, HTTPS alone", 443, cidr=ANYWHERE)
+        description = "console to webhook receivers, identity provider and X-Ray over HTTPS"
+        yield Connection("console", description, 443, cidr=ANYWHERE)
     for cidr in args.webhook_networks:
-        yield Flow("console", "Webhooks in a private network", 443, cidr=cidr)
+        yield Connection("console", "console to webhook receivers in a private network", 443, cidr=cidr)
     for core, port in args.core_ports.items():
-        yield Flow("gateway", "The gateway to a Core beside it, which nobody else reaches", port, core)
-        yield Flow(core, "A Core to AWS services by interface endpoint", 443, "endpoints")
-        yield Flow(core, "Image layers by the S3 endpoint", 443, prefix_list="s3")
-        yield Flow(core, "A Core to the gateway's public name, to register", 443, cidr=ANYWHERE)
+        yield Connection("gateway", "gateway to a Core in the stack", port, core)
+        yield Connection(core, "Core to interface endpoints", 443, "endpoints")
+        yield Connection(core, "Core to the S3 gateway endpoint", 443, prefix_list="s3")
+        yield Connection(core, "Core to the public host name of the gateway", 443, cidr=ANYWHERE)

@@ -1,4 +1,4 @@
-"""Names inside the network at which the gateway finds the Cores that run beside it."""
+"""Cloud Map service discovery for Cores that run in the stack."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,17 @@ from components.naming import Naming
 from components.tags import tags
 
 TTL_S = 10
-"""How long the gateway may keep an address: a task that is gone is asked for no longer than this."""
+"""TTL of the DNS records, and so the maximum time a client uses the address of a stopped task."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDiscoveryArgs:
-    """names: the stack's names. vpc_id: where the names are known. cores: name of each Core."""
+    """Arguments of `ServiceDiscovery`.
+
+    names: Names of the stack.
+    vpc_id: VPC of the private DNS namespace.
+    core_names: Names of the Cores.
+    """
 
     names: Naming
     vpc_id: pulumi.Input[str]
@@ -23,25 +28,25 @@ class ServiceDiscoveryArgs:
 
 
 class ServiceDiscovery(pulumi.ComponentResource):
-    """A private DNS zone (Cloud Map) with a name for each Core, which ECS keeps filled with the addresses of its tasks.
+    """A private DNS namespace with a service for each Core, in which ECS registers the addresses of the tasks.
 
-    Why: a Core has no load balancer and no public address; the name exists inside the VPC alone. Cost: 0.60 USD a month,
-    nothing without a Core. Controls: none of the catalogue.
+    Why: Cores have no load balancer and no public address. Their names resolve inside the VPC only.
+    Cost: 0.60 USD a month, none without a Core. Controls: none of the catalogue.
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARN of the registry of each Core, by what everything of it is called."""
+    """ARN of each Core's service, by resource name of the Core."""
 
     def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:ServiceDiscovery", name, component_inputs(args), opts)
-        self.arns = self._registries(name, args) if args.core_names else {}
-        self.register_outputs({"registries": self.arns})
+        self.arns = self._services(name, args) if args.core_names else {}
+        self.register_outputs({"arns": self.arns})
 
-    def _registries(self, name: str, args: ServiceDiscoveryArgs) -> dict[str, pulumi.Output[str]]:
-        zone = aws.servicediscovery.PrivateDnsNamespace(
+    def _services(self, name: str, args: ServiceDiscoveryArgs) -> dict[str, pulumi.Output[str]]:
+        namespace = aws.servicediscovery.PrivateDnsNamespace(
             name,
             name=args.names.core_zone,
-            description="Cores that run beside the gateway",
+            description="Cores that run in the stack",
             vpc=args.vpc_id,
             tags=tags("none"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -52,11 +57,11 @@ class ServiceDiscovery(pulumi.ComponentResource):
                 name=core,
                 description=f"Tasks of the Core {core}",
                 dns_config=aws.servicediscovery.ServiceDnsConfigArgs(
-                    namespace_id=zone.id,
+                    namespace_id=namespace.id,
                     routing_policy="MULTIVALUE",
                     dns_records=[aws.servicediscovery.ServiceDnsConfigDnsRecordArgs(type="A", ttl=TTL_S)],
                 ),
-                # ECS says which tasks are well; Cloud Map takes the others out.
+                # ECS reports the health of the tasks.
                 health_check_custom_config=aws.servicediscovery.ServiceHealthCheckCustomConfigArgs(failure_threshold=1),
                 tags=tags("none"),
                 opts=pulumi.ResourceOptions(parent=self),

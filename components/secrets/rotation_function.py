@@ -1,28 +1,32 @@
-"""The function that makes and rotates secrets."""
+"""The Lambda function that generates and rotates secrets."""
 
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, with_dependencies
-from components.compute import dead_letter_queue
-from components.iam.role_policies import FAILED
+from components.component import component_inputs, log_group, with_dependencies
+from components.compute.dead_letter_queue import dead_letter_queue
+from components.iam.role_policies import ROTATION_DEAD_LETTER_QUEUE
 from components.naming import Naming
 from components.tags import tags
 
 CODE = "runtime/functions"
 TIMEOUT_S = 60
-AT_ONCE = 5
-"""Calls that run at the same time: one a secret, and some that come again."""
+CONCURRENCY = 5
+"""Reserved concurrent executions: one for each secret, and some for retries."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RotationFunctionArgs:
-    """What the function is told.
+    """Arguments of `RotationFunction`.
 
-    names: the stack's names. key_prefix: the brand in front of the bootstrap token. role_arn: its role.
-    key_arn: the KMS key of its settings. log_key_arn, log_retention_days: its log group.
+    names: Names of the stack.
+    key_prefix: Prefix of the bootstrap token.
+    role_arn: Execution role of the function.
+    key_arn: KMS key of the environment and of the dead-letter queue.
+    log_key_arn: KMS key of the log group.
+    log_retention_days: Retention of the log group.
     """
 
     names: Naming
@@ -34,33 +38,34 @@ class RotationFunctionArgs:
 
 
 class RotationFunction(pulumi.ComponentResource):
-    """A Lambda function that Secrets Manager calls, its log group, and a queue of the calls that failed for good.
+    """The rotation function of Secrets Manager, with its log group and a dead-letter queue.
 
-    Why: values are made where they are stored. It stands outside the VPC: it talks to Secrets Manager alone, and a
-    function inside would need the right to make network interfaces on every subnet. Cost: below 0.01 USD a month.
-    Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-SM-002.
+    Why: Secret values are generated inside AWS. The function runs outside the VPC because it calls only Secrets Manager;
+    inside, it would need permission to create network interfaces.
+    Cost: below 0.01 USD a month. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-SM-002.
     """
 
     arn: pulumi.Output[str]
-    """The function, known once Secrets Manager may call it."""
+    """ARN of the function. Resolves after Secrets Manager may invoke it."""
     function: pulumi.Output[str]
+    """Name of the function."""
 
     def __init__(self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:secrets:RotationFunction", name, component_inputs(args), opts)
-        group = aws.cloudwatch.LogGroup(
+        child = pulumi.ResourceOptions(parent=self)
+        group = log_group(
             name,
-            name=args.names.log_group(name),
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+            args.names.log_group(name),
+            key_arn=args.log_key_arn,
+            retention_days=args.log_retention_days,
+            parent=self,
         )
-        # A message names secret, version and step, and holds no value.
-        kept = dead_letter_queue.dead_letter_queue(name, args.names, FAILED, name, self, args.key_arn)
+        # An event contains the secret's name, version and rotation step, but no value.
+        queue = dead_letter_queue(name, args.names, ROTATION_DEAD_LETTER_QUEUE, name, self, args.key_arn)
         function = aws.lambda_.Function(
             name,
             name=args.names.name(name),
-            description="Makes and rotates the pepper, the session key and the bootstrap token",
+            description="Generates and rotates the pepper, the session key and the bootstrap token",
             role=args.role_arn,
             runtime="python3.12",
             handler="rotate.handler",
@@ -70,22 +75,21 @@ class RotationFunction(pulumi.ComponentResource):
             memory_size=256,
             kms_key_arn=args.key_arn,
             environment=aws.lambda_.FunctionEnvironmentArgs(variables={"GATEHOUSE_KEY_PREFIX": args.key_prefix}),
-            # A call that was accepted and then failed three times is kept here instead of being dropped.
-            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=kept),
-            reserved_concurrent_executions=AT_ONCE,
+            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=queue),
+            reserved_concurrent_executions=CONCURRENCY,
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
             tags=tags("secret"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=child,
         )
         permission = aws.lambda_.Permission(
             name,
-            statement_id="SecretsManagerRotates",
+            statement_id="AllowSecretsManager",
             action="lambda:InvokeFunction",
             function=function.name,
             principal="secretsmanager.amazonaws.com",
             source_account=args.names.account,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=child,
         )
         self.arn = with_dependencies(function.arn, permission.id)
         self.function = function.name

@@ -1,4 +1,4 @@
-"""A secret that the program never sees: made, held and rotated by AWS."""
+"""Secrets whose values never enter the program or its state."""
 
 from dataclasses import dataclass
 
@@ -6,23 +6,24 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import component_inputs
-from components.iam.documents import Document, deny, document, render
+from components.iam.documents import render
+from components.iam.resource_policies import secret_policy
 from components.naming import Naming
 from components.settings.data import ProtectionSettings, SecretsSettings
 from components.tags import tags
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretArgs:
-    """What a secret is told.
+    """Arguments of `Secret`.
 
-    names: the stack's names.
-    kind: which secret; the rotation function makes the value by this word.
-    reader_arns: ARNs of the roles that may read the value, patterns allowed.
-    secrets: rotation period and recovery window, in days.
-    protection: whether deletion is refused.
-    key_arn: the KMS key.
-    function_arn: the rotation function, once Secrets Manager may call it.
+    names: Names of the stack.
+    kind: Kind of secret; the rotation function generates the value by it.
+    reader_arns: Principals that may read the value; ARN patterns are allowed.
+    secrets: Rotation period and recovery window, in days.
+    protection: Deletion protection of the secret.
+    key_arn: KMS key of the secret.
+    function_arn: Rotation function, resolved after Secrets Manager may invoke it.
     """
 
     names: Naming
@@ -35,22 +36,22 @@ class SecretArgs:
 
 
 class Secret(pulumi.ComponentResource):
-    """A Secrets Manager secret without a value in the program, read by named roles alone and rotated by our function.
+    """A Secrets Manager secret that only named principals can read and that a Lambda function rotates.
 
-    Why: no person, file or state ever holds the value, and it changes without anybody's doing. Setting up the rotation
-    makes the first value. Cost: 0.40 USD a month. Controls: GH-SM-001 to GH-SM-006.
+    Why: The value exists in Secrets Manager alone: no person, file or Pulumi state contains it. Enabling the rotation
+    creates the first value. The pepper keeps up to 100 generations, see `runtime/functions/rotate.py`.
+    Cost: 0.40 USD a month. Controls: GH-SM-001 to GH-SM-006.
     """
 
     arn: pulumi.Output[str]
-    """The full ARN, known once the first rotation has been asked for, so that nothing starts before there is a value to
-    come."""
+    """Full ARN. Resolves after the first rotation was requested, so that dependent tasks start with a value."""
 
     def __init__(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:secrets:Secret", name, component_inputs(args), opts)
         secret = aws.secretsmanager.Secret(
             name,
             name=args.names.secret(args.kind),
-            description=f"Gatehouse {args.kind}, made and rotated by {args.names.name('rotate')}",
+            description=f"Gatehouse {args.kind}, generated and rotated by {args.names.name('rotate')}",
             kms_key_id=args.key_arn,
             recovery_window_in_days=args.secrets.recovery_window_days,
             tags=tags("secret"),
@@ -77,22 +78,3 @@ class Secret(pulumi.ComponentResource):
         )
         self.arn = rotation.secret_id
         self.register_outputs({"arn": self.arn})
-
-
-def secret_policy(names: Naming, readers: tuple[str, ...]) -> Document:
-    """Whatever a role's own policy says, only the readers get the value, and nobody from another account gets
-    anything."""
-    return document(
-        deny(
-            "OnlyReaders",
-            ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
-            ["*"],
-            conditions={"ArnNotLike": {"aws:PrincipalArn": list(readers)}},
-        ),
-        deny(
-            "OnlyOurAccount",
-            ["secretsmanager:*"],
-            ["*"],
-            conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}},
-        ),
-    )

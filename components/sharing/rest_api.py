@@ -1,24 +1,23 @@
-"""What the REST API before the share function is made of, as plain data: methods, what a body may be, the gateway's own
-answers, the access log and who may call."""
+"""Definition of the REST API in front of the sharing function: methods, body model, gateway responses and access log."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from components.iam.documents import ANYONE, Document, allow, deny, document
+from components.iam.documents import Document
+from components.iam.resource_policies import rest_api_policy
 from components.naming import Naming
 
-STAGE = "live"
-ROOT, REST = "/", "/{proxy+}"
+ROOT, PROXY = "/", "/{proxy+}"
 BODY_CHARS_MAX = 8192
-"""Of one field; WAF refuses whole bodies above 8 KB at this host before."""
+"""Maximum length of one field. AWS WAF blocks bodies above 8 KB on this host name."""
 HSTS = "max-age=63072000; includeSubDomains"
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method at one path; `takes_body`: its body is held to the model."""
+    """A method of one path. `takes_body`: the request body is validated against the model."""
 
     path: str
     verb: str
@@ -26,20 +25,20 @@ class Method:
 
     @property
     def name(self) -> str:
-        """`root-get`"""
-        return f"{'root' if self.path == ROOT else 'rest'}-{self.verb.lower()}"
+        """Resource name, such as `root-get`."""
+        return f"{'root' if self.path == ROOT else 'proxy'}-{self.verb.lower()}"
 
 
 METHODS = (
     Method(ROOT, "GET"),
     Method(ROOT, "HEAD"),
-    Method(REST, "GET"),
-    Method(REST, "HEAD"),
-    Method(REST, "POST", takes_body=True),
+    Method(PROXY, "GET"),
+    Method(PROXY, "HEAD"),
+    Method(PROXY, "POST", takes_body=True),
 )
-"""What reaches the function. Every other method is answered by the gateway."""
-WRITES = REST.removeprefix("/") + "/POST"
-"""The method with a narrower limit of its own, as method settings name it."""
+"""Methods that reach the function. API Gateway answers all others."""
+WRITES = PROXY.removeprefix("/") + "/POST"
+"""Path of the methods with a lower throttling limit, in the syntax of method settings."""
 
 BODY: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
@@ -48,22 +47,24 @@ BODY: dict[str, Any] = {
     "maxProperties": 16,
     "additionalProperties": {"type": "string", "maxLength": BODY_CHARS_MAX},
 }
-"""The JSON that a POST may carry: a few fields of text."""
+"""JSON schema of a POST body."""
 
-_SAFE = {
+_SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "Strict-Transport-Security": HSTS,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What every answer carries, as those of the service do. API Gateway has no way to write a quote inside of a fixed value."""
+"""Headers of every gateway response. API Gateway does not support quotes inside a static value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer of the gateway itself (API Gateway developer guide, "Gateway response types"); no status leaves the
-    gateway's."""
+class GatewayResponse:
+    """A response that API Gateway sends itself. `status` None keeps the default status.
+
+    Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
+    """
 
     kind: str
     status: int | None
@@ -72,23 +73,22 @@ class Answer:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Its headers, with those of every answer, as the gateway takes them: fixed values in single quotes."""
-        return {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in {**_SAFE, **dict(self.headers)}.items()}
+        """Response headers as static values, which API Gateway expects in single quotes."""
+        headers = {**_SECURITY_HEADERS, **dict(self.headers)}
+        return {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in headers.items()}
 
     @property
     def body(self) -> str:
-        """JSON, without anything of the request."""
+        """JSON body. Contains no part of the request."""
         return json.dumps({"message": self.message})
 
 
-ANSWERS = (
-    # The gateway's name for a method that the API does not have.
-    Answer(
-        "MISSING_AUTHENTICATION_TOKEN", 405, "This address cannot be used in that way", headers=(("Allow", "GET, HEAD, POST"),)
-    ),
-    Answer("THROTTLED", 429, "Too many requests; try again in a moment", headers=(("Retry-After", "1"),)),
-    Answer("DEFAULT_4XX", None, "The request was refused"),
-    Answer("DEFAULT_5XX", None, "Something went wrong here"),
+GATEWAY_RESPONSES = (
+    # API Gateway's response type for a method that is not defined.
+    GatewayResponse("MISSING_AUTHENTICATION_TOKEN", 405, "Method not allowed.", headers=(("Allow", "GET, HEAD, POST"),)),
+    GatewayResponse("THROTTLED", 429, "Too many requests. Retry later.", headers=(("Retry-After", "1"),)),
+    GatewayResponse("DEFAULT_4XX", None, "Request denied."),
+    GatewayResponse("DEFAULT_5XX", None, "Internal error."),
 )
 
 ACCESS_LOG = {
@@ -97,7 +97,7 @@ ACCESS_LOG = {
     "time": "$context.requestTimeEpoch",
     "ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
-    # The template, never the path: the path may be a secret link. No query, no header.
+    # The route, not the path: the path can contain a secret link. No query string and no headers.
     "resource": "$context.resourcePath",
     "status": "$context.status",
     "bytes": "$context.responseLength",
@@ -105,35 +105,26 @@ ACCESS_LOG = {
     "functionStatus": "$context.integration.status",
     "functionMs": "$context.integration.latency",
     "error": "$context.error.responseType",
-    "firewall": "$context.wafResponseCode",
+    "waf": "$context.wafResponseCode",
     "tls": "$context.tlsVersion",
     "trace": "$context.xrayTraceId",
 }
-"""One line a request. Source: API Gateway developer guide, "Variables for access logging"."""
+"""Fields of an access log line. Source: API Gateway Developer Guide, "Variables for access logging for API Gateway"."""
 
 
-def access_format() -> str:
-    """The line as API Gateway takes it: JSON with variables in it."""
+def access_log_format() -> str:
+    """Return the access log format: JSON with context variables."""
     return json.dumps(ACCESS_LOG, separators=(",", ":"))
 
 
 def caller_policy(names: Naming) -> Document:
-    """Anybody may call these methods of the one stage, over TLS alone; the link is what opens something. The API's id is
-    made by AWS; the policy hangs on that API, so the pattern reaches no other."""
-    arns = [names.arn("execute-api", f"*/{STAGE}/{verb}/*") for verb in dict.fromkeys(method.verb for method in METHODS)]
-    return document(
-        allow("AnybodyCalls", ["execute-api:Invoke"], arns, principal=ANYONE),
-        deny(
-            "OnlyTls",
-            ["execute-api:Invoke"],
-            [names.arn("execute-api", "*")],
-            conditions={"Bool": {"aws:SecureTransport": "false"}},
-        ),
-    )
+    """Return the resource policy of the API."""
+    return rest_api_policy(names, list(dict.fromkeys(method.verb for method in METHODS)))
 
 
 def definition_hash(names: Naming) -> str:
-    """Changes when anything of the API does: a deployment is a copy of the API, and a new one is needed then."""
-    answers = [(answer.kind, answer.status, answer.body, answer.parameters) for answer in ANSWERS]
-    whole = [[(m.path, m.verb, m.takes_body) for m in METHODS], BODY, answers, caller_policy(names)]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    """Return a hash of the API definition. A deployment is a snapshot, so a change requires a new one."""
+    responses = [(response.kind, response.status, response.body, response.parameters) for response in GATEWAY_RESPONSES]
+    methods = [(method.path, method.verb, method.takes_body) for method in METHODS]
+    definition = [methods, BODY, responses, caller_policy(names)]
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The serverless form of the share service: a Lambda function from the same image, behind a REST API."""
+"""The serverless form of the sharing service: a Lambda function behind a REST API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,32 +6,40 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import component_inputs, log_group
 from components.contract import Function
 from components.iam.documents import render
 from components.iam.role_policies import function_role
-from components.iam.sharing_roles import LOG_ROLE, access_log
+from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
 from components.naming import Naming
 from components.settings.workloads import SharingSettings
-from components.sharing import rest_api as form
+from components.sharing import rest_api
 from components.tags import tags
 
 TIMEOUT_S = 10
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
-"""TLS 1.3 and 1.2 with forward secrecy and post-quantum key exchange (API Gateway developer guide, "Security policies for
-REST APIs")."""
+"""TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: API Gateway Developer Guide, "Security
+policies for REST APIs in API Gateway"."""
 ALIAS = "live"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharingFunctionArgs:
-    """What the function and its API are told.
+    """Arguments of `SharingFunction`.
 
-    names: the stack's names. sharing: memory, concurrency and limits. function: what the contract says.
-    image: reference by digest, once Lambda may pull it; the digest is that of the image itself, for Lambda takes no index.
-    variables: value of each variable. roles: ARN by name, of the function's role and, where this stack sets it for the
-    account, of that with which API Gateway writes logs. key_arn: the KMS key of its settings.
-    log_key_arn, log_retention_days: its log groups. host, zone_id, certificate_arn: where it is found.
+    names: Names of the stack.
+    sharing: Memory, concurrency and throttling limits.
+    function: The function in the contract.
+    image: Image reference, resolved after Lambda may pull the image. Lambda requires the digest of a single-architecture
+        image, not of an image index.
+    variables: Values of the environment variables.
+    role_arns: ARNs by resource name: the function's role, and the API log role if this stack creates it.
+    key_arn: KMS key of the environment.
+    log_key_arn: KMS key of the log groups.
+    log_retention_days: Retention of the log groups.
+    host_name: Host name of the service.
+    zone_id: Hosted zone of the host name.
+    certificate_arn: Certificate of the host name.
     """
 
     names: Naming
@@ -49,62 +57,61 @@ class SharingFunctionArgs:
 
 
 class SharingFunction(pulumi.ComponentResource):
-    """A function with reserved concurrency and its own role, an alias that points at its newest version, and a regional
-    REST API with limits, checks of what it takes, traces and an access log, under the service's own host name.
+    """A Lambda function with reserved concurrency, an alias of its newest version, and a regional REST API with
+    throttling, request validation, tracing and an access log.
 
-    Why: strangers meet a process that has nothing but the tokens table, not the one that also manages keys; and nobody
-    pays for a service that nobody comes to. The function stands outside the VPC: it opens no connection to database or cache,
-    every service that it calls asks for its role, and inside it would need a way out and the right to make network
-    interfaces. A new version takes all traffic at once, and the old digest is the way back: a canary is what the container
-    form has. X-Ray and every load balancer log whole paths, so what opens a secret may never be part of one.
-    Cost: nothing while nobody comes but 0.80 USD a month for alarms; 3.50 USD a million requests for the API, 0.20 USD and
-    about 1 USD of time for the function, 0.60 USD for the firewall.
+    Why: Public requests reach a process that can access only the secret links table, and an idle service costs almost
+    nothing. The function runs outside the VPC because it connects to neither database nor cache. A new version receives
+    all traffic at once; to roll back, deploy the previous digest. X-Ray and load balancers record full paths, so a path
+    must never contain a token.
+    Cost: 0.80 USD a month for alarms when idle; per million requests 3.50 USD for the API, 0.20 USD and about 1 USD of
+    duration for the function, 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
     """
 
     function_name: pulumi.Output[str]
     api: pulumi.Output[str]
-    """Its id."""
+    """Id of the REST API."""
     stage_arn: pulumi.Output[str]
-    """What a firewall stands before."""
+    """ARN of the stage, for the web ACL."""
 
     def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:sharing:SharingFunction", name, component_inputs(args), opts)
+        self._child = pulumi.ResourceOptions(parent=self)
         function, alias = self._function(name, args)
         api = aws.apigateway.RestApi(
             name,
             name=args.names.name(name),
-            description=f"The {args.function.service.name} service",
+            description=f"Gatehouse {args.function.service.name} service",
             endpoint_configuration=aws.apigateway.RestApiEndpointConfigurationArgs(types="REGIONAL"),
-            # Only by its own host name: another one would go past the limits that the firewall has for it.
+            # The default endpoint would bypass the rate limits of the web ACL for the host name.
             disable_execute_api_endpoint=True,
-            policy=render(form.caller_policy(args.names)),
+            policy=render(rest_api.caller_policy(args.names)),
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
-        parts = [*self._methods(name, api, alias, args), *self._answers(name, api)]
-        stage = self._stage(name, api, parts, args)
+        resources = [*self._methods(name, api, alias), *self._gateway_responses(name, api)]
+        stage = self._stage(name, api, resources, args)
         aws.lambda_.Permission(
             name,
-            statement_id="ApiCalls",
+            statement_id="AllowApiGateway",
             action="lambda:InvokeFunction",
             function=function.name,
             qualifier=alias.name,
             principal="apigateway.amazonaws.com",
-            source_arn=pulumi.Output.format("{}/{}/*/*", api.execution_arn, form.STAGE),
-            opts=pulumi.ResourceOptions(parent=self),
+            source_arn=pulumi.Output.format("{}/{}/*/*", api.execution_arn, STAGE),
+            opts=self._child,
         )
-        self._limits(name, api, stage, args)
-        self._host(name, api, stage, args)
+        self._throttling(name, api, stage, args)
+        self._domain(name, api, stage, args)
         self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
         self.register_outputs({"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn})
 
     def _function(self, name: str, args: SharingFunctionArgs) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
-        group = self._group(name, name, args)
         function = aws.lambda_.Function(
             name,
             name=args.names.name(name),
-            description=f"Serves the {args.function.service.name} service",
+            description=f"Gatehouse {args.function.service.name} service",
             role=args.role_arns[function_role(name)],
             package_type="Image",
             image_uri=args.image,
@@ -117,72 +124,72 @@ class SharingFunction(pulumi.ComponentResource):
             reserved_concurrent_executions=args.sharing.reserved_concurrency,
             kms_key_arn=args.key_arn,
             environment=aws.lambda_.FunctionEnvironmentArgs(variables=dict(args.variables)),
-            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
+            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=self._log_group(name, args).name),
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             publish=True,
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         alias = aws.lambda_.Alias(
             name,
             name=ALIAS,
-            description="What the API calls",
+            description="Version that the REST API invokes",
             function_name=function.name,
             function_version=function.version,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         return function, alias
 
-    def _group(self, name: str, writer: str, args: SharingFunctionArgs) -> aws.cloudwatch.LogGroup:
-        return aws.cloudwatch.LogGroup(
-            writer,
-            name=args.names.log_group(writer),
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.log_key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+    def _log_group(self, name: str, args: SharingFunctionArgs) -> aws.cloudwatch.LogGroup:
+        return log_group(
+            name,
+            args.names.log_group(name),
+            key_arn=args.log_key_arn,
+            retention_days=args.log_retention_days,
+            parent=self,
         )
 
-    def _methods(
-        self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias, args: SharingFunctionArgs
-    ) -> list[pulumi.Resource]:
-        """Every method hands the whole request to the function, after the checks."""
-        here = pulumi.ResourceOptions(parent=self)
-        rest = aws.apigateway.Resource(
-            name, rest_api=api.id, parent_id=api.root_resource_id, path_part=form.REST.removeprefix("/"), opts=here
+    def _methods(self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias) -> list[pulumi.Resource]:
+        """Create the methods with request validation and proxy integration."""
+        proxy = aws.apigateway.Resource(
+            name,
+            rest_api=api.id,
+            parent_id=api.root_resource_id,
+            path_part=rest_api.PROXY.removeprefix("/"),
+            opts=self._child,
         )
-        checks = aws.apigateway.RequestValidator(
+        validator = aws.apigateway.RequestValidator(
             name,
             name="body-and-parameters",
             rest_api=api.id,
             validate_request_body=True,
             validate_request_parameters=True,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         model = aws.apigateway.Model(
             name,
             name="Form",
             rest_api=api.id,
-            description="A few fields of text",
+            description="Form fields",
             content_type="application/json",
-            schema=render(form.BODY),
-            opts=pulumi.ResourceOptions(parent=self),
+            schema=render(rest_api.BODY),
+            opts=self._child,
         )
-        made: list[pulumi.Resource] = []
-        for wanted in form.METHODS:
+        resources: list[pulumi.Resource] = []
+        for definition in rest_api.METHODS:
             method = aws.apigateway.Method(
-                f"{name}-{wanted.name}",
+                f"{name}-{definition.name}",
                 rest_api=api.id,
-                resource_id=api.root_resource_id if wanted.path == form.ROOT else rest.id,
-                http_method=wanted.verb,
+                resource_id=api.root_resource_id if definition.path == rest_api.ROOT else proxy.id,
+                http_method=definition.verb,
                 authorization="NONE",
-                request_validator_id=checks.id,
-                # Whatever the caller says that the body is.
-                request_models={"$default": model.name} if wanted.takes_body else None,
-                opts=pulumi.ResourceOptions(parent=self),
+                request_validator_id=validator.id,
+                # Applies to every content type.
+                request_models={"$default": model.name} if definition.takes_body else None,
+                opts=self._child,
             )
             integration = aws.apigateway.Integration(
-                f"{name}-{wanted.name}",
+                f"{name}-{definition.name}",
                 rest_api=api.id,
                 resource_id=method.resource_id,
                 http_method=method.http_method,
@@ -190,42 +197,42 @@ class SharingFunction(pulumi.ComponentResource):
                 integration_http_method="POST",
                 uri=alias.invoke_arn,
                 timeout_milliseconds=(TIMEOUT_S + 1) * 1000,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self._child,
             )
-            made += [method, integration]
-        return made
+            resources += [method, integration]
+        return resources
 
-    def _answers(self, name: str, api: aws.apigateway.RestApi) -> list[pulumi.Resource]:
+    def _gateway_responses(self, name: str, api: aws.apigateway.RestApi) -> list[pulumi.Resource]:
         return [
             aws.apigateway.Response(
-                f"{name}-{answer.kind.lower().replace('_', '-')}",
+                f"{name}-{response.kind.lower().replace('_', '-')}",
                 rest_api_id=api.id,
-                response_type=answer.kind,
-                status_code=str(answer.status) if answer.status else None,
-                response_parameters=answer.parameters,
-                response_templates={"application/json": answer.body},
-                opts=pulumi.ResourceOptions(parent=self),
+                response_type=response.kind,
+                status_code=str(response.status) if response.status else None,
+                response_parameters=response.parameters,
+                response_templates={"application/json": response.body},
+                opts=self._child,
             )
-            for answer in form.ANSWERS
+            for response in rest_api.GATEWAY_RESPONSES
         ]
 
     def _stage(
-        self, name: str, api: aws.apigateway.RestApi, parts: list[pulumi.Resource], args: SharingFunctionArgs
+        self, name: str, api: aws.apigateway.RestApi, resources: list[pulumi.Resource], args: SharingFunctionArgs
     ) -> aws.apigateway.Stage:
         deployment = aws.apigateway.Deployment(
             name,
             rest_api=api.id,
-            triggers={"definition": form.definition_hash(args.names)},
-            # A deployment copies what there is at that moment, so everything must be there.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=parts),
+            triggers={"definition": rest_api.definition_hash(args.names)},
+            # A deployment is a snapshot of the API, so it requires all of its resources.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=resources),
         )
-        group = self._group(name, access_log(name), args)
-        allowed: list[pulumi.Resource] = []
-        if LOG_ROLE in args.role_arns:
-            allowed.append(
+        group = self._log_group(access_log(name), args)
+        log_role: list[pulumi.Resource] = []
+        if API_LOG_ROLE in args.role_arns:
+            log_role.append(
                 aws.apigateway.Account(
                     name,
-                    cloudwatch_role_arn=args.role_arns[LOG_ROLE],
+                    cloudwatch_role_arn=args.role_arns[API_LOG_ROLE],
                     opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
                 )
             )
@@ -233,21 +240,23 @@ class SharingFunction(pulumi.ComponentResource):
             name,
             rest_api=api.id,
             deployment=deployment.id,
-            stage_name=form.STAGE,
-            description="What the host name leads to",
-            access_log_settings=aws.apigateway.StageAccessLogSettingsArgs(destination_arn=group.arn, format=form.access_format()),
+            stage_name=STAGE,
+            description=f"Stage of {args.host_name}",
+            access_log_settings=aws.apigateway.StageAccessLogSettingsArgs(
+                destination_arn=group.arn, format=rest_api.access_log_format()
+            ),
             xray_tracing_enabled=True,
             tags=tags("none"),
-            # Without the account's role, API Gateway refuses a stage that logs.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=allowed),
+            # API Gateway rejects a stage with logging if the account has no log role.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=log_role),
         )
 
-    def _limits(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
-        """Requests a second of all callers together; of those that may change something, a tenth."""
-        most = args.sharing.requests_per_second_max
-        for thing, path, rate in ((name, "*/*", most), (f"{name}-writes", form.WRITES, max(1, most // 10))):
+    def _throttling(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
+        """Limit the requests per second of all callers; writes to a tenth of the limit."""
+        limit = args.sharing.requests_per_second_max
+        for resource, path, rate in ((name, "*/*", limit), (f"{name}-writes", rest_api.WRITES, max(1, limit // 10))):
             aws.apigateway.MethodSettings(
-                thing,
+                resource,
                 rest_api=api.id,
                 stage_name=stage.stage_name,
                 method_path=path,
@@ -255,15 +264,15 @@ class SharingFunction(pulumi.ComponentResource):
                     throttling_rate_limit=rate,
                     throttling_burst_limit=rate * 2,
                     metrics_enabled=True,
-                    # Execution logs hold headers and go to a group without our key; the access log has what is needed.
+                    # Execution logs contain headers and go to a log group without a KMS key.
                     logging_level="OFF",
                     data_trace_enabled=False,
                     caching_enabled=False,
                 ),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self._child,
             )
 
-    def _host(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
+    def _domain(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
         domain = aws.apigateway.DomainName(
             name,
             domain_name=args.host_name,
@@ -272,14 +281,10 @@ class SharingFunction(pulumi.ComponentResource):
             security_policy=TLS_POLICY,
             endpoint_access_mode="STRICT",
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         aws.apigateway.BasePathMapping(
-            name,
-            rest_api=api.id,
-            stage_name=stage.stage_name,
-            domain_name=domain.domain_name,
-            opts=pulumi.ResourceOptions(parent=self),
+            name, rest_api=api.id, stage_name=stage.stage_name, domain_name=domain.domain_name, opts=self._child
         )
         aws.route53.Record(
             name,
@@ -291,5 +296,5 @@ class SharingFunction(pulumi.ComponentResource):
                     name=domain.regional_domain_name, zone_id=domain.regional_zone_id, evaluate_target_health=False
                 )
             ],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )

@@ -1,4 +1,4 @@
-"""A bucket that is closed, encrypted, versioned and logged from its first moment."""
+"""Private, encrypted, versioned and logged S3 buckets."""
 
 from dataclasses import dataclass, replace
 
@@ -11,33 +11,38 @@ from components.settings.data import ProtectionSettings
 from components.tags import DataClass, tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BucketReplica:
-    """Where a bucket is copied to. bucket_arn, key_arn: the bucket in the other region and the key there. role_arn: who
-    copies."""
+    """Destination of S3 replication.
+
+    bucket_arn: Bucket in the other region.
+    key_arn: KMS key in the other region.
+    role_arn: Role of S3 replication.
+    """
 
     bucket_arn: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BucketArgs:
-    """What a bucket is told.
+    """Arguments of `Bucket`.
 
-    bucket_name: its name in the whole world.
-    policy: its policy, see `bucketpolicy`.
-    data_class: what it holds.
-    protection: whether deletion is refused.
-    key_arn: the KMS key of its objects; None is S3's own key (SSE-S3), for log sinks alone.
-    log_bucket: name of the bucket that takes its access log; None for a log sink, which would log its own logging.
-    noncurrent_days: how long an overwritten or deleted object can be brought back.
-    expire_days: age at which objects are removed; None keeps them.
-    lock_days, lock_mode: nobody removes an object before; None is no lock.
-    force_destroy: empty the bucket to delete it.
-    purpose: tag by which policies know a log sink.
-    region: another region than the stack's; None is the stack's.
-    replica: every object is also kept there; None copies nothing.
+    bucket_name: Full name of the bucket.
+    policy: Bucket policy.
+    data_class: Value of the tag DataClass.
+    protection: Deletion protection by Pulumi.
+    key_arn: KMS key of the objects; None for SSE-S3, which only log buckets use.
+    log_bucket: Name of the bucket of server access logs; None for a log bucket.
+    noncurrent_days: Days until noncurrent versions expire.
+    expire_days: Days until objects expire; None for never.
+    lock_days: Default retention of object lock; None for no object lock.
+    lock_mode: Retention mode of object lock.
+    force_destroy: Empty the bucket before it is deleted.
+    purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets.
+    region: Region of the bucket; None for the region of the stack.
+    replica: Destination of replication; None for none.
     """
 
     bucket_name: str
@@ -57,21 +62,20 @@ class BucketArgs:
 
 
 class Bucket(pulumi.ComponentResource):
-    """A private S3 bucket with everything that makes it one.
+    """A private S3 bucket with encryption, versioning, access logs, lifecycle rules and a bucket policy.
 
-    Why: a bucket is safe by eight separate resources, and forgetting one of them is the usual leak; here none can be
-    left out. Cost: storage at 0.023 USD a GB and month, and as much again for old versions; the bucket key keeps KMS
-    below one request a thousand objects. A copy in another region costs the storage again, and 0.035 USD a GB.
-    Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
+    Why: A secure bucket consists of eight resources; this component always creates all of them.
+    Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key keeps KMS requests below one per thousand
+    objects. A replica costs the storage again and 0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
     """
 
     name: pulumi.Output[str]
-    """The name, known once the policy is in place: who depends on it finds a closed bucket."""
+    """Name of the bucket. Resolves after the bucket policy exists."""
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:storage:Bucket", name, component_inputs(args), opts)
-        keep = pulumi.ResourceOptions(
+        protected = pulumi.ResourceOptions(
             parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
         )
         bucket = aws.s3.Bucket(
@@ -81,9 +85,9 @@ class Bucket(pulumi.ComponentResource):
             force_destroy=args.force_destroy,
             object_lock_enabled=args.lock_days is not None,
             tags=tags(args.data_class, **{"gatehouse:purpose": args.purpose}),
-            opts=keep,
+            opts=protected,
         )
-        closed = aws.s3.BucketPublicAccessBlock(
+        public_access_block = aws.s3.BucketPublicAccessBlock(
             name,
             bucket=bucket.id,
             region=args.region,
@@ -93,7 +97,7 @@ class Bucket(pulumi.ComponentResource):
             restrict_public_buckets=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        owned = aws.s3.BucketOwnershipControls(
+        ownership_controls = aws.s3.BucketOwnershipControls(
             name,
             bucket=bucket.id,
             region=args.region,
@@ -105,11 +109,14 @@ class Bucket(pulumi.ComponentResource):
             bucket=bucket.id,
             region=args.region,
             policy=render(args.policy),
-            # S3 refuses two of these calls at the same moment ("A conflicting conditional operation is in progress").
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[closed, owned]),
+            # S3 rejects these calls if they are concurrent (OperationAborted).
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[public_access_block, ownership_controls]),
         )
-        self._encrypt(name, bucket.id, args)
-        self._versions(name, bucket.id, args)
+        self._encryption(name, bucket.id, args)
+        versioning = self._versioning(name, bucket.id, args)
+        self._lifecycle(name, bucket.id, args, versioning)
+        if args.replica is not None:
+            self._replication(name, bucket.id, args, args.replica, versioning)
         if args.log_bucket is not None:
             aws.s3.BucketLogging(
                 name,
@@ -123,12 +130,11 @@ class Bucket(pulumi.ComponentResource):
         self.register_outputs({"name": self.name, "arn": self.arn})
 
     @classmethod
-    def log_sink(cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> "Bucket":
-        """A bucket to which AWS services write logs: SSE-S3, for load balancers write to nothing else (ELB user guide),
-        and no access log of its own."""
+    def log_bucket(cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> "Bucket":
+        """Create a bucket for logs of AWS services. It uses SSE-S3, which load balancers require, and has no access log."""
         return cls(name, replace(args, key_arn=None, log_bucket=None, data_class="log", purpose="log-sink"), opts)
 
-    def _encrypt(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
+    def _encryption(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
         default = aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
             sse_algorithm="AES256" if args.key_arn is None else "aws:kms",
             kms_master_key_id=args.key_arn,
@@ -146,15 +152,16 @@ class Bucket(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _versions(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
-        versions = aws.s3.BucketVersioning(
+    def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> pulumi.ResourceOptions:
+        """Enable versioning and object lock. Returns options for resources that require versioning."""
+        versioning = aws.s3.BucketVersioning(
             name,
             bucket=bucket,
             region=args.region,
             versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        after = pulumi.ResourceOptions(parent=self, depends_on=[versions])
+        requires_versioning = pulumi.ResourceOptions(parent=self, depends_on=[versioning])
         if args.lock_days is not None:
             retention = aws.s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(mode=args.lock_mode, days=args.lock_days)
             aws.s3.BucketObjectLockConfiguration(
@@ -162,8 +169,11 @@ class Bucket(pulumi.ComponentResource):
                 bucket=bucket,
                 region=args.region,
                 rule=aws.s3.BucketObjectLockConfigurationRuleArgs(default_retention=retention),
-                opts=after,
+                opts=requires_versioning,
             )
+        return requires_versioning
+
+    def _lifecycle(self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
         expiration = aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=args.expire_days)
         aws.s3.BucketLifecycleConfiguration(
             name,
@@ -171,7 +181,7 @@ class Bucket(pulumi.ComponentResource):
             region=args.region,
             rules=[
                 aws.s3.BucketLifecycleConfigurationRuleArgs(
-                    id="tidy",
+                    id="expiration",
                     status="Enabled",
                     filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
                     expiration=None if args.expire_days is None else expiration,
@@ -183,28 +193,30 @@ class Bucket(pulumi.ComponentResource):
                     ),
                 )
             ],
-            opts=after,
+            opts=opts,
         )
-        if args.replica is not None:
-            self._copy(name, bucket, args, args.replica, after)
 
-    def _copy(
-        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, copy: BucketReplica, after: pulumi.ResourceOptions
+    def _replication(
+        self,
+        name: str,
+        bucket: pulumi.Output[str],
+        args: BucketArgs,
+        replica: BucketReplica,
+        opts: pulumi.ResourceOptions,
     ) -> None:
-        """Everything is copied, deletions included, within a quarter of an hour; S3 reports what is late."""
-        minutes = 15  # The only value S3 takes.
+        """Replicate all objects and delete markers with S3 Replication Time Control."""
+        minutes = 15  # The only value that S3 accepts.
         aws.s3.BucketReplicationConfig(
             name,
             bucket=bucket,
             region=args.region,
-            role=copy.role_arn,
+            role=replica.role_arn,
             rules=[
                 aws.s3.BucketReplicationConfigRuleArgs(
-                    id="everything",
+                    id="all-objects",
                     priority=1,
                     status="Enabled",
                     filter=aws.s3.BucketReplicationConfigRuleFilterArgs(prefix=""),
-                    # A deletion is a marker in the copy too; the version under it can be brought back in both.
                     delete_marker_replication=aws.s3.BucketReplicationConfigRuleDeleteMarkerReplicationArgs(status="Enabled"),
                     source_selection_criteria=aws.s3.BucketReplicationConfigRuleSourceSelectionCriteriaArgs(
                         sse_kms_encrypted_objects=aws.s3.BucketReplicationConfigRuleSourceSelectionCriteriaSseKmsEncryptedObjectsArgs(
@@ -212,10 +224,10 @@ class Bucket(pulumi.ComponentResource):
                         )
                     ),
                     destination=aws.s3.BucketReplicationConfigRuleDestinationArgs(
-                        bucket=copy.bucket_arn,
+                        bucket=replica.bucket_arn,
                         storage_class="STANDARD_IA",
                         encryption_configuration=aws.s3.BucketReplicationConfigRuleDestinationEncryptionConfigurationArgs(
-                            replica_kms_key_id=copy.key_arn
+                            replica_kms_key_id=replica.key_arn
                         ),
                         replication_time=aws.s3.BucketReplicationConfigRuleDestinationReplicationTimeArgs(
                             status="Enabled",
@@ -230,5 +242,5 @@ class Bucket(pulumi.ComponentResource):
                     ),
                 )
             ],
-            opts=after,
+            opts=opts,
         )

@@ -24,7 +24,7 @@ class Buckets:
         sink, sources = self.names.bucket("logs"), (self.names.bucket("trail"), self.names.bucket("data"))
         writers = (
             *bucket_policies.access_log_writers(self.names, sink, sources),
-            *bucket_policies.load_balancer_log_writers(self.names, sink, bucket_policies.BALANCER_PREFIXES),
+            *bucket_policies.load_balancer_log_writers(self.names, sink, bucket_policies.LOAD_BALANCER_PREFIXES),
             *(bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()),
         )
         policy = bucket_policies.bucket_policy(self.names, sink, encrypted_by_key=False, writers=writers)

@@ -11,13 +11,12 @@ import pulumi_aws as aws
 
 from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
 from components.database.secret_links_table import SecretLinksTable, SecretLinksTableArgs
-from components.encryption.kms_keys import ADMINISTER, USE
 from components.iam import backup_roles, bucket_policies
 from components.iam.documents import Document, Statement, allow, deny, document, render
+from components.iam.key_policies import ADMINISTER, USE
 from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
 from components.iam.roles import Roles, RolesArgs
-from components.monitoring import metric_alarms
-from components.monitoring.alarm_resource import metric_alarm
+from components.monitoring.metric_alarms import metric_alarm, table_alarms
 from components.naming import Naming
 from components.settings.data import BackupSettings, ProtectionSettings, SecretLinksTableSettings
 from components.storage.bucket import Bucket, BucketArgs, BucketReplica
@@ -49,14 +48,16 @@ boundary = PermissionsBoundary(
 roles = Roles(
     "access",
     RolesArgs(
-        names=names, definitions=backup_roles.role_definitions(names, replicated=replica_names.region), boundary_arn=boundary.arn
+        names=names,
+        definitions=backup_roles.role_definitions(names, replication_region=replica_names.region),
+        boundary_arn=boundary.arn,
     ),
     opts,
 )
 
 # The account administers the key and uses it through S3, DynamoDB and AWS Backup only.
 PUBLISHERS = ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]
-users = backup_roles.key_users(names, replicated=replica_names.region, away=replica_names.region)
+users = backup_roles.key_statements(names, replication_region=replica_names.region, replica_region=replica_names.region)
 
 
 def key_policy(names_in_region: Naming, *statements: Statement) -> Document:
@@ -94,7 +95,7 @@ replica_key = aws.kms.ReplicaKey(
     region=replica_names.region,
     primary_key_arn=key.arn,
     description="Files and backups, second Region",
-    policy=render(key_policy(replica_names, *users["away"])),
+    policy=render(key_policy(replica_names, *users["replica"])),
     tags=tags("confidential"),
     opts=protected,
 )
@@ -107,7 +108,7 @@ def file_bucket(name: str, names_in_region: Naming, key_arn: pulumi.Input[str], 
     bucket_args = partial(BucketArgs, protection=protection, region=names_in_region.region)
     writers = bucket_policies.access_log_writers(names_in_region, log_name, (name_in_region,))
     policy = bucket_policies.bucket_policy(names_in_region, log_name, encrypted_by_key=False, writers=writers)
-    logs = Bucket.log_sink(
+    logs = Bucket.log_bucket(
         f"{name}-logs", bucket_args(bucket_name=log_name, policy=policy, data_class="log", expire_days=365), opts
     )
     policy = bucket_policies.bucket_policy(names_in_region, name_in_region, encrypted_by_key=True)
@@ -158,7 +159,7 @@ aws.sns.TopicPolicy(
     ),
     opts=opts,
 )
-for alarm in metric_alarms.of_table(table.table):
+for alarm in table_alarms(table.table):
     metric_alarm(alarm, names, runbooks, topic.arn, table)
 metrics = [
     ["AWS/DynamoDB", metric, "TableName", names.name("tokens")] for metric in ("ReadThrottleEvents", "WriteThrottleEvents")

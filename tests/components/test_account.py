@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from components.iam import bucket_policies
-from components.monitoring import topics
+from components.iam import bucket_policies, endpoint_policies, resource_policies
 from components.naming import Naming
-from components.network import vpc_endpoints
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 
@@ -50,14 +48,14 @@ def test_a_key_is_in_two_regions_only_where_something_is_copied() -> None:
 
 @pytest.mark.requirement("CG-21")
 def test_only_aws_services_of_our_account_publish_notices_and_only_over_tls() -> None:
-    refuse, publish = topics.topic_policy(NAMES)["Statement"]
+    refuse, publish = resource_policies.notification_topic_policy(NAMES)["Statement"]
     assert refuse["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert set(publish["Principal"]) == {"Service"}
     assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
 def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
-    (statement,) = topics.key_users(NAMES)
+    (statement,) = resource_policies.notification_key_statements(NAMES)
     topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notices"
     assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
     assert statement in list(statements("dev", "logs").values())
@@ -106,7 +104,7 @@ def test_config_writes_below_its_own_prefix_and_for_our_account_alone() -> None:
 
 @pytest.mark.requirement("ECS-03")
 def test_the_endpoints_of_a_shell_exist_only_with_the_setting() -> None:
-    more = set(vpc_endpoints.policies(NAMES, with_exec=True)) - set(vpc_endpoints.policies(NAMES))
+    more = set(endpoint_policies.interface_policies(NAMES, ecs_exec=True)) - set(endpoint_policies.interface_policies(NAMES))
     assert more == {"ssm", "ssmmessages"}
-    for statement in (s for name in more for s in vpc_endpoints.policies(NAMES, with_exec=True)[name]["Statement"]):
+    for statement in (s for name in more for s in endpoint_policies.interface_policies(NAMES, ecs_exec=True)[name]["Statement"]):
         assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"

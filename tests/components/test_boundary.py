@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.iam.permissions_boundary import IN_USE, NEVER, boundary_policy
+from components.iam.permissions_boundary import DENIED, USED, boundary_policy
 from components.naming import Naming
 from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import run
@@ -94,6 +94,6 @@ def test_the_boundary_fits_into_a_managed_policy() -> None:
 
 
 def test_what_is_in_use_is_listed_once_and_no_whole_service_is() -> None:
-    assert len(IN_USE) == len(set(IN_USE))
-    assert [action for action in IN_USE if action.endswith(":*")] == []
-    assert set(IN_USE) & {action for actions in NEVER.values() for action in actions} == set()
+    assert len(USED) == len(set(USED))
+    assert [action for action in USED if action.endswith(":*")] == []
+    assert set(USED) & {action for actions in DENIED.values() for action in actions} == set()

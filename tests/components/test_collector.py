@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.compute.otel_collector import configuration
+from components.compute.otel_collector import collector_configuration
 from components.contract import read
 from tests.components.program import Program, run
 
@@ -44,7 +44,7 @@ def test_the_collector_is_locked_down_like_the_process(process: str) -> None:
 @pytest.mark.parametrize("process", SERVING)
 def test_the_collector_reads_each_door_and_listens_inside_its_task_alone(process: str) -> None:
     services = read().processes[process].services
-    document = configuration("eu-west-1", "dev", process, services, "/gatehouse/dev/x")
+    document = collector_configuration("eu-west-1", "dev", process, services, "/gatehouse/dev/x")
     (job,) = document["receivers"]["prometheus"]["config"]["scrape_configs"]
     assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{service.port}" for service in services]
     listening = [document["extensions"]["health_check"], *document["receivers"]["otlp"]["protocols"].values()]

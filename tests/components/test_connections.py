@@ -42,17 +42,17 @@ def outside(of: Program) -> set[tuple[str, int]]:
 
 def test_the_old_files_are_read_and_replaced_and_nothing_beside_them() -> None:
     moving = run("dev", changes=json.dumps({"legacy_files": OLD}))
-    statement = allowed(moving, "console-task")["OldFiles"]
+    statement = allowed(moving, "console-task")["LegacyFiles"]
     assert (statement["Action"], statement["Resource"]) == (["s3:GetObject", "s3:PutObject"], OBJECTS)
     assert told(moving, "console")["GATEHOUSE_LEGACY_FILES"] == ",".join(OLD)
     assert "GATEHOUSE_LEGACY_FILES" not in told(moving, "gateway")
-    assert "OldFiles" not in allowed(moving, "gateway-task")
+    assert "LegacyFiles" not in allowed(moving, "gateway-task")
 
 
 def test_the_old_files_pass_the_endpoint_in_whosever_account_they_are_and_only_for_our_principals() -> None:
     moving = run("dev", changes=json.dumps({"legacy_files": OLD}))
     policy = json.loads(moving.one("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"])
-    (statement,) = (found for found in policy["Statement"] if found["Sid"] == "OldFiles")
+    (statement,) = (found for found in policy["Statement"] if found["Sid"] == "LegacyFiles")
     assert statement["Resource"] == OBJECTS
     assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
 
@@ -60,8 +60,8 @@ def test_the_old_files_pass_the_endpoint_in_whosever_account_they_are_and_only_f
 @pytest.mark.parametrize("stack", STACKS)
 def test_without_old_files_no_foreign_object_is_named_anywhere(stack: str) -> None:
     of = run(stack)
-    assert "OldFiles" not in allowed(of, "console-task")
-    assert "OldFiles" not in of.one("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"]
+    assert "LegacyFiles" not in allowed(of, "console-task")
+    assert "LegacyFiles" not in of.one("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"]
     assert "GATEHOUSE_LEGACY_FILES" not in told(of, "console")
 
 
@@ -69,13 +69,13 @@ def test_without_old_files_no_foreign_object_is_named_anywhere(stack: str) -> No
 def test_the_console_keeps_sealed_exports_and_reads_them_back_but_deletes_none(stack: str) -> None:
     of = run(stack)
     bucket = of.one("s3/bucket:Bucket", "data").inputs["bucket"]
-    statement = allowed(of, "console-task")["SealedExports"]
+    statement = allowed(of, "console-task")["Exports"]
     assert (statement["Action"], statement["Resource"]) == (
         ["s3:GetObject", "s3:PutObject"],
         [f"arn:aws:s3:::{bucket}/exports/*"],
     )
     key = json.loads(of.one("kms/key:Key", "data").inputs["policy"])
-    (uses,) = (found for found in key["Statement"] if found["Sid"] == "SealedExports")
+    (uses,) = (found for found in key["Statement"] if found["Sid"] == "Exports")
     assert uses["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert [role.rpartition("/")[2] for role in uses["Principal"]["AWS"]] == [f"gatehouse-{stack}-console-task"]
     assert uses["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"] == f"arn:aws:s3:::{bucket}"
@@ -107,10 +107,10 @@ def test_webhooks_in_a_private_network_are_reached_on_443_and_known_to_the_conso
 
 def test_the_console_tells_the_one_topic_of_the_stack_file() -> None:
     of = run("dev", changes=json.dumps({"notifications": {**QUIET, "topic_arn": TOPIC}}))
-    statement = allowed(of, "console-task")["TellTopic"]
+    statement = allowed(of, "console-task")["PublishNotifications"]
     assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
     assert told(of, "console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
-    assert "TellTopic" not in allowed(run("dev"), "console-task")
+    assert "PublishNotifications" not in allowed(run("dev"), "console-task")
 
 
 def test_the_secret_of_leak_reports_is_injected_and_only_the_start_of_the_console_opens_it() -> None:

@@ -81,7 +81,7 @@ def test_the_environments_of_the_workflows_are_those_that_are_trusted(stack: str
             f"{policies.ISSUER}:sub"
         ]
         for role in run(stack).of("iam/role:Role")
-        if "GitHubTakesRole" in role.inputs["assumeRolePolicy"]
+        if "AllowGitHubToAssumeRole" in role.inputs["assumeRolePolicy"]
     }
     assert subjects == {
         "preview": f"repo:example/gatehouse:environment:{stack}-preview",

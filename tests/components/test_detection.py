@@ -7,7 +7,7 @@ import pytest
 from gatehouse.usage.models import UnusualUse
 from gatehouse.verification.models import Code
 
-from components.monitoring import log_filters
+from components.monitoring import log_alarms
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
@@ -49,12 +49,12 @@ def test_each_of_the_fifteen_changes_is_counted_in_the_trail_and_alarms(stack: s
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_a_filter_names_the_calls_that_it_is_for(name: str) -> None:
-    (found,) = (wanted for wanted in log_filters.of_account() if wanted.name == name)
+    (found,) = (wanted for wanted in log_alarms.account_filters() if wanted.name == name)
     assert set(re.findall(r'\$\.eventName = "(\w+)"', found.pattern)) >= CALLS[name]
 
 
 def test_a_filter_pattern_is_within_the_limits_of_cloudwatch() -> None:
-    for wanted in (*log_filters.of_account(), *log_filters.of_gateway(1)):
+    for wanted in (*log_alarms.account_filters(), *log_alarms.gateway_filters(1)):
         assert wanted.pattern.startswith("{ ")
         assert wanted.pattern.endswith(" }")
         assert wanted.pattern.count("(") == wanted.pattern.count(")")

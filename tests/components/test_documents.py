@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from components.compute.dead_letter_queue import queue_policy
 from components.contract import read
-from components.encryption.kms_keys import ADMINISTER, CLASSES, KmsKeysArgs, key_policy
-from components.iam import bucket_policies
-from components.iam.backup_roles import key_users
-from components.iam.role_policies import RoleDefinition, readers_of, role_definitions, secret_readers, token_users
-from components.monitoring import topics
+from components.encryption.kms_keys import KEYS, KmsKeysArgs
+from components.iam import bucket_policies, endpoint_policies, resource_policies
+from components.iam.backup_roles import key_statements
+from components.iam.key_policies import ADMINISTER, key_policy
+from components.iam.resource_policies import queue_policy, secret_policy
+from components.iam.role_policies import RoleDefinition, readers_of, role_definitions, secret_readers, table_users
 from components.naming import Naming
-from components.network import vpc, vpc_endpoints
-from components.secrets.secret import secret_policy
 from components.settings.data import KmsKeysSettings, ProtectionSettings
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
@@ -28,12 +26,15 @@ KEYRING = KmsKeysArgs(
     kms_keys=KmsKeysSettings(rotation_days=365, deletion_window_days=7),
     protection=ProtectionSettings(protect=False, retain_on_delete=False),
     secret_readers=secret_readers(NAMES, CONTRACT),
-    table_roles=token_users(CONTRACT),
+    table_roles=table_users(CONTRACT),
     rotation_role="rotate",
     log_groups=("/gatehouse/dev/gateway",),
     role_arns={},
     signing_roles=("console-task",),
-    additional_statements={**key_users(NAMES, replicated=AWAY.region, away=AWAY.region), "logs": topics.key_users(NAMES)},
+    additional_statements={
+        **key_statements(NAMES, replication_region=AWAY.region, replica_region=AWAY.region),
+        "logs": resource_policies.notification_key_statements(NAMES),
+    },
     replica_region=AWAY.region,
 )
 BUCKET = NAMES.bucket("data")
@@ -44,7 +45,7 @@ def statements(document: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def allowed(role: str) -> list[dict[str, Any]]:
-    return statements(GRANTS[role].allowed)
+    return statements(GRANTS[role].permissions)
 
 
 def actions(role: str) -> set[str]:
@@ -133,13 +134,13 @@ def test_failed_rotations_are_written_by_the_function_alone_and_over_tls() -> No
 
 @pytest.mark.parametrize(("role", "grant"), [(r, g) for r, g in GRANTS.items() if r != "trail-log"])
 def test_a_role_is_taken_for_our_account_alone(role: str, grant: RoleDefinition) -> None:
-    (statement,) = statements(grant.trusted)
+    (statement,) = statements(grant.trust_policy)
     assert statement["Principal"]["Service"].endswith(".amazonaws.com"), role
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
 
 
 def test_the_trail_role_has_no_condition_because_cloudtrail_sends_none() -> None:
-    (statement,) = statements(GRANTS["trail-log"].trusted)
+    (statement,) = statements(GRANTS["trail-log"].trust_policy)
     assert "Condition" not in statement
     assert actions("trail-log") == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
@@ -148,11 +149,11 @@ def test_the_trail_role_has_no_condition_because_cloudtrail_sends_none() -> None
 @pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup", "audit"])
 def test_a_key_is_administered_and_used_by_different_statements(name: str) -> None:
     crypto = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey")
-    administration = sid(key(name), "AccountAdministers")
+    administration = sid(key(name), "AllowAccountAdministration")
     assert not [a for a in administration["Action"] if a.startswith(crypto)]
     for statement in key(name):
         assert "kms:*" not in statement["Action"]
-        if statement is not administration and statement["Sid"] != "AccountAdministers":
+        if statement is not administration and statement["Sid"] != "AllowAccountAdministration":
             assert not set(statement["Action"]) & (set(ADMINISTER) - {"kms:DescribeKey"})
             assert statement["Condition"], statement["Sid"]
 
@@ -193,9 +194,9 @@ def test_a_new_log_group_is_unknown_to_the_key_until_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("wanted", "condition"),
     [
-        ("OnlyTls", {"Bool": {"aws:SecureTransport": "false"}}),
-        ("OnlyTls12", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
-        ("NoCustomerKeys", {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}}),
+        ("DenyInsecureTransport", {"Bool": {"aws:SecureTransport": "false"}}),
+        ("DenyOutdatedTls", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+        ("DenyCustomerProvidedKeys", {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}}),
     ],
 )
 def test_every_bucket_refuses(wanted: str, condition: dict[str, Any]) -> None:
@@ -233,7 +234,7 @@ def test_a_bucket_policy_lets_in_nobody_but_named_services() -> None:
 def test_a_secret_is_read_by_those_who_need_it_and_by_nobody_else() -> None:
     readers = readers_of(NAMES, CONTRACT, "pepper", ("arn:aws:iam::123456789012:role/ops",))
     assert readers == tuple(NAMES.role_arn(role) for role in ("rotate", "gateway-execution", "console-execution"))
-    statement = sid(statements(secret_policy(NAMES, readers)), "OnlyReaders")
+    statement = sid(statements(secret_policy(NAMES, readers)), "DenyOtherReaders")
     assert statement["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
 
 
@@ -246,9 +247,9 @@ def test_only_the_bootstrap_token_is_read_by_people() -> None:
 @pytest.mark.requirement("ECS-03")
 def test_every_endpoint_lets_only_our_principals_pass() -> None:
     policies = {
-        **vpc_endpoints.policies(NAMES),
-        "s3": vpc.s3_policy(NAMES, (BUCKET,)),
-        "dynamodb": vpc.dynamodb_policy(NAMES),
+        **endpoint_policies.interface_policies(NAMES),
+        "s3": endpoint_policies.s3_policy(NAMES, (BUCKET,)),
+        "dynamodb": endpoint_policies.dynamodb_policy(NAMES),
     }
     assert set(policies) == {
         *("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "monitoring"),
@@ -261,7 +262,7 @@ def test_every_endpoint_lets_only_our_principals_pass() -> None:
 
 
 def test_documents_are_as_short_as_aws_wants_them() -> None:
-    sizes = {role: len(json.dumps(g.allowed or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
+    sizes = {role: len(json.dumps(g.permissions or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
     assert max(sizes.values()) <= 10_240, "inline policies of one role"
-    assert all(len(json.dumps(key_policy(name, KEYRING))) <= 32_768 for name in CLASSES)
-    assert all(len(json.dumps(p)) <= 20_480 for p in vpc_endpoints.policies(NAMES).values())
+    assert all(len(json.dumps(key_policy(name, KEYRING))) <= 32_768 for name in KEYS)
+    assert all(len(json.dumps(p)) <= 20_480 for p in endpoint_policies.interface_policies(NAMES).values())

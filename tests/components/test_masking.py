@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.monitoring import data_protection
-from components.monitoring.data_protection import delivery_policy
 from components.naming import Naming
 from components.settings.loader import parse
 from tests.components.program import run
@@ -24,7 +23,7 @@ TAKEN = re.compile(r"[A-Za-z0-9_#=@/;, ^$?\[\]{}|\\*+.-]{1,200}")
 
 
 def masked(prefix: str, line: str) -> str:
-    for pattern in data_protection.own(prefix).values():
+    for pattern in data_protection.custom_identifiers(prefix).values():
         line = re.sub(pattern, "***", line)
     return line
 
@@ -50,12 +49,12 @@ def test_other_credentials_are_masked_and_ids_are_not(line: str, left: str) -> N
 
 
 def test_the_runs_of_base62_are_as_long_as_the_runtime_makes_them() -> None:
-    assert (apikey.BODY_CHARS, apikey.SECRET_CHARS) == (data_protection.BODY_CHARS, data_protection.SECRET_CHARS)
+    assert (apikey.BODY_CHARS, apikey.SECRET_CHARS) == (data_protection.KEY_BODY_CHARS, data_protection.TOKEN_CHARS)
 
 
 @given(PREFIXES)
 def test_cloudwatch_takes_every_pattern(prefix: str) -> None:
-    own = data_protection.own(prefix)
+    own = data_protection.custom_identifiers(prefix)
     assert len(own) <= 10
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) for name in own)
     assert all(TAKEN.fullmatch(pattern) for pattern in own.values())
@@ -77,9 +76,9 @@ def test_the_log_group_of_every_task_masks_and_tells(stack: str, preview: bool) 
         assert find["DataIdentifier"] == mask["DataIdentifier"], "AWS refuses two that differ"
         assert mask["Operation"] == {"Deidentify": {"MaskConfig": {}}}
         assert find["Operation"]["Audit"]["FindingsDestination"] == {"CloudWatchLogs": {"LogGroup": names.log_group("findings")}}
-        assert {one["Name"]: one["Regex"] for one in document["Configuration"]["CustomDataIdentifier"]} == data_protection.own(
-            prefix
-        )
+        assert {
+            one["Name"]: one["Regex"] for one in document["Configuration"]["CustomDataIdentifier"]
+        } == data_protection.custom_identifiers(prefix)
 
 
 def test_only_the_log_service_of_our_account_brings_findings() -> None:

@@ -61,7 +61,7 @@ def test_the_probe_counts_in_its_own_namespace_alone() -> None:
     role = NAMES.role_arn("probe")
     for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
         call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
-        assert decide(call, identity=[grant.allowed or {}]).allowed is allowed, namespace
+        assert decide(call, identity=[grant.permissions or {}]).allowed is allowed, namespace
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -8,7 +8,7 @@ import pytest
 from components.backup import backup_plan
 from components.iam import backup_roles
 from components.naming import Naming
-from components.network.network_acls import NetworkAclsArgs, entering, leaving
+from components.network.network_acls import NetworkAclsArgs, inbound_rules, outbound_rules
 from components.settings.loader import parse
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
 AWAY = replace(NAMES, region="eu-central-1")
-GRANTS = backup_roles.role_definitions(NAMES, replicated=AWAY.region)
+GRANTS = backup_roles.role_definitions(NAMES, replication_region=AWAY.region)
 
 
 def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("role", ["backup", "data-copy"])
 def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
-    for statement in every(GRANTS[role].allowed):
+    for statement in every(GRANTS[role].permissions):
         assert not [a for a in statement["Action"] if "*" in a or a.startswith("kms:")], statement["Sid"]
         if statement["Resource"] == ["*"]:
             assert set(statement["Action"]) == {"tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"}
@@ -45,10 +45,10 @@ def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
 @pytest.mark.requirement("ECS-12")
 def test_replication_reads_one_bucket_and_writes_one_other() -> None:
     here, there = NAMES.bucket_arn("data"), AWAY.bucket_arn("data")
-    found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["data-copy"].allowed)}
+    found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["data-copy"].permissions)}
     assert found["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{there}/*"])
     assert {tuple(resources) for sid, (_, resources) in found.items() if sid != "WriteCopies"} == {(here,), (f"{here}/*",)}
-    (trust,) = every(GRANTS["data-copy"].trusted)
+    (trust,) = every(GRANTS["data-copy"].trust_policy)
     assert trust["Condition"] == {
         "StringEquals": {"aws:SourceAccount": "123456789012"},
         "ArnLike": {"aws:SourceArn": here},
@@ -56,15 +56,15 @@ def test_replication_reads_one_bucket_and_writes_one_other() -> None:
 
 
 def test_a_stack_without_copies_has_no_role_for_them() -> None:
-    assert set(backup_roles.role_definitions(NAMES, replicated="")) == {"backup"}
-    assert set(backup_roles.key_users(NAMES, replicated="", away="")) == {"data", "backup"}
+    assert set(backup_roles.role_definitions(NAMES, replication_region="")) == {"backup"}
+    assert set(backup_roles.key_statements(NAMES, replication_region="", replica_region="")) == {"data", "backup"}
 
 
 @pytest.mark.requirement("CG-17")
 def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_the_replica() -> None:
-    users = backup_roles.key_users(NAMES, replicated=AWAY.region, away=AWAY.region)
+    users = backup_roles.key_statements(NAMES, replication_region=AWAY.region, replica_region=AWAY.region)
     for key, action, names in (("data", "kms:Decrypt", NAMES), ("away", "kms:Encrypt", AWAY)):
-        (statement,) = (s for s in users[key] if s["Sid"] == "DataCopy")
+        (statement,) = (s for s in users[key] if s["Sid"] == "AllowReplication")
         assert statement["Action"] == [action]
         assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:role/gatehouse-prod-data-copy"}
         assert statement["Condition"]["StringEquals"] == {
@@ -111,27 +111,31 @@ def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaul
 @pytest.mark.parametrize("port", [22, 3389])
 def test_a_closed_port_is_refused_before_anything_from_outside_is_let_in(stack: str, tier: str, port: int) -> None:
     whole = raw_settings(stack)["network"]["cidr"]
-    outside = [e for e in entering(tier, acl(stack)) if e.cidr == "0.0.0.0/0" and e.first <= port <= e.last]
+    outside = [e for e in inbound_rules(tier, acl(stack)) if e.cidr == "0.0.0.0/0" and e.from_port <= port <= e.to_port]
     assert [e.action for e in outside] == ([] if tier == "data" else ["deny"])
-    assert not [e for e in entering(tier, acl(stack)) if e.cidr == whole and e.first <= 22]
+    assert not [e for e in inbound_rules(tier, acl(stack)) if e.cidr == whole and e.from_port <= 22]
 
 
 def test_the_data_tier_speaks_with_the_app_tier_alone() -> None:
     args = acl("dev")
     app = {"10.20.16.0/20", "10.20.32.0/20"}
-    assert {(e.cidr, e.first, e.last) for e in entering("data", args)} == {(c, p, p) for c in app for p in (5432, 6379)}
-    assert {e.cidr for e in leaving("data", args)} == app
+    assert {(e.cidr, e.from_port, e.to_port) for e in inbound_rules("data", args)} == {
+        (c, p, p) for c in app for p in (5432, 6379)
+    }
+    assert {e.cidr for e in outbound_rules("data", args)} == app
 
 
 def test_a_private_network_of_cores_is_reached_from_the_app_tier_alone() -> None:
     args = acl("dev", core_networks=["10.99.0.0/16"])
-    reached = {tier for tier in ("edge", "app", "data") for e in leaving(tier, args) if e.cidr == "10.99.0.0/16"}
+    reached = {tier for tier in ("edge", "app", "data") for e in outbound_rules(tier, args) if e.cidr == "10.99.0.0/16"}
     assert reached == {"app"}
 
 
 def test_an_acl_has_no_more_rules_than_aws_takes() -> None:
     args = acl("prod", core_networks=[f"10.{number}.0.0/16" for number in range(100, 110)])
-    assert all(len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (entering, leaving))
+    assert all(
+        len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (inbound_rules, outbound_rules)
+    )
 
 
 @pytest.mark.requirement("CG-16")

@@ -46,7 +46,7 @@ def test_each_door_has_a_second_target_group_behind_its_rule_and_a_role_that_mov
         name = balanced["targetGroupArn"].rpartition(":")[2]
         assert other["alternateTargetGroupArn"] == f"arn:aws:mock:::{name}-green"
         assert other["productionListenerRule"] == f"arn:aws:mock:::{name}"
-        assert other["roleArn"] == "arn:aws:mock:::traffic-mover"
+        assert other["roleArn"] == "arn:aws:mock:::ecs-infrastructure"
         rule = program.one("lb/listenerRule:ListenerRule", name)
         weights = {group["arn"]: group["weight"] for group in rule.inputs["actions"][0]["forward"]["targetGroups"]}
         assert weights == {f"arn:aws:mock:::{name}": 100, f"arn:aws:mock:::{name}-green": 0}

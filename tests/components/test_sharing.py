@@ -78,9 +78,9 @@ def test_the_container_has_neither_the_door_nor_its_rights() -> None:
 
 def test_the_keys_know_the_function_and_no_longer_the_console() -> None:
     data, secrets = (json.loads(one("kms/key:Key", key)["policy"])["Statement"] for key in ("data", "secrets"))
-    (tokens,) = (statement for statement in data if statement["Sid"] == "TokensTable")
+    (tokens,) = (statement for statement in data if statement["Sid"] == "SecretLinksTable")
     assert tokens["Principal"]["AWS"] == [NAMES.role_arn("sharing-function")]
-    (own,) = (statement for statement in secrets if statement["Sid"] == "SharingReadsItsSettings")
+    (own,) = (statement for statement in secrets if statement["Sid"] == "SharingReadsEnvironment")
     conditions = own["Condition"]["StringEquals"]
     assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn("lambda", "function:gatehouse-staging-sharing")
 

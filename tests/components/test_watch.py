@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from components.iam.resource_policies import alarm_topic_policy
 from components.monitoring import dashboard, event_alarms
-from components.monitoring.alarms import topic_policy
 from components.naming import Naming
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
@@ -18,16 +18,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
 SERVICES = ("gateway", "console", "sharing")
-SHOWN = dashboard.Shown(
-    balancer="app/x/1",
+SHOWN = dashboard.DashboardSources(
+    load_balancer="app/x/1",
     target_groups={service: (f"targetgroup/{service}/1", f"targetgroup/{service}-green/1") for service in SERVICES},
-    services=("gateway", "console"),
+    ecs_services=("gateway", "console"),
     cluster="gatehouse-dev-main",
     database="gatehouse-dev-main",
     cache_nodes=("gatehouse-dev-cache-001",),
-    tokens="gatehouse-dev-tokens",
-    rotator="gatehouse-dev-rotate",
-    failed="gatehouse-dev-rotate-failed",
+    table="gatehouse-dev-tokens",
+    rotation_function="gatehouse-dev-rotate",
+    dead_letter_queue="gatehouse-dev-rotate-failed",
     runbooks_url=RUNBOOKS,
 )
 
@@ -106,7 +106,7 @@ def test_failures_that_no_metric_counts_are_told(name: str) -> None:
 
 
 def test_an_event_of_another_environment_is_not_ours() -> None:
-    patterns = {event.name: json.dumps(event.pattern) for event in event_alarms.told(NAMES)}
+    patterns = {event.name: json.dumps(event.pattern) for event in event_alarms.event_rules(NAMES)}
     assert len(patterns) == 3
     for pattern in patterns.values():
         assert "gatehouse-dev-" in pattern or "gatehouse/dev/" in pattern
@@ -114,9 +114,13 @@ def test_an_event_of_another_environment_is_not_ours() -> None:
 
 
 def test_alarms_and_events_may_use_the_topic_and_its_key_and_nobody_else_may() -> None:
-    publishing = {s["Principal"]["Service"]: s for s in topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
+    publishing = {s["Principal"]["Service"]: s for s in alarm_topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
     policy = json.loads(run("dev").one("kms/key:Key", "logs").inputs["policy"])
-    using = {s["Principal"]["Service"]: s for s in policy["Statement"] if s["Sid"] in ("AlarmsPublish", "EventsPublish")}
+    using = {
+        s["Principal"]["Service"]: s
+        for s in policy["Statement"]
+        if s["Sid"] in ("AllowCloudWatchAlarms", "AllowEventBridgeRules")
+    }
     assert set(publishing) == set(using) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
     for service in using:
         sources = [s["Condition"]["ArnLike"]["aws:SourceArn"] for s in (publishing[service], using[service])]
@@ -125,7 +129,7 @@ def test_alarms_and_events_may_use_the_topic_and_its_key_and_nobody_else_may() -
 
 
 def widgets() -> list[dict[str, Any]]:
-    return list(dashboard.body(NAMES, SHOWN)["widgets"])
+    return list(dashboard.dashboard_body(NAMES, SHOWN)["widgets"])
 
 
 def test_the_dashboard_shows_states_first_then_doors_then_what_is_full() -> None:

@@ -67,7 +67,7 @@ def test_traffic_shifts_between_two_target_groups(emulator: Emulator) -> None:
     (rule,) = elb.describe_rules(RuleArns=[other["productionListenerRule"]])["Rules"]
     weights = {names[g["TargetGroupArn"]]: g["Weight"] for g in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
     assert weights == {"gatehouse-dev-gateway": 100, "gatehouse-dev-gateway-green": 0}
-    assert other["roleArn"].endswith("role/gatehouse-dev-traffic-mover")
+    assert other["roleArn"].endswith("role/gatehouse-dev-ecs-infrastructure")
 
 
 @pytest.mark.requirement("ECS-14")

@@ -144,8 +144,8 @@ def test_deployed_api(deployed: Deployed) -> None:
     api, stage = client.get_rest_api(restApiId=deployed.api), client.get_stage(restApiId=deployed.api, stageName="live")
     assert (api["disableExecuteApiEndpoint"], api["endpointConfiguration"]["types"]) == (True, ["REGIONAL"])
     assert {row["Sid"]: row["Effect"] for row in json.loads(api["policy"])["Statement"]} == {
-        "AnybodyCalls": "Allow",
-        "OnlyTls": "Deny",
+        "AllowPublicInvoke": "Allow",
+        "DenyInsecureTransport": "Deny",
     }
     assert stage["tracingEnabled"] is True
     assert stage["webAclArn"].startswith("arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/gatehouse-staging-edge/")

@@ -1,0 +1,96 @@
+"""Policies of the VPC endpoints: principals of the account only, and resources of the account where the action has one."""
+
+from components.iam.documents import ANYONE, Document, Statement, allow, document
+from components.naming import Naming
+
+
+def s3_policy(
+    names: Naming,
+    buckets: tuple[str, ...],
+    write_only_objects: tuple[str, ...] = (),
+    shared_objects: tuple[str, ...] = (),
+) -> Document:
+    """Return the policy of the S3 gateway endpoint.
+
+    ECR stores image layers in its own bucket and returns presigned URLs, so that statement has no principal condition
+    (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
+
+    buckets: Full names of the stack's buckets.
+    write_only_objects: ARNs of objects that may be written but not read.
+    shared_objects: ARNs of objects in buckets of other owners that may be read and written.
+    """
+    arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    own_account = {"aws:PrincipalAccount": names.account}
+    own_resource = {**own_account, "aws:ResourceAccount": names.account}
+    statements = [
+        allow(
+            "OwnBuckets",
+            ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
+            [*arns, *(f"{arn}/*" for arn in arns)],
+            principal=ANYONE,
+            conditions={"StringEquals": own_resource},
+        )
+    ]
+    if write_only_objects:
+        conditions = {"StringEquals": own_resource}
+        statements.append(
+            allow("WriteOnlyObjects", ["s3:PutObject"], write_only_objects, principal=ANYONE, conditions=conditions)
+        )
+    if shared_objects:
+        # The bucket may belong to another account, so only the principal is checked; the objects are exact.
+        conditions = {"StringEquals": own_account}
+        actions = ["s3:GetObject", "s3:PutObject"]
+        statements.append(allow("LegacyFiles", actions, shared_objects, principal=ANYONE, conditions=conditions))
+    layers = [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"]
+    return document(*statements, allow("ImageLayers", ["s3:GetObject"], layers, principal=ANYONE))
+
+
+def dynamodb_policy(names: Naming) -> Document:
+    """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables."""
+    actions = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
+    return document(_allow_account(names, "OwnTables", [f"dynamodb:{action}" for action in actions], [names.table_arn("*")]))
+
+
+def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
+    """Return the policies of the interface endpoints by service. `ecs_exec` adds the endpoints of ECS Exec."""
+    log_in = _allow_account(names, "LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"])
+    pull = _allow_account(
+        names,
+        "Pull",
+        ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+        [names.arn("ecr", f"repository/{names.name('*')}")],
+    )
+    log_groups = [f"{names.log_group_arn(names.log_group('*'))}:*"]
+    secrets = [names.secret_arn("*"), names.managed_secret_arn]
+    keys = [names.arn("kms", "key/*")]
+    encrypt = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
+    namespace = {"cloudwatch:namespace": "Gatehouse"}
+    statements = {
+        "ecr.api": [log_in, pull],
+        "ecr.dkr": [log_in, pull],
+        "logs": [_allow_account(names, "Write", ["logs:CreateLogStream", "logs:PutLogEvents"], log_groups)],
+        "secretsmanager": [
+            _allow_account(names, "Read", ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], secrets)
+        ],
+        "kms": [
+            _allow_account(names, "UseKeys", encrypt, keys),
+            _allow_account(names, "SignCheckpoints", ["kms:Sign", "kms:GetPublicKey"], keys),
+        ],
+        "sts": [_allow_account(names, "GetCallerIdentity", ["sts:GetCallerIdentity"], ["*"])],
+        "monitoring": [_allow_account(names, "PutMetrics", ["cloudwatch:PutMetricData"], ["*"], namespace)],
+    }
+    if ecs_exec:
+        # These actions support no resource (Service Authorization Reference, Session Manager Message Gateway).
+        channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
+        statements["ssmmessages"] = [_allow_account(names, "SessionChannels", channels, ["*"])]
+        statements["ssm"] = [_allow_account(names, "SsmAgent", ["ssm:UpdateInstanceInformation"], ["*"])]
+    return {service: document(*of_service) for service, of_service in statements.items()}
+
+
+def _allow_account(
+    names: Naming, sid: str, actions: list[str], resources: list[str], additional: dict[str, str] | None = None
+) -> Statement:
+    # Requests without a resource, such as a login or a metric, have no aws:ResourceAccount.
+    owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}
+    conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, **owned, **(additional or {})}}
+    return allow(sid, actions, resources, principal=ANYONE, conditions=conditions)

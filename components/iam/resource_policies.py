@@ -1,0 +1,156 @@
+"""Policies of SNS topics, SQS queues, secrets, ECR repositories, log groups and REST APIs."""
+
+from collections.abc import Sequence
+
+from components.iam.documents import (
+    ANYONE,
+    Document,
+    Statement,
+    allow,
+    deny,
+    deny_insecure_transport,
+    deny_other_accounts,
+    document,
+)
+from components.iam.sharing_roles import STAGE
+from components.naming import Naming
+
+ALARM_TOPIC = "alarms"
+NOTIFICATION_TOPIC = "notifications"
+NOTIFYING_SERVICES = ("events.rds", "backup", "budgets", "costalerts")
+"""Services that publish to the notification topic: RDS events, AWS Backup, AWS Budgets and Cost Anomaly Detection."""
+
+
+def alarm_topic_policy(names: Naming) -> Document:
+    """Allow CloudWatch alarms and EventBridge rules of the stack to publish, over TLS."""
+    arn = names.arn("sns", names.name(ALARM_TOPIC))
+    return document(
+        deny_insecure_transport(["sns:Publish"], [arn]),
+        allow(
+            "AllowCloudWatchAlarms",
+            ["sns:Publish"],
+            [arn],
+            principal={"Service": "cloudwatch.amazonaws.com"},
+            conditions={
+                "StringEquals": {"aws:SourceAccount": names.account},
+                "ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.name(ANYONE)}")},
+            },
+        ),
+        allow(
+            "AllowEventBridgeRules",
+            ["sns:Publish"],
+            [arn],
+            principal={"Service": "events.amazonaws.com"},
+            conditions={"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name(ANYONE)}")}},
+        ),
+    )
+
+
+def notification_topic_policy(names: Naming) -> Document:
+    """Allow `NOTIFYING_SERVICES` to publish for the account, over TLS."""
+    arn = names.arn("sns", names.name(NOTIFICATION_TOPIC))
+    return document(
+        deny_insecure_transport(["sns:Publish"], [arn]),
+        allow(
+            "AllowServiceNotifications",
+            ["sns:Publish"],
+            [arn],
+            principal=_notifying_services(),
+            conditions={"StringEquals": {"aws:SourceAccount": names.account}},
+        ),
+    )
+
+
+def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
+    """Return statements for the policy of the topic's key: the services encrypt messages for this topic.
+
+    SNS sets the topic ARN as encryption context (SNS Developer Guide, "Key management").
+    """
+    topic = names.arn("sns", names.name(NOTIFICATION_TOPIC))
+    return (
+        allow(
+            "AllowServiceNotifications",
+            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            ["*"],
+            principal=_notifying_services(),
+            conditions={"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}},
+        ),
+    )
+
+
+def queue_policy(names: Naming, queue: str, role: str) -> Document:
+    """Allow one role to send messages, over TLS, and deny other accounts. Consumers need an IAM policy."""
+    arn = names.arn("sqs", names.name(queue))
+    return document(
+        deny_insecure_transport(["sqs:*"], [arn]),
+        deny_other_accounts(["sqs:*"], [arn], names.account),
+        allow("AllowFunctionRole", ["sqs:SendMessage"], [arn], principal={"AWS": names.role_arn(role)}),
+    )
+
+
+def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
+    """Deny reads by every principal but the readers, and all access from other accounts."""
+    return document(
+        deny(
+            "DenyOtherReaders",
+            ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
+            ["*"],
+            conditions={"ArnNotLike": {"aws:PrincipalArn": list(reader_arns)}},
+        ),
+        deny_other_accounts(["secretsmanager:*"], ["*"], names.account),
+    )
+
+
+def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document:
+    """Allow Lambda to pull the image for these functions. A repository policy has no Resource element.
+
+    Source: Lambda Developer Guide, "Amazon ECR permissions".
+    """
+    statement = allow(
+        "AllowLambdaPull",
+        ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        [],
+        principal={"Service": "lambda.amazonaws.com"},
+        conditions={
+            "StringEquals": {"aws:SourceAccount": names.account},
+            "ArnLike": {"aws:SourceArn": list(function_arns)},
+        },
+    )
+    del statement["Resource"]
+    return document(statement)
+
+
+def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
+    """Allow the log delivery service to write to one log group, given by full name.
+
+    Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data protection policy"; AWS
+    WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
+    """
+    return document(
+        allow(
+            sid,
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            [f"{names.log_group_arn(log_group)}:log-stream:*"],
+            principal={"Service": "delivery.logs.amazonaws.com"},
+            conditions={
+                "StringEquals": {"aws:SourceAccount": names.account},
+                "ArnLike": {"aws:SourceArn": names.arn("logs", "*")},
+            },
+        )
+    )
+
+
+def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:
+    """Allow every caller to invoke these methods of the stage, over TLS. The link's token authorizes the request.
+
+    API Gateway assigns the API id. The policy belongs to one API, so the pattern matches no other.
+    """
+    arns = [names.arn("execute-api", f"*/{STAGE}/{method}/*") for method in methods]
+    return document(
+        allow("AllowPublicInvoke", ["execute-api:Invoke"], arns, principal=ANYONE),
+        deny_insecure_transport(["execute-api:Invoke"], [names.arn("execute-api", "*")]),
+    )
+
+
+def _notifying_services() -> dict[str, list[str]]:
+    return {"Service": [f"{service}.amazonaws.com" for service in NOTIFYING_SERVICES]}
