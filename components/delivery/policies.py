@@ -82,10 +82,10 @@ def boundary(pipeline: Pipeline) -> Document:
     verbs = {_coarse(action) for policy in own for row in policy["Statement"] for action in row["Action"]}
     patterns = sorted(verb[:-1] for verb in verbs if verb.endswith("*"))
     kept = sorted(verb for verb in verbs if not any(verb.startswith(one) and verb != f"{one}*" for one in patterns))
-    state = [row for row in _state(pipeline, writes=True) if row["Sid"] in ("State", "ReadStateMetadata", "UseStateKey")]
+    state = [row for row in _state(pipeline, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")]
     handed = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     return document(
-        allow("AllowedActions", [verb for verb in kept if verb != HAND_OVER], ["*"], conditions=pipeline.here),
+        allow("Actions", [verb for verb in kept if verb != HAND_OVER], ["*"], conditions=pipeline.here),
         allow("PassRoles", [HAND_OVER], ["*"], conditions=handed),
         *state,
     )
@@ -211,11 +211,11 @@ def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
     found = [
         allow("ListState", ["s3:ListBucket"], [bucket]),
         allow("State", acts("s3", verbs), own),
-        allow("ReadStateMetadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
+        allow("Metadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
     ]
     if pipeline.state_key:
         found.append(
-            allow("UseStateKey", acts("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"), [pipeline.state_key])
+            allow("StateKey", acts("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"), [pipeline.state_key])
         )
     return found
 

@@ -56,7 +56,7 @@ def test_only_aws_services_of_our_account_publish_notices_and_only_over_tls() ->
 
 def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
     (statement,) = resource_policies.notification_key_statements(NAMES)
-    topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notices"
+    topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notifications"
     assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
     assert statement in list(statements("dev", "logs").values())
 

@@ -17,6 +17,7 @@ from tests.components.settings.stack_settings import STACKS, raw_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
+NAMES = Naming("dev", "123456789012", "eu-west-1")
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]{0,7}(_[a-z0-9]{1,7})?", fullmatch=True)
 # CloudWatch Logs user guide, "Custom data identifier constraints".
 TAKEN = re.compile(r"[A-Za-z0-9_#=@/;, ^$?\[\]{}|\\*+.-]{1,200}")
@@ -82,7 +83,7 @@ def test_the_log_group_of_every_task_masks_and_tells(stack: str, preview: bool) 
 
 
 def test_only_the_log_service_of_our_account_brings_findings() -> None:
-    (statement,) = delivery_policy(Naming("dev", "123456789012", "eu-west-1"))["Statement"]
+    (statement,) = log_delivery_policy(NAMES, "AllowFindingsDelivery", NAMES.log_group("findings"))["Statement"]
     assert statement["Principal"] == {"Service": "delivery.logs.amazonaws.com"}
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
     assert statement["Resource"] == ["arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/findings:log-stream:*"]

@@ -31,7 +31,7 @@ def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
 
 
 @pytest.mark.requirement("CG-18")
-@pytest.mark.parametrize("role", ["backup", "data-copy"])
+@pytest.mark.parametrize("role", ["backup", "replication"])
 def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
     for statement in every(GRANTS[role].permissions):
         assert not [a for a in statement["Action"] if "*" in a or a.startswith("kms:")], statement["Sid"]
@@ -45,10 +45,10 @@ def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
 @pytest.mark.requirement("ECS-12")
 def test_replication_reads_one_bucket_and_writes_one_other() -> None:
     here, there = NAMES.bucket_arn("data"), AWAY.bucket_arn("data")
-    found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["data-copy"].permissions)}
+    found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["replication"].permissions)}
     assert found["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{there}/*"])
     assert {tuple(resources) for sid, (_, resources) in found.items() if sid != "WriteCopies"} == {(here,), (f"{here}/*",)}
-    (trust,) = every(GRANTS["data-copy"].trust_policy)
+    (trust,) = every(GRANTS["replication"].trust_policy)
     assert trust["Condition"] == {
         "StringEquals": {"aws:SourceAccount": "123456789012"},
         "ArnLike": {"aws:SourceArn": here},
@@ -63,10 +63,10 @@ def test_a_stack_without_copies_has_no_role_for_them() -> None:
 @pytest.mark.requirement("CG-17")
 def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_the_replica() -> None:
     users = backup_roles.key_statements(NAMES, replication_region=AWAY.region, replica_region=AWAY.region)
-    for key, action, names in (("data", "kms:Decrypt", NAMES), ("away", "kms:Encrypt", AWAY)):
+    for key, action, names in (("data", "kms:Decrypt", NAMES), ("replica", "kms:Encrypt", AWAY)):
         (statement,) = (s for s in users[key] if s["Sid"] == "AllowReplication")
         assert statement["Action"] == [action]
-        assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:role/gatehouse-prod-data-copy"}
+        assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:role/gatehouse-prod-replication"}
         assert statement["Condition"]["StringEquals"] == {
             "kms:CallerAccount": "123456789012",
             "kms:ViaService": f"s3.{names.region}.amazonaws.com",

@@ -135,7 +135,7 @@ def test_every_method_is_checked_and_a_body_is_held_to_the_model_whatever_its_ty
     assert set(methods) == {f"sharing-{method.name}" for method in rest_api.METHODS}
     assert all("requestValidatorId" in method for method in methods.values())
     taking = {name: method["requestModels"] for name, method in methods.items() if "requestModels" in method}
-    assert taking == {"sharing-rest-post": {"$default": "Form"}}
+    assert taking == {"sharing-proxy-post": {"$default": "Form"}}
     schema = json.loads(one("apigateway/model:Model")["schema"])
     assert schema["additionalProperties"]["maxLength"] * schema["maxProperties"] < 10 * 1024 * 1024
 

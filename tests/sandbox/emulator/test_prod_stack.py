@@ -34,7 +34,7 @@ def replica(prod: Emulator) -> dict[str, Any]:
 def test_data_bucket_replication(prod: Emulator) -> None:
     replication = prod.client("s3", REGION).get_bucket_replication(Bucket=DATA)["ReplicationConfiguration"]
     (rule,) = replication["Rules"]
-    assert replication["Role"] == f"arn:aws:iam::{ACCOUNT}:role/gatehouse-prod-data-copy"
+    assert replication["Role"] == f"arn:aws:iam::{ACCOUNT}:role/gatehouse-prod-replication"
     assert (rule["Status"], rule["Filter"]["Prefix"]) == ("Enabled", "")
     assert rule["DeleteMarkerReplication"]["Status"] == "Enabled"
     assert rule["SourceSelectionCriteria"]["SseKmsEncryptedObjects"]["Status"] == "Enabled"
@@ -139,7 +139,7 @@ def test_database_monitoring_and_events(prod: Emulator) -> None:
     events = {e["SourceType"]: e for e in rds.describe_event_subscriptions()["EventSubscriptionsList"]}
     assert {"db-instance", "db-parameter-group", "db-security-group"} == set(events)
     assert {"failover", "failure", "deletion"} <= set(events["db-instance"]["EventCategoriesList"])
-    assert all(e["Enabled"] and e["SnsTopicArn"].endswith(":gatehouse-prod-notices") for e in events.values())
+    assert all(e["Enabled"] and e["SnsTopicArn"].endswith(":gatehouse-prod-notifications") for e in events.values())
 
 
 @pytest.mark.requirement("SS-11")
