@@ -9,6 +9,7 @@ from gatehouse.keys.models import KeyEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.iam.resource_policies import log_delivery_policy
 from components.monitoring import data_protection
 from components.naming import Naming
 from components.settings.loader import parse
