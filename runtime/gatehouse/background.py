@@ -1,4 +1,4 @@
-"""A task that goes on beside everything else until it is stopped."""
+"""A background task that runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Background:
         self._task = asyncio.create_task(work, name=name)
 
     async def stop(self) -> None:
-        """Cancels it and waits until it has ended."""
+        """Cancels the task and waits until it has ended."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

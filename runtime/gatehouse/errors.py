@@ -1,33 +1,34 @@
-"""Every error that the runtime raises on purpose: one tree, one row each.
+"""Errors of the runtime: one tree.
 
     GatehouseError                code                       status  retryable
-    |-- BadRequest                bad_request                400     no      malformed; carries errors[{location, message, fix}]
+    |-- BadRequest                bad_request                400     no      has errors[{location, message, fix}]
     |   |-- BodyTooLarge          body_too_large             413     no
     |   `-- UnsupportedMediaType  unsupported_media_type     415     no      the body is not JSON in UTF-8 (RFC 9110, 15.5.16)
-    |-- Unauthorized              unauthorized               401     no      no or wrong credential (WWW-Authenticate is added)
-    |   `-- StepUpRequired        step_up_required           401     no      a session has to show its credential again (RFC 9470)
+    |-- Unauthorized              unauthorized               401     no      missing or invalid credential (adds WWW-Authenticate)
+    |   `-- StepUpRequired        step_up_required           401     no      the session must authenticate again (RFC 9470)
     |-- Forbidden                 forbidden                  403     no
-    |   |-- CrossSite             cross_site                 403     no      another site may have made the browser send it
-    |   `-- NotServed             not_served                 403     no      a Core has it and keeps it (a link, a device)
+    |   |-- CrossSite             cross_site                 403     no      possible cross-site request forgery
+    |   `-- NotServed             not_served                 403     no      a Core does not serve the file (a link, a device)
     |-- NotFound                  not_found                  404     no
     |-- MethodNotAllowed          method_not_allowed         405     no
     |-- Conflict                  conflict                   409     no
-    |   `-- RequestInProgress     request_in_progress        409     yes     the first request with this Idempotency-Key runs yet
-    |-- IdempotencyKeyReused      idempotency_key_reused     422     no      the Idempotency-Key came with another request before
-    |-- PreconditionFailed        precondition_failed        412     no      If-Match names another version than the present one
+    |   `-- RequestInProgress     request_in_progress        409     yes     the first request with the Idempotency-Key is in progress
+    |-- IdempotencyKeyReused      idempotency_key_reused     422     no      the Idempotency-Key was used for a different request
+    |-- PreconditionFailed        precondition_failed        412     no      If-Match does not match the current version
     |-- PreconditionRequired      precondition_required      428     no      If-Match is missing (RFC 6585)
-    |-- UsageExceeded             usage_exceeded             402     no      no credits left; waiting does not help by itself
+    |-- UsageExceeded             usage_exceeded             402     no      no credits left
     |-- RateLimited               rate_limited               429     later
-    |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades through the gateway
-    |-- CoreUnreachable           core_unreachable           502     yes     no connection to the Core, or it was dropped
-    |-- CoreTimeout               core_timeout               504     yes     the Core took too long
-    |-- CoreNotRegistered         core_not_registered        503     yes     the name is known, its lease has run out
-    |-- CoreCircuitOpen           core_circuit_open          503     yes     it failed repeatedly; not asked until Retry-After
-    |-- Unavailable               unavailable                503     yes     a dependency of the gateway is away
-    `-- SettingsError             settings                   -       no      start-up only: a variable is missing or wrong
+    |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades
+    |-- CoreUnreachable           core_unreachable           502     yes     the connection to the Core failed or was dropped
+    |-- CoreTimeout               core_timeout               504     yes
+    |-- CoreNotRegistered         core_not_registered        503     yes     the lease of the Core has expired
+    |-- CoreCircuitOpen           core_circuit_open          503     yes     the circuit breaker is open; see Retry-After
+    |-- Unavailable               unavailable                503     yes     a dependency is unavailable
+    `-- SettingsError             settings                   -       no      at start only: a variable is missing or invalid
 
-An outcome of a decision (expired, rate limited key ...) is a value, `types.Code`, and never raised by core/.
-`public` is what a caller may read. `detail` goes to the log alone. Neither ever holds a token, key or secret."""
+Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and not raised.
+`public` is sent to the caller. `detail` is only logged. Neither contains a token, key or secret.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that is wrong with a request: where (`body.limits[0].quota`), what, and what to send instead."""
+    """One invalid part of a request: location (`body.limits[0].quota`), error message, and what to send instead."""
 
     location: str
     message: str
@@ -45,7 +46,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GatehouseError(Exception):
-    """Base of all; never raised itself."""
+    """Base class; raised itself for internal errors only."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -68,35 +69,35 @@ class BodyTooLarge(BadRequest):
 
 
 class UnsupportedMediaType(BadRequest):
-    code, status, title = "unsupported_media_type", 415, "The request body is not of a kind that is read here"
+    code, status, title = "unsupported_media_type", 415, "The media type of the request body is not supported"
 
 
 class Unauthorized(GatehouseError):
-    code, status, title = "unauthorized", 401, "A valid credential is needed"
+    code, status, title = "unauthorized", 401, "A valid credential is required"
 
 
 class StepUpRequired(Unauthorized):
-    code, status, title = "step_up_required", 401, "The credential has to be shown again"
+    code, status, title = "step_up_required", 401, "The credential must be presented again"
 
 
 class Forbidden(GatehouseError):
-    code, status, title = "forbidden", 403, "This credential may not do that"
+    code, status, title = "forbidden", 403, "The credential does not allow this action"
 
 
 class CrossSite(Forbidden):
-    code, status, title = "cross_site", 403, "The request may come from another site"
+    code, status, title = "cross_site", 403, "The request may originate from another site"
 
 
 class NotServed(Forbidden):
-    code, status, title = "not_served", 403, "This file is not served"
+    code, status, title = "not_served", 403, "The file is not served"
 
 
 class NotFound(GatehouseError):
-    code, status, title = "not_found", 404, "There is nothing at this address"
+    code, status, title = "not_found", 404, "The resource does not exist"
 
 
 class MethodNotAllowed(GatehouseError):
-    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+    code, status, title = "method_not_allowed", 405, "The method is not allowed for this resource"
 
 
 class Conflict(GatehouseError):
@@ -104,11 +105,11 @@ class Conflict(GatehouseError):
 
 
 class RequestInProgress(Conflict):
-    code, title, retryable = "request_in_progress", "The first request with this Idempotency-Key is being worked on", True
+    code, title, retryable = "request_in_progress", "A request with this Idempotency-Key is in progress", True
 
 
 class IdempotencyKeyReused(GatehouseError):
-    code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"
+    code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key was used for a different request"
 
 
 class PreconditionFailed(GatehouseError):
@@ -116,23 +117,23 @@ class PreconditionFailed(GatehouseError):
 
 
 class PreconditionRequired(GatehouseError):
-    code, status, title = "precondition_required", 428, "The request must say which version it changes"
+    code, status, title = "precondition_required", 428, "The request must state the version that it changes"
 
 
 class UsageExceeded(GatehouseError):
-    code, status, title = "usage_exceeded", 402, "The credits of this key are used up"
+    code, status, title = "usage_exceeded", 402, "The credits of the key are used up"
 
 
 class RateLimited(GatehouseError):
-    code, status, title, retryable = "rate_limited", 429, "A rate limit of this key is used up", True
+    code, status, title, retryable = "rate_limited", 429, "A rate limit of the key is exceeded", True
 
 
 class UpgradeUnsupported(GatehouseError):
-    code, status, title = "upgrade_unsupported", 501, "The gateway does not pass on connection upgrades"
+    code, status, title = "upgrade_unsupported", 501, "The gateway does not support connection upgrades"
 
 
 class CoreUnreachable(GatehouseError):
-    """`sent`: something of the request may have reached the Core; False when no connection came about."""
+    """`sent`: the Core may have received part of the request; False if no connection was established."""
 
     code, status, title, retryable = "core_unreachable", 502, "The Core could not be reached", True
 
@@ -142,15 +143,20 @@ class CoreUnreachable(GatehouseError):
 
 
 class CoreTimeout(GatehouseError):
-    code, status, title, retryable = "core_timeout", 504, "The Core took too long to answer", True
+    code, status, title, retryable = "core_timeout", 504, "The Core did not respond in time", True
 
 
 class CoreNotRegistered(GatehouseError):
-    code, status, title, retryable = "core_not_registered", 503, "The Core is not registered at the moment", True
+    code, status, title, retryable = "core_not_registered", 503, "The Core is not registered", True
 
 
 class CoreCircuitOpen(GatehouseError):
-    code, status, title, retryable = "core_circuit_open", 503, "The Core failed repeatedly and is left alone for a moment", True
+    code, status, title, retryable = (
+        "core_circuit_open",
+        503,
+        "The circuit breaker of the Core is open after repeated failures",
+        True,
+    )
 
     def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
         super().__init__(public, detail=detail, errors=errors)
@@ -158,8 +164,8 @@ class CoreCircuitOpen(GatehouseError):
 
 
 class Unavailable(GatehouseError):
-    code, status, title, retryable = "unavailable", 503, "A dependency of the gateway is not available", True
+    code, status, title, retryable = "unavailable", 503, "A dependency is not available", True
 
 
 class SettingsError(GatehouseError):
-    code, title = "settings", "The configuration is wrong"
+    code, title = "settings", "The configuration is invalid"

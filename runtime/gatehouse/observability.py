@@ -1,7 +1,8 @@
-"""What the runtime tells about itself: one JSON line a request, and metrics for Prometheus. Never a token, key or secret.
+"""Logs and metrics of the runtime: one JSON line per request and Prometheus metrics. Tokens, keys and secrets are never logged.
 
-Lines go to standard output. Metrics of several workers are added up through files in PROMETHEUS_MULTIPROC_DIR, which `server`
-sets before a worker starts; that variable has to be there before prometheus_client is imported."""
+Lines are written to standard output. The metrics of several workers are aggregated through files in PROMETHEUS_MULTIPROC_DIR, which
+http/server.py sets before a worker starts; the variable must be set before prometheus_client is imported.
+"""
 
 from __future__ import annotations
 
@@ -21,26 +22,22 @@ from gatehouse.verification.models import Code
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-
 METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
 
-
-#: Seconds. Decisions take well under a millisecond, proxied files may take long.
+#: Seconds. A verification takes well under a millisecond, a proxied file may take long.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-
 Level = Literal["debug", "info", "warning", "error"]
-
 
 Logger = structlog.typing.FilteringBoundLogger
 
 
 def logger(level: Level, out: Stream | None = None, **fields: str) -> Logger:
-    """A logger of JSON lines with `ts`, `level`, `event` and the given fields on each, to `out` or standard output."""
+    """A logger of JSON lines with `ts`, `level`, `event` and `fields`, to `out` or standard output."""
     renderer = structlog.processors.JSONRenderer(serializer=_serialize)
     context: dict[str, Any] = dict(fields)
     lazy = structlog.wrap_logger(
-        structlog.BytesLogger(sys.stdout.buffer if out is None else out),  # type: ignore[arg-type]  # write and flush are all it uses
+        structlog.BytesLogger(sys.stdout.buffer if out is None else out),  # type: ignore[arg-type]  # uses write and flush only
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
@@ -51,7 +48,7 @@ def logger(level: Level, out: Stream | None = None, **fields: str) -> Logger:
         cache_logger_on_first_use=True,
         **context,
     )
-    # Bound now: the lazy form builds a new logger for every line.
+    # The lazy form would build a new logger for every line.
     bound: Logger = lazy.bind()
     return bound
 
@@ -61,12 +58,12 @@ def _serialize(event: dict[str, Any], **_: Any) -> bytes:
 
 
 def _exception_name(exc_info: Any) -> str:
-    """The class alone: the text of a foreign exception may quote a header or a row."""
+    """The class name only: the text of an exception may contain a header or a row."""
     return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
 
 
 class Metrics:
-    """Every metric of the runtime. Labels have few values: codes, routes, methods; never ids."""
+    """Metrics of the runtime. Labels have few values: codes, routes, methods; never ids."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -78,88 +75,95 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self.decisions = Counter("gatehouse_decisions_total", "Decisions on keys, by outcome.", ("code",), registry=registry)
-        self.limiter_degraded = Counter(
-            "gatehouse_limiter_degraded_total",
-            "Failures of Redis that the rate limiter answered without.",
+        self.decisions = Counter(
+            "gatehouse_decisions_total", "Verifications of API keys, by outcome code.", ("code",), registry=registry
+        )
+        self.rate_limiter_degraded = Counter(
+            "gatehouse_rate_limiter_degraded_total",
+            "Redis failures of the rate limiter, after which it used its fallback.",
             registry=registry,
         )
         self.core_errors = Counter(
-            "gatehouse_core_errors_total", "Requests that a Core did not answer, by kind.", ("code",), registry=registry
+            "gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", ("code",), registry=registry
         )
-        self.core_circuit = Counter(
-            "gatehouse_core_circuit_total",
-            "Changes of the circuits to Cores: open = a Core is left alone, closed = it answers again.",
-            ("to",),
+        self.circuit_breaker_transitions = Counter(
+            "gatehouse_circuit_breaker_transitions_total",
+            "State changes of the circuit breakers of Cores, by new state (open, closed).",
+            ("state",),
             registry=registry,
         )
-        self.core_circuits = Gauge(
-            "gatehouse_core_circuits_open",
-            "Circuits to Cores that are not closed, all workers.",
+        self.circuit_breakers_open = Gauge(
+            "gatehouse_circuit_breakers_open",
+            "Circuit breakers of Cores that are not closed, in all workers.",
             multiprocess_mode="livesum",
             registry=registry,
         )
         self.core_retries = Counter(
             "gatehouse_core_retries_total",
-            "Requests to Cores that could be sent again: sent = they were, over_budget = the budget of the Core was used up.",
+            "Retryable requests to Cores: sent = retried, over_budget = the retry budget was used up.",
             ("outcome",),
             registry=registry,
         )
         self.core_cache = Counter(
             "gatehouse_core_cache_total",
-            "Plain requests for files: hit = the Core confirmed our copy, changed = it sent another, miss = we had none.",
+            "Cacheable requests to Cores: hit = revalidated (304), changed = new response, miss = not in the cache.",
             ("outcome",),
             registry=registry,
         )
-        self.changes_lost = Counter(
-            "gatehouse_changes_lost_total",
-            "Replacements of the connection that follows key changes.",
+        self.change_feed_gaps = Counter(
+            "gatehouse_change_feed_gaps_total",
+            "Interruptions of the change feed, after which its connection was replaced.",
             registry=registry,
         )
         self.staleness = Gauge(
             "gatehouse_staleness_seconds",
-            "Age of the picture of the keys that decisions are made on.",
+            "Age of the key state on which verifications are based.",
             multiprocess_mode="livemax",
             registry=registry,
         )
         self.cached_keys = Gauge(
-            "gatehouse_cached_keys", "Key records in memory, all workers.", multiprocess_mode="livesum", registry=registry
+            "gatehouse_cached_keys", "Cached key records in all workers.", multiprocess_mode="livesum", registry=registry
         )
         self.cores = Gauge(
-            "gatehouse_cores", "Cores that are known (registered at any time).", multiprocess_mode="livemax", registry=registry
+            "gatehouse_cores",
+            "Known Cores, including those whose lease has expired.",
+            multiprocess_mode="livemax",
+            registry=registry,
         )
         self.usage_written = Counter(
-            "gatehouse_usage_written_total", "Decisions whose count is in the database.", registry=registry
+            "gatehouse_usage_written_total", "Verifications that are counted in the database.", registry=registry
         )
-        self.usage_delayed = Counter(
-            "gatehouse_usage_delayed_total", "Times that counts of use could not be written and were kept.", registry=registry
+        self.usage_write_failures = Counter(
+            "gatehouse_usage_write_failures_total",
+            "Failed writes of usage counts, which are retried.",
+            registry=registry,
         )
-        self.usage_waiting = Gauge(
-            "gatehouse_usage_waiting",
-            "Decisions that are counted in memory alone: what a kill of the workers would lose.",
+        self.usage_pending = Gauge(
+            "gatehouse_usage_pending",
+            "Verifications that are counted in memory only and would be lost if the workers were killed.",
             multiprocess_mode="livesum",
             registry=registry,
         )
-        self.unusual = Counter("gatehouse_unusual_use_total", "Unusual use of a key, by kind.", ("kind",), registry=registry)
-        self.chores_failed = Counter(
-            "gatehouse_chores_failed_total",
-            "Turns of the console's own work that failed, by chore.",
-            ("chore",),
+        self.unusual = Counter("gatehouse_unusual_use_total", "Unusual uses of API keys, by kind.", ("kind",), registry=registry)
+        self.background_job_failures = Counter(
+            "gatehouse_background_job_failures_total",
+            "Failed runs of the console's background jobs, by job.",
+            ("job",),
             registry=registry,
         )
         self.slow_queries = Counter(
             "gatehouse_slow_queries_total",
-            "Statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS.",
+            "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS.",
             registry=registry,
         )
-        self.trail_broken = Counter(
-            "gatehouse_audit_broken_total",
-            "Checkpoints that were not taken because the audit trail is broken.",
+        self.audit_chain_broken = Counter(
+            "gatehouse_audit_chain_broken_total",
+            "Checkpoints that were not created because the audit chain is broken.",
             registry=registry,
         )
         self.checkpoint = Gauge(
             "gatehouse_audit_checkpoint_timestamp_seconds",
-            "When the last checkpoint of the audit trail was taken here.",
+            "Time of the last checkpoint of the audit chain.",
             multiprocess_mode="livemax",
             registry=registry,
         )
@@ -174,16 +178,16 @@ class Metrics:
         child.observe(seconds)
 
     def exposition(self) -> bytes:
-        """The text that /metrics answers: this process, or all workers of the service when they share a folder."""
+        """The response of /metrics: of this process, or of all workers of the service if they share a directory."""
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self.registry)
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        aggregated = CollectorRegistry()
+        MultiProcessCollector(aggregated)  # type: ignore[no-untyped-call]
+        return generate_latest(aggregated)
 
 
 class Observer:
-    """The one place that a service reports to."""
+    """Logs and metrics of a service."""
 
     def __init__(
         self,
@@ -195,8 +199,9 @@ class Observer:
         level: Level = "info",
         batched: tuple[Stream, str] | None = None,
     ) -> None:
-        """relevel: makes a log of another level; None when it cannot be changed. level: that of `log`.
-        batched: where lines of requests go, many in one write, and the environment that they name; None writes each by `log`.
+        """relevel: creates a logger with another level; None if the level cannot be changed. level: level of `log`.
+
+        batched: stream for request lines, which writes many at a time, and their `environment`; None writes each line with `log`.
         """
         self._rank = RANK[level]
         self._batched = batched
@@ -206,7 +211,7 @@ class Observer:
         self._relevel = relevel
 
     def set_level(self, level: Level) -> None:
-        """From now on. Said before and after, so that it is in the log whichever of the two levels hides less."""
+        """Changes the log level. Logged before and after, so that it appears at the more verbose of the two levels."""
         if self._relevel is None:
             return
         self.log.warning("log level", service=self.service, level_now=level)
@@ -214,7 +219,7 @@ class Observer:
         self.log.info("log level", service=self.service, level_now=level)
 
     def slow_query(self, statement: str, seconds: float) -> None:
-        """`statement`: its text without values."""
+        """`statement`: SQL text without values."""
         self.metrics.slow_queries.inc()
         self.log.warning("slow query", service=self.service, statement=statement, ms=round(seconds * 1000, 1))
 
@@ -231,15 +236,15 @@ class Observer:
         code: str | None = None,
         detail: str = "",
     ) -> None:
-        """One line a request. `path` without the query, which a careless client may have put a key into."""
+        """Logs a request. `path` is without the query, because clients may put a token into it by mistake."""
         self.metrics.request(self.service, route, status, seconds)
         if self._batched is not None:
             level = "error" if status >= 500 and status != 503 else "warning" if status == 503 else "info"
             if RANK[level] >= self._rank:
                 stream, environment = self._batched
                 ms = round(seconds * 1000, 3)
-                told = (environment, request_id, self.service, method, route, path, status, ms, key_id, code, "request", level)
-                stream.request(RequestLine(*told, stream.now(), detail))
+                values = (environment, request_id, self.service, method, route, path, status, ms, key_id, code, "request", level)
+                stream.request(RequestLine(*values, stream.now(), detail))
             return
         fields: dict[str, Any] = {"detail": detail} if detail else {}
         emit = self.log.error if status >= 500 and status != 503 else self.log.warning if status == 503 else self.log.info
@@ -259,19 +264,19 @@ class Observer:
 
 
 def metric_lines(service: str, out: Stream | None = None) -> Callable[[dict[str, Any]], None]:
-    """Writes a line for CloudWatch to count. Its level is info, yet no setting holds it back: it is a measurement."""
+    """Writes metric lines for CloudWatch, regardless of the configured log level."""
     log = logger("info", out)
     return lambda members: log.info("usage", service=service, **members)
 
 
 def observer(service: str, level: Level, environment: str, *, stream: Stream | None = None) -> Observer:
-    """What a service reports to. `environment` is on every line.
+    """Creates the observer of a service. `environment` is a field of every line.
 
-    stream: with it, lines of requests are written many at a time. Not for a function, which is frozen between two requests.
+    stream: writes request lines in batches; None for Lambda, which freezes the process between two requests.
     """
 
-    def relevel(other: Level) -> Logger:
-        return logger(other, stream, environment=environment)
+    def relevel(level: Level) -> Logger:
+        return logger(level, stream, environment=environment)
 
     batched = None if stream is None else (stream, environment)
     return Observer(service, relevel(level), Metrics(), relevel, level=level, batched=batched)

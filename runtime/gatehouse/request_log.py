@@ -1,8 +1,9 @@
-"""The log line of each request: written in the form of every other line, and many of them in one write.
+"""Log lines of requests, written in batches in the same format as other lines.
 
-A line by itself for each request cost a fifth of the gateway's time at saturation, half of it the write itself (py-spy). Here a
-line is encoded straight from its fields and waits FLUSH_S for company. Other lines push waiting ones out first, so the order
-stays; the end of a worker does too. What `kill -9` takes is at most the last FLUSH_S."""
+Writing each line separately took a fifth of the gateway's time at saturation, half of it in the write itself (measured with py-spy). A line
+is encoded directly from its fields and waits at most FLUSH_S for others. Other lines flush waiting ones first, which keeps the order, and so
+does the shutdown of a worker. `kill -9` loses at most the last FLUSH_S.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +14,18 @@ from typing import BinaryIO
 
 import msgspec
 
-#: Seconds that a line waits for others at the most, and bytes that are written without waiting.
+#: Longest time that a line waits, and size that is written immediately.
 FLUSH_S = 0.01
-
 
 FLUSH_BYTES = 65_536
 
-
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
-
 
 RANK = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
 
 
 class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
-    """`path` is without the query, which a careless client may have put a key into. `ms`: time to answer, in milliseconds."""
+    """`path` is without the query, because clients may put a token into it by mistake. `ms`: duration in milliseconds."""
 
     environment: str
     request_id: str
@@ -46,7 +44,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Stream:
-    """What log lines are written to: those of requests wait a moment, all others go out at once behind them."""
+    """Output of log lines: request lines wait for a moment, all others are written immediately after them."""
 
     def __init__(self, out: BinaryIO | None = None) -> None:
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
@@ -57,7 +55,7 @@ class Stream:
         self._clock = ""
 
     def request(self, line: RequestLine) -> None:
-        """Takes a line; without a running event loop it is written at once."""
+        """Adds a line; without a running event loop it is written immediately."""
         self._waiting += self._encoder.encode(line)
         self._waiting += b"\n"
         if len(self._waiting) >= FLUSH_BYTES:
@@ -69,12 +67,12 @@ class Stream:
                 self.flush()
 
     def write(self, data: bytes) -> int:
-        """Any other line, as structlog writes it; it is out when `flush` was called."""
+        """Adds another line, as structlog does; `flush` writes it."""
         self._waiting += data
         return len(data)
 
     def flush(self) -> None:
-        """Writes what waits."""
+        """Writes all waiting lines."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -84,7 +82,7 @@ class Stream:
             self._out.flush()
 
     def now(self) -> str:
-        """The time as every line has it: RFC 3339 in UTC with microseconds."""
+        """Time stamp of a line: RFC 3339 in UTC with microseconds."""
         seconds = time.time()
         second = int(seconds)
         if second != self._second:

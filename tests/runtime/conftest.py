@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+import asyncpg
 import pytest
 from gatehouse.db.connection import DatabaseLogin, login
 from gatehouse.db.migrations import runner
@@ -44,6 +46,31 @@ class Database:
         return self.server.sql(statements, self.name)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Writes keys to the database as management does."""
+
+    pool: asyncpg.Pool
+
+    async def add_key(self, key_id: str, state: str = "active") -> None:
+        await self.pool.execute(
+            "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits,"
+            " created_at, created_by, revoked_at)"
+            " VALUES ($1, $2, 1, 'test', $3, 'n', 'o', '{cores:register}', '{}', $4, now(), 'test', $5::timestamptz)",
+            key_id,
+            bytes(32),
+            state,
+            json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5}]),
+            None,
+        )
+
+    async def revoke(self, key_id: str) -> int:
+        seq = await self.pool.fetchval(
+            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key_id
+        )
+        return int(seq)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Postgres]:
     with servers.postgres() as server:
@@ -71,3 +98,9 @@ def database(postgres_server: servers.Postgres) -> Database:
     postgres_server.sql(f"CREATE DATABASE {fresh.name} OWNER {servers.OWNER_ROLE}")
     asyncio.run(runner.migrate(fresh.owner))
     return fresh
+
+
+@pytest.fixture
+async def rows(database: Database) -> AsyncIterator[Rows]:
+    async with asyncpg.create_pool(**database.app.arguments(), min_size=1, max_size=4) as pool:
+        yield Rows(pool)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from gatehouse.keys import lifecycle
 from gatehouse.keys import schemas as key_parts
-from gatehouse.keys.lifecycle import TRANSITIONS, Action
+from gatehouse.keys.lifecycle import TRANSITIONS, TTL_S_MAX, Action
 from gatehouse.keys.models import KeyState
-from gatehouse.keys.service import TTL_S_MAX
 from gatehouse.verification import schemas as verify
 
 from tools.docs.markdown import table

@@ -123,7 +123,7 @@ def list_(
                 owner=owner or None,
                 state=None if state is None else state.value,
                 tag=tag or None,
-                lineage_id=family or None,
+                family_id=family or None,
                 expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,
                 unused_for_s=seconds("--unused-for", unused_for) if unused_for else None,
             )
@@ -209,7 +209,7 @@ def _properties(key: KeyView) -> dict[str, str]:
         "addresses": " ".join(key.addresses) or "all",
         "credits": "not counted" if key.credits is None else str(key.credits.remaining),
         "tags": " ".join(key.tags),
-        "generation": f"{key.generation} of {key.lineage_id}" + (f", replaced by {key.successor_id}" * bool(key.successor_id)),
+        "generation": f"{key.generation} of {key.family_id}" + (f", replaced by {key.successor_id}" * bool(key.successor_id)),
         "last used": key.last_used_at or "unknown",
         "version": str(key.version),
         "expires": key.expires_at or "never",

@@ -10,7 +10,7 @@ import msgspec
 
 from gatehouse.client.http import Client, Retries, Transport
 from gatehouse.errors import Unavailable
-from gatehouse.keys.self_revocation import SelfRevoke, SelfRevoked
+from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.verification.schemas import BatchReply, BatchRequest, RateLimitInput, VerifyReply, VerifyRequest
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -46,9 +46,9 @@ class GatewayClient(Client):
         """Verifies up to 100 tokens. The results are in the order of the requests."""
         return self._post("/v1/keys/verify-batch", BatchRequest(tuple(requests)), BatchReply).results
 
-    def revoke(self, token: str, reason: str = "") -> SelfRevoked:
+    def revoke(self, token: str, reason: str = "") -> SelfRevocationResponse:
         """Revokes the key of the token. Raises Unauthorized if the token belongs to no active or disabled key."""
-        return self._post("/v1/keys/revoke-self", SelfRevoke(token, reason), SelfRevoked)
+        return self._post("/v1/keys/revoke-self", SelfRevocationRequest(token, reason), SelfRevocationResponse)
 
     def _post(self, path: str, request: msgspec.Struct, response: type[_Struct], *, retryable: bool = False) -> _Struct:
         headers = {"Content-Type": "application/json"}

@@ -25,6 +25,7 @@ from gatehouse.identity.repository import PostgresSessions
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.repository import PostgresKeyStore
 from gatehouse.keys.resealing import PostgresReseal
+from gatehouse.keys.service import KeyService
 from gatehouse.keys.signing import Resealer
 from gatehouse.leaks.reporters import leak_door
 from gatehouse.notifications.repository import PostgresNotifications
@@ -35,7 +36,7 @@ from gatehouse.redis.credentials import redis_login
 from gatehouse.settings import Settings
 from gatehouse.usage.reports import PostgresUsageReports
 from gatehouse.verification.probes import RedisProbe
-from gatehouse.verification.redis_rate_limits import RedisLimits
+from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
 
 def build(settings: Settings) -> asgi.App:
@@ -53,7 +54,7 @@ def build(settings: Settings) -> asgi.App:
     if settings.redis_url:
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
         # To explain and to purge, never to decide: what cannot be asked is said to be unknown.
-        counted = RedisLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
+        counted = RedisRateLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
         helpers.append(RedisProbe(redis))
     peppered = pepper(settings.pepper, "PEPPER")
     session_key = pepper(settings.session_key, "SESSION_KEY")
@@ -63,6 +64,7 @@ def build(settings: Settings) -> asgi.App:
     rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
     sessions = Sessions(PostgresSessions(engine), clock, session_key, rules, secrets.token_bytes)
     keys = PostgresKeyStore(engine, staleness_s=staleness_s)
+    service = KeyService(keys, clock, peppered, settings.key_prefix, secrets.token_bytes, staleness_s)
     return console.create(
         Dependencies(
             keys=keys,
@@ -104,9 +106,7 @@ def build(settings: Settings) -> asgi.App:
             *watch.legacy_files(settings, engine, clock, peppered),
             PeriodicJob("sessions", watch.PRUNE_TURN_S, sessions.prune),
             PeriodicJob("log level", LOOK_S, follower.look),
-            PeriodicJob(
-                "reseal", watch.RESEAL_TURN_S, Resealer(keys, PostgresReseal(engine), peppered, clock, secrets.token_bytes).turn
-            ),
+            PeriodicJob("reseal", watch.RESEAL_TURN_S, Resealer(service, PostgresReseal(engine)).turn),
         ],
         on_stop=[engine.dispose, *([counted.close] if counted else [])],
     )

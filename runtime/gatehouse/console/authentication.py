@@ -26,14 +26,11 @@ from gatehouse.crypto import token as apikey
 from gatehouse.errors import BadRequest, CrossSite, Forbidden, GatehouseError, Problem, StepUpRequired, Unauthorized
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor, Role, Session, roles_of
-from gatehouse.keys.models import KeyId, KeyState, StoredKey
+from gatehouse.keys.models import Key, KeyId, KeyState
 from gatehouse.keys.roles import ADMIN_SCOPE
 from gatehouse.verification import addresses
 
 REALM = "gatehouse"
-
-
-_NOBODY = bytes(32)
 
 
 class Access(StrEnum):
@@ -65,7 +62,7 @@ async def admit(request: Request, parts: Dependencies) -> Actor:
         return Actor(type="person", id=person.subject, request_id=request_id, source_address=address)
     bootstrap = parts.bootstrap_token
     # Hashes are compared, so that neither the time nor an exception tells anything about the length.
-    is_bootstrap = hmac.compare_digest(_sha256(token), _NOBODY if bootstrap is None else _sha256(bootstrap))
+    is_bootstrap = hmac.compare_digest(_sha256(token), apikey.NULL_DIGEST if bootstrap is None else _sha256(bootstrap))
     key = await _key(token, parts, address)
     if is_bootstrap:
         request.state.key_id = "bootstrap"
@@ -73,9 +70,9 @@ async def admit(request: Request, parts: Dependencies) -> Actor:
         return Actor(type="bootstrap", id="bootstrap", request_id=request_id, source_address=address)
     if key is None:
         raise Unauthorized("The bearer token is not valid here")
-    request.state.key_id = key.record.id
-    request.state.roles = roles_of(key.record.scopes)
-    return Actor(type="key", id=key.record.id, request_id=request_id, source_address=address)
+    request.state.key_id = key.id
+    request.state.roles = roles_of(key.scopes)
+    return Actor(type="key", id=key.id, request_id=request_id, source_address=address)
 
 
 async def admit_session(request: Request, parts: Dependencies, cookie: str) -> Actor:
@@ -105,7 +102,7 @@ async def _session_roles(session: Session, parts: Dependencies, address: str) ->
     if session.actor_type == "bootstrap":
         return frozenset({Role.OWNER}) if parts.sessions.bond_holds(session.bond, parts.bootstrap_token) else None
     key = await parts.keys.get(KeyId(session.actor_id))
-    return roles_of(key.record.scopes) if key is not None and _good_here(key, parts, address) else None
+    return roles_of(key.scopes) if key is not None and _good_here(key, parts, address) else None
 
 
 def challenge(error: GatehouseError, request: Request) -> dict[str, str]:
@@ -150,22 +147,20 @@ def _bearer(request: Request) -> str:
     return token.strip()
 
 
-async def _key(token: str, parts: Dependencies, address: str) -> StoredKey | None:
+async def _key(token: str, parts: Dependencies, address: str) -> Key | None:
     """The live key of this environment that the token proves possession of. An HMAC is always computed, found or not."""
     parsed = apikey.parse(token, parts.key_prefix)
     if parsed is None:
         return None
     key = await parts.keys.get(parsed.id)
-    digest, generation = (key.record.digest, key.record.pepper_generation) if key else (_NOBODY, parts.pepper.current)
-    proven = parts.pepper.matches(parsed.text, digest, generation)
-    if key is None or not proven:
+    if not apikey.proves_possession(parts.pepper, parsed.text, key) or key is None:
         return None
-    return key if key.record.environment is parsed.environment and _good_here(key, parts, address) else None
+    return key if key.environment is parsed.environment and _good_here(key, parts, address) else None
 
 
-def _good_here(key: StoredKey, parts: Dependencies, address: str) -> bool:
+def _good_here(key: Key, parts: Dependencies, address: str) -> bool:
     """A live key of this environment, from an address that it may be used from."""
-    record = key.record
+    record = key
     alive = record.state is KeyState.ACTIVE and (record.expires_at is None or record.expires_at > parts.clock.now())
     reachable = not record.addresses or addresses.allows(record.addresses, address)
     # This door takes no signatures: a key that requires them would be believed without one.

@@ -24,5 +24,7 @@ class PeriodicJob:
             try:
                 await self.turn()
             except GatehouseError as exc:
-                observer.metrics.chores_failed.labels(self.name).inc()
-                observer.log.warning("chore failed", door=observer.service, chore=self.name, reason=exc.detail or exc.code)
+                observer.metrics.background_job_failures.labels(self.name).inc()
+                observer.log.warning(
+                    "background job failed", service=observer.service, job=self.name, reason=exc.detail or exc.code
+                )

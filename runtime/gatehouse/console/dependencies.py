@@ -13,20 +13,22 @@ from fastapi import Depends, Request
 from gatehouse.audit.checkpoint_ports import Checkpoints, Signer
 from gatehouse.audit.models import AuditTrail
 from gatehouse.clock import Clock
-from gatehouse.cores.models import CoreListing
+from gatehouse.cores.listing import PostgresCoreListing
 from gatehouse.crypto.token import Pepper
 from gatehouse.http.asgi import ClientAddresses, Network
 from gatehouse.http.idempotency_store import IdempotencyStore
 from gatehouse.http.models import Probes
 from gatehouse.identity.models import Actor, IdentityProvider
 from gatehouse.identity.service import Sessions
-from gatehouse.keys.models import KeyEnvironment, KeyStore, RateLimit
+from gatehouse.keys.models import KeyEnvironment, RateLimit
+from gatehouse.keys.repository import PostgresKeyStore
 from gatehouse.leaks.reporters import LeakReporters
 from gatehouse.notifications.models import NotificationStore
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
 from gatehouse.usage.models import UsageReports
-from gatehouse.verification.models import Counters, Limits
+from gatehouse.verification.models import RateLimits
+from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ class Dependencies:
     leaks: who may report keys that were found in public; None: nobody.
     """
 
-    keys: KeyStore
+    keys: PostgresKeyStore
     audit: AuditTrail
-    cores: CoreListing
+    cores: PostgresCoreListing
     usage: UsageReports
     checkpoints: Checkpoints
     notices: NotificationStore
@@ -72,8 +74,8 @@ class Dependencies:
     origin: str = ""
     features_off: frozenset[str] = frozenset()
     helpers: Probes = ()
-    limits: Limits | None = None
-    counters: Counters | None = None
+    limits: RateLimits | None = None
+    counters: RedisRateLimits | None = None
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     people: IdentityProvider | None = None

@@ -88,7 +88,7 @@ async def _check_target(request: Request, parts: Dependencies) -> None:
     if not _changes(request) or (Role.OWNER in request.state.roles and request.state.session is None):
         return
     target = None if known is None else await parts.keys.get(known)
-    scopes = () if target is None else target.record.scopes
+    scopes = () if target is None else target.scopes
     check_reach(request.state.roles, scopes)
     _check_proof(request, parts, managing=manages(scopes))
 

@@ -116,7 +116,7 @@ class _Turn:
 
 def _checkpoints(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
     def broken(seq: int) -> None:
-        observer.metrics.trail_broken.inc()
+        observer.metrics.audit_chain_broken.inc()
         observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
 
     checkpointer = Checkpointer(

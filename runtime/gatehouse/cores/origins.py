@@ -1,8 +1,9 @@
-"""Where a Core may be: the shape of its URL and the addresses behind its name; pure, the look-up happens elsewhere.
+"""Allowed URLs of Cores: the form of the URL and the addresses behind its host name. Pure; the lookup happens elsewhere.
 
-The gateway fetches from registered URLs with its own network position, so a URL is an attack (server-side request forgery) until
-every address behind it is public or inside a network that the operator has named. An address that carries an IPv4 address
-inside (IPv4-mapped, 6to4, NAT64, Teredo) counts as both."""
+The gateway sends requests to registered URLs from its own network position, so a URL is a vector for server-side request forgery
+(CWE-918) until every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
+address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +15,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
-
-
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
-
-
 _PORTS = {"http": 80, "https": 443}
-
-
 _URL_CHARS_MAX = 300
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """scheme://host[:port], normalised: lower case, default port left out."""
+    """scheme://host[:port], normalised: lower case, without the default port."""
 
     scheme: str
     host: str  # DNS name or address; an IPv6 address without brackets
@@ -45,7 +37,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> Address | None:
-        """The address, when the host is one."""
+        """The host as an address; None if it is a DNS name."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:
@@ -53,7 +45,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 def parse_origin(url: str) -> Origin | str:
-    """The origin that a Core may register, or one sentence that says what is wrong with the URL."""
+    """Parses the origin of a Core. Returns an error message if the URL is not allowed."""
     if len(url) > _URL_CHARS_MAX or not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
         return f"must be at most {_URL_CHARS_MAX} visible ASCII characters without a backslash"
     try:
@@ -64,9 +56,9 @@ def parse_origin(url: str) -> Origin | str:
     if parts.scheme not in _PORTS:
         return "must begin with https:// or http://"
     if "@" in parts.netloc:
-        return "must not hold a user name or password"
+        return "must not contain a user name or password"
     if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in url or "#" in url:
-        return "must be an origin alone: scheme, host and port, without path, query or fragment"
+        return "must be an origin: scheme, host and port, without path, query or fragment"
     host = (parts.hostname or "").removesuffix(".")
     if parts.netloc.endswith(":") or port == 0:
         return "has an empty or zero port"
@@ -74,29 +66,29 @@ def parse_origin(url: str) -> Origin | str:
         try:
             host = str(ipaddress.ip_address(host))
         except ValueError:
-            return "has a host that is neither a DNS name nor a plainly written address"
+            return "has a host that is neither a DNS name nor an address in standard form"
     elif not _HOST_NAME.fullmatch(host):
-        return "has a host that is neither a DNS name nor a plainly written address"
+        return "has a host that is neither a DNS name nor an address in standard form"
     return Origin(scheme=parts.scheme, host=host, port=port or _PORTS[parts.scheme])
 
 
-def refusal(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
-    """Why a Core behind these addresses is refused, as a sentence without the address; empty when every one is allowed."""
-    found = tuple(addresses)
-    if not found:
-        return "has a host name without an address"
-    if all(_allowed(address, networks) for address in found):
+def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
+    """Error message if a Core may not have these addresses (the message does not contain them); empty if all are allowed."""
+    candidates = tuple(addresses)
+    if not candidates:
+        return "has a host name that does not resolve"
+    if all(_allowed(address, networks) for address in candidates):
         return ""
-    return "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
+    return "resolves to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
 
 
 def _allowed(address: Address, networks: Sequence[Network]) -> bool:
-    inner = tuple(_embedded(address))
-    everyone = (address, *inner)
-    if any(one in network for network in networks for one in everyone if one.version == network.version):
-        # An operator's network may hold loopback or private space, yet "any address" and multicast are no place of a Core.
-        return not any(candidate.is_unspecified or candidate.is_multicast for candidate in everyone)
-    return all(_public(candidate) for candidate in (inner or (address,)))
+    embedded = tuple(_embedded(address))
+    candidates = (address, *embedded)
+    if any(candidate in network for network in networks for candidate in candidates if candidate.version == network.version):
+        # An allowed network may contain loopback or private addresses, but never the unspecified address or multicast.
+        return not any(candidate.is_unspecified or candidate.is_multicast for candidate in candidates)
+    return all(_public(candidate) for candidate in (embedded or (address,)))
 
 
 def _public(address: Address) -> bool:
@@ -106,7 +98,7 @@ def _public(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> Iterable[Address]:
-    """IPv4 addresses inside an IPv6 one: traffic may end there."""
+    """IPv4 addresses embedded in an IPv6 address, to which traffic may be routed."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     if address.ipv4_mapped is not None:
@@ -120,5 +112,5 @@ def _embedded(address: Address) -> Iterable[Address]:
 
 
 def _looks_numeric(host: str) -> bool:
-    # 2130706433, 0x7f.1 and 127.1 are addresses to a URL parser: only the four-part decimal form is read here.
+    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses; here only the dotted-decimal form is allowed.
     return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rsplit(".", 1)[-1]) is not None

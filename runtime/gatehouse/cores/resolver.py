@@ -1,4 +1,4 @@
-"""Looks up the addresses behind a host name with the system's resolver."""
+"""DNS lookups with the resolver of the system."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ RESOLVE_TIMEOUT_S = 3.0
 
 
 class SystemResolver:
-    """The Resolver port."""
-
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """In the system's order, each once. A name that does not resolve in RESOLVE_TIMEOUT_S has no address."""
+        """Distinct addresses of a host name, in the resolver's order. Empty if it does not resolve within RESOLVE_TIMEOUT_S."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                results = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, TimeoutError, UnicodeError):
             return ()
-        # A scope id (fe80::1%eth0) is cut off: the address itself is what is judged.
-        return tuple(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+        # Removes a scope id (fe80::1%eth0): only the address is checked.
+        return tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))

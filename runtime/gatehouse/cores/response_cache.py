@@ -1,8 +1,9 @@
-"""Answers of Cores in the memory of one worker: what may be kept, and what is served after the Core has said that it still holds.
+"""Responses of Cores in the memory of one worker: which responses are stored, and how they are revalidated.
 
-Nothing is ever served from here alone: each request asks the Core first (If-None-Match), and the bytes are used only when it
-answers 304. So a change is seen at once, a Core that refuses this key refuses it here too, and one that is down is down. What is
-saved is the transfer. Sources: RFC 9111, sections 3 (what may be stored), 3.2 and 4.3.4 (what a 304 updates), 4.1 (Vary)."""
+A response is never served from the cache alone. Each request asks the Core first (If-None-Match), and the cached body is used only after a
+304. A change is therefore visible immediately, and a Core that denies the key or is down does so here too. The cache saves the transfer.
+Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304), 4.1 (Vary).
+"""
 
 from __future__ import annotations
 
@@ -15,25 +16,20 @@ import msgspec
 
 Headers: TypeAlias = list[tuple[str, str]]
 
+#: Core, lease (a new registration starts with an empty cache), raw path and query, Accept-Encoding.
+CacheKey: TypeAlias = tuple[str, str, str, str]
 
-#: Core, lease (a new registration begins with nothing), raw path and query, Accept-Encoding.
-Place: TypeAlias = tuple[str, str, str, str]
+_STRONG_ETAG = re.compile(r'"[!#-~]*"')
 
-
-_STRONG = re.compile(r'"[!#-~]*"')
-
-
-#: A client that asks like this keeps its own copy or wants a part: its question goes to the Core as it is.
-_OWN_QUESTION = frozenset(
+#: A request with one of these headers has its own cache or requests a part; it is forwarded unchanged.
+_CONDITIONAL = frozenset(
     {b"range", b"if-range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"pragma"}
 )
 
+#: Headers that a 304 does not update, because they describe the message.
+_NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-type", "content-range", "transfer-encoding", "trailer"})
 
-#: What a 304 does not replace: it describes the message and not the file.
-_KEPT_ON_304 = frozenset({"content-length", "content-encoding", "content-type", "content-range", "transfer-encoding", "trailer"})
-
-
-#: What an entry takes besides its body, roughly: its place, headers and their objects.
+#: Approximate size of an entry besides its body and headers.
 _ENTRY_BYTES = 2048
 
 
@@ -44,11 +40,11 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
 
 class ResponseCache:
-    """Least recently used out first. For one event loop, not for threads."""
+    """LRU cache. For one event loop, not thread-safe."""
 
     def __init__(self, bytes_max: int, *, entry_bytes_max: int = 1_048_576) -> None:
-        """bytes_max: of all entries with what they take besides. entry_bytes_max: of one body."""
-        self._entries: OrderedDict[Place, CachedResponse] = OrderedDict()
+        """bytes_max: total size. entry_bytes_max: size of one body, at most a quarter of the total."""
+        self._entries: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._bytes_max = bytes_max
         self._entry_bytes_max = min(entry_bytes_max, bytes_max // 4)
         self.bytes = 0
@@ -56,35 +52,35 @@ class ResponseCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, place: Place) -> CachedResponse | None:
-        kept = self._entries.get(place)
-        if kept is not None:
-            self._entries.move_to_end(place)
-        return kept
+    def find(self, key: CacheKey) -> CachedResponse | None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
 
-    def drop(self, place: Place) -> None:
-        kept = self._entries.pop(place, None)
-        if kept is not None:
-            self.bytes -= _size(kept)
+    def drop(self, key: CacheKey) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= _size(entry)
 
-    def keep(self, place: Place, headers: Headers, body: bytes) -> None:
-        """Only what `may_keep` lets through."""
-        self.drop(place)
-        kept = CachedResponse(_value(headers, "etag"), headers, body)
-        self._entries[place] = kept
-        self.bytes += _size(kept)
+    def store(self, key: CacheKey, headers: Headers, body: bytes) -> None:
+        """Stores a response that is `storable`."""
+        self.drop(key)
+        entry = CachedResponse(_value(headers, "etag"), headers, body)
+        self._entries[key] = entry
+        self.bytes += _size(entry)
         while self.bytes > self._bytes_max:
             _, oldest = self._entries.popitem(last=False)
             self.bytes -= _size(oldest)
 
-    def may_keep(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
-        """A whole 200 of a known length with one strong validator, for everybody who is let through to it."""
+    def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
+        """True for a complete 200 of known length with one strong ETag that is not specific to a client."""
         control = {part.strip().lower().partition("=")[0] for part in _value(headers, "cache-control").split(",")}
         vary = {part.strip().lower() for part in _value(headers, "vary").split(",")} - {""}
         length = _value(headers, "content-length")
         return (
             status == 200
-            and _STRONG.fullmatch(_value(headers, "etag")) is not None
+            and _STRONG_ETAG.fullmatch(_value(headers, "etag")) is not None
             and length.isascii()
             and length.isdigit()
             and int(length[:12]) <= self._entry_bytes_max
@@ -94,27 +90,27 @@ class ResponseCache:
         )
 
 
-def asks_plainly(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """A GET of the whole file by a client that says nothing of a copy of its own and does not forbid ours."""
+def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True for an unconditional GET of a whole resource that does not forbid caching."""
     if method != "GET":
         return False
-    return not any(name in _OWN_QUESTION or (name == b"cache-control" and b"no-store" in value.lower()) for name, value in fields)
+    return not any(name in _CONDITIONAL or (name == b"cache-control" and b"no-store" in value.lower()) for name, value in fields)
 
 
-def confirmed(kept: CachedResponse, said: Sequence[tuple[str, str]]) -> Headers | None:
-    """The headers to serve after a 304 that says `said`; None when it confirms another version than ours."""
-    etag = _value(said, "etag")
-    if etag and etag.removeprefix("W/") != kept.etag:
+def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, str]]) -> Headers | None:
+    """Headers to serve after a 304 with the headers `not_modified`; None if it confirms a different version."""
+    etag = _value(not_modified, "etag")
+    if etag and etag.removeprefix("W/") != cached.etag:
         return None
-    news = [(name, value) for name, value in said if name not in _KEPT_ON_304]
-    names = {name for name, _ in news}
-    return [(name, value) for name, value in kept.headers if name not in names] + news
+    updates = [(name, value) for name, value in not_modified if name not in _NOT_UPDATED]
+    names = {name for name, _ in updates}
+    return [(name, value) for name, value in cached.headers if name not in names] + updates
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
-    """All values of a field as one list, as RFC 9110, section 5.3 joins them."""
+    """All values of a field joined as a list (RFC 9110, section 5.3)."""
     return ", ".join(value for field, value in headers if field == name)
 
 
-def _size(kept: CachedResponse) -> int:
-    return len(kept.body) + sum(len(name) + len(value) for name, value in kept.headers) + _ENTRY_BYTES
+def _size(entry: CachedResponse) -> int:
+    return len(entry.body) + sum(len(name) + len(value) for name, value in entry.headers) + _ENTRY_BYTES

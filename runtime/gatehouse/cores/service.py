@@ -1,4 +1,4 @@
-"""Cores register, renew and leave: a lease on a name, held by one key, at an address that the gateway may fetch from."""
+"""Registration of Cores: leases on names, each held by one key, at a URL that the gateway may call."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.clock import Clock
-from gatehouse.cores.models import CoreName, CoreRecord, Cores, Resolver
-from gatehouse.cores.origins import Network, Origin, parse_origin, refusal
+from gatehouse.cores.models import CoreName, CoreRecord
+from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
+from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.resolver import SystemResolver
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
 from gatehouse.http.paths import CORE_NAME
 from gatehouse.keys.models import KeyEnvironment, KeyRecord
 
 LEASE_S_MIN = 5
-
-
 LEASE_S_DEFAULT = 60
 
-
-#: Heartbeats a lease: two may be lost before it runs out.
+#: Heartbeats per lease: two may be lost before it expires.
 HEARTBEATS = 3
-
 
 Details = dict[str, str | int | float | bool | list[str] | None]
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A granted or renewed lease. `core_secret` is None on a renewal: the agent got it when it registered."""
+    """A new or renewed lease. `core_secret` is set for a new registration only."""
 
     core: CoreRecord
     core_secret: str | None
@@ -41,7 +39,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, for the audit trail."""
+    """The verified key of a request, and where the request came from."""
 
     key: KeyRecord
     request_id: str
@@ -50,10 +48,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class RegistrationService:
-    """networks: private networks in which a Core may be; public addresses always may. core_lease_max_s: longest lease."""
+    """networks: private networks in which Cores are allowed, besides public addresses. core_lease_max_s: longest lease."""
 
-    cores: Cores
-    resolver: Resolver
+    cores: PostgresCores
+    resolver: SystemResolver
     clock: Clock
     pepper: Pepper
     environment: KeyEnvironment
@@ -61,97 +59,75 @@ class RegistrationService:
     core_lease_max_s: int
 
     async def register(self, caller: Caller, name: str, url: str, ttl_s: int | None) -> Lease:
-        """A new lease; the same key takes over its own name at once. Raises BadRequest, Conflict, Unavailable."""
+        """Creates a lease. The key that holds the name can register again at any time. Raises BadRequest, Conflict, Unavailable."""
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         origin = await self._origin(url)
         now = self.clock.now()
-        record = CoreRecord(
-            name=core_name,
-            url=origin.url,
-            environment=self.environment,
-            lease_id=secrets.token_urlsafe(18),
-            registered_by=caller.key.id,
-            pepper_generation=self.pepper.current,
-            expires_at=now + lease_s,
-            draining=False,
-            version=0,
-        )
-        stored = await self.cores.register(
-            record, now=now, event=self._event(caller, "core.register", name, now, {"url": origin.url})
-        )
+        record = self._record(core_name, origin.url, secrets.token_urlsafe(18), caller, now + lease_s)
+        event = self._event(caller, "core.register", name, now, {"url": origin.url})
+        stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
         if secret is None:
-            raise Unavailable("The Core's secret cannot be made at the moment", detail="pepper generation is not held")
+            raise Unavailable(
+                "The secret of the Core cannot be derived at the moment", detail="pepper generation is not available"
+            )
         return Lease(core=stored, core_secret=secret, heartbeat_s=_heartbeat_s(lease_s))
 
     async def renew(self, caller: Caller, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
-        """Extends a lease; a new `url` moves the Core at once. Raises BadRequest, Conflict (lease lost), Unavailable."""
+        """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict (lease lost), Unavailable."""
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         now = self.clock.now()
-        target, event = "", None
+        new_url, event = "", None
         if url is not None:
-            target, held = (await self._origin(url)).url, self.cores.find(core_name)
-            if held is None or held.url != target:
-                event = self._event(caller, "core.move", name, now, {"url": target})
-        record = CoreRecord(
-            name=core_name,
-            url=target,
-            environment=self.environment,
-            lease_id=lease_id,
-            registered_by=caller.key.id,
-            pepper_generation=self.pepper.current,
-            expires_at=now + lease_s,
-            draining=False,
-            version=0,
-        )
-        stored = await self.cores.renew(record, event=event)
+            new_url, current = (await self._origin(url)).url, self.cores.find(core_name)
+            if current is None or current.url != new_url:
+                event = self._event(caller, "core.move", name, now, {"url": new_url})
+        stored = await self.cores.renew(self._record(core_name, new_url, lease_id, caller, now + lease_s), event=event)
         if stored is None:
             raise _lost(name)
         return Lease(core=stored, core_secret=None, heartbeat_s=_heartbeat_s(lease_s))
 
     async def drain(self, caller: Caller, name: str, lease_id: str) -> None:
-        """The Core leaves: no request is sent to it any more. Raises BadRequest, Conflict, Unavailable."""
+        """Ends a lease: no further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
         event = self._event(caller, "core.drain", name, self.clock.now(), {})
         if not await self.cores.drain(self._name(name), lease_id, registered_by=caller.key.id, event=event):
             raise _lost(name)
 
+    def _record(self, name: CoreName, url: str, lease_id: str, caller: Caller, expires_at: float) -> CoreRecord:
+        return CoreRecord(
+            name=name,
+            url=url,
+            environment=self.environment,
+            lease_id=lease_id,
+            registered_by=caller.key.id,
+            pepper_generation=self.pepper.current,
+            expires_at=expires_at,
+            draining=False,
+            version=0,
+        )
+
     def _name(self, name: str) -> CoreName:
         if CORE_NAME.fullmatch(name) is None:
-            raise BadRequest(
-                errors=(
-                    Problem(
-                        location="path.name",
-                        message="is no name of a Core",
-                        fix="use 1 to 40 lower-case letters, digits and inner hyphens, such as docs",
-                    ),
-                )
-            )
+            fix = "use 1 to 40 lower-case letters, digits and inner hyphens, such as docs"
+            raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
         return CoreName(name)
 
     def _lease_s(self, ttl_s: int | None) -> int:
         lease_s = min(LEASE_S_DEFAULT, self.core_lease_max_s) if ttl_s is None else ttl_s
         if not LEASE_S_MIN <= lease_s <= self.core_lease_max_s:
-            raise BadRequest(
-                errors=(
-                    Problem(
-                        location="body.ttl_s",
-                        message=f"must be {LEASE_S_MIN} to {self.core_lease_max_s} seconds",
-                        fix="send a shorter lease and renew it with heartbeats",
-                    ),
-                )
-            )
+            message = f"must be {LEASE_S_MIN} to {self.core_lease_max_s} seconds"
+            raise BadRequest(errors=(Problem("body.ttl_s", message, "request a shorter lease and renew it with heartbeats"),))
         return lease_s
 
     async def _origin(self, url: str) -> Origin:
-        """Checks a URL against server-side request forgery (CWE-918): its shape, and every address behind it."""
+        """Checks a URL against server-side request forgery (CWE-918): its form and every address behind it."""
         origin = parse_origin(url)
         if isinstance(origin, str):
             raise _bad_url(origin)
-        # The resolver has its own timeout; failure side: closed, the registration is refused.
         addresses = await self.resolver.addresses(origin.host, origin.port)
-        wrong = refusal((ipaddress.ip_address(address) for address in addresses), self.networks)
-        if wrong:
-            raise _bad_url(wrong)
+        error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
+        if error:
+            raise _bad_url(error)
         return origin
 
     def _event(self, caller: Caller, action: str, name: str, now: float, details: Details) -> AuditEvent:
@@ -170,9 +146,9 @@ class RegistrationService:
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
-    """What proves to a Core that a request comes from its gateway: derived from the lease, stored nowhere.
+    """Secret with which the gateway authenticates to a Core: derived from the lease and not stored.
 
-    None when the pepper generation of the registration is not held any more: the Core has to register anew.
+    None if the pepper generation of the registration is no longer available; the Core must register again.
     """
     digest = pepper.digest(f"core:{core.name}:{core.lease_id}", core.pepper_generation)
     return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -182,17 +158,10 @@ def _heartbeat_s(lease_s: int) -> int:
     return max(1, lease_s // HEARTBEATS)
 
 
-def _bad_url(what: str) -> BadRequest:
-    return BadRequest(
-        errors=(
-            Problem(
-                location="body.url",
-                message=what,
-                fix="send the origin at which the gateway reaches the Core: https://host[:port]",
-            ),
-        )
-    )
+def _bad_url(message: str) -> BadRequest:
+    fix = "send the origin at which the gateway reaches the Core: https://host[:port]"
+    return BadRequest(errors=(Problem("body.url", message, fix),))
 
 
 def _lost(name: str) -> Conflict:
-    return Conflict(f"This lease on the name {name} is not held any more; register again")
+    return Conflict(f"The lease on the name {name} is no longer valid; register again")

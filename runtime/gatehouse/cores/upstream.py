@@ -1,8 +1,9 @@
-"""Sends requests to Cores: one client a Core URL, pinned to an address that was checked; streams both ways; knows no key.
+"""Sends requests to Cores: one HTTP client per URL, pinned to a checked address, streaming in both directions.
 
-pyreqwest as it is set here follows no redirect, decodes nothing, keeps no cookies, uses no proxy of the environment and adds
-no header of its own. The address is looked up by us, checked (core/origins.py) and given to the client with `resolve`, so the
-name cannot point somewhere else between the check and the connection (DNS rebinding); TLS still verifies the name."""
+pyreqwest as configured here follows no redirects, decodes nothing, stores no cookies, uses no proxy of the environment and adds no
+headers. The gateway resolves the host name, checks the address (cores/origins.py) and passes it to the client with `resolve`, so that
+the name cannot resolve to another address between check and connection (DNS rebinding). TLS still verifies the name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 
@@ -19,24 +20,21 @@ from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from gatehouse.cores.models import CoreRecord, Resolver, UpstreamReply, UpstreamRequest
-from gatehouse.cores.origins import Network, Origin, parse_origin, refusal
+from gatehouse.cores.models import UpstreamRequest
+from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
+from gatehouse.cores.resolver import SystemResolver
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 
 CONNECT_TIMEOUT_S = 3.0
 
-
-#: Silence of a Core, before its answer or inside it, after which it is given up.
+#: Longest time without data from a Core, before or during its response.
 READ_TIMEOUT_S = 60.0
 
-
-#: How long an address that was checked is used without looking the name up again.
+#: How long a checked address is used before the host name is resolved again.
 PIN_S = 60.0
 
-
-#: Clients of URLs that no request went to for this long are closed: a Core behind a tunnel changes its URL often.
+#: Clients that are unused for this long are closed: a Core behind a tunnel changes its URL often.
 IDLE_CLIENT_S = 600.0
-
 
 POOL_IDLE_S = 20.0
 
@@ -52,11 +50,11 @@ class _Pinned:
 
 
 class UpstreamClients:
-    """The Upstream port. Networks as in core/origins.py."""
+    """HTTP clients of a worker. `networks`: private networks in which Cores are allowed."""
 
     def __init__(
         self,
-        resolver: Resolver,
+        resolver: SystemResolver,
         networks: Sequence[Network],
         *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
@@ -70,24 +68,17 @@ class UpstreamClients:
         self._closing: set[asyncio.Task[None]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def exchange(self, core: CoreRecord, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamReply]:
-        """Timeouts: connecting 3 s, silence 60 s. Failure side: closed, the client gets 502 or 504."""
-        return self._exchange(core.url, request)
-
-    def send(self, url: str, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamReply]:
-        """Like `exchange`, to any origin; the same guard, the same errors."""
-        return self._exchange(url, request)
-
-    async def warm(self, url: str) -> None:
-        """Makes the client of a URL ready, so that the first request does not pay for it."""
-        await self._client(url)
-
     async def close(self) -> None:
         clients, self._pinned = list(self._pinned.values()), {}
         await asyncio.gather(*(pinned.client.close() for pinned in clients), *self._closing, return_exceptions=True)
 
     @asynccontextmanager
-    async def _exchange(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamReply]:
+    async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+        """Sends a request to an origin; leaving the context ends it.
+
+        Raises CoreUnreachable, CoreTimeout (connection CONNECT_TIMEOUT_S, no data `read_timeout_s`), and BadRequest for a request that
+        cannot be sent.
+        """
         client = await self._client(url)
         try:
             builder = client.request(request.method, url + request.target).headers(request.headers).streamed_read_buffer_limit(0)
@@ -97,10 +88,10 @@ class UpstreamClients:
                 builder = builder.body_stream(request.body)
             sent = builder.build_streamed()
         except (BuilderError, ValueError) as exc:
-            # No fault of the Core: it must not count as one that cannot be reached.
-            raise BadRequest("The request holds something that cannot be passed on", detail=type(exc).__name__) from exc
-        async with _Translated(sent, url, self) as reply:
-            yield reply
+            # Not an error of the Core, so it must not count as a failure of the circuit breaker.
+            raise BadRequest("The request cannot be forwarded", detail=type(exc).__name__) from exc
+        async with _Exchange(sent, url, self) as response:
+            yield response
 
     async def _client(self, url: str) -> Client:
         now = time.monotonic()
@@ -114,30 +105,30 @@ class UpstreamClients:
                 pinned = await self._pin(url, pinned)
             return pinned.client
 
-    async def _pin(self, url: str, before: _Pinned | None) -> _Pinned:
+    async def _pin(self, url: str, previous: _Pinned | None) -> _Pinned:
         origin = parse_origin(url)
         if isinstance(origin, str):
             raise CoreUnreachable(detail=f"the registered URL {origin}", sent=False)
         addresses = await self._resolver.addresses(origin.host, origin.port)
-        wrong = refusal((ipaddress.ip_address(address) for address in addresses), self._networks)
-        if wrong:
+        error = rejection((ipaddress.ip_address(address) for address in addresses), self._networks)
+        if error:
             self.forget(url)
-            raise CoreUnreachable(detail=f"the registered URL {wrong}", sent=False)
+            raise CoreUnreachable(detail=f"the registered URL {error}", sent=False)
         now = time.monotonic()
-        if before is not None and before.address in addresses:
-            before.checked_at = now
-            return before
+        if previous is not None and previous.address in addresses:
+            previous.checked_at = now
+            return previous
         self.forget(url)
         self._forget_idle(now)
         pinned = self._pinned[url] = _Pinned(self._build(origin, addresses[0]), addresses[0], now)
         return pinned
 
     def forget(self, url: str) -> None:
-        """The next request looks the name up again and connects anew; requests under way are not disturbed."""
+        """Makes the next request resolve the name and connect again. Requests in progress are not affected."""
         pinned = self._pinned.pop(url, None)
         if pinned is None:
             return
-        # Closing a client cancels its requests, so it waits until the longest silence has passed and none can be left waiting.
+        # Closing a client cancels its requests, so it is closed after the read timeout.
         task = asyncio.create_task(_close_later(pinned.client, self._read_timeout.total_seconds()))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -177,8 +168,8 @@ async def _close_later(client: Client, seconds: float) -> None:
         await client.close()
 
 
-class _Translated:
-    """A request under way, with pyreqwest's errors turned into ours."""
+class _Exchange:
+    """A request in progress; translates pyreqwest's errors."""
 
     __slots__ = ("_owner", "_request", "_url")
 
@@ -187,14 +178,14 @@ class _Translated:
         self._url = url
         self._owner = owner
 
-    async def __aenter__(self) -> UpstreamReply:
+    async def __aenter__(self) -> UpstreamResponse:
         try:
-            return _Reply(await self._request.__aenter__())
+            return UpstreamResponse(await self._request.__aenter__())
         except RequestError as exc:
-            ours = _ours(exc)
-            if isinstance(ours, CoreUnreachable) and not ours.sent:
+            error = _translated(exc)
+            if isinstance(error, CoreUnreachable) and not error.sent:
                 self._owner.forget(self._url)
-            raise ours from exc
+            raise error from exc
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -202,8 +193,8 @@ class _Translated:
         await self._request.__aexit__(kind, value, traceback)
 
 
-class _Reply:
-    """The UpstreamReply port."""
+class UpstreamResponse:
+    """Status and headers of a response, and its body. Header names are lower case. Reading raises CoreUnreachable, CoreTimeout."""
 
     __slots__ = ("_response", "headers", "status")
 
@@ -213,23 +204,25 @@ class _Reply:
         self.headers = _headers(response)
 
     async def read_all(self) -> bytes:
+        """The whole body."""
         try:
             return bytes(await self._response.body_reader.bytes())
         except RequestError as exc:
-            raise _ours(exc) from exc
+            raise _translated(exc) from exc
 
     async def read(self) -> bytes | None:
+        """The next chunk; None at the end."""
         try:
-            piece = await self._response.body_reader.read_chunk()
+            chunk = await self._response.body_reader.read_chunk()
         except RequestError as exc:
-            raise _ours(exc) from exc
-        return None if piece is None else bytes(piece)
+            raise _translated(exc) from exc
+        return None if chunk is None else bytes(chunk)
 
 
-def _ours(exc: RequestError) -> CoreTimeout | CoreUnreachable:
+def _translated(exc: RequestError) -> CoreTimeout | CoreUnreachable:
     kind = type(exc).__name__
-    # pyreqwest 0.15 names every failure before the head ConnectError or ConnectTimeoutError, a dropped connection and a silent
-    # Core too. Only the causes tell: this text is hyper's. Were it another one day, less would be sent again, never more.
+    # pyreqwest 0.15 reports every failure before the response headers as ConnectError or ConnectTimeoutError, including dropped
+    # connections and read timeouts. Only the causes (hyper's text) distinguish them. If the text changes, fewer requests are retried.
     if any(cause["message"] == "client error (Connect)" for cause in exc.details["causes"] or ()):
         return CoreUnreachable(detail=kind, sent=False)
     return CoreTimeout(detail=kind) if isinstance(exc, RequestTimeoutError) else CoreUnreachable(detail=kind)
@@ -239,11 +232,11 @@ def _headers(response: Response) -> list[tuple[str, str]]:
     try:
         return list(response.headers.items())
     except ValueError:
-        # A value that is not ASCII: pyreqwest offers no bytes, so that one header is left out and the others are kept.
-        kept: list[tuple[str, str]] = []
+        # pyreqwest cannot return a value that is not ASCII as bytes: that header is dropped.
+        headers: list[tuple[str, str]] = []
         for name in dict.fromkeys(response.headers.keys()):
             try:
-                kept += [(name, value) for value in response.headers.getall(name)]
+                headers += [(name, value) for value in response.headers.getall(name)]
             except ValueError:
                 continue
-        return kept
+        return headers

@@ -1,14 +1,15 @@
-"""Signatures of requests by RFC 9421, with digests of their bodies by RFC 9530: what must be signed, and whether it was; pure.
+"""HTTP message signatures (RFC 9421) with body digests (RFC 9530): required components, and verification. Pure.
 
-What a signature must cover, and why:
-- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`: a signed request cannot be
-  sent elsewhere. `content-digest` when there is a body: nor with another body.
-- `created`, at most AGE_S_MAX old, and a `nonce` that is taken once: nor again.
-- `keyid`, the id of the key whose token is presented: an id has one token, so the header that carries it need not be covered,
-  and a proxy may still change its form. `tag="gatehouse"` tells our signature from one that is meant for somebody behind us.
-The algorithm is the one that was set with the key; a message that names another is refused, never believed.
+A signature must cover, for the following reasons:
+- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request cannot
+  be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
+- `created`, at most AGE_S_MAX old, and a `nonce` that is used once, so that a request cannot be replayed.
+- `keyid`, the id of the key whose token is presented. An id has exactly one token, so the header with the token need not be covered,
+  and a proxy may rewrite it. `tag="gatehouse"` distinguishes the signature from one for a service behind the gateway.
+The algorithm is the one configured for the key; a signature that names another one is rejected.
 
-Components with parameters (`;sf`, `;bs`, `;req` ...) and derived ones that are not named here are refused, not guessed at."""
+Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
+"""
 
 from __future__ import annotations
 
@@ -29,35 +30,27 @@ from gatehouse.verification.models import SignedRequest
 
 TAG = "gatehouse"
 
-
-#: Seconds: how old `created` may be, and how far ahead the client's clock may run.
+#: Maximum age of `created`, and tolerance for clients whose clock is ahead.
 AGE_S_MAX = 300
-
 
 AHEAD_S_MAX = 30
 
-
 NONCE_CHARS_MIN, NONCE_CHARS_MAX = 16, 128
 
-
-#: Signature fields are short; more than this is an attempt at making us work.
+#: Bounds of the parsing work per request.
 FIELD_CHARS_MAX = 4096
-
 
 COMPONENTS_MAX = 32
 
-
-_SECRET_MARK = "sigkey_"  # noqa: S105 - what a secret begins with
-
+_SECRET_PREFIX = "sigkey_"  # noqa: S105 - prefix of a secret
 
 _DIGESTS = ("sha-256", "sha-512")
 
-
-_OURS = '"gatehouse"'
+_TAG_VALUE = '"gatehouse"'
 
 
 class SignatureError(StrEnum):
-    """Why a signature does not count. The values are the `reason` of an answer."""
+    """Reason why a signature is invalid. The values are the `reason` of a verification result."""
 
     MISSING = "signature_missing"
     MALFORMED = "signature_malformed"
@@ -73,61 +66,64 @@ class SignatureError(StrEnum):
     REPLAYED = "signature_replayed"
 
 
-#: What is wrong, and what to send instead.
+#: Error message and fix for each reason.
 TEXTS: dict[SignatureError, tuple[str, str]] = {
-    SignatureError.MISSING: ('carries no signature with tag="gatehouse"', "sign the request as docs/guides/signatures.md shows"),
-    SignatureError.MALFORMED: (
-        "is not what RFC 9421 says",
-        "send Signature-Input and Signature as dictionaries, one label in both",
+    SignatureError.MISSING: (
+        'has no signature with tag="gatehouse"',
+        "sign the request as described in docs/guides/signatures.md",
     ),
-    SignatureError.AMBIGUOUS: ('holds several signatures with tag="gatehouse"', "send one"),
+    SignatureError.MALFORMED: (
+        "is not well-formed (RFC 9421)",
+        "send Signature-Input and Signature as dictionaries with the same label",
+    ),
+    SignatureError.AMBIGUOUS: ('has several signatures with tag="gatehouse"', "send one"),
     SignatureError.PARAMETERS: ("lacks a parameter", "send created (Unix seconds), keyid and a nonce of 16 to 128 characters"),
-    SignatureError.KEYID: ("is made with another key than the token's", "send keyid with the id of the key whose token is sent"),
+    SignatureError.KEYID: ("names a different key than the token", "send keyid with the id of the key whose token is sent"),
     SignatureError.ALGORITHM: (
-        "names another algorithm than the key has",
-        "leave alg out, or send the one that was set with the key",
+        "names a different algorithm than the key has",
+        "omit alg, or send the algorithm of the signing key",
     ),
     SignatureError.AGE: (
-        "is too old, or from the future",
-        f"sign every request anew; created may be {AGE_S_MAX} s old, check the clock",
+        "is too old or in the future",
+        f"sign each request when it is sent; created may be {AGE_S_MAX} s old; check the clock",
     ),
     SignatureError.UNCOVERED: (
-        "does not cover all that it must",
+        "does not cover all required components",
         'cover "@method", "@target-uri" (or "@authority", "@path" and, with a query, "@query"), with a body "content-digest"',
     ),
     SignatureError.COMPONENT: (
-        "covers a component that the request lacks or that is not known here",
-        "cover what was sent, no parameters",
+        "covers a component that the request lacks or that is not supported",
+        "cover only headers that are sent, without parameters",
     ),
     SignatureError.DIGEST: (
-        "covers a Content-Digest that is not the body's",
-        "send Content-Digest: sha-256=:...: of the body as sent",
+        "covers a Content-Digest that does not match the body",
+        "send Content-Digest: sha-256=:...: of the body as it is sent",
     ),
-    SignatureError.WRONG: ("does not match the request", "check the secret, and that nothing changes the request on its way"),
-    SignatureError.REPLAYED: ("was used before", "sign every request with a nonce of its own"),
+    SignatureError.WRONG: ("does not match the request", "check the secret, and that no proxy changes the request"),
+    SignatureError.REPLAYED: ("was used before", "sign each request with a new nonce"),
 }
 
 
 class VerifiedSignature(msgspec.Struct, frozen=True):
-    """A signature that matches. Its nonce must be new, and remembered for `keep_s` seconds."""
+    """A valid signature. The caller checks that its nonce is new, and stores it for `keep_s` seconds."""
 
     nonce: str
     keep_s: int
 
 
-def is_ours(signature_input: Sequence[str]) -> bool:
-    """Whether a request may carry a signature for us; cheap, so that all others can be streamed on."""
-    return any(_OURS in value for value in signature_input)
+def is_signed(signature_input: Sequence[str]) -> bool:
+    """True if a request may have a signature for the gateway. A cheap check, so that other requests can be streamed."""
+    return any(_TAG_VALUE in value for value in signature_input)
 
 
 def check(
     request: SignedRequest, *, key_id: str, algorithm: SignatureAlgorithm, key: bytes, now: float
 ) -> VerifiedSignature | SignatureError:
-    """Everything but the nonce's novelty. `key`: the HMAC secret, or the 32 bytes of the Ed25519 public key."""
-    found = _signature(request)
-    if isinstance(found, SignatureError):
-        return found
-    components, params, signature = found
+    """Verifies everything except that the nonce is new. `key`: HMAC secret or 32-byte Ed25519 public key."""
+    parsed = _signature(request)
+    if isinstance(parsed, SignatureError):
+        return parsed
+    components, params, signature = parsed
     created, expires, nonce = params.get("created"), params.get("expires"), params.get("nonce")
     if type(created) is not int or not isinstance(nonce, str) or not NONCE_CHARS_MIN <= len(nonce) <= NONCE_CHARS_MAX:
         return SignatureError.PARAMETERS
@@ -152,7 +148,7 @@ def check(
 
 
 def signature_base(request: SignedRequest, components: Sequence[str], params: dict[str, Any]) -> bytes | None:
-    """RFC 9421, section 2.5. None when the request lacks a component, or has it in a form that cannot be signed."""
+    """Signature base (RFC 9421, section 2.5). None if the request lacks a component or has it in a form that cannot be signed."""
     lines = []
     for name in components:
         value = _derived(request, name) if name.startswith("@") else _field(request, name)
@@ -164,20 +160,20 @@ def signature_base(request: SignedRequest, components: Sequence[str], params: di
 
 
 def input_text(components: Sequence[str], params: dict[str, Any]) -> str:
-    """The inner list of Signature-Input, which is also the last line of the base."""
+    """The inner list of Signature-Input, which is also the last line of the signature base."""
     inner: Any = ([(name, {}) for name in components], params)
     return http_sf.ser({"s": inner}).removeprefix("s=")
 
 
 def sign(base: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bytes:
-    """`key`: the HMAC secret, or the 32 bytes of the Ed25519 private key. Raises ValueError for one of another length."""
+    """`key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError for another length."""
     if algorithm is SignatureAlgorithm.HMAC_SHA256:
         return hmac.digest(key, base, hashlib.sha256)
     return Ed25519PrivateKey.from_private_bytes(key).sign(base)
 
 
 def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bool:
-    """In constant time for HMAC."""
+    """Compares in constant time (HMAC)."""
     if algorithm is SignatureAlgorithm.HMAC_SHA256:
         return hmac.compare_digest(hmac.digest(key, base, hashlib.sha256), signature)
     try:
@@ -188,7 +184,7 @@ def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: b
 
 
 def digests_of(body: bytes) -> tuple[tuple[str, bytes], ...]:
-    """The digests of a body as RFC 9530 names them."""
+    """Digests of a body, by their names in RFC 9530."""
     return (("sha-256", hashlib.sha256(body).digest()), ("sha-512", hashlib.sha512(body).digest()))
 
 
@@ -198,9 +194,9 @@ def digest_text(body: bytes) -> str:
 
 
 def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
-    """True when the field names at least one digest that we know, and no known one differs. Others are passed over."""
+    """True if the field has at least one supported digest and all supported digests match. Others are ignored."""
     try:
-        members: Any = http_sf.parse(field.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_twice)
+        members: Any = http_sf.parse(field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
     except (http_sf.StructuredFieldError, ValueError):
         return False
     known = {name: member[0] for name, member in members.items() if name in _DIGESTS and name in digests}
@@ -210,51 +206,51 @@ def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
 
 
 def secret_text(secret: bytes) -> str:
-    """An HMAC secret as its holder keeps it."""
-    return _SECRET_MARK + base64.b64encode(secret).decode()
+    """Text form of an HMAC secret."""
+    return _SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def secret_bytes(text: str) -> bytes:
-    """The secret behind `secret_text`. Raises ValueError."""
-    if not text.startswith(_SECRET_MARK):
-        raise ValueError(f"a signing secret begins with {_SECRET_MARK}")
-    return base64.b64decode(text.removeprefix(_SECRET_MARK), validate=True)
+    """Inverse of `secret_text`. Raises ValueError."""
+    if not text.startswith(_SECRET_PREFIX):
+        raise ValueError(f"a signing secret begins with {_SECRET_PREFIX}")
+    return base64.b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
 
 
 def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
-    """The one signature that is tagged as ours: components, parameters in their order, bytes."""
-    told, signed = _field(request, "signature-input"), _field(request, "signature")
-    if told is None or not is_ours((told,)):
+    """Components, parameters in their order, and bytes of the signature with our tag."""
+    signature_input, signature_field = _field(request, "signature-input"), _field(request, "signature")
+    if signature_input is None or not is_signed((signature_input,)):
         return SignatureError.MISSING
-    if signed is None or len(told) + len(signed) > FIELD_CHARS_MAX:
+    if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:
         return SignatureError.MALFORMED
     try:
-        inputs: Any = http_sf.parse(told.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_twice)
-        signatures: Any = http_sf.parse(signed.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_twice)
+        inputs: Any = http_sf.parse(signature_input.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
+        signatures: Any = http_sf.parse(signature_field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
     except (http_sf.StructuredFieldError, ValueError):
         return SignatureError.MALFORMED
-    ours = [label for label, (value, params) in inputs.items() if isinstance(value, list) and params.get("tag") == TAG]
-    if len(ours) != 1:
-        return SignatureError.AMBIGUOUS if ours else SignatureError.MISSING
-    items, params = inputs[ours[0]]
-    signature = signatures.get(ours[0], (None, {}))[0]
+    labels = [label for label, (value, params) in inputs.items() if isinstance(value, list) and params.get("tag") == TAG]
+    if len(labels) != 1:
+        return SignatureError.AMBIGUOUS if labels else SignatureError.MISSING
+    items, params = inputs[labels[0]]
+    signature = signatures.get(labels[0], (None, {}))[0]
     names = [name for name, _ in items]
     if not isinstance(signature, bytes) or len(names) > COMPONENTS_MAX or len({str(name) for name in names}) != len(names):
         return SignatureError.MALFORMED
-    if any(not isinstance(name, str) or name != name.lower() or more for name, more in items):
+    if any(not isinstance(name, str) or name != name.lower() or parameters for name, parameters in items):
         return SignatureError.COMPONENT
     return names, params, signature
 
 
 def _covers(components: list[str], request: SignedRequest) -> bool:
-    there = set(components)
+    covered = set(components)
     parts = {"@authority", "@path", "@query"} if request.query else {"@authority", "@path"}
-    target = "@target-uri" in there or parts <= there
-    return "@method" in there and target and (not request.has_body or "content-digest" in there)
+    target = "@target-uri" in covered or parts <= covered
+    return "@method" in covered and target and (not request.has_body or "content-digest" in covered)
 
 
 def _derived(request: SignedRequest, name: str) -> str | None:
-    """RFC 9421, section 2.2. The path as it was sent: what is signed is what is routed."""
+    """Derived component (RFC 9421, section 2.2). The path is used as received, because it is also routed as received."""
     authority = _authority(request)
     target = request.path + (f"?{request.query}" if request.query else "")
     return {
@@ -276,10 +272,10 @@ def _authority(request: SignedRequest) -> str:
 
 
 def _field(request: SignedRequest, name: str) -> str | None:
-    """All lines of a field, trimmed and joined (RFC 9421, section 2.1); None when there is none."""
+    """All lines of a field, trimmed and joined (RFC 9421, section 2.1); None if the request lacks it."""
     values = [value.strip(" \t") for field, value in request.fields if field == name]
     return ", ".join(values) if values else None
 
 
-def _refuse_twice(name: str, context: str) -> None:
-    raise ValueError(f"a {context} is given twice")
+def _reject_duplicate(name: str, context: str) -> None:
+    raise ValueError(f"duplicate {context}")

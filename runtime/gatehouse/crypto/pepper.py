@@ -1,4 +1,4 @@
-"""Reads the secrets that have generations, as the rotation function writes them."""
+"""Reads the pepper and the session key, which have generations, from their settings."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX
 
 
-class _Text(msgspec.Struct, forbid_unknown_fields=True):
+class _PepperDocument(msgspec.Struct, forbid_unknown_fields=True):
     current: int
     generations: dict[str, str]
 
 
 def pepper(secret: SecretStr | None, name: str) -> Pepper:
-    """From {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}. Raises SettingsError that never repeats it."""
+    """Parses {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}. Raises SettingsError, which never quotes the value."""
     variable = PREFIX + name
     if secret is None:
-        raise SettingsError(f"{variable} is not set; this service cannot open without it")
+        raise SettingsError(f"{variable} is required by this service")
     try:
-        text = msgspec.json.decode(secret.get_secret_value(), type=_Text)
-        generations = {int(number): base64.b64decode(value, validate=True) for number, value in text.generations.items()}
+        document = msgspec.json.decode(secret.get_secret_value(), type=_PepperDocument)
+        generations = {int(number): base64.b64decode(value, validate=True) for number, value in document.generations.items()}
     except (msgspec.DecodeError, binascii.Error, ValueError):
         shape = '{"current": 1, "generations": {"1": "<base64 of 32 bytes>"}}'
-        raise SettingsError(f"{variable} must be {shape}: it has another form") from None
+        raise SettingsError(f"{variable} must have the form {shape}") from None
     try:
-        return Pepper(generations, text.current)
+        return Pepper(generations, document.current)
     except ValueError as exc:
         raise SettingsError(f"{variable}: {exc}") from None

@@ -1,7 +1,8 @@
-"""Sealing bytes under the pepper: AES-256-GCM with a key that is derived for one purpose; it reads and writes nothing.
+"""Encryption of stored values under the pepper: AES-256-GCM (NIST SP 800-38D). Pure.
 
-The key is HMAC-SHA256 of a purpose under a pepper generation (a one-block HKDF-Expand, RFC 5869), so what is sealed for one
-purpose opens for no other, and a copy of the store opens nothing. The purpose is bound in as associated data besides."""
+The encryption key is HMAC-SHA256 of the purpose under a pepper generation (a one-block HKDF-Expand, RFC 5869). A value sealed for
+one purpose cannot be opened for another, and a copy of the database opens nothing without the pepper.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +15,40 @@ from gatehouse.crypto.token import Pepper
 
 NONCE_BYTES = 12
 
+#: Purpose of sealed signing secrets. Their context is the key family, so a value copied to another key cannot be opened.
+SIGNING_SECRET = "signing-secret:1"  # noqa: S105 - a purpose, not a secret
 
-def seal(plain: bytes, purpose: str, pepper: Pepper, generation: int, random_bytes: Callable[[int], bytes]) -> bytes | None:
-    """Nonce and ciphertext; None when the generation is not held. `purpose`: ASCII, unique for each kind of thing."""
+
+def seal(
+    plaintext: bytes,
+    purpose: str,
+    pepper: Pepper,
+    generation: int,
+    random_bytes: Callable[[int], bytes],
+    *,
+    context: str | None = None,
+) -> bytes | None:
+    """Returns nonce and ciphertext, or None if the pepper generation is not available.
+
+    purpose: ASCII, one per kind of value. context: associated data, the purpose by default.
+    """
     key = pepper.digest(f"seal:{purpose}", generation)
     if key is None:
         return None
     nonce = random_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plain, purpose.encode("ascii"))
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, _associated_data(purpose, context))
 
 
-def unseal(sealed: bytes, purpose: str, pepper: Pepper, generation: int) -> bytes | None:
-    """What was sealed; None when it was sealed for something else, changed, or under a generation that is not held."""
+def unseal(sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str | None = None) -> bytes | None:
+    """Returns the plaintext, or None if the value was altered, sealed for another purpose or context, or under an unknown generation."""
     key = pepper.digest(f"seal:{purpose}", generation)
-    if key is None or len(sealed) < NONCE_BYTES:
+    if key is None:
         return None
     try:
-        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], purpose.encode("ascii"))
-    except InvalidTag:
+        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _associated_data(purpose, context))
+    except (InvalidTag, ValueError):
         return None
+
+
+def _associated_data(purpose: str, context: str | None) -> bytes:
+    return (purpose if context is None else context).encode("ascii")

@@ -39,7 +39,7 @@ api_key = Table(
     Column("tags", ARRAY(Text)),
     Column("metadata", JSONB),
     Column("notes", Text),
-    Column("lineage_id", Text),
+    Column("family_id", Text),
     Column("generation", Integer),
     Column("successor_id", Text),
     Column("rotated_at", _instant),
@@ -59,7 +59,7 @@ api_key = Table(
 key_credit = Table(
     "key_credit",
     _metadata,
-    Column("lineage_id", Text, primary_key=True),
+    Column("family_id", Text, primary_key=True),
     Column("remaining", BigInteger),
     Column("refill_amount", BigInteger),
     Column("refill_every", Text),

@@ -1,4 +1,4 @@
-"""Where a client's key is read from, and how a decision on it becomes an HTTP answer."""
+"""Reads the token of a request, and turns a verification result into an HTTP response."""
 
 from __future__ import annotations
 
@@ -10,36 +10,34 @@ from gatehouse.verification.decision import for_public
 from gatehouse.verification.models import Code, VerificationResult
 from gatehouse.verification.schemas import limit_headers
 
-_PUBLIC: dict[Code, tuple[type[GatehouseError], str]] = {
-    Code.NOT_FOUND: (Unauthorized, "This key is not known"),
-    Code.DISABLED: (Unauthorized, "This key is disabled"),
-    Code.EXPIRED: (Unauthorized, "This key has expired"),
-    Code.FORBIDDEN: (Forbidden, "This key may not be used here"),
-    Code.INSUFFICIENT_PERMISSIONS: (Forbidden, "This key lacks a scope that is needed here"),
-    Code.SIGNATURE_INVALID: (Unauthorized, "This key takes signed requests, and this one is not signed as it must be"),
-    Code.RATE_LIMITED: (RateLimited, "A rate limit of this key is used up"),
-    Code.USAGE_EXCEEDED: (UsageExceeded, "The credits of this key are used up"),
-    Code.UNAVAILABLE: (Unavailable, "Keys cannot be checked at the moment"),
+_DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
+    Code.NOT_FOUND: (Unauthorized, "The API key is unknown"),
+    Code.DISABLED: (Unauthorized, "The API key is disabled"),
+    Code.EXPIRED: (Unauthorized, "The API key has expired"),
+    Code.FORBIDDEN: (Forbidden, "The API key is not allowed here"),
+    Code.INSUFFICIENT_PERMISSIONS: (Forbidden, "The API key lacks a required scope"),
+    Code.SIGNATURE_INVALID: (Unauthorized, "The API key requires signed requests, and the signature is missing or invalid"),
+    Code.RATE_LIMITED: (RateLimited, "A rate limit of the API key is exceeded"),
+    Code.USAGE_EXCEEDED: (UsageExceeded, "The credits of the API key are used up"),
+    Code.UNAVAILABLE: (Unavailable, "API keys cannot be verified at the moment"),
 }
 
-
-#: RFC 9421, section 5.1: what a client should sign.
+#: RFC 9421, section 5.1: the components and parameters that a client must sign.
 ACCEPT_SIGNATURE: Header = (
     b"accept-signature",
     b'gatehouse=("@method" "@target-uri" "content-digest");created;nonce;keyid;tag="gatehouse"',
 )
 
+_FIX = "send the API key once: as `Authorization: Bearer <key>` or as `X-API-Key: <key>`"
 
-_FIX = "send the key once: as `Authorization: Bearer <key>` or as `X-API-Key: <key>`"
 
+def presented_token(context: RequestContext) -> str | None:
+    """The token of a request, or None. Raises BadRequest if there is more than one.
 
-def presented_token(exchange: RequestContext) -> str | None:
-    """The key of a request, or None. Raises BadRequest when there are several: which one counts would be a guess.
-
-    Never read from the query string or a cookie: both end up in logs and histories.
+    Query string and cookies are ignored, because both end up in logs and browser histories.
     """
-    authorization = exchange.values(b"authorization")
-    header = exchange.values(b"x-api-key")
+    authorization = context.values(b"authorization")
+    header = context.values(b"x-api-key")
     if len(authorization) > 1 or len(header) > 1:
         raise _ambiguous("is sent twice")
     bearer = None
@@ -53,34 +51,34 @@ def presented_token(exchange: RequestContext) -> str | None:
 
 
 def missing() -> Unauthorized:
-    return Unauthorized("An API key is needed: " + _FIX)
+    return Unauthorized("An API key is required: " + _FIX)
 
 
-def refusal(verdict: VerificationResult) -> GatehouseError | None:
-    """The error for a decision that is not VALID, with nothing in it that the public may not know."""
-    code = for_public(verdict).code
+def denial(result: VerificationResult) -> GatehouseError | None:
+    """The error for a result, or None if it is VALID. Contains only what the public may know."""
+    code = for_public(result).code
     if code is Code.VALID:
         return None
-    kind, text = _PUBLIC[code]
-    if verdict.reason:
-        message, fix = TEXTS[SignatureError(verdict.reason)]
-        return kind(f"{text}: {verdict.reason}", errors=(Problem("header.signature", message, fix),))
-    return kind(text)
+    error, text = _DENIALS[code]
+    if result.reason:
+        message, fix = TEXTS[SignatureError(result.reason)]
+        return error(f"{text}: {result.reason}", errors=(Problem("header.signature", message, fix),))
+    return error(text)
 
 
-async def refuse(exchange: RequestContext, verdict: VerificationResult, error: GatehouseError) -> None:
-    """Answers a refusal: problem document, challenge with 401, rate-limit headers with 429."""
-    public = for_public(verdict)
+async def deny(context: RequestContext, result: VerificationResult, error: GatehouseError) -> None:
+    """Sends a denial: problem document, challenge with 401, rate-limit headers with 429."""
+    public = for_public(result)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
         headers += challenge(invalid=True)
     if public.code is Code.SIGNATURE_INVALID:
         headers.append(ACCEPT_SIGNATURE)
-    await exchange.fail(error, code=public.code.value, headers=headers)
+    await context.fail(error, code=public.code.value, headers=headers)
 
 
 def challenge(*, invalid: bool) -> list[Header]:
-    """RFC 6750, section 3: no error code when the request carried no credential at all."""
+    """WWW-Authenticate headers (RFC 6750, section 3): without error code if the request had no credential."""
     error = ', error="invalid_token"' if invalid else ""
     return [(b"www-authenticate", (BEARER_CHALLENGE + error).encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
 

@@ -282,7 +282,7 @@ SELF_REVOKE: Json = {
 
 SELF_REVOKED: Json = {
     "type": "object",
-    "required": list(selfrevoke.SelfRevoked.__struct_fields__),
+    "required": list(selfrevoke.SelfRevocationResponse.__struct_fields__),
     "properties": {"key_id": TEXT, "effective": {"type": "string", "enum": ["everywhere", "within_bound"]}, "request_id": TEXT},
     "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": REQUEST_ID}],
 }

@@ -1,7 +1,8 @@
-"""ANY /cores/{name}/{path}: checks the key, then hands the request to the Core and its answer back, streaming both ways.
+"""ANY /cores/{name}/{path}: verifies the token, then forwards the request to the Core and its response to the client, streaming both.
 
-The Core sees neither the key nor anything that a client claims about itself: it gets its own secret, the key's id and owner,
-and a rebuilt address. The path goes through as it was sent, so it is decoded once, by the Core."""
+The Core receives neither the token nor headers that only the gateway may set: it gets its own secret, the id and owner of the key, and
+the checked client address. The path is forwarded as received, so that only the Core decodes it.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from collections.abc import AsyncIterator
 
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers
-from gatehouse.cores.models import CoreRecord, Cores, UpstreamReply, UpstreamRequest
-from gatehouse.cores.response_cache import CachedResponse, Place, ResponseCache, asks_plainly, confirmed
+from gatehouse.cores.models import CoreRecord, UpstreamRequest
+from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.response_cache import CachedResponse, CacheKey, ResponseCache, is_cacheable, updated_headers
 from gatehouse.cores.service import core_secret
-from gatehouse.crypto.http_signatures import digests_of, is_ours
+from gatehouse.cores.upstream import UpstreamResponse
+from gatehouse.crypto.http_signatures import digests_of, is_signed
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import (
     BadRequest,
@@ -26,7 +29,7 @@ from gatehouse.errors import (
     NotFound,
     UpgradeUnsupported,
 )
-from gatehouse.gateway import credentials as credential
+from gatehouse.gateway.credentials import challenge, denial, deny, missing, presented_token
 from gatehouse.gateway.request_context import RequestContext
 from gatehouse.http import asgi
 from gatehouse.http import headers as fields
@@ -39,28 +42,24 @@ from gatehouse.verification.service import VerificationService
 
 SCOPE = "cores:read"
 
-
-#: Bodies up to this size are passed on in one piece: half again as fast as streaming them (measured; see bench/).
+#: Bodies up to this size are forwarded in one piece, which is 1.5 times as fast as streaming them (measured in bench/).
 INLINE_BYTES_MAX = 65_536
 
+_REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})
 
-_REFUSED = frozenset({"CONNECT", "TRACE"})
+#: Body of a request, and the header that frames it.
+FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 
-
-#: A request's body, and the header that frames it.
-Framed = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
-
-
-#: A client that leaves is noticed only by listening for it; most requests are over before that is worth a task.
+#: A disconnected client is only noticed by a task that listens for it. Most requests end before that task is worth its cost.
 _WATCH_AFTER_S = 0.1
 
 
 class Proxy:
     def __init__(
         self,
-        admission: VerificationService,
-        cores: Cores,
-        reach: CircuitBreakers,
+        verification: VerificationService,
+        cores: PostgresCores,
+        circuit_breakers: CircuitBreakers,
         pepper: Pepper,
         clock: Clock,
         addresses: asgi.ClientAddresses,
@@ -69,54 +68,54 @@ class Proxy:
         body_max_bytes: int,
         cache: ResponseCache | None = None,
     ) -> None:
-        """body_max_bytes: largest body of a signed request. cache: of often-read files; None keeps nothing."""
-        self._cache = cache
-        self._body_bytes_max = body_max_bytes
-        self._admission = admission
+        """body_max_bytes: largest body of a signed request. cache: None disables caching."""
+        self._verification = verification
         self._cores = cores
-        self._reach = reach
+        self._circuit_breakers = circuit_breakers
         self._pepper = pepper
         self._clock = clock
         self._addresses = addresses
         self._metrics = metrics
+        self._body_max_bytes = body_max_bytes
+        self._cache = cache
 
-    async def __call__(self, exchange: RequestContext) -> None:
-        path = _checked(exchange)
-        token = credential.presented_token(exchange)
+    async def __call__(self, context: RequestContext) -> None:
+        path = _checked_path(context)
+        token = presented_token(context)
         if token is None:
-            await exchange.fail(credential.missing(), headers=credential.challenge(invalid=False))
+            await context.fail(missing(), headers=challenge(invalid=False))
             return
-        address = exchange.client(self._addresses)
         body: bytes | None = None
         signed: SignedRequest | None = None
-        if is_ours(exchange.values(b"signature-input")):
-            # What is signed is read whole and checked before any of it is passed on; larger bodies are refused (413).
-            body = await asgi.read_body(exchange.receive, self._body_bytes_max) if _has_body(exchange) else None
-            signed = self._signed(exchange, body)
-        question = VerificationRequest(scopes=(SCOPE,), core=path.name, address=address, method=exchange.method, signed=signed)
-        verdict = await self._admission.admit(token, question)
-        self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict, path.name)
-        error = credential.refusal(verdict)
-        if error is not None or verdict.record is None:
-            await credential.refuse(exchange, verdict, error or credential.missing())
+        if is_signed(context.values(b"signature-input")):
+            # The body of a signed request is read and verified before any of it is forwarded; a larger one is rejected (413).
+            body = await asgi.read_body(context.receive, self._body_max_bytes) if _has_body(context) else None
+            signed = self._signed_request(context, body)
+        address = context.client(self._addresses)
+        request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=address, method=context.method, signed=signed)
+        result = await self._verification.verify(token, request)
+        self._metrics.by_code[result.code].inc()
+        context.verified(result, path.name)
+        error = denial(result)
+        if error is not None or result.record is None:
+            await deny(context, result, error or missing())
             return
         try:
-            core, secret = self._live(path.name)
-            framed = await _body(exchange) if signed is None else _read(body)
-            await self._forward(exchange, core, secret, path.path, verdict.record, verdict.limits, framed)
+            core, secret = self._find_core(path.name)
+            framed = await _framed_body(context) if signed is None else _framed(body)
+            await self._forward(context, core, secret, path.path, result.record, result.limits, framed)
         except GatehouseError as exc:
-            if exchange.status:
-                raise  # the answer has begun: breaking it off is the only way to say that it is not whole
+            if context.status:
+                raise  # the response has started: closing the connection is the only way to report the error
             if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
                 self._metrics.core_errors.labels(exc.code).inc()
-            exchange.detail = f"{exc.code} {exc.detail}".strip()
-            wait = [(b"retry-after", str(exc.retry_after_s).encode())] if isinstance(exc, CoreCircuitOpen) else []
-            await exchange.fail(exc, headers=[*limit_headers(verdict.limits), *wait])
+            context.detail = f"{exc.code} {exc.detail}".strip()
+            retry_after = [(b"retry-after", str(exc.retry_after_s).encode())] if isinstance(exc, CoreCircuitOpen) else []
+            await context.fail(exc, headers=[*limit_headers(result.limits), *retry_after])
 
-    def _live(self, name: str) -> tuple[CoreRecord, str]:
+    def _find_core(self, name: str) -> tuple[CoreRecord, str]:
         core = self._cores.find(name) if CORE_NAME.fullmatch(name) else None
-        if core is None or core.environment is not self._admission.environment:
+        if core is None or core.environment is not self._verification.environment:
             raise NotFound("No Core has this name")
         secret = core_secret(self._pepper, core)
         if core.draining or core.expires_at <= self._clock.now() or secret is None:
@@ -125,175 +124,175 @@ class Proxy:
 
     async def _forward(
         self,
-        exchange: RequestContext,
+        context: RequestContext,
         core: CoreRecord,
         secret: str,
         path: str,
         key: KeyRecord,
         limits: tuple[RateLimitState, ...],
-        framed: Framed,
+        framed: FramedBody,
     ) -> None:
-        query = exchange.scope["query_string"].decode("ascii")
+        query = context.scope["query_string"].decode("ascii")
         body, framing = framed
         request = UpstreamRequest(
-            method=exchange.method,
+            method=context.method,
             target=f"{path}?{query}" if query else path,
-            headers=[*fields.forwarded(exchange.fields), *framing, *self._identity(exchange, secret, key)],
+            headers=[*fields.forwarded(context.fields), *framing, *self._gateway_headers(context, secret, key)],
             body=body,
         )
-        copy = self._copy(exchange, core, request)
-        if copy is not None and copy.kept is not None:
-            request.headers.append(("if-none-match", copy.kept.etag))
+        revalidation = self._revalidation(context, core, request)
+        if revalidation is not None and revalidation.cached is not None:
+            request.headers.append(("if-none-match", revalidation.cached.etag))
         try:
-            await self._exchange(exchange, core, request, limits, copy)
+            await self._exchange(context, core, request, limits, revalidation)
             return
         except CoreUnreachable as exc:
-            if exchange.status or not self._reach.may_repeat(core, request, exc):
+            if context.status or not self._circuit_breakers.is_retryable(core, request, exc):
                 raise
-        await self._exchange(exchange, core, request, limits, copy)
+        await self._exchange(context, core, request, limits, revalidation)
 
-    def _copy(self, exchange: RequestContext, core: CoreRecord, request: UpstreamRequest) -> _Copy | None:
-        """Where the answer may be kept and what is kept there; None when the request has nothing to do with copies."""
-        if self._cache is None or request.body is not None or not asks_plainly(exchange.method, exchange.fields):
+    def _revalidation(self, context: RequestContext, core: CoreRecord, request: UpstreamRequest) -> _Revalidation | None:
+        """None if the request cannot be served from the cache."""
+        if self._cache is None or request.body is not None or not is_cacheable(context.method, context.fields):
             return None
-        place = (core.name, core.lease_id, request.target, ", ".join(exchange.values(b"accept-encoding")))
-        return _Copy(self._cache, place, self._cache.find(place))
+        key = (core.name, core.lease_id, request.target, ", ".join(context.values(b"accept-encoding")))
+        return _Revalidation(self._cache, key, self._cache.find(key))
 
-    def _identity(self, exchange: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
-        """What the gateway says about the request; a client's own copies of these were removed."""
-        identity = [
+    def _gateway_headers(self, context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
+        """Headers that the gateway sets. The client's own headers of these names were removed."""
+        headers = [
             ("authorization", f"Bearer {secret}"),
             ("gatehouse-key-id", key.id),
-            ("gatehouse-request-id", exchange.request_id),
-            ("x-forwarded-for", self._addresses.client(exchange.peer, exchange.values(b"x-forwarded-for"))),
-            ("x-forwarded-proto", self._scheme(exchange)),
+            ("gatehouse-request-id", context.request_id),
+            ("x-forwarded-for", self._addresses.client(context.peer, context.values(b"x-forwarded-for"))),
+            ("x-forwarded-proto", self._scheme(context)),
         ]
-        host = exchange.values(b"host")
+        host = context.values(b"host")
         if host:
-            identity.append(("x-forwarded-host", host[0]))
+            headers.append(("x-forwarded-host", host[0]))
         if key.owner and key.owner.isascii() and key.owner.isprintable():
-            identity.append(("gatehouse-key-owner", key.owner))
-        if not any(name == b"accept" for name, _ in exchange.fields):
-            identity.append(("accept", "*/*"))
-        if not any(name == b"user-agent" for name, _ in exchange.fields):
-            identity.append(("user-agent", "gatehouse"))
-        return identity
+            headers.append(("gatehouse-key-owner", key.owner))
+        if not any(name == b"accept" for name, _ in context.fields):
+            headers.append(("accept", "*/*"))
+        if not any(name == b"user-agent" for name, _ in context.fields):
+            headers.append(("user-agent", "gatehouse"))
+        return headers
 
-    def _scheme(self, exchange: RequestContext) -> str:
-        """What the client used, as far as our own proxies can be believed."""
-        proto = exchange.values(b"x-forwarded-proto") if self._addresses.trusts(exchange.peer) else []
-        return "https" if proto[-1:] == ["https"] else str(exchange.scope["scheme"])
+    def _scheme(self, context: RequestContext) -> str:
+        """Scheme that the client used, as reported by trusted proxies."""
+        proto = context.values(b"x-forwarded-proto") if self._addresses.trusts(context.peer) else []
+        return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
 
-    def _signed(self, exchange: RequestContext, body: bytes | None) -> SignedRequest:
+    def _signed_request(self, context: RequestContext, body: bytes | None) -> SignedRequest:
         return SignedRequest(
-            method=exchange.method,
-            scheme=self._scheme(exchange),
-            authority=next(iter(exchange.values(b"host")), ""),
-            path=exchange.raw_path.decode("ascii"),
-            query=exchange.scope["query_string"].decode("ascii"),
-            fields=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.fields),
+            method=context.method,
+            scheme=self._scheme(context),
+            authority=next(iter(context.values(b"host")), ""),
+            path=context.raw_path.decode("ascii"),
+            query=context.scope["query_string"].decode("ascii"),
+            fields=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in context.fields),
             has_body=bool(body),
             digests=digests_of(body or b""),
         )
 
     async def _exchange(
         self,
-        exchange: RequestContext,
+        context: RequestContext,
         core: CoreRecord,
         request: UpstreamRequest,
         limits: tuple[RateLimitState, ...],
-        copy: _Copy | None,
+        revalidation: _Revalidation | None,
     ) -> None:
-        watch = _Watch(exchange, armed=request.body is None or isinstance(request.body, bytes))
+        watcher = _DisconnectWatcher(context, armed=request.body is None or isinstance(request.body, bytes))
         try:
-            async with self._reach.exchange(core, request) as reply:
-                await self._answer(exchange, reply, limits, watch, copy)
+            async with self._circuit_breakers.send(core, request) as response:
+                await self._respond(context, response, limits, watcher, revalidation)
         except asyncio.CancelledError:
-            if watch.client_gone:
+            if watcher.client_gone:
                 raise asgi.ClientGone from None
             raise
         finally:
-            watch.stop()
+            watcher.stop()
 
-    async def _answer(
+    async def _respond(
         self,
-        exchange: RequestContext,
-        reply: UpstreamReply,
+        context: RequestContext,
+        response: UpstreamResponse,
         limits: tuple[RateLimitState, ...],
-        watch: _Watch,
-        copy: _Copy | None,
+        watcher: _DisconnectWatcher,
+        revalidation: _Revalidation | None,
     ) -> None:
+        status, headers, body = response.status, response.headers, None
+        if revalidation is not None:
+            status, headers, body = revalidation.apply(status, headers)
+            outcome = "hit" if body is not None else "changed" if revalidation.cached else "miss"
+            self._metrics.core_cache.labels(outcome).inc()
         rate = limit_headers(limits)
-        status, headers, whole = copy.read(reply.status, reply.headers) if copy else (reply.status, reply.headers, None)
-        self._count(copy, whole)
-        sent = fields.returned(headers, replaced=[name for name, _ in rate])
-        sent += [*rate, (b"x-request-id", exchange.request_id.encode())]
-        bodiless = exchange.is_head or status in (204, 304)
-        length = next((int(value) for name, value in sent if name == b"content-length" and value.isdigit()), None)
-        inline = b"" if bodiless else whole
+        returned = fields.returned(headers, replaced=[name for name, _ in rate])
+        returned += [*rate, (b"x-request-id", context.request_id.encode())]
+        if context.is_head or status in (204, 304):
+            inline: bytes | None = b""
+        else:
+            inline = body
+        length = next((int(value) for name, value in returned if name == b"content-length" and value.isdigit()), None)
         if inline is None and length is not None and length <= INLINE_BYTES_MAX:
-            inline = await reply.read_all()
+            inline = await response.read_all()
         if inline is None:
-            watch.start()
-        keeping = copy if copy is not None and whole is None and copy.cache.may_keep(reply.status, reply.headers) else None
-        exchange.status = status
-        await exchange.send({"type": "http.response.start", "status": status, "headers": sent})
+            watcher.start()
+        store = revalidation is not None and body is None and revalidation.cache.storable(response.status, response.headers)
+        context.status = status
+        await context.send({"type": "http.response.start", "status": status, "headers": returned})
+        chunks: list[bytes] = []
         if inline is not None:
-            await exchange.send({"type": "http.response.body", "body": inline})
-            if keeping is not None:
-                keeping.keep(reply.headers, [inline])
-            return
-        pieces: list[bytes] = []
-        while (piece := await reply.read()) is not None:
-            await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
-            if keeping is not None:
-                pieces.append(piece)
-        await exchange.send({"type": "http.response.body", "body": b""})
-        if keeping is not None:
-            keeping.keep(reply.headers, pieces)
-
-    def _count(self, copy: _Copy | None, whole: bytes | None) -> None:
-        if copy is not None:
-            self._metrics.core_cache.labels("hit" if whole is not None else "changed" if copy.kept else "miss").inc()
+            await context.send({"type": "http.response.body", "body": inline})
+            chunks.append(inline)
+        else:
+            while (chunk := await response.read()) is not None:
+                await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if store:
+                    chunks.append(chunk)
+            await context.send({"type": "http.response.body", "body": b""})
+        if store and revalidation is not None:
+            revalidation.store(response.headers, chunks)
 
 
-class _Copy:
-    """One request's dealings with the cache."""
+class _Revalidation:
+    """Use of the response cache by one request. `cached`: the stored response, if there is one."""
 
-    def __init__(self, cache: ResponseCache, place: Place, kept: CachedResponse | None) -> None:
+    def __init__(self, cache: ResponseCache, key: CacheKey, cached: CachedResponse | None) -> None:
         self.cache = cache
-        self.kept = kept
-        self._place = place
+        self.cached = cached
+        self._key = key
 
-    def read(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
-        """The Core's answer, or with a 304 to our question what it stands for. Anything else ends what was kept."""
-        if self.kept is None:
+    def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
+        """Replaces a 304 by the stored response. Any other response below 500 removes the stored one."""
+        if self.cached is None:
             return status, headers, None
         if status == 304:
-            whole = confirmed(self.kept, headers)
-            if whole is None:
-                self.cache.drop(self._place)
-                raise CoreUnreachable(detail="the Core confirmed a version that nobody asked about")
-            return 200, whole, self.kept.body
+            merged = updated_headers(self.cached, headers)
+            if merged is None:
+                self.cache.drop(self._key)
+                raise CoreUnreachable(detail="304 for another ETag than requested")
+            return 200, merged, self.cached.body
         if status < 500:
-            self.cache.drop(self._place)
+            self.cache.drop(self._key)
         return status, headers, None
 
-    def keep(self, headers: list[tuple[str, str]], pieces: list[bytes]) -> None:
-        self.cache.keep(self._place, headers, b"".join(pieces))
+    def store(self, headers: list[tuple[str, str]], chunks: list[bytes]) -> None:
+        self.cache.store(self._key, headers, b"".join(chunks))
 
 
-class _Watch:
-    """Cancels the request when its client leaves, so that the Core stops working for nobody.
+class _DisconnectWatcher:
+    """Cancels the request when its client disconnects, so that the Core does not work in vain.
 
-    Only when nothing else reads from the client: a request body that is still streaming notices by itself. Once an answer
-    is streaming, the connection to the Core is closed at once. Before that, pyreqwest 0.15 cannot take a request back: the
-    gateway stops waiting, and the Core's answer, or its silence for a read timeout, ends the connection.
+    Only armed while nothing else reads from the client; a streaming request body notices the disconnect by itself. Once the response
+    is streaming, the connection to the Core is closed immediately. Before that, pyreqwest 0.15 cannot cancel a request: the gateway
+    stops waiting, and the response of the Core or the read timeout ends the connection.
     """
 
-    def __init__(self, exchange: RequestContext, *, armed: bool) -> None:
+    def __init__(self, context: RequestContext, *, armed: bool) -> None:
         self.client_gone = False
-        self._exchange = exchange
+        self._context = context
         self._owner = asyncio.current_task()
         self._task: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self.start) if armed else None
@@ -310,55 +309,54 @@ class _Watch:
             self._task.cancel()
 
     async def _listen(self) -> None:
-        while (await self._exchange.receive())["type"] != "http.disconnect":
+        while (await self._context.receive())["type"] != "http.disconnect":
             pass
         self.client_gone = True
         if self._owner is not None:
             self._owner.cancel()
 
 
-def _checked(exchange: RequestContext) -> CorePath:
-    """Refuses whatever two servers could read in two ways, before anything is decided on it."""
-    if exchange.method in _REFUSED:
+def _checked_path(context: RequestContext) -> CorePath:
+    """Rejects requests that two servers could interpret differently, before any decision is made on them."""
+    if context.method in _REJECTED_METHODS:
         raise MethodNotAllowed
-    if exchange.values(b"upgrade"):
-        raise UpgradeUnsupported("WebSocket and other upgrades do not go through the gateway; use plain HTTP")
-    path = core_path(exchange.raw_path)
-    query: bytes = exchange.scope["query_string"]
-    wrong = path if isinstance(path, str) else fields.ambiguity(exchange.fields)
-    if not wrong and query and (not query.isascii() or b"#" in query or any(byte <= 0x20 or byte == 0x7F for byte in query)):
-        wrong = "the query holds a space, control or non-ASCII byte, or a raw #; percent-encode it"
-    if wrong or isinstance(path, str):
-        raise BadRequest(wrong[0].upper() + wrong[1:])
+    if context.values(b"upgrade"):
+        raise UpgradeUnsupported("The gateway does not forward WebSocket and other upgrades; use plain HTTP")
+    path = core_path(context.raw_path)
+    query: bytes = context.scope["query_string"]
+    problem = path if isinstance(path, str) else fields.ambiguity(context.fields)
+    if not problem and query and (not query.isascii() or b"#" in query or any(byte <= 0x20 or byte == 0x7F for byte in query)):
+        problem = "the query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
+    if problem or isinstance(path, str):
+        raise BadRequest(problem[0].upper() + problem[1:])
     return path
 
 
-def _has_body(exchange: RequestContext) -> bool:
-    return bool(exchange.values(b"content-length") or exchange.values(b"transfer-encoding"))
+def _has_body(context: RequestContext) -> bool:
+    return bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
 
 
-def _read(body: bytes | None) -> Framed:
-    """A body that was read already, and the header that frames it."""
+def _framed(body: bytes | None) -> FramedBody:
     return body, [] if body is None else [("content-length", str(len(body)))]
 
 
-async def _body(exchange: RequestContext) -> Framed:
-    """The request's body and the header that frames it: none, whole when it is small, otherwise a stream."""
-    length = exchange.values(b"content-length")
+async def _framed_body(context: RequestContext) -> FramedBody:
+    """The request body and the header that frames it: nothing, a small body as bytes, or a stream."""
+    length = context.values(b"content-length")
     if not length:
-        return (_pieces(exchange), []) if exchange.values(b"transfer-encoding") else (None, [])
+        return (_chunks(context), []) if context.values(b"transfer-encoding") else (None, [])
     if not length[0].isdigit():
-        raise BadRequest("The header content-length is no number")
+        raise BadRequest("The header content-length is not a number")
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
-        return _pieces(exchange), [("content-length", str(size))]
-    # Said even when it is zero: some servers answer 411 to a POST without it.
-    return await asgi.read_body(exchange.receive, INLINE_BYTES_MAX), [("content-length", str(size))]
+        return _chunks(context), [("content-length", str(size))]
+    # Sent even if it is zero: some servers answer 411 to a POST without it.
+    return await asgi.read_body(context.receive, INLINE_BYTES_MAX), [("content-length", str(size))]
 
 
-async def _pieces(exchange: RequestContext) -> AsyncIterator[bytes]:
+async def _chunks(context: RequestContext) -> AsyncIterator[bytes]:
     while True:
-        message = await exchange.receive()
+        message = await context.receive()
         if message["type"] == "http.disconnect":
             raise asgi.ClientGone
         if message.get("body"):

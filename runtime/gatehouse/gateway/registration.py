@@ -1,11 +1,11 @@
-"""PUT and DELETE /v1/cores/{name}: a Core takes a name, keeps it with heartbeats, and leaves."""
+"""PUT and DELETE /v1/cores/{name}: registers a Core, renews its lease, and removes it."""
 
 from __future__ import annotations
 
-from gatehouse.cores import registration_schemas as wire
+from gatehouse.cores import registration_schemas as schemas
 from gatehouse.cores.service import Caller, RegistrationService
 from gatehouse.errors import BadRequest
-from gatehouse.gateway import credentials as credential
+from gatehouse.gateway.credentials import denial, deny, missing, presented_token
 from gatehouse.gateway.request_context import RequestContext
 from gatehouse.http import asgi
 from gatehouse.http.paths import flaw
@@ -14,70 +14,65 @@ from gatehouse.verification.models import VerificationRequest
 from gatehouse.verification.service import VerificationService
 
 PREFIX = b"/v1/cores/"
-
-
 SCOPE = "cores:register"
 
 
 class CoreLease:
-    """One endpoint for both methods: who may do it is the same question."""
-
     def __init__(
         self,
-        admission: VerificationService,
-        registrar: RegistrationService,
+        verification: VerificationService,
+        registration: RegistrationService,
         addresses: asgi.ClientAddresses,
         metrics: Metrics,
         *,
         body_max_bytes: int,
     ) -> None:
-        self._admission = admission
-        self._registrar = registrar
+        self._verification = verification
+        self._registration = registration
         self._addresses = addresses
         self._metrics = metrics
-        self._body_bytes_max = body_max_bytes
+        self._body_max_bytes = body_max_bytes
 
-    async def put(self, exchange: RequestContext) -> None:
-        name = _name(exchange)
-        caller = await self._caller(exchange, name)
+    async def put(self, context: RequestContext) -> None:
+        name = _name(context)
+        caller = await self._authenticate(context, name)
         if caller is None:
             return
-        request = wire.decode(await exchange.json_body(self._body_bytes_max))
+        request = schemas.decode(await context.json_body(self._body_max_bytes))
         if request.lease_id is None:
-            lease = await self._registrar.register(caller, name, request.url or "", request.ttl_s)
+            lease = await self._registration.register(caller, name, request.url or "", request.ttl_s)
         else:
-            lease = await self._registrar.renew(caller, name, request.lease_id, request.url, request.ttl_s)
-        answer = wire.answer(lease.core, heartbeat_s=lease.heartbeat_s, core_secret=lease.core_secret)
-        await exchange.reply(200, asgi.encode(answer))
+            lease = await self._registration.renew(caller, name, request.lease_id, request.url, request.ttl_s)
+        response = schemas.answer(lease.core, heartbeat_s=lease.heartbeat_s, core_secret=lease.core_secret)
+        await context.reply(200, asgi.encode(response))
 
-    async def delete(self, exchange: RequestContext) -> None:
-        name = _name(exchange)
-        caller = await self._caller(exchange, name)
+    async def delete(self, context: RequestContext) -> None:
+        name = _name(context)
+        caller = await self._authenticate(context, name)
         if caller is None:
             return
-        await self._registrar.drain(caller, name, wire.lease_id(exchange.scope["query_string"]))
-        await exchange.reply(204)
+        await self._registration.drain(caller, name, schemas.lease_id(context.scope["query_string"]))
+        await context.reply(204)
 
-    async def _caller(self, exchange: RequestContext, name: str) -> Caller | None:
-        """None when the request was refused and answered."""
-        token = credential.presented_token(exchange)
+    async def _authenticate(self, context: RequestContext, name: str) -> Caller | None:
+        """None if the request was denied; the response is then sent."""
+        token = presented_token(context)
         if token is None:
-            raise credential.missing()
-        address = exchange.client(self._addresses)
-        question = VerificationRequest(scopes=(SCOPE,), core=name, address=address, method=exchange.method)
-        verdict = await self._admission.admit(token, question)
-        self._metrics.by_code[verdict.code].inc()
-        exchange.decided(verdict)
-        error = credential.refusal(verdict)
-        if error is not None or verdict.record is None:
-            if error is not None:
-                await credential.refuse(exchange, verdict, error)
+            raise missing()
+        address = context.client(self._addresses)
+        request = VerificationRequest(scopes=(SCOPE,), core=name, address=address, method=context.method)
+        result = await self._verification.verify(token, request)
+        self._metrics.by_code[result.code].inc()
+        context.verified(result)
+        error = denial(result)
+        if error is not None or result.record is None:
+            await deny(context, result, error or missing())
             return None
-        return Caller(key=verdict.record, request_id=exchange.request_id, source_address=address)
+        return Caller(key=result.record, request_id=context.request_id, source_address=address)
 
 
-def _name(exchange: RequestContext) -> str:
-    wrong = flaw(exchange.raw_path)
-    if wrong:
-        raise BadRequest(wrong[0].upper() + wrong[1:])
-    return exchange.raw_path[len(PREFIX) :].decode("ascii")
+def _name(context: RequestContext) -> str:
+    problem = flaw(context.raw_path)
+    if problem:
+        raise BadRequest(problem[0].upper() + problem[1:])
+    return context.raw_path[len(PREFIX) :].decode("ascii")

@@ -1,4 +1,4 @@
-"""One request at the gateway: what came in, what has been answered so far, and what the log line will say."""
+"""Context of one request at the gateway: the request, the state of the response, and the fields of its log line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from gatehouse.verification.models import Code, VerificationResult
 
 
 class RequestContext:
-    """Given to every endpoint. `status` is 0 until an answer has begun."""
+    """Passed to every endpoint. `status` is 0 until the response has started."""
 
     __slots__ = (
         "code",
-        "counted",
         "detail",
         "fields",
         "key_id",
@@ -25,6 +24,7 @@ class RequestContext:
         "send",
         "status",
         "template",
+        "verifications",
     )
 
     def __init__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
@@ -38,7 +38,8 @@ class RequestContext:
         self.key_id: str | None = None
         self.code: str | None = None
         self.detail = ""
-        self.counted: list[tuple[str, str, str, bool]] = []
+        #: (key id, Core, code, on behalf of a client) of each verification, for the usage statistics
+        self.verifications: list[tuple[str, str, str, bool]] = []
 
     @property
     def method(self) -> str:
@@ -51,8 +52,8 @@ class RequestContext:
 
     @property
     def raw_path(self) -> bytes:
-        raw: bytes = self.scope["raw_path"]
-        return raw
+        raw_path: bytes = self.scope["raw_path"]
+        return raw_path
 
     @property
     def peer(self) -> str:
@@ -64,28 +65,28 @@ class RequestContext:
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
     def client(self, addresses: asgi.ClientAddresses) -> str:
-        """Who sent the request, as far as our own proxies can be believed."""
+        """Client address, as reported by trusted proxies."""
         peer = self.peer
         return addresses.client(peer, self.values(b"x-forwarded-for")) if addresses.trusts(peer) else peer
 
     async def json_body(self, bytes_max: int) -> bytes:
-        """The body, meant to be JSON. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone when the client left first."""
+        """The JSON body. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone if the client disconnected."""
         asgi.check_json(self.values(b"content-type"), lenient=True)
         return await asgi.read_body(self.receive, bytes_max)
 
-    def decided(self, verdict: VerificationResult, core: str | None = None, *, behalf: bool = False) -> None:
-        """Remembers a decision for the log (the full one, with a revoked key's id) and for the count of use.
+    def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
+        """Records the result for the log line (with the id of a revoked key) and for the usage statistics.
 
-        behalf: a service asks about a client's token, so whoever sent this request is not the one who uses the key.
+        on_behalf: the caller is a service that verifies the token of its own client, so its address is not the client's.
         """
-        self.count(verdict, core, behalf=behalf)
-        self.code = verdict.code.value
-        if verdict.record is not None and verdict.code is not Code.NOT_FOUND:
-            self.key_id = verdict.record.id
+        self.count(result, core, on_behalf=on_behalf)
+        self.code = result.code.value
+        if result.record is not None and result.code is not Code.NOT_FOUND:
+            self.key_id = result.record.id
 
-    def count(self, verdict: VerificationResult, core: str | None = None, *, behalf: bool = False) -> None:
-        """Remembers a decision for the count of use alone: one of several in a request."""
-        self.counted.append(("" if verdict.record is None else verdict.record.id, core or "", verdict.code.value, behalf))
+    def count(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
+        """Records one result of a batch for the usage statistics."""
+        self.verifications.append(("" if result.record is None else result.record.id, core or "", result.code.value, on_behalf))
 
     async def reply(
         self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
@@ -101,7 +102,7 @@ class RequestContext:
         )
 
     async def fail(self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()) -> None:
-        """Answers with a problem document."""
+        """Sends a problem document."""
         self.status = error.status
         self.detail = self.detail or error.detail
         self.code = self.code or code or error.code

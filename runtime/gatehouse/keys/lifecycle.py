@@ -1,7 +1,8 @@
-"""The life of a key as one table: which act is possible in which state and what it leads to; it changes nothing itself.
+"""Life cycle of a key as one table: the actions possible in each state and the states they lead to. Pure.
 
-The flows ask it before every change, and docs/key-lifecycle.md is drawn from it. An act that is not in the table for a state is
-refused. Where it leads to the state in which the key is already, and is one of `REPEATABLE`, nothing is written."""
+Every change of a key consults the table, and docs/key-lifecycle.md is generated from it. An action without a row for the current
+state is rejected. An idempotent action that leads to the current state writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +10,26 @@ from enum import StrEnum
 
 from gatehouse.keys.models import KeyState
 
-#: How long a rotated key works on beside its successor.
+#: Longest lifetime of a key: ten years.
+TTL_S_MAX = 10 * 365 * 86_400
+
+#: Grace period of a rotated key.
 GRACE_S_DEFAULT = 86_400
-
-
 GRACE_S_MAX = 30 * 86_400
 
-
-#: How long a deleted key can be restored: long enough for the monthly job that nobody thought of.
+#: How long a deleted key can be restored. Long enough for a job that runs once a month.
 RESTORE_WINDOW_S = 30 * 86_400
 
 
 class Action(StrEnum):
-    """What can be done to a key. The value is the second half of the action in the audit trail (`key.disable`)."""
+    """Actions on a key. The audit action is `key.<value>`."""
 
     CREATE = "create"
     UPDATE = "update"
     DISABLE = "disable"
     ENABLE = "enable"
     ROTATE = "rotate"
-    END_GRACE = "end-grace"
+    END_GRACE_PERIOD = "end-grace"
     REVOKE = "revoke"
     DELETE = "delete"
     RESTORE = "restore"
@@ -36,24 +37,21 @@ class Action(StrEnum):
 
 
 _ACTIVE, _DISABLED, _REVOKED = KeyState.ACTIVE, KeyState.DISABLED, KeyState.REVOKED
-
-
 _DELETED, _PURGED = KeyState.DELETED, KeyState.PURGED
 
-
-#: (state, act) -> the states that it can lead to. Several only for a restore, which leads back to where the key was.
+#: (state, action) -> possible next states. Only a restore has several: it returns to the state before the deletion.
 TRANSITIONS: dict[tuple[KeyState, Action], tuple[KeyState, ...]] = {
     (_ACTIVE, Action.UPDATE): (_ACTIVE,),
     (_ACTIVE, Action.ENABLE): (_ACTIVE,),
     (_ACTIVE, Action.DISABLE): (_DISABLED,),
     (_ACTIVE, Action.ROTATE): (_ACTIVE,),
-    (_ACTIVE, Action.END_GRACE): (_ACTIVE,),
+    (_ACTIVE, Action.END_GRACE_PERIOD): (_ACTIVE,),
     (_ACTIVE, Action.REVOKE): (_REVOKED,),
     (_ACTIVE, Action.DELETE): (_DELETED,),
     (_DISABLED, Action.UPDATE): (_DISABLED,),
     (_DISABLED, Action.DISABLE): (_DISABLED,),
     (_DISABLED, Action.ENABLE): (_ACTIVE,),
-    (_DISABLED, Action.END_GRACE): (_DISABLED,),
+    (_DISABLED, Action.END_GRACE_PERIOD): (_DISABLED,),
     (_DISABLED, Action.REVOKE): (_REVOKED,),
     (_DISABLED, Action.DELETE): (_DELETED,),
     (_REVOKED, Action.REVOKE): (_REVOKED,),
@@ -65,49 +63,45 @@ TRANSITIONS: dict[tuple[KeyState, Action], tuple[KeyState, ...]] = {
     (_PURGED, Action.PURGE): (_PURGED,),
 }
 
+IDEMPOTENT = frozenset({Action.DISABLE, Action.ENABLE, Action.REVOKE, Action.DELETE, Action.PURGE})
 
-#: Doing it again is no error and changes nothing: the state is what was asked for.
-REPEATABLE = frozenset({Action.DISABLE, Action.ENABLE, Action.REVOKE, Action.DELETE, Action.PURGE})
-
-
-#: What to do instead, where an act is refused.
-_INSTEAD: dict[KeyState, str] = {
-    KeyState.ACTIVE: "delete or revoke it first",
-    KeyState.DISABLED: "enable it first, or delete or revoke it",
-    KeyState.REVOKED: "a revoked key is never usable again; make a new one",
-    KeyState.DELETED: "restore it first",
-    KeyState.PURGED: "nothing is left of it; make a new one",
+_REMEDIES: dict[KeyState, str] = {
+    KeyState.ACTIVE: "delete or revoke the key first",
+    KeyState.DISABLED: "enable the key first, or delete or revoke it",
+    KeyState.REVOKED: "create a new key; a revoked key cannot be used again",
+    KeyState.DELETED: "restore the key first",
+    KeyState.PURGED: "create a new key; the data of this key is removed",
 }
 
+_PHRASES = {Action.END_GRACE_PERIOD: "have its grace period ended"}
 
-def next_state(state: KeyState, act: Action, before: KeyState | None = None) -> KeyState | None:
-    """Where `act` leads from `state`, None when it is not possible there. `before`: what a deleted key was."""
-    targets = TRANSITIONS.get((state, act), ())
-    if act is Action.RESTORE:
-        return before if before in targets else None
+
+def next_state(state: KeyState, action: Action, state_before: KeyState | None = None) -> KeyState | None:
+    """State after `action`; None if the action is not possible. `state_before`: state of a deleted key before its deletion."""
+    targets = TRANSITIONS.get((state, action), ())
+    if action is Action.RESTORE:
+        return state_before if state_before in targets else None
     return targets[0] if targets else None
 
 
-def is_repeat(state: KeyState, act: Action) -> bool:
-    """True when the act was done already: answer with the key as it is, write nothing."""
-    return act in REPEATABLE and TRANSITIONS.get((state, act)) == (state,)
+def is_repeat(state: KeyState, action: Action) -> bool:
+    """True if an idempotent action was already performed, so that nothing is written."""
+    return action in IDEMPOTENT and TRANSITIONS.get((state, action)) == (state,)
 
 
-def refusal(state: KeyState, act: Action) -> str:
-    """Why an act is not possible and what to do, for the one who asked."""
-    return f"A key that is {state.value} cannot {_VERBS.get(act, f'be {act.value}d')}: {_INSTEAD[state]}"
-
-
-_VERBS = {Action.END_GRACE: "have its grace period ended", Action.DELETE: "be deleted"}
+def rejection(state: KeyState, action: Action) -> str:
+    """Error message for an action that is not possible, with the remedy."""
+    past_participle = action.value + ("d" if action.value.endswith("e") else "ed")
+    return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {_REMEDIES[state]}"
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram, acts that lead from and to the same states on one arrow."""
+    """The table as a Mermaid state diagram. Actions with the same source and target share an arrow."""
     arrows: dict[tuple[KeyState, KeyState], list[str]] = {}
-    for (state, act), targets in TRANSITIONS.items():
+    for (state, action), targets in TRANSITIONS.items():
         for target in targets:
-            if not (target is state and act in REPEATABLE):
-                arrows.setdefault((state, target), []).append(act.value)
+            if not (target is state and action in IDEMPOTENT):
+                arrows.setdefault((state, target), []).append(action.value)
     lines = ["stateDiagram-v2", f"    [*] --> {KeyState.ACTIVE.value}: {Action.CREATE.value}"]
-    lines += [f"    {state.value} --> {target.value}: {', '.join(acts)}" for (state, target), acts in arrows.items()]
+    lines += [f"    {state.value} --> {target.value}: {', '.join(actions)}" for (state, target), actions in arrows.items()]
     return "\n".join([*lines, f"    {KeyState.PURGED.value} --> [*]"])

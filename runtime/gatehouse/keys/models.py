@@ -1,77 +1,75 @@
-"""The values that every layer of the runtime speaks in; no behaviour beyond construction, no I/O.
+"""API keys: the record that the gateway caches, the full key that management reads and writes, and the requests that change it.
 
-Times are Unix seconds (float, UTC) inside the runtime and RFC 3339 text at its edges. Limits and windows carry their
-unit in the name. `KeyRecord` is a `msgspec.Struct` outside the garbage collector's sight: a worker holds many of them, and
-a full collection over a million tracked objects stops the event loop for 0.3 s (measured; see bench/).
-
-What the flows need from the outside world, as small protocols; adapters live in sibling files, one a technology.
-
-Adapters translate foreign exceptions: nothing above this line sees the name of a driver. A method that cannot reach its
-technology raises `errors.Unavailable`.
+Times are Unix seconds (UTC). Field names carry their unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import NewType
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gatehouse.audit.models import AuditEvent
 
-KeyId = NewType("KeyId", str)  # 12 base62 characters, in clear inside the token and safe to log
+KeyId = NewType("KeyId", str)  # 12 base62 characters; part of the token in plain text and safe to log
 
 
 class KeyEnvironment(StrEnum):
-    """What a key or a Core belongs to; a `test` key never opens a `live` Core."""
+    """Environment of a key or a Core. A `test` key is denied in a `live` deployment and vice versa."""
 
     TEST = "test"
     LIVE = "live"
 
 
 class KeyState(StrEnum):
-    """The stored state of a key. Expiry is not a state: it is a fact of the clock."""
+    """Stored state of a key. Expiry is not a state: it follows from `expires_at` and the clock."""
 
     ACTIVE = "active"
-    DISABLED = "disabled"  # may be enabled again
-    REVOKED = "revoked"  # never usable again
-    DELETED = "deleted"  # may be restored within a window, to the state it had
-    PURGED = "purged"  # nothing is left but the id, which stays taken
+    DISABLED = "disabled"  # can be enabled again
+    REVOKED = "revoked"  # final, except that the key can be deleted or purged
+    DELETED = "deleted"  # can be restored to its previous state for a limited time
+    PURGED = "purged"  # all data is removed; the id stays reserved
 
 
-#: The scheme of a key whose token is in our own format; the others are those of imported keys (core/foreign.py).
+#: Scheme of a key whose token has Gatehouse's own format. Imported keys have another one (verification/imported_keys.py).
 OWN_SCHEME = "own"
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False):
-    """A rate limit of a key: `quota` units per `window_s` seconds, of which `burst` may come at once (GCRA)."""
+    """Rate limit (GCRA): `quota` units per `window_s` seconds, at most `burst` of them at once."""
 
     name: str
     quota: int
     window_s: int
     burst: int
-    cost: int = 1  # units that one request uses; multiplied by the cost of the question
+    cost: int = 1  # units per request, multiplied by the cost of the verification request
 
 
 class SignatureAlgorithm(StrEnum):
-    """How a key's requests are signed, by the names of RFC 9421, section 6.2.2."""
+    """Algorithms of request signatures, by their names in RFC 9421, section 6.2.2."""
 
     HMAC_SHA256 = "hmac-sha256"
     ED25519 = "ed25519"
 
 
 class Signing(msgspec.Struct, frozen=True, gc=False):
-    """What checks the signatures of a key's requests. `required`: an unsigned request is refused."""
+    """Signing key of an API key. `required`: requests without a signature are denied."""
 
     algorithm: SignatureAlgorithm
-    key: bytes  # HMAC: the secret, sealed for the lineage (core/seal.py); Ed25519: the 32 bytes of the public key
-    pepper_generation: int  # that it is sealed under; 0 for a public key
+    key: bytes  # HMAC: the secret, sealed for the key family (crypto/sealing.py); Ed25519: the 32-byte public key
+    pepper_generation: int  # generation of the seal; 0 for a public key
     required: bool
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
-    """What the gateway knows of one key. Holds the HMAC of the token, never the token."""
+    """Fields of a key that a verification needs. Holds the HMAC of the token, never the token.
+
+    Not tracked by the garbage collector: a worker caches many records, and a full collection over a million tracked objects
+    stops the event loop for 0.3 s (measured in bench/).
+    """
 
     id: KeyId
     digest: bytes
@@ -80,154 +78,168 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     state: KeyState
     name: str
     owner: str
-    scopes: tuple[str, ...]
-    cores: tuple[str, ...]  # Cores that the key opens; empty = every Core of its environment
+    scopes: tuple[str, ...]  # effective scopes: those of the key and those of its roles
+    cores: tuple[str, ...]  # Cores that the key may call; empty: every Core of its environment
     limits: tuple[RateLimit, ...]
     expires_at: float | None
-    version: int  # grows by one with every change of the row; a fill with a lower one never replaces a higher one
-    lineage: KeyId = KeyId("")  # the first generation's id: limits and credits are counted under it, over all generations
-    addresses: tuple[str, ...] = ()  # CIDR networks that it may be used from; empty = from anywhere
-    methods: tuple[str, ...] = ()  # HTTP methods that it may be used with; empty = all
+    version: int  # incremented by every change of the row
+    family_id: KeyId = KeyId("")  # id of the first key of the family
+    addresses: tuple[str, ...] = ()  # CIDR networks that the key may be used from; empty: any
+    methods: tuple[str, ...] = ()  # HTTP methods that the key may be used with; empty: all
     has_credits: bool = False
     scheme: str = OWN_SCHEME
     signing: Signing | None = None
 
     @property
     def subject(self) -> str:
-        """Under what its limits and credits are counted: never the token, never a configuration."""
-        return self.lineage or self.id
+        """Name under which rate limits and credits are counted: the key family."""
+        return self.family_id or self.id
 
 
 class CreditPlan(msgspec.Struct, frozen=True):
-    """What a lineage may still spend, and what it gets when: at every begin of the UTC period at least `refill_amount`."""
+    """Credits of a key family. At the start of each UTC period the balance is raised to `refill_amount` if it is lower."""
 
     remaining: int
     refill_amount: int | None = None
     refill_every: str | None = None  # hour | day | week | month
 
 
-class StoredKey(msgspec.Struct, frozen=True):
-    """A key as management sees it: the gateway's record and the facts that no decision needs.
+class Key(KeyRecord, frozen=True, kw_only=True):
+    """A key with all of its fields, as management reads and writes it."""
 
-    `record.scopes` holds all scopes; `own_scopes` those that it has besides the ones of its roles.
-    """
-
-    record: KeyRecord
     created_at: float
     created_by: str
-    own_scopes: tuple[str, ...] = ()
+    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without those of its roles
     roles: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
     notes: str = ""
     credits: CreditPlan | None = None
-    generation: int = 1  # 1 for a key that was made, one more with every rotation
-    successor_id: KeyId | None = None  # the key that replaces this one; until `record.expires_at` both work
+    generation: int = 1  # position in the key family; incremented by each rotation
+    successor_id: KeyId | None = None  # key that replaces this one after its rotation
     rotated_at: float | None = None
     revoked_at: float | None = None
     revoked_by: str | None = None
     revoke_reason: str | None = None
     deleted_at: float | None = None
     deleted_by: str | None = None
-    state_before: KeyState | None = None  # of a deleted key: what a restore leads back to
+    state_before: KeyState | None = None  # state to which a deleted key can be restored
     purged_at: float | None = None
-    id_generation: int = 0  # pepper generation that marks its id as ours; 0: made without a mark
+    id_generation: int = 0  # pepper generation of the mark inside the id; 0: the id has no mark
     last_used_at: float | None = None
 
 
+class NewKey(msgspec.Struct, frozen=True):
+    """Fields of a key to create. `ttl_s` and `expires_at` are mutually exclusive; without both the key does not expire."""
+
+    name: str
+    owner: str
+    environment: KeyEnvironment
+    scopes: tuple[str, ...]
+    cores: tuple[str, ...]
+    limits: tuple[RateLimit, ...]
+    expires_at: float | None = None
+    ttl_s: int | None = None
+    roles: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    credits: CreditPlan | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    notes: str = ""
+
+
+class KeyPatch(msgspec.Struct, frozen=True):
+    """Fields of a key to change; UNSET leaves a field unchanged.
+
+    `expires_at` None: the key does not expire. `credits` None: the credit balance is removed.
+    """
+
+    name: str | UnsetType = UNSET
+    owner: str | UnsetType = UNSET
+    scopes: tuple[str, ...] | UnsetType = UNSET
+    roles: tuple[str, ...] | UnsetType = UNSET
+    cores: tuple[str, ...] | UnsetType = UNSET
+    methods: tuple[str, ...] | UnsetType = UNSET
+    addresses: tuple[str, ...] | UnsetType = UNSET
+    limits: tuple[RateLimit, ...] | UnsetType = UNSET
+    expires_at: float | UnsetType | None = UNSET
+    credits: CreditPlan | UnsetType | None = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    notes: str | UnsetType = UNSET
+    require_signature: bool | UnsetType = UNSET
+
+
+class RotationOptions(msgspec.Struct, frozen=True):
+    """Options of a rotation. Without `ttl_s` and `expires_at` the new key has the lifetime of the old one."""
+
+    grace_s: int
+    ttl_s: int | None = None
+    expires_at: float | None = None
+    reason: str = ""
+
+
 class Page(msgspec.Struct, frozen=True):
-    keys: tuple[StoredKey, ...]
-    next_after: KeyId | None  # position behind the last row, None on the last page
+    keys: tuple[Key, ...]
+    next_after: KeyId | None  # id of the last key of this page; None on the last page
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
-    """Which keys a list shows; None: all. `state`: one of KeyState, or `expired` (active, but past its date)."""
+    """Filter of a list of keys; None matches every key. `state`: a KeyState, or `expired` (active, but past its expiry)."""
 
     owner: str | None = None
     state: str | None = None
     environment: str | None = None
     tag: str | None = None
-    lineage: str | None = None
-    expires_within_s: int | None = None  # active keys that end within this time: whom to remind
-    unused_for_s: int | None = None  # active keys that were made and last used before this time ago: what to clean up
+    family_id: str | None = None
+    expires_within_s: int | None = None  # active keys that expire within this time
+    unused_for_s: int | None = None  # active keys created and last used longer ago than this
 
 
-#: An owner's key that ends sooner than this does not count as one that is left: there would be no time to make another.
+#: A key that can manage keys counts as another administrator only if it lives at least this much longer.
 LAST_ADMIN_MARGIN_S = 86_400
 
 
 class LockedKey(msgspec.Struct, frozen=True):
-    """What a change of a key may depend on besides the key.
+    """A key whose row and family are locked in the current transaction.
 
-    last_admin: it can manage keys, and no other that can lives LAST_ADMIN_MARGIN_S more, or as long as this one.
+    is_last_admin: the key can manage keys, and no other key that can will live LAST_ADMIN_MARGIN_S longer, or as long as this one.
     """
 
-    last_admin: bool
+    key: Key
+    is_last_admin: bool
 
 
 class KeyUpdate(msgspec.Struct, frozen=True):
-    """What a change writes, in one transaction: the key as it shall be, and its audit event.
+    """Rows to write in one transaction: the changed key, its audit event, and changes of other keys of the family.
 
-    successor: a new key beside it. others_end_at: every other generation of the lineage that still works ends then.
+    successor: a new key of the family. others_end_at: when all other usable keys of the family expire.
     """
 
-    key: StoredKey
+    key: Key
     event: AuditEvent
-    successor: StoredKey | None = None
+    successor: Key | None = None
     others_end_at: float | None = None
 
 
-Update = Callable[[StoredKey, LockedKey], KeyUpdate | None]
+#: Computes the update of a locked key; None writes nothing. Errors that it raises roll the transaction back.
+Update = Callable[[LockedKey], KeyUpdate | None]
+
+
+class Effective(StrEnum):
+    """When a change takes effect."""
+
+    EVERYWHERE = "everywhere"  # confirmed by every live gateway worker
+    WITHIN_BOUND = "within_bound"  # stored; a worker that does not learn of it in time denies all keys
 
 
 class GenerationUse(msgspec.Struct, frozen=True):
-    """How many keys (not purged) are stored under a pepper generation, and how many ids are marked with it."""
+    """Number of stored values (purged keys excluded) that depend on a pepper generation."""
 
     generation: int
-    keys: int
-    ids: int
-    cores: int  # live Cores whose secret was derived with it
-    imported: int = 0  # keys from elsewhere that are found by ids derived with it
-    signing: int = 0  # signing secrets that are sealed under it
-
-
-class KeyStore(Protocol):
-    """Management of keys. Every write takes its audit event and stores both in one transaction, or neither."""
-
-    async def add(self, key: StoredKey, event: AuditEvent) -> None:
-        """Raises Conflict when the id exists."""
-        ...
-
-    async def get(self, key_id: KeyId) -> StoredKey | None: ...
-
-    async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> Page: ...
-
-    async def alter(self, key_id: KeyId, work: Update) -> tuple[StoredKey, int] | None:
-        """Locks the key and its lineage, asks `work` what to write, and writes it. The key and its change number; None: unknown.
-
-        `work` returns None to change nothing, and may raise: then nothing was changed.
-        """
-        ...
-
-    async def writable_generation(self, held: Sequence[int]) -> int | None:
-        """The newest pepper generation of `held` that every live gateway worker can read; None while a worker reads none of them."""
-        ...
-
-    async def generations(self) -> tuple[GenerationUse, ...]: ...
-
-    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has seen this change, False when `timeout_s` passed first."""
-        ...
-
-
-class SelfRevocations(Protocol):
-    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[KeyRecord, int] | None:
-        """Revokes a key that is active or disabled, with its audit event: the key and its change number; None when it is neither.
-
-        Raises Unavailable.
-        """
-        ...
-
-    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has seen this change, False when `timeout_s` passed first or nobody can say."""
-        ...
+    keys: int  # digests of tokens
+    ids: int  # marks in key ids
+    cores: int  # secrets of registered Cores
+    imported: int = 0  # ids of imported keys
+    signing: int = 0  # sealed signing secrets

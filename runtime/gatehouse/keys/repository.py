@@ -25,10 +25,10 @@ from gatehouse.keys.models import (
     LAST_ADMIN_MARGIN_S,
     CreditPlan,
     GenerationUse,
+    Key,
     KeyEnvironment,
     KeyFilter,
     KeyId,
-    KeyRecord,
     KeyState,
     KeyUpdate,
     LockedKey,
@@ -36,7 +36,6 @@ from gatehouse.keys.models import (
     RateLimit,
     SignatureAlgorithm,
     Signing,
-    StoredKey,
     Update,
 )
 from gatehouse.keys.roles import ADMIN_ROLES, OWNER_SCOPES, granted
@@ -49,7 +48,7 @@ _CONFIRM_POLL_S = 0.25
 
 
 #: Changes of admin keys queue here, so that two of them cannot each take the other for the one that is left. Taken after the
-#: rows of the key's lineage and before the locks of the change trigger (7126501) and of the audit trail (7126502).
+#: rows of the key family and before the locks of the change trigger (7126501) and of the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
 
@@ -81,7 +80,7 @@ class PostgresKeyStore:
         self._engine = engine
         self._live_s = 2 * staleness_s
 
-    async def add(self, key: StoredKey, event: AuditEvent) -> None:
+    async def add(self, key: Key, event: AuditEvent) -> None:
         """Raises Conflict when the id exists, Unavailable."""
         try:
             async with transaction(self._engine) as connection:
@@ -92,7 +91,7 @@ class PostgresKeyStore:
                 raise Conflict("There is a key with this id already") from exc
             raise
 
-    async def get(self, key_id: KeyId) -> StoredKey | None:
+    async def get(self, key_id: KeyId) -> Key | None:
         async with connected(self._engine) as connection:
             row = (await connection.execute(_keys().where(api_key.c.id == key_id))).one_or_none()
         return None if row is None else stored(row)
@@ -104,20 +103,19 @@ class PostgresKeyStore:
             query = query.where(api_key.c.id > after)
         async with connected(self._engine) as connection:
             keys = [stored(row) for row in await connection.execute(query)]
-        return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].record.id if len(keys) > size else None)
+        return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].id if len(keys) > size else None)
 
-    async def alter(self, key_id: KeyId, work: Update) -> tuple[StoredKey, int] | None:
+    async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
         """The key after `work` and the number of its last change; None when unknown. Raises what `work` raises, Unavailable."""
         async with transaction(self._engine) as connection:
             # All generations, in one order: a rotation changes its neighbours, and two orders could wait for each other.
-            lineage = select(api_key.c.lineage_id).where(api_key.c.id == key_id).scalar_subquery()
-            family = select(api_key.c.id).where(api_key.c.lineage_id == lineage).order_by(api_key.c.id).with_for_update()
+            family_id = select(api_key.c.family_id).where(api_key.c.id == key_id).scalar_subquery()
+            family = select(api_key.c.id).where(api_key.c.family_id == family_id).order_by(api_key.c.id).with_for_update()
             if key_id not in (await connection.execute(family)).scalars().all():
                 return None
             one = _keys().where(api_key.c.id == key_id)
             before = stored((await connection.execute(one)).one())
-            around = LockedKey(last_admin=await _is_last_admin(connection, before))
-            alteration = work(before, around)
+            alteration = work(LockedKey(before, await _is_last_admin(connection, before)))
             if alteration is not None:
                 await _write(connection, before, alteration)
                 await append(connection, alteration.event)
@@ -173,69 +171,68 @@ class PostgresKeyStore:
 
 def _keys() -> Select[Any]:
     """Whole keys: the row, its purse, its last use."""
-    joined = api_key.outerjoin(key_credit, key_credit.c.lineage_id == api_key.c.lineage_id)
+    joined = api_key.outerjoin(key_credit, key_credit.c.family_id == api_key.c.family_id)
     joined = joined.outerjoin(key_activity, key_activity.c.key_id == api_key.c.id)
     purse = (key_credit.c.remaining, key_credit.c.refill_amount, key_credit.c.refill_every)
     return select(api_key, *purse, key_activity.c.last_used_at).select_from(joined)
 
 
-async def _is_last_admin(connection: AsyncConnection, key: StoredKey) -> bool:
-    record = key.record
-    if set(OWNER_SCOPES).isdisjoint(record.scopes):
+async def _is_last_admin(connection: AsyncConnection, key: Key) -> bool:
+    if set(OWNER_SCOPES).isdisjoint(key.scopes):
         return False
     await connection.execute(select(func.pg_advisory_xact_lock(ADMIN_LOCK)))
     lasting = [api_key.c.expires_at.is_(None), api_key.c.expires_at > func.now() + timedelta(seconds=LAST_ADMIN_MARGIN_S)]
-    if record.expires_at is not None:
-        lasting.append(api_key.c.expires_at >= as_datetime(record.expires_at))  # it stays for as long as this one would have
+    if key.expires_at is not None:
+        lasting.append(api_key.c.expires_at >= as_datetime(key.expires_at))  # it stays for as long as this one would have
     others = (
         select(func.count())
         .select_from(api_key)
         .where(
-            api_key.c.id != record.id,
-            api_key.c.environment == KeyEnvironment(record.environment).value,
+            api_key.c.id != key.id,
+            api_key.c.environment == KeyEnvironment(key.environment).value,
             api_key.c.state == KeyState.ACTIVE.value,
             or_(*lasting),
             ~api_key.c.require_signature,  # the console takes no signatures, so such a key manages nothing
             api_key.c.scopes.overlap(list(OWNER_SCOPES)) | api_key.c.roles.overlap(list(ADMIN_ROLES)),
         )
     )
-    alive = select(api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now())).where(api_key.c.id == record.id)
-    if record.state is not KeyState.ACTIVE or not (await connection.execute(alive)).scalar_one():
+    alive = select(api_key.c.expires_at.is_(None) | (api_key.c.expires_at > func.now())).where(api_key.c.id == key.id)
+    if key.state is not KeyState.ACTIVE or not (await connection.execute(alive)).scalar_one():
         return False
     return bool((await connection.execute(others)).scalar_one() == 0)
 
 
-async def _write(connection: AsyncConnection, before: StoredKey, alteration: KeyUpdate) -> None:
-    after, record = alteration.key, alteration.key.record
+async def _write(connection: AsyncConnection, before: Key, alteration: KeyUpdate) -> None:
+    after = alteration.key
     if alteration.successor is not None:
         await _insert(connection, alteration.successor)
     if alteration.others_end_at is not None:
-        kept = [record.id, *([alteration.successor.record.id] if alteration.successor else [])]
+        kept = [after.id, *([alteration.successor.id] if alteration.successor else [])]
         ends = as_datetime(alteration.others_end_at)
         others = update(api_key).where(
-            api_key.c.lineage_id == record.subject,
+            api_key.c.family_id == after.subject,
             api_key.c.id.not_in(kept),
             api_key.c.state.in_([KeyState.ACTIVE.value, KeyState.DISABLED.value]),
             api_key.c.expires_at.is_(None) | (api_key.c.expires_at > ends),
         )
         await connection.execute(others.values(expires_at=ends))
-    await connection.execute(update(api_key).where(api_key.c.id == record.id).values(**values(after)))
-    if after.credits != before.credits and record.state is not KeyState.PURGED:
-        await _write_credits(connection, record.subject, after.credits)
-    if record.state is KeyState.PURGED:
-        await _purge_traces(connection, record.id, record.subject)
+    await connection.execute(update(api_key).where(api_key.c.id == after.id).values(**values(after)))
+    if after.credits != before.credits and after.state is not KeyState.PURGED:
+        await _write_credits(connection, after.subject, after.credits)
+    if after.state is KeyState.PURGED:
+        await _purge_traces(connection, after.id, after.subject)
 
 
-async def _insert(connection: AsyncConnection, key: StoredKey) -> None:
-    await connection.execute(insert(api_key).values(id=key.record.id, **values(key)))
+async def _insert(connection: AsyncConnection, key: Key) -> None:
+    await connection.execute(insert(api_key).values(id=key.id, **values(key)))
     if key.credits is not None and key.generation == 1:
-        await _write_credits(connection, key.record.subject, key.credits)
+        await _write_credits(connection, key.subject, key.credits)
 
 
 async def _write_credits(connection: AsyncConnection, subject: str, plan: CreditPlan | None) -> None:
-    """The purse belongs to the lineage: setting it on one generation sets it for all, and so does taking it away."""
+    """The purse belongs to the key family: setting it on one generation sets it for all, and so does taking it away."""
     if plan is None:
-        await connection.execute(delete(key_credit).where(key_credit.c.lineage_id == subject))
+        await connection.execute(delete(key_credit).where(key_credit.c.family_id == subject))
     else:
         purse = {
             "remaining": plan.remaining,
@@ -243,10 +240,10 @@ async def _write_credits(connection: AsyncConnection, subject: str, plan: Credit
             "refill_every": plan.refill_every,
             "refilled_at": func.now(),
         }
-        write = upsert(key_credit).values(lineage_id=subject, **purse)
-        await connection.execute(write.on_conflict_do_update(index_elements=["lineage_id"], set_=purse))
+        write = upsert(key_credit).values(family_id=subject, **purse)
+        await connection.execute(write.on_conflict_do_update(index_elements=["family_id"], set_=purse))
     family = update(api_key).where(
-        api_key.c.lineage_id == subject, api_key.c.has_credits != (plan is not None), api_key.c.state != KeyState.PURGED.value
+        api_key.c.family_id == subject, api_key.c.has_credits != (plan is not None), api_key.c.state != KeyState.PURGED.value
     )
     await connection.execute(family.values(has_credits=plan is not None))
 
@@ -257,8 +254,8 @@ async def _purge_traces(connection: AsyncConnection, key_id: KeyId, subject: str
     await connection.execute(text("DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = :id"), {"id": key_id})
     gone = update(core).where(core.c.registered_by == key_id)
     await connection.execute(gone.values(url="", lease_id="", draining=True, expires_at=func.now()))
-    left = select(api_key.c.id).where(api_key.c.lineage_id == subject, api_key.c.state != KeyState.PURGED.value)
-    await connection.execute(delete(key_credit).where(key_credit.c.lineage_id == subject, ~left.exists()))
+    left = select(api_key.c.id).where(api_key.c.family_id == subject, api_key.c.state != KeyState.PURGED.value)
+    await connection.execute(delete(key_credit).where(key_credit.c.family_id == subject, ~left.exists()))
 
 
 EXPIRED = "expired"
@@ -266,7 +263,7 @@ EXPIRED = "expired"
 
 def filters(only: KeyFilter) -> list[ColumnElement[bool]]:
     """The conditions of a list. Purged keys are shown to nobody who does not ask for them."""
-    columns = {"owner": only.owner, "environment": only.environment, "lineage_id": only.lineage}
+    columns = {"owner": only.owner, "environment": only.environment, "family_id": only.family_id}
     found: list[ColumnElement[bool]] = [api_key.c[name] == value for name, value in columns.items() if value is not None]
     found += _in_state(only.state)
     if only.tag is not None:
@@ -292,21 +289,20 @@ def _in_state(state: str | None) -> list[ColumnElement[bool]]:
     return [api_key.c.state == state]
 
 
-def values(key: StoredKey) -> dict[str, Any]:
+def values(key: Key) -> dict[str, Any]:
     """Every column but the id and those that the database numbers itself."""
-    record = key.record
     return {
-        "digest": record.digest,
-        "pepper_generation": record.pepper_generation,
-        "environment": record.environment.value,
-        "state": record.state.value,
-        "name": record.name,
-        "owner": record.owner,
+        "digest": key.digest,
+        "pepper_generation": key.pepper_generation,
+        "environment": key.environment.value,
+        "state": key.state.value,
+        "name": key.name,
+        "owner": key.owner,
         "scopes": list(key.own_scopes),
         "roles": list(key.roles),
-        "cores": list(record.cores),
-        "methods": list(record.methods),
-        "addresses": list(record.addresses),
+        "cores": list(key.cores),
+        "methods": list(key.methods),
+        "addresses": list(key.addresses),
         "limits": [
             {
                 "name": one.name,
@@ -315,16 +311,16 @@ def values(key: StoredKey) -> dict[str, Any]:
                 "burst": one.burst,
                 **({"cost": one.cost} if one.cost != 1 else {}),
             }
-            for one in record.limits
+            for one in key.limits
         ],
-        "has_credits": record.has_credits,
-        "expires_at": _instant(record.expires_at),
+        "has_credits": key.has_credits,
+        "expires_at": _instant(key.expires_at),
         "created_at": as_datetime(key.created_at),
         "created_by": key.created_by,
         "tags": list(key.tags),
         "metadata": key.metadata,
         "notes": key.notes,
-        "lineage_id": record.subject,
+        "family_id": key.subject,
         "generation": key.generation,
         "successor_id": key.successor_id,
         "rotated_at": _instant(key.rotated_at),
@@ -336,17 +332,20 @@ def values(key: StoredKey) -> dict[str, Any]:
         "state_before": None if key.state_before is None else key.state_before.value,
         "purged_at": _instant(key.purged_at),
         "id_generation": key.id_generation,
-        "scheme": record.scheme,
-        "signing_algorithm": None if record.signing is None else record.signing.algorithm.value,
-        "signing_key": None if record.signing is None else record.signing.key,
-        "signing_generation": 0 if record.signing is None else record.signing.pepper_generation,
-        "require_signature": record.signing is not None and record.signing.required,
+        "scheme": key.scheme,
+        "signing_algorithm": None if key.signing is None else key.signing.algorithm.value,
+        "signing_key": None if key.signing is None else key.signing.key,
+        "signing_generation": 0 if key.signing is None else key.signing.pepper_generation,
+        "require_signature": key.signing is not None and key.signing.required,
     }
 
 
-def stored(row: Row[Any]) -> StoredKey:
+def stored(row: Row[Any]) -> Key:
     """A row of `api_key` with the columns of its purse and its last use."""
-    record = KeyRecord(
+    plan = None
+    if row.has_credits and row.remaining is not None:
+        plan = CreditPlan(row.remaining, row.refill_amount, row.refill_every)
+    return Key(
         id=KeyId(row.id),
         digest=bytes(row.digest),
         pepper_generation=row.pepper_generation,
@@ -359,18 +358,12 @@ def stored(row: Row[Any]) -> StoredKey:
         limits=tuple(RateLimit(**limit) for limit in row.limits),
         expires_at=_seconds(row.expires_at),
         version=row.version,
-        lineage=KeyId(row.lineage_id),
+        family_id=KeyId(row.family_id),
         addresses=tuple(row.addresses),
         methods=tuple(row.methods),
         has_credits=row.has_credits,
         scheme=row.scheme,
         signing=_signing(row),
-    )
-    plan = None
-    if row.has_credits and row.remaining is not None:
-        plan = CreditPlan(row.remaining, row.refill_amount, row.refill_every)
-    return StoredKey(
-        record=record,
         created_at=as_seconds(row.created_at),
         created_by=row.created_by,
         own_scopes=tuple(row.scopes),

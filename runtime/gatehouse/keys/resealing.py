@@ -34,7 +34,7 @@ class PostgresReseal:
         work: Callable[[Sealed], bytes | None],
         event: Callable[[int], AuditEvent],
     ) -> int:
-        columns = (api_key.c.id, api_key.c.lineage_id, api_key.c.signing_generation, api_key.c.signing_key)
+        columns = (api_key.c.id, api_key.c.family_id, api_key.c.signing_generation, api_key.c.signing_key)
         old = select(*columns).where(api_key.c.signing_generation.in_(held), api_key.c.signing_generation > 0)
         old = old.order_by(api_key.c.id).limit(BATCH_MAX).with_for_update(skip_locked=True)
         moved = 0
@@ -42,7 +42,7 @@ class PostgresReseal:
             return moved
         async with transaction(self._engine) as connection:
             for row in (await connection.execute(old)).all():
-                sealed = work(Sealed(KeyId(row.id), row.lineage_id, row.signing_generation, bytes(row.signing_key)))
+                sealed = work(Sealed(KeyId(row.id), row.family_id, row.signing_generation, bytes(row.signing_key)))
                 if sealed is not None:
                     one = update(api_key).where(api_key.c.id == row.id)
                     await connection.execute(one.values(signing_key=sealed, signing_generation=generation))
@@ -53,7 +53,7 @@ class PostgresReseal:
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """The sealed signing secret of a key. `owner`: whom it is sealed for, the key's lineage."""
+    """The sealed signing secret of a key. `owner`: whom it is sealed for, the key family."""
 
     key_id: KeyId
     owner: str

@@ -1,30 +1,36 @@
-"""The roles of keys: names for sets of scopes that are granted together; a key has its own scopes and those of its roles."""
+"""Roles of keys: named sets of scopes. A key has its own scopes and those of its roles. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gatehouse.keys.models import Key, KeyState
+
 ADMIN_SCOPE = "admin"
 
-
-#: Either makes its key an owner at the console (flows/principal.py), who alone can make further ones.
+#: A key with either scope has the role `owner` at the console (identity/models.py) and can manage keys.
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
-
-#: What a role grants. A role that grants more later grants it to every key that has it, with the next start of the gateways.
+#: Scopes of each role. A change applies to all keys of the role when the gateways restart.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
     "agent": ("cores:register",),
     "admin": (ADMIN_SCOPE,),
 }
 
-
-#: Roles that make a key an owner.
+#: Roles whose keys can manage keys.
 ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if ADMIN_SCOPE in scopes)
 
 
 def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
-    """Own scopes first, then what the roles add. A role that this version does not know grants nothing."""
+    """Effective scopes: the key's own scopes first, then those of its roles. An unknown role grants nothing."""
     if not roles:
         return tuple(scopes)
     return tuple(dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))]))
+
+
+def can_manage_keys(key: Key) -> bool:
+    """True for an active key of an owner. The console does not verify signatures, so a key that requires them cannot sign in."""
+    if key.signing is not None and key.signing.required:
+        return False
+    return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)

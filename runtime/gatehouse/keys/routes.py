@@ -46,7 +46,17 @@ from gatehouse.crypto.token import key_id
 from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired, Problem
 from gatehouse.http.pagination import Cursors
 from gatehouse.keys import signing as flow
-from gatehouse.keys.models import GenerationUse, KeyEnvironment, KeyFilter, KeyId, RateLimit, SignatureAlgorithm
+from gatehouse.keys.models import (
+    GenerationUse,
+    KeyEnvironment,
+    KeyFilter,
+    KeyId,
+    KeyPatch,
+    NewKey,
+    RateLimit,
+    RotationOptions,
+    SignatureAlgorithm,
+)
 from gatehouse.keys.schemas import (
     DEFAULT_SCOPES,
     ChangedKey,
@@ -73,24 +83,7 @@ from gatehouse.keys.schemas import (
     key_view,
     rfc3339,
 )
-from gatehouse.keys.service import (
-    Changed,
-    KeyPatch,
-    KeyService,
-    NewKey,
-    RotationOptions,
-    change_key,
-    delete,
-    disable,
-    enable,
-    issue,
-    purge,
-    restore,
-    revoke,
-    rotate,
-    writing_generation,
-)
-from gatehouse.keys.service import end_grace as end
+from gatehouse.keys.service import Changed, KeyService
 from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet, public_key_bytes
 from gatehouse.verification.explanation import explain
 from gatehouse.verification.models import VerificationRequest
@@ -104,8 +97,15 @@ def known_id(text: str) -> KeyId:
     return found
 
 
-def desk(door: Dependencies) -> KeyService:
-    return KeyService(store=door.keys, clock=door.clock, bound_s=door.staleness_s)
+def key_service(door: Dependencies) -> KeyService:
+    return KeyService(
+        store=door.keys,
+        clock=door.clock,
+        pepper=door.pepper,
+        prefix=door.key_prefix,
+        random_bytes=door.random_bytes,
+        confirmation_timeout_s=door.staleness_s,
+    )
 
 
 def changed(done: Changed, door: Dependencies) -> ChangedKey:
@@ -114,17 +114,10 @@ def changed(done: Changed, door: Dependencies) -> ChangedKey:
 
 async def create_key(wish: CreateKey, door: Door, caller: Caller, response: Response) -> CreatedKey:
     """Make a key. Its token is in this answer and cannot be had again."""
-    issued = await issue(
-        _order(wish, environment=door.key_environment, limit=door.default_limit),
-        caller,
-        store=door.keys,
-        pepper=door.pepper,
-        prefix=door.key_prefix,
-        clock=door.clock,
-        random_bytes=door.random_bytes,
-    )
+    new = _order(wish, environment=door.key_environment, limit=door.default_limit)
+    issued = await key_service(door).create(new, caller)
     response.headers["ETag"] = etag(issued.key)
-    response.headers["Location"] = f"/v1/keys/{issued.key.record.id}"
+    response.headers["Location"] = f"/v1/keys/{issued.key.id}"
     return CreatedKey(token=issued.token, key=key_view(issued.key, door.key_prefix))
 
 
@@ -156,7 +149,7 @@ async def list_keys(query: Annotated[ListKeys, Query()], door: Door) -> KeyPage:
         state=query.state,
         environment=query.environment,
         tag=query.tag,
-        lineage=query.lineage_id,
+        family_id=query.family_id,
         expires_within_s=query.expires_within_s,
         unused_for_s=query.unused_for_s,
     )
@@ -195,8 +188,8 @@ async def update_key(
 ) -> ChangedKey:
     """Change a key. Answers when every live gateway decides by the new values, or when the staleness bound has passed."""
     version = _version(if_match)
-    done = await change_key(
-        known_id(id), _wishes(wish), caller, desk=desk(door), version=version, allow_last_admin=wish.allow_last_admin
+    done = await key_service(door).update(
+        known_id(id), _wishes(wish), caller, version=version, allow_last_admin=wish.allow_last_admin
     )
     response.headers["ETag"] = etag(done.key)
     return changed(done, door)
@@ -247,17 +240,8 @@ async def rotate_key(id: str, door: Door, caller: Caller, response: Response, wi
         expires_at=None if wish.expires_at is None else wish.expires_at.timestamp(),
         reason=wish.reason,
     )
-    done = await rotate(
-        known_id(id),
-        turn,
-        caller,
-        desk=desk(door),
-        pepper=door.pepper,
-        prefix=door.key_prefix,
-        random_bytes=door.random_bytes,
-        allow_last_admin=wish.allow_last_admin,
-    )
-    response.headers["Location"] = f"/v1/keys/{done.key.record.id}"
+    done = await key_service(door).rotate(known_id(id), turn, caller, allow_last_admin=wish.allow_last_admin)
+    response.headers["Location"] = f"/v1/keys/{done.key.id}"
     return RotatedKey(
         token=done.token,
         key=key_view(done.key, door.key_prefix),
@@ -269,21 +253,21 @@ async def rotate_key(id: str, door: Door, caller: Caller, response: Response, wi
 async def end_grace(id: str, door: Door, caller: Caller, wish: WithReason | None = None) -> ChangedKey:
     """End the grace period of a rotated key at once. Its last_used_at says whether somebody still needs it."""
     wish = wish or WithReason()
-    done = await end(known_id(id), wish.reason, caller, desk=desk(door))
+    done = await key_service(door).end_grace_period(known_id(id), wish.reason, caller)
     return changed(done, door)
 
 
 async def disable_key(id: str, door: Door, caller: Caller, wish: DisableKey | None = None) -> ChangedKey:
     """Disable a key. Twice is no error."""
     wish = wish or DisableKey()
-    done = await disable(known_id(id), wish.reason, caller, desk=desk(door), allow_last_admin=wish.allow_last_admin)
+    done = await key_service(door).disable(known_id(id), wish.reason, caller, allow_last_admin=wish.allow_last_admin)
     return changed(done, door)
 
 
 async def enable_key(id: str, door: Door, caller: Caller, wish: WithReason | None = None) -> ChangedKey:
     """Enable a disabled key. Twice is no error."""
     wish = wish or WithReason()
-    done = await enable(known_id(id), wish.reason, caller, desk=desk(door))
+    done = await key_service(door).enable(known_id(id), wish.reason, caller)
     return changed(done, door)
 
 
@@ -293,27 +277,27 @@ async def revoke_key(id: str, door: Door, caller: Caller, wish: RevokeKey | None
     if known is None:
         raise NotFound("There is no key with this id")
     reason = wish.reason if wish else ""
-    done = await revoke(known, reason, caller, store=door.keys, clock=door.clock, bound_s=door.staleness_s)
+    done = await key_service(door).revoke(known, reason, caller)
     return RevokedKey(key=key_view(done.key, door.key_prefix), effective=done.effective.value)
 
 
 async def delete_key(id: str, door: Door, caller: Caller, wish: DisableKey | None = None) -> ChangedKey:
     """Delete a key. It is refused like an unknown one, and can be restored for 30 days. Twice is no error."""
     wish = wish or DisableKey()
-    done = await delete(known_id(id), wish.reason, caller, desk=desk(door), allow_last_admin=wish.allow_last_admin)
+    done = await key_service(door).delete(known_id(id), wish.reason, caller, allow_last_admin=wish.allow_last_admin)
     return changed(done, door)
 
 
 async def restore_key(id: str, door: Door, caller: Caller, wish: WithReason | None = None) -> ChangedKey:
     """Restore a deleted key: active, disabled or revoked, as it was."""
     wish = wish or WithReason()
-    done = await restore(known_id(id), wish.reason, caller, desk=desk(door))
+    done = await key_service(door).restore(known_id(id), wish.reason, caller)
     return changed(done, door)
 
 
 async def purge_key(id: str, wish: PurgeKey, door: Door, caller: Caller) -> PurgedKey:
     """Purge a deleted or revoked key: there is no way back. The audit trail keeps what was done. Twice is no error."""
-    done = await purge(known_id(id), wish.confirm, wish.reason, caller, desk=desk(door), counters=door.counters)
+    done = await key_service(door).purge(known_id(id), wish.confirm, wish.reason, caller, counters=door.counters)
     return PurgedKey(
         id=done.key_id,
         purged_at=rfc3339(done.purged_at),
@@ -351,27 +335,19 @@ async def set_signing(id: str, wish: SetSigning, door: Door, caller: Caller) -> 
         public_key=None if wish.public_key is None else public_key_bytes(wish.public_key),
         required=wish.required,
     )
-    done = await flow.set_signing(
-        known_id(id),
-        asked,
-        caller,
-        desk=desk(door),
-        pepper=door.pepper,
-        random_bytes=door.random_bytes,
-        allow_last_admin=wish.allow_last_admin,
-    )
+    done = await flow.set_signing(key_service(door), known_id(id), asked, caller, allow_last_admin=wish.allow_last_admin)
     return SigningKeySet(secret=done.secret, key=key_view(done.key, door.key_prefix), effective=done.effective.value)
 
 
 async def remove_signing(id: str, door: Door, caller: Caller) -> ChangedKey:
     """Remove a key's signing key. Refused while the key requires signatures."""
-    return changed(await flow.remove_signing(known_id(id), caller, desk=desk(door)), door)
+    return changed(await flow.remove_signing(key_service(door), known_id(id), caller), door)
 
 
 async def pepper_status(door: Door) -> PepperStatus:
     """Tell how far a rotation of the pepper has come. Keys move to the newest generation when they are used."""
     uses = {use.generation: use for use in await door.keys.generations()}
-    writing = await writing_generation(door.keys, door.pepper)
+    writing = await key_service(door).writable_generation()
     rows = []
     for generation in sorted({*uses, *door.pepper.generations} - {0}):
         use = uses.get(generation, GenerationUse(generation, 0, 0, 0))

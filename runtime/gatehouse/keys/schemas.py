@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
-from gatehouse.keys.models import OWN_SCHEME, CreditPlan, RateLimit, StoredKey
+from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.keys.roles import ROLES
 from gatehouse.verification.addresses import network
 from gatehouse.verification.decision import Check
@@ -99,7 +99,7 @@ EXAMPLE_KEY: JsonDict = {
     "metadata": {"ticket": "OPS-1234"},
     "notes": "Asked for by the billing team.",
     "version": 3,
-    "lineage_id": "3fGh82kLmQ0a",
+    "family_id": "3fGh82kLmQ0a",
     "generation": 1,
     "successor_id": None,
     "rotated_at": None,
@@ -374,7 +374,7 @@ class ListKeys(BaseModel):
     ] = None
     environment: Literal["test", "live"] | None = None
     tag: Annotated[str | None, Field(max_length=64)] = None
-    lineage_id: Annotated[str | None, Field(max_length=12, description="All generations of one key.")] = None
+    family_id: Annotated[str | None, Field(max_length=12, description="All generations of one key.")] = None
     expires_within_s: Annotated[
         int | None, Field(ge=0, le=TTL_S_MAX, description="Active keys that end within this time: whom to remind.")
     ] = None
@@ -430,7 +430,7 @@ class KeyView(BaseModel):
     metadata: dict[str, str]
     notes: str
     version: Annotated[int, Field(description="Grows with every change; the ETag of the key, for If-Match.")]
-    lineage_id: Annotated[str, Field(description="Id of the first generation. Limits and credits are counted under it.")]
+    family_id: Annotated[str, Field(description="Id of the first generation. Limits and credits are counted under it.")]
     generation: Annotated[int, Field(description="1 for a key that was made, one more with every rotation.")]
     successor_id: Annotated[str | None, Field(description="The key that replaces this one; until expires_at both work.")]
     rotated_at: str | None
@@ -480,41 +480,40 @@ class RevokedKey(BaseModel):
     ]
 
 
-def key_view(key: StoredKey, prefix: str) -> KeyView:
+def key_view(key: Key, prefix: str) -> KeyView:
     """`prefix`: the brand of this deployment's keys."""
-    record, plan = key.record, key.credits
+    plan = key.credits
     refill = None
     if plan is not None and plan.refill_amount is not None:
         refill = RefillView.model_validate({"amount": plan.refill_amount, "every": plan.refill_every})
     return KeyView(
-        id=record.id,
-        name=record.name,
-        owner=record.owner,
-        environment=record.environment.value,
-        state=record.state.value,
+        id=key.id,
+        name=key.name,
+        owner=key.owner,
+        environment=key.environment.value,
+        state=key.state.value,
         scopes=list(key.own_scopes),
-        cores=list(record.cores),
+        cores=list(key.cores),
         limits=[
-            LimitView(name=one.name, quota=one.quota, window_s=one.window_s, burst=one.burst, cost=one.cost)
-            for one in record.limits
+            LimitView(name=one.name, quota=one.quota, window_s=one.window_s, burst=one.burst, cost=one.cost) for one in key.limits
         ],
         roles=list(key.roles),
-        methods=list(record.methods),
-        addresses=list(record.addresses),
+        methods=list(key.methods),
+        addresses=list(key.addresses),
         credits=None if plan is None else CreditsView(remaining=plan.remaining, refill=refill),
         signing=None
-        if record.signing is None
-        else SigningView(algorithm=record.signing.algorithm.value, required=record.signing.required),
+        if key.signing is None
+        else SigningView(algorithm=key.signing.algorithm.value, required=key.signing.required),
         tags=list(key.tags),
         metadata=key.metadata,
         notes=key.notes,
-        version=record.version,
-        lineage_id=record.subject,
+        version=key.version,
+        family_id=key.subject,
         generation=key.generation,
         successor_id=key.successor_id,
         rotated_at=_maybe(key.rotated_at),
         last_used_at=_maybe(key.last_used_at),
-        expires_at=_maybe(record.expires_at),
+        expires_at=_maybe(key.expires_at),
         created_at=rfc3339(key.created_at),
         created_by=key.created_by,
         revoked_at=_maybe(key.revoked_at),
@@ -523,14 +522,14 @@ def key_view(key: StoredKey, prefix: str) -> KeyView:
         deleted_at=_maybe(key.deleted_at),
         deleted_by=key.deleted_by,
         purged_at=_maybe(key.purged_at),
-        scheme=record.scheme,
-        start=f"{prefix}_{record.environment.value}_{record.id}" if record.scheme == OWN_SCHEME else "",
+        scheme=key.scheme,
+        start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
     )
 
 
-def etag(key: StoredKey) -> str:
+def etag(key: Key) -> str:
     """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
-    return f'"{key.record.version}"'
+    return f'"{key.version}"'
 
 
 def _maybe(instant: float | None) -> str | None:

@@ -1,49 +1,76 @@
-"""Ends a key from the gateway's side, in one transaction with its audit event; the worker that did it knows at once.
-
-The JSON of POST /v1/keys/revoke-self: the token that shall end, and why.
-"""
+"""Self-revocation: whoever holds a token can revoke its key without an account (POST /v1/keys/revoke-self)."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 import asyncpg
 import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.writer import append_event
+from gatehouse.clock import Clock
+from gatehouse.crypto.token import Pepper, parse, proves_possession
 from gatehouse.errors import Unavailable
+from gatehouse.http.models import RequestId
 from gatehouse.http.request_schema import bad_member, decode_body
-from gatehouse.keys.models import KeyId, KeyRecord
+from gatehouse.identity.models import Actor
+from gatehouse.keys.lifecycle import Action, next_state
+from gatehouse.keys.models import Effective, KeyId, KeyRecord, KeyState
 from gatehouse.verification.cache import KeyCache
-from gatehouse.verification.repository import COLUMNS, key_record
+from gatehouse.verification.imported_keys import ImportedKeys
+from gatehouse.verification.repository import COLUMNS, Pool, PostgresKeys, key_record
 from gatehouse.verification.schemas import TOKEN_CHARS_MAX
 
-#: Failure side: closed. The holder is told that nothing was revoked and tries again.
+REASON_CHARS_MAX = 300
+
+#: Timeout of the write. On failure nothing is revoked and the client retries.
 WRITE_TIMEOUT_S = 5.0
-
-
 CONFIRM_POLL_S = 0.05
-
 
 _LAGGING = "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
 
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: str
+    reason: str = ""
 
 
-class PostgresSelfRevocations:
-    """`ports.SelfRevocations` on the table `api_key`."""
+class SelfRevocationResponse(msgspec.Struct, frozen=True):
+    key_id: str
+    effective: str  # see keys.models.Effective
+    request_id: str
 
-    def __init__(self, pool: Pool, cache: KeyCache, *, staleness_s: float) -> None:
-        """`staleness_s`: how old a worker's picture may get before it refuses by itself; one silent for twice that is gone."""
-        self._live_s = 2 * staleness_s
+
+_decoder = msgspec.json.Decoder(SelfRevocationRequest)
+
+
+def decode(body: bytes) -> SelfRevocationRequest:
+    """Raises BadRequest that names the invalid field."""
+    request = decode_body(_decoder, body)
+    if len(request.token) > TOKEN_CHARS_MAX:
+        raise bad_member("body.token", f"is longer than {TOKEN_CHARS_MAX} characters", "send the token as it was issued")
+    if len(request.reason) > REASON_CHARS_MAX or not request.reason.isprintable():
+        raise bad_member("body.reason", f"must be at most {REASON_CHARS_MAX} printable characters", "shorten it")
+    return request
+
+
+class SelfRevocationRepository:
+    """Revokes keys from a gateway worker and waits for the other workers."""
+
+    def __init__(self, pool: Pool, cache: KeyCache, *, max_staleness_s: float) -> None:
+        """A worker that has not reported for twice `max_staleness_s` is considered stopped."""
+        self._live_s = 2 * max_staleness_s
         self._pool = pool
         self._cache = cache
 
     async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[KeyRecord, int] | None:
+        """Revokes an active or disabled key in one transaction with its audit event, and updates this worker's cache.
+
+        Returns the key and its change number; None if the key is in another state. Raises Unavailable.
+        """
         try:
             async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
                 row = await connection.fetchrow(
@@ -57,7 +84,7 @@ class PostgresSelfRevocations:
                 if row is not None:
                     await append_event(connection, event)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            detail = f"self-revoke: {type(exc).__name__}"
+            detail = f"self-revocation: {type(exc).__name__}"
             raise Unavailable("The key cannot be revoked at the moment; try again", detail=detail) from exc
         if row is None:
             return None
@@ -66,6 +93,7 @@ class PostgresSelfRevocations:
         return record, int(row["change_seq"])
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
+        """True once every live gateway worker has applied the change; False on timeout or if the database is unavailable."""
         try:
             async with asyncio.timeout(timeout_s):
                 while await self._pool.fetchval(_LAGGING, change_seq, self._live_s):
@@ -75,30 +103,43 @@ class PostgresSelfRevocations:
         return True
 
 
-REASON_CHARS_MAX = 300
+@dataclass(frozen=True, slots=True)
+class SelfRevocationService:
+    """confirmation_timeout_s: longest time for which a revocation waits for the other gateway workers."""
 
+    keys: PostgresKeys
+    repository: SelfRevocationRepository
+    imported: ImportedKeys
+    clock: Clock
+    pepper: Pepper
+    prefix: str
+    confirmation_timeout_s: float
 
-class SelfRevoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    token: str
-    reason: str = ""
+    async def revoke(
+        self, token: str, reason: str, *, request_id: RequestId, source_address: str
+    ) -> tuple[KeyId, Effective] | None:
+        """Revokes the key of a token. None if the token does not prove possession of a key that can be revoked.
 
-
-class SelfRevoked(msgspec.Struct, frozen=True):
-    """`everywhere`: every live gateway has confirmed it. `within_bound`: this one has, every other refuses within the bound."""
-
-    key_id: str
-    effective: str
-    request_id: str
-
-
-_decoder = msgspec.json.Decoder(SelfRevoke)
-
-
-def decode(body: bytes) -> SelfRevoke:
-    """Raises BadRequest that names the member which is wrong."""
-    request = decode_body(_decoder, body)
-    if len(request.token) > TOKEN_CHARS_MAX:
-        raise bad_member("body.token", f"is longer than {TOKEN_CHARS_MAX} characters", "send the key as it was shown")
-    if len(request.reason) > REASON_CHARS_MAX or not request.reason.isprintable():
-        raise bad_member("body.reason", f"must be at most {REASON_CHARS_MAX} printable characters", "say it shorter")
-    return request
+        Raises Unavailable; then nothing was revoked.
+        """
+        parsed, material = parse(token, self.prefix), token
+        if parsed is not None:
+            record = await self.keys.find(parsed.id)
+        else:
+            imported = await self.imported.find(token)
+            if imported is None or imported.record is None:
+                return None
+            material = imported.material
+            record = await self.imported.prove(imported.record, token, material) or imported.record
+        if not proves_possession(self.pepper, material, record) or record is None:
+            return None
+        if record.state is KeyState.REVOKED or next_state(record.state, Action.REVOKE) is None:
+            return None
+        now = self.clock.now()
+        actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
+        event = actor.did("key.self-revoke", target_type="key", target_id=record.id, at=now, details={"reason": reason})
+        written = await self.repository.revoke(record.id, at=now, by=actor.label, reason=reason, event=event)
+        if written is None:
+            return None
+        confirmed = await self.repository.confirmed_everywhere(written[1], timeout_s=self.confirmation_timeout_s)
+        return written[0].id, Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND

@@ -1,7 +1,8 @@
-"""The signing key of an API key: set or replaced (an HMAC secret is shown once), removed, and sealed anew as the pepper rotates.
+"""Signing keys of API keys: set, replaced, removed, and sealed again when the pepper is rotated.
 
-A signing secret belongs to the lineage: a rotated key's successor has it too, and takes another without touching its predecessor.
-That is how a secret is changed without a failed call: rotate the key, set the successor's secret, end the grace period."""
+A signing secret belongs to the key family. A rotated key passes it on, and the successor can get another one without affecting its
+predecessor. To replace a secret without failed requests: rotate the key, set the successor's secret, end the grace period.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +11,21 @@ from collections.abc import Callable
 import msgspec
 
 from gatehouse.audit.models import AuditEvent
-from gatehouse.clock import Clock
-from gatehouse.crypto import http_signatures as signature
-from gatehouse.crypto.sealed_secret import NONCE_BYTES, seal, unseal
-from gatehouse.crypto.token import Pepper
+from gatehouse.crypto import http_signatures
+from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
-from gatehouse.identity.models import Actor
+from gatehouse.identity.models import Actor, Details
 from gatehouse.keys.lifecycle import Action
-from gatehouse.keys.models import KeyId, KeyState, KeyStore, SignatureAlgorithm, Signing, StoredKey
-from gatehouse.keys.resealing import Sealed, SealedSecrets
-from gatehouse.keys.service import Changed, Effective, KeyChange, KeyService, step, writing_generation
+from gatehouse.keys.models import Effective, Key, KeyId, KeyState, SignatureAlgorithm, Signing
+from gatehouse.keys.resealing import PostgresReseal, Sealed
+from gatehouse.keys.service import Changed, KeyChange, KeyService
 
 SECRET_BYTES = 32
-
-
 PUBLIC_KEY_BYTES = 32
 
 
-RESEAL_ACTION = "pepper.reseal"
-
-
 class SigningOptions(msgspec.Struct, frozen=True):
-    """How requests shall be signed. `public_key`: 32 bytes, for Ed25519 alone."""
+    """How requests with a key are signed. `public_key`: 32 bytes, for Ed25519 only."""
 
     algorithm: SignatureAlgorithm
     public_key: bytes | None = None
@@ -39,109 +33,105 @@ class SigningOptions(msgspec.Struct, frozen=True):
 
 
 class SigningKeyChange(msgspec.Struct, frozen=True):
-    secret: str | None  # of HMAC: to be shown once
-    key: StoredKey
+    secret: str | None  # HMAC secret, shown once; None for Ed25519
+    key: Key
     effective: Effective
 
     def __repr__(self) -> str:
-        return f"SigningKeyChange({self.key.record.id})"
+        return f"SigningKeyChange({self.key.id})"
 
 
 async def set_signing(
-    key_id: KeyId,
-    wish: SigningOptions,
-    actor: Actor,
-    *,
-    desk: KeyService,
-    pepper: Pepper,
-    random_bytes: Callable[[int], bytes],
-    allow_last_admin: bool = False,
+    keys: KeyService, key_id: KeyId, options: SigningOptions, actor: Actor, *, allow_last_admin: bool = False
 ) -> SigningKeyChange:
-    """Sets or replaces it; the former counts no more from then on. Raises BadRequest (public key), and what `step` raises."""
-    _check(wish)
-    generation = await writing_generation(desk.store, pepper)
-    secret = random_bytes(SECRET_BYTES) if wish.algorithm is SignatureAlgorithm.HMAC_SHA256 else None
+    """Sets or replaces the signing key. Raises BadRequest (public key) and what `KeyService.transition` raises."""
+    _check(options)
+    generation = await keys.writable_generation()
+    secret = keys.random_bytes(SECRET_BYTES) if options.algorithm is SignatureAlgorithm.HMAC_SHA256 else None
 
-    def change(key: StoredKey, target: KeyState, now: float) -> KeyChange:
+    def change(key: Key, state: KeyState, now: float) -> KeyChange:
         if secret is None:
-            signing = Signing(wish.algorithm, wish.public_key or b"", 0, wish.required)
+            signing = Signing(options.algorithm, options.public_key or b"", 0, options.required)
         else:
-            sealed = seal(secret, key.record.subject, random_bytes(NONCE_BYTES), pepper, generation)
+            sealed = seal(secret, SIGNING_SECRET, keys.pepper, generation, keys.random_bytes, context=key.subject)
             if sealed is None:
-                raise Unavailable("Signing secrets cannot be made at the moment", detail="the pepper generation is not held")
-            signing = Signing(wish.algorithm, sealed, generation, wish.required)
-        told = {"changed": ["signing"], "algorithm": wish.algorithm.value, "require_signature": wish.required}
-        return KeyChange(_with(key, signing), {**told, "version": key.record.version})
+                detail = f"pepper generation {generation} is not available"
+                raise Unavailable("Signing secrets cannot be created at the moment", detail=detail)
+            signing = Signing(options.algorithm, sealed, generation, options.required)
+        return KeyChange(
+            msgspec.structs.replace(key, signing=signing),
+            {
+                "changed": ["signing"],
+                "algorithm": options.algorithm.value,
+                "require_signature": options.required,
+                "version": key.version,
+            },
+        )
 
-    done = await step(key_id, Action.UPDATE, actor, change, desk=desk, allow_last_admin=allow_last_admin)
-    return SigningKeyChange(None if secret is None else signature.secret_text(secret), done.key, done.effective)
+    changed = await keys.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
+    return SigningKeyChange(None if secret is None else http_signatures.secret_text(secret), changed.key, changed.effective)
 
 
-async def remove_signing(key_id: KeyId, actor: Actor, *, desk: KeyService) -> Changed:
-    """Raises Conflict while signatures are required, so that nobody opens a key by removing what guards it; and as `step`."""
+async def remove_signing(keys: KeyService, key_id: KeyId, actor: Actor) -> Changed:
+    """Removes the signing key. Raises Conflict while signatures are required, and what `KeyService.transition` raises."""
 
-    def change(key: StoredKey, target: KeyState, now: float) -> KeyChange:
-        signing = key.record.signing
-        if signing is None:
-            raise Conflict("This key has no signing key")
-        if signing.required:
-            raise Conflict("This key requires signatures; send require_signature false with PATCH first")
-        return KeyChange(_with(key, None), {"changed": ["signing"], "algorithm": None, "version": key.record.version})
+    def change(key: Key, state: KeyState, now: float) -> KeyChange:
+        if key.signing is None:
+            raise Conflict("The key has no signing key")
+        if key.signing.required:
+            raise Conflict("The key requires signatures; send require_signature false with PATCH first")
+        details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
+        return KeyChange(msgspec.structs.replace(key, signing=None), details)
 
-    return await step(key_id, Action.UPDATE, actor, change, desk=desk)
+    return await keys.transition(key_id, Action.UPDATE, actor, change)
 
 
 class Resealer:
-    """Moves sealed secrets to the generation that is written with; nobody else has to do anything for it."""
+    """Re-encrypts signing secrets under the pepper generation that new values are written with."""
 
-    def __init__(
-        self, keys: KeyStore, secrets: SealedSecrets, pepper: Pepper, clock: Clock, random_bytes: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, keys: KeyService, secrets: PostgresReseal) -> None:
         self._keys = keys
         self._secrets = secrets
-        self._pepper = pepper
-        self._clock = clock
-        self._random_bytes = random_bytes
 
     async def turn(self) -> int:
-        """How many were moved. Raises Unavailable."""
-        generation = await writing_generation(self._keys, self._pepper)
+        """Number of secrets that were sealed again. Raises Unavailable."""
+        pepper, random_bytes = self._keys.pepper, self._keys.random_bytes
+        generation = await self._keys.writable_generation()
 
-        def work(one: Sealed) -> bytes | None:
-            secret = unseal(one.sealed, one.owner, self._pepper, one.generation)
+        def reseal(stored: Sealed) -> bytes | None:
+            secret = unseal(stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner)
             if secret is None:
                 return None
-            return seal(secret, one.owner, self._random_bytes(NONCE_BYTES), self._pepper, generation)
+            return seal(secret, SIGNING_SECRET, pepper, generation, random_bytes, context=stored.owner)
 
-        def event(moved: int) -> AuditEvent:
+        old_generations = [old for old in pepper.generations if old != generation]
+        return await self._secrets.rewrite(old_generations, generation, reseal, self._event(generation))
+
+    def _event(self, generation: int) -> Callable[[int], AuditEvent]:
+        def event(count: int) -> AuditEvent:
             return AuditEvent(
-                occurred_at=self._clock.now(),
+                occurred_at=self._keys.clock.now(),
                 actor_type="system",
                 actor_id="console",
-                action=RESEAL_ACTION,
+                action="pepper.reseal",
                 target_type="pepper",
                 target_id=str(generation),
                 outcome="success",
                 request_id="",
                 source_address="",
-                details={"secrets": moved, "generation": generation},
+                details={"secrets": count, "generation": generation},
             )
 
-        held = [one for one in self._pepper.generations if one != generation]
-        return await self._secrets.rewrite(held, generation, work, event)
+        return event
 
 
-def _with(key: StoredKey, signing: Signing | None) -> StoredKey:
-    return msgspec.structs.replace(key, record=msgspec.structs.replace(key.record, signing=signing))
+def _check(options: SigningOptions) -> None:
+    if options.algorithm is SignatureAlgorithm.ED25519:
+        if options.public_key is None or len(options.public_key) != PUBLIC_KEY_BYTES:
+            raise _bad_public_key("is not a 32-byte Ed25519 public key", "send it as base64 or PEM")
+    elif options.public_key is not None:
+        raise _bad_public_key("is only allowed with ed25519", "omit it: the secret of hmac-sha256 is generated and shown once")
 
 
-def _check(wish: SigningOptions) -> None:
-    if wish.algorithm is SignatureAlgorithm.ED25519:
-        if wish.public_key is None or len(wish.public_key) != PUBLIC_KEY_BYTES:
-            _refuse("is not the 32 bytes of an Ed25519 public key", "send them as base64, or the key as PEM")
-    elif wish.public_key is not None:
-        _refuse("goes with ed25519 alone", "leave it out: the gateway makes the secret of hmac-sha256 and shows it once")
-
-
-def _refuse(message: str, fix: str) -> None:
-    raise BadRequest("The signing key cannot be set", errors=(Problem("body.public_key", message, fix),))
+def _bad_public_key(message: str, fix: str) -> BadRequest:
+    return BadRequest("The signing key cannot be set", errors=(Problem("body.public_key", message, fix),))

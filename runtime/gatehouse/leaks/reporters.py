@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import SettingsError
-from gatehouse.keys.models import KeyStore
+from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.service import KeyService
 from gatehouse.leaks import report_signatures as leak
 from gatehouse.leaks.report_signatures import p256_key
 from gatehouse.leaks.repository import PostgresLeaks
@@ -48,9 +50,11 @@ class LeakReporters:
         return webhook.is_signed(self.secret or b"", notice_id, timestamp, signature, body, now=now)
 
 
-def leak_door(settings: Settings, engine: AsyncEngine, keys: KeyStore, clock: Clock, pepper: Pepper) -> LeakReporters:
+def leak_door(settings: Settings, engine: AsyncEngine, store: PostgresKeyStore, clock: Clock, pepper: Pepper) -> LeakReporters:
     """Raises SettingsError for keys or a secret that are none."""
-    desk = LeakService(keys, PostgresLeaks(engine), clock, pepper, settings.key_prefix, settings.leak_action)
+    # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
+    keys = KeyService(store, clock, pepper, settings.key_prefix, secrets.token_bytes, confirmation_timeout_s=0.0)
+    desk = LeakService(keys, PostgresLeaks(engine), clock, settings.leak_action)
     secret = None
     if settings.leak_secret is not None:
         try:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from fastapi import Query, Response
 
 from gatehouse.console.dependencies import Caller, Door
-from gatehouse.cores.origins import parse_origin, refusal
+from gatehouse.cores.origins import parse_origin, rejection
 from gatehouse.crypto.token import build
 from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.http.pagination import Cursors
@@ -66,7 +66,7 @@ def _flaw(url: str, door: Door) -> str:
         return origin
     if origin.scheme != "https" and not door.webhook_networks:
         return "must begin with https://"
-    if origin.address is not None and refusal([origin.address], door.webhook_networks):
+    if origin.address is not None and rejection([origin.address], door.webhook_networks):
         return "leads to an address that is not public"
     return ""
 

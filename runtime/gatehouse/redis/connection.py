@@ -1,7 +1,8 @@
-"""One connection to Redis or Valkey: commands in, replies out, on asyncio streams and hiredis; anything wrong closes it.
+"""A connection to Redis or Valkey on asyncio streams and hiredis. Every failure closes it.
 
-Redis closes nothing by itself when it hangs, and a connection whose reply was given up on would hand that reply to the next
-caller. So there is no half-broken state: a timeout or a cancellation closes the connection, and the next use opens a new one."""
+Redis does not close a connection when it hangs, and a late reply on a reused connection would be taken for the reply to the next command.
+Therefore a timeout or a cancellation closes the connection, and the next use opens a new one.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +17,18 @@ from gatehouse.redis.credentials import RedisLogin
 
 _READ_BYTES = 65_536
 
-
-#: Opening a connection is no request's fault, yet requests wait for it: a little more than one call may take.
+#: Timeout for opening a connection, in addition to that of the command that needs it.
 OPEN_TIMEOUT_S = 0.25
-
 
 Reply = bytes | int | None | list["Reply"]
 
 
 class RedisReplyError(Exception):
-    """Redis answered with an error. Its text is the server's own; it never holds what we sent."""
+    """An error reply of Redis. Contains only the error code of the server."""
 
 
 class Script:
-    """A Lua script that Redis keeps by the hash of its text."""
+    """A Lua script, which Redis caches by the hash of its text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -37,7 +36,7 @@ class Script:
 
 
 class RedisConnection:
-    """Not for concurrent use: one command at a time."""
+    """Not for concurrent use."""
 
     def __init__(self, login: RedisLogin) -> None:
         self._login = login
@@ -82,8 +81,9 @@ class RedisConnection:
             raise
 
     async def evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], timeout_s: float) -> Reply:
-        """Runs a script; opens the connection first when it has to, which may take OPEN_TIMEOUT_S more. Raises as `call` does;
-        the connection is closed after a refusal too.
+        """Runs a script, and opens the connection first if necessary (OPEN_TIMEOUT_S more).
+
+        Raises like `call`; RedisReplyError closes the connection too.
         """
         if not self.is_open:
             await self.open(OPEN_TIMEOUT_S)
@@ -93,11 +93,11 @@ class RedisConnection:
             if str(exc) != "NOSCRIPT":
                 self.close()
                 raise
-        # A restarted or flushed server has lost the script; EVAL brings it back.
+        # A restarted or flushed server has lost the script; EVAL loads it again.
         return await self.call(("EVAL", script.text, len(keys), *keys, *arguments), timeout_s)
 
     def close(self) -> None:
-        """At once, without waiting for the peer."""
+        """Closes the connection without waiting for the server."""
         writer, self._writer, self._reader = self._writer, None, None
         if writer is not None:
             writer.transport.abort()
@@ -109,7 +109,7 @@ class RedisConnection:
         self._writer.write(hiredis.pack_command(arguments))
         while True:
             reply = self._parser.gets()
-            if reply is not False:  # hiredis' word for "incomplete"
+            if reply is not False:  # hiredis returns False for an incomplete reply
                 if isinstance(reply, hiredis.ReplyError):
                     raise RedisReplyError(str(reply).split(" ", 1)[0])
                 return reply  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
-"""How the gateway logs in to Redis or Valkey: the parts of its URL, checked, and an ElastiCache IAM token made for every connection.
+"""Credentials for Redis or Valkey: the parts of its URL, and an ElastiCache IAM token for each connection.
 
-The token is a presigned `connect` request, valid for 15 minutes: docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html"""
+The token is a presigned `connect` request, valid for 15 minutes: docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+"""
 
 from __future__ import annotations
 
@@ -20,16 +21,14 @@ from gatehouse.errors import SettingsError
 
 VARIABLE = "GATEHOUSE_REDIS_URL"
 
-
 TOKEN_S = 900
-
 
 Password = str | Callable[[], Awaitable[str]] | None
 
 
 @dataclass(frozen=True, slots=True)
 class RedisLogin:
-    """Where Redis is and who logs in. Its text form holds no password."""
+    """Address of Redis and credentials. The representation does not contain the password."""
 
     host: str
     port: int
@@ -47,41 +46,41 @@ class RedisLogin:
 
 
 def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> RedisLogin:
-    """The login that GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER describe. Raises SettingsError, which never repeats the URL."""
+    """The login of GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:
         raise SettingsError(f"{VARIABLE} must begin with rediss:// or redis://")
     try:
         port = parts.port or 6379
     except ValueError:
-        raise SettingsError(f"{VARIABLE} has a port that is no number from 1 to 65535") from None
+        raise SettingsError(f"{VARIABLE} has a port that is not a number from 1 to 65535") from None
     host, user = parts.hostname or "", unquote(parts.username or "")
     database = parts.path.removeprefix("/") or "0"
     unknown = sorted(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     if not host or not database.isdecimal():
-        raise SettingsError(f"{VARIABLE} must name a host and at most a database number: rediss://user@host:6379/0")
+        raise SettingsError(f"{VARIABLE} must contain a host and optionally a database number: rediss://user@host:6379/0")
     if unknown:
-        raise SettingsError(f"{VARIABLE} has parameters that are not known: {', '.join(unknown)}; none are")
+        raise SettingsError(f"{VARIABLE} has unsupported parameters: {', '.join(unknown)}")
     tls = parts.scheme == "rediss"
     if auth == "url":
         return RedisLogin(host, port, int(database), tls, user, None if parts.password is None else unquote(parts.password))
     if not tls:
-        raise SettingsError(f"{VARIABLE} must begin with rediss://: an IAM token is only ever sent encrypted")
+        raise SettingsError(f"{VARIABLE} must begin with rediss://: IAM authentication requires TLS")
     if not user:
-        raise SettingsError(f"{VARIABLE} must name the ElastiCache user: rediss://user@host:6379/0")
+        raise SettingsError(f"{VARIABLE} must contain the ElastiCache user: rediss://user@host:6379/0")
     return RedisLogin(host, port, int(database), tls, user, iam_token(cluster, user))
 
 
 def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
-    """Makes a token for every new connection; signing is local, the first call fetches the task role's credentials."""
+    """Creates a token for each new connection. Signing is local; the first call fetches the credentials of the task role."""
 
     def sign() -> str:
-        # boto3 reads AWS_DEFAULT_REGION alone; a task has AWS_REGION (contract.toml).
+        # boto3 reads AWS_DEFAULT_REGION only, but tasks have AWS_REGION (contract.toml).
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
         credentials = session.get_credentials()
         if credentials is None or session.region_name is None:
             raise OSError("no AWS credentials or region")
-        # ElastiCache replication group ids are lower case, and the signed host is that id, not the endpoint.
+        # The signed host is the replication group id, which is lower case, and not the endpoint.
         request = AWSRequest(method="GET", url=f"http://{cluster.lower()}/", params={"Action": "connect", "User": user})
         signer = SigV4QueryAuth(credentials.get_frozen_credentials(), "elasticache", session.region_name, expires=TOKEN_S)
         signer.add_auth(request)

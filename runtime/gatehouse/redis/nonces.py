@@ -1,7 +1,8 @@
-"""Nonces of signatures in Redis or Valkey: each is taken once, by whichever worker asks first.
+"""Nonces of request signatures in Redis or Valkey: each is accepted once, across all workers.
 
-All that wait go into one script call, one call in flight at a time, as with the limits. Failure side: closed. Whoever cannot ask
-whether a signature was used before must not believe it, so every failure is Unavailable; for BREAK_S nobody waits for Redis then."""
+Waiting checks are sent in one script call, and one call is in flight at a time, as with rate limits. Fails closed: without Redis a
+signature may be a replay, so every failure raises Unavailable, and for BREAK_S no request waits for Redis.
+"""
 
 from __future__ import annotations
 
@@ -16,44 +17,42 @@ from gatehouse.redis.credentials import RedisLogin
 
 KEY_PREFIX = "gatehouse:nonce:"
 
-
 BREAK_S = 0.5
-
 
 BATCH_MAX = 256
 
 
-# ARGV: seconds to remember each key; 0 looks only. Answers 1 for a new one and 0 for one that was seen.
+# ARGV: seconds to store each nonce; 0 only reads. Returns 1 for a new nonce and 0 for a used one.
 SCRIPT = Script("""
-local answer = {}
+local result = {}
 for i = 1, #KEYS do
   if ARGV[i] == '0' then
-    answer[i] = 1 - redis.call('EXISTS', KEYS[i])
+    result[i] = 1 - redis.call('EXISTS', KEYS[i])
   else
-    answer[i] = redis.call('SET', KEYS[i], '', 'NX', 'EX', ARGV[i]) and 1 or 0
+    result[i] = redis.call('SET', KEYS[i], '', 'NX', 'EX', ARGV[i]) and 1 or 0
   end
 end
-return answer
+return result
 """)
-
 
 _Waiter = tuple[str, int, asyncio.Future[bool]]
 
 
 class RedisNonces:
-    """The Nonces port. `timeout_s`: how long one call may take."""
+    """`timeout_s`: timeout of a call."""
 
     def __init__(self, login: RedisLogin, *, timeout_s: float) -> None:
         self._connection = RedisConnection(login)
         self._timeout_s = timeout_s
         self._waiting: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
-        self._closed_until = 0.0
+        self._retry_at = 0.0
 
     async def is_new(self, key_id: KeyId, nonce: str, *, keep_s: int) -> bool:
-        if time.monotonic() < self._closed_until:
-            raise _away("breaker open")
-        # A digest, because a client chooses the nonce: its length and its bytes are not Redis' concern.
+        """False if the key has used the nonce; otherwise stores it for `keep_s` seconds (0: only reads). Raises Unavailable."""
+        if time.monotonic() < self._retry_at:
+            raise _unavailable("waiting for Redis to recover")
+        # A digest, because the client chooses the nonce and its length.
         name = f"{KEY_PREFIX}{key_id}:{hashlib.sha256(nonce.encode()).hexdigest()}"
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((name, keep_s, future))
@@ -65,7 +64,7 @@ class RedisNonces:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._fail(self._waiting, _away("stopped"))  # a task that is cancelled before its first step answers nobody
+        self._fail(self._waiting, _unavailable("stopped"))  # a task that is cancelled before its first step resolves no future
         self._connection.close()
 
     async def _drain(self) -> None:
@@ -73,7 +72,7 @@ class RedisNonces:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                # Timeout: the setting of the limits (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first.
+                # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to be opened first.
                 names, keeps_s = [name for name, _, _ in batch], [keep_s for _, keep_s, _ in batch]
                 reply = await self._connection.evaluate(SCRIPT, names, keeps_s, self._timeout_s)
                 if not isinstance(reply, list) or len(reply) != len(batch):
@@ -83,10 +82,10 @@ class RedisNonces:
                         future.set_result(new == 1)
         except (OSError, TimeoutError, RedisReplyError, ValueError) as exc:
             self._connection.close()
-            self._closed_until = time.monotonic() + BREAK_S
-            self._fail([*batch, *self._waiting], _away(type(exc).__name__))
+            self._retry_at = time.monotonic() + BREAK_S
+            self._fail([*batch, *self._waiting], _unavailable(type(exc).__name__))
         except BaseException:
-            self._fail([*batch, *self._waiting], _away("stopped"))
+            self._fail([*batch, *self._waiting], _unavailable("stopped"))
             raise
         finally:
             self._task = None
@@ -98,5 +97,5 @@ class RedisNonces:
                 future.set_exception(error)
 
 
-def _away(detail: str) -> Unavailable:
-    return Unavailable("Signatures cannot be checked at the moment", detail=f"nonces: {detail}")
+def _unavailable(detail: str) -> Unavailable:
+    return Unavailable("Signatures cannot be verified at the moment", detail=f"nonces: {detail}")

@@ -69,7 +69,7 @@ class PostgresRegistry:
 
 #: A purged key gets nothing back.
 _ONLY_WITH_KEY = {
-    "key_credit": " WHERE EXISTS (SELECT FROM api_key WHERE lineage_id = kept.lineage_id AND state <> 'purged')",
+    "key_credit": " WHERE EXISTS (SELECT FROM api_key WHERE family_id = kept.family_id AND state <> 'purged')",
     "foreign_hash": " WHERE EXISTS (SELECT FROM api_key WHERE id = kept.key_id AND state <> 'purged'"
     " AND digest = decode(repeat('00', 32), 'hex'))",
 }

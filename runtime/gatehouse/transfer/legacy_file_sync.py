@@ -25,7 +25,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId
 from gatehouse.transfer.legacy_files import Entry, MalformedFile, without
 from gatehouse.transfer.models import LegacyFileStore, Removal, Removals
-from gatehouse.verification import imported_keys as foreign
+from gatehouse.verification import imported_tokens
 
 REMOVED, FAILED = "key.old-files-removed", "key.old-files-failed"
 
@@ -104,7 +104,7 @@ class LegacyFileSync:
         return 0
 
     def _is_gone(self, entry: Entry, gone: set[KeyId]) -> bool:
-        return not gone.isdisjoint(foreign.ids_of(self._places_of(entry), self._pepper))
+        return not gone.isdisjoint(imported_tokens.ids_of(self._places_of(entry), self._pepper))
 
     async def _fail(self, due: tuple[Removal, ...], place: str, exc: GatehouseError | MalformedFile) -> None:
         problem = f"{place}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public

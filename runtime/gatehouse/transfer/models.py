@@ -11,7 +11,7 @@ import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.cores.models import CoreRecord
-from gatehouse.keys.models import KeyEnvironment, KeyId, RateLimit, StoredKey
+from gatehouse.keys.models import Key, KeyEnvironment, KeyId, RateLimit
 
 
 class KeyRow(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class Run(msgspec.Struct, frozen=True):
 class Incoming(msgspec.Struct, frozen=True):
     """A key to write, and for bcrypt its sealed hash with the pepper generation that it is sealed under."""
 
-    key: StoredKey
+    key: Key
     sealed: bytes | None = None
 
 

@@ -123,15 +123,15 @@ async def _keys(connection: Any, keys: list[Incoming]) -> int:
         f"INSERT INTO api_key ({names}) SELECT {names} FROM incoming ON CONFLICT (id) DO NOTHING RETURNING id"  # noqa: S608
     )
     made = {row["id"] for row in taken}
-    hashes = [one for one in keys if one.sealed is not None and one.key.record.id in made]
+    hashes = [one for one in keys if one.sealed is not None and one.key.id in made]
     if hashes:
-        ids, generations = [one.key.record.id for one in hashes], [one.key.record.pepper_generation for one in hashes]
+        ids, generations = [one.key.id for one in hashes], [one.key.pepper_generation for one in hashes]
         await connection.execute(_HASH, ids, generations, [one.sealed for one in hashes])
     return len(made)
 
 
 def _row(one: Incoming) -> dict[str, Any]:
-    row = {"id": one.key.record.id, **values(one.key), "version": 1, "change_seq": 0}
+    row = {"id": one.key.id, **values(one.key), "version": 1, "change_seq": 0}
     return row | {name: json.dumps(row[name], ensure_ascii=False) for name in _JSON}
 
 

@@ -18,7 +18,7 @@ from gatehouse.keys.models import KeyEnvironment
 from gatehouse.keys.schemas import Addresses, Core, Cores, Limits, Metadata, Methods, Name, Notes, Owner, Scopes, Tags
 from gatehouse.transfer.legacy_files import Entry
 from gatehouse.transfer.models import CoreRow, KeyRow
-from gatehouse.verification import imported_keys as foreign
+from gatehouse.verification import imported_tokens
 
 #: What older deployments called it -> what it is called here.
 ALIASES: dict[str, str] = {
@@ -152,15 +152,15 @@ class ImportedKey(BaseModel):
     def _together(self) -> Self:
         if (self.key is None) == (self.hash is None):
             raise ValueError("needs either a key or a hash")
-        if self.key is not None and not foreign.is_token(self.key):
+        if self.key is not None and not imported_tokens.is_token(self.key):
             raise ValueError("has a key that is not 8 to 512 visible ASCII characters without a space")
         if self.hash is not None:
             if self.algorithm is None:
                 raise ValueError("has a hash without its algorithm: sha256, sha512 or bcrypt")
-            read = foreign.read_hash(self.algorithm, self.hash)
+            read = imported_tokens.read_hash(self.algorithm, self.hash)
             if isinstance(read, str):
                 raise ValueError(f"has a hash that {read}")
-            if self.algorithm == "bcrypt" and (self.id is None or not foreign.is_id(self.id)):
+            if self.algorithm == "bcrypt" and (self.id is None or not imported_tokens.is_id(self.id)):
                 raise ValueError("has a bcrypt hash without the id that stands before the separator in its token")
         if any(scope == "admin" or scope.startswith(("role:", "admin:")) for scope in self.scopes or ()):
             raise ValueError("would manage Gatehouse; make such keys with gatehouse keys create")
@@ -173,12 +173,12 @@ class ImportedKey(BaseModel):
         return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
 
     def locator(self) -> str:
-        """What its id is derived from (core/foreign.py)."""
+        """What its id is derived from (verification/imported_tokens.py)."""
         if self.key is not None:
-            return foreign.material(self.scheme, self.key)
+            return imported_tokens.material(self.scheme, self.key)
         if self.algorithm == "bcrypt":
-            return foreign.locator_of_id(self.scheme, self.id or "")
-        return foreign.material_of_hash(self.scheme, self.hash_bytes())
+            return imported_tokens.locator_of_id(self.scheme, self.id or "")
+        return imported_tokens.material_of_hash(self.scheme, self.hash_bytes())
 
     def row(self) -> KeyRow:
         return KeyRow(
@@ -202,7 +202,7 @@ class ImportedKey(BaseModel):
         )
 
     def hash_bytes(self) -> bytes:
-        read = foreign.read_hash(self.algorithm or "", self.hash or "")
+        read = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
         return read if isinstance(read, bytes) else b""
 
 
@@ -226,7 +226,7 @@ class ImportedCore(BaseModel):
         return self
 
     def row(self) -> CoreRow:
-        place = None if self.key is None else foreign.material("sha256", self.key)
+        place = None if self.key is None else imported_tokens.material("sha256", self.key)
         return CoreRow(self.url.rstrip("/"), self.core_name, place)
 
 
@@ -284,8 +284,10 @@ def places_of(entry: Entry) -> set[str]:
     if isinstance(entry.value, str) and entry.name is None:
         texts.add(entry.value)
     for token in texts:
-        if token and foreign.is_token(token):
-            found |= {place for scheme in foreign.SCHEMES if (place := foreign.locator(scheme, token)) is not None}
+        if token and imported_tokens.is_token(token):
+            found |= {
+                place for scheme in imported_tokens.SCHEMES if (place := imported_tokens.locator(scheme, token)) is not None
+            }
     row = members(entry, frozenset())
     if row is not None and "hash" in row:
         try:
@@ -323,7 +325,7 @@ def reader(
 
 def _may_be_token(text: str) -> bool:
     """A key that was taken for a name would be stored in clear."""
-    return len(text) >= _TOKEN_LIKE_CHARS and foreign.is_token(text)
+    return len(text) >= _TOKEN_LIKE_CHARS and imported_tokens.is_token(text)
 
 
 def _problem(error: Any) -> Problem:

@@ -1,7 +1,7 @@
 """Moving in: the keys and Cores of an older deployment, checked as a whole first, then written batch by batch.
 
 A wrong row stops everything before anything is written, unless wrong rows shall be left out. The id of a key follows from its
-token (core/foreign.py), so a second run makes nothing twice; the run's row in the database says where to go on.
+token (verification/imported_tokens.py), so a second run makes nothing twice; the run's row in the database says where to go on.
 
 Puts together what moves keys in and out: the database as the console uses it, the pepper, and where files are.
 """
@@ -22,18 +22,18 @@ from gatehouse.clock import Clock, SystemClock
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.crypto.pepper import pepper
 from gatehouse.crypto.sealing import seal
-from gatehouse.crypto.token import Pepper
+from gatehouse.crypto.token import NULL_DIGEST, Pepper
 from gatehouse.db.connection import login
 from gatehouse.errors import Problem, Unavailable
 from gatehouse.identity.models import Actor
-from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState, RateLimit, StoredKey
+from gatehouse.keys.models import Key, KeyEnvironment, KeyId, KeyState, RateLimit
 from gatehouse.settings import Settings
 from gatehouse.transfer.export_repository import PostgresRegistry
 from gatehouse.transfer.legacy_files import Entry, entries
 from gatehouse.transfer.models import CoreRow, Imports, Incoming, KeyRow, Run
 from gatehouse.transfer.repository import PostgresImports
-from gatehouse.verification import imported_keys as foreign
-from gatehouse.verification.imported_keys import purpose
+from gatehouse.verification import imported_tokens
+from gatehouse.verification.imported_tokens import hash_purpose
 from gatehouse.verification.repository import Pool
 
 ACTION = "key.import"
@@ -193,7 +193,7 @@ class ImportResult:
         ]
 
     def _id_of(self, place: str) -> KeyId:
-        found = foreign.foreign_id(place, self._house.pepper, self._house.generation)
+        found = imported_tokens.imported_key_id(place, self._house.pepper, self._house.generation)
         if found is None:
             raise Unavailable("Keys cannot be imported at the moment", detail="the pepper generation is not held")
         return found
@@ -207,13 +207,14 @@ class ImportResult:
     def _key(self, row: KeyRow) -> Incoming:
         house = self._house
         key_id = self._id_of(row.place)
-        sealed, digest = None, foreign.UNPROVEN
+        sealed, digest = None, NULL_DIGEST
         if row.hashed is not None:
-            sealed = seal(row.hashed, purpose(key_id), house.pepper, house.generation, house.random_bytes)
+            sealed = seal(row.hashed, hash_purpose(key_id), house.pepper, house.generation, house.random_bytes)
         else:
-            digest = house.pepper.digest(row.place, house.generation) or foreign.UNPROVEN
+            digest = house.pepper.digest(row.place, house.generation) or NULL_DIGEST
         limits = (house.default_limit,) if row.limits is None else row.limits
-        record = KeyRecord(
+        scopes = self._wishes.scopes if row.scopes is None else row.scopes
+        key = Key(
             id=key_id,
             digest=digest,
             pepper_generation=house.generation,
@@ -221,21 +222,18 @@ class ImportResult:
             state=KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
             name=row.name,
             owner=row.owner,
-            scopes=self._wishes.scopes if row.scopes is None else row.scopes,
+            scopes=scopes,
             cores=row.cores,
             limits=limits,
             expires_at=row.expires_at,
             version=1,
-            lineage=key_id,
+            family_id=key_id,
             addresses=row.addresses,
             methods=row.methods,
             scheme=row.scheme,
-        )
-        key = StoredKey(
-            record=record,
             created_at=self._now if row.created_at is None else row.created_at,
             created_by=f"import:{self._id[:16]}",
-            own_scopes=record.scopes,
+            own_scopes=scopes,
             tags=row.tags,
             metadata=row.metadata,
             notes=row.notes,

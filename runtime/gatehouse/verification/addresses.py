@@ -1,4 +1,4 @@
-"""Which addresses a key may be used from: networks in CIDR notation against one address; it resolves no name."""
+"""Allowed client addresses of a key: CIDR networks compared with one address. Does no DNS lookup."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def network(text: str) -> str | None:
-    """`text` as a network in its one canonical form, None when it is none. A single address is a network of one.
+    """`text` as a network in canonical form; None if it is not one. A single address becomes a network of one address.
 
-    Host bits must be zero: `10.1.2.3/8` is more likely a slip than a wish for all of 10.0.0.0/8. An IPv4 network that is
-    written as IPv6 (::ffff:192.0.2.0/120) becomes IPv4, as addresses do.
+    Host bits must be zero, because `10.1.2.3/8` is more likely a mistake than a request for 10.0.0.0/8. An IPv4-mapped network
+    (::ffff:192.0.2.0/120) becomes an IPv4 network, as addresses do.
     """
     try:
         parsed = ipaddress.ip_network(text, strict=True)
@@ -28,14 +26,14 @@ def network(text: str) -> str | None:
 
 
 def allows(networks: Sequence[str], address: str) -> bool:
-    """Whether `address` is in one of the networks (canonical, see `network`). False for what is no address."""
+    """True if `address` is in one of the canonical networks. False for a malformed address."""
     parsed = _address(address)
-    return parsed is not None and any(parsed in _network(one) for one in networks)
+    return parsed is not None and any(parsed in _network(text) for text in networks)
 
 
 @lru_cache(maxsize=4096)
 def _network(text: str) -> Network:
-    """Parsing costs 8 us; records keep the text, which keys of one owner share, and not the objects."""
+    # Parsing takes 8 us. Records store the text, which keys of one owner share, instead of the parsed objects.
     return ipaddress.ip_network(text)
 
 

@@ -1,11 +1,11 @@
-"""Key records in the memory of one worker: what may replace what, and what is thrown out first; no I/O.
+"""Key records in the memory of one worker: replacement and eviction. No I/O.
 
-Three rules keep a dead key dead. A record is replaced by a higher version of its row only. A revoked record is replaced by
-nothing but another revoked one, or by that of a purged key, which nothing replaces. And a change that is announced while a fill
-of the same key is under way is kept beside that fill, so that the fill, which may have read the row before the change, cannot
-bring the old state back when it lands late.
+Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record is
+replaced only by another revoked one or by the record of a purged key, which nothing replaces. A change that arrives while a load of the
+same key is in progress is kept until the load ends, because the load may have read the row before the change.
 
-Absence is remembered too (bounded, by id), and forgotten as soon as a row with the id is announced."""
+Unknown ids are remembered too (bounded), until a row with the id is announced.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from collections.abc import Iterable
 
 from gatehouse.keys.models import KeyId, KeyRecord, KeyState
 
-#: Ids without a key that are remembered: random well-formed keys cost an attacker's own entries, never those of real keys.
+#: Unknown ids that are remembered. They have their own bound, so that guessed ids cannot evict records of real keys.
 ABSENT_MAX = 20_000
 
-
-#: States without a way back, and which of them goes over the other.
-_TERMINAL = {KeyState.REVOKED: 1, KeyState.PURGED: 2}
+#: Final states, by precedence.
+_FINAL = {KeyState.REVOKED: 1, KeyState.PURGED: 2}
 
 
 class KeyCache:
-    """At most `records_max` records, least recently used out first. For one event loop, not for threads."""
+    """LRU cache of at most `records_max` records. For one event loop, not thread-safe."""
 
     def __init__(self, records_max: int, absent_max: int = ABSENT_MAX) -> None:
         self._records: OrderedDict[KeyId, KeyRecord] = OrderedDict()
         self._absent: OrderedDict[KeyId, None] = OrderedDict()
-        self._filling: dict[KeyId, KeyRecord | None] = {}
+        self._loading: dict[KeyId, KeyRecord | None] = {}
         self._records_max = records_max
         self._absent_max = absent_max
 
@@ -36,67 +35,67 @@ class KeyCache:
         return len(self._records)
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None when it is not here (which does not mean that there is none: see `absent`)."""
+        """The record, or None if it is not cached. See `absent` for ids that are known not to exist."""
         record = self._records.get(key_id)
         if record is not None:
             self._records.move_to_end(key_id)
         return record
 
     def absent(self, key_id: KeyId) -> bool:
-        """True when the database said that no key has this id and none has been announced since."""
+        """True if the database had no key with this id and none has been announced since."""
         return key_id in self._absent
 
-    def begin_fill(self, key_ids: Iterable[KeyId]) -> None:
-        """Call before the database is asked, so that changes announced from now on are not lost to the answer."""
+    def begin_load(self, key_ids: Iterable[KeyId]) -> None:
+        """Call before the database query, so that changes announced from now on are not overwritten by its result."""
         for key_id in key_ids:
-            self._filling.setdefault(key_id, None)
+            self._loading.setdefault(key_id, None)
 
-    def end_fill(self, key_id: KeyId, record: KeyRecord | None) -> KeyRecord | None:
-        """What the database answered (None: no such key). Returns what holds now, which may be newer than the answer."""
-        announced = self._filling.pop(key_id, None)
+    def end_load(self, key_id: KeyId, record: KeyRecord | None) -> KeyRecord | None:
+        """Stores the result of the query (None: no such key). Returns the newest record, which may be newer than the result."""
+        announced = self._loading.pop(key_id, None)
         newest = _newer(_newer(self._records.get(key_id), announced), record)
         if newest is None:
-            self._remember_absent(key_id)
+            self._add_absent(key_id)
             return None
-        self._keep(newest)
+        self._store(newest)
         return newest
 
-    def abandon_fill(self, key_ids: Iterable[KeyId]) -> None:
-        """The database could not be asked."""
+    def abandon_load(self, key_ids: Iterable[KeyId]) -> None:
+        """Call when the database query failed."""
         for key_id in key_ids:
-            self._filling.pop(key_id, None)
+            self._loading.pop(key_id, None)
 
     def change(self, record: KeyRecord) -> None:
-        """A committed row that was announced. Kept when the key is known or being asked for; otherwise the next use reads it."""
+        """Applies an announced change. Ignored unless the key is cached or being loaded: its next use reads it."""
         self._absent.pop(record.id, None)
-        if record.id in self._filling:
-            self._filling[record.id] = _newer(self._filling[record.id], record)
-        held = self._records.get(record.id)
-        if held is not None:
-            self._keep(_newer(held, record) or record)
+        if record.id in self._loading:
+            self._loading[record.id] = _newer(self._loading[record.id], record)
+        current = self._records.get(record.id)
+        if current is not None:
+            self._store(_newer(current, record) or record)
 
     def clear(self) -> None:
-        """Forgets everything, for a database that went back in time. Fills under way land as if nothing had been announced."""
+        """Removes everything, after the database was restored to an earlier time. Loads in progress are stored as they arrive."""
         self._records.clear()
         self._absent.clear()
 
-    def _keep(self, record: KeyRecord) -> None:
+    def _store(self, record: KeyRecord) -> None:
         self._absent.pop(record.id, None)
         self._records[record.id] = record
         self._records.move_to_end(record.id)
         if len(self._records) > self._records_max:
             self._records.popitem(last=False)
 
-    def _remember_absent(self, key_id: KeyId) -> None:
+    def _add_absent(self, key_id: KeyId) -> None:
         self._absent[key_id] = None
         if len(self._absent) > self._absent_max:
             self._absent.popitem(last=False)
 
 
-def _newer(held: KeyRecord | None, offered: KeyRecord | None) -> KeyRecord | None:
-    if held is None or offered is None:
-        return held or offered
-    before, after = _TERMINAL.get(held.state, 0), _TERMINAL.get(offered.state, 0)
-    if before != after:
-        return held if before > after else offered
-    return offered if offered.version > held.version else held
+def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord | None:
+    if current is None or candidate is None:
+        return current or candidate
+    current_rank, candidate_rank = _FINAL.get(current.state, 0), _FINAL.get(candidate.state, 0)
+    if current_rank != candidate_rank:
+        return current if current_rank > candidate_rank else candidate
+    return candidate if candidate.version > current.version else current

@@ -1,7 +1,8 @@
-"""The decision on a key: facts in, one code out; it looks nothing up and knows no clock.
+"""The decision on a key: facts in, one outcome code out. Pure.
 
-Checks are made in the order of `types.Code` and the first that fails answers. Whoever does not prove possession of a known
-key learns nothing: malformed, unknown, wrong secret and (for the public) revoked look the same."""
+Checks are made in the order of `Code`; the first that fails determines the outcome. A caller that does not prove possession of a
+key learns nothing about it: malformed, unknown, wrong and (in public responses) revoked tokens have the same outcome.
+"""
 
 from __future__ import annotations
 
@@ -14,84 +15,90 @@ from gatehouse.keys.models import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.verification.addresses import allows
 from gatehouse.verification.models import Code, CreditState, RateLimitState, VerificationRequest, VerificationResult
 
-#: Compared with when no key has the id, so that an unknown id costs the same work as a wrong secret.
-DUMMY_DIGEST = bytes(32)
 
-
-def judge(
-    record: KeyRecord | None, question: VerificationRequest, *, possession: bool, environment: KeyEnvironment, now: float
+def evaluate(
+    record: KeyRecord | None, request: VerificationRequest, *, possession: bool, environment: KeyEnvironment, now: float
 ) -> Code:
-    """Every check that needs no counter. VALID means: ask the limits next.
+    """Performs every check that needs no counter. VALID means that rate limits and credits are checked next.
 
-    `possession`: the digest of the presented token equals the record's. `environment`: what this deployment serves.
-    A key that expires at second t is refused from t on. Scopes are compared as whole names; there are no wildcards.
+    possession: the presented token matches the digest of the record. environment: environment of this deployment.
+    A key that expires at second t is denied from t on. Scopes are compared as whole names; there are no wildcards.
     """
     if record is None or not possession:
         return Code.NOT_FOUND
     if record.state is not KeyState.ACTIVE:
-        # A deleted key is told apart from a revoked one in its record, not in the answer.
+        # A deleted key has the same outcome as a revoked one.
         return Code.DISABLED if record.state is KeyState.DISABLED else Code.REVOKED
     if record.expires_at is not None and now >= record.expires_at:
         return Code.EXPIRED
     if record.environment is not environment:
         return Code.FORBIDDEN
-    if record.addresses and not allows(record.addresses, question.address):
+    if record.addresses and not allows(record.addresses, request.address):
         return Code.FORBIDDEN
-    if question.method is not None and record.methods and question.method not in record.methods:
+    if request.method is not None and record.methods and request.method not in record.methods:
         return Code.FORBIDDEN
-    if question.core is not None and record.cores and question.core not in record.cores:
+    if request.core is not None and record.cores and request.core not in record.cores:
         return Code.FORBIDDEN
-    if any(scope not in record.scopes for scope in question.scopes):
+    if any(scope not in record.scopes for scope in request.scopes):
         return Code.INSUFFICIENT_PERMISSIONS
     return Code.VALID
 
 
-def charged(record: KeyRecord, question: VerificationRequest, default: RateLimit) -> tuple[RateLimit, ...] | str:
-    """The limits that the question is counted against, each with its cost; or the name of one that cannot be counted.
+def effective_limits(record: KeyRecord, request: VerificationRequest, default: RateLimit) -> tuple[RateLimit, ...] | str:
+    """Rate limits that apply to a request, each with its cost; or the name of an override that is not allowed.
 
-    The key's own (else the deployment's default), with the question's costs, and then the limits that the question brings.
-    One that it only names must be among the key's; one that it brings must not be.
+    The limits of the key (or the deployment's default) come first, with the costs of the request, then the request's own limits.
+    An override without quota must name a limit of the key; one with quota must not.
     """
-    own = record.limits or (default,)
-    if not question.limits:
-        return own
-    names = {limit.name for limit in own}
+    limits = record.limits or (default,)
+    if not request.limits:
+        return limits
+    names = {limit.name for limit in limits}
     costs: dict[str, int] = {}
-    brought: list[RateLimit] = []
-    for wish in question.limits:
-        if wish.quota is None or wish.window_s is None:
-            if wish.name not in names:
-                return wish.name
-            costs[wish.name] = wish.cost
-        elif wish.name in names:
-            return wish.name
+    additional: list[RateLimit] = []
+    for override in request.limits:
+        if override.quota is None or override.window_s is None:
+            if override.name not in names:
+                return override.name
+            costs[override.name] = override.cost
+        elif override.name in names:
+            return override.name
         else:
-            burst = wish.quota if wish.burst is None else wish.burst
-            brought.append(RateLimit(name=wish.name, quota=wish.quota, window_s=wish.window_s, burst=burst, cost=wish.cost))
-    told = [msgspec.structs.replace(one, cost=costs[one.name]) if one.name in costs else one for one in own]
-    return (*told, *brought)
+            burst = override.quota if override.burst is None else override.burst
+            additional.append(
+                RateLimit(name=override.name, quota=override.quota, window_s=override.window_s, burst=burst, cost=override.cost)
+            )
+    own = [msgspec.structs.replace(limit, cost=costs[limit.name]) if limit.name in costs else limit for limit in limits]
+    return (*own, *additional)
 
 
-def judge_limits(states: Sequence[RateLimitState]) -> Code:
-    """VALID unless a limit is exceeded."""
+def evaluate_limits(states: Sequence[RateLimitState]) -> Code:
+    """VALID unless a rate limit is exceeded."""
     return Code.RATE_LIMITED if any(state.exceeded for state in states) else Code.VALID
 
 
-def judge_credits(state: CreditState | None) -> Code:
-    """The last check: VALID unless the key has credits and not enough of them."""
+def evaluate_credits(state: CreditState | None) -> Code:
+    """VALID unless the key has credits and not enough of them."""
     return Code.USAGE_EXCEEDED if state is not None and state.exceeded else Code.VALID
 
 
+def for_public(result: VerificationResult) -> VerificationResult:
+    """The result that the holder of the token may see: a revoked key looks like an unknown one."""
+    if result.code is not Code.REVOKED:
+        return result
+    return msgspec.structs.replace(result, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason="")
+
+
 class Outcome(StrEnum):
-    """What one check of an explanation said."""
+    """Outcome of one check of an explanation."""
 
     PASS = "pass"  # noqa: S105 - an outcome
     FAIL = "fail"
-    UNKNOWN = "unknown"  # whoever knows cannot be asked at the moment
+    UNKNOWN = "unknown"  # the required information is not available
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check of the decision: its code when it fails, what the key has and what was asked, in words."""
+    """One check of the decision: the code if it fails, the value of the key and the value of the request as text."""
 
     name: str
     code: Code
@@ -100,14 +107,14 @@ class Check(msgspec.Struct, frozen=True):
     asked: str
 
 
-def explain(record: KeyRecord, question: VerificationRequest, *, environment: KeyEnvironment, now: float) -> tuple[Check, ...]:
-    """Every check of `judge` on a key whose possession is taken for granted, in its order, also behind the first that fails."""
+def explain(record: KeyRecord, request: VerificationRequest, *, environment: KeyEnvironment, now: float) -> tuple[Check, ...]:
+    """All checks of `evaluate` in order, including those after the first that fails. Possession is assumed."""
 
     def check(name: str, code: Code, passes: bool, has: str, asked: str) -> Check:
         return Check(name, code, Outcome.PASS if passes else Outcome.FAIL, has, asked)
 
     ended = record.state not in {KeyState.ACTIVE, KeyState.DISABLED}
-    missing = [scope for scope in question.scopes if scope not in record.scopes]
+    missing = [scope for scope in request.scopes if scope not in record.scopes]
     return (
         check("not revoked or deleted", Code.REVOKED, not ended, record.state.value, ""),
         check("enabled", Code.DISABLED, record.state is not KeyState.DISABLED, record.state.value, ""),
@@ -115,46 +122,39 @@ def explain(record: KeyRecord, question: VerificationRequest, *, environment: Ke
             "not expired",
             Code.EXPIRED,
             record.expires_at is None or now < record.expires_at,
-            "no end" if record.expires_at is None else f"{record.expires_at - now:.0f} s left",
+            "does not expire" if record.expires_at is None else f"{record.expires_at - now:.0f} s left",
             "",
         ),
         check("environment", Code.FORBIDDEN, record.environment is environment, record.environment.value, environment.value),
         check(
             "address",
             Code.FORBIDDEN,
-            not record.addresses or allows(record.addresses, question.address),
-            " ".join(record.addresses) or "from anywhere",
-            question.address,
+            not record.addresses or allows(record.addresses, request.address),
+            " ".join(record.addresses) or "any address",
+            request.address,
         ),
         check(
             "method",
             Code.FORBIDDEN,
-            question.method is None or not record.methods or question.method in record.methods,
-            " ".join(record.methods) or "every method",
-            question.method or "",
+            request.method is None or not record.methods or request.method in record.methods,
+            " ".join(record.methods) or "any method",
+            request.method or "",
         ),
         check(
             "core",
             Code.FORBIDDEN,
-            question.core is None or not record.cores or question.core in record.cores,
-            " ".join(record.cores) or "every Core",
-            question.core or "",
+            request.core is None or not record.cores or request.core in record.cores,
+            " ".join(record.cores) or "any Core",
+            request.core or "",
         ),
-        check("scopes", Code.INSUFFICIENT_PERMISSIONS, not missing, " ".join(record.scopes) or "none", " ".join(question.scopes)),
-        _signature(record),
+        check("scopes", Code.INSUFFICIENT_PERMISSIONS, not missing, " ".join(record.scopes) or "none", " ".join(request.scopes)),
+        _signature_check(record),
     )
 
 
-def _signature(record: KeyRecord) -> Check:
-    """Whether a request will be signed cannot be known beforehand."""
+def _signature_check(record: KeyRecord) -> Check:
+    """Unknown if signatures are required: a future request may be signed or not."""
     signing = record.signing
     required = signing is not None and signing.required
     has = "no signing key" if signing is None else f"{signing.algorithm.value}, {'required' if required else 'not required'}"
     return Check("signature", Code.SIGNATURE_INVALID, Outcome.UNKNOWN if required else Outcome.PASS, has, "")
-
-
-def for_public(verdict: VerificationResult) -> VerificationResult:
-    """What the holder of the token may read: a revoked key looks as if it had never been."""
-    if verdict.code is not Code.REVOKED:
-        return verdict
-    return msgspec.structs.replace(verdict, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason="")

@@ -1,4 +1,4 @@
-"""Explains the decision on a key to an administrator: every check, what the key has and what was asked, using nothing up."""
+"""Explains the decision on a key to an administrator: all checks, without consuming limits or credits."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import contextlib
 import msgspec
 
 from gatehouse.errors import Unavailable
-from gatehouse.keys.models import KeyEnvironment, RateLimit, StoredKey
-from gatehouse.verification.decision import Check, Outcome, charged
-from gatehouse.verification.decision import explain as checks_of
-from gatehouse.verification.models import Charge, Code, Limits, RateLimitState, VerificationRequest
+from gatehouse.keys.models import CreditPlan, Key, KeyEnvironment, RateLimit
+from gatehouse.verification import decision
+from gatehouse.verification.decision import Check, Outcome, effective_limits
+from gatehouse.verification.models import Charge, Code, RateLimits, RateLimitState, VerificationRequest
 
 
-class Explained(msgspec.Struct, frozen=True):
-    """`code`: that of the first check that fails, VALID when none does; a check may be unknown beside it."""
+class Explanation(msgspec.Struct, frozen=True):
+    """`code`: code of the first check that fails, or VALID; other checks may be unknown."""
 
     code: Code
     checks: tuple[Check, ...]
@@ -22,44 +22,47 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 async def explain(
-    key: StoredKey,
-    question: VerificationRequest,
+    key: Key,
+    request: VerificationRequest,
     *,
     environment: KeyEnvironment,
     default_limit: RateLimit,
-    limits: Limits | None,
+    limits: RateLimits | None,
     now: float,
-) -> Explained:
-    """`limits`: where the gateways count; None: they count for themselves and nobody else can know."""
-    checks = list(checks_of(key.record, question, environment=environment, now=now))
-    checks += await _limit_checks(key, question, default_limit, limits)
+) -> Explanation:
+    """`limits`: the rate limiter that the gateways share; None if each worker counts for itself, so that the state is unknown."""
+    checks = list(decision.explain(key, request, environment=environment, now=now))
+    checks += await _limit_checks(key, request, default_limit, limits)
     if key.credits is not None:
-        needed = question.cost or 1
-        outcome = Outcome.PASS if key.credits.remaining >= needed else Outcome.FAIL
-        if outcome is Outcome.FAIL and key.credits.refill_every is not None:
-            outcome = Outcome.UNKNOWN  # a refill that is due comes with the next use
-        has = f"{key.credits.remaining} left" + (
-            f", {key.credits.refill_amount} every {key.credits.refill_every}" if key.credits.refill_every else ""
-        )
-        checks.append(Check("credits", Code.USAGE_EXCEEDED, outcome, has, f"cost {question.cost}"))
+        checks.append(_credit_check(key.credits, request.cost))
     code = next((check.code for check in checks if check.outcome is Outcome.FAIL), Code.VALID)
-    return Explained(code=code, checks=tuple(checks), decided_at=now)
+    return Explanation(code=code, checks=tuple(checks), decided_at=now)
 
 
-async def _limit_checks(key: StoredKey, question: VerificationRequest, default: RateLimit, limits: Limits | None) -> list[Check]:
-    own = charged(key.record, question, default)
-    if isinstance(own, str):
+def _credit_check(plan: CreditPlan, cost: int) -> Check:
+    has = f"{plan.remaining} left"
+    outcome = Outcome.PASS if plan.remaining >= (cost or 1) else Outcome.FAIL
+    if plan.refill_every is not None:
+        has += f", {plan.refill_amount} every {plan.refill_every}"
+        if outcome is Outcome.FAIL:
+            outcome = Outcome.UNKNOWN  # the next use may trigger a refill
+    return Check("credits", Code.USAGE_EXCEEDED, outcome, has, f"cost {cost}")
+
+
+async def _limit_checks(key: Key, request: VerificationRequest, default: RateLimit, limiter: RateLimits | None) -> list[Check]:
+    limits = effective_limits(key, request, default)
+    if isinstance(limits, str):
         return []
-    states: tuple[RateLimitState | None, ...] = (None,) * len(own)
-    if limits is not None:
+    states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
+    if limiter is not None:
         with contextlib.suppress(Unavailable):
-            states = await limits.take(Charge(subject=key.record.subject, limits=own, cost=0))
-    return [_limit_check(limit, state, question.cost) for limit, state in zip(own, states, strict=True)]
+            states = await limiter.take(Charge(subject=key.subject, limits=limits, cost=0))
+    return [_limit_check(limit, state, request.cost) for limit, state in zip(limits, states, strict=True)]
 
 
 def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:
     units = cost * limit.cost or 1
-    has = f"{limit.quota} in {limit.window_s} s, {limit.burst} at once"
+    has = f"{limit.quota} in {limit.window_s} s, burst of {limit.burst}"
     outcome = Outcome.UNKNOWN
     if state is not None and not state.degraded:
         outcome = Outcome.PASS if state.remaining >= units else Outcome.FAIL

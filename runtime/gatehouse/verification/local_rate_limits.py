@@ -1,7 +1,8 @@
-"""Rate limits in the memory of one worker: without Redis, or while it is away. An approximation, and it says so (`degraded`).
+"""Rate limits in the memory of one worker, without Redis or while it is unavailable. States are marked `degraded`.
 
-Each worker counts for itself, so n workers let up to n times the limit pass. That is the price of staying open; where it is too
-high, GATEHOUSE_LIMIT_ON_ERROR=refuse closes instead."""
+Each worker counts independently, so n workers together allow up to n times the limit. GATEHOUSE_LIMIT_ON_ERROR=refuse denies requests
+instead while Redis is unavailable.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from gatehouse.verification import rate_limits as gcra
 from gatehouse.verification.models import Charge, RateLimitState
 
-#: Counters that are kept; the least recently used go first, which at worst gives their subject a fresh burst.
+#: Maximum number of counters. The least recently used is evicted first, which gives its subject a new burst.
 COUNTERS_MAX = 200_000
 
 
@@ -20,8 +21,8 @@ def _monotonic_us() -> float:
     return time.monotonic() * 1_000_000
 
 
-class LocalLimits:
-    """The Limits port on a dict. `clock_us` is any clock that only goes forward, in microseconds."""
+class LocalRateLimits:
+    """`RateLimits` in a dict. `clock_us`: a monotonic clock in microseconds."""
 
     def __init__(self, *, counters_max: int = COUNTERS_MAX, clock_us: Callable[[], float] = _monotonic_us) -> None:
         self._arrivals: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -32,11 +33,11 @@ class LocalLimits:
         return self.take_now(charge)
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """The same without a task switch, for the fallback of the Redis limiter."""
+        """Synchronous `take`, for the fallback of the Redis limiter."""
         now = self._clock_us()
         keys = [(limit.name, charge.subject) for limit in charge.limits]
         ahead = [max(self._arrivals.get(key, 0.0) - now, 0.0) for key in keys]
-        if charge.cost and gcra.admits(charge.limits, ahead, charge.cost):
+        if charge.cost and gcra.allows(charge.limits, ahead, charge.cost):
             for key, limit, before in zip(keys, charge.limits, ahead, strict=True):
                 self._arrivals[key] = now + before + gcra.move_us(limit, charge.cost)
                 self._arrivals.move_to_end(key)

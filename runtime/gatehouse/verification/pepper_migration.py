@@ -1,16 +1,15 @@
-"""Moves keys to the newest pepper generation as they are used: the token is needed for it, and only a use brings one.
+"""Migrates keys to the newest pepper generation when they are used, because the new digest can only be computed from the token.
 
-Off the hot path: a request leaves the new digest here, and a task writes what has gathered, at most once in FLUSH_S, with one
-audit row a batch. It writes with a generation that every live gateway can read, so that no call fails while a new pepper is
-rolled out; until then it forgets what it was given, since the next use brings it again."""
+Runs outside of the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with one audit
+event per batch. It writes only once every live gateway can read the new generation, so that no request fails while a new pepper is
+rolled out; until then it discards the queue, because the next use adds the key again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import TypeAlias
 
 import asyncpg
 
@@ -18,20 +17,18 @@ from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.writer import append_event
 from gatehouse.crypto.token import Pepper
 from gatehouse.keys.models import KeyId
+from gatehouse.verification.repository import Pool
 
 FLUSH_S = 2.0
 
-
-#: Digests that wait at most; more are left to the next use.
-WAITING_MAX = 1000
-
-
+#: Maximum length of the queue; further keys are migrated by a later use.
+QUEUE_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
-
-_ALL_READ = "SELECT NOT EXISTS (SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2) AND NOT $1 = ANY (generations))"
-
-
+_ALL_WORKERS_READ = (
+    "SELECT NOT EXISTS (SELECT FROM gateway_worker"
+    " WHERE seen_at > now() - make_interval(secs => $2) AND NOT $1 = ANY (generations))"
+)
 _WRITE = (
     "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3"
     " FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before)"
@@ -39,52 +36,44 @@ _WRITE = (
 )
 
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-
-
 class PepperMigration:
-    """`offer` is called with a token that has just proved possession, under a generation that is not the current one."""
-
-    def __init__(self, pool: Pool, pepper: Pepper, *, live_s: float, on_written: Callable[[int], None] = lambda _: None) -> None:
-        """live_s: a worker not seen for longer is none. on_written hears how many keys a batch moved."""
+    def __init__(self, pool: Pool, pepper: Pepper, *, live_s: float) -> None:
+        """live_s: a worker that has not reported for longer is considered stopped."""
         self._pool = pool
         self._pepper = pepper
         self._live_s = live_s
-        self._on_written = on_written
-        self._waiting: dict[KeyId, tuple[bytes, int]] = {}
+        self._queue: dict[KeyId, tuple[bytes, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def offer(self, key_id: KeyId, token: str, before: int) -> None:
-        """Takes an HMAC and a dict entry, no I/O; nothing when the key waits already or too many do."""
-        if before >= self._pepper.current or key_id in self._waiting or len(self._waiting) >= WAITING_MAX:
+    def add(self, key_id: KeyId, token: str, generation: int) -> None:
+        """Queues a key whose token was just verified under an old generation. Computes one HMAC; no I/O."""
+        if generation >= self._pepper.current or key_id in self._queue or len(self._queue) >= QUEUE_MAX:
             return
         digest = self._pepper.digest(token, self._pepper.current)
         if digest is None:
             return
-        self._waiting[key_id] = (digest, before)
+        self._queue[key_id] = (digest, generation)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._later(), name="rewrap")
+            self._task = asyncio.create_task(self._flush_later(), name="pepper-migration")
 
     async def flush(self) -> int:
-        """Writes what waits; the number of keys that were moved. Never raises: the next use brings them again."""
-        waiting, self._waiting = self._waiting, {}
-        if not waiting:
+        """Writes the queue and returns the number of migrated keys. Never raises: the next use queues the keys again."""
+        queue, self._queue = self._queue, {}
+        if not queue:
             return 0
         try:
-            # Failure side: open. The keys stay under their old generation, which still verifies them.
             async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
                 current = self._pepper.current
-                if not await connection.fetchval(_ALL_READ, current, self._live_s):
+                if not await connection.fetchval(_ALL_WORKERS_READ, current, self._live_s):
                     return 0
-                digests, befores = zip(*waiting.values(), strict=True)
-                answer = await connection.execute(_WRITE, list(waiting), list(digests), current, list(befores))
-                moved = int(answer.rpartition(" ")[2])
-                if moved:
-                    await append_event(connection, _event(moved, current))
+                digests, generations = zip(*queue.values(), strict=True)
+                status = await connection.execute(_WRITE, list(queue), list(digests), current, list(generations))
+                count = int(status.rpartition(" ")[2])
+                if count:
+                    await append_event(connection, _event(count, current))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             return 0
-        self._on_written(moved)
-        return moved
+        return count
 
     async def close(self) -> None:
         if self._task is not None:
@@ -92,12 +81,12 @@ class PepperMigration:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _later(self) -> None:
+    async def _flush_later(self) -> None:
         await asyncio.sleep(FLUSH_S)
         await self.flush()
 
 
-def _event(moved: int, generation: int) -> AuditEvent:
+def _event(count: int, generation: int) -> AuditEvent:
     return AuditEvent(
         occurred_at=time.time(),
         actor_type="system",
@@ -108,5 +97,5 @@ def _event(moved: int, generation: int) -> AuditEvent:
         outcome="success",
         request_id="",
         source_address="",
-        details={"keys": moved, "generation": generation},
+        details={"keys": count, "generation": generation},
     )

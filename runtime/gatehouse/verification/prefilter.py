@@ -1,7 +1,8 @@
-"""Tells ids that nobody can have been given from those that may exist, so that guesses cost no look-up; it asks nobody.
+"""Rejects ids that cannot have been issued, so that guesses cost no database query. No I/O.
 
-Ids of new keys carry a keyed mark (core/apikey.py). Keys from before it, imported ones, and those whose mark was made under a
-pepper generation that is not held any more cannot be judged; while there is one, ids without a mark are looked up as well."""
+Ids of new keys carry a keyed mark (crypto/token.py). Ids without a mark, and marks of a pepper generation that is no longer available,
+cannot be checked; while such a key exists, every id is looked up.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +11,17 @@ from gatehouse.keys.models import KeyId
 
 
 class Prefilter:
-    """For one worker. `saw` is told of every id generation that is in the database, before and while the worker serves."""
+    """Prefilter of one worker. `add` is called for every id generation in the database."""
 
     def __init__(self, pepper: Pepper) -> None:
         self._pepper = pepper
         self.strict = True
 
-    def saw(self, id_generation: int) -> None:
-        """A key with an id of this generation exists. Once one cannot be judged, the filter lets everything through."""
+    def add(self, id_generation: int) -> None:
+        """Registers that a key with an id of this generation exists. An unknown generation disables the filter."""
         if id_generation not in self._pepper.generations:
             self.strict = False
 
     def plausible(self, key_id: KeyId) -> bool:
-        """False only for an id that no key can have."""
+        """False if no key can have this id."""
         return not self.strict or is_marked(key_id, self._pepper)

@@ -1,4 +1,4 @@
-"""Readiness of what the gateway leans on."""
+"""Readiness probes of the gateway's dependencies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE_TIMEOUT_S = 2.0
 
 
 class PoolProbe:
-    """The database answers on a connection of the gateway's pool."""
+    """Succeeds if the database answers on a connection of the gateway's pool."""
 
     name = "database"
 
@@ -31,21 +31,21 @@ class PoolProbe:
 
 
 class FreshnessProbe:
-    """The picture of the keys is young enough to decide on."""
+    """Succeeds if the key state is recent enough for decisions."""
 
     name = "keys"
 
     def __init__(self, staleness_ms: Callable[[], int], max_staleness_ms: int) -> None:
         self._staleness_ms = staleness_ms
-        self._staleness_ms_max = max_staleness_ms
+        self._max_staleness_ms = max_staleness_ms
 
     async def check(self) -> None:
-        if self._staleness_ms() > self._staleness_ms_max:
-            raise Unavailable("The state of the keys is too old", detail=f"older than {self._staleness_ms_max} ms")
+        if self._staleness_ms() > self._max_staleness_ms:
+            raise Unavailable("The key state is too old", detail=f"older than {self._max_staleness_ms} ms")
 
 
 class RedisProbe:
-    """Redis answers on a connection of its own, so that asking never delays a request."""
+    """Succeeds if Redis answers. Uses its own connection, so that it never delays a request."""
 
     name = "redis"
 

@@ -1,13 +1,14 @@
-"""Rate limits counted in Redis or Valkey, exact over all workers: one script for many requests, with the server's own clock.
+"""Rate limits counted in Redis or Valkey: exact across workers, with one script call for many requests and the server's clock.
 
-All requests that wait go into one EVALSHA, and one is in flight at a time, so the batch grows by itself as load grows (measured:
-three times the throughput of a call per request). A counter is named by (limit, key id) alone: never by the token, and never by
-a configuration version, which would give every worker its own counter after each change.
+All waiting requests are sent in one EVALSHA, and only one call is in flight at a time, so batches grow with the load (measured: three
+times the throughput of a call per request). A counter is named by limit and key family only: never by the token, and not by a
+configuration version, which would split the counter between workers after each change.
 
-When Redis fails: every waiting request is answered by the setting's side (local approximation or refusal), the connection is
-closed, since its late reply would be taken for another's, and for BREAK_S nobody waits for Redis. Then one request tries again.
+When Redis fails, all waiting requests are answered by the fallback of the setting (local approximation or denial), the connection is
+closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one request tries again.
 
-Needs one shard (cluster mode off): the script touches the counters of many keys at once."""
+Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at once.
+"""
 
 from __future__ import annotations
 
@@ -21,29 +22,22 @@ from gatehouse.errors import Unavailable
 from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisReplyError, Script
 from gatehouse.redis.credentials import RedisLogin
 from gatehouse.verification import rate_limits as gcra
-from gatehouse.verification.local_rate_limits import LocalLimits
+from gatehouse.verification.local_rate_limits import LocalRateLimits
 from gatehouse.verification.models import Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
-
-
 BREAK_S = 0.5
-
-
 BATCH_MAX = 256
-
-
 FORGET_TIMEOUT_S = 2.0
 
-
-# ARGV: for every request its number of limits, then move and room (us; core/gcra.py) of each; KEYS in the same order.
-# Answers how far each counter was ahead of now *before* the request, in us, as text: Lua numbers become integers in replies.
-# Times count from 2024, because a double holds that to better than 0.01 us and today's Unix time only to 0.25 us.
-# `%.4f` and not tostring, which keeps 14 digits and would lose the microseconds. The arithmetic is that of core/gcra.py.
+# ARGV: for each request its number of limits, then move and room (us; verification/rate_limits.py) of each; KEYS in the same order.
+# Returns how far each counter was ahead of now before the request, in us, as text: Lua numbers become integers in replies.
+# Times are relative to 2024, because a double represents them to better than 0.01 us but today's Unix time only to 0.25 us.
+# `%.4f` instead of tostring, which keeps 14 digits and would lose the microseconds.
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
-local answer, key, argument = {{}}, 0, 1
+local result, key, argument = {{}}, 0, 1
 while argument <= #ARGV do
   local limits = tonumber(ARGV[argument])
   argument = argument + 1
@@ -52,7 +46,7 @@ while argument <= #ARGV do
     local room = tonumber(ARGV[argument + 2 * i - 1])
     local arrival = tonumber(redis.call('GET', KEYS[key + i]) or '0')
     ahead[i] = math.max(arrival - now, 0)
-    answer[#answer + 1] = string.format('%.4f', ahead[i])
+    result[#result + 1] = string.format('%.4f', ahead[i])
     if ahead[i] > room + {gcra.SLACK_US} then passes = false end
   end
   if passes then
@@ -66,18 +60,15 @@ while argument <= #ARGV do
   end
   key, argument = key + limits, argument + 2 * limits
 end
-return answer
+return result
 """)
 
-
 OnError = Literal["local", "refuse"]
-
-
 _Waiter = tuple[Charge, asyncio.Future[tuple[RateLimitState, ...]]]
 
 
-class RedisLimits:
-    """The Limits port. `on_degraded` hears, once a failure, the name of the error."""
+class RedisRateLimits:
+    """`RateLimits` in Redis. `on_degraded` is called with the name of the error once per failure."""
 
     def __init__(
         self, login: RedisLogin, *, timeout_s: float, on_error: OnError, on_degraded: Callable[[str], None] = lambda _: None
@@ -87,14 +78,14 @@ class RedisLimits:
         self._timeout_s = timeout_s
         self._on_error = on_error
         self._on_degraded = on_degraded
-        self._local = LocalLimits()
+        self._local = LocalRateLimits()
         self._waiting: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
-        self._closed_until = 0.0
+        self._retry_at = 0.0
         self.degraded = False
 
     async def start(self) -> None:
-        """Opens the connection and loads the script; a failure only opens the breaker."""
+        """Opens the connection and loads the script. A failure is ignored; the first request retries."""
         with contextlib.suppress(OSError, TimeoutError, RedisReplyError):
             await self._connection.open(OPEN_TIMEOUT_S * 8)
             await self._connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
@@ -106,10 +97,10 @@ class RedisLimits:
         self._connection.close()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """One state a limit, in order. Raises Unavailable when Redis is away and the setting says refuse."""
+        """One state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `refuse`."""
         if not charge.limits:
             return ()
-        if time.monotonic() < self._closed_until:
+        if time.monotonic() < self._retry_at:
             return self._without_redis(charge)
         future: asyncio.Future[tuple[RateLimitState, ...]] = asyncio.get_running_loop().create_future()
         self._waiting.append((charge, future))
@@ -118,22 +109,21 @@ class RedisLimits:
         return await future
 
     async def forget(self, subject: str) -> bool:
-        """Removes every counter of a subject; False when Redis cannot be asked (they end by themselves within their window).
+        """Removes every counter of a subject. False if Redis is unavailable; the counters then expire within their window.
 
-        For a purge, which is rare: it walks all counters, since a limit may have been renamed while its counter still lives.
+        Scans all counters, because a limit may have been renamed while its counter still exists. Used by purges only.
         """
         connection, cursor = RedisConnection(self._login), b"0"
         try:
-            # Timeout FORGET_TIMEOUT_S a call. Failure side: open, nothing but counters with an end of their own is left.
             await connection.open(FORGET_TIMEOUT_S)
             while True:
-                walk = ("SCAN", cursor, "MATCH", f"{KEY_PREFIX}*:{subject}", "COUNT", 1000)
-                reply = await connection.call(walk, FORGET_TIMEOUT_S)
+                scan = ("SCAN", cursor, "MATCH", f"{KEY_PREFIX}*:{subject}", "COUNT", 1000)
+                reply = await connection.call(scan, FORGET_TIMEOUT_S)
                 if not isinstance(reply, list) or not isinstance(reply[0], bytes) or not isinstance(reply[1], list):
                     return False
-                found = [name for name in reply[1] if isinstance(name, bytes)]
-                if found:
-                    await connection.call(("UNLINK", *found), FORGET_TIMEOUT_S)
+                names = [name for name in reply[1] if isinstance(name, bytes)]
+                if names:
+                    await connection.call(("UNLINK", *names), FORGET_TIMEOUT_S)
                 cursor = reply[0]
                 if cursor == b"0":
                     return True
@@ -167,7 +157,7 @@ class RedisLimits:
             for limit in charge.limits:
                 keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
                 arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
-        # Timeout: the setting (50 ms), OPEN_TIMEOUT_S more when the connection has to be opened first. Failure side: the setting.
+        # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to be opened first.
         reply = await self._connection.evaluate(SCRIPT, keys, arguments, self._timeout_s)
         if not isinstance(reply, list) or len(reply) != len(keys):
             raise ValueError("unexpected reply")
@@ -181,7 +171,7 @@ class RedisLimits:
         self.degraded = False
 
     def _fail(self, batch: list[_Waiter], exc: Exception) -> None:
-        self._closed_until = time.monotonic() + BREAK_S
+        self._retry_at = time.monotonic() + BREAK_S
         self.degraded = True
         self._on_degraded(type(exc).__name__ if not isinstance(exc, RedisReplyError) else f"RedisReplyError {exc}")
         waiting, self._waiting = batch + self._waiting, []
@@ -190,10 +180,11 @@ class RedisLimits:
                 continue
             try:
                 future.set_result(self._without_redis(charge))
-            except Unavailable as away:
-                future.set_exception(away)
+            except Unavailable as error:
+                future.set_exception(error)
 
     def _without_redis(self, charge: Charge) -> tuple[RateLimitState, ...]:
         if self._on_error == "refuse":
-            raise Unavailable("Rate limits cannot be counted at the moment", detail="limiter away, setting says refuse")
+            detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is refuse"
+            raise Unavailable("Rate limits cannot be counted at the moment", detail=detail)
         return self._local.take_now(charge)

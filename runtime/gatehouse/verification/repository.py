@@ -20,7 +20,7 @@ from gatehouse.verification.cache import KeyCache
 
 COLUMNS = (
     "id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, expires_at, version,"
-    " lineage_id, roles, addresses, methods, has_credits, id_generation, scheme,"
+    " family_id, roles, addresses, methods, has_credits, id_generation, scheme,"
     " signing_algorithm, signing_key, signing_generation, require_signature"
 )
 
@@ -54,7 +54,7 @@ _states = {state.value: state for state in KeyState}
 def key_record(row: asyncpg.Record) -> KeyRecord:
     """A row with COLUMNS as the record that decisions are made on."""
     expires_at = row["expires_at"]
-    key_id, lineage = KeyId(row["id"]), KeyId(row["lineage_id"])
+    key_id, family_id = KeyId(row["id"]), KeyId(row["family_id"])
     return KeyRecord(
         id=key_id,
         digest=row["digest"],
@@ -68,7 +68,7 @@ def key_record(row: asyncpg.Record) -> KeyRecord:
         limits=_limits.decode(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
-        lineage=key_id if lineage == key_id else lineage,  # one string instead of two equal ones
+        family_id=key_id if family_id == key_id else family_id,  # one string instead of two equal ones
         addresses=tuple(row["addresses"]),
         methods=tuple(row["methods"]),
         has_credits=row["has_credits"],
@@ -135,14 +135,14 @@ class PostgresKeys:
             await self._load(batch)
 
     async def _load(self, batch: Sequence[KeyId]) -> None:
-        self._cache.begin_fill(batch)
+        self._cache.begin_load(batch)
         try:
             # Timeout LOAD_TIMEOUT_S, failure side closed: the waiting requests are answered 503.
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 rows = await self._pool.fetch(f"SELECT {COLUMNS} FROM api_key WHERE id = ANY($1)", list(batch))  # noqa: S608
             found = {record.id: record for record in map(key_record, rows)}
         except BaseException as exc:
-            self._cache.abandon_fill(batch)
+            self._cache.abandon_load(batch)
             away = Unavailable("The keys cannot be read at the moment", detail=f"key load: {type(exc).__name__}")
             for key_id in batch:
                 waiter = self._waiting.pop(key_id)
@@ -152,4 +152,4 @@ class PostgresKeys:
                 raise
             return
         for key_id in batch:
-            self._waiting.pop(key_id).set_result(self._cache.end_fill(key_id, found.get(key_id)))
+            self._waiting.pop(key_id).set_result(self._cache.end_load(key_id, found.get(key_id)))

@@ -1,4 +1,4 @@
-"""Admits a token, or says why not: the one function behind the verify endpoint and the proxy, so that they cannot disagree."""
+"""Verification of a token. The verify endpoints and the proxy call the same function, `VerificationService.verify`."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gatehouse.clock import Clock
-from gatehouse.crypto import http_signatures as signatures
-from gatehouse.crypto.sealed_secret import unseal
-from gatehouse.crypto.token import Pepper, parse
+from gatehouse.crypto import http_signatures
+from gatehouse.crypto.http_signatures import SignatureError
+from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
+from gatehouse.crypto.token import NULL_DIGEST, Pepper, parse, proves_possession
 from gatehouse.errors import BadRequest, Problem, Unavailable
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm
-from gatehouse.verification.decision import DUMMY_DIGEST, charged, judge, judge_credits, judge_limits
-from gatehouse.verification.imported_keys import UNPROVEN, ImportedKey, ImportedKeys
+from gatehouse.redis.nonces import RedisNonces
+from gatehouse.verification.credits import PostgresCredits
+from gatehouse.verification.decision import effective_limits, evaluate, evaluate_credits, evaluate_limits
+from gatehouse.verification.imported_keys import ImportedKey, ImportedKeys
 from gatehouse.verification.models import (
     Charge,
     Code,
-    Credits,
     CreditState,
-    Keys,
-    Limits,
-    Nonces,
+    RateLimits,
     RateLimitState,
     VerificationRequest,
     VerificationResult,
 )
+from gatehouse.verification.repository import PostgresKeys
 
-#: (key id, what its digest is an HMAC of, its pepper generation): told of each use of a key
-#: that is not stored under the current generation.
-Rewrap = Callable[[KeyId, str, int], None]
+#: Called with (key id, material of the digest, pepper generation) when a key that is not stored under the current pepper is used.
+OnOldPepper = Callable[[KeyId, str, int], None]
 
 
 class DecisionTime(NamedTuple):
-    """When a decision was made (Unix seconds), and how old the picture of the keys was then. Read once: waiting for a limit
-    afterwards ages neither."""
+    """Time of a decision (Unix seconds) and age of the key state at that time. Waiting for a rate limit changes neither."""
 
     now: float
     staleness_ms: int
@@ -42,142 +41,136 @@ class DecisionTime(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VerificationService:
-    """What a decision needs.
+    """Verifies tokens.
 
-    prefix, environment: what this deployment's keys look like and serve.
-    default_limit: for a key that was created without limits.
-    max_staleness_ms: when the picture of the keys is older, every well-formed token gets UNAVAILABLE.
-    credits: the purses of keys that have one; without it such a key is UNAVAILABLE.
-    rewrap: moves keys to the current pepper generation as they are used.
-    foreign: finds imported keys by tokens of other formats; None: there are none.
-    nonces: which signatures were used; without it, or when it is away, a signed request is UNAVAILABLE, never believed.
+    prefix, environment: of this deployment's keys.
+    default_limit: for keys without rate limits.
+    max_staleness_ms: while the key state is older, every well-formed token gets UNAVAILABLE.
+    on_old_pepper: migrates keys to the current pepper generation when they are used.
+    nonces: nonces of signatures that were used; without Redis (None) a signed request gets UNAVAILABLE.
     """
 
-    keys: Keys
-    limits: Limits
+    keys: PostgresKeys
+    limits: RateLimits
+    credits: PostgresCredits
+    imported: ImportedKeys
+    nonces: RedisNonces | None
+    on_old_pepper: OnOldPepper
     clock: Clock
     pepper: Pepper
     prefix: str
     environment: KeyEnvironment
     default_limit: RateLimit
     max_staleness_ms: int
-    credits: Credits | None = None
-    rewrap: Rewrap | None = None
-    foreign: ImportedKeys | None = None
-    nonces: Nonces | None = None
 
-    async def admit(self, token: str, question: VerificationRequest) -> VerificationResult:
-        """Decides. `record` is set only when the token proved possession; REVOKED is for logs, see `decide.for_public`.
+    async def verify(self, token: str, request: VerificationRequest) -> VerificationResult:
+        """Verifies a token. The code REVOKED is for logs; responses use `decision.for_public`.
 
-        A broken world is the code UNAVAILABLE. Limits and credits are charged only when everything else is in order, and all
-        together. Raises BadRequest alone, when the holder of the key names a limit that it cannot be counted against.
+        Unavailable dependencies result in the code UNAVAILABLE. Limits and credits are consumed together, and only if all other
+        checks pass. Raises BadRequest if the holder of the key names a rate limit that cannot be applied.
         """
         parsed = parse(token, self.prefix)
-        material = token  # what the digest is an HMAC of
+        material = token  # input of the HMAC whose value is stored
         try:
             if parsed is not None:
                 record = await self.keys.find(parsed.id)
             else:
-                found = await self._foreign(token)
-                if found is None:
-                    return self._verdict(Code.NOT_FOUND, self._moment())
-                record, material = found.record, found.material
+                imported = await self._find_imported(token)
+                if imported is None:
+                    return self._result(Code.NOT_FOUND, self._decision_time())
+                record, material = imported.record, imported.material
         except Unavailable:
-            return self._verdict(Code.UNAVAILABLE, self._moment())
-        moment = self._moment()
-        if moment.staleness_ms > self.max_staleness_ms:
-            # Failure side: closed. Somebody may have revoked the key and we would not know.
-            return self._verdict(Code.UNAVAILABLE, moment)
-        # Always one comparison, also for an id that nobody has.
-        digest, generation = (DUMMY_DIGEST, self.pepper.current) if record is None else (record.digest, record.pepper_generation)
-        possession = self.pepper.matches(material, digest, generation)
-        code = judge(record, question, possession=possession, environment=self.environment, now=moment.now)
+            return self._result(Code.UNAVAILABLE, self._decision_time())
+        time = self._decision_time()
+        if time.staleness_ms > self.max_staleness_ms:
+            # Fails closed: the key may have been revoked in the meantime.
+            return self._result(Code.UNAVAILABLE, time)
+        possession = proves_possession(self.pepper, material, record)
+        code = evaluate(record, request, possession=possession, environment=self.environment, now=time.now)
         if code is not Code.VALID or record is None:
-            return self._verdict(code, moment, record if possession else None)
-        if record.pepper_generation != self.pepper.current and self.rewrap is not None:
-            self.rewrap(record.id, material, record.pepper_generation)
-        limits = charged(record, question, self.default_limit)
+            return self._result(code, time, record if possession else None)
+        if record.pepper_generation != self.pepper.current:
+            self.on_old_pepper(record.id, material, record.pepper_generation)
+        limits = effective_limits(record, request, self.default_limit)
         if isinstance(limits, str):
-            raise _no_limit(limits, question)
-        charge = Charge(subject=record.subject, limits=limits, cost=question.cost)
+            raise _bad_override(limits, request)
+        charge = Charge(subject=record.subject, limits=limits, cost=request.cost)
         try:
-            if record.signing is not None and (record.signing.required or question.signed is not None):
-                flaw = await self._flaw(record, question, moment.now)
-                if flaw is not None:
-                    return self._verdict(Code.SIGNATURE_INVALID, moment, record, reason=flaw.value)
+            if record.signing is not None and (record.signing.required or request.signed is not None):
+                error = await self._signature_error(record, request, time.now)
+                if error is not None:
+                    return self._result(Code.SIGNATURE_INVALID, time, record, reason=error.value)
             if record.has_credits:
-                return await self._spend(record, charge, moment)
+                return await self._take_limits_and_credits(record, charge, time)
             states = await self.limits.take(charge)
         except Unavailable:
-            return self._verdict(Code.UNAVAILABLE, moment, record)
-        return self._verdict(judge_limits(states), moment, record, states)
+            return self._result(Code.UNAVAILABLE, time, record)
+        return self._result(evaluate_limits(states), time, record, states)
 
-    async def _foreign(self, token: str) -> ImportedKey | None:
-        """The imported key that a token of another format may belong to, after its first use; None: it cannot be one."""
-        found = None if self.foreign is None else await self.foreign.find(token)
-        if self.foreign is None or found is None or found.record is None or found.record.digest != UNPROVEN:
-            return found
-        return ImportedKey(await self.foreign.prove(found.record, token, found.material), found.material)
+    async def _find_imported(self, token: str) -> ImportedKey | None:
+        """The imported key that a token of another format may belong to, verified if this is its first use."""
+        imported = await self.imported.find(token)
+        if imported is None or imported.record is None or imported.record.digest != NULL_DIGEST:
+            return imported
+        return ImportedKey(await self.imported.prove(imported.record, token, imported.material), imported.material)
 
-    async def _flaw(self, record: KeyRecord, question: VerificationRequest, now: float) -> signatures.SignatureError | None:
-        """What is wrong with the signature, None when it counts; a question of cost 0 does not use it up. Raises Unavailable.
+    async def _signature_error(self, record: KeyRecord, request: VerificationRequest, now: float) -> SignatureError | None:
+        """Checks the signature of a request; with cost 0 the nonce is not consumed. Raises Unavailable.
 
-        The nonce is asked for last, so that only whoever can sign makes Redis remember anything.
+        The nonce is checked last, so that only requests with a valid signature write to Redis.
         """
         signing = record.signing
         if signing is None:
             return None
-        if question.signed is None:
-            return signatures.SignatureError.MISSING
+        if request.signed is None:
+            return SignatureError.MISSING
         key: bytes | None = signing.key
         if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
-            key = unseal(signing.key, record.subject, self.pepper, signing.pepper_generation)
+            key = unseal(signing.key, SIGNING_SECRET, self.pepper, signing.pepper_generation, context=record.subject)
         if key is None or self.nonces is None:
-            # Failure side: closed. Without the generation of the seal, or without a memory, nothing can be vouched for.
+            # Fails closed: without the secret or the nonces, the signature cannot be verified.
             raise Unavailable
-        found = signatures.check(question.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=now)
-        if isinstance(found, signatures.SignatureError):
-            return found
-        fresh = await self.nonces.is_new(record.id, found.nonce, keep_s=found.keep_s if question.cost else 0)
-        return None if fresh else signatures.SignatureError.REPLAYED
+        verified = http_signatures.check(request.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=now)
+        if isinstance(verified, SignatureError):
+            return verified
+        is_new = await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if request.cost else 0)
+        return None if is_new else SignatureError.REPLAYED
 
-    async def _spend(self, record: KeyRecord, charge: Charge, moment: DecisionTime) -> VerificationResult:
-        """Limits and credits together, so that a refusal by one uses up nothing of the other. Raises Unavailable.
+    async def _take_limits_and_credits(self, record: KeyRecord, charge: Charge, time: DecisionTime) -> VerificationResult:
+        """Consumes rate limits and credits together, so that a denial by one consumes nothing of the other. Raises Unavailable.
 
-        First a look at the limits, so that a client that is told to wait costs the database nothing; then the purse; then the
-        limits. When another request took the last of a limit in between, the credits are given back.
+        Reads the limits first, so that a rate-limited client causes no database query; then deducts the credits; then consumes the
+        limits. If another request exhausted a limit in between, the credits are refunded.
         """
-        if self.credits is None:
-            raise Unavailable
-        looked = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
-        if judge_limits(looked) is not Code.VALID:
-            return self._verdict(Code.RATE_LIMITED, moment, record, looked)
-        purse = await self.credits.spend(charge.subject, charge.cost)
-        if purse is None:
-            raise Unavailable  # the purse is being taken away: the next look at the key knows
-        if purse.exceeded or not charge.cost:
-            return self._verdict(judge_credits(purse), moment, record, looked, purse)
+        states = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
+        if evaluate_limits(states) is not Code.VALID:
+            return self._result(Code.RATE_LIMITED, time, record, states)
+        balance = await self.credits.spend(charge.subject, charge.cost)
+        if balance is None:
+            raise Unavailable  # the credits are being removed; the next read of the key reflects it
+        if balance.exceeded or not charge.cost:
+            return self._result(evaluate_credits(balance), time, record, states, balance)
         try:
             states = await self.limits.take(charge)
         except Unavailable:
-            await self.credits.give_back(charge.subject, charge.cost)
+            await self.credits.refund(charge.subject, charge.cost)
             raise
-        code = judge_limits(states)
+        code = evaluate_limits(states)
         if code is not Code.VALID:
-            await self.credits.give_back(charge.subject, charge.cost)
-            return self._verdict(code, moment, record, states)
-        return self._verdict(code, moment, record, states, purse)
+            await self.credits.refund(charge.subject, charge.cost)
+            return self._result(code, time, record, states)
+        return self._result(code, time, record, states, balance)
 
-    def _moment(self) -> DecisionTime:
+    def _decision_time(self) -> DecisionTime:
         return DecisionTime(self.clock.now(), self.keys.staleness_ms())
 
-    def _verdict(
+    def _result(
         self,
         code: Code,
-        moment: DecisionTime,
+        time: DecisionTime,
         record: KeyRecord | None = None,
         states: tuple[RateLimitState, ...] = (),
-        purse: CreditState | None = None,
+        balance: CreditState | None = None,
         *,
         reason: str = "",
     ) -> VerificationResult:
@@ -185,15 +178,15 @@ class VerificationService:
             code=code,
             record=record,
             limits=states,
-            decided_at=moment.now,
-            staleness_ms=moment.staleness_ms,
-            credits=purse,
+            decided_at=time.now,
+            staleness_ms=time.staleness_ms,
+            credits=balance,
             reason=reason,
         )
 
 
-def _no_limit(name: str, question: VerificationRequest) -> BadRequest:
-    known = any(wish.name == name and wish.quota is not None for wish in question.limits)
-    message = "is a limit of the key; it can get another cost, but no other quota" if known else "is no limit of this key"
-    fix = "send its name and cost alone" if known else "send quota and window_s with it, or leave it out"
-    return BadRequest("The request cannot be counted", errors=(Problem(f"body.limits.{name}", message, fix),))
+def _bad_override(name: str, request: VerificationRequest) -> BadRequest:
+    has_quota = any(override.name == name and override.quota is not None for override in request.limits)
+    message = "is a limit of the key; only its cost can be overridden" if has_quota else "is not a limit of this key"
+    fix = "send its name and cost only" if has_quota else "send quota and window_s with it, or omit it"
+    return BadRequest("The rate limits of the request are invalid", errors=(Problem(f"body.limits.{name}", message, fix),))

@@ -40,7 +40,7 @@ EVERYTHING: dict[str, Any] = {
 async def test_a_key_keeps_all_that_it_was_made_with(door: Console) -> None:
     key = (await door.create(**EVERYTHING))["key"]
     assert {name: key[name] for name in EVERYTHING} == EVERYTHING
-    assert (key["scopes"], key["version"], key["generation"], key["lineage_id"]) == ([], 1, 1, key["id"])
+    assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == ([], 1, 1, key["id"])
     assert is_marked(key["id"], door.parts.pepper)
 
 
@@ -178,7 +178,7 @@ async def test_a_rotated_key_works_on_for_its_grace_to_the_second(door: Console)
     old, new = rotated["previous"], rotated["key"]
     assert (reply.status_code, reply.headers["location"]) == (201, f"/v1/keys/{new['id']}")
     assert seconds(old["expires_at"]) - seconds(old["rotated_at"]) == pytest.approx(90, abs=1e-5)
-    assert (old["successor_id"], new["lineage_id"], new["generation"]) == (new["id"], made["key"]["id"], 2)
+    assert (old["successor_id"], new["family_id"], new["generation"]) == (new["id"], made["key"]["id"], 2)
     assert (new["tags"], new["credits"], new["scopes"]) == (made["key"]["tags"], made["key"]["credits"], ["admin"])
     for token in (made["token"], rotated["token"]):
         assert (await door.client.get("/v1/keys", headers=door.as_(token))).status_code == 200
@@ -211,7 +211,7 @@ async def test_a_second_rotation_ends_the_grace_of_the_oldest_at_once(door: Cons
     third = (await act(door, second["id"], "rotate")).json()
     again = await act(door, first["id"], "rotate")
     assert (again.status_code, second["id"] in again.json()["detail"]) == (409, True)
-    page = (await door.client.get("/v1/keys", params={"lineage_id": first["id"]})).json()["keys"]
+    page = (await door.client.get("/v1/keys", params={"family_id": first["id"]})).json()["keys"]
     ends = {key["generation"]: key["expires_at"] for key in page}
     assert ends[1] == third["previous"]["rotated_at"]
     assert seconds(ends[2]) > seconds(third["previous"]["rotated_at"])
@@ -222,7 +222,7 @@ async def test_of_many_rotations_at_once_one_succeeds(door: Console) -> None:
     key_id = (await door.create())["key"]["id"]
     replies = await asyncio.gather(*(act(door, key_id, "rotate") for _ in range(6)))
     assert sorted(reply.status_code for reply in replies) == [201, 409, 409, 409, 409, 409]
-    page = (await door.client.get("/v1/keys", params={"lineage_id": key_id})).json()["keys"]
+    page = (await door.client.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
     assert [key["generation"] for key in sorted(page, key=lambda key: str(key["generation"]))] == [1, 2]
 
 
@@ -251,7 +251,7 @@ async def test_a_purge_leaves_nothing_but_the_id_and_the_audit_trail(door: Conso
     assert left.count(key_id) == 3  # its row with its lineage, and who registered the Core
     for word in ("0wner-word", "nam3-word", "h0st-word", "192.0.2.0", "OPS-1", "two"):
         assert word not in left
-    assert door.database.sql(f"SELECT count(*) FROM key_credit WHERE lineage_id = '{key_id}'") == "0"  # noqa: S608
+    assert door.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
     assert (await actions(door, key_id))[-2:] == ["key.delete", "key.purge"]
     assert (await act(door, key_id, "restore")).status_code == 409
     shown = (await door.client.get(f"/v1/keys/{key_id}")).json()
@@ -383,13 +383,13 @@ async def test_a_new_key_waits_for_every_gateway_before_it_uses_a_new_pepper(doo
     from dataclasses import replace
 
     from gatehouse.crypto.token import Pepper
-    from gatehouse.keys.service import writing_generation
+    from gatehouse.keys.routes import key_service
 
     parts = replace(door.parts, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
     door.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
-    assert await writing_generation(parts.keys, parts.pepper) == 1
+    assert await key_service(parts).writable_generation() == 1
     door.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
-    assert await writing_generation(parts.keys, parts.pepper) == 2
+    assert await key_service(parts).writable_generation() == 2
     door.database.sql("DELETE FROM gateway_worker")
 
 

@@ -13,7 +13,7 @@ from gatehouse.aws import object_storage as places
 from gatehouse.errors import Unavailable
 from gatehouse.transfer.legacy_file_sync import RACES_MAX, LegacyFileSync, PostgresRemovals
 from gatehouse.transfer.schemas import places_of
-from gatehouse.verification.imported_keys import foreign_id, material
+from gatehouse.verification.imported_tokens import imported_key_id, material
 from moto import mock_aws
 
 from tests.runtime.console.conftest import Console
@@ -65,7 +65,7 @@ def keeper(door: Console, files: Any = places, at: tuple[str, ...] = (KEYS, URLS
 async def imported(door: Console, token: str) -> str:
     """The id of a key as an import stores it."""
     place = material("sha256", token)
-    key_id = foreign_id(place, door.parts.pepper, 1)
+    key_id = imported_key_id(place, door.parts.pepper, 1)
     digest = door.parts.pepper.digest(place, 1)
     assert key_id is not None
     assert digest is not None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-import secrets
+import dataclasses
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.crypto import http_signatures as signature
-from gatehouse.crypto.sealed_secret import unseal
+from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
 from gatehouse.crypto.token import Pepper
 from gatehouse.keys.models import KeyId
 from gatehouse.keys.resealing import PostgresReseal
+from gatehouse.keys.routes import key_service
 from gatehouse.keys.signing import Resealer
 
 OLD, NEW = {1: b"p" * 32}, {1: b"p" * 32, 2: b"q" * 32}
@@ -26,7 +27,7 @@ async def set_hmac(door: Any, key_id: str, **more: Any) -> Any:
 
 async def signing_of(door: Any, key_id: str) -> Any:
     found = await door.parts.keys.get(KeyId(key_id))
-    return found.record.signing
+    return found.signing
 
 
 @pytest.mark.requirement("TR-10")
@@ -39,7 +40,7 @@ async def test_a_signing_secret_is_shown_once_and_stored_sealed(door: Any) -> No
     assert reply.json()["key"]["signing"] == {"algorithm": "hmac-sha256", "required": True}
     stored = await signing_of(door, made["id"])
     assert len(secret) == 32
-    assert unseal(stored.key, made["id"], Pepper(OLD, 1), 1) == secret
+    assert unseal(stored.key, SIGNING_SECRET, Pepper(OLD, 1), 1, context=made["id"]) == secret
     assert secret not in stored.key
     shown = await door.client.get(f"/v1/keys/{made['id']}")
     audit = await door.client.get("/v1/audit-events")
@@ -110,7 +111,7 @@ async def test_a_rotated_keys_successor_has_the_secret_and_takes_another_without
     assert await signing_of(door, successor) == first
     secret = signature.secret_bytes((await set_hmac(door, successor)).json()["secret"])
     assert await signing_of(door, key_id) == first
-    assert unseal((await signing_of(door, successor)).key, key_id, Pepper(OLD, 1), 1) == secret
+    assert unseal((await signing_of(door, successor)).key, SIGNING_SECRET, Pepper(OLD, 1), 1, context=key_id) == secret
 
 
 async def test_a_key_that_requires_signatures_opens_no_console(door: Any) -> None:
@@ -145,13 +146,14 @@ async def test_signing_secrets_move_with_the_pepper_and_open_under_the_new_one(d
     key_id = (await door.create())["key"]["id"]
     secret = signature.secret_bytes((await set_hmac(door, key_id)).json()["secret"])
     pepper = Pepper(NEW, 2)
-    resealer = Resealer(door.parts.keys, PostgresReseal(door.engine), pepper, door.parts.clock, secrets.token_bytes)
+    keys = dataclasses.replace(key_service(door.parts), pepper=pepper)
+    resealer = Resealer(keys, PostgresReseal(door.engine))
     used = {use.generation: use.signing for use in await door.parts.keys.generations()}
     assert used[1] >= 1
     assert await resealer.turn() == used[1]
     assert await resealer.turn() == 0
     stored = await signing_of(door, key_id)
-    assert (stored.pepper_generation, unseal(stored.key, key_id, pepper, 2)) == (2, secret)
+    assert (stored.pepper_generation, unseal(stored.key, SIGNING_SECRET, pepper, 2, context=key_id)) == (2, secret)
     assert {use.generation: use.signing for use in await door.parts.keys.generations()}[2] == used[1]
     last = (await door.client.get("/v1/audit-events?action=pepper.reseal")).json()["events"][0]
     assert last["details"] == {"secrets": used[1], "generation": 2}

@@ -86,7 +86,7 @@ async def until_tried(gateway: Gateway, key: Key) -> Reply:
 
 async def test_a_core_that_is_down_is_left_alone_and_served_again_when_it_is_back(resting: Gateway, core: Core) -> None:
     gateway, port = resting, free_port()
-    opened, closed = [f'gatehouse_core_circuit_total{{to="{to}"}}' for to in ("open", "closed")]
+    opened, closed = [f'gatehouse_circuit_breaker_transitions_total{{state="{to}"}}' for to in ("open", "closed")]
     before = await metric(gateway, opened), await metric(gateway, closed)
     _, key = await registered(gateway, f"http://127.0.0.1:{port}")
     assert await codes(gateway, key, 2) == [(502, "core_unreachable")] * 2
@@ -95,12 +95,12 @@ async def test_a_core_that_is_down_is_left_alone_and_served_again_when_it_is_bac
     assert reply.json["detail"] == "The Core failed repeatedly and is left alone for a moment"
     assert reply.header("ratelimit") is not None
     assert await metric(gateway, opened) == before[0] + 1
-    assert await metric(gateway, "gatehouse_core_circuits_open") == 1
+    assert await metric(gateway, "gatehouse_circuit_breakers_open") == 1
     async with await asyncio.start_server(core.serve, "127.0.0.1", port):
         assert (await until_tried(gateway, key)).body == b"hello"
         assert (await get(gateway, key)).status == 200
     assert await metric(gateway, closed) == before[1] + 1
-    assert await metric(gateway, "gatehouse_core_circuits_open") == 0
+    assert await metric(gateway, "gatehouse_circuit_breakers_open") == 0
     told = [("docs", "open", "warning"), ("docs", "closed", "warning")]
     async with asyncio.timeout(20):  # lines of a log wait a moment for company
         while [(line["core"], line["circuit"], line["level"]) for line in gateway.lines() if "circuit" in line][-2:] != told:

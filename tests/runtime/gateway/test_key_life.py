@@ -12,16 +12,16 @@ from typing import Any
 import asyncpg
 import pytest
 from gatehouse.clock import SystemClock
-from gatehouse.crypto.token import build, build_marked
+from gatehouse.crypto.token import Pepper, build, build_marked
 from gatehouse.db import engine as postgres_engine
 from gatehouse.db.migrations import runner
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
-from gatehouse.keys.models import KeyEnvironment, KeyId
+from gatehouse.keys.models import Effective, KeyEnvironment, KeyId, RotationOptions
 from gatehouse.keys.repository import PostgresKeyStore
-from gatehouse.keys.service import Effective, KeyService, RotationOptions, end_grace, purge, rotate
+from gatehouse.keys.service import KeyService
 from gatehouse.redis.credentials import redis_login
-from gatehouse.verification.redis_rate_limits import RedisLimits
+from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway, Start
 
@@ -34,14 +34,15 @@ async def purse(gateway: Any, key: Any, remaining: int, amount: int | None = Non
 
 
 async def left(gateway: Any, key: Any) -> int:
-    return int(await gateway.pool.fetchval("SELECT remaining FROM key_credit WHERE lineage_id = $1", key.id))
+    return int(await gateway.pool.fetchval("SELECT remaining FROM key_credit WHERE family_id = $1", key.id))
 
 
 @pytest.fixture
-async def desk(database: Any) -> AsyncIterator[KeyService]:
-    """Management beside the gateway, as the console has it."""
+async def keys(database: Any) -> AsyncIterator[KeyService]:
+    """Key management on the database of the gateway, as in the console."""
     engine = postgres_engine.build(database.app, pool_max=4, application="tests")
-    yield KeyService(store=PostgresKeyStore(engine, staleness_s=3.0), clock=SystemClock(), bound_s=3.0)
+    store = PostgresKeyStore(engine, staleness_s=3.0)
+    yield KeyService(store, SystemClock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, confirmation_timeout_s=3.0)
     await engine.dispose()
 
 
@@ -133,7 +134,7 @@ async def test_a_purse_is_refilled_at_the_begin_of_its_period_and_does_not_add_u
     await purse(gateway, key, 0, 5, "day")
     refused = (await gateway.verify(key.token)).json
     assert (refused["code"], refused["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
-    await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE lineage_id = $1", key.id)
+    await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id)
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 4
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3
 
@@ -262,7 +263,7 @@ async def test_a_key_from_before_the_mark_is_found(empty_gateway: Any) -> None:
 
 
 @pytest.mark.requirement("CG-15", "TR-08")
-async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, desk: KeyService) -> None:
+async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, keys: KeyService) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
     tokens, ended = [key.token], False
     wrong: list[str] = []
@@ -278,20 +279,12 @@ async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_go
                 wrong.append("resurrected")
 
     clients = [asyncio.create_task(client()) for _ in range(4)]
-    turned = await rotate(
-        KeyId(key.id),
-        RotationOptions(grace_s=3600),
-        OPERATOR,
-        desk=desk,
-        pepper=gateway.pepper,
-        prefix="gtk",
-        random_bytes=secrets.token_bytes,
-    )
+    turned = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
     assert turned.effective is Effective.EVERYWHERE
     tokens.append(turned.token)
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
     await asyncio.gather(*(gateway.verify(turned.token) for _ in range(10)))
-    closed = await end_grace(KeyId(key.id), "", OPERATOR, desk=desk)
+    closed = await keys.end_grace_period(KeyId(key.id), "", OPERATOR)
     assert closed.effective is Effective.EVERYWHERE
     ended = True
     await asyncio.gather(*(gateway.verify(turned.token) for _ in range(10)))
@@ -301,24 +294,16 @@ async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_go
     assert (await gateway.verify(key.token)).json["code"] == "EXPIRED"
 
 
-async def test_two_generations_share_one_allowance(gateway: Any, desk: KeyService) -> None:
+async def test_two_generations_share_one_allowance(gateway: Any, keys: KeyService) -> None:
     key = await gateway.mint(limits=[TWO])
-    turned = await rotate(
-        KeyId(key.id),
-        RotationOptions(),
-        OPERATOR,
-        desk=desk,
-        pepper=gateway.pepper,
-        prefix="gtk",
-        random_bytes=secrets.token_bytes,
-    )
+    turned = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
     codes = [(await gateway.verify(token)).json["code"] for token in (key.token, turned.token, key.token, turned.token)]
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
 
 
 @pytest.mark.requirement("CG-08")
 async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(
-    gateway: Any, desk: KeyService, redis_url: str
+    gateway: Any, keys: KeyService, redis_url: str
 ) -> None:
     key = await gateway.mint(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
@@ -333,9 +318,9 @@ async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(
         while not done.is_set():
             codes.append((await gateway.verify(key.token)).json["code"])
 
-    counters = RedisLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="refuse")
+    counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="refuse")
     clients = [asyncio.create_task(client()) for _ in range(3)]
-    gone = await purge(KeyId(key.id), key.id, "", OPERATOR, desk=desk, counters=counters)
+    gone = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, counters=counters)
     after = [(await gateway.verify(key.token)).json for _ in range(5)]
     done.set()
     await asyncio.gather(*clients)

@@ -86,7 +86,7 @@ async def test_redis_killed_during_traffic_costs_no_request(gateway: Any, start:
     assert {reply.status for reply in answered} == {200}
     assert all(reply.json["valid"] for reply in answered)
     assert after["limits"][0]["degraded"]
-    assert b"gatehouse_limiter_degraded_total 1.0" in (await here.ask("GET", "/metrics")).body
+    assert b"gatehouse_rate_limiter_degraded_total 1.0" in (await here.ask("GET", "/metrics")).body
     ready = await here.ask("GET", "/readyz")
     assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (200, "degraded", "degraded")
 

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.client.signing import sign
 from gatehouse.crypto.http_signatures import secret_text
-from gatehouse.crypto.sealed_secret import seal
+from gatehouse.crypto.sealing import SIGNING_SECRET, seal
 from gatehouse.keys.models import SignatureAlgorithm
 
 SECRET = bytes(range(32))
@@ -24,11 +24,11 @@ FILE = "/cores/docs/status/200?x=1"
 
 
 async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) -> Any:
-    """A key with an HMAC signing secret; sealed for its lineage, as the console seals it."""
-    lineage = "Lineage" + secrets.token_hex(3)[:5]
-    sealed = seal(SECRET, lineage, secrets.token_bytes(12), gateway.pepper, 1)
+    """A key with an HMAC signing secret, sealed for its key family."""
+    family_id = "Family" + secrets.token_hex(3)
+    sealed = seal(SECRET, SIGNING_SECRET, gateway.pepper, 1, secrets.token_bytes, context=family_id)
     more = {"signing_algorithm": "hmac-sha256", "signing_key": sealed, "signing_generation": 1, "require_signature": required}
-    return await gateway.mint(lineage_id=lineage, **{**more, **columns})
+    return await gateway.mint(family_id=family_id, **{**more, **columns})
 
 
 def lines(headers: dict[str, str]) -> list[str]:

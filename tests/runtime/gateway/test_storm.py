@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import signal
 import time
 from collections import Counter
@@ -29,9 +30,9 @@ from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
-from gatehouse.keys.models import KeyId
+from gatehouse.keys.models import Effective, KeyId
 from gatehouse.keys.repository import PostgresKeyStore
-from gatehouse.keys.service import Effective, revoke
+from gatehouse.keys.service import KeyService
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
@@ -120,7 +121,8 @@ async def test_no_gateway_opens_for_a_key_after_its_revocation_was_acknowledged_
     ports = [start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1] for _ in range(GATES)]
     keys = [await gateway.mint() for _ in range(KEYS)]
     engine = postgres_engine.build(database.app, pool_max=12, application="storm")
-    store, clock = PostgresKeyStore(engine, staleness_s=BOUND_MS / 1000), SystemClock()
+    store = PostgresKeyStore(engine, staleness_s=BOUND_MS / 1000)
+    service = KeyService(store, SystemClock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000)
     storm = Storm(ports, keys)
     acknowledged: dict[str, float] = {}
     told: set[Effective] = set()
@@ -128,7 +130,7 @@ async def test_no_gateway_opens_for_a_key_after_its_revocation_was_acknowledged_
 
     async def operator() -> None:
         for key in waiting:
-            done = await revoke(KeyId(key.id), "storm", OPERATOR, store=store, clock=clock, bound_s=BOUND_MS / 1000)
+            done = await service.revoke(KeyId(key.id), "storm", OPERATOR)
             acknowledged[key.id] = time.time()
             told.add(done.effective)
 

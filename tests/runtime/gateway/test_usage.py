@@ -103,7 +103,7 @@ async def test_a_gateway_that_is_killed_loses_no_more_than_what_was_not_written_
 
 async def test_metrics_say_what_a_kill_would_lose(gateway: Gateway) -> None:
     metrics = (await gateway.ask("GET", "/metrics")).body.decode()
-    assert "gatehouse_usage_waiting " in metrics
+    assert "gatehouse_usage_pending " in metrics
     assert "gatehouse_usage_written_total " in metrics
 
 

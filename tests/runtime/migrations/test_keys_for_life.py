@@ -25,7 +25,7 @@ async def test_keys_go_forward_whole_and_back_without_opening_more(empty_databas
     await runner.migrate(empty_database.owner, to="0001")
     empty_database.sql(insert("oldxactive01", "active") + insert("oldxrevoked1", "revoked", revoked="now()"))
     await runner.migrate(empty_database.owner, to="0002")
-    forward = "SELECT string_agg(concat_ws(' ', id, state, lineage_id = id, generation), ',' ORDER BY id) FROM api_key"
+    forward = "SELECT string_agg(concat_ws(' ', id, state, family_id = id, generation), ',' ORDER BY id) FROM api_key"
     assert empty_database.sql(forward) == "oldxactive01 active t 1,oldxrevoked1 revoked t 1"
     empty_database.sql(
         insert("restricted01", "active", addresses="'{192.0.2.0/24}'")
@@ -50,7 +50,7 @@ async def test_keys_go_forward_whole_and_back_without_opening_more(empty_databas
         "roles0000001 disabled",
     ]
     await runner.migrate(empty_database.owner, to="0002")
-    assert empty_database.sql("SELECT count(*) FROM api_key WHERE lineage_id = id") == "9"
+    assert empty_database.sql("SELECT count(*) FROM api_key WHERE family_id = id") == "9"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.runtime.migrations.test_keys_for_life import insert
 @pytest.mark.requirement("TR-01")
 async def test_keys_go_forward_as_our_own_and_imported_ones_stay_on_the_way_back(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="0004")
-    empty_database.sql(insert("oldxactive01", "active", lineage_id="'oldxactive01'"))
+    empty_database.sql(insert("oldxactive01", "active", family_id="'oldxactive01'"))
     await runner.migrate(empty_database.owner, to="0005")
     empty_database.sql(insert("imported0001", "active", scheme="'bcrypt'"))
     empty_database.sql("INSERT INTO foreign_hash VALUES ('imported0001', 1, '\\x00')")

@@ -17,8 +17,7 @@ from gatehouse.usage.reports import PostgresUsageReports
 from gatehouse.usage.repository import ADDRESSES_MAX, PostgresUsage
 from gatehouse.usage.service import REFUSALS_MARK, UsageCounter, UsageFlusher
 
-from tests.runtime.conftest import Database
-from tests.runtime.store.conftest import Rows
+from tests.runtime.conftest import Database, Rows
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00:00 UTC
 KEY = "3fGh82kLmQ0a"

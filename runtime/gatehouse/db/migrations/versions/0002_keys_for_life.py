@@ -26,7 +26,7 @@ ALTER TABLE api_key
     ADD COLUMN tags          text[]      NOT NULL DEFAULT '{}',
     ADD COLUMN metadata      jsonb       NOT NULL DEFAULT '{}',
     ADD COLUMN notes         text        NOT NULL DEFAULT '',
-    ADD COLUMN lineage_id    text,
+    ADD COLUMN family_id    text,
     ADD COLUMN generation    integer     NOT NULL DEFAULT 1 CHECK (generation > 0),
     ADD COLUMN successor_id  text,
     ADD COLUMN rotated_at    timestamptz,
@@ -35,9 +35,9 @@ ALTER TABLE api_key
     ADD COLUMN state_before  text        CHECK (state_before IN ('active', 'disabled', 'revoked')),
     ADD COLUMN purged_at     timestamptz,
     ADD COLUMN id_generation integer     NOT NULL DEFAULT 0;
-UPDATE api_key SET lineage_id = id;
+UPDATE api_key SET family_id = id;
 ALTER TABLE api_key
-    ALTER COLUMN lineage_id SET NOT NULL,
+    ALTER COLUMN family_id SET NOT NULL,
     ADD CONSTRAINT api_key_state_check CHECK (state IN ('active', 'disabled', 'revoked', 'deleted', 'purged')),
     ADD CONSTRAINT api_key_revoked_check CHECK (
         (state <> 'revoked' OR revoked_at IS NOT NULL) AND (state NOT IN ('active', 'disabled') OR revoked_at IS NULL)),
@@ -48,17 +48,17 @@ ALTER TABLE api_key
         (state = 'purged') = (purged_at IS NOT NULL)
         AND (state <> 'purged' OR (name = '' AND owner = '' AND notes = '' AND metadata = '{}' AND created_by = ''
              AND scopes = '{}' AND addresses = '{}' AND digest = decode(repeat('00', 32), 'hex'))));
-CREATE INDEX api_key_lineage ON api_key (lineage_id, generation);
+CREATE INDEX api_key_family ON api_key (family_id, generation);
 CREATE INDEX api_key_expiry ON api_key (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX api_key_id_generation ON api_key (id_generation);
 CREATE INDEX api_key_tags ON api_key USING gin (tags);
 
-CREATE FUNCTION begin_lineage() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION set_family_id() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.lineage_id := coalesce(NEW.lineage_id, NEW.id);
+    NEW.family_id := coalesce(NEW.family_id, NEW.id);
     RETURN NEW;
 END $$;
-CREATE TRIGGER api_key_lineage BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION begin_lineage();
+CREATE TRIGGER api_key_family BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION set_family_id();
 
 CREATE OR REPLACE FUNCTION keep_revoked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -73,7 +73,7 @@ END $$;
 
 -- What a lineage may still spend: one row for all generations of a key, so that a rotation gives nobody a second purse.
 CREATE TABLE key_credit (
-    lineage_id    text        PRIMARY KEY,
+    family_id    text        PRIMARY KEY,
     remaining     bigint      NOT NULL CHECK (remaining >= 0),
     refill_amount bigint      CHECK (refill_amount > 0),
     refill_every  text        CHECK (refill_every IN ('hour', 'day', 'week', 'month')),
@@ -98,14 +98,14 @@ UPDATE api_key SET state = 'disabled'
     WHERE state = 'active' AND (has_credits OR addresses <> '{}' OR methods <> '{}' OR roles <> '{}');
 UPDATE api_key SET state = 'revoked', revoked_at = coalesce(revoked_at, deleted_at, purged_at)
     WHERE state IN ('deleted', 'purged');
-DROP TRIGGER api_key_lineage ON api_key;
-DROP FUNCTION begin_lineage;
+DROP TRIGGER api_key_family ON api_key;
+DROP FUNCTION set_family_id;
 DROP INDEX api_key_expiry;
 DROP TABLE key_credit;
 ALTER TABLE gateway_worker DROP COLUMN generations;
 ALTER TABLE api_key
     DROP COLUMN roles, DROP COLUMN methods, DROP COLUMN addresses, DROP COLUMN has_credits, DROP COLUMN tags,
-    DROP COLUMN metadata, DROP COLUMN notes, DROP COLUMN lineage_id, DROP COLUMN generation, DROP COLUMN successor_id,
+    DROP COLUMN metadata, DROP COLUMN notes, DROP COLUMN family_id, DROP COLUMN generation, DROP COLUMN successor_id,
     DROP COLUMN rotated_at, DROP COLUMN deleted_at, DROP COLUMN deleted_by, DROP COLUMN state_before, DROP COLUMN purged_at,
     DROP COLUMN id_generation,
     ADD CONSTRAINT api_key_state_check CHECK (state IN ('active', 'disabled', 'revoked')),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatehouse.cores.response_cache import CachedResponse, ResponseCache, confirmed
+from gatehouse.cores.response_cache import CachedResponse, ResponseCache, updated_headers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +16,8 @@ def test_it_never_holds_more_than_its_bound_and_the_least_recently_read_go_first
     cache = ResponseCache(40_000)
     for number, size in puts:
         place = ("docs", "lease", f"/{number}", "")
-        if cache.may_keep(200, headers(size)):
-            cache.keep(place, headers(size), b"x" * size)
+        if cache.storable(200, headers(size)):
+            cache.store(place, headers(size), b"x" * size)
             assert cache.find(place) is not None
         assert cache.bytes <= 40_000
         assert len(cache) <= 40_000 // 2048
@@ -28,21 +28,21 @@ def test_it_never_holds_more_than_its_bound_and_the_least_recently_read_go_first
 
 def test_a_body_over_a_quarter_of_the_bound_or_without_a_length_is_not_kept() -> None:
     cache = ResponseCache(4000)
-    assert cache.may_keep(200, headers(1000))
-    assert not cache.may_keep(200, headers(1001))
-    assert not cache.may_keep(200, [("etag", '"1"')])
-    assert not cache.may_keep(206, headers(10))
+    assert cache.storable(200, headers(1000))
+    assert not cache.storable(200, headers(1001))
+    assert not cache.storable(200, [("etag", '"1"')])
+    assert not cache.storable(206, headers(10))
 
 
 def test_a_304_brings_newer_headers_but_leaves_those_of_the_body() -> None:
     kept = CachedResponse('"1"', headers(3), b"abc")
     said = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
-    assert confirmed(kept, said) == [
+    assert updated_headers(kept, said) == [
         ("content-length", "3"),
         ("content-type", "text/plain"),
         ("etag", '"1"'),
         ("x-old", "2"),
         ("x-new", "3"),
     ]
-    assert confirmed(kept, [("etag", '"2"')]) is None
-    assert confirmed(kept, []) == kept.headers
+    assert updated_headers(kept, [("etag", '"2"')]) is None
+    assert updated_headers(kept, []) == kept.headers

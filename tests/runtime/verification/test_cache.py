@@ -30,34 +30,34 @@ def record(version: int, state: KeyState = KeyState.ACTIVE, key_id: KeyId = RECO
 
 
 def filled(cache: KeyCache, found: KeyRecord) -> KeyCache:
-    cache.begin_fill([found.id])
-    cache.end_fill(found.id, found)
+    cache.begin_load([found.id])
+    cache.end_load(found.id, found)
     return cache
 
 
 @pytest.mark.requirement("TR-06")
-def test_a_fill_that_lands_after_the_revocation_does_not_bring_the_key_back() -> None:
+def test_a_load_that_lands_after_the_revocation_does_not_bring_the_key_back() -> None:
     cache = KeyCache(10)
-    cache.begin_fill([RECORD.id])  # the database reads the row here, still active
+    cache.begin_load([RECORD.id])  # the database reads the row here, still active
     cache.change(record(2, KeyState.REVOKED))
-    assert cache.end_fill(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
+    assert cache.end_load(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
     assert cache.find(RECORD.id) == record(2, KeyState.REVOKED)
 
 
-def test_a_fill_that_found_no_row_does_not_hide_a_key_that_was_made_meanwhile() -> None:
+def test_a_load_that_found_no_row_does_not_hide_a_key_that_was_made_meanwhile() -> None:
     cache = KeyCache(10)
-    cache.begin_fill([RECORD.id])
+    cache.begin_load([RECORD.id])
     cache.change(record(1))
-    assert cache.end_fill(RECORD.id, None) == record(1)
+    assert cache.end_load(RECORD.id, None) == record(1)
     assert not cache.absent(RECORD.id)
 
 
-def test_a_late_fill_finds_the_revocation_even_when_the_record_was_thrown_out_meanwhile() -> None:
+def test_a_late_load_finds_the_revocation_even_when_the_record_was_thrown_out_meanwhile() -> None:
     cache = KeyCache(1)
-    cache.begin_fill([RECORD.id])
+    cache.begin_load([RECORD.id])
     cache.change(record(2, KeyState.REVOKED))
     filled(cache, record(1, key_id=KeyId("b" * 12)))
-    assert cache.end_fill(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
+    assert cache.end_load(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
@@ -74,17 +74,17 @@ def test_a_change_of_a_key_that_nobody_uses_takes_no_room() -> None:
 
 def test_a_new_key_ends_the_memory_of_its_absence() -> None:
     cache = KeyCache(10)
-    cache.begin_fill([RECORD.id])
-    assert cache.end_fill(RECORD.id, None) is None
+    cache.begin_load([RECORD.id])
+    assert cache.end_load(RECORD.id, None) is None
     assert cache.absent(RECORD.id)
     cache.change(record(1))
     assert not cache.absent(RECORD.id)
 
 
-def test_a_fill_that_failed_leaves_nothing_behind() -> None:
+def test_a_load_that_failed_leaves_nothing_behind() -> None:
     cache = KeyCache(10)
-    cache.begin_fill([RECORD.id])
-    cache.abandon_fill([RECORD.id])
+    cache.begin_load([RECORD.id])
+    cache.abandon_load([RECORD.id])
     cache.change(record(1))
     assert cache.find(RECORD.id) is None
     assert not cache.absent(RECORD.id)
@@ -103,8 +103,8 @@ def test_remembered_absences_are_bounded_and_cost_no_record_its_place() -> None:
     cache = filled(KeyCache(10, absent_max=3), RECORD)
     ids = [KeyId(f"{number:012d}") for number in range(5)]
     for key_id in ids:
-        cache.begin_fill([key_id])
-        cache.end_fill(key_id, None)
+        cache.begin_load([key_id])
+        cache.end_load(key_id, None)
     assert [cache.absent(key_id) for key_id in ids] == [False, False, True, True, True]
     assert cache.find(RECORD.id) == RECORD
 
@@ -117,8 +117,8 @@ def test_whatever_the_order_of_arrival_a_revoked_key_stays_revoked(arrivals: lis
     cache = filled(KeyCache(10), arrivals[0])
     for position, arrived in enumerate(arrivals[1:]):
         if position == begun:
-            cache.begin_fill([arrived.id])
-            cache.end_fill(arrived.id, arrived)
+            cache.begin_load([arrived.id])
+            cache.end_load(arrived.id, arrived)
         else:
             cache.change(arrived)
     assert cache.find(RECORD.id) == record(4, KeyState.REVOKED)

@@ -47,7 +47,7 @@ def test_a_request_passes_exactly_when_the_model_lets_it_pass(several: list[Rate
         now += wait
         exact, fits = model.take(now, cost)
         ahead = [float(number) for number in exact]
-        assert gcra.admits(several, ahead, cost) == fits
+        assert gcra.allows(several, ahead, cost) == fits
         states = gcra.report(several, ahead, cost)
         assert any(state.exceeded for state in states) == (not fits)
         for state, limit, arrival in zip(states, several, model.arrivals, strict=True):
@@ -76,7 +76,7 @@ def test_a_refusal_tells_a_waiting_time_after_which_the_same_request_passes(
 def test_at_one_instant_exactly_the_smallest_burst_passes(several: list[RateLimit], asked: int) -> None:
     ahead, passed = [0.0] * len(several), 0
     for _ in range(min(asked, 60)):
-        if gcra.admits(several, ahead, 1):
+        if gcra.allows(several, ahead, 1):
             ahead = [number + gcra.interval_us(limit) for number, limit in zip(ahead, several, strict=True)]
             passed += 1
     assert passed == min(min(limit.burst for limit in several), min(asked, 60))

@@ -9,17 +9,16 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.cores.repository import PostgresCores
 from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId, KeyState, RateLimit
 from gatehouse.verification.cache import KeyCache
-from gatehouse.verification.change_feed import PostgresChanges
 from gatehouse.verification.repository import PostgresKeys
 
 from sandbox.local import servers
 from sandbox.local.ports import free_port
+from tests.runtime.verification.conftest import change_feed
 
 
 async def test_a_key_is_read_whole(rows: Any, worker: Any) -> None:
@@ -74,7 +73,7 @@ async def test_a_request_that_is_given_up_does_not_take_the_key_from_the_others(
 
 
 async def test_a_worker_that_ends_takes_its_row_away(rows: Any, database: Any) -> None:
-    changes = PostgresChanges(database.app, worker_id="short", cache=KeyCache(10), cores=PostgresCores(rows.pool))
+    changes = change_feed(database.app, rows.pool, "short")
     await changes.start()
     assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 1
     await changes.close()
@@ -84,12 +83,12 @@ async def test_a_worker_that_ends_takes_its_row_away(rows: Any, database: Any) -
 async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: Any, database: Any) -> None:
     lost: list[str] = []
     cache = KeyCache(10)
-    changes = PostgresChanges(database.app, worker_id="cut", cache=cache, cores=PostgresCores(rows.pool), on_lost=lost.append)
+    changes = change_feed(database.app, rows.pool, "cut", cache, on_interrupted=lost.append)
     await changes.start()
     key_id = KeyId("cutoff000000")
     await rows.add_key(key_id)
-    cache.begin_fill([key_id])
-    cache.end_fill(key_id, await PostgresKeys(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
+    cache.begin_load([key_id])
+    cache.end_load(key_id, await PostgresKeys(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
     database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gateway changes';")
     seq = await rows.revoke(key_id)
     async with asyncio.timeout(5):
@@ -102,22 +101,22 @@ async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: A
 
 
 async def test_without_a_schema_the_start_says_what_to_do(empty_database: Any) -> None:
-    changes = PostgresChanges(empty_database.app, worker_id="none", cache=KeyCache(10), cores=PostgresCores(None))
-    with pytest.raises(Unavailable, match="has no Gatehouse schema yet: run `gatehouse migrate` first"):
+    changes = change_feed(empty_database.app, None, "none")
+    with pytest.raises(Unavailable, match="has no Gatehouse schema: run `gatehouse migrate` first"):
         await changes.start()
 
 
 async def test_without_a_database_the_start_says_where_it_looked() -> None:
     port = free_port()
     nowhere = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
-    changes = PostgresChanges(nowhere, worker_id="none", cache=KeyCache(10), cores=PostgresCores(None))
+    changes = change_feed(nowhere, None, "none")
     with pytest.raises(Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}") as caught:
         await changes.start()
     assert "canary-secret" not in str(caught.value) + caught.value.detail
 
 
 async def test_before_its_first_look_a_worker_is_as_stale_as_can_be(rows: Any, database: Any) -> None:
-    changes = PostgresChanges(database.app, worker_id="new", cache=KeyCache(10), cores=PostgresCores(rows.pool))
+    changes = change_feed(database.app, rows.pool, "new")
     assert changes.staleness_ms() > 60_000
 
 
@@ -128,7 +127,7 @@ async def test_a_database_that_hangs_makes_the_picture_old_and_a_lookup_unavaila
 
         await runner.migrate(login(server.owner_url, "url"))
         async with asyncpg.create_pool(**app.arguments(), min_size=1, max_size=2) as pool:
-            changes = PostgresChanges(app, worker_id="hung", cache=KeyCache(10), cores=PostgresCores(pool))
+            changes = change_feed(app, pool, "hung")
             await changes.start()
             keys = PostgresKeys(pool, KeyCache(10), changes.staleness_ms)
             pids = [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState, RateLimit
-from gatehouse.verification.decision import for_public, judge, judge_limits
+from gatehouse.verification.decision import evaluate, evaluate_limits, for_public
 from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
 
 NOW = 1_800_000_000.0
@@ -31,7 +31,7 @@ QUESTION = VerificationRequest(scopes=("cores:read",), core="docs")
 
 def decision(question: VerificationRequest = QUESTION, possession: bool = True, now: float = NOW, **broken: Any) -> Code:
     record = msgspec.structs.replace(RECORD, **broken)
-    return judge(record, question, possession=possession, environment=KeyEnvironment.TEST, now=now)
+    return evaluate(record, question, possession=possession, environment=KeyEnvironment.TEST, now=now)
 
 
 def test_a_key_with_everything_in_order_is_valid() -> None:
@@ -39,7 +39,7 @@ def test_a_key_with_everything_in_order_is_valid() -> None:
 
 
 def test_an_unknown_id_is_not_found() -> None:
-    assert judge(None, QUESTION, possession=False, environment=KeyEnvironment.TEST, now=NOW) is Code.NOT_FOUND
+    assert evaluate(None, QUESTION, possession=False, environment=KeyEnvironment.TEST, now=NOW) is Code.NOT_FOUND
 
 
 def test_a_wrong_secret_is_not_found() -> None:
@@ -114,8 +114,8 @@ def test_the_checks_are_made_in_the_order_of_the_codes() -> None:
 def test_one_exceeded_limit_is_enough() -> None:
     passed = RateLimitState(limit=LIMIT, remaining=3, reset_s=1, retry_after_s=0, exceeded=False)
     full = msgspec.structs.replace(passed, exceeded=True)
-    assert judge_limits((passed, passed)) is Code.VALID
-    assert judge_limits((passed, full)) is Code.RATE_LIMITED
+    assert evaluate_limits((passed, passed)) is Code.VALID
+    assert evaluate_limits((passed, full)) is Code.RATE_LIMITED
 
 
 def test_the_public_sees_a_revoked_key_as_one_that_never_was() -> None:

@@ -7,18 +7,18 @@ import hashlib
 
 import pytest
 from gatehouse.crypto.token import Pepper, is_marked
-from gatehouse.verification.imported_keys import (
+from gatehouse.verification.imported_tokens import (
     SCHEMES,
     ImportedKeyIds,
     bcrypt_matches,
-    foreign_id,
+    imported_key_id,
     is_token,
     locator,
     locator_of_id,
     material,
     material_of_hash,
-    parts,
     read_hash,
+    split_token,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,13 +59,13 @@ def test_a_published_bcrypt_hash_matches_its_password_and_no_other() -> None:
     ],
 )
 def test_a_token_is_split_at_the_separator_that_the_page_names(token: str, expected: tuple[str, str] | None) -> None:
-    assert parts(token) == expected
+    assert split_token(token) == expected
 
 
 @given(TOKENS)
 def test_a_token_costs_nothing_where_there_are_no_imported_keys(token: str) -> None:
     nobody = ImportedKeyIds(PEPPER)
-    nobody.saw("own", 1)
+    nobody.add("own", 1)
     assert nobody.candidates(token) == []
 
 
@@ -76,8 +76,8 @@ def test_a_token_has_one_marked_id_for_each_scheme_and_generation_that_is_held(
     known = ImportedKeyIds(PEPPER)
     for scheme in schemes:
         for generation in generations:
-            known.saw(scheme, generation)
-            known.saw(scheme, generation)
+            known.add(scheme, generation)
+            known.add(scheme, generation)
     found = known.candidates(token)
     held = len(generations - {3})
     assert len(found) == held * sum(locator(scheme, token) is not None for scheme in schemes)
@@ -110,7 +110,7 @@ def test_only_visible_ascii_of_a_bounded_length_is_a_token(text: str) -> None:
 
 def test_ids_differ_by_scheme_by_generation_and_by_pepper_and_can_be_told_from_no_other_secret() -> None:
     places = [material("sha256", "some-token"), locator_of_id("bcrypt", "client"), locator_of_id("bcrypt-secret", "client")]
-    ids = {foreign_id(place, PEPPER, generation) for place in places for generation in (1, 2)}
+    ids = {imported_key_id(place, PEPPER, generation) for place in places for generation in (1, 2)}
     assert len(ids) == 6
-    assert foreign_id(places[0], PEPPER, 3) is None
-    assert foreign_id(places[0], Pepper({1: NEW}, 1), 1) == foreign_id(places[0], PEPPER, 2)
+    assert imported_key_id(places[0], PEPPER, 3) is None
+    assert imported_key_id(places[0], Pepper({1: NEW}, 1), 1) == imported_key_id(places[0], PEPPER, 2)

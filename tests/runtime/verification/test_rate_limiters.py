@@ -15,9 +15,9 @@ from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import RedisConnection
 from gatehouse.redis.credentials import redis_login
-from gatehouse.verification.local_rate_limits import LocalLimits
-from gatehouse.verification.models import Charge, Limits
-from gatehouse.verification.redis_rate_limits import KEY_PREFIX, OnError, RedisLimits
+from gatehouse.verification.local_rate_limits import LocalRateLimits
+from gatehouse.verification.models import Charge, RateLimits
+from gatehouse.verification.redis_rate_limits import KEY_PREFIX, OnError, RedisRateLimits
 
 from sandbox.local import servers
 from sandbox.local.ports import free_port
@@ -30,15 +30,15 @@ def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
     return Charge(subject=subject or uuid.uuid4().hex, limits=limits, cost=cost)
 
 
-def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None) -> RedisLimits:
+def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None) -> RedisRateLimits:
     heard = [] if lost is None else lost
-    return RedisLimits(redis_login(url, "url"), timeout_s=0.25, on_error=on_error, on_degraded=heard.append)
+    return RedisRateLimits(redis_login(url, "url"), timeout_s=0.25, on_error=on_error, on_degraded=heard.append)
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
+async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     if request.param == "memory":
-        yield LocalLimits()
+        yield LocalRateLimits()
         return
     counted = limiter(request.getfixturevalue("redis_url"))
     await counted.start()
@@ -46,7 +46,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
     await counted.close()
 
 
-async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_back(limits: Limits) -> None:
+async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_back(limits: RateLimits) -> None:
     asked = charge(FIVE)
     for left in (4, 3, 2, 1, 0):
         (state,) = await limits.take(asked)
@@ -56,7 +56,7 @@ async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_back(lim
     assert 719 < state.retry_after_s <= 720
 
 
-async def test_a_refusal_by_one_limit_uses_up_nothing_of_the_other(limits: Limits) -> None:
+async def test_a_refusal_by_one_limit_uses_up_nothing_of_the_other(limits: RateLimits) -> None:
     both = charge(FIVE, TWO)
     await limits.take(both)
     await limits.take(both)
@@ -67,14 +67,14 @@ async def test_a_refusal_by_one_limit_uses_up_nothing_of_the_other(limits: Limit
     assert alone.remaining == 2
 
 
-async def test_cost_zero_looks_and_uses_nothing(limits: Limits) -> None:
+async def test_cost_zero_looks_and_uses_nothing(limits: RateLimits) -> None:
     look = charge(FIVE, cost=0)
     for _ in range(10):
         (state,) = await limits.take(look)
         assert (state.exceeded, state.remaining) == (False, 5)
 
 
-async def test_a_request_may_cost_several(limits: Limits) -> None:
+async def test_a_request_may_cost_several(limits: RateLimits) -> None:
     asked = charge(FIVE, cost=3)
     (state,) = await limits.take(asked)
     assert state.remaining == 2
@@ -82,18 +82,18 @@ async def test_a_request_may_cost_several(limits: Limits) -> None:
     assert (state.exceeded, state.remaining) == (True, 2)
 
 
-async def test_keys_do_not_share_a_counter(limits: Limits) -> None:
+async def test_keys_do_not_share_a_counter(limits: RateLimits) -> None:
     await limits.take(charge(TWO, subject="one-" + uuid.uuid4().hex, cost=2))
     (state,) = await limits.take(charge(TWO))
     assert not state.exceeded
 
 
-async def test_a_key_without_limits_asks_for_none(limits: Limits) -> None:
+async def test_a_key_without_limits_asks_for_none(limits: RateLimits) -> None:
     assert await limits.take(charge()) == ()
 
 
 @pytest.mark.requirement("CG-06", "TR-09")
-async def test_concurrent_requests_never_get_more_than_the_limit(limits: Limits) -> None:
+async def test_concurrent_requests_never_get_more_than_the_limit(limits: RateLimits) -> None:
     asked = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
     states = await asyncio.gather(*(limits.take(asked) for _ in range(500)))
     assert sum(not state.exceeded for (state,) in states) == 100

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from gatehouse.cores.origins import Origin, parse_origin, refusal
+from gatehouse.cores.origins import Origin, parse_origin, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 
-NOT_PUBLIC = "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
+NOT_PUBLIC = "resolves to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS"
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_an_origin_is_read_and_normalised(url: str, normal: str) -> None:
         ("https://core.example.com:0", "has an empty or zero port"),
         ("https://core.example.com:", "has an empty or zero port"),
         ("https://core.example.com:99999", "is not a URL"),
-        ("http://2130706433/", "has a host that is neither a DNS name nor a plainly written address"),
-        ("http://0x7f000001", "has a host that is neither a DNS name nor a plainly written address"),
-        ("http://127.1", "has a host that is neither a DNS name nor a plainly written address"),
-        ("http://0177.0.0.1", "has a host that is neither a DNS name nor a plainly written address"),
-        ("http://core_1.example.com", "has a host that is neither a DNS name nor a plainly written address"),
-        ("http://", "has a host that is neither a DNS name nor a plainly written address"),
+        ("http://2130706433/", "has a host that is neither a DNS name nor an address in standard form"),
+        ("http://0x7f000001", "has a host that is neither a DNS name nor an address in standard form"),
+        ("http://127.1", "has a host that is neither a DNS name nor an address in standard form"),
+        ("http://0177.0.0.1", "has a host that is neither a DNS name nor an address in standard form"),
+        ("http://core_1.example.com", "has a host that is neither a DNS name nor an address in standard form"),
+        ("http://", "has a host that is neither a DNS name nor an address in standard form"),
         ("http://ex\\ample.com", "must be at most 300 visible ASCII characters without a backslash"),
         ("http://exämple.com", "must be at most 300 visible ASCII characters without a backslash"),
         ("http://a" + ".b" * 200, "must be at most 300 visible ASCII characters without a backslash"),
@@ -69,7 +69,7 @@ def test_anything_but_an_origin_is_refused_with_its_reason(url: str, sentence: s
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
 def test_a_public_address_is_allowed(address: str) -> None:
-    assert refusal([ipaddress.ip_address(address)], ()) == ""
+    assert rejection([ipaddress.ip_address(address)], ()) == ""
 
 
 @pytest.mark.parametrize(
@@ -101,30 +101,30 @@ def test_a_public_address_is_allowed(address: str) -> None:
     ],
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    assert refusal([ipaddress.ip_address(address)], ()) == NOT_PUBLIC
+    assert rejection([ipaddress.ip_address(address)], ()) == NOT_PUBLIC
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
     addresses = [ipaddress.ip_address("8.8.8.8"), ipaddress.ip_address("10.0.0.1")]
-    assert refusal(addresses, ()) == NOT_PUBLIC
+    assert rejection(addresses, ()) == NOT_PUBLIC
 
 
 def test_a_name_without_an_address_is_refused() -> None:
-    assert refusal([], ()) == "has a host name without an address"
+    assert rejection([], ()) == "has a host name that does not resolve"
 
 
 def test_a_network_that_the_operator_named_is_allowed_and_its_neighbour_is_not() -> None:
     networks = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("127.0.0.0/8"))
-    assert refusal([ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("127.0.0.1")], networks) == ""
-    assert refusal([ipaddress.ip_address("10.2.0.1")], networks) == NOT_PUBLIC
+    assert rejection([ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("127.0.0.1")], networks) == ""
+    assert rejection([ipaddress.ip_address("10.2.0.1")], networks) == NOT_PUBLIC
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1"])
 def test_no_network_allows_the_unspecified_address_or_multicast(address: str) -> None:
-    assert refusal([ipaddress.ip_address(address)], (ipaddress.ip_network("0.0.0.0/0"),)) == NOT_PUBLIC
+    assert rejection([ipaddress.ip_address(address)], (ipaddress.ip_network("0.0.0.0/0"),)) == NOT_PUBLIC
 
 
 @given(st.ip_addresses(v=4))
 def test_an_address_is_judged_alike_in_its_mapped_form(address: ipaddress.IPv4Address) -> None:
     mapped = ipaddress.IPv6Address(f"::ffff:{address}")
-    assert refusal([address], ()) == refusal([mapped], ())
+    assert rejection([address], ()) == rejection([mapped], ())

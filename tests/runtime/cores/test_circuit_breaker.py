@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.cores.circuit_breaker import RETRIES_KEPT_MAX, CircuitBreaker, CircuitState, RetryBudget
+from gatehouse.cores.circuit_breaker import RETRY_BUDGET_MAX, CircuitBreaker, CircuitState, RetryBudget
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ def opened(at: float = 100.0) -> CircuitBreaker:
 def test_it_opens_with_the_last_of_so_many_failures_in_a_row() -> None:
     circuit = CircuitBreaker(3, 5.0)
     assert [circuit.failed(100.0, trial=circuit.begin(100.0)) for _ in range(3)] == [False, False, True]
-    assert (circuit.phase(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (CircuitState.OPEN, 5.0, 2.0)
+    assert (circuit.state(100.0), circuit.wait_s(100.0), circuit.wait_s(103.0)) == (CircuitState.OPEN, 5.0, 2.0)
 
 
 def test_an_answer_between_failures_begins_the_count_anew() -> None:
@@ -29,15 +29,15 @@ def test_an_answer_between_failures_begins_the_count_anew() -> None:
     for outcome in "ffaffaff":
         trial = circuit.begin(100.0)
         if outcome == "a":
-            assert not circuit.answered()
+            assert not circuit.succeeded()
         else:
             assert not circuit.failed(100.0, trial=trial)
-    assert circuit.phase(100.0) is CircuitState.CLOSED
+    assert circuit.state(100.0) is CircuitState.CLOSED
 
 
 def test_after_its_rest_one_request_goes_and_the_others_wait() -> None:
     circuit = opened()
-    assert (circuit.phase(105.0), circuit.wait_s(105.0)) == (CircuitState.HALF_OPEN, 0.0)
+    assert (circuit.state(105.0), circuit.wait_s(105.0)) == (CircuitState.HALF_OPEN, 0.0)
     assert circuit.begin(105.0)
     assert circuit.wait_s(105.5) == 4.5
 
@@ -45,8 +45,8 @@ def test_after_its_rest_one_request_goes_and_the_others_wait() -> None:
 def test_an_answer_to_the_trial_closes_it() -> None:
     circuit = opened()
     circuit.begin(105.0)
-    assert circuit.answered()
-    assert (circuit.phase(105.0), circuit.begin(105.0)) == (CircuitState.CLOSED, False)
+    assert circuit.succeeded()
+    assert (circuit.state(105.0), circuit.begin(105.0)) == (CircuitState.CLOSED, False)
 
 
 def test_a_failed_trial_opens_it_for_another_rest() -> None:
@@ -97,7 +97,7 @@ def test_however_it_goes_an_open_circuit_lets_one_request_a_rest_through(events:
             circuit.failed(now, trial=trial)
             since_answer, last_failure = since_answer + 1, now
         elif outcome == "a":
-            circuit.answered()
+            circuit.succeeded()
             since_answer = 0
         else:
             circuit.abandoned(now, trial=trial)
@@ -121,4 +121,4 @@ def test_retries_are_never_more_than_the_share_and_what_was_kept(share: float, r
     for wanted in requests:
         budget.earn()
         taken += wanted and budget.take()
-    assert taken <= RETRIES_KEPT_MAX + share * len(requests) + 1e-6
+    assert taken <= RETRY_BUDGET_MAX + share * len(requests) + 1e-6

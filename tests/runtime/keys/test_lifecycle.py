@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 from gatehouse.keys import lifecycle
-from gatehouse.keys.lifecycle import REPEATABLE, TRANSITIONS, Action, is_repeat, next_state, refusal
+from gatehouse.keys.lifecycle import IDEMPOTENT, TRANSITIONS, Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
 from gatehouse.keys.roles import granted
 from gatehouse.verification.addresses import allows, network
-from gatehouse.verification.decision import Outcome, explain, judge
+from gatehouse.verification.decision import Outcome, evaluate, explain
 from gatehouse.verification.models import Code, VerificationRequest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,10 +70,10 @@ def test_only_a_deleted_or_revoked_key_is_purged(steps: list[Action]) -> None:
 def test_an_act_is_possible_or_its_refusal_says_why(state: KeyState, act: Action) -> None:
     if (state, act) not in TRANSITIONS:
         assert next_state(state, act, KeyState.ACTIVE) is None
-        assert refusal(state, act).startswith(f"A key that is {state.value} cannot ")
+        assert rejection(state, act).startswith(f"The key is {state.value} and cannot ")
 
 
-@pytest.mark.parametrize("act", sorted(REPEATABLE))
+@pytest.mark.parametrize("act", sorted(IDEMPOTENT))
 def test_what_can_be_repeated_leads_to_a_state_in_which_it_was_done(act: Action) -> None:
     targets = {target for (_, one), found in TRANSITIONS.items() if one is act for target in found}
     assert all(is_repeat(target, act) for target in targets)
@@ -85,7 +85,7 @@ def test_the_diagram_shows_every_arrow_of_the_table_once() -> None:
     wanted: dict[tuple[str, str], list[str]] = {}
     for (state, act), targets in TRANSITIONS.items():
         for target in targets:
-            if not (target is state and act in REPEATABLE):
+            if not (target is state and act in IDEMPOTENT):
                 wanted.setdefault((state.value, target.value), []).append(act.value)
     assert drawn == wanted
 
@@ -128,7 +128,7 @@ def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question:
     test = KeyEnvironment.TEST
     checks = explain(record, question, environment=test, now=NOW)
     first = next((check.code for check in checks if check.outcome is Outcome.FAIL), Code.VALID)
-    assert first is judge(record, question, possession=True, environment=test, now=NOW)
+    assert first is evaluate(record, question, possession=True, environment=test, now=NOW)
 
 
 @pytest.mark.requirement("TR-10")
@@ -182,7 +182,7 @@ def test_an_address_is_in_a_network_of_either_family(address: str, allowed: bool
 )
 def test_one_broken_property_one_code(broken: dict[str, Any], question: VerificationRequest, code: Code) -> None:
     record = msgspec.structs.replace(RECORD, **broken)
-    assert judge(record, question, possession=True, environment=KeyEnvironment.TEST, now=NOW) is code
+    assert evaluate(record, question, possession=True, environment=KeyEnvironment.TEST, now=NOW) is code
 
 
 def test_a_role_adds_its_scopes_and_one_that_is_not_known_adds_nothing() -> None:

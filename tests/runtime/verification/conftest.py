@@ -1,0 +1,73 @@
+"""A gateway worker's view of a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+from gatehouse.cores.repository import PostgresCores
+from gatehouse.crypto.token import Pepper
+from gatehouse.db.connection import DatabaseLogin
+from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.change_feed import ChangeFeed
+from gatehouse.verification.imported_tokens import ImportedKeyIds
+from gatehouse.verification.prefilter import Prefilter
+from gatehouse.verification.repository import PostgresKeys
+
+from tests.runtime.conftest import Database, Rows
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A gateway worker's view of the database."""
+
+    cache: KeyCache
+    cores: PostgresCores
+    changes: ChangeFeed
+    keys: PostgresKeys
+
+    async def confirmed(self, rows: Rows, worker_id: str, seq: int) -> None:
+        """Returns once the worker's own row says that it has seen change `seq`."""
+        async with asyncio.timeout(5):
+            while True:
+                seen = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
+                if seen is not None and seen >= seq:
+                    return
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def worker(database: Database) -> AsyncIterator[Worker]:
+    async with asyncpg.create_pool(**database.app.arguments(), min_size=1, max_size=4) as pool:
+        cache, cores = KeyCache(1000), PostgresCores(pool)
+        changes = change_feed(database.app, pool, "worker-1", cache, cores)
+        await changes.start()
+        keys = PostgresKeys(pool, cache, changes.staleness_ms)
+        yield Worker(cache, cores, changes, keys)
+        await keys.close()
+        await changes.close()
+
+
+def change_feed(
+    login: DatabaseLogin,
+    pool: Any,
+    worker_id: str,
+    cache: KeyCache | None = None,
+    cores: PostgresCores | None = None,
+    **options: Any,
+) -> ChangeFeed:
+    pepper = Pepper({1: bytes(32)}, 1)
+    return ChangeFeed(
+        login,
+        worker_id=worker_id,
+        cache=KeyCache(10) if cache is None else cache,
+        cores=PostgresCores(pool) if cores is None else cores,
+        prefilter=Prefilter(pepper),
+        imported_ids=ImportedKeyIds(pepper),
+        generations=(1,),
+        **options,
+    )
