@@ -5,11 +5,11 @@ from __future__ import annotations
 from gatehouse import observability as observe
 from gatehouse.aws.dynamodb import SecretLinksProbe
 from gatehouse.http import asgi
-from gatehouse.settings import ShareSettings
+from gatehouse.settings import SharingSettings
 from gatehouse.sharing import routes as sharing
 
 
-def build(settings: ShareSettings, *, scraped: bool = True) -> asgi.App:
+def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """`scraped`: a scraper inside the network reads /metrics."""
     return sharing.create(
         probes=[SecretLinksProbe(settings.secret_links_table)] if settings.secret_links_table else [],

@@ -8,4 +8,4 @@ from gatehouse import settings as configuration
 from gatehouse.sharing import app as sharing
 from gatehouse.sharing.lambda_adapter import adapted
 
-handler = adapted(sharing.build(configuration.load_share(), scraped=False))
+handler = adapted(sharing.build(configuration.load_sharing(), scraped=False))

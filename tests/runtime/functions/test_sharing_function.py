@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.errors import SettingsError
-from gatehouse.settings import PREFIX, ShareSettings, load_share
+from gatehouse.settings import PREFIX, SharingSettings, load_sharing
 from gatehouse.sharing import app as sharing
 from mangum.types import LambdaContext
 
@@ -42,7 +42,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/style.css"), ("GET", "/healthz"), ("GET", "/s/x")]
 )
 async def test_the_function_answers_as_the_container_does(function: Any, method: str, path: str) -> None:
-    container = httpx.ASGITransport(sharing.build(load_share(ENVIRON)))
+    container = httpx.ASGITransport(sharing.build(load_sharing(ENVIRON)))
     async with httpx.AsyncClient(transport=container, base_url=f"https://{HOST}") as client:
         wanted = await client.request(method, path)
 
@@ -68,17 +68,17 @@ async def test_the_log_line_of_a_request_has_the_route_and_not_the_path(function
 
 def test_a_function_that_is_told_of_the_database_does_not_start() -> None:
     with pytest.raises(SettingsError, match="GATEHOUSE_DATABASE_URL: no such setting"):
-        load_share({**ENVIRON, "GATEHOUSE_DATABASE_URL": "postgresql://app@db/gatehouse"})
+        load_sharing({**ENVIRON, "GATEHOUSE_DATABASE_URL": "postgresql://app@db/gatehouse"})
 
 
 def test_a_function_without_an_environment_names_the_variable() -> None:
     with pytest.raises(SettingsError, match="GATEHOUSE_ENVIRONMENT: is not set"):
-        load_share({})
+        load_sharing({})
 
 
 def test_the_settings_of_the_function_are_those_that_the_contract_gives_it() -> None:
     given = {row["name"] for row in CONTRACT["variable"] if "sharing" in row.get("functions", ())}
-    assert given == {PREFIX + name.upper() for name in ShareSettings.model_fields}
+    assert given == {PREFIX + name.upper() for name in SharingSettings.model_fields}
 
 
 async def _call(function: Any, sent: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.settings import load_share
+from gatehouse.settings import load_sharing
 from gatehouse.sharing import app as sharing
 
 from components import contract
@@ -79,7 +79,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     [("GET", "/"), ("HEAD", "/"), ("GET", "/style.css"), ("GET", "/s/x?y=1"), ("POST", "/s/x"), ("GET", "/healthz")],
 )
 async def test_response_equals_that_of_the_container(deployed: Deployed, method: str, path: str) -> None:
-    settings = load_share(
+    settings = load_sharing(
         {"GATEHOUSE_ENVIRONMENT": STACK, "GATEHOUSE_SHARING_URL": deployed.deployment.exports["urls"]["sharing"]}
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(sharing.build(settings)), base_url=deployed.url) as container:
