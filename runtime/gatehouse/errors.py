@@ -12,7 +12,7 @@
     |-- NotFound                  not_found                  404     no
     |-- MethodNotAllowed          method_not_allowed         405     no
     |-- Conflict                  conflict                   409     no
-    |   `-- RequestInProgress     request_in_progress        409     yes     the first request with the Idempotency-Key is in progress
+    |   `-- RequestInProgress     request_in_progress        409     yes     a request with the Idempotency-Key is in progress
     |-- IdempotencyKeyReused      idempotency_key_reused     422     no      the Idempotency-Key was used for a different request
     |-- PreconditionFailed        precondition_failed        412     no      If-Match does not match the current version
     |-- PreconditionRequired      precondition_required      428     no      If-Match is missing (RFC 6585)

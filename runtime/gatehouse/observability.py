@@ -1,7 +1,7 @@
 """Logs and metrics of the runtime: one JSON line per request and Prometheus metrics. Tokens, keys and secrets are never logged.
 
-Lines are written to standard output. The metrics of several workers are aggregated through files in PROMETHEUS_MULTIPROC_DIR, which
-http/server.py sets before a worker starts; the variable must be set before prometheus_client is imported.
+Lines are written to standard output. The metrics of several workers are aggregated through files in PROMETHEUS_MULTIPROC_DIR,
+which http/server.py sets before a worker starts; the variable must be set before prometheus_client is imported.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Log lines of requests, written in batches in the same format as other lines.
 
-Writing each line separately took a fifth of the gateway's time at saturation, half of it in the write itself (measured with py-spy). A line
-is encoded directly from its fields and waits at most FLUSH_S for others. Other lines flush waiting ones first, which keeps the order, and so
-does the shutdown of a worker. `kill -9` loses at most the last FLUSH_S.
+Writing each line separately took a fifth of the gateway's time at saturation, half of it in the write itself (measured with
+py-spy). A line is encoded directly from its fields and waits at most FLUSH_S for others. Other lines flush waiting ones first,
+which keeps the order, and so does the shutdown of a worker. `kill -9` loses at most the last FLUSH_S.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Settings(SharingSettings):
         default=500,
         ge=0,
         le=60_000,
-        description="SQL statements that take longer, in milliseconds, are logged without values and counted. 0 disables the log.",
+        description="Duration in milliseconds from which SQL statements are logged, without values. 0 disables the log.",
     )
 
     redis_url: str = Field(
@@ -127,7 +127,7 @@ class Settings(SharingSettings):
     )
     session_key: SecretStr | None = Field(
         default=None,
-        description="HMAC secret for console sessions and page cursors, in the form of GATEHOUSE_PEPPER. Required by the console.",
+        description="HMAC secret of console sessions and page cursors, in the form of GATEHOUSE_PEPPER. Required by the console.",
     )
     bootstrap_token: SecretStr | None = Field(
         default=None, description="First administrator credential of the console, for creating the first keys."
@@ -188,7 +188,7 @@ class Settings(SharingSettings):
 
     oidc_issuer: str = Field(
         default="",
-        description="OpenID Connect issuer for sign-in to the console (`iss`), such as https://login.example.com. If unset, disabled.",
+        description="OpenID Connect issuer of the console (`iss`), such as https://login.example.com. If unset, disabled.",
     )
     oidc_audience: str = Field(default="", description="Audience of the JWTs (`aud`). Required with GATEHOUSE_OIDC_ISSUER.")
     oidc_jwks_url: str = Field(
@@ -227,18 +227,18 @@ class Settings(SharingSettings):
     leak_github_keys: str = Field(
         default="",
         description="Pinned public keys of GitHub secret scanning, as JSON: "
-        '{"<key identifier>": "<PEM>"}, from api.github.com/meta/public_keys/secret_scanning. If unset, its reports are rejected.',
+        '{"<key identifier>": "<PEM>"}, from api.github.com/meta/public_keys/secret_scanning. If unset, disabled.',
     )
     leak_secret: SecretStr | None = Field(
         default=None,
-        description="Secret of other leak reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. If unset, disabled.",
+        description="Secret of other leak reporters (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes. Optional.",
     )
 
     workers: int = Field(default=1, ge=1, le=64, description="Number of worker processes of a gateway, usually one per CPU.")
     features: tuple[tuple[str, bool], ...] = Field(
         default=(),
-        description="Features to enable or disable, as comma-separated name=on or name=off, such as sessions=off. All are enabled by "
-        "default: " + ", ".join(feature.name for feature in FEATURES) + ".",
+        description="Features to enable or disable, as comma-separated name=on or name=off, such as sessions=off. "
+        "All are enabled by default: " + ", ".join(feature.name for feature in FEATURES) + ".",
     )
     metrics_namespace: str = Field(
         default="",
@@ -258,8 +258,8 @@ class Settings(SharingSettings):
         default=3000,
         ge=1000,
         le=60_000,
-        description="Maximum age of the key state in a gateway, in milliseconds, after which it denies every key. Also the longest "
-        "time that a revocation waits for the gateways. A higher value tolerates a longer database failover.",
+        description="Maximum age of the key state in a gateway, in milliseconds, after which it denies every key. Also the "
+        "longest time that a revocation waits for the gateways. A higher value tolerates longer database failovers.",
     )
     limit_timeout_ms: int = Field(
         default=50,
@@ -269,8 +269,8 @@ class Settings(SharingSettings):
     )
     limit_on_error: Literal["local", "refuse"] = Field(
         default="local",
-        description="Rate limits while Redis is unavailable: local counts in each worker (n workers together allow up to n times the "
-        "limit), refuse denies requests that must be counted.",
+        description="Rate limits while Redis is unavailable: local counts in each worker (n workers together allow up to "
+        "n times the limit), refuse denies requests that must be counted.",
     )
     default_limit: RateLimit = Field(
         default=RateLimit(name="requests", quota=600, window_s=60, burst=600),
@@ -280,8 +280,8 @@ class Settings(SharingSettings):
         default=65_536,
         ge=1024,
         le=10_485_760,
-        description="Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are "
-        "streamed without a limit.",
+        description="Maximum size of request bodies of the management API and the verify endpoints, in bytes. "
+        "Bodies to Cores are streamed without a limit.",
     )
     key_cache_size: int = Field(
         default=200_000,
@@ -294,8 +294,8 @@ class Settings(SharingSettings):
         default=16_777_216,
         ge=0,
         le=1_073_741_824,
-        description="Size of the response cache of a worker, in bytes. A response takes at most a quarter of it and 1 MiB. Every request "
-        "is revalidated with the Core (304). 0 disables the cache.",
+        description="Size of the response cache of a worker, in bytes. A response takes at most a quarter of it and 1 MiB. "
+        "Every request is revalidated with the Core (304). 0 disables the cache.",
     )
 
     core_timeout_s: float = Field(

@@ -1,4 +1,7 @@
-"""Validators of settings whose form is not expressed by their type. Each raises ValueError with a message that follows the variable name."""
+"""Validators of settings whose form is not expressed by their type.
+
+Each raises ValueError with a message that follows the variable name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DynamoDB table of share tokens; for now only whether it can be read."""
+"""Readiness of the DynamoDB table of secret links."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from gatehouse.errors import Unavailable
 
 _TIMEOUT_S = 1
 
-
-#: A key that no token has: the probe reads one item that is not there.
+#: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
 
 class SecretLinksProbe:
-    """Readiness of the tokens table, with the very right that the share door needs (dynamodb:GetItem)."""
+    """Reads an item, which requires the permission that the sharing service needs (dynamodb:GetItem)."""
 
     name = "tokens"
 
     def __init__(self, table: str, key_attribute: str = "id") -> None:
-        """`table` is GATEHOUSE_SECRET_LINKS_TABLE; the region and the endpoint come from the environment. Opens no connection yet."""
-        # One attempt, a second each to connect and to read: a readiness probe is repeated by its caller.
+        """`table` is GATEHOUSE_SECRET_LINKS_TABLE; the region and the endpoint come from the environment.
+
+        Opens no connection yet.
+        """
+        # A single attempt: the caller repeats a readiness probe.
         config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1})
         self._table = table
         self._key = key_attribute
-        # boto3 reads AWS_DEFAULT_REGION alone; a task has AWS_REGION (contract.toml).
+        # boto3 reads AWS_DEFAULT_REGION only, but tasks have AWS_REGION (contract.toml).
         self._client = boto3.client("dynamodb", region_name=os.environ.get("AWS_REGION"), config=config)
 
     async def check(self) -> None:
-        """Raises Unavailable. The call runs in a thread, since boto3 blocks."""
+        """Raises Unavailable. Runs in a thread, because boto3 blocks."""
         try:
             await asyncio.to_thread(
                 self._client.get_item, TableName=self._table, Key={self._key: {"S": _ABSENT}}, ProjectionExpression=self._key
             )
         except (BotoCoreError, ClientError) as exc:
             code = exc.response.get("Error", {}).get("Code", "") if isinstance(exc, ClientError) else ""
-            raise Unavailable("The tokens table is not available", detail=f"{type(exc).__name__} {code}".strip()) from exc
+            raise Unavailable(
+                "The table of secret links is not available", detail=f"{type(exc).__name__} {code}".strip()
+            ) from exc

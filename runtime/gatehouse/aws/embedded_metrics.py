@@ -1,15 +1,15 @@
-"""CloudWatch's embedded metric format: a log line that CloudWatch Logs counts by itself, without a further permission or call.
+"""CloudWatch embedded metric format: log lines from which CloudWatch Logs extracts metrics, without permissions or API calls.
 
-Source: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+Source: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: The specification's bounds: metrics in one directive, dimensions in one set.
+#: Bounds of the specification: metrics per directive, dimensions per set.
 METRICS_MAX = 100
-
 
 DIMENSIONS_MAX = 30
 
@@ -22,12 +22,12 @@ def line(
     sets: Sequence[Sequence[str]],
     **properties: Any,
 ) -> dict[str, Any]:
-    """The members of one line: counts of `metrics` at `at` (Unix seconds), once for each of `sets` of dimension names.
+    """Fields of a log line: counts of `metrics` at `at` (Unix seconds), for each set of dimension names in `sets`.
 
-    properties: kept with the line, for searches; they make no metric. Raises ValueError beyond the specification's bounds.
+    properties: additional fields for searches, without a metric. Raises ValueError if a bound of the specification is exceeded.
     """
     if not 0 < len(metrics) <= METRICS_MAX or any(len(names) > DIMENSIONS_MAX for names in sets):
-        raise ValueError("a line takes 1 to 100 metrics and 30 dimensions")
+        raise ValueError("a line can have 1 to 100 metrics and at most 30 dimensions")
     if {name for names in sets for name in names} - dimensions.keys():
         raise ValueError("a dimension has no value")
     directive = {

@@ -1,4 +1,4 @@
-"""Files by place: a path, or s3://bucket/key, which is read with its entity tag and written only if it is still that one."""
+"""Files at a location: a path, or s3://bucket/key, which is read with its entity tag and written conditionally."""
 
 from __future__ import annotations
 
@@ -15,59 +15,55 @@ from gatehouse.errors import BadRequest, Conflict, NotFound, Unavailable
 
 _S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
 
-
 _TIMEOUT_S = 10
-
 
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
-
 _MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
 
-
-#: Larger than any registry of keys; what is larger was meant to be something else.
+#: Larger than any export; a larger object is not one.
 BYTES_MAX = 1 << 30
 
 
-def read(place: str) -> tuple[bytes, str]:
+def read(location: str) -> tuple[bytes, str]:
     """The content and its entity tag (empty for a file). Blocks. Raises NotFound, BadRequest, Unavailable."""
-    found = _S3.fullmatch(place)
-    if found is None:
-        return _file(place), ""
+    s3 = _S3.fullmatch(location)
+    if s3 is None:
+        return _file(location), ""
     try:
-        reply = _client().get_object(Bucket=found[1], Key=found[2])
+        reply = _client().get_object(Bucket=s3[1], Key=s3[2])
         if reply["ContentLength"] > BYTES_MAX:
-            raise BadRequest(f"{place} is larger than {BYTES_MAX >> 20} MiB")
+            raise BadRequest(f"{location} is larger than {BYTES_MAX >> 20} MiB")
         return reply["Body"].read(), reply["ETag"]
     except (BotoCoreError, ClientError) as exc:
-        raise _refused(place, exc) from exc
+        raise _error(location, exc) from exc
 
 
-def write(place: str, content: bytes, *, only_if: str | None = None, content_type: str = "application/octet-stream") -> None:
-    """`only_if`: the entity tag that it must still have; empty: it must not be there; None: whatever is there is replaced.
+def write(location: str, content: bytes, *, only_if: str | None = None, content_type: str = "application/octet-stream") -> None:
+    """`only_if`: the expected entity tag; empty: the object must not exist; None: unconditional.
 
-    Blocks. Raises Conflict when somebody else was faster, Unavailable.
+    Blocks. Raises Conflict if the condition fails, Unavailable.
     """
-    found = _S3.fullmatch(place)
-    if found is None:
-        _write_file(place, content, new=only_if == "")
+    s3 = _S3.fullmatch(location)
+    if s3 is None:
+        _write_file(location, content, new=only_if == "")
         return
     condition = {} if only_if is None else {"IfMatch": only_if} if only_if else {"IfNoneMatch": "*"}
     try:
         _client().put_object(
-            Bucket=found[1], Key=found[2], Body=content, ContentType=content_type, ChecksumAlgorithm="SHA256", **condition
+            Bucket=s3[1], Key=s3[2], Body=content, ContentType=content_type, ChecksumAlgorithm="SHA256", **condition
         )
     except (BotoCoreError, ClientError) as exc:
         if _code(exc) in _CHANGED:
             if not only_if:
-                raise Conflict(f"there is something at {place} already; choose another name") from exc
-            raise Conflict(f"{place} was changed by somebody else at the same time; try again") from exc
-        raise _refused(place, exc) from exc
+                raise Conflict(f"{location} already exists; choose another name") from exc
+            raise Conflict(f"{location} was changed in the meantime; try again") from exc
+        raise _error(location, exc) from exc
 
 
-def is_bucket(place: str) -> bool:
-    """Whether a place is well-formed and in S3."""
-    return _S3.fullmatch(place) is not None
+def is_bucket(location: str) -> bool:
+    """True for a well-formed location in S3."""
+    return _S3.fullmatch(location) is not None
 
 
 def _client() -> Any:
@@ -75,40 +71,40 @@ def _client() -> Any:
     return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), config=config)
 
 
-def _file(place: str) -> bytes:
-    if place.startswith("s3:"):
-        raise BadRequest(f"{place} is no place in S3; write s3://bucket/key")
+def _file(location: str) -> bytes:
+    if location.startswith("s3:"):
+        raise BadRequest(f"{location} is not an S3 URL; use s3://bucket/key")
     try:
-        return Path(place).read_bytes()
+        return Path(location).read_bytes()
     except FileNotFoundError as exc:
-        raise NotFound(f"there is no file {place}") from exc
+        raise NotFound(f"{location} does not exist") from exc
     except OSError as exc:
-        raise Unavailable(f"{place} cannot be read: {exc.strerror or type(exc).__name__}") from exc
+        raise Unavailable(f"{location} cannot be read: {exc.strerror or type(exc).__name__}") from exc
 
 
-def _write_file(place: str, content: bytes, *, new: bool) -> None:
-    if place.startswith("s3:"):
-        raise BadRequest(f"{place} is no place in S3; write s3://bucket/key")
-    path = Path(place)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_file(location: str, content: bytes, *, new: bool) -> None:
+    if location.startswith("s3:"):
+        raise BadRequest(f"{location} is not an S3 URL; use s3://bucket/key")
+    path = Path(location)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if new and path.exists():
-            raise Conflict(f"there is something at {place} already; choose another name")
-        # Written aside and renamed: a name never stands for half a file.
-        aside.touch(mode=0o600)
-        aside.write_bytes(content)
-        aside.replace(path)
+            raise Conflict(f"{location} already exists; choose another name")
+        # Renamed when complete, so that a reader never sees a partial file.
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as exc:
-        raise Unavailable(f"{place} cannot be written: {exc.strerror or type(exc).__name__}") from exc
+        raise Unavailable(f"{location} cannot be written: {exc.strerror or type(exc).__name__}") from exc
 
 
 def _code(exc: Exception) -> str:
     return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
 
 
-def _refused(place: str, exc: Exception) -> NotFound | Unavailable:
+def _error(location: str, exc: Exception) -> NotFound | Unavailable:
     code = _code(exc)
     if code in _MISSING:
-        return NotFound(f"there is nothing at {place}")
-    why = {"AccessDenied": "the role in use may not; allow it for this object", "": "S3 cannot be reached"}.get(code, code)
-    return Unavailable(f"{place} is not available: {why}", detail=f"{type(exc).__name__} {code}".strip())
+        return NotFound(f"{location} does not exist")
+    reason = {"AccessDenied": "access denied; allow the role to access this object", "": "S3 cannot be reached"}.get(code, code)
+    return Unavailable(f"{location} is not available: {reason}", detail=f"{type(exc).__name__} {code}".strip())

@@ -1,4 +1,4 @@
-"""Keys that sign checkpoints: one in AWS KMS, which nobody can read out, and one in a file, for a machine without KMS."""
+"""Keys that sign checkpoints: in AWS KMS, or in a file for machines without KMS."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"
 
-
 _TIMEOUT_S = 3
 
 
 class LocalSigner:
-    """`ports_checkpoint.Signer` with an Ed25519 key in this process. Its id is the fingerprint of its public half."""
+    """Signer with an Ed25519 key in this process. The key id is the fingerprint of the public key."""
 
     algorithm = ED25519
 
@@ -43,13 +42,13 @@ class LocalSigner:
 
 
 class KmsSigner:
-    """`ports_checkpoint.Signer` with an ECC_NIST_P256 key of AWS KMS (kms:Sign, kms:GetPublicKey). Its id is its ARN."""
+    """Signer with an ECC_NIST_P256 key of AWS KMS (kms:Sign, kms:GetPublicKey). The key id is the ARN."""
 
     algorithm = ECDSA_P256
 
     def __init__(self, key: str) -> None:
         """`key`: id, ARN or alias. Opens no connection yet."""
-        # Three seconds to connect and to read, two attempts; failure side: no checkpoint now, the next turn tries again.
+        # On failure no checkpoint is created; the next run of the job tries again.
         config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2})
         self._key = key
         self._arn = ""
@@ -57,23 +56,23 @@ class KmsSigner:
         self._client = boto3.client("kms", region_name=os.environ.get("AWS_REGION"), config=config)
 
     async def key_id(self) -> str:
-        await self._learn()
+        await self._load()
         return self._arn
 
     async def sign(self, message: bytes) -> bytes:
         return await asyncio.to_thread(self._sign, message)
 
     async def public_key(self) -> bytes:
-        await self._learn()
+        await self._load()
         return self._public_key
 
-    async def _learn(self) -> None:
+    async def _load(self) -> None:
         if not self._arn:
             self._public_key, self._arn = await asyncio.to_thread(self._get)
 
     def _sign(self, message: bytes) -> bytes:
         try:
-            # KMS hashes it (up to 4096 bytes; a checkpoint has a few hundred).
+            # MessageType RAW allows up to 4096 bytes; a checkpoint has a few hundred.
             reply = self._client.sign(KeyId=self._key, Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
         except (BotoCoreError, ClientError) as exc:
             raise _unavailable(exc) from exc
@@ -90,10 +89,10 @@ class KmsSigner:
 
 
 def local_signer(file: Path) -> LocalSigner:
-    """From a PEM file that this user alone can read; made with `openssl genpkey -algorithm ed25519`. Raises SettingsError."""
+    """Reads a PEM file with mode 0600, created with `openssl genpkey -algorithm ed25519`. Raises SettingsError."""
     try:
         if file.stat().st_mode & 0o077:
-            raise SettingsError(f"{VARIABLE}: {file} can be read by others: chmod 600 {file}")
+            raise SettingsError(f"{VARIABLE}: {file} is readable by other users: chmod 600 {file}")
         key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except OSError as exc:
         raise SettingsError(f"{VARIABLE}: {file} cannot be read: {exc.strerror}") from None
@@ -101,7 +100,7 @@ def local_signer(file: Path) -> LocalSigner:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise SettingsError(
-            f"{VARIABLE}: {file} holds no Ed25519 key: make one with openssl genpkey -algorithm ed25519 -out FILE"
+            f"{VARIABLE}: {file} is not an Ed25519 key: create one with openssl genpkey -algorithm ed25519 -out FILE"
         )
     return LocalSigner(key)
 

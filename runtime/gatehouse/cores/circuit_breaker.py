@@ -1,10 +1,11 @@
 """Circuit breakers and retry budgets of Cores, per worker.
 
-A circuit breaker is closed while the Core responds. Consecutive failures open it, and requests are then denied immediately instead of
-waiting for a Core that is down. After the reset time it is half open: one trial request is sent. A response closes it, a failure opens
-it again; a trial without outcome for the length of the reset time is followed by another. Only failed connections and timeouts count as
-failures; a response of any status shows that the Core is up.
-Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail at Scale" for the retry budget.
+A circuit breaker is closed while the Core responds. Consecutive failures open it, and requests are then denied immediately
+instead of waiting for a Core that is down. After the reset time it is half open: one trial request is sent. A response closes
+it, a failure opens it again; a trial without outcome for the length of the reset time is followed by another. Only failed
+connections and timeouts count as failures; a response of any status shows that the Core is up.
+Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail at Scale" for the retry
+budget.
 
 A new registration or a new URL starts with a closed circuit breaker.
 """

@@ -59,7 +59,10 @@ class RegistrationService:
     core_lease_max_s: int
 
     async def register(self, caller: Caller, name: str, url: str, ttl_s: int | None) -> Lease:
-        """Creates a lease. The key that holds the name can register again at any time. Raises BadRequest, Conflict, Unavailable."""
+        """Creates a lease.
+
+        The key that holds the name can register again at any time. Raises BadRequest, Conflict, Unavailable.
+        """
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         origin = await self._origin(url)
         now = self.clock.now()

@@ -1,8 +1,9 @@
 """Sends requests to Cores: one HTTP client per URL, pinned to a checked address, streaming in both directions.
 
-pyreqwest as configured here follows no redirects, decodes nothing, stores no cookies, uses no proxy of the environment and adds no
-headers. The gateway resolves the host name, checks the address (cores/origins.py) and passes it to the client with `resolve`, so that
-the name cannot resolve to another address between check and connection (DNS rebinding). TLS still verifies the name.
+pyreqwest as configured here follows no redirects, decodes nothing, stores no cookies, uses no proxy of the environment and adds
+no headers. The gateway resolves the host name, checks the address (cores/origins.py) and passes it to the client with
+`resolve`, so that the name cannot resolve to another address between check and connection (DNS rebinding). TLS still verifies
+the name.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class UpstreamClients:
     async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
         """Sends a request to an origin; leaving the context ends it.
 
-        Raises CoreUnreachable, CoreTimeout (connection CONNECT_TIMEOUT_S, no data `read_timeout_s`), and BadRequest for a request that
-        cannot be sent.
+        Raises CoreUnreachable, CoreTimeout (connection CONNECT_TIMEOUT_S, no data `read_timeout_s`), and BadRequest for a
+        request that cannot be sent.
         """
         client = await self._client(url)
         try:
@@ -194,7 +195,10 @@ class _Exchange:
 
 
 class UpstreamResponse:
-    """Status and headers of a response, and its body. Header names are lower case. Reading raises CoreUnreachable, CoreTimeout."""
+    """Status and headers of a response, and its body.
+
+    Header names are lower case. Reading raises CoreUnreachable, CoreTimeout.
+    """
 
     __slots__ = ("_response", "headers", "status")
 
@@ -222,7 +226,8 @@ class UpstreamResponse:
 def _translated(exc: RequestError) -> CoreTimeout | CoreUnreachable:
     kind = type(exc).__name__
     # pyreqwest 0.15 reports every failure before the response headers as ConnectError or ConnectTimeoutError, including dropped
-    # connections and read timeouts. Only the causes (hyper's text) distinguish them. If the text changes, fewer requests are retried.
+    # connections and read timeouts. Only the causes (hyper's text) distinguish them. If the text changes, fewer requests are
+    # retried.
     if any(cause["message"] == "client error (Connect)" for cause in exc.details["causes"] or ()):
         return CoreUnreachable(detail=kind, sent=False)
     return CoreTimeout(detail=kind) if isinstance(exc, RequestTimeoutError) else CoreUnreachable(detail=kind)

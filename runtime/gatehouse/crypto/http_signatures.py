@@ -1,11 +1,11 @@
 """HTTP message signatures (RFC 9421) with body digests (RFC 9530): required components, and verification. Pure.
 
 A signature must cover, for the following reasons:
-- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request cannot
-  be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
+- `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request
+  cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
 - `created`, at most AGE_S_MAX old, and a `nonce` that is used once, so that a request cannot be replayed.
-- `keyid`, the id of the key whose token is presented. An id has exactly one token, so the header with the token need not be covered,
-  and a proxy may rewrite it. `tag="gatehouse"` distinguishes the signature from one for a service behind the gateway.
+- `keyid`, the id of the key whose token is presented. An id has exactly one token, so the header with the token need not be
+  covered, and a proxy may rewrite it. `tag="gatehouse"` distinguishes the signature from one for a service behind the gateway.
 The algorithm is the one configured for the key; a signature that names another one is rejected.
 
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.

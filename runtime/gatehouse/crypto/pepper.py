@@ -19,7 +19,10 @@ class _PepperDocument(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def pepper(secret: SecretStr | None, name: str) -> Pepper:
-    """Parses {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}. Raises SettingsError, which never quotes the value."""
+    """Parses {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}.
+
+    Raises SettingsError, which never quotes the value.
+    """
     variable = PREFIX + name
     if secret is None:
         raise SettingsError(f"{variable} is required by this service")

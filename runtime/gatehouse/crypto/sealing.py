@@ -40,7 +40,7 @@ def seal(
 
 
 def unseal(sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str | None = None) -> bytes | None:
-    """Returns the plaintext, or None if the value was altered, sealed for another purpose or context, or under an unknown generation."""
+    """Returns the plaintext, or None if the value was altered, or sealed for another purpose, context or generation."""
     key = pepper.digest(f"seal:{purpose}", generation)
     if key is None:
         return None

@@ -6,12 +6,12 @@
     |   `------ environment: test | live
     `---------- prefix of the deployment, may contain underscores (acme_sk)
 
-The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners can
-recognise a token offline, and the gateway rejects malformed tokens without a lookup.
-The mark is an HMAC of the 8 random characters under a pepper generation. A guessed id has a valid mark with probability 1 in 62^4;
-ids without a valid mark are rejected without a database query (docs/decisions/0006). Keys created before the mark was introduced have
-12 random characters.
-The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow password hash is not needed.
+The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners
+can recognise a token offline, and the gateway rejects malformed tokens without a lookup. The mark is an HMAC of the 8 random
+characters under a pepper generation. A guessed id has a valid mark with probability 1 in 62^4; ids without a valid mark are
+rejected without a database query (docs/decisions/0006). Keys created before the mark was introduced have 12 random characters.
+The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow password hash is not
+needed.
 """
 
 from __future__ import annotations

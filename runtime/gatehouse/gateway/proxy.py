@@ -1,7 +1,7 @@
-"""ANY /cores/{name}/{path}: verifies the token, then forwards the request to the Core and its response to the client, streaming both.
+"""ANY /cores/{name}/{path}: verifies the token, then streams the request to the Core and the response to the client.
 
-The Core receives neither the token nor headers that only the gateway may set: it gets its own secret, the id and owner of the key, and
-the checked client address. The path is forwarded as received, so that only the Core decodes it.
+The Core receives neither the token nor headers that only the gateway may set: it gets its own secret, the id and owner of the
+key, and the checked client address. The path is forwarded as received, so that only the Core decodes it.
 """
 
 from __future__ import annotations
@@ -285,9 +285,9 @@ class _Revalidation:
 class _DisconnectWatcher:
     """Cancels the request when its client disconnects, so that the Core does not work in vain.
 
-    Only armed while nothing else reads from the client; a streaming request body notices the disconnect by itself. Once the response
-    is streaming, the connection to the Core is closed immediately. Before that, pyreqwest 0.15 cannot cancel a request: the gateway
-    stops waiting, and the response of the Core or the read timeout ends the connection.
+    Only armed while nothing else reads from the client; a streaming request body notices the disconnect by itself. Once the
+    response is streaming, the connection to the Core is closed immediately. Before that, pyreqwest 0.15 cannot cancel a
+    request: the gateway stops waiting, and the response of the Core or the read timeout ends the connection.
     """
 
     def __init__(self, context: RequestContext, *, armed: bool) -> None:

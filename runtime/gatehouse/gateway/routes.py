@@ -33,8 +33,11 @@ from gatehouse.verification.service import VerificationService
 class Dependencies:
     """Dependencies of the gateway's endpoints.
 
-    probes: the gateway is not ready if one of them fails. helpers: it is `degraded` if one of them fails.
-    refresh_gauges: called before metrics are read. response_cache: None disables caching. features_off: names of disabled features.
+    probes: the gateway is not ready if one of them fails.
+    helpers: the gateway is `degraded` if one of them fails.
+    refresh_gauges: called before metrics are read.
+    response_cache: None disables caching.
+    features_off: names of disabled features.
     """
 
     verification: VerificationService

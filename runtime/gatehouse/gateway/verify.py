@@ -70,7 +70,7 @@ class VerifyBatch:
         await context.reply(200, asgi.encode(schemas.BatchReply(answers)))
 
     async def _check_overrides(self, requests: Sequence[tuple[str, VerificationRequest]]) -> None:
-        """Verifies requests with rate-limit overrides at cost 0 first, so that an invalid one rejects the batch before any is charged.
+        """Checks rate-limit overrides at cost 0 first, so that an invalid one rejects the batch before a limit is consumed.
 
         Raises BadRequest.
         """

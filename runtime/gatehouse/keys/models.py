@@ -204,7 +204,8 @@ LAST_ADMIN_MARGIN_S = 86_400
 class LockedKey(msgspec.Struct, frozen=True):
     """A key whose row and family are locked in the current transaction.
 
-    is_last_admin: the key can manage keys, and no other key that can will live LAST_ADMIN_MARGIN_S longer, or as long as this one.
+    is_last_admin: the key can manage keys, and no other key that can will live LAST_ADMIN_MARGIN_S longer, or as long as this
+    one.
     """
 
     key: Key

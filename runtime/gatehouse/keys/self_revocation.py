@@ -30,7 +30,10 @@ REASON_CHARS_MAX = 300
 WRITE_TIMEOUT_S = 5.0
 CONFIRM_POLL_S = 0.05
 
-_LAGGING = "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
+_LAGGING = (
+    "SELECT EXISTS (SELECT FROM gateway_worker"
+    " WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
+)
 
 
 class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

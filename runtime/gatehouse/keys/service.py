@@ -1,7 +1,7 @@
 """Key management: creates, changes, rotates, revokes, deletes and purges keys.
 
-Every change goes through `KeyService.transition`: it checks the life cycle, writes key and audit event in one transaction, and waits
-until the gateways have confirmed the change.
+Every change goes through `KeyService.transition`: it checks the life cycle, writes key and audit event in one transaction, and
+waits until the gateways have confirmed the change.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ class Rotated(msgspec.Struct, frozen=True):
 
 
 class Purged(msgspec.Struct, frozen=True):
-    """counters_removed: False if another key of the family still uses them, or Redis was unavailable and they expire by themselves."""
+    """Result of a purge.
+
+    counters_removed: False if another key of the family uses the counters, or Redis was unavailable (they then expire).
+    """
 
     key_id: KeyId
     purged_at: float
@@ -178,7 +181,8 @@ class KeyService:
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read; None: any.
 
-        Raises PreconditionFailed if the key has changed since, BadRequest if the expiry is not allowed, and what `transition` raises.
+        Raises PreconditionFailed if the key has changed since, BadRequest if the expiry is not allowed, and what `transition`
+        raises.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -332,7 +336,7 @@ class KeyService:
         return Changed(key=key, effective=Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND)
 
     async def writable_generation(self) -> int:
-        """The newest pepper generation that every live gateway can read. During the rollout of a new generation this is the old one.
+        """The newest pepper generation that every live gateway can read; during a rollout, the previous one.
 
         Raises Unavailable.
         """

@@ -1,7 +1,7 @@
 """Signing keys of API keys: set, replaced, removed, and sealed again when the pepper is rotated.
 
-A signing secret belongs to the key family. A rotated key passes it on, and the successor can get another one without affecting its
-predecessor. To replace a secret without failed requests: rotate the key, set the successor's secret, end the grace period.
+A signing secret belongs to the key family. A rotated key passes it on, and the successor can get another one without affecting
+its predecessor. To replace a secret without failed requests: rotate the key, set the successor's secret, end the grace period.
 """
 
 from __future__ import annotations

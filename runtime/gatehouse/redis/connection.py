@@ -1,7 +1,7 @@
 """A connection to Redis or Valkey on asyncio streams and hiredis. Every failure closes it.
 
-Redis does not close a connection when it hangs, and a late reply on a reused connection would be taken for the reply to the next command.
-Therefore a timeout or a cancellation closes the connection, and the next use opens a new one.
+Redis does not close a connection when it hangs, and a late reply on a reused connection would be taken for the reply to the
+next command. Therefore a timeout or a cancellation closes the connection, and the next use opens a new one.
 """
 
 from __future__ import annotations

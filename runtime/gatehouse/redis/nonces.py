@@ -1,7 +1,7 @@
 """Nonces of request signatures in Redis or Valkey: each is accepted once, across all workers.
 
-Waiting checks are sent in one script call, and one call is in flight at a time, as with rate limits. Fails closed: without Redis a
-signature may be a replay, so every failure raises Unavailable, and for BREAK_S no request waits for Redis.
+Waiting checks are sent in one script call, and one call is in flight at a time, as with rate limits. Fails closed: without
+Redis a signature may be a replay, so every failure raises Unavailable, and for BREAK_S no request waits for Redis.
 """
 
 from __future__ import annotations

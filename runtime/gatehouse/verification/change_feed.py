@@ -1,11 +1,11 @@
 """Change feed of keys and Cores: LISTEN for notifications, a poll every second for missed ones, and confirmation of both.
 
-The staleness bound is guaranteed. A worker counts as fresh since the moment before it queried for changes, and only once the result is
-applied and written to its own row in gateway_worker. Management waits for those rows, and ignores a worker that has not written its row
-for longer than the bound; such a worker denies every key by itself (verification/service.py).
+The staleness bound is guaranteed. A worker counts as fresh since the moment before it queried for changes, and only once the
+result is applied and written to its own row in gateway_worker. Management waits for those rows, and ignores a worker that has
+not written its row for longer than the bound; such a worker denies every key by itself (verification/service.py).
 
-Each table has its own position (the highest change number read from it). Two queries see two snapshots, and a common position could
-skip a row that was committed between them.
+Each table has its own position (the highest change number read from it). Two queries see two snapshots, and a common position
+could skip a row that was committed between them.
 """
 
 from __future__ import annotations

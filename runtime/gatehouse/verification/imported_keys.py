@@ -1,8 +1,8 @@
 """Verification of imported keys: finds them by tokens of other formats, and replaces a bcrypt hash by an HMAC on first use.
 
-The cost of a wrong token is bounded. It is looked up by derived ids only, in one query, and bcrypt is computed only for an id that
-exists, CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times a minute per key. Beyond that the result is UNAVAILABLE rather than a
-denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
+The cost of a wrong token is bounded. It is looked up by derived ids only, in one query, and bcrypt is computed only for an id
+that exists, CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times a minute per key. Beyond that the result is UNAVAILABLE
+rather than a denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Tokens of imported keys: where a token of another format may be stored, without knowing that format. Pure.
 
-A presented token that does not have Gatehouse's format has one possible id per scheme and pepper generation in use, derived from its
-hash (for bcrypt, from the id inside the token). All of them are looked up in a single query. The database stores an HMAC of the old
-hash, so a copy of the table cannot verify guesses, not even of short tokens. A bcrypt hash cannot be recomputed; it is stored encrypted
-until the first use of its key.
+A presented token that does not have Gatehouse's format has one possible id per scheme and pepper generation in use, derived
+from its hash (for bcrypt, from the id inside the token). All of them are looked up in a single query. The database stores an
+HMAC of the old hash, so a copy of the table cannot verify guesses, not even of short tokens. A bcrypt hash cannot be
+recomputed; it is stored encrypted until the first use of its key.
 
     sha256, sha512                  hash of the whole token
     sha256-secret, sha512-secret    hash of the part after the last separator
@@ -49,7 +49,10 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class ImportedKeyIds:
-    """Schemes and id generations of the imported keys, in one worker. While there are none, tokens of other formats cost nothing."""
+    """Schemes and id generations of the imported keys, in one worker.
+
+    While there are none, tokens of other formats cost nothing.
+    """
 
     def __init__(self, pepper: Pepper) -> None:
         self._pepper = pepper

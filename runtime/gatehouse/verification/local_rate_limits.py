@@ -1,7 +1,7 @@
 """Rate limits in the memory of one worker, without Redis or while it is unavailable. States are marked `degraded`.
 
-Each worker counts independently, so n workers together allow up to n times the limit. GATEHOUSE_LIMIT_ON_ERROR=refuse denies requests
-instead while Redis is unavailable.
+Each worker counts independently, so n workers together allow up to n times the limit. GATEHOUSE_LIMIT_ON_ERROR=refuse denies
+requests instead while Redis is unavailable.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Migrates keys to the newest pepper generation when they are used, because the new digest can only be computed from the token.
 
-Runs outside of the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with one audit
-event per batch. It writes only once every live gateway can read the new generation, so that no request fails while a new pepper is
-rolled out; until then it discards the queue, because the next use adds the key again.
+Runs outside of the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with
+one audit event per batch. It writes only once every live gateway can read the new generation, so that no request fails while a
+new pepper is rolled out; until then it discards the queue, because the next use adds the key again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rejects ids that cannot have been issued, so that guesses cost no database query. No I/O.
 
-Ids of new keys carry a keyed mark (crypto/token.py). Ids without a mark, and marks of a pepper generation that is no longer available,
-cannot be checked; while such a key exists, every id is looked up.
+Ids of new keys carry a keyed mark (crypto/token.py). Ids without a mark, and marks of a pepper generation that is no longer
+available, cannot be checked; while such a key exists, every id is looked up.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Arithmetic of rate limits (GCRA), for several limits that are checked together. Pure.
 
-The state of a limit is one number: how far its theoretical arrival time is ahead of now, in microseconds (`ahead_us`, >= 0). A request
-of cost c advances it by c emission intervals (window / quota) and is allowed while it stays within `burst` intervals; c is the cost of
-the request times that of the limit. If one limit denies a request, none of them is advanced.
+The state of a limit is one number: how far its theoretical arrival time is ahead of now, in microseconds (`ahead_us`, >= 0). A
+request of cost c advances it by c emission intervals (window / quota) and is allowed while it stays within `burst` intervals; c
+is the cost of the request times that of the limit. If one limit denies a request, none of them is advanced.
 Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 """
 
@@ -49,8 +49,9 @@ def report(
 ) -> tuple[RateLimitState, ...]:
     """One state per limit, in order, from the numbers before the request.
 
-    `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it, unchanged otherwise.
-    A request that costs more than the whole burst is never allowed; its `retry_after_s` is the time until the burst is full, never 0.
+    `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it, unchanged otherwise. A
+    request that costs more than the whole burst is never allowed; its `retry_after_s` is the time until the burst is full,
+    never 0.
     """
     allowed = allows(limits, ahead_us, cost)
     return tuple(

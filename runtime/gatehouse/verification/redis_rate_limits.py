@@ -1,11 +1,12 @@
 """Rate limits counted in Redis or Valkey: exact across workers, with one script call for many requests and the server's clock.
 
-All waiting requests are sent in one EVALSHA, and only one call is in flight at a time, so batches grow with the load (measured: three
-times the throughput of a call per request). A counter is named by limit and key family only: never by the token, and not by a
-configuration version, which would split the counter between workers after each change.
+All waiting requests are sent in one EVALSHA, and only one call is in flight at a time, so batches grow with the load (measured:
+three times the throughput of a call per request). A counter is named by limit and key family only: never by the token, and not
+by a configuration version, which would split the counter between workers after each change.
 
-When Redis fails, all waiting requests are answered by the fallback of the setting (local approximation or denial), the connection is
-closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one request tries again.
+When Redis fails, all waiting requests are answered by the fallback of the setting (local approximation or denial), the
+connection is closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one
+request tries again.
 
 Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at once.
 """
@@ -30,10 +31,10 @@ BREAK_S = 0.5
 BATCH_MAX = 256
 FORGET_TIMEOUT_S = 2.0
 
-# ARGV: for each request its number of limits, then move and room (us; verification/rate_limits.py) of each; KEYS in the same order.
-# Returns how far each counter was ahead of now before the request, in us, as text: Lua numbers become integers in replies.
-# Times are relative to 2024, because a double represents them to better than 0.01 us but today's Unix time only to 0.25 us.
-# `%.4f` instead of tostring, which keeps 14 digits and would lose the microseconds.
+# ARGV: for each request its number of limits, then move and room (us; verification/rate_limits.py) of each; KEYS in the same
+# order. Returns how far each counter was ahead of now before the request, in us, as text: Lua numbers become integers in
+# replies. Times are relative to 2024, because a double represents them to better than 0.01 us but today's Unix time only to
+# 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would lose the microseconds.
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])

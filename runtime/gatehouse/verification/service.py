@@ -139,8 +139,8 @@ class VerificationService:
     async def _take_limits_and_credits(self, record: KeyRecord, charge: Charge, time: DecisionTime) -> VerificationResult:
         """Consumes rate limits and credits together, so that a denial by one consumes nothing of the other. Raises Unavailable.
 
-        Reads the limits first, so that a rate-limited client causes no database query; then deducts the credits; then consumes the
-        limits. If another request exhausted a limit in between, the credits are refunded.
+        Reads the limits first, so that a rate-limited client causes no database query; then deducts the credits; then consumes
+        the limits. If another request exhausted a limit in between, the credits are refunded.
         """
         states = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
         if evaluate_limits(states) is not Code.VALID:

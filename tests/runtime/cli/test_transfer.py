@@ -244,8 +244,8 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("import", "missing.json"), "gatehouse: there is no file missing.json"),
-        (("import", "s3:/x"), "gatehouse: s3:/x is no place in S3; write s3://bucket/key"),
+        (("import", "missing.json"), "gatehouse: missing.json does not exist"),
+        (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
         (("import", "bad.json"), "gatehouse: bad.json, line 1: must be a JSON object or list; nothing was written"),
         (("import", "latin.json"), "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8"),
         (("import", "x", "--restore", "--cores"), "gatehouse: --restore can only be combined with --dry-run and --json"),
@@ -266,7 +266,7 @@ def test_file_is_read_from_s3(importer: Command, database: Database, bucket: Any
     done = importer.run("import", f"s3://{BUCKET}/config/api_keys.json")
     assert (done.code, count(database)) == (0, 5), done.err
     missing = importer.run("import", f"s3://{BUCKET}/none.json")
-    assert (missing.code, missing.err) == (1, f"gatehouse: there is nothing at s3://{BUCKET}/none.json\n")
+    assert (missing.code, missing.err) == (1, f"gatehouse: s3://{BUCKET}/none.json does not exist\n")
 
 
 @pytest.mark.requirement("CG-02")
@@ -283,7 +283,7 @@ def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, 
     for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
         assert shown not in content
     assert importer.run("export", "--to", place).err.endswith(
-        "there is something at " + place + " already; choose another name\n"
+        place + " already exists; choose another name\n"
     )
     database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
     assert importer.run("import", place, "--restore", "--dry-run").out.startswith(f"{place}: export of 1500 rows")

@@ -99,10 +99,10 @@ def test_a_key_file_that_others_can_read_or_that_holds_no_key_is_refused(tmp_pat
     file = tmp_path / "key.pem"
     file.write_text("no key")
     file.chmod(0o644)
-    with pytest.raises(SettingsError, match="can be read by others"):
+    with pytest.raises(SettingsError, match="is readable by other users"):
         local_signer(file)
     file.chmod(0o600)
-    with pytest.raises(SettingsError, match="holds no Ed25519 key"):
+    with pytest.raises(SettingsError, match="is not an Ed25519 key"):
         local_signer(file)
 
 
