@@ -80,7 +80,7 @@ def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "doc
 
 
 @pytest.mark.requirement("CG-22")
-def test_use_is_counted_by_outcome_and_by_core() -> None:
+def test_usage_is_counted_by_outcome_and_core() -> None:
     use = Use()
     use.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))
     use.metrics.flush()
@@ -98,21 +98,21 @@ def test_use_is_counted_by_outcome_and_by_core() -> None:
 
 
 @pytest.mark.requirement("CG-22")
-def test_what_is_unusual_is_counted_by_its_kind() -> None:
+def test_unusual_use_is_counted_by_kind() -> None:
     use = Use()
     use.add(row(), unusual=(UnusualUse("k", "refusals"), UnusualUse("j", "refusals"), UnusualUse("k", "dormant")))
     use.metrics.flush()
     assert use.sums()["UnusualUse", "Kind", "refusals"] == 2
 
 
-def test_a_count_belongs_to_its_minute_also_when_it_comes_late() -> None:
+def test_late_count_belongs_to_its_minute() -> None:
     use = Use()
     use.add(row(minute=MINUTE - 60), row())
     use.metrics.flush()
     assert {line["_aws"]["Timestamp"] for line in use.lines if "Code" in line} == {(MINUTE - 60) * 1000, MINUTE * 1000}
 
 
-def test_lines_come_every_few_seconds_and_nothing_is_counted_twice() -> None:
+def test_lines_are_periodic_and_count_once() -> None:
     use = Use()
     use.add(row())
     assert use.lines == []
@@ -123,7 +123,7 @@ def test_lines_come_every_few_seconds_and_nothing_is_counted_twice() -> None:
     assert use.sums()["KeyDecisions", "", ""] == 2
 
 
-def test_no_number_of_keys_or_cores_makes_more_metrics_than_the_bound() -> None:
+def test_metrics_are_bounded() -> None:
     use = Use()
     for number in range(200):
         use.add(row(key=f"key{number}", core=f"core{number}"))
@@ -134,7 +134,7 @@ def test_no_number_of_keys_or_cores_makes_more_metrics_than_the_bound() -> None:
     assert "key1" not in {value for _, _, value in use.sums()}
 
 
-def test_the_busiest_keys_stand_in_the_line_by_their_ids() -> None:
+def test_line_has_ids_of_busiest_keys() -> None:
     use = Use()
     use.add(*(row(key=f"key{number:02d}", count=number) for number in range(1, 31)))
     use.metrics.flush()
@@ -142,7 +142,7 @@ def test_the_busiest_keys_stand_in_the_line_by_their_ids() -> None:
     assert (len(top), top[0]) == (TOP_KEYS, {"key_id": "key30", "requests": 30})
 
 
-def test_a_line_has_no_member_that_the_filters_of_requests_count() -> None:
+def test_line_matches_no_request_filter() -> None:
     use = Use()
     use.add(row("NOT_FOUND"))
     use.metrics.flush()
@@ -150,6 +150,6 @@ def test_a_line_has_no_member_that_the_filters_of_requests_count() -> None:
 
 
 @pytest.mark.parametrize(("metrics", "sets"), [({}, [[]]), ({"m": 1}, [["Absent"]]), ({f"m{n}": n for n in range(101)}, [[]])])
-def test_a_line_beyond_the_specification_is_not_made(metrics: dict[str, int], sets: list[list[str]]) -> None:
+def test_line_beyond_bounds_is_rejected(metrics: dict[str, int], sets: list[list[str]]) -> None:
     with pytest.raises(ValueError, match=r"takes|has no value"):
         emf.line("n", 1.0, metrics, {}, sets)

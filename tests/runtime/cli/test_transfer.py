@@ -282,9 +282,7 @@ def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, 
     digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
     for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
         assert shown not in content
-    assert importer.run("export", "--to", place).err.endswith(
-        place + " already exists; choose another name\n"
-    )
+    assert importer.run("export", "--to", place).err.endswith(place + " already exists; choose another name\n")
     database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
     assert importer.run("import", place, "--restore", "--dry-run").out.startswith(f"{place}: export of 1500 rows")
     assert count(database) == 1

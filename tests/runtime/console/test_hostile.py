@@ -37,7 +37,7 @@ async def _refused(reply: Any, door: Console, status: int, location: str, messag
         ('application/json; charset="utf-16"', "names a charset other than UTF-8"),
     ],
 )
-async def test_a_body_of_another_kind_is_415(door: Console, media_type: str, message: str) -> None:
+async def test_other_media_type_is_415(door: Console, media_type: str, message: str) -> None:
     reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
     fix = "send JSON encoded as UTF-8, and no charset" if "charset" in message else "send Content-Type: application/json"
     await _refused(reply, door, 415, "header.content-type", message, fix)

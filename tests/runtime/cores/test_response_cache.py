@@ -12,7 +12,7 @@ def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9000)), max_size=60))
-def test_it_never_holds_more_than_its_bound_and_the_least_recently_read_go_first(puts: list[tuple[int, int]]) -> None:
+def test_cache_never_exceeds_its_bound(puts: list[tuple[int, int]]) -> None:
     cache = ResponseCache(40_000)
     for number, size in puts:
         place = ("docs", "lease", f"/{number}", "")
@@ -26,7 +26,7 @@ def test_it_never_holds_more_than_its_bound_and_the_least_recently_read_go_first
     assert (cache.bytes, len(cache)) == (0, 0)
 
 
-def test_a_body_over_a_quarter_of_the_bound_or_without_a_length_is_not_kept() -> None:
+def test_too_large_body_is_not_storable() -> None:
     cache = ResponseCache(4000)
     assert cache.storable(200, headers(1000))
     assert not cache.storable(200, headers(1001))
@@ -34,7 +34,7 @@ def test_a_body_over_a_quarter_of_the_bound_or_without_a_length_is_not_kept() ->
     assert not cache.storable(206, headers(10))
 
 
-def test_a_304_brings_newer_headers_but_leaves_those_of_the_body() -> None:
+def test_304_updates_headers_except_those_of_the_body() -> None:
     kept = CachedResponse('"1"', headers(3), b"abc")
     said = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
     assert updated_headers(kept, said) == [

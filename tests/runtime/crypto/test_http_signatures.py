@@ -50,7 +50,7 @@ def der(text: str) -> bytes:
 
 
 @pytest.mark.requirement("TR-10")
-def test_rfc_9421_b_2_5_hmac_sha256_is_made_byte_for_byte() -> None:
+def test_rfc_9421_b_2_5_hmac_sha256() -> None:
     """Key of B.1.5."""
     secret = base64.b64decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
     components = ("date", "@authority", "content-type")
@@ -66,7 +66,7 @@ def test_rfc_9421_b_2_5_hmac_sha256_is_made_byte_for_byte() -> None:
 
 
 @pytest.mark.requirement("TR-10")
-def test_rfc_9421_b_2_6_ed25519_is_made_and_checked() -> None:
+def test_rfc_9421_b_2_6_ed25519() -> None:
     """Keys of B.1.4."""
     private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
@@ -146,7 +146,7 @@ def test_rfc_9530_digests(body: bytes, field: str) -> None:
         ("", False),
     ],
 )
-def test_one_known_digest_must_match_and_none_may_differ(field: str, matches: bool) -> None:
+def test_content_digest_must_match_body(field: str, matches: bool) -> None:
     assert signature.digest_matches(field, dict(signature.digests_of(BODY))) is matches
 
 
@@ -181,27 +181,27 @@ def with_field(request: SignedRequest, name: str, value: str) -> SignedRequest:
     return msgspec.structs.replace(request, fields=(*(field for field in request.fields if field[0] != name), (name, value)))
 
 
-def test_a_signed_request_is_accepted_and_its_nonce_kept_as_long_as_it_could_be_sent_again() -> None:
+def test_nonce_is_kept_until_signature_expires() -> None:
     assert check(signed()) == VerifiedSignature("n" * 16, 301)
     assert check(signed(), now=NOW + 300) == VerifiedSignature("n" * 16, 1)
 
 
 @pytest.mark.parametrize("covered", [("@method", "@authority", "@path", "@query", "content-digest"), (*COVERED, "x-more")])
-def test_the_target_may_be_covered_in_parts_and_more_may_be_covered(covered: tuple[str, ...]) -> None:
+def test_target_may_be_covered_in_parts(covered: tuple[str, ...]) -> None:
     assert isinstance(check(signed(covered)), VerifiedSignature)
 
 
 @pytest.mark.parametrize("left_out", [*COVERED])
-def test_what_is_not_covered_is_not_signed(left_out: str) -> None:
+def test_uncovered_component_is_rejected(left_out: str) -> None:
     assert check(signed(tuple(name for name in COVERED if name != left_out))) is SignatureError.UNCOVERED
 
 
-def test_a_query_has_to_be_covered() -> None:
+def test_query_must_be_covered() -> None:
     covered = ("@method", "@authority", "@path", "content-digest")
     assert check(signed(covered)) is SignatureError.UNCOVERED
 
 
-def test_without_a_body_and_a_query_neither_has_to_be_covered() -> None:
+def test_absent_body_and_query_need_no_cover() -> None:
     bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=signature.digests_of(b""))
     assert isinstance(check(signed(("@method", "@authority", "@path"), request=bare)), VerifiedSignature)
 
@@ -225,11 +225,11 @@ def test_without_a_body_and_a_query_neither_has_to_be_covered() -> None:
         ({"tag": "somebody-else", "nonce": '"gatehouse"' + "n" * 9}, SignatureError.MISSING),
     ],
 )
-def test_a_parameter_that_is_missing_or_wrong_is_named(params: dict[str, Any], flaw: SignatureError) -> None:
+def test_invalid_parameter_has_its_reason(params: dict[str, Any], flaw: SignatureError) -> None:
     assert check(signed(**params)) is flaw
 
 
-def test_the_algorithm_is_the_keys_and_never_the_messages() -> None:
+def test_algorithm_of_the_key_is_used() -> None:
     """An HMAC made with a public key that everybody has must not pass for an Ed25519 signature (RFC 9421, section 7.3.6)."""
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
     for alg, flaw in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
@@ -248,11 +248,11 @@ def test_the_algorithm_is_the_keys_and_never_the_messages() -> None:
         ({"digests": signature.digests_of(b"another body")}, SignatureError.DIGEST),
     ],
 )
-def test_a_request_that_was_changed_after_it_was_signed_is_refused(changed: dict[str, Any], flaw: SignatureError) -> None:
+def test_modified_request_is_rejected(changed: dict[str, Any], flaw: SignatureError) -> None:
     assert check(msgspec.structs.replace(signed(), **changed)) is flaw
 
 
-def test_another_secret_is_refused() -> None:
+def test_other_secret_is_rejected() -> None:
     assert check(signed(secret=bytes(32))) is SignatureError.WRONG
 
 
@@ -274,41 +274,41 @@ def test_another_secret_is_refused() -> None:
         ("signature-input", 'sig1=(5);tag="gatehouse"', SignatureError.COMPONENT),
     ],
 )
-def test_a_field_that_is_not_what_the_rfc_says_is_refused(name: str, value: str, flaw: SignatureError) -> None:
+def test_malformed_signature_field_is_rejected(name: str, value: str, flaw: SignatureError) -> None:
     assert check(with_field(signed(), name, value)) is flaw
 
 
 @pytest.mark.parametrize("component", ["@status", "@query-param", "@signature-params", "x-absent"])
-def test_a_component_that_the_request_has_not_is_refused(component: str) -> None:
+def test_missing_component_is_rejected(component: str) -> None:
     assert check(signed((*COVERED, component))) is SignatureError.COMPONENT
 
 
-def test_a_request_without_signature_fields_has_none() -> None:
+def test_request_without_signature_fields_is_unsigned() -> None:
     bare = SignedRequest("GET", "https", "gateway.example.com", "/a", "", (), has_body=False, digests=())
     assert check(bare) is SignatureError.MISSING
 
 
-def test_signatures_for_others_may_stand_beside_ours() -> None:
+def test_other_signatures_are_ignored() -> None:
     request = signed()
     told = next(value for name, value in request.fields if name == "signature-input")
     both = with_field(request, "signature-input", f'core=("@method");tag="core", {told}')
     assert isinstance(check(both), VerifiedSignature)
 
 
-def test_a_secret_survives_its_text_form() -> None:
+def test_secret_text_round_trip() -> None:
     assert signature.secret_bytes(signature.secret_text(SECRET)) == SECRET
     with pytest.raises(ValueError, match="a signing secret begins with sigkey_"):
         signature.secret_bytes("whsec_AAAA")
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
-def test_no_fields_make_the_check_fail_otherwise_than_with_a_reason(told: str, made: str) -> None:
+def test_any_signature_field_gets_a_reason(told: str, made: str) -> None:
     request = with_field(with_field(signed(), "signature-input", told + ';tag="gatehouse"'), "signature", made)
     assert isinstance(check(request), SignatureError)
 
 
 @given(st.binary(max_size=64), st.sampled_from(["path", "query", "authority"]), st.text(min_size=1, max_size=20))
-def test_no_other_request_has_the_same_signature(body: bytes, member: str, text: str) -> None:
+def test_signature_is_unique_to_its_request(body: bytes, member: str, text: str) -> None:
     base = SignedRequest("POST", "https", "a.example", "/p", "q", (), has_body=False, digests=signature.digests_of(body))
     request = signed(("@method", "@authority", "@path", "@query"), request=base)
     other = msgspec.structs.replace(request, **{member: getattr(base, member) + text})
@@ -316,5 +316,5 @@ def test_no_other_request_has_the_same_signature(body: bytes, member: str, text:
     assert isinstance(check(other), VerifiedSignature) is same
 
 
-def test_every_flaw_says_what_to_send_instead() -> None:
+def test_every_signature_error_has_a_fix() -> None:
     assert set(signature.TEXTS) == set(SignatureError)

@@ -22,38 +22,38 @@ TOKEN = build("gtk", KeyEnvironment.TEST, b"123456789", bytes(range(32))).text
         ("gtk_live_abcdefghijklmnopqrstuvwxyz0123", "0AftsS"),  # shows the left padding
     ],
 )
-def test_the_checksum_equals_the_worked_values(text: str, expected: str) -> None:
+def test_checksum_of_published_values(text: str, expected: str) -> None:
     assert checksum(text) == expected
 
 
-def test_the_digest_is_hmac_sha256() -> None:
+def test_digest_is_hmac_sha256() -> None:
     secret = bytes(range(40))
     assert Pepper({3: secret}, 3).digest(TOKEN, 3) == hmac.digest(secret, TOKEN.encode(), "sha256")
 
 
-def test_the_digest_of_a_secret_longer_than_a_block_is_hmac_sha256() -> None:
+def test_digest_with_long_secret_is_hmac_sha256() -> None:
     secret = b"k" * 131
     assert Pepper({1: secret}, 1).digest(TOKEN, 1) == hmac.digest(secret, TOKEN.encode(), "sha256")
 
 
-def test_a_digest_of_a_generation_that_is_gone_matches_nothing() -> None:
+def test_removed_generation_matches_nothing() -> None:
     pepper = Pepper({2: bytes(32)}, 2)
     assert pepper.digest(TOKEN, 1) is None
     assert not pepper.matches(TOKEN, bytes(32), 1)
 
 
 @pytest.mark.parametrize(("generations", "current"), [({1: bytes(32)}, 2), ({1: bytes(31)}, 1)])
-def test_a_pepper_without_its_current_secret_or_with_a_short_one_is_refused(generations: dict[int, bytes], current: int) -> None:
+def test_invalid_pepper_is_rejected(generations: dict[int, bytes], current: int) -> None:
     with pytest.raises(ValueError, match="pepper"):
         Pepper(generations, current)
 
 
-def test_a_pepper_does_not_show_its_secrets() -> None:
+def test_pepper_repr_hides_secrets() -> None:
     assert "kkk" not in repr(Pepper({1: b"k" * 32}, 1))
 
 
 @given(st.binary(min_size=9, max_size=16), st.binary(min_size=32, max_size=32), st.sampled_from(KeyEnvironment))
-def test_what_is_built_is_parsed_back(id_bytes: bytes, secret: bytes, environment: KeyEnvironment) -> None:
+def test_built_token_is_parsed_back(id_bytes: bytes, secret: bytes, environment: KeyEnvironment) -> None:
     built = build("acme_sk", environment, id_bytes, secret)
     parsed = parse(built.text, "acme_sk")
     assert parsed == built
@@ -62,25 +62,25 @@ def test_what_is_built_is_parsed_back(id_bytes: bytes, secret: bytes, environmen
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.sampled_from(ALPHABET + "_-ü "))
-def test_one_changed_character_is_no_key_any_more(position: int, character: str) -> None:
+def test_changed_character_fails_checksum(position: int, character: str) -> None:
     changed = TOKEN[:position] + character + TOKEN[position + 1 :]
     assert (parse(changed, "gtk") is None) == (changed != TOKEN)
 
 
 @given(st.text(max_size=120))
-def test_any_text_is_either_a_key_or_none(text: str) -> None:
+def test_any_text_is_parsed_or_none(text: str) -> None:
     assert parse(text, "gtk") is None
 
 
-def test_a_key_of_another_brand_is_no_key_here() -> None:
+def test_token_with_other_prefix_is_not_parsed() -> None:
     assert parse(TOKEN, "acme") is None
 
 
-def test_the_parsed_key_does_not_show_its_secret() -> None:
+def test_parsed_token_repr_hides_secret() -> None:
     assert TOKEN[-40:] not in repr(parse(TOKEN, "gtk"))
 
 
 @given(st.integers(0, 62**12))
-def test_base62_keeps_the_order_of_numbers_of_one_width(number: int) -> None:
+def test_base62_preserves_order(number: int) -> None:
     digits = base62(number, 13)
     assert sum(ALPHABET.index(digit) * 62**power for power, digit in enumerate(reversed(digits))) == number

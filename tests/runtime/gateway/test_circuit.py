@@ -84,7 +84,7 @@ async def until_tried(gateway: Gateway, key: Key) -> Reply:
     return reply
 
 
-async def test_a_core_that_is_down_is_left_alone_and_served_again_when_it_is_back(resting: Gateway, core: Core) -> None:
+async def test_circuit_opens_and_closes_again(resting: Gateway, core: Core) -> None:
     gateway, port = resting, free_port()
     opened, closed = [f'gatehouse_circuit_breaker_transitions_total{{state="{to}"}}' for to in ("open", "closed")]
     before = await metric(gateway, opened), await metric(gateway, closed)
@@ -107,7 +107,7 @@ async def test_a_core_that_is_down_is_left_alone_and_served_again_when_it_is_bac
             await asyncio.sleep(0.01)
 
 
-async def test_a_core_that_stays_down_is_asked_once_a_rest(resting: Gateway) -> None:
+async def test_core_that_stays_down_gets_one_trial(resting: Gateway) -> None:
     gateway = resting
     _, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
     await codes(gateway, key, 2)
@@ -115,14 +115,14 @@ async def test_a_core_that_stays_down_is_asked_once_a_rest(resting: Gateway) -> 
     assert await codes(gateway, key, 1) == [(503, "core_circuit_open")]
 
 
-async def test_a_silent_core_is_given_up_and_then_left_alone(resting: Gateway, core: Core) -> None:
+async def test_silent_core_times_out_and_opens_circuit(resting: Gateway, core: Core) -> None:
     gateway = resting
     _, key = await registered(gateway, core.url)
     assert await codes(gateway, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]
     assert len(core.requests) == 2
 
 
-async def test_a_core_that_answers_is_never_left_alone_whatever_it_says(resting: Gateway, core: Core) -> None:
+async def test_responses_never_open_circuit(resting: Gateway, core: Core) -> None:
     gateway = resting
     _, key = await registered(gateway, core.url)
     for status in (500, 502, 503, 504, 500, 500):
@@ -130,7 +130,7 @@ async def test_a_core_that_answers_is_never_left_alone_whatever_it_says(resting:
     assert (await get(gateway, key)).status == 200
 
 
-async def test_a_client_that_stalls_its_upload_says_nothing_against_the_core(resting: Gateway, core: Core) -> None:
+async def test_stalled_upload_is_no_core_failure(resting: Gateway, core: Core) -> None:
     gateway = resting
     _, key = await registered(gateway, core.url)
     head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
@@ -139,7 +139,7 @@ async def test_a_client_that_stalls_its_upload_says_nothing_against_the_core(res
     assert (await get(gateway, key)).status == 200
 
 
-async def test_another_core_is_not_touched(resting: Gateway, core: Core) -> None:
+async def test_other_core_is_not_affected(resting: Gateway, core: Core) -> None:
     gateway = resting
     _, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
     await gateway.register(core.url, "wiki")
@@ -147,7 +147,7 @@ async def test_another_core_is_not_touched(resting: Gateway, core: Core) -> None
     assert (await gateway.ask("GET", "/cores/wiki/x", f"X-API-Key: {key.token}")).status == 200
 
 
-async def test_a_core_that_registers_anew_is_asked_at_once(resting: Gateway, core: Core) -> None:
+async def test_new_registration_closes_circuit(resting: Gateway, core: Core) -> None:
     gateway = resting
     agent, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
     assert (await codes(gateway, key, 3))[-1] == (503, "core_circuit_open")
@@ -155,13 +155,13 @@ async def test_a_core_that_registers_anew_is_asked_at_once(resting: Gateway, cor
     assert (await get(gateway, key)).status == 200
 
 
-async def test_a_worker_that_leaves_no_core_alone_keeps_asking(repeating: Gateway) -> None:
+async def test_disabled_circuit_breaker_keeps_sending(repeating: Gateway) -> None:
     gateway = repeating
     _, key = await registered(gateway, f"http://127.0.0.1:{free_port()}")
     assert await codes(gateway, key, 10) == [(502, "core_unreachable")] * 10
 
 
-async def test_retries_end_with_their_budget(repeating: Gateway, core: Core) -> None:
+async def test_retries_stop_when_budget_is_used_up(repeating: Gateway, core: Core) -> None:
     gateway = repeating
     _, key = await registered(gateway, core.url)
     sent, refused = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
@@ -187,7 +187,7 @@ async def test_retries_end_with_their_budget(repeating: Gateway, core: Core) -> 
         ("GET", "silent", None, 1),
     ],
 )
-async def test_only_what_is_safe_is_sent_again(
+async def test_only_safe_requests_are_retried(
     repeating: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
 ) -> None:
     _, key = await registered(repeating, core.url)
@@ -195,7 +195,7 @@ async def test_only_what_is_safe_is_sent_again(
     assert len(core.requests) == sent
 
 
-async def test_a_request_without_a_body_that_never_left_is_tried_again_whatever_its_method(repeating: Gateway) -> None:
+async def test_unsent_request_is_retried_with_any_method(repeating: Gateway) -> None:
     _, key = await registered(repeating, f"http://127.0.0.1:{free_port()}")
     before = await metric(repeating, 'gatehouse_core_retries_total{outcome="sent"}')
     assert (await get(repeating, key, method="POST")).status == 502

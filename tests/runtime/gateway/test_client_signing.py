@@ -15,7 +15,7 @@ __all__ = ["docs"]
 
 
 @pytest.mark.requirement("TR-10")
-async def test_httpx_sends_signed_requests_again_and_again(gateway: Any, docs: Any) -> None:
+async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     place = f"http://127.0.0.1:{gateway.port}/cores/docs"
     async with httpx.AsyncClient(auth=SignedAuth(key.token, TEXT)) as client:
@@ -26,13 +26,13 @@ async def test_httpx_sends_signed_requests_again_and_again(gateway: Any, docs: A
     assert docs.last[2] == b"body"
 
 
-async def test_a_key_that_requires_signatures_registers_no_core(gateway: Any) -> None:
+async def test_key_with_required_signatures_cannot_register(gateway: Any) -> None:
     agent = await signing_key(gateway, scopes=["cores:register"])
     reply = await gateway.put_core(agent, "signed", {"url": "http://127.0.0.1:9"})
     assert (reply.status, reply.json["code"]) == (401, "SIGNATURE_INVALID")
 
 
-def test_what_is_sent_is_made_from_its_arguments_alone() -> None:
+def test_signed_headers_are_deterministic() -> None:
     """The same call makes the same headers, so another implementation can be held to them."""
     token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
     made = sign(
@@ -53,7 +53,7 @@ def test_what_is_sent_is_made_from_its_arguments_alone() -> None:
         ({"secret": "whsec_AAAA"}, "a signing secret begins with sigkey_"),
     ],
 )
-def test_a_token_or_secret_that_is_none_is_refused(change: dict[str, str], message: str) -> None:
+def test_malformed_token_or_secret_is_rejected(change: dict[str, str], message: str) -> None:
     given = {"token": "gtk_test_" + "0" * 61, "secret": TEXT, **change}
     with pytest.raises(ValueError, match=message):
         sign("GET", "https://gateway.example.com/", **given)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ async def read(gateway: Gateway, shelf: Shelf, key: Key, *headers: str, path: st
 
 
 @pytest.mark.requirement("CG-10")
-async def test_a_file_that_did_not_change_is_asked_about_and_not_sent_again(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_unchanged_file_is_revalidated(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     replies = [await read(gateway, shelf, reader) for _ in range(3)]
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
     assert shelf.sent == [200, 304, 304]
@@ -74,7 +74,7 @@ async def test_a_file_that_did_not_change_is_asked_about_and_not_sent_again(gate
 
 
 @pytest.mark.requirement("CG-10")
-async def test_a_change_is_served_with_the_next_request(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_changed_file_is_served_at_once(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     await read(gateway, shelf, reader)
     shelf.body, shelf.etag = b"second edition", '"2"'
     assert (await read(gateway, shelf, reader)).body == b"second edition"
@@ -83,16 +83,14 @@ async def test_a_change_is_served_with_the_next_request(gateway: Gateway, shelf:
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 500, 503])
-async def test_what_the_core_refuses_now_is_not_served_from_memory(
-    gateway: Gateway, shelf: Shelf, reader: Key, status: int
-) -> None:
+async def test_denied_revalidation_is_not_served_from_cache(gateway: Gateway, shelf: Shelf, reader: Key, status: int) -> None:
     await read(gateway, shelf, reader)
     shelf.status = status
     assert (await read(gateway, shelf, reader)).status == status
 
 
 @pytest.mark.requirement("CG-10")
-async def test_a_key_that_is_not_let_in_gets_nothing_from_memory(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     await read(gateway, shelf, reader)
     other = await gateway.mint(cores=["another"])
     await gateway.revoke(reader)
@@ -110,7 +108,7 @@ async def test_a_key_that_is_not_let_in_gets_nothing_from_memory(gateway: Gatewa
         "Set-Cookie: a=1\r\n",
     ],
 )
-async def test_what_may_not_be_kept_is_not(gateway: Gateway, shelf: Shelf, reader: Key, more: str) -> None:
+async def test_uncacheable_response_is_not_stored(gateway: Gateway, shelf: Shelf, reader: Key, more: str) -> None:
     shelf.more = more
     await read(gateway, shelf, reader)
     await read(gateway, shelf, reader)
@@ -118,7 +116,7 @@ async def test_what_may_not_be_kept_is_not(gateway: Gateway, shelf: Shelf, reade
 
 
 @pytest.mark.parametrize("etag", ['W/"1"', "1"])
-async def test_without_a_strong_validator_nothing_is_kept(gateway: Gateway, shelf: Shelf, reader: Key, etag: str) -> None:
+async def test_response_without_strong_etag_is_not_stored(gateway: Gateway, shelf: Shelf, reader: Key, etag: str) -> None:
     shelf.etag = etag
     await read(gateway, shelf, reader)
     await read(gateway, shelf, reader)
@@ -129,9 +127,7 @@ async def test_without_a_strong_validator_nothing_is_kept(gateway: Gateway, shel
     "header",
     ["Range: bytes=0-3", 'If-None-Match: "x"', "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "Cache-Control: no-store"],
 )
-async def test_a_question_of_the_clients_own_goes_to_the_core_as_it_is(
-    gateway: Gateway, shelf: Shelf, reader: Key, header: str
-) -> None:
+async def test_conditional_request_is_forwarded_unchanged(gateway: Gateway, shelf: Shelf, reader: Key, header: str) -> None:
     await read(gateway, shelf, reader)
     await read(gateway, shelf, reader, header)
     name, _, value = header.partition(": ")
@@ -139,12 +135,12 @@ async def test_a_question_of_the_clients_own_goes_to_the_core_as_it_is(
     assert shelf.asked[1].get("if-none-match") == (value if name == "If-None-Match" else None)
 
 
-async def test_a_clients_own_copy_is_confirmed_to_the_client(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_client_gets_its_own_304(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     await read(gateway, shelf, reader)
     assert (await read(gateway, shelf, reader, 'If-None-Match: "1"')).status == 304
 
 
-async def test_head_and_other_paths_queries_and_encodings_are_told_apart(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_cache_key_separates_variants(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     await read(gateway, shelf, reader)
     assert (await read(gateway, shelf, reader, method="HEAD")).body == b""
     for path in ("file?a", "File"):
@@ -153,7 +149,7 @@ async def test_head_and_other_paths_queries_and_encodings_are_told_apart(gateway
     assert shelf.sent == [200] * 5
 
 
-async def test_a_streamed_file_is_kept_and_one_over_a_mebibyte_is_not(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_streamed_file_is_cached_up_to_one_mebibyte(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     shelf.body = bytes(range(256)) * 2000  # longer than what is passed on in one piece
     assert [(await read(gateway, shelf, reader)).body == shelf.body for _ in range(2)] == [True, True]
     shelf.body, shelf.etag = b"x" * 1_048_577, '"3"'
@@ -161,7 +157,7 @@ async def test_a_streamed_file_is_kept_and_one_over_a_mebibyte_is_not(gateway: G
     assert shelf.sent == [200, 304, 200, 200]
 
 
-async def test_a_new_registration_begins_with_nothing(gateway: Gateway, shelf: Shelf) -> None:
+async def test_new_registration_starts_with_empty_cache(gateway: Gateway, shelf: Shelf) -> None:
     name = f"shelf-{shelf.port}"
     agent, _ = await gateway.register(f"http://127.0.0.1:{shelf.port}", name=name)
     key = await gateway.mint()
@@ -171,7 +167,7 @@ async def test_a_new_registration_begins_with_nothing(gateway: Gateway, shelf: S
     assert shelf.sent == [200, 200]
 
 
-async def test_hits_are_counted(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_cache_hits_are_counted(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     async def hits() -> float:
         page = (await gateway.ask("GET", "/metrics")).body.decode()
         found = [line for line in page.splitlines() if line.startswith('gatehouse_core_cache_total{outcome="hit"}')]

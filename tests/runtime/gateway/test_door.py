@@ -9,7 +9,7 @@ import pytest
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-async def test_an_unknown_address_is_a_problem_document(gateway: Any) -> None:
+async def test_unknown_path_is_problem_document(gateway: Any) -> None:
     reply = await gateway.ask("GET", "/nothing")
     assert (reply.status, reply.header("content-type")) == (404, "application/problem+json")
     assert reply.json == {
@@ -30,14 +30,14 @@ async def test_an_unknown_address_is_a_problem_document(gateway: Any) -> None:
         ("/healthz", "GET, HEAD, OPTIONS"),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(gateway: Any, path: str, allow: str) -> None:
+async def test_wrong_method_lists_allowed_ones(gateway: Any, path: str, allow: str) -> None:
     reply = await gateway.ask("PATCH", path)
     assert (reply.status, reply.header("allow"), reply.json["code"]) == (405, allow, "method_not_allowed")
     options = await gateway.ask("OPTIONS", path)
     assert (options.status, options.header("allow"), options.body) == (204, allow, b"")
 
 
-async def test_trace_is_not_passed_on(gateway: Any) -> None:
+async def test_trace_is_rejected(gateway: Any) -> None:
     assert (await gateway.ask("TRACE", "/cores/docs/x")).status == 405
 
 
@@ -54,7 +54,7 @@ async def test_health_and_readiness(gateway: Any) -> None:
 
 
 @pytest.mark.requirement("TR-13")
-async def test_metrics_count_decisions_and_name_no_key(gateway: Any) -> None:
+async def test_metrics_have_no_key_ids(gateway: Any) -> None:
     key = await gateway.mint()
     before = await _count(gateway, "VALID")
     await gateway.verify(key.token)
@@ -67,13 +67,13 @@ async def test_metrics_count_decisions_and_name_no_key(gateway: Any) -> None:
     assert key.token not in text
 
 
-async def test_an_unknown_path_makes_no_metric_of_its_own(gateway: Any) -> None:
+async def test_unknown_path_adds_no_metric(gateway: Any) -> None:
     await gateway.ask("GET", "/made/up/path")
     assert "/made/up" not in (await gateway.ask("GET", "/metrics")).body.decode()
 
 
 @pytest.mark.requirement("TR-16")
-async def test_the_gateway_describes_every_route_that_it_has(gateway: Any) -> None:
+async def test_openapi_describes_every_route(gateway: Any) -> None:
     document = (await gateway.ask("GET", "/openapi.json")).json
     assert document["openapi"] == "3.1.0"
     described = {

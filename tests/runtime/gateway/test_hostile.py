@@ -46,13 +46,13 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
         (DEEP, ("body", "expected `object`, got `array`", "send a value of the type that is expected")),
     ],
 )
-async def test_a_question_with_no_meaning_or_two_is_told_why(gateway: Any, body: bytes, expected: tuple[str, str, str]) -> None:
+async def test_invalid_request_is_explained(gateway: Any, body: bytes, expected: tuple[str, str, str]) -> None:
     location, message, fix = _errors(await gateway.ask("POST", VERIFY, body=body))
     assert (location, message) == expected[:2]
     assert fix == expected[2] or not expected[2]
 
 
-async def test_a_member_that_stands_once_in_each_question_of_a_batch_is_no_repetition(gateway: Any) -> None:
+async def test_same_field_in_batch_items_is_no_duplicate(gateway: Any) -> None:
     reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}')
     assert [one["code"] for one in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
 
@@ -60,13 +60,13 @@ async def test_a_member_that_stands_once_in_each_question_of_a_batch_is_no_repet
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("path", [VERIFY, "/v1/keys/verify-batch", "/v1/keys/revoke-self"])
 @pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
-async def test_a_body_of_another_kind_is_415(gateway: Any, path: str, media_type: str) -> None:
+async def test_other_media_type_is_415(gateway: Any, path: str, media_type: str) -> None:
     reply = await gateway.ask("POST", path, f"Content-Type: {media_type}", body=b'{"token":"a"}')
     expected = ("header.content-type", "is not application/json", "send Content-Type: application/json")
     assert (_errors(reply, 415), reply.json["code"]) == (expected, "unsupported_media_type")
 
 
-async def test_a_charset_that_is_not_utf_8_is_415(gateway: Any) -> None:
+async def test_other_charset_is_415(gateway: Any) -> None:
     reply = await gateway.ask("POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}')
     expected = ("header.content-type", "names a charset other than UTF-8", "send JSON encoded as UTF-8, and no charset")
     assert _errors(reply, 415) == expected
@@ -75,7 +75,7 @@ async def test_a_charset_that_is_not_utf_8_is_415(gateway: Any) -> None:
 @pytest.mark.parametrize(
     "header", [(), ("Content-Type: application/x-www-form-urlencoded",), ("Content-Type: application/json",)]
 )
-async def test_json_is_taken_as_curl_sends_it(gateway: Any, header: tuple[str, ...]) -> None:
+async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[str, ...]) -> None:
     assert (await gateway.ask("POST", VERIFY, *header, body=b'{"token":"a"}')).json["code"] == "NOT_FOUND"
 
 
@@ -93,27 +93,27 @@ async def test_json_is_taken_as_curl_sends_it(gateway: Any, header: tuple[str, .
         ("core=a&core=b", ("query", "holds more than scope, one core and one method")),
     ],
 )
-async def test_a_question_in_a_query_is_as_strict_as_one_in_a_body(gateway: Any, query: str, expected: tuple[str, str]) -> None:
+async def test_query_parameters_are_validated(gateway: Any, query: str, expected: tuple[str, str]) -> None:
     key = await gateway.mint()
     reply = await gateway.ask("GET", f"{VERIFY}?{query}", f"X-API-Key: {key.token}")
     assert _errors(reply)[:2] == expected
 
 
 @pytest.mark.parametrize("query", ["lease_id=%00", "lease_id=%f", "lease_id=%ff"])
-async def test_a_lease_that_cannot_be_read_is_refused(gateway: Any, query: str) -> None:
+async def test_malformed_lease_is_rejected(gateway: Any, query: str) -> None:
     agent = await gateway.mint(scopes=["cores:register"])
     reply = await gateway.ask("DELETE", f"/v1/cores/docs?{query}", f"X-API-Key: {agent.token}")
     assert _errors(reply)[0] == "query"
 
 
 @pytest.mark.parametrize("raw", ["/cores/docs/x?q=\u00eb", "/cores/docs/\u00eb", "/v1/keys/verify?core=\u00eb", "/\u00eb"])
-async def test_bytes_that_are_not_ascii_in_an_address_are_a_problem_of_the_caller(gateway: Any, raw: str) -> None:
+async def test_non_ascii_path_is_client_error(gateway: Any, raw: str) -> None:
     key = await gateway.mint()
     reply = await gateway.ask("GET", raw, f"X-API-Key: {key.token}")
     assert reply.status in (400, 404)
 
 
-async def test_a_thousand_headers_are_too_many(gateway: Any) -> None:
+async def test_too_many_headers_are_rejected(gateway: Any) -> None:
     reply = await gateway.ask("GET", "/healthz", *(f"X-More-{number}: x" for number in range(1000)))
     assert reply.status in (400, 431)
     assert (await gateway.ask("GET", "/healthz")).status == 200
@@ -122,9 +122,9 @@ async def test_a_thousand_headers_are_too_many(gateway: Any) -> None:
 @pytest.mark.parametrize(
     "header", ["X-API-Key: \u00eb", "Authorization: Bearer \u00eb", "Authorization: \u00eb", "X-API-Key: " + "a" * 8000]
 )
-async def test_a_key_of_odd_characters_is_an_unknown_one(gateway: Any, header: str) -> None:
+async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -> None:
     assert (await gateway.ask("GET", VERIFY, header)).status == 401
 
 
-async def test_no_failure_of_ours_was_behind_any_of_it(gateway: Any) -> None:
+async def test_no_internal_error_occurred(gateway: Any) -> None:
     assert [line for line in gateway.lines() if line.get("event") == "failure" or line.get("status", 0) >= 500] == []

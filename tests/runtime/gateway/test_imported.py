@@ -52,7 +52,7 @@ def sha(name: str, text: str) -> bytes:
 
 
 @pytest.mark.requirement("CG-09")
-async def test_a_key_of_an_old_api_keys_json_opens_the_gateway_as_it_is(gateway: Gateway, mover: Mover) -> None:
+async def test_key_of_api_keys_json_is_valid(gateway: Gateway, mover: Mover) -> None:
     token = secrets.token_urlsafe(24)
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
     await mover.bring({token: {"name": "nightly", "owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 50}})
@@ -64,7 +64,7 @@ async def test_a_key_of_an_old_api_keys_json_opens_the_gateway_as_it_is(gateway:
 @pytest.mark.requirement("TR-06")
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
-async def test_a_hash_from_elsewhere_verifies_its_token(gateway: Gateway, mover: Mover, algorithm: str, written: str) -> None:
+async def test_imported_hash_verifies_token(gateway: Gateway, mover: Mover, algorithm: str, written: str) -> None:
     token = f"theirs-{secrets.token_urlsafe(24)}"
     digest = sha(algorithm, token)
     text = {
@@ -79,7 +79,7 @@ async def test_a_hash_from_elsewhere_verifies_its_token(gateway: Gateway, mover:
     assert stored != digest[:32]
 
 
-async def test_a_hash_of_the_part_behind_the_separator_verifies_the_whole_token(gateway: Gateway, mover: Mover) -> None:
+async def test_imported_secret_hash_verifies_token(gateway: Gateway, mover: Mover) -> None:
     # The form of seamapi/prefixed-api-key: company_short_long, of which the hash of the long part is kept.
     secret = secrets.token_hex(12)
     await mover.bring([{"hash": sha("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
@@ -88,9 +88,7 @@ async def test_a_hash_of_the_part_behind_the_separator_verifies_the_whole_token(
 
 
 @pytest.mark.parametrize(("of", "separator"), [("token", "."), ("secret", ":"), ("secret", "_")])
-async def test_a_bcrypt_key_is_found_by_its_id_and_becomes_an_hmac_at_its_first_use(
-    gateway: Gateway, mover: Mover, of: str, separator: str
-) -> None:
+async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, mover: Mover, of: str, separator: str) -> None:
     identity, secret = f"client-{secrets.token_hex(4)}", secrets.token_hex(8)
     token = f"{identity}{separator}{secret}"
     hashed = bcrypt.hashpw((token if of == "token" else secret).encode(), bcrypt.gensalt(4)).decode()
@@ -110,7 +108,7 @@ async def test_a_bcrypt_key_is_found_by_its_id_and_becomes_an_hmac_at_its_first_
     assert await gateway.pool.fetchval(trail, identity) == 1
 
 
-async def test_many_first_uses_at_once_upgrade_a_bcrypt_key_once(gateway: Gateway, mover: Mover) -> None:
+async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, mover: Mover) -> None:
     identity, secret = f"herd-{secrets.token_hex(4)}", secrets.token_hex(8)
     hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
     await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
@@ -122,9 +120,7 @@ async def test_many_first_uses_at_once_upgrade_a_bcrypt_key_once(gateway: Gatewa
     assert await gateway.pool.fetchval(trail, identity) == 1
 
 
-async def test_guesses_at_a_bcrypt_key_are_computed_five_times_a_minute_and_its_holder_is_not_refused_for_it(
-    gateway: Gateway, mover: Mover
-) -> None:
+async def test_bcrypt_guesses_are_bounded(gateway: Gateway, mover: Mover) -> None:
     identity, secret = f"guessed-{secrets.token_hex(4)}", secrets.token_hex(8)
     hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
     await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": "secret"}])
@@ -133,14 +129,14 @@ async def test_guesses_at_a_bcrypt_key_are_computed_five_times_a_minute_and_its_
     assert (await gateway.verify(f"{identity}.{secret}")).json["code"] == "UNAVAILABLE"
 
 
-async def test_a_disabled_and_an_expired_key_stay_what_they_were(gateway: Gateway, mover: Mover) -> None:
+async def test_imported_disabled_and_expired_keys_are_denied(gateway: Gateway, mover: Mover) -> None:
     off, over = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
     await mover.bring({off: {"active": False}, over: {"expires_at": 1_600_000_000}})
     assert (await gateway.verify(off)).json["code"] == "DISABLED"
     assert (await gateway.verify(over)).json["code"] == "EXPIRED"
 
 
-async def test_the_holder_of_an_imported_key_can_revoke_it(gateway: Gateway, mover: Mover) -> None:
+async def test_imported_key_can_be_self_revoked(gateway: Gateway, mover: Mover) -> None:
     token = secrets.token_urlsafe(24)
     await mover.bring([token])
     body = json.dumps({"token": token}).encode()
@@ -148,7 +144,7 @@ async def test_the_holder_of_an_imported_key_can_revoke_it(gateway: Gateway, mov
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
 
 
-async def test_a_cores_request_with_an_imported_key_is_forwarded_without_it(gateway: Gateway, mover: Mover, core: Any) -> None:
+async def test_imported_token_is_not_forwarded(gateway: Gateway, mover: Mover, core: Any) -> None:
     token = secrets.token_urlsafe(24)
     await mover.bring([token])
     await gateway.register(core.url)
@@ -157,9 +153,7 @@ async def test_a_cores_request_with_an_imported_key_is_forwarded_without_it(gate
     assert token not in str(core.requests)
 
 
-async def test_an_old_core_is_served_from_where_its_file_says_until_its_own_agent_registers(
-    gateway: Gateway, mover: Mover, core: Any
-) -> None:
+async def test_imported_core_is_served_until_it_registers(gateway: Gateway, mover: Mover, core: Any) -> None:
     token = secrets.token_urlsafe(24)
     await mover.bring({token: {"name": "old core", "scopes": "cores:read cores:register"}})
     await mover.bring({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
@@ -167,7 +161,7 @@ async def test_an_old_core_is_served_from_where_its_file_says_until_its_own_agen
     assert (reply.status, reply.body) == (200, b"hello")
 
 
-async def test_the_client_for_services_asks_a_running_gateway(gateway: Gateway, mover: Mover) -> None:
+async def test_gateway_client_verifies(gateway: Gateway, mover: Mover) -> None:
     token = secrets.token_urlsafe(24)
     await mover.bring([{"key": token, "name": "by the client"}])
 

@@ -66,7 +66,7 @@ async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
 
 
 @pytest.mark.requirement("TR-06", "CG-09")
-async def test_every_kind_of_imported_key_verifies_before_while_and_after_the_pepper_is_rotated(
+async def test_imported_keys_survive_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     every = {kind: kind for kind in TOKENS}
@@ -95,7 +95,7 @@ async def test_every_kind_of_imported_key_verifies_before_while_and_after_the_pe
     assert await names(Gateway(again_port, again_process.pid, pool, again_log)) == every
 
 
-async def test_a_bcrypt_key_that_is_first_used_after_the_rotation_opens(
+async def test_bcrypt_key_works_after_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     late = {"name": "late", "id": "client-0007", "hash": bcrypt.hashpw(b"client-0007.x", bcrypt.gensalt(4)).decode()}

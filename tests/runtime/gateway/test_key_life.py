@@ -57,7 +57,7 @@ async def empty_gateway(empty_database: Any, redis_url: str, start: Start) -> As
 
 
 @pytest.mark.requirement("TR-10")
-async def test_an_address_outside_the_list_is_forbidden(gateway: Any) -> None:
+async def test_unlisted_address_is_forbidden(gateway: Any) -> None:
     inside = await gateway.mint(addresses=["127.0.0.0/8", "2001:db8::/48"])
     outside = await gateway.mint(addresses=["192.0.2.0/24"])
     assert (await gateway.verify(inside.token)).json["code"] == "VALID"
@@ -67,7 +67,7 @@ async def test_an_address_outside_the_list_is_forbidden(gateway: Any) -> None:
 
 
 @pytest.mark.requirement("TR-10")
-async def test_a_proxy_is_believed_only_when_it_is_declared(database: Any, redis_url: str, start: Start) -> None:
+async def test_only_trusted_proxy_is_believed(database: Any, redis_url: str, start: Start) -> None:
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
     async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
         gateway = Gateway(port, 0, pool, log)
@@ -77,13 +77,13 @@ async def test_a_proxy_is_believed_only_when_it_is_declared(database: Any, redis
             assert (await gateway.ask("GET", "/v1/keys/verify", *headers)).status == status, forwarded
 
 
-async def test_an_undeclared_proxy_can_claim_nothing(gateway: Any) -> None:
+async def test_untrusted_proxy_headers_are_ignored(gateway: Any) -> None:
     key = await gateway.mint(addresses=["192.0.2.0/24"])
     reply = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}", "X-Forwarded-For: 192.0.2.9")
     assert reply.status == 403
 
 
-async def test_a_method_that_is_not_on_the_list_is_forbidden(gateway: Any, core: Any) -> None:
+async def test_unlisted_method_is_forbidden(gateway: Any, core: Any) -> None:
     key = await gateway.mint(methods=["GET"])
     assert (await gateway.verify(key.token, method="GET")).json["code"] == "VALID"
     assert (await gateway.verify(key.token, method="POST")).json["code"] == "FORBIDDEN"
@@ -93,7 +93,7 @@ async def test_a_method_that_is_not_on_the_list_is_forbidden(gateway: Any, core:
     assert (await gateway.ask("POST", "/cores/methods/files", bearer, body=b"x")).status == 403
 
 
-async def test_a_role_opens_what_it_grants(gateway: Any) -> None:
+async def test_role_grants_its_scopes(gateway: Any) -> None:
     key = await gateway.mint(scopes=[], roles=["reader"])
     answer = (await gateway.verify(key.token, scopes=["cores:read"])).json
     assert (answer["code"], answer["scopes"]) == ("VALID", ["cores:read"])
@@ -110,7 +110,7 @@ async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     assert refused.status == 402
 
 
-async def test_a_call_that_is_rate_limited_spends_no_credits_and_one_without_credits_uses_no_limit(gateway: Any) -> None:
+async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
     limited = await gateway.mint(has_credits=True, limits=[TWO])
     await purse(gateway, limited, 50)  # more than all at once: credits that are about to be given back are missing until then
     codes = [reply.json["code"] for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))]
@@ -122,14 +122,14 @@ async def test_a_call_that_is_rate_limited_spends_no_credits_and_one_without_cre
     assert answer["limits"][0]["remaining"] == 2
 
 
-async def test_cost_zero_looks_at_credits_and_spends_none(gateway: Any) -> None:
+async def test_cost_zero_spends_no_credits(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
     await purse(gateway, key, 3)
     assert (await gateway.verify(key.token, cost=0)).json["credits"]["remaining"] == 3
     assert await left(gateway, key) == 3
 
 
-async def test_a_purse_is_refilled_at_the_begin_of_its_period_and_does_not_add_up(gateway: Any) -> None:
+async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
     await purse(gateway, key, 0, 5, "day")
     refused = (await gateway.verify(key.token)).json
@@ -139,7 +139,7 @@ async def test_a_purse_is_refilled_at_the_begin_of_its_period_and_does_not_add_u
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3
 
 
-async def test_a_limit_may_cost_more_than_one_and_be_asked_at_another_cost(gateway: Any) -> None:
+async def test_cost_of_limit_can_be_overridden(gateway: Any) -> None:
     ten = {"name": "units", "quota": 10, "window_s": 3600, "burst": 10, "cost": 3}
     key = await gateway.mint(limits=[ten, TWO])
     first = (await gateway.verify(key.token)).json["limits"]
@@ -150,7 +150,7 @@ async def test_a_limit_may_cost_more_than_one_and_be_asked_at_another_cost(gatew
     assert (third["code"], [limit["remaining"] for limit in third["limits"]]) == ("RATE_LIMITED", [7, 0])
 
 
-async def test_a_limit_of_the_question_is_counted_beside_those_of_the_key(gateway: Any) -> None:
+async def test_additional_limit_is_counted(gateway: Any) -> None:
     key = await gateway.mint()
     brought = {"name": "per_file", "quota": 1, "window_s": 3600}
     codes = [(await gateway.verify(key.token, limits=[brought])).json["code"] for _ in range(2)]
@@ -173,14 +173,14 @@ async def test_a_limit_of_the_question_is_counted_beside_those_of_the_key(gatewa
         ([{"name": "requests", "quota": 10**6, "window_s": 1}], "body.limits.requests"),
     ],
 )
-async def test_a_limit_that_cannot_be_counted_is_an_error_and_no_bypass(gateway: Any, limits: Any, location: str) -> None:
+async def test_invalid_limit_override_is_rejected(gateway: Any, limits: Any, location: str) -> None:
     key = await gateway.mint()
     reply = await gateway.verify(key.token, limits=limits)
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
 
 
 @pytest.mark.requirement("TR-07")
-async def test_a_batch_is_answered_one_by_one_in_its_order(gateway: Any) -> None:
+async def test_batch_results_have_request_order(gateway: Any) -> None:
     good, disabled = await gateway.mint(limits=[TWO]), await gateway.mint(state="disabled")
     keys = [{"token": good.token}, {"token": "nonsense"}, {"token": disabled.token}, {"token": good.token}, {"token": good.token}]
     reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
@@ -189,7 +189,7 @@ async def test_a_batch_is_answered_one_by_one_in_its_order(gateway: Any) -> None
     assert codes == ["VALID", "NOT_FOUND", "DISABLED", "VALID", "RATE_LIMITED"]
 
 
-async def test_a_limit_that_cannot_be_counted_refuses_the_batch_before_anything_is_charged(gateway: Any) -> None:
+async def test_invalid_limit_rejects_batch_before_charging(gateway: Any) -> None:
     key = await gateway.mint(limits=[TWO])
     keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
     reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
@@ -198,19 +198,19 @@ async def test_a_limit_that_cannot_be_counted_refuses_the_batch_before_anything_
 
 
 @pytest.mark.parametrize("count", [0, 101])
-async def test_a_batch_is_bounded(gateway: Any, count: int) -> None:
+async def test_batch_size_is_bounded(gateway: Any, count: int) -> None:
     reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": [{"token": "x"}] * count}).encode())
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys")
 
 
-async def test_a_wrong_question_in_a_batch_is_named(gateway: Any) -> None:
+async def test_invalid_batch_item_is_named(gateway: Any) -> None:
     keys = [{"token": "x"}, {"token": "x", "cost": -1}]
     reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
     assert reply.json["errors"][0]["location"] == "body.keys[1].cost"
 
 
 @pytest.mark.requirement("TR-11")
-async def test_whoever_holds_a_key_may_end_it_and_the_trail_tells(gateway: Any) -> None:
+async def test_self_revocation_is_audited(gateway: Any) -> None:
     key = await gateway.mint()
     body = json.dumps({"token": key.token, "reason": "pasted into a chat"}).encode()
     reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=body)
@@ -223,7 +223,7 @@ async def test_whoever_holds_a_key_may_end_it_and_the_trail_tells(gateway: Any) 
     assert key.token not in events[0]["details"]
 
 
-async def test_a_self_revocation_says_within_bound_while_a_live_gateway_has_not_confirmed_it(gateway: Any) -> None:
+async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None:
     key = await gateway.mint()
     await gateway.pool.execute(
         "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + interval '1 minute')"
@@ -235,7 +235,7 @@ async def test_a_self_revocation_says_within_bound_while_a_live_gateway_has_not_
     assert (reply.status, reply.json["effective"]) == (200, "within_bound")
 
 
-async def test_a_token_that_proves_nothing_ends_nothing(gateway: Any) -> None:
+async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
     key = await gateway.mint()
     forged = build_marked("gtk", KeyEnvironment.TEST, b"", secrets.token_bytes(32), pepper=gateway.pepper, generation=1)
     for token in ("nonsense", forged.text if forged else "", key.token[:-1] + "x"):
@@ -244,7 +244,7 @@ async def test_a_token_that_proves_nothing_ends_nothing(gateway: Any) -> None:
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
 
 
-async def test_well_formed_guesses_cost_no_look_up(empty_gateway: Any) -> None:
+async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
     gateway = empty_gateway
     key = await gateway.mint()
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
@@ -254,7 +254,7 @@ async def test_well_formed_guesses_cost_no_look_up(empty_gateway: Any) -> None:
     assert (codes, await lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
 
 
-async def test_a_key_from_before_the_mark_is_found(empty_gateway: Any) -> None:
+async def test_key_without_mark_is_found(empty_gateway: Any) -> None:
     gateway = empty_gateway
     old = build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32))
     await gateway.mint(id=old.id, digest=gateway.pepper.digest(old.text, 1), id_generation=0)
@@ -263,7 +263,7 @@ async def test_a_key_from_before_the_mark_is_found(empty_gateway: Any) -> None:
 
 
 @pytest.mark.requirement("CG-15", "TR-08")
-async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_good(gateway: Any, keys: KeyService) -> None:
+async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyService) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
     tokens, ended = [key.token], False
     wrong: list[str] = []
@@ -294,7 +294,7 @@ async def test_a_rotation_under_load_fails_no_call_and_ends_the_old_token_for_go
     assert (await gateway.verify(key.token)).json["code"] == "EXPIRED"
 
 
-async def test_two_generations_share_one_allowance(gateway: Any, keys: KeyService) -> None:
+async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
     key = await gateway.mint(limits=[TWO])
     turned = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
     codes = [(await gateway.verify(token)).json["code"] for token in (key.token, turned.token, key.token, turned.token)]
@@ -302,9 +302,7 @@ async def test_two_generations_share_one_allowance(gateway: Any, keys: KeyServic
 
 
 @pytest.mark.requirement("CG-08")
-async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(
-    gateway: Any, keys: KeyService, redis_url: str
-) -> None:
+async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyService, redis_url: str) -> None:
     key = await gateway.mint(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
     await gateway.pool.execute(
@@ -330,7 +328,7 @@ async def test_a_purge_under_load_ends_the_key_and_its_counters_everywhere(
 
 
 @pytest.mark.requirement("TR-04")
-async def test_a_pepper_is_rotated_without_a_failed_call(empty_database: Any, redis_url: str, start: Start) -> None:
+async def test_pepper_rotation_fails_no_request(empty_database: Any, redis_url: str, start: Start) -> None:
     """An old gateway and a new one serve side by side; keys move only when both can read the new generation."""
     old, new = PEPPER, bytes(range(32, 64))
     both = {"1": base64.b64encode(old).decode(), "2": base64.b64encode(new).decode()}

@@ -20,7 +20,7 @@ async def agent(gateway: Any) -> AsyncIterator[Any]:
 
 
 @pytest.mark.requirement("CG-03")
-async def test_a_registration_answers_with_a_lease_and_the_secret_of_the_core(gateway: Any, core: Any, agent: Any) -> None:
+async def test_registration_returns_lease_and_secret(gateway: Any, core: Any, agent: Any) -> None:
     reply = await gateway.put_core(agent, "docs", {"url": core.url + "/", "ttl_s": 30})
     lease = reply.json
     assert reply.status == 200
@@ -32,7 +32,7 @@ async def test_a_registration_answers_with_a_lease_and_the_secret_of_the_core(ga
 
 
 @pytest.mark.requirement("CG-03")
-async def test_a_heartbeat_extends_the_lease_without_a_new_secret_or_audit_row(gateway: Any, core: Any, agent: Any) -> None:
+async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url, "ttl_s": 30})).json
     rows = await gateway.pool.fetchval("SELECT count(*) FROM audit_event")
     reply = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "ttl_s": 60})
@@ -44,7 +44,7 @@ async def test_a_heartbeat_extends_the_lease_without_a_new_secret_or_audit_row(g
 
 
 @pytest.mark.requirement("CG-03")
-async def test_a_new_url_of_the_same_key_takes_over_at_once(gateway: Any, core: Any, agent: Any) -> None:
+async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.mint()
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
     assert (await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 502
@@ -52,7 +52,7 @@ async def test_a_new_url_of_the_same_key_takes_over_at_once(gateway: Any, core: 
     assert (await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 200
 
 
-async def test_a_renewal_may_move_the_core(gateway: Any, core: Any, agent: Any) -> None:
+async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})).json
     moved = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"], "url": core.url})
     assert (moved.status, moved.json["url"]) == (200, core.url)
@@ -60,7 +60,7 @@ async def test_a_renewal_may_move_the_core(gateway: Any, core: Any, agent: Any) 
     assert (row["action"], core.url in row["details"]) == ("core.move", True)
 
 
-async def test_another_key_cannot_take_a_name_while_its_lease_is_live(gateway: Any, core: Any, agent: Any) -> None:
+async def test_name_with_live_lease_cannot_be_taken(gateway: Any, core: Any, agent: Any) -> None:
     await gateway.put_core(agent, "docs", {"url": core.url})
     thief = await gateway.mint(scopes=["cores:register"])
     reply = await gateway.put_core(thief, "docs", {"url": "http://127.0.0.1:1"})
@@ -68,14 +68,14 @@ async def test_another_key_cannot_take_a_name_while_its_lease_is_live(gateway: A
     assert await gateway.pool.fetchval("SELECT url FROM core WHERE name = 'docs'") == core.url
 
 
-async def test_another_key_may_take_a_name_whose_lease_has_run_out(gateway: Any, core: Any, agent: Any) -> None:
+async def test_name_with_expired_lease_can_be_taken(gateway: Any, core: Any, agent: Any) -> None:
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second'")
     heir = await gateway.mint(scopes=["cores:register"])
     assert (await gateway.put_core(heir, "docs", {"url": core.url})).status == 200
 
 
-async def test_a_lease_that_was_lost_cannot_be_renewed(gateway: Any, core: Any, agent: Any) -> None:
+async def test_lost_lease_cannot_be_renewed(gateway: Any, core: Any, agent: Any) -> None:
     first = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     await gateway.put_core(agent, "docs", {"url": core.url})
     reply = await gateway.put_core(agent, "docs", {"lease_id": first["lease_id"]})
@@ -85,7 +85,7 @@ async def test_a_lease_that_was_lost_cannot_be_renewed(gateway: Any, core: Any, 
     )
 
 
-async def test_the_lease_of_another_key_can_be_neither_renewed_nor_ended(gateway: Any, core: Any, agent: Any) -> None:
+async def test_lease_of_other_key_cannot_be_changed(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     other = await gateway.mint(scopes=["cores:register"])
     assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
@@ -93,7 +93,7 @@ async def test_the_lease_of_another_key_can_be_neither_renewed_nor_ended(gateway
     assert (await gateway.ask("DELETE", target, f"X-API-Key: {other.token}")).status == 409
 
 
-async def test_a_core_that_leaves_gets_no_request_any_more(gateway: Any, core: Any, agent: Any) -> None:
+async def test_drained_core_gets_no_requests(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.mint()
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
@@ -129,7 +129,7 @@ async def test_a_core_that_leaves_gets_no_request_any_more(gateway: Any, core: A
         ("http://no-such-host.invalid", "has a host name without an address"),
     ],
 )
-async def test_a_url_that_the_gateway_must_not_fetch_from_is_refused(gateway: Any, agent: Any, url: str, message: str) -> None:
+async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str, message: str) -> None:
     reply = await gateway.put_core(agent, "evil", {"url": url})
     assert reply.status == 400
     (problem,) = reply.json["errors"]
@@ -147,7 +147,7 @@ async def test_a_url_that_the_gateway_must_not_fetch_from_is_refused(gateway: An
         ({"lease_id": ""}, "body.lease_id", "is no lease id"),
     ],
 )
-async def test_a_wrong_registration_gets_one_clear_message(
+async def test_invalid_registration_is_explained(
     gateway: Any, agent: Any, members: dict[str, Any], location: str, message: str
 ) -> None:
     reply = await gateway.put_core(agent, "docs", members)
@@ -157,11 +157,11 @@ async def test_a_wrong_registration_gets_one_clear_message(
 
 
 @pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41, "a/b"])
-async def test_a_name_that_is_no_dns_label_is_refused(gateway: Any, core: Any, agent: Any, name: str) -> None:
+async def test_invalid_core_name_is_rejected(gateway: Any, core: Any, agent: Any, name: str) -> None:
     assert (await gateway.put_core(agent, name, {"url": core.url})).status == 400
 
 
-async def test_a_key_without_the_scope_or_for_another_name_cannot_register(gateway: Any, core: Any, agent: Any) -> None:
+async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent: Any) -> None:
     reader = await gateway.mint()
     assert (await gateway.put_core(reader, "docs", {"url": core.url})).json["code"] == "INSUFFICIENT_PERMISSIONS"
     other = await gateway.mint(scopes=["cores:register"], cores=["wiki"])
@@ -170,9 +170,7 @@ async def test_a_key_without_the_scope_or_for_another_name_cannot_register(gatew
 
 
 @pytest.mark.requirement("TR-11")
-async def test_registrations_are_in_the_audit_trail_and_its_chain_holds(
-    gateway: Any, core: Any, agent: Any, database: Any
-) -> None:
+async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, database: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     await gateway.ask("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
     engine = build_engine(database.app, pool_max=1, application="test")

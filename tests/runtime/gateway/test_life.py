@@ -34,7 +34,7 @@ def at(gateway: Any, port: int, pool: Any = None) -> Any:
         ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot log in to PostgreSQL at 127.0.0.1:1"),
     ],
 )
-def test_a_gateway_that_cannot_start_says_why_and_ends(refused: Any, variable: str, value: str, says: str) -> None:
+def test_failed_start_is_explained(refused: Any, variable: str, value: str, says: str) -> None:
     status, text = refused(**{variable: value})
     assert status == 1
     assert says in text
@@ -42,16 +42,14 @@ def test_a_gateway_that_cannot_start_says_why_and_ends(refused: Any, variable: s
     assert "c2hvcnQ" not in text
 
 
-def test_a_taken_port_is_named(gateway_process: Any, refused: Any) -> None:
+def test_port_in_use_is_named(gateway_process: Any, refused: Any) -> None:
     port = gateway_process[0]
     status, text = refused(GATEHOUSE_GATEWAY_PORT=str(port))
     assert status == 1
     assert f"cannot listen on 127.0.0.1:{port} for the gateway service" in text
 
 
-async def test_sigterm_ends_the_gateway_cleanly_and_takes_its_worker_row_away(
-    gateway: Any, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
     child, port, log = start(database.app_url, redis_url)
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
@@ -65,7 +63,7 @@ async def test_sigterm_ends_the_gateway_cleanly_and_takes_its_worker_row_away(
 
 
 @pytest.mark.requirement("TR-09")
-async def test_redis_killed_during_traffic_costs_no_request(gateway: Any, start: Any, database: Any) -> None:
+async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database: Any) -> None:
     pids: list[int] = []
     with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
         _, port, _ = start(database.app_url, url)
@@ -91,7 +89,7 @@ async def test_redis_killed_during_traffic_costs_no_request(gateway: Any, start:
     assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (200, "degraded", "degraded")
 
 
-async def test_without_redis_and_told_to_refuse_the_gateway_cannot_vouch(gateway: Any, start: Any, database: Any) -> None:
+async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
     away = f"redis://127.0.0.1:{free_port()}"
     _, port, _ = start(database.app_url, away, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
     here = at(gateway, port)
@@ -103,9 +101,7 @@ async def test_without_redis_and_told_to_refuse_the_gateway_cannot_vouch(gateway
 
 
 @pytest.mark.requirement("TR-12")
-async def test_without_its_database_the_gateway_works_on_for_the_declared_bound_and_then_refuses(
-    gateway: Any, start: Any, redis_url: str
-) -> None:
+async def test_without_database_keys_are_denied_after_bound(gateway: Any, start: Any, redis_url: str) -> None:
     with servers.postgres() as server:
         await runner.migrate(login(server.owner_url, "url"))
         _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
@@ -135,9 +131,7 @@ async def test_without_its_database_the_gateway_works_on_for_the_declared_bound_
 
 
 @pytest.mark.requirement("TR-13")
-async def test_several_workers_share_limits_and_add_their_metrics_up(
-    gateway: Any, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
     here = at(gateway, port)
     key = await here.mint(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
@@ -151,7 +145,7 @@ async def test_several_workers_share_limits_and_add_their_metrics_up(
     assert {reply.json["code"] for reply in answers} == {"NOT_FOUND"}
 
 
-async def test_a_log_level_of_warning_leaves_requests_out(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+async def test_log_level_warning_omits_requests(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="warning")
     assert (await at(gateway, port).ask("GET", "/healthz")).status == 200
     assert Path(log).read_text() == ""

@@ -24,9 +24,7 @@ class Lines(list[dict[str, Any]]):
 
 
 @pytest.mark.requirement("TR-14")
-async def test_every_worker_of_a_running_gateway_takes_another_log_level(
-    gateway: Any, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_log_level_change_reaches_every_worker(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, _, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error")
     database.sql("INSERT INTO log_level (level, until, set_by) VALUES ('info', now() + interval '1 minute', 'test')")
     try:
@@ -43,7 +41,7 @@ def _levels(log: Path) -> list[str]:
 
 
 @pytest.mark.requirement("TR-02")
-async def test_features_that_are_off_are_not_at_the_gateway(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+async def test_disabled_features_are_not_served(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
     here = at(gateway, port)
@@ -57,7 +55,7 @@ async def test_features_that_are_off_are_not_at_the_gateway(gateway: Any, start:
 
 
 @pytest.mark.requirement("TR-01")
-async def test_a_slow_statement_of_the_pool_is_told_also_after_its_connection_went_back(database: Any, redis_url: str) -> None:
+async def test_slow_statement_is_logged_after_release(database: Any, redis_url: str) -> None:
     environment = gateway_environment(
         database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"
     )

@@ -33,7 +33,7 @@ async def get(gateway: Any, key: Any, path: str, *headers: str, method: str = "G
 
 
 @pytest.mark.requirement("CG-04")
-async def test_a_request_reaches_the_core_and_its_answer_comes_back(gateway: Any, core: Any, key: Any) -> None:
+async def test_request_is_proxied(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/files?depth=2")
     assert (reply.status, reply.body, reply.header("content-type")) == (200, b"hello", "text/plain")
     assert reply.header("ratelimit-policy") == '"requests";q=1000;w=1'
@@ -53,12 +53,12 @@ async def test_a_request_reaches_the_core_and_its_answer_comes_back(gateway: Any
         "/?q=a%20b&r=%2e%2e/..",
     ],
 )
-async def test_the_path_reaches_the_core_as_it_was_sent(gateway: Any, core: Any, key: Any, path: str) -> None:
+async def test_path_reaches_core_unchanged(gateway: Any, core: Any, key: Any, path: str) -> None:
     assert (await get(gateway, key, "/cores/docs" + path)).status == 200
     assert core.last[0] == f"GET {path} HTTP/1.1"
 
 
-async def test_the_core_gets_its_own_secret_and_the_identity_but_never_the_key(gateway: Any, core: Any, key: Any) -> None:
+async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any, key: Any) -> None:
     forged = (
         "Gatehouse-Key-Id: forged",
         "Gatehouse_Key_Owner: forged",
@@ -92,7 +92,7 @@ async def test_the_core_gets_its_own_secret_and_the_identity_but_never_the_key(g
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_536, 65_537, 400_000])
-async def test_a_body_reaches_the_core_whole(gateway: Any, core: Any, key: Any, size: int) -> None:
+async def test_body_reaches_core_complete(gateway: Any, core: Any, key: Any, size: int) -> None:
     body = os.urandom(size)
     assert (await get(gateway, key, "/cores/docs/upload", method="POST", body=body)).status == 200
     _, headers, received = core.last
@@ -100,7 +100,7 @@ async def test_a_body_reaches_the_core_whole(gateway: Any, core: Any, key: Any, 
     assert headers["content-length"] == str(size)
 
 
-async def test_a_chunked_body_reaches_the_core_piece_by_piece(gateway: Any, core: Any, key: Any) -> None:
+async def test_chunked_body_is_streamed_to_core(gateway: Any, core: Any, key: Any) -> None:
     head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
     raw = (head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").encode()
     assert (await gateway.send(raw)).status == 200
@@ -108,17 +108,17 @@ async def test_a_chunked_body_reaches_the_core_piece_by_piece(gateway: Any, core
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
-async def test_any_method_goes_through(gateway: Any, core: Any, key: Any, method: str) -> None:
+async def test_any_method_is_proxied(gateway: Any, core: Any, key: Any, method: str) -> None:
     assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 200
     assert core.last[0] == f"{method} /x HTTP/1.1"
 
 
-async def test_head_brings_the_length_without_the_body(gateway: Any, core: Any, key: Any) -> None:
+async def test_head_has_length_without_body(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/x", method="HEAD")
     assert (reply.status, reply.header("content-length"), reply.body) == (200, "5", b"")
 
 
-async def test_the_answer_is_neither_decoded_nor_followed_nor_completed(gateway: Any, core: Any, key: Any) -> None:
+async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/odd")
     assert (reply.status, reply.body) == (301, b"\x1f\x8b\x08\x00")
     assert reply.header("location") == "http://elsewhere.example/"
@@ -128,13 +128,13 @@ async def test_the_answer_is_neither_decoded_nor_followed_nor_completed(gateway:
 
 
 @pytest.mark.parametrize("status", [204, 304, 401, 404, 429, 500, 503])
-async def test_the_status_of_the_core_is_its_own(gateway: Any, core: Any, key: Any, status: int) -> None:
+async def test_status_of_core_is_forwarded(gateway: Any, core: Any, key: Any, status: int) -> None:
     reply = await get(gateway, key, f"/cores/docs/status/{status}")
     assert reply.status == status
     assert reply.body == (b"" if status in (204, 304) else f"core says {status}".encode())
 
 
-async def test_the_first_piece_of_a_slow_answer_comes_at_once(gateway: Any, core: Any, key: Any) -> None:
+async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
     async with asyncio.timeout(10):
@@ -144,7 +144,7 @@ async def test_the_first_piece_of_a_slow_answer_comes_at_once(gateway: Any, core
     writer.close()
 
 
-async def test_a_client_that_leaves_ends_the_request_to_the_core(gateway: Any, core: Any, key: Any) -> None:
+async def test_client_disconnect_ends_core_request(gateway: Any, core: Any, key: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(f"GET /cores/docs/endless HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
     async with asyncio.timeout(10):
@@ -153,20 +153,18 @@ async def test_a_client_that_leaves_ends_the_request_to_the_core(gateway: Any, c
         await core.gone.wait()
 
 
-async def test_a_large_answer_comes_whole(gateway: Any, core: Any, key: Any) -> None:
+async def test_large_response_is_complete(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/big")
     assert (reply.status, len(reply.body)) == (200, 3_000_000)
 
 
-async def test_an_answer_that_breaks_off_is_not_passed_off_as_whole(gateway: Any, core: Any, key: Any) -> None:
+async def test_incomplete_response_is_aborted(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/half")
     assert (reply.status, reply.whole) == (200, False)
 
 
 @pytest.mark.requirement("CG-11")
-async def test_a_core_that_drops_the_connection_is_502_and_safe_requests_are_tried_twice(
-    gateway: Any, core: Any, key: Any
-) -> None:
+async def test_dropped_connection_is_502_and_retried_if_safe(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/drop")
     assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
     assert len(core.requests) == 2
@@ -176,7 +174,7 @@ async def test_a_core_that_drops_the_connection_is_502_and_safe_requests_are_tri
 
 
 @pytest.mark.requirement("CG-11")
-async def test_a_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> None:
+async def test_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert (await gateway.put_core(key.agent, "docs", {"url": nowhere})).status == 200
     reply = await get(gateway, key, "/cores/docs/x")
@@ -188,7 +186,7 @@ async def test_a_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> 
 
 
 @pytest.mark.requirement("CG-11")
-async def test_a_core_whose_lease_has_run_out_is_503(gateway: Any, core: Any, key: Any) -> None:
+async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any) -> None:
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'")
     seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
     assert seq
@@ -198,20 +196,20 @@ async def test_a_core_whose_lease_has_run_out_is_503(gateway: Any, core: Any, ke
     assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_not_registered", "1")
 
 
-async def test_an_unknown_core_is_404_only_for_a_valid_key(gateway: Any, key: Any) -> None:
+async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) -> None:
     assert (await get(gateway, key, "/cores/nothing/x")).json["code"] == "not_found"
     assert (await gateway.ask("GET", "/cores/nothing/x", "X-API-Key: nonsense")).status == 401
     assert (await gateway.ask("GET", "/cores/nothing/x")).status == 401
 
 
-async def test_a_key_for_other_cores_is_403(gateway: Any, core: Any, key: Any) -> None:
+async def test_key_for_other_cores_is_403(gateway: Any, core: Any, key: Any) -> None:
     other = await gateway.mint(cores=["wiki"])
     reply = await get(gateway, other, "/cores/docs/x")
     assert (reply.status, reply.json["code"]) == (403, "FORBIDDEN")
     assert core.requests == []
 
 
-async def test_a_key_without_the_scope_is_403(gateway: Any, core: Any, key: Any) -> None:
+async def test_key_without_scope_is_403(gateway: Any, core: Any, key: Any) -> None:
     other = await gateway.mint(scopes=["files:list"])
     reply = await get(gateway, other, "/cores/docs/x")
     assert (reply.status, reply.json["code"]) == (403, "INSUFFICIENT_PERMISSIONS")
@@ -219,7 +217,7 @@ async def test_a_key_without_the_scope_is_403(gateway: Any, core: Any, key: Any)
 
 
 @pytest.mark.requirement("CG-06")
-async def test_beyond_its_limit_a_key_is_429_and_the_core_is_left_alone(gateway: Any, core: Any, key: Any) -> None:
+async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any, key: Any) -> None:
     small = await gateway.mint(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
     assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [200, 200, 429]
     reply = await get(gateway, small, "/cores/docs/x")
@@ -232,7 +230,7 @@ async def test_beyond_its_limit_a_key_is_429_and_the_core_is_left_alone(gateway:
 
 
 @pytest.mark.requirement("CG-07")
-async def test_a_key_past_its_date_is_401(gateway: Any, core: Any, key: Any) -> None:
+async def test_expired_key_is_401(gateway: Any, core: Any, key: Any) -> None:
     await gateway.pool.execute("UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = $1", key.id)
     reply = await get(gateway, key, "/cores/docs/x")
     assert (reply.status, reply.json["code"]) == (401, "EXPIRED")
@@ -242,7 +240,7 @@ async def test_a_key_past_its_date_is_401(gateway: Any, core: Any, key: Any) -> 
     ]
 
 
-async def test_a_revoked_key_is_401_on_the_next_request(gateway: Any, core: Any, key: Any) -> None:
+async def test_revoked_key_is_401_on_next_request(gateway: Any, core: Any, key: Any) -> None:
     assert (await get(gateway, key, "/cores/docs/x")).status == 200
     await gateway.revoke(key)
     reply = await get(gateway, key, "/cores/docs/x")
@@ -262,7 +260,7 @@ async def test_a_revoked_key_is_401_on_the_next_request(gateway: Any, core: Any,
         "/cores/../cores/docs/x",
     ],
 )
-async def test_an_ambiguous_path_is_400_before_anything_else(gateway: Any, core: Any, key: Any, target: str) -> None:
+async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, target: str) -> None:
     reply = await get(gateway, key, target)
     assert (reply.status, reply.json["code"]) == (400, "bad_request")
     assert core.requests == []
@@ -278,20 +276,20 @@ async def test_an_ambiguous_path_is_400_before_anything_else(gateway: Any, core:
         (("X-Name: caf\udce9",), "The header x-name holds a byte that is no visible ASCII"),
     ],
 )
-async def test_an_ambiguous_request_is_400(gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str) -> None:
+async def test_ambiguous_request_is_400(gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str) -> None:
     reply = await get(gateway, key, "/cores/docs/x", *headers)
     assert (reply.status, reply.json["detail"]) == (400, detail)
     assert core.requests == []
 
 
-async def test_two_lengths_reach_no_core(gateway: Any, core: Any, key: Any) -> None:
+async def test_two_content_lengths_are_rejected(gateway: Any, core: Any, key: Any) -> None:
     head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
     reply = await gateway.send((head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab").encode())
     assert reply.status == 400
     assert core.requests == []
 
 
-async def test_a_length_beside_chunks_is_no_way_to_smuggle_a_second_request(gateway: Any, core: Any, key: Any) -> None:
+async def test_request_smuggling_is_rejected(gateway: Any, core: Any, key: Any) -> None:
     """RFC 9112, 6.3: chunks win. The server drops the length before we see it, so the Core must see chunks alone."""
     head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
     framing = "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -301,18 +299,18 @@ async def test_a_length_beside_chunks_is_no_way_to_smuggle_a_second_request(gate
     assert "content-length" not in core.last[1]
 
 
-async def test_an_upgrade_is_refused_rather_than_sent_on_as_a_plain_request(gateway: Any, core: Any, key: Any) -> None:
+async def test_upgrade_is_rejected(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/socket", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
     assert (reply.status, reply.json["code"]) == (501, "upgrade_unsupported")
     assert core.requests == []
 
 
-async def test_a_key_in_the_query_is_no_credential(gateway: Any, core: Any, key: Any) -> None:
+async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
     assert (await gateway.ask("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 
 
 @pytest.mark.requirement("CG-12")
-async def test_each_request_is_one_line_without_key_or_query(gateway: Any, core: Any, key: Any) -> None:
+async def test_request_line_has_no_token_or_query(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, f"/cores/docs/files/report.txt?token={key.token}")
     await get(gateway, key, f"/cores/docs/{key.token}")
     (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))

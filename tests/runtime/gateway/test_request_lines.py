@@ -53,9 +53,7 @@ def observer(out: Out) -> Observer:
 
 
 @pytest.mark.requirement("CG-12", "TR-14")
-def test_a_request_s_line_has_the_members_of_the_line_that_is_written_by_itself(
-    out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_batched_line_equals_single_line(out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     asked(observer, 502, detail="the Core is away")
     asked(observe.observer("gateway", "info", "dev"), 502, detail="the Core is away")
     (batched,) = out.lines()
@@ -64,7 +62,7 @@ def test_a_request_s_line_has_the_members_of_the_line_that_is_written_by_itself(
     assert batched == alone
 
 
-async def test_lines_of_one_moment_are_one_write(out: Out, observer: Observer) -> None:
+async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> None:
     for number in range(50):
         asked(observer, request_id=f"req_{number}")
     assert out.writes == 0
@@ -73,7 +71,7 @@ async def test_lines_of_one_moment_are_one_write(out: Out, observer: Observer) -
     assert ([line["request_id"] for line in out.lines()], out.writes) == ([f"req_{number}" for number in range(50)], 1)
 
 
-async def test_another_line_comes_out_at_once_behind_those_that_wait(out: Out, observer: Observer) -> None:
+async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) -> None:
     asked(observer)
     observer.log.warning("slow query", ms=700)
     asked(observer, request_id="req_2")
@@ -81,19 +79,19 @@ async def test_another_line_comes_out_at_once_behind_those_that_wait(out: Out, o
     assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
 
 
-async def test_many_lines_do_not_wait(out: Out, observer: Observer) -> None:
+async def test_many_lines_are_written_immediately(out: Out, observer: Observer) -> None:
     for _ in range(FLUSH_BYTES // 100):
         asked(observer)
     assert out.writes >= 1
 
 
-def test_without_an_event_loop_a_line_is_written_at_once(out: Out, observer: Observer) -> None:
+def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:
     asked(observer)
     assert len(out.lines()) == 1
 
 
 @pytest.mark.parametrize(("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])])
-def test_the_level_holds_back_what_is_below_it(level: Any, written: list[int], out: Out) -> None:
+def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: Out) -> None:
     observer = observe.observer("gateway", level, "dev", stream=Stream(out))
     for status in (200, 503, 502):
         asked(observer, status)
@@ -101,7 +99,7 @@ def test_the_level_holds_back_what_is_below_it(level: Any, written: list[int], o
 
 
 @pytest.mark.requirement("TR-14")
-def test_a_level_that_is_set_while_it_runs_counts_for_requests_too(out: Out, observer: Observer) -> None:
+def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> None:
     observer.set_level("error")
     asked(observer)
     observer.set_level("info")

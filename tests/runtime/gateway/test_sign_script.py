@@ -27,7 +27,7 @@ async def run(*arguments: str, token: str, secret: str = TEXT) -> tuple[int, str
 
 @pytest.mark.requirement("TR-10", "TR-16")
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="the script needs curl and openssl")
-async def test_the_script_of_the_guide_signs_so_that_the_gateway_believes_it(gateway: Any, docs: Any) -> None:
+async def test_signing_script_of_guide_works(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     place = f"http://127.0.0.1:{gateway.port}/cores/docs"
     assert await run("GET", f"{place}/status/200?x=%20y", token=key.token) == (0, "core says 200")

@@ -53,7 +53,7 @@ async def docs(gateway: Any, core: Any) -> AsyncIterator[Any]:
 
 
 @pytest.mark.requirement("TR-10")
-async def test_a_signed_request_reaches_the_core_and_an_unsigned_one_does_not(gateway: Any, docs: Any) -> None:
+async def test_only_signed_request_reaches_core(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 200
     refused = await send(gateway, key, {})
@@ -66,7 +66,7 @@ async def test_a_signed_request_reaches_the_core_and_an_unsigned_one_does_not(ga
 
 
 @pytest.mark.requirement("TR-10")
-async def test_a_signature_is_taken_once(gateway: Any, docs: Any) -> None:
+async def test_signature_is_accepted_once(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
     replies = [await send(gateway, key, made) for _ in range(2)]
@@ -74,7 +74,7 @@ async def test_a_signature_is_taken_once(gateway: Any, docs: Any) -> None:
     assert reason(replies[1]) == "signature_replayed"
 
 
-async def test_a_forged_signature_uses_no_nonce_up(gateway: Any, docs: Any) -> None:
+async def test_forged_signature_consumes_no_nonce(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     nonce = secrets.token_hex(16)
     forged = sign("GET", PLACE + FILE, token=key.token, secret=secret_text(bytes(32)), nonce=nonce)
@@ -84,7 +84,7 @@ async def test_a_forged_signature_uses_no_nonce_up(gateway: Any, docs: Any) -> N
 
 
 @pytest.mark.requirement("TR-10")
-async def test_a_body_is_checked_before_the_core_sees_any_of_it(gateway: Any, docs: Any) -> None:
+async def test_signed_body_is_verified_before_forwarding(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     body = b"pay 10 to alice"
     made = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
@@ -95,13 +95,13 @@ async def test_a_body_is_checked_before_the_core_sees_any_of_it(gateway: Any, do
     assert docs.last[2] == body
 
 
-async def test_a_body_that_is_not_signed_is_refused(gateway: Any, docs: Any) -> None:
+async def test_unsigned_body_is_rejected(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     made = sign("POST", PLACE + FILE, token=key.token, secret=TEXT)
     assert reason(await send(gateway, key, made, "POST", body=b"x")) == "signature_uncovered"
 
 
-async def test_a_chunked_body_is_signed_as_well(gateway: Any, docs: Any) -> None:
+async def test_chunked_body_can_be_signed(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     made = sign("POST", PLACE + FILE, b"hello world", token=key.token, secret=TEXT)
     head = [f"POST {FILE} HTTP/1.1", "Host: gateway.test", f"Authorization: Bearer {key.token}", *lines(made)]
@@ -111,7 +111,7 @@ async def test_a_chunked_body_is_signed_as_well(gateway: Any, docs: Any) -> None
     assert docs.last[2] == b"hello world"
 
 
-async def test_a_signed_body_beyond_the_bound_is_refused_as_too_large(gateway: Any, docs: Any) -> None:
+async def test_too_large_signed_body_is_413(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     body = bytes(65_537)
     made = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
@@ -120,19 +120,19 @@ async def test_a_signed_body_beyond_the_bound_is_refused_as_too_large(gateway: A
     assert docs.requests == []
 
 
-async def test_another_target_is_refused(gateway: Any, docs: Any) -> None:
+async def test_signature_for_other_target_is_rejected(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
     assert reason(await send(gateway, key, made, target="/cores/docs/status/200?x=2")) == "signature_wrong"
 
 
-async def test_a_signature_of_another_key_is_refused(gateway: Any, docs: Any) -> None:
+async def test_signature_of_other_key_is_rejected(gateway: Any, docs: Any) -> None:
     key, other = await signing_key(gateway), await signing_key(gateway)
     made = sign("GET", PLACE + FILE, token=other.token, secret=TEXT)
     assert reason(await send(gateway, key, made)) == "signature_keyid"
 
 
-async def test_ed25519_needs_no_secret_at_the_gateway(gateway: Any, docs: Any) -> None:
+async def test_ed25519_signature_is_verified(gateway: Any, docs: Any) -> None:
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
     key = await gateway.mint(signing_algorithm="ed25519", signing_key=public, require_signature=True)
@@ -140,27 +140,27 @@ async def test_ed25519_needs_no_secret_at_the_gateway(gateway: Any, docs: Any) -
     assert (await send(gateway, key, made)).status == 200
 
 
-async def test_where_signatures_are_not_required_a_wrong_one_is_refused_all_the_same(gateway: Any, docs: Any) -> None:
+async def test_optional_but_wrong_signature_is_rejected(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway, required=False)
     assert (await send(gateway, key, {})).status == 200
     forged = sign("GET", PLACE + FILE, token=key.token, secret=secret_text(bytes(32)))
     assert reason(await send(gateway, key, forged)) == "signature_wrong"
 
 
-async def test_a_signature_for_the_core_is_none_of_our_business(gateway: Any, docs: Any) -> None:
+async def test_signature_for_core_is_ignored(gateway: Any, docs: Any) -> None:
     key = await gateway.mint()
     theirs = {"signature-input": 'core=("@method");tag="core"', "signature": "core=:aGk=:"}
     assert (await send(gateway, key, theirs)).status == 200
     assert docs.last[1]["signature"] == "core=:aGk=:"
 
 
-async def test_a_secret_whose_pepper_is_gone_is_unavailable_and_not_passed_over(gateway: Any, docs: Any) -> None:
+async def test_unreadable_signing_secret_is_unavailable(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway, signing_generation=9)
     assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 503
 
 
 @pytest.mark.requirement("TR-10")
-async def test_without_redis_a_signature_is_never_believed(database: Any, start: Any, gateway: Any, docs: Any) -> None:
+async def test_without_redis_signature_is_unavailable(database: Any, start: Any, gateway: Any, docs: Any) -> None:
     """Declared: whoever cannot ask whether a signature was used before refuses it. Unsigned keys go on."""
     _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.mint()
@@ -176,7 +176,7 @@ def described(method: str, headers: dict[str, str], body: bytes | None = None, u
 
 
 @pytest.mark.requirement("TR-10")
-async def test_verify_checks_a_request_that_another_gateway_describes(gateway: Any) -> None:
+async def test_verify_checks_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
     made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
     request = described("POST", made, b"hello")
@@ -186,14 +186,14 @@ async def test_verify_checks_a_request_that_another_gateway_describes(gateway: A
     assert second["key_id"] == key.id
 
 
-async def test_a_dry_look_uses_no_signature_up_and_still_sees_a_used_one(gateway: Any) -> None:
+async def test_cost_zero_consumes_no_nonce(gateway: Any) -> None:
     key = await signing_key(gateway)
     request = described("GET", sign("GET", "https://api.test/v1/x?y=z", token=key.token, secret=TEXT))
     codes = [(await gateway.verify(key.token, request=request, cost=cost)).json["code"] for cost in (0, 1, 0)]
     assert codes == ["VALID", "VALID", "SIGNATURE_INVALID"]
 
 
-async def test_verify_without_the_request_is_refused_for_a_key_that_requires_signatures(gateway: Any) -> None:
+async def test_verify_requires_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
     assert (await gateway.verify(key.token)).json["reason"] == "signature_missing"
     header = await gateway.ask("GET", "/v1/keys/verify", f"Authorization: Bearer {key.token}")
@@ -201,7 +201,7 @@ async def test_verify_without_the_request_is_refused_for_a_key_that_requires_sig
     assert header.header("accept-signature")
 
 
-async def test_a_body_that_the_description_leaves_out_does_not_match(gateway: Any) -> None:
+async def test_described_request_must_include_body(gateway: Any) -> None:
     key = await signing_key(gateway)
     made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
     assert (await gateway.verify(key.token, request=described("POST", made))).json["reason"] == "signature_digest"
@@ -220,13 +220,13 @@ async def test_a_body_that_the_description_leaves_out_does_not_match(gateway: An
         ({"body_sha256": "?"}, "body.request.body_sha256"),
     ],
 )
-async def test_a_description_that_describes_no_request_is_a_bad_request(gateway: Any, change: Any, location: str) -> None:
+async def test_invalid_request_description_is_rejected(gateway: Any, change: Any, location: str) -> None:
     key = await signing_key(gateway)
     reply = await gateway.verify(key.token, request={**described("GET", {}), **change})
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
 
 
-async def test_no_secret_reaches_the_log(gateway: Any, docs: Any) -> None:
+async def test_log_has_no_secrets(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
     await send(gateway, key, made)

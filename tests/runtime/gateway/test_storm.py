@@ -115,9 +115,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 @pytest.mark.requirement("TR-08", "CG-15")
-async def test_no_gateway_opens_for_a_key_after_its_revocation_was_acknowledged_and_none_comes_back(
-    gateway: Gateway, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     ports = [start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1] for _ in range(GATES)]
     keys = [await gateway.mint() for _ in range(KEYS)]
     engine = postgres_engine.build(database.app, pool_max=12, application="storm")
@@ -200,9 +198,7 @@ def again(server: servers.Postgres, log: Path) -> child_processes.Child:
 
 
 @pytest.mark.requirement("TR-13", "TR-12")
-async def test_kills_of_a_gateway_of_redis_and_of_postgresql_lose_no_more_use_than_is_said(
-    gateway: Gateway, start: Any, tmp_path: Path
-) -> None:
+async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_path: Path) -> None:
     pids: list[int] = []
     with servers.postgres() as server, servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as redis:
         # The sandbox's server gives durability up for speed; what is committed must outlive a kill here.

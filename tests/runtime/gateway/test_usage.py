@@ -30,7 +30,7 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
 
 
 @pytest.mark.requirement("TR-13")
-async def test_every_way_to_use_a_key_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
+async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
     key = await gateway.mint(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
     header = f"X-API-Key: {key.token}"
@@ -54,7 +54,7 @@ async def test_every_way_to_use_a_key_is_counted_by_core_and_code(gateway: Gatew
 
 
 @pytest.mark.requirement("TR-13")
-async def test_each_token_of_a_batch_is_counted(gateway: Gateway) -> None:
+async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
     first, second = await gateway.mint(), await gateway.mint()
     tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
     body = json.dumps({"keys": tokens}).encode()
@@ -65,7 +65,7 @@ async def test_each_token_of_a_batch_is_counted(gateway: Gateway) -> None:
     assert await gateway.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]) == 0
 
 
-async def test_a_token_that_proves_no_key_is_counted_without_one(gateway: Gateway) -> None:
+async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
     key = await gateway.mint()
     before = await written(gateway, "")
     forged = key.token[:30] + ("A" if key.token[30] != "A" else "B") + key.token[31:]
@@ -75,7 +75,7 @@ async def test_a_token_that_proves_no_key_is_counted_without_one(gateway: Gatewa
 
 
 @pytest.mark.requirement("TR-13")
-async def test_a_gateway_that_is_told_to_stop_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
+async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
     here = at(gateway, port)
     key = await here.mint()
@@ -86,9 +86,7 @@ async def test_a_gateway_that_is_told_to_stop_loses_no_count(gateway: Gateway, s
 
 
 @pytest.mark.requirement("TR-13")
-async def test_a_gateway_that_is_killed_loses_no_more_than_what_was_not_written_yet(
-    gateway: Gateway, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_killed_gateway_loses_unwritten_counts_only(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
     here = at(gateway, port)
     key = await here.mint()
@@ -101,16 +99,14 @@ async def test_a_gateway_that_is_killed_loses_no_more_than_what_was_not_written_
     assert 40 <= before <= left <= 70
 
 
-async def test_metrics_say_what_a_kill_would_lose(gateway: Gateway) -> None:
+async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
     metrics = (await gateway.ask("GET", "/metrics")).body.decode()
     assert "gatehouse_usage_pending " in metrics
     assert "gatehouse_usage_written_total " in metrics
 
 
 @pytest.mark.requirement("CG-22", "TR-14")
-async def test_cloudwatch_can_count_every_decision_in_the_log_whatever_its_level(
-    gateway: Gateway, start: Any, database: Any, redis_url: str
-) -> None:
+async def test_usage_lines_ignore_log_level(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     told = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
     child, port, log = start(database.app_url, redis_url, **told)
     here = at(gateway, port)

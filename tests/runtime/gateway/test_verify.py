@@ -14,7 +14,7 @@ ONE = {"name": "requests", "quota": 3, "window_s": 3600, "burst": 3}
 
 
 @pytest.mark.requirement("TR-07")
-async def test_a_valid_key_is_described(gateway: Any) -> None:
+async def test_valid_key_is_described(gateway: Any) -> None:
     key = await gateway.mint(expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE])
     reply = await gateway.verify(key.token, scopes=["cores:read"])
     answer = reply.json
@@ -46,7 +46,7 @@ async def test_a_valid_key_is_described(gateway: Any) -> None:
     }
 
 
-async def test_the_rate_limit_is_in_both_header_fields(gateway: Any) -> None:
+async def test_rate_limit_headers(gateway: Any) -> None:
     key = await gateway.mint(limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}])
     reply = await gateway.verify(key.token)
     assert reply.header("ratelimit-policy") == '"requests";q=3;w=3600, "daily";q=10;w=86400'
@@ -54,13 +54,13 @@ async def test_the_rate_limit_is_in_both_header_fields(gateway: Any) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "gtk_test_" + "0" * 61, "ghp_abc", "gtk_test_ü"])
-async def test_what_is_no_key_is_not_found(gateway: Any, token: str) -> None:
+async def test_malformed_token_is_not_found(gateway: Any, token: str) -> None:
     answer = (await gateway.verify(token)).json
     assert (answer["valid"], answer["code"]) == (False, "NOT_FOUND")
     assert [answer[name] for name in NULL_FIELDS] == [None] * 6
 
 
-async def test_a_known_id_with_a_wrong_secret_looks_like_an_unknown_one(gateway: Any) -> None:
+async def test_wrong_secret_looks_like_unknown_key(gateway: Any) -> None:
     known, stranger = await gateway.mint(), await gateway.mint()
     await gateway.pool.execute("UPDATE api_key SET digest = $2 WHERE id = $1", known.id, bytes(32))
     unknown = stranger.token
@@ -83,9 +83,7 @@ async def test_a_known_id_with_a_wrong_secret_looks_like_an_unknown_one(gateway:
         ({}, {"scopes": ["admin"]}, "INSUFFICIENT_PERMISSIONS"),
     ],
 )
-async def test_each_refusal_names_its_code_and_the_key_to_its_holder(
-    gateway: Any, columns: dict[str, Any], members: dict[str, Any], code: str
-) -> None:
+async def test_denial_names_code_and_key(gateway: Any, columns: dict[str, Any], members: dict[str, Any], code: str) -> None:
     key = await gateway.mint(**columns)
     answer = (await gateway.verify(key.token, **members)).json
     assert (answer["valid"], answer["code"], answer["key_id"]) == (False, code, key.id)
@@ -93,7 +91,7 @@ async def test_each_refusal_names_its_code_and_the_key_to_its_holder(
 
 
 @pytest.mark.requirement("TR-09")
-async def test_beyond_the_limit_the_answer_says_when_to_come_back(gateway: Any) -> None:
+async def test_rate_limited_response_has_retry_after(gateway: Any) -> None:
     key = await gateway.mint(limits=[ONE])
     for _ in range(3):
         assert (await gateway.verify(key.token)).json["valid"]
@@ -104,27 +102,27 @@ async def test_beyond_the_limit_the_answer_says_when_to_come_back(gateway: Any) 
     assert reply.header("ratelimit") == '"requests";r=0;t=1200'
 
 
-async def test_a_refused_request_uses_up_no_limit(gateway: Any) -> None:
+async def test_denied_request_consumes_no_limit(gateway: Any) -> None:
     key = await gateway.mint(limits=[ONE])
     for _ in range(5):
         await gateway.verify(key.token, scopes=["admin"])
     assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 2
 
 
-async def test_a_key_without_limits_gets_the_default_one(gateway: Any) -> None:
+async def test_key_without_limits_gets_default(gateway: Any) -> None:
     key = await gateway.mint(limits=[])
     assert (await gateway.verify(key.token)).header("ratelimit-policy") == '"requests";q=600;w=60'
 
 
 @pytest.mark.requirement("TR-09")
-async def test_concurrent_clients_get_exactly_the_limit(gateway: Any) -> None:
+async def test_concurrent_clients_get_exact_limit(gateway: Any) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}])
     replies = await asyncio.gather(*(gateway.verify(key.token) for _ in range(64)))
     assert sum(reply.json["valid"] for reply in replies) == 20
 
 
 @pytest.mark.requirement("TR-11", "CG-08")
-async def test_a_revoked_key_is_refused_on_the_next_request_and_looks_unknown(gateway: Any) -> None:
+async def test_revoked_key_looks_unknown_on_next_request(gateway: Any) -> None:
     key = await gateway.mint()
     assert (await gateway.verify(key.token)).json["valid"]
     await gateway.revoke(key)
@@ -133,7 +131,7 @@ async def test_a_revoked_key_is_refused_on_the_next_request_and_looks_unknown(ga
     assert [answer[name] for name in NULL_FIELDS] == [None] * 6
 
 
-async def test_no_request_that_begins_after_a_revocation_was_confirmed_succeeds(gateway: Any) -> None:
+async def test_no_request_succeeds_after_confirmed_revocation(gateway: Any) -> None:
     """A storm: readers never stop while keys are revoked one after another."""
     keys = [await gateway.mint() for _ in range(5)]
     confirmed: set[str] = set()
@@ -170,7 +168,7 @@ async def test_no_request_that_begins_after_a_revocation_was_confirmed_succeeds(
         (b'{"token": "' + b"x" * 600 + b'"}', "body.token", "is longer than 512 characters"),
     ],
 )
-async def test_a_wrong_body_gets_one_clear_message(gateway: Any, body: bytes, location: str, message: str) -> None:
+async def test_invalid_body_is_explained(gateway: Any, body: bytes, location: str, message: str) -> None:
     reply = await gateway.ask("POST", "/v1/keys/verify", body=body)
     assert reply.status == 400
     assert reply.header("content-type") == "application/problem+json"
@@ -179,13 +177,13 @@ async def test_a_wrong_body_gets_one_clear_message(gateway: Any, body: bytes, lo
     assert problem["fix"]
 
 
-async def test_a_body_that_is_too_large_is_refused(gateway: Any) -> None:
+async def test_too_large_body_is_rejected(gateway: Any) -> None:
     reply = await gateway.ask("POST", "/v1/keys/verify", body=b" " * 70_000)
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
 
 
 @pytest.mark.requirement("TR-07")
-async def test_the_header_form_answers_with_the_status_alone(gateway: Any) -> None:
+async def test_header_verification_returns_status_only(gateway: Any) -> None:
     key = await gateway.mint(limits=[ONE])
     reply = await gateway.ask("GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}")
     assert (reply.status, reply.body, reply.header("gatehouse-key-id")) == (200, b"", key.id)
@@ -196,7 +194,7 @@ async def test_the_header_form_answers_with_the_status_alone(gateway: Any) -> No
     assert (await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")).status == 429
 
 
-async def test_every_401_carries_both_challenges(gateway: Any) -> None:
+async def test_every_401_has_both_challenges(gateway: Any) -> None:
     nothing = await gateway.ask("GET", "/v1/keys/verify")
     assert (nothing.status, nothing.all("www-authenticate")) == (
         401,

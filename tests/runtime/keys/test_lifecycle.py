@@ -37,21 +37,21 @@ def walk(steps: list[Action]) -> list[KeyState]:
 
 
 @given(acts)
-def test_a_key_that_was_revoked_is_never_usable_again(steps: list[Action]) -> None:
+def test_revoked_key_is_never_usable_again(steps: list[Action]) -> None:
     seen = walk(steps)
     if KeyState.REVOKED in seen:
         assert not USABLE & set(seen[seen.index(KeyState.REVOKED) :])
 
 
 @given(acts)
-def test_nothing_comes_back_from_a_purge(steps: list[Action]) -> None:
+def test_purged_key_stays_purged(steps: list[Action]) -> None:
     seen = walk(steps)
     if KeyState.PURGED in seen:
         assert set(seen[seen.index(KeyState.PURGED) :]) == {KeyState.PURGED}
 
 
 @given(acts)
-def test_a_restore_leads_to_the_state_before_the_deletion(steps: list[Action]) -> None:
+def test_restore_returns_to_previous_state(steps: list[Action]) -> None:
     seen = walk([*steps, Action.DELETE, Action.RESTORE])
     without = walk(steps)
     if without[-1] not in {KeyState.PURGED, KeyState.DELETED}:
@@ -59,7 +59,7 @@ def test_a_restore_leads_to_the_state_before_the_deletion(steps: list[Action]) -
 
 
 @given(acts)
-def test_only_a_deleted_or_revoked_key_is_purged(steps: list[Action]) -> None:
+def test_only_deleted_or_revoked_key_is_purged(steps: list[Action]) -> None:
     seen = walk(steps)
     if KeyState.PURGED in seen:
         assert seen[seen.index(KeyState.PURGED) - 1] in {KeyState.DELETED, KeyState.REVOKED}
@@ -67,19 +67,19 @@ def test_only_a_deleted_or_revoked_key_is_purged(steps: list[Action]) -> None:
 
 @pytest.mark.parametrize("state", KeyState)
 @pytest.mark.parametrize("act", [act for act in Action if act is not Action.CREATE])
-def test_an_act_is_possible_or_its_refusal_says_why(state: KeyState, act: Action) -> None:
+def test_impossible_action_has_a_message(state: KeyState, act: Action) -> None:
     if (state, act) not in TRANSITIONS:
         assert next_state(state, act, KeyState.ACTIVE) is None
         assert rejection(state, act).startswith(f"The key is {state.value} and cannot ")
 
 
 @pytest.mark.parametrize("act", sorted(IDEMPOTENT))
-def test_what_can_be_repeated_leads_to_a_state_in_which_it_was_done(act: Action) -> None:
+def test_idempotent_action_is_a_repeat_in_its_target(act: Action) -> None:
     targets = {target for (_, one), found in TRANSITIONS.items() if one is act for target in found}
     assert all(is_repeat(target, act) for target in targets)
 
 
-def test_the_diagram_shows_every_arrow_of_the_table_once() -> None:
+def test_diagram_shows_every_transition_once() -> None:
     lines = lifecycle.diagram().splitlines()
     drawn = {(line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ") for line in lines[2:-1]}
     wanted: dict[tuple[str, str], list[str]] = {}
@@ -124,7 +124,7 @@ questions = st.builds(
 
 
 @given(records, questions)
-def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question: VerificationRequest) -> None:
+def test_explanation_agrees_with_decision(record: KeyRecord, question: VerificationRequest) -> None:
     test = KeyEnvironment.TEST
     checks = explain(record, question, environment=test, now=NOW)
     first = next((check.code for check in checks if check.outcome is Outcome.FAIL), Code.VALID)
@@ -146,7 +146,7 @@ def test_an_explanation_says_what_the_decision_says(record: KeyRecord, question:
         ("192.0.2.0/33", None),
     ],
 )
-def test_a_network_has_one_form(text: str, canonical: str | None) -> None:
+def test_network_has_canonical_form(text: str, canonical: str | None) -> None:
     assert network(text) == canonical
 
 
@@ -163,7 +163,7 @@ def test_a_network_has_one_form(text: str, canonical: str | None) -> None:
         ("unknown", False),
     ],
 )
-def test_an_address_is_in_a_network_of_either_family(address: str, allowed: bool) -> None:
+def test_address_is_matched_in_both_ip_versions(address: str, allowed: bool) -> None:
     assert allows(("192.0.2.0/24", "2001:db8::/48"), address) is allowed
 
 
@@ -180,11 +180,11 @@ def test_an_address_is_in_a_network_of_either_family(address: str, allowed: bool
         ({"state": KeyState.PURGED}, VerificationRequest(), Code.REVOKED),
     ],
 )
-def test_one_broken_property_one_code(broken: dict[str, Any], question: VerificationRequest, code: Code) -> None:
+def test_broken_property_has_its_code(broken: dict[str, Any], question: VerificationRequest, code: Code) -> None:
     record = msgspec.structs.replace(RECORD, **broken)
     assert evaluate(record, question, possession=True, environment=KeyEnvironment.TEST, now=NOW) is code
 
 
-def test_a_role_adds_its_scopes_and_one_that_is_not_known_adds_nothing() -> None:
+def test_role_adds_its_scopes() -> None:
     assert granted(("a",), ("reader", "agent", "gone")) == ("a", "cores:read", "cores:register")
     assert granted(("cores:read",), ("reader",)) == ("cores:read",)

@@ -42,26 +42,26 @@ def name() -> str:
 
 
 @pytest.mark.requirement("TR-10")
-async def test_of_many_who_bring_one_nonce_at_once_to_several_workers_one_is_first(workers: list[RedisNonces]) -> None:
+async def test_concurrent_nonce_is_accepted_once(workers: list[RedisNonces]) -> None:
     nonce = name()
     answers = await asyncio.gather(*(workers[turn % 3].is_new(KEY, nonce, keep_s=60) for turn in range(300)))
     assert answers.count(True) == 1
 
 
-async def test_many_nonces_in_one_batch_are_told_apart(workers: list[RedisNonces]) -> None:
+async def test_batch_distinguishes_nonces(workers: list[RedisNonces]) -> None:
     nonces = [name() for _ in range(600)]
     first = await asyncio.gather(*(workers[0].is_new(KEY, nonce, keep_s=60) for nonce in nonces))
     again = await asyncio.gather(*(workers[1].is_new(KEY, nonce, keep_s=60) for nonce in nonces))
     assert (set(first), set(again)) == ({True}, {False})
 
 
-async def test_another_keys_nonce_is_another(workers: list[RedisNonces]) -> None:
+async def test_nonces_are_separate_per_key(workers: list[RedisNonces]) -> None:
     nonce = name()
     assert await workers[0].is_new(KEY, nonce, keep_s=60)
     assert await workers[0].is_new(KeyId("9fGh82kLmQ0a"), nonce, keep_s=60)
 
 
-async def test_a_look_remembers_nothing(workers: list[RedisNonces]) -> None:
+async def test_read_only_check_stores_nothing(workers: list[RedisNonces]) -> None:
     nonce = name()
     looks = [await workers[0].is_new(KEY, nonce, keep_s=0) for _ in range(2)]
     assert looks == [True, True]
@@ -69,7 +69,7 @@ async def test_a_look_remembers_nothing(workers: list[RedisNonces]) -> None:
     assert not await workers[0].is_new(KEY, nonce, keep_s=0)
 
 
-async def test_a_nonce_ends_by_itself_and_is_no_secret_in_redis(workers: list[RedisNonces], redis: RedisConnection) -> None:
+async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis: RedisConnection) -> None:
     nonce = name()
     await workers[0].is_new(KeyId("ends00000000"), nonce, keep_s=60)
     names = await redis.call(("KEYS", f"{KEY_PREFIX}ends00000000:*"), 5)
@@ -82,12 +82,12 @@ async def test_a_nonce_ends_by_itself_and_is_no_secret_in_redis(workers: list[Re
     assert 0 < left_s <= 60
 
 
-async def test_a_server_that_forgot_the_script_gets_it_again(workers: list[RedisNonces], redis: RedisConnection) -> None:
+async def test_lost_nonce_script_is_loaded_again(workers: list[RedisNonces], redis: RedisConnection) -> None:
     await redis.call(("SCRIPT", "FLUSH"), 5)
     assert await workers[0].is_new(KEY, name(), keep_s=60)
 
 
-async def test_without_redis_everybody_who_waits_is_told_so() -> None:
+async def test_without_redis_nonce_check_is_unavailable() -> None:
     alone = memory(f"redis://127.0.0.1:{free_port()}")
     answers = await asyncio.gather(*(alone.is_new(KEY, name(), keep_s=60) for _ in range(10)), return_exceptions=True)
     assert {type(answer) for answer in answers} == {Unavailable}
@@ -96,7 +96,7 @@ async def test_without_redis_everybody_who_waits_is_told_so() -> None:
     await alone.close()
 
 
-async def test_closing_answers_whoever_waits(redis_url: str) -> None:
+async def test_close_fails_waiting_requests(redis_url: str) -> None:
     closing = memory(redis_url)
     waiting = asyncio.create_task(closing.is_new(KEY, name(), keep_s=60))
     await asyncio.sleep(0)

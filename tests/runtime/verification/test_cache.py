@@ -36,7 +36,7 @@ def filled(cache: KeyCache, found: KeyRecord) -> KeyCache:
 
 
 @pytest.mark.requirement("TR-06")
-def test_a_load_that_lands_after_the_revocation_does_not_bring_the_key_back() -> None:
+def test_late_load_does_not_restore_revoked_key() -> None:
     cache = KeyCache(10)
     cache.begin_load([RECORD.id])  # the database reads the row here, still active
     cache.change(record(2, KeyState.REVOKED))
@@ -44,7 +44,7 @@ def test_a_load_that_lands_after_the_revocation_does_not_bring_the_key_back() ->
     assert cache.find(RECORD.id) == record(2, KeyState.REVOKED)
 
 
-def test_a_load_that_found_no_row_does_not_hide_a_key_that_was_made_meanwhile() -> None:
+def test_empty_load_does_not_hide_new_key() -> None:
     cache = KeyCache(10)
     cache.begin_load([RECORD.id])
     cache.change(record(1))
@@ -52,7 +52,7 @@ def test_a_load_that_found_no_row_does_not_hide_a_key_that_was_made_meanwhile() 
     assert not cache.absent(RECORD.id)
 
 
-def test_a_late_load_finds_the_revocation_even_when_the_record_was_thrown_out_meanwhile() -> None:
+def test_late_load_keeps_revocation_after_eviction() -> None:
     cache = KeyCache(1)
     cache.begin_load([RECORD.id])
     cache.change(record(2, KeyState.REVOKED))
@@ -60,19 +60,19 @@ def test_a_late_load_finds_the_revocation_even_when_the_record_was_thrown_out_me
     assert cache.end_load(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
 
 
-def test_an_older_version_never_replaces_a_newer_one() -> None:
+def test_older_version_does_not_replace_newer() -> None:
     cache = filled(KeyCache(10), record(5))
     cache.change(record(4))
     assert cache.find(RECORD.id) == record(5)
 
 
-def test_a_change_of_a_key_that_nobody_uses_takes_no_room() -> None:
+def test_change_of_uncached_key_is_ignored() -> None:
     cache = KeyCache(10)
     cache.change(record(1))
     assert len(cache) == 0
 
 
-def test_a_new_key_ends_the_memory_of_its_absence() -> None:
+def test_new_key_clears_absence() -> None:
     cache = KeyCache(10)
     cache.begin_load([RECORD.id])
     assert cache.end_load(RECORD.id, None) is None
@@ -81,7 +81,7 @@ def test_a_new_key_ends_the_memory_of_its_absence() -> None:
     assert not cache.absent(RECORD.id)
 
 
-def test_a_load_that_failed_leaves_nothing_behind() -> None:
+def test_abandoned_load_leaves_nothing() -> None:
     cache = KeyCache(10)
     cache.begin_load([RECORD.id])
     cache.abandon_load([RECORD.id])
@@ -90,7 +90,7 @@ def test_a_load_that_failed_leaves_nothing_behind() -> None:
     assert not cache.absent(RECORD.id)
 
 
-def test_the_least_recently_used_record_is_thrown_out() -> None:
+def test_least_recently_used_record_is_evicted() -> None:
     cache = KeyCache(2)
     first, second, third = (KeyId(letter * 12) for letter in "abc")
     filled(filled(cache, record(1, key_id=first)), record(1, key_id=second))
@@ -99,7 +99,7 @@ def test_the_least_recently_used_record_is_thrown_out() -> None:
     assert [cache.find(key_id) is not None for key_id in (first, second, third)] == [True, False, True]
 
 
-def test_remembered_absences_are_bounded_and_cost_no_record_its_place() -> None:
+def test_absent_ids_are_bounded_and_evict_no_record() -> None:
     cache = filled(KeyCache(10, absent_max=3), RECORD)
     ids = [KeyId(f"{number:012d}") for number in range(5)]
     for key_id in ids:
@@ -113,7 +113,7 @@ def test_remembered_absences_are_bounded_and_cost_no_record_its_place() -> None:
     st.permutations([record(1), record(2, KeyState.DISABLED), record(3), record(4, KeyState.REVOKED)]),
     st.integers(0, 3),
 )
-def test_whatever_the_order_of_arrival_a_revoked_key_stays_revoked(arrivals: list[KeyRecord], begun: int) -> None:
+def test_revoked_key_stays_revoked_in_any_order(arrivals: list[KeyRecord], begun: int) -> None:
     cache = filled(KeyCache(10), arrivals[0])
     for position, arrived in enumerate(arrivals[1:]):
         if position == begun:

@@ -21,7 +21,7 @@ from sandbox.local.ports import free_port
 from tests.runtime.verification.conftest import change_feed
 
 
-async def test_a_key_is_read_whole(rows: Any, worker: Any) -> None:
+async def test_key_is_read_with_all_fields(rows: Any, worker: Any) -> None:
     await rows.add_key("whole0000000")
     record = await worker.keys.find(KeyId("whole0000000"))
     assert record is not None
@@ -34,7 +34,7 @@ async def test_a_key_is_read_whole(rows: Any, worker: Any) -> None:
     assert record.limits == (RateLimit(name="requests", quota=5, window_s=60, burst=5),)
 
 
-async def test_an_unknown_key_is_found_as_soon_as_it_is_made(rows: Any, worker: Any) -> None:
+async def test_new_key_is_found_after_a_miss(rows: Any, worker: Any) -> None:
     key_id = KeyId("later0000000")
     assert await worker.keys.find(key_id) is None
     assert worker.cache.absent(key_id)
@@ -45,7 +45,7 @@ async def test_an_unknown_key_is_found_as_soon_as_it_is_made(rows: Any, worker: 
 
 
 @pytest.mark.requirement("TR-08")
-async def test_a_worker_that_confirmed_a_revocation_refuses_the_key(rows: Any, worker: Any) -> None:
+async def test_confirmed_revocation_is_in_effect(rows: Any, worker: Any) -> None:
     key_id = KeyId("revoked00000")
     await rows.add_key(key_id)
     assert (await worker.keys.find(key_id)).state is KeyState.ACTIVE
@@ -53,7 +53,7 @@ async def test_a_worker_that_confirmed_a_revocation_refuses_the_key(rows: Any, w
     assert worker.cache.find(key_id).state is KeyState.REVOKED
 
 
-async def test_many_who_ask_for_one_key_at_once_cost_one_query(rows: Any, worker: Any) -> None:
+async def test_concurrent_lookups_share_one_query(rows: Any, worker: Any) -> None:
     key_id = KeyId("herd00000000")
     await rows.add_key(key_id)
     before = await _reads(rows)
@@ -62,7 +62,7 @@ async def test_many_who_ask_for_one_key_at_once_cost_one_query(rows: Any, worker
     assert await _reads(rows) - before <= 1
 
 
-async def test_a_request_that_is_given_up_does_not_take_the_key_from_the_others(rows: Any, worker: Any) -> None:
+async def test_cancelled_lookup_does_not_affect_others(rows: Any, worker: Any) -> None:
     key_id = KeyId("shared000000")
     await rows.add_key(key_id)
     gone = asyncio.create_task(worker.keys.find(key_id))
@@ -72,7 +72,7 @@ async def test_a_request_that_is_given_up_does_not_take_the_key_from_the_others(
     assert (await stays).id == key_id
 
 
-async def test_a_worker_that_ends_takes_its_row_away(rows: Any, database: Any) -> None:
+async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
     changes = change_feed(database.app, rows.pool, "short")
     await changes.start()
     assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 1
@@ -80,7 +80,7 @@ async def test_a_worker_that_ends_takes_its_row_away(rows: Any, database: Any) -
     assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 0
 
 
-async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: Any, database: Any) -> None:
+async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: Any) -> None:
     lost: list[str] = []
     cache = KeyCache(10)
     changes = change_feed(database.app, rows.pool, "cut", cache, on_interrupted=lost.append)
@@ -100,13 +100,13 @@ async def test_a_lost_connection_is_replaced_and_what_was_missed_is_read(rows: A
     assert found.state is KeyState.REVOKED
 
 
-async def test_without_a_schema_the_start_says_what_to_do(empty_database: Any) -> None:
+async def test_start_without_schema_names_migrate(empty_database: Any) -> None:
     changes = change_feed(empty_database.app, None, "none")
     with pytest.raises(Unavailable, match="has no Gatehouse schema: run `gatehouse migrate` first"):
         await changes.start()
 
 
-async def test_without_a_database_the_start_says_where_it_looked() -> None:
+async def test_start_without_database_names_address() -> None:
     port = free_port()
     nowhere = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
     changes = change_feed(nowhere, None, "none")
@@ -115,12 +115,12 @@ async def test_without_a_database_the_start_says_where_it_looked() -> None:
     assert "canary-secret" not in str(caught.value) + caught.value.detail
 
 
-async def test_before_its_first_look_a_worker_is_as_stale_as_can_be(rows: Any, database: Any) -> None:
+async def test_worker_is_stale_before_first_poll(rows: Any, database: Any) -> None:
     changes = change_feed(database.app, rows.pool, "new")
     assert changes.staleness_ms() > 60_000
 
 
-async def test_a_database_that_hangs_makes_the_picture_old_and_a_lookup_unavailable() -> None:
+async def test_hanging_database_is_unavailable() -> None:
     """A server of its own, because it is stopped: the worst case, a peer that neither answers nor closes."""
     with servers.postgres() as server:
         app = login(server.app_url, "url")

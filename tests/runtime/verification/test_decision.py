@@ -34,63 +34,63 @@ def decision(question: VerificationRequest = QUESTION, possession: bool = True, 
     return evaluate(record, question, possession=possession, environment=KeyEnvironment.TEST, now=now)
 
 
-def test_a_key_with_everything_in_order_is_valid() -> None:
+def test_matching_key_is_valid() -> None:
     assert decision() is Code.VALID
 
 
-def test_an_unknown_id_is_not_found() -> None:
+def test_unknown_id_is_not_found() -> None:
     assert evaluate(None, QUESTION, possession=False, environment=KeyEnvironment.TEST, now=NOW) is Code.NOT_FOUND
 
 
-def test_a_wrong_secret_is_not_found() -> None:
+def test_wrong_secret_is_not_found() -> None:
     assert decision(possession=False) is Code.NOT_FOUND
 
 
 @pytest.mark.parametrize("state", KeyState)
-def test_a_wrong_secret_learns_nothing_about_the_state_of_the_key(state: KeyState) -> None:
+def test_wrong_secret_reveals_no_key_state(state: KeyState) -> None:
     assert decision(possession=False, state=state, expires_at=NOW - 1) is Code.NOT_FOUND
 
 
-def test_a_revoked_key_is_revoked() -> None:
+def test_revoked_key_is_revoked() -> None:
     assert decision(state=KeyState.REVOKED) is Code.REVOKED
 
 
-def test_a_disabled_key_is_disabled() -> None:
+def test_disabled_key_is_disabled() -> None:
     assert decision(state=KeyState.DISABLED) is Code.DISABLED
 
 
 @pytest.mark.requirement("CG-07")
-def test_a_key_is_expired_from_its_very_second_on() -> None:
+def test_key_expires_at_its_exact_second() -> None:
     assert decision(now=NOW + 0.999) is Code.VALID
     assert decision(now=NOW + 1) is Code.EXPIRED
 
 
-def test_a_key_without_a_date_does_not_expire() -> None:
+def test_key_without_expiry_does_not_expire() -> None:
     assert decision(now=NOW * 2, expires_at=None) is Code.VALID
 
 
 @pytest.mark.requirement("TR-05")
-def test_a_key_of_the_other_environment_is_forbidden() -> None:
+def test_key_of_other_environment_is_forbidden() -> None:
     assert decision(environment=KeyEnvironment.LIVE) is Code.FORBIDDEN
 
 
-def test_a_core_that_is_not_on_the_list_is_forbidden() -> None:
+def test_unlisted_core_is_forbidden() -> None:
     assert decision(VerificationRequest(core="payroll")) is Code.FORBIDDEN
 
 
-def test_a_key_without_a_list_opens_every_core() -> None:
+def test_key_without_cores_allows_every_core() -> None:
     assert decision(VerificationRequest(core="payroll"), cores=()) is Code.VALID
 
 
-def test_a_missing_scope_is_insufficient_even_when_another_is_there() -> None:
+def test_every_required_scope_is_needed() -> None:
     assert decision(VerificationRequest(scopes=("cores:read", "files:write"))) is Code.INSUFFICIENT_PERMISSIONS
 
 
-def test_a_star_in_a_scope_is_a_character_and_no_wildcard() -> None:
+def test_scopes_have_no_wildcards() -> None:
     assert decision(VerificationRequest(scopes=("files:list",)), scopes=("files:*", "*")) is Code.INSUFFICIENT_PERMISSIONS
 
 
-def test_the_checks_are_made_in_the_order_of_the_codes() -> None:
+def test_checks_follow_order_of_codes() -> None:
     repairs: list[tuple[Code, dict[str, Any]]] = [
         (Code.REVOKED, {"state": KeyState.DISABLED}),
         (Code.DISABLED, {"state": KeyState.ACTIVE}),
@@ -111,19 +111,19 @@ def test_the_checks_are_made_in_the_order_of_the_codes() -> None:
     assert decision(**broken) is Code.VALID
 
 
-def test_one_exceeded_limit_is_enough() -> None:
+def test_one_exceeded_limit_denies() -> None:
     passed = RateLimitState(limit=LIMIT, remaining=3, reset_s=1, retry_after_s=0, exceeded=False)
     full = msgspec.structs.replace(passed, exceeded=True)
     assert evaluate_limits((passed, passed)) is Code.VALID
     assert evaluate_limits((passed, full)) is Code.RATE_LIMITED
 
 
-def test_the_public_sees_a_revoked_key_as_one_that_never_was() -> None:
+def test_revoked_key_is_not_found_in_public() -> None:
     verdict = VerificationResult(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
     assert for_public(verdict) == VerificationResult(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.REVOKED])
-def test_every_other_decision_is_public_as_it_is(code: Code) -> None:
+def test_other_results_are_public_unchanged(code: Code) -> None:
     verdict = VerificationResult(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
     assert for_public(verdict) is verdict

@@ -28,7 +28,7 @@ PEPPER = Pepper({1: OLD, 2: NEW}, 2)
 TOKENS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=512)
 
 
-def test_published_hashes_are_what_a_token_is_found_by() -> None:
+def test_published_sha_vectors() -> None:
     # FIPS 180-4 examples: "abc" and the two-block message.
     two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
     assert material("sha256", two_blocks) == "sha256:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
@@ -37,7 +37,7 @@ def test_published_hashes_are_what_a_token_is_found_by() -> None:
     assert material_of_hash("sha256", bytes.fromhex(abc)) == f"sha256:{abc}"
 
 
-def test_a_published_bcrypt_hash_matches_its_password_and_no_other() -> None:
+def test_published_bcrypt_vector() -> None:
     # John the Ripper's and OpenBSD's test vector.
     hashed = b"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
     assert bcrypt_matches("bcrypt-secret", "client.U*U", hashed)
@@ -58,21 +58,19 @@ def test_a_published_bcrypt_hash_matches_its_password_and_no_other() -> None:
         ("abc.", None),
     ],
 )
-def test_a_token_is_split_at_the_separator_that_the_page_names(token: str, expected: tuple[str, str] | None) -> None:
+def test_token_is_split_at_last_separator(token: str, expected: tuple[str, str] | None) -> None:
     assert split_token(token) == expected
 
 
 @given(TOKENS)
-def test_a_token_costs_nothing_where_there_are_no_imported_keys(token: str) -> None:
+def test_no_candidates_without_imported_keys(token: str) -> None:
     nobody = ImportedKeyIds(PEPPER)
     nobody.add("own", 1)
     assert nobody.candidates(token) == []
 
 
 @given(TOKENS, st.sets(st.sampled_from(SCHEMES), min_size=1), st.sets(st.sampled_from([1, 2, 3]), min_size=1))
-def test_a_token_has_one_marked_id_for_each_scheme_and_generation_that_is_held(
-    token: str, schemes: set[str], generations: set[int]
-) -> None:
+def test_one_candidate_per_scheme_and_generation(token: str, schemes: set[str], generations: set[int]) -> None:
     known = ImportedKeyIds(PEPPER)
     for scheme in schemes:
         for generation in generations:
@@ -86,7 +84,7 @@ def test_a_token_has_one_marked_id_for_each_scheme_and_generation_that_is_held(
 
 
 @given(st.sampled_from(["sha256", "sha512"]), st.binary(max_size=40), st.sampled_from(["hex", "HEX", "base64", "url"]))
-def test_a_hash_is_read_in_every_spelling(algorithm: str, secret: bytes, spelling: str) -> None:
+def test_hash_is_read_in_every_encoding(algorithm: str, secret: bytes, spelling: str) -> None:
     digest = hashlib.new(algorithm, secret).digest()
     written = {
         "hex": digest.hex(),
@@ -98,17 +96,17 @@ def test_a_hash_is_read_in_every_spelling(algorithm: str, secret: bytes, spellin
 
 
 @given(st.sampled_from(["sha256", "sha512", "bcrypt"]), st.text(max_size=200))
-def test_any_other_text_is_no_hash_and_is_not_repeated(algorithm: str, text: str) -> None:
+def test_malformed_hash_is_rejected_without_quoting_it(algorithm: str, text: str) -> None:
     found = read_hash(algorithm, text)
     assert isinstance(found, bytes) or len(text) < 8 or text not in found
 
 
 @given(st.text(max_size=600))
-def test_only_visible_ascii_of_a_bounded_length_is_a_token(text: str) -> None:
+def test_token_is_bounded_visible_ascii(text: str) -> None:
     assert is_token(text) == (8 <= len(text) <= 512 and all("!" <= character <= "~" for character in text))
 
 
-def test_ids_differ_by_scheme_by_generation_and_by_pepper_and_can_be_told_from_no_other_secret() -> None:
+def test_ids_differ_by_scheme_generation_and_pepper() -> None:
     places = [material("sha256", "some-token"), locator_of_id("bcrypt", "client"), locator_of_id("bcrypt-secret", "client")]
     ids = {imported_key_id(place, PEPPER, generation) for place in places for generation in (1, 2)}
     assert len(ids) == 6

@@ -17,7 +17,7 @@ async def stored(rows: Any, key_id: str) -> tuple[int, bytes]:
     return row["pepper_generation"], row["digest"]
 
 
-async def test_a_key_moves_when_every_live_gateway_holds_the_new_generation_and_not_before(rows: Any) -> None:
+async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None:
     await rows.add_key("moves0000000")
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
     rewrap = PepperMigration(rows.pool, BOTH, live_s=60)
@@ -35,7 +35,7 @@ async def test_a_key_moves_when_every_live_gateway_holds_the_new_generation_and_
     await rows.pool.execute("DELETE FROM gateway_worker")
 
 
-async def test_a_key_that_changed_generation_in_between_is_left_alone(rows: Any) -> None:
+async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
     await rows.add_key("raced0000000")
     await rows.pool.execute("UPDATE api_key SET pepper_generation = 2 WHERE id = 'raced0000000'")
     rewrap = PepperMigration(rows.pool, BOTH, live_s=60)
@@ -44,7 +44,7 @@ async def test_a_key_that_changed_generation_in_between_is_left_alone(rows: Any)
     await rewrap.close()
 
 
-def test_a_mark_is_known_under_every_generation_that_is_held_and_no_other() -> None:
+def test_mark_is_valid_under_available_generations_only() -> None:
     for generation in (1, 2):
         token = build_marked("gtk", KeyEnvironment.TEST, b"123456789", bytes(32), pepper=BOTH, generation=generation)
         assert token is not None
@@ -53,7 +53,7 @@ def test_a_mark_is_known_under_every_generation_that_is_held_and_no_other() -> N
     assert build_marked("gtk", KeyEnvironment.TEST, b"1", bytes(32), pepper=BOTH, generation=3) is None
 
 
-def test_the_filter_lets_all_through_once_there_is_an_id_that_it_cannot_judge() -> None:
+def test_filter_is_disabled_by_unknown_generation() -> None:
     for seen, plausible in (([], False), ([1, 2], False), ([1, 0], True), ([3], True)):
         prefilter = Prefilter(BOTH)
         for generation in seen:

@@ -46,7 +46,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     await counted.close()
 
 
-async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_back(limits: RateLimits) -> None:
+async def test_burst_is_allowed_then_retry_after_is_set(limits: RateLimits) -> None:
     asked = charge(FIVE)
     for left in (4, 3, 2, 1, 0):
         (state,) = await limits.take(asked)
@@ -56,7 +56,7 @@ async def test_a_burst_passes_and_the_next_request_is_told_when_to_come_back(lim
     assert 719 < state.retry_after_s <= 720
 
 
-async def test_a_refusal_by_one_limit_uses_up_nothing_of_the_other(limits: RateLimits) -> None:
+async def test_denial_by_one_limit_consumes_nothing_of_the_other(limits: RateLimits) -> None:
     both = charge(FIVE, TWO)
     await limits.take(both)
     await limits.take(both)
@@ -67,14 +67,14 @@ async def test_a_refusal_by_one_limit_uses_up_nothing_of_the_other(limits: RateL
     assert alone.remaining == 2
 
 
-async def test_cost_zero_looks_and_uses_nothing(limits: RateLimits) -> None:
+async def test_cost_zero_consumes_nothing(limits: RateLimits) -> None:
     look = charge(FIVE, cost=0)
     for _ in range(10):
         (state,) = await limits.take(look)
         assert (state.exceeded, state.remaining) == (False, 5)
 
 
-async def test_a_request_may_cost_several(limits: RateLimits) -> None:
+async def test_request_may_cost_several_units(limits: RateLimits) -> None:
     asked = charge(FIVE, cost=3)
     (state,) = await limits.take(asked)
     assert state.remaining == 2
@@ -88,12 +88,12 @@ async def test_keys_do_not_share_a_counter(limits: RateLimits) -> None:
     assert not state.exceeded
 
 
-async def test_a_key_without_limits_asks_for_none(limits: RateLimits) -> None:
+async def test_charge_without_limits_returns_nothing(limits: RateLimits) -> None:
     assert await limits.take(charge()) == ()
 
 
 @pytest.mark.requirement("CG-06", "TR-09")
-async def test_concurrent_requests_never_get_more_than_the_limit(limits: RateLimits) -> None:
+async def test_concurrent_requests_never_exceed_limit(limits: RateLimits) -> None:
     asked = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
     states = await asyncio.gather(*(limits.take(asked) for _ in range(500)))
     assert sum(not state.exceeded for (state,) in states) == 100
@@ -110,7 +110,7 @@ async def test_two_workers_share_one_counter(redis_url: str) -> None:
     assert not any(state.degraded for (state,) in states)
 
 
-async def test_a_counter_is_named_by_limit_and_key_id_alone_and_ends_by_itself(redis_url: str) -> None:
+async def test_counter_name_has_limit_and_subject_and_expires(redis_url: str) -> None:
     counted = limiter(redis_url)
     asked = charge(FIVE)
     await counted.take(asked)
@@ -123,7 +123,7 @@ async def test_a_counter_is_named_by_limit_and_key_id_alone_and_ends_by_itself(r
     assert 0 < left <= 722_000
 
 
-async def test_a_server_that_lost_the_script_gets_it_again(redis_url: str) -> None:
+async def test_lost_script_is_loaded_again(redis_url: str) -> None:
     counted = limiter(redis_url)
     await counted.take(charge(FIVE))
     connection = RedisConnection(redis_login(redis_url, "url"))
@@ -135,7 +135,7 @@ async def test_a_server_that_lost_the_script_gets_it_again(redis_url: str) -> No
     assert (state.degraded, state.remaining) == (False, 4)
 
 
-async def test_a_request_that_is_given_up_disturbs_no_other(redis_url: str) -> None:
+async def test_cancelled_request_does_not_affect_others(redis_url: str) -> None:
     counted = limiter(redis_url)
     tasks = [asyncio.create_task(counted.take(charge(FIVE))) for _ in range(20)]
     await asyncio.sleep(0)
@@ -146,7 +146,7 @@ async def test_a_request_that_is_given_up_disturbs_no_other(redis_url: str) -> N
     assert all(isinstance(result, tuple) and not result[0].degraded for result in results[1::2])
 
 
-async def test_without_redis_requests_are_counted_here_and_say_so() -> None:
+async def test_without_redis_states_are_degraded() -> None:
     lost: list[str] = []
     counted = limiter(f"redis://127.0.0.1:{free_port()}", lost=lost)
     await counted.start()
@@ -158,7 +158,7 @@ async def test_without_redis_requests_are_counted_here_and_say_so() -> None:
     assert lost == ["ConnectionRefusedError"]  # once: the breaker keeps the others from trying
 
 
-async def test_without_redis_requests_are_refused_where_the_setting_says_so() -> None:
+async def test_without_redis_refuse_setting_denies() -> None:
     counted = limiter(f"redis://127.0.0.1:{free_port()}", on_error="refuse")
     for _ in range(2):
         with pytest.raises(Unavailable, match="Rate limits cannot be counted at the moment"):
@@ -168,7 +168,7 @@ async def test_without_redis_requests_are_refused_where_the_setting_says_so() ->
 
 @pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
-async def test_redis_that_dies_during_traffic_costs_no_request(ending: signal.Signals) -> None:
+async def test_redis_failure_fails_no_request(ending: signal.Signals) -> None:
     pids: list[int] = []
     with servers.redis(on_start=_remember(pids)) as url:
         counted = limiter(url)
@@ -191,7 +191,7 @@ async def test_redis_that_dies_during_traffic_costs_no_request(ending: signal.Si
     assert counted.degraded
 
 
-async def test_redis_that_comes_back_counts_again(redis_url: str) -> None:
+async def test_recovered_redis_counts_again(redis_url: str) -> None:
     counted = limiter(redis_url)
     await counted.take(charge(FIVE))
     connection = RedisConnection(redis_login(redis_url, "url"))
@@ -220,13 +220,13 @@ async def test_redis_that_comes_back_counts_again(redis_url: str) -> None:
         ("rediss://h", "iam", "GATEHOUSE_REDIS_URL must name the ElastiCache user"),
     ],
 )
-def test_a_wrong_redis_url_is_named_without_repeating_it(url: str, auth: str, message: str) -> None:
+def test_invalid_redis_url_is_rejected_without_quoting_it(url: str, auth: str, message: str) -> None:
     with pytest.raises(Exception, match=re.escape(message)):
         redis_login(url, "iam" if auth == "iam" else "url", "cluster")
 
 
 @pytest.mark.requirement("ECS-01")
-async def test_the_iam_token_is_a_presigned_connect_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_iam_token_is_presigned_connect_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")

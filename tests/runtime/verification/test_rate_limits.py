@@ -41,7 +41,7 @@ class Model:
 
 
 @given(st.lists(limits, min_size=1, max_size=3), steps)
-def test_a_request_passes_exactly_when_the_model_lets_it_pass(several: list[RateLimit], times: list[tuple[int, int]]) -> None:
+def test_limits_match_exact_model(several: list[RateLimit], times: list[tuple[int, int]]) -> None:
     model, now = Model(several), 0
     for wait, cost in times:
         now += wait
@@ -58,9 +58,7 @@ def test_a_request_passes_exactly_when_the_model_lets_it_pass(several: list[Rate
 
 
 @given(limits, steps)
-def test_a_refusal_tells_a_waiting_time_after_which_the_same_request_passes(
-    limit: RateLimit, times: list[tuple[int, int]]
-) -> None:
+def test_request_is_allowed_after_retry_after(limit: RateLimit, times: list[tuple[int, int]]) -> None:
     model, now = Model([limit]), 0
     for wait, cost in times:
         now += wait
@@ -73,7 +71,7 @@ def test_a_refusal_tells_a_waiting_time_after_which_the_same_request_passes(
 
 
 @given(st.lists(limits, min_size=1, max_size=3), st.integers(1, 2000))
-def test_at_one_instant_exactly_the_smallest_burst_passes(several: list[RateLimit], asked: int) -> None:
+def test_smallest_burst_is_allowed_at_one_instant(several: list[RateLimit], asked: int) -> None:
     ahead, passed = [0.0] * len(several), 0
     for _ in range(min(asked, 60)):
         if gcra.allows(several, ahead, 1):
@@ -82,29 +80,29 @@ def test_at_one_instant_exactly_the_smallest_burst_passes(several: list[RateLimi
     assert passed == min(min(limit.burst for limit in several), min(asked, 60))
 
 
-def test_a_refusal_by_one_limit_uses_up_nothing_of_another() -> None:
+def test_exceeded_limit_leaves_other_limit_unchanged() -> None:
     used_up = TWO_A_SECOND.burst * gcra.interval_us(TWO_A_SECOND)
     minute, second = gcra.report((SEVEN_A_MINUTE, TWO_A_SECOND), (0.0, used_up), 1)
     assert (minute.remaining, minute.exceeded, minute.reset_s) == (7, False, 0.0)
     assert (second.remaining, second.exceeded, second.retry_after_s) == (0, True, 0.5)
 
 
-def test_cost_zero_looks_and_uses_nothing() -> None:
+def test_cost_zero_consumes_nothing() -> None:
     (state,) = gcra.report((SEVEN_A_MINUTE,), (0.0,), 0)
     assert (state.remaining, state.reset_s, state.exceeded) == (7, 0.0, False)
 
 
-def test_cost_zero_sees_a_limit_that_is_used_up() -> None:
+def test_cost_zero_reports_exceeded_limit() -> None:
     (state,) = gcra.report((TWO_A_SECOND,), (1_000_000.0,), 0)
     assert (state.remaining, state.exceeded) == (0, True)
 
 
-def test_a_request_that_costs_more_than_the_burst_never_passes() -> None:
+def test_cost_above_burst_is_never_allowed() -> None:
     (state,) = gcra.report((TWO_A_SECOND,), (0.0,), 3)
     assert (state.exceeded, state.retry_after_s) == (True, 0.5)
 
 
 @pytest.mark.parametrize("degraded", [True, False])
-def test_a_state_says_whether_it_was_counted_without_redis(degraded: bool) -> None:
+def test_state_is_marked_degraded(degraded: bool) -> None:
     (state,) = gcra.report((TWO_A_SECOND,), (0.0,), 1, degraded=degraded)
     assert state.degraded is degraded
