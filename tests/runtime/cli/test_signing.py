@@ -36,7 +36,7 @@ def test_signature_requirement_and_key_are_removed(operator: Command) -> None:
     early = operator.run("keys", "remove-signing", key_id)
     assert (early.code, early.err) == (
         1,
-        "gatehouse: This key requires signatures; send require_signature false with PATCH first\n",
+        "gatehouse: The key requires signatures; send require_signature false with PATCH first\n",
     )
     assert operator.run("keys", "update", key_id, "--no-require-signature").code == 0
     done = operator.run("keys", "remove-signing", key_id)

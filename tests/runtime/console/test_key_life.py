@@ -143,7 +143,7 @@ async def test_a_key_that_was_deleted_too_long_ago_is_not_restored(door: Console
     await door.client.delete(f"/v1/keys/{key_id}")
     door.database.sql(f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'")  # noqa: S608
     reply = await act(door, key_id, "restore")
-    assert (reply.status_code, reply.json()["detail"]) == (409, "It was deleted more than 30 days ago; make a new key")
+    assert (reply.status_code, "30 days" in reply.json()["detail"]) == (409, True)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ async def test_what_a_state_does_not_allow_is_a_409_that_says_what_to_do(door: C
         await act(door, key_id, first)
     reply = await act(door, key_id, then, **({"confirm": key_id} if then == "purge" else {}))
     assert reply.status_code == 409
-    assert reply.json()["detail"].startswith("A key that is ")
+    assert reply.json()["detail"].startswith("The key is ")
 
 
 @pytest.mark.requirement("CG-15", "TR-08")
@@ -293,11 +293,7 @@ async def test_the_last_admin_key_gets_no_earlier_end_by_accident(door: Console)
     soon = "2030-01-01T00:00:00Z"
     refused = [await patch(door, key_id, expires_at=soon), await act(door, key_id, "rotate", ttl_s=60)]
     assert [reply.status_code for reply in refused] == [409] * 2
-    assert (
-        refused[0]
-        .json()["detail"]
-        .startswith("This is the last key that can manage keys, and it would no longer, or not as long")
-    )
+    assert ["allow_last_admin" in reply.json()["detail"] for reply in refused] == [True] * 2
     assert (await patch(door, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
     assert (await patch(door, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
     turned = await act(door, key_id, "rotate", ttl_s=60, allow_last_admin=True)
@@ -310,10 +306,7 @@ async def test_a_rotated_last_admin_key_keeps_its_grace_when_its_successor_manag
     successor = (await act(door, key_id, "rotate")).json()["key"]["id"]
     await act(door, successor, "revoke")
     refused = await act(door, key_id, "end-grace")
-    assert (refused.status_code, refused.json()["detail"]) == (
-        409,
-        "This is the last key that can manage keys: its successor cannot; make another one first",
-    )
+    assert (refused.status_code, "its successor cannot" in refused.json()["detail"]) == (409, True)
     await door.create(scopes=["admin"])
     assert (await act(door, key_id, "end-grace")).status_code == 200
 

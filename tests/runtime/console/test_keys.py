@@ -74,7 +74,7 @@ async def test_a_revocation_does_not_wait_for_a_gateway_that_was_not_seen_for_tw
 
 async def test_revoking_an_unknown_key_is_a_404(door: Console) -> None:
     reply = await door.client.post("/v1/keys/000000000000/revoke")
-    assert (reply.status_code, reply.json()["detail"]) == (404, "There is no key with this id")
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
 async def test_pages_show_every_key_once_in_the_order_of_ids(door: Console) -> None:

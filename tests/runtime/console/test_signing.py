@@ -84,19 +84,10 @@ async def test_requiring_signatures_needs_a_signing_key_and_removing_it_needs_th
         return await door.client.patch(f"/v1/keys/{key_id}", json={"require_signature": required}, headers=match)
 
     refused = await patch(True)
-    assert refused.json()["errors"] == [
-        {
-            "location": "body.require_signature",
-            "message": "needs a signing key",
-            "fix": "set one first: PUT /v1/keys/{id}/signing",
-        }
-    ]
+    assert [error["location"] for error in refused.json()["errors"]] == ["body.require_signature"]
     await set_hmac(door, key_id)
     kept = await door.client.delete(f"/v1/keys/{key_id}/signing")
-    assert (kept.status_code, kept.json()["detail"]) == (
-        409,
-        "This key requires signatures; send require_signature false with PATCH first",
-    )
+    assert (kept.status_code, "require_signature" in kept.json()["detail"]) == (409, True)
     assert (await patch(False)).json()["key"]["signing"]["required"] is False
     gone = await door.client.delete(f"/v1/keys/{key_id}/signing")
     assert gone.json()["key"]["signing"] is None

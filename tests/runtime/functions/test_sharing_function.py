@@ -57,7 +57,7 @@ async def test_the_function_answers_as_the_container_does(function: Any, method:
 
 async def test_the_function_shows_no_metrics_to_the_world(function: Any) -> None:
     answer = await _call(function, event(path="/metrics"))
-    assert (answer["statusCode"], "There is nothing at this address" in answer["body"]) == (404, True)
+    assert (answer["statusCode"], "The resource does not exist" in answer["body"]) == (404, True)
 
 
 async def test_the_log_line_of_a_request_has_the_route_and_not_the_path(function: Any, capfdbinary: Any) -> None:
@@ -67,7 +67,7 @@ async def test_the_log_line_of_a_request_has_the_route_and_not_the_path(function
 
 
 def test_a_function_that_is_told_of_the_database_does_not_start() -> None:
-    with pytest.raises(SettingsError, match="GATEHOUSE_DATABASE_URL: no such setting"):
+    with pytest.raises(SettingsError, match="GATEHOUSE_DATABASE_URL: unknown setting"):
         load_sharing({**ENVIRON, "GATEHOUSE_DATABASE_URL": "postgresql://app@db/gatehouse"})
 
 

@@ -15,7 +15,7 @@ import bcrypt
 import pytest
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway
-from tests.runtime.gateway.test_imported import Mover
+from tests.runtime.gateway.test_imported_keys import Mover
 
 GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
 ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})

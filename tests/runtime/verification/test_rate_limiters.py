@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -203,41 +202,6 @@ async def test_recovered_redis_counts_again(redis_url: str) -> None:
             await asyncio.sleep(0.01)
     await counted.close()
     assert not counted.degraded
-
-
-@pytest.mark.parametrize(
-    ("url", "auth", "message"),
-    [
-        ("http://h", "url", "GATEHOUSE_REDIS_URL must begin with rediss:// or redis://"),
-        ("redis://h:x", "url", "GATEHOUSE_REDIS_URL has a port that is no number from 1 to 65535"),
-        ("redis://h/a", "url", "GATEHOUSE_REDIS_URL must name a host and at most a database number"),
-        ("redis://h?ssl=1", "url", "GATEHOUSE_REDIS_URL has parameters that are not known: ssl"),
-        (
-            "redis://u@h",
-            "iam",
-            "GATEHOUSE_REDIS_URL must begin with rediss://: an IAM token is only ever sent encrypted",
-        ),
-        ("rediss://h", "iam", "GATEHOUSE_REDIS_URL must name the ElastiCache user"),
-    ],
-)
-def test_invalid_redis_url_is_rejected_without_quoting_it(url: str, auth: str, message: str) -> None:
-    with pytest.raises(Exception, match=re.escape(message)):
-        redis_login(url, "iam" if auth == "iam" else "url", "cluster")
-
-
-@pytest.mark.requirement("ECS-01")
-async def test_iam_token_is_presigned_connect_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    password = redis_login("rediss://gateway@cache.example:6379/0", "iam", "Gatehouse-Dev-Cache").password
-    assert callable(password)
-    token = await password()
-    assert token.startswith("gatehouse-dev-cache/?Action=connect&User=gateway&X-Amz-Algorithm=AWS4-HMAC-SHA256")
-    assert "eu-west-1%2Felasticache%2Faws4_request" in token
-    assert "X-Amz-Expires=900" in token
-    assert "X-Amz-Signature=" in token
 
 
 def _remember(pids: list[int]) -> Callable[[str, int, Path], None]:

@@ -14,9 +14,9 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
     assert (reply.status, reply.header("content-type")) == (404, "application/problem+json")
     assert reply.json == {
         "type": "urn:gatehouse:problem:not_found",
-        "title": "There is nothing at this address",
+        "title": "The resource does not exist",
         "status": 404,
-        "detail": "There is nothing at this address",
+        "detail": "The resource does not exist",
         "code": "not_found",
         "request_id": reply.header("x-request-id"),
     }

@@ -76,6 +76,11 @@ async def metric(gateway: Gateway, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
 
 
+def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
+    lines = [line for line in gateway.lines() if line.get("event") == "circuit breaker"]
+    return [(line["core"], line["state"], line["level"]) for line in lines]
+
+
 async def until_tried(gateway: Gateway, key: Key) -> Reply:
     """The first answer after the Core's rest."""
     async with asyncio.timeout(20):
@@ -92,7 +97,6 @@ async def test_circuit_opens_and_closes_again(resting: Gateway, core: Core) -> N
     assert await codes(gateway, key, 2) == [(502, "core_unreachable")] * 2
     reply = await get(gateway, key)
     assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_circuit_open", "1")
-    assert reply.json["detail"] == "The Core failed repeatedly and is left alone for a moment"
     assert reply.header("ratelimit") is not None
     assert await metric(gateway, opened) == before[0] + 1
     assert await metric(gateway, "gatehouse_circuit_breakers_open") == 1
@@ -101,9 +105,9 @@ async def test_circuit_opens_and_closes_again(resting: Gateway, core: Core) -> N
         assert (await get(gateway, key)).status == 200
     assert await metric(gateway, closed) == before[1] + 1
     assert await metric(gateway, "gatehouse_circuit_breakers_open") == 0
-    told = [("docs", "open", "warning"), ("docs", "closed", "warning")]
-    async with asyncio.timeout(20):  # lines of a log wait a moment for company
-        while [(line["core"], line["circuit"], line["level"]) for line in gateway.lines() if "circuit" in line][-2:] != told:
+    expected = [("docs", "open", "warning"), ("docs", "closed", "warning")]
+    async with asyncio.timeout(20):  # log lines are written in batches
+        while transitions(gateway)[-2:] != expected:
             await asyncio.sleep(0.01)
 
 

@@ -13,7 +13,7 @@ from gatehouse.observability import Metrics, Observer
 from gatehouse.settings import load
 
 from tests.runtime.gateway.conftest import gateway_environment
-from tests.runtime.gateway.test_life import at
+from tests.runtime.gateway.test_process import at
 
 
 class Lines(list[dict[str, Any]]):

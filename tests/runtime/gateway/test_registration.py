@@ -79,10 +79,7 @@ async def test_lost_lease_cannot_be_renewed(gateway: Any, core: Any, agent: Any)
     first = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     await gateway.put_core(agent, "docs", {"url": core.url})
     reply = await gateway.put_core(agent, "docs", {"lease_id": first["lease_id"]})
-    assert (reply.status, reply.json["detail"]) == (
-        409,
-        "This lease on the name docs is not held any more; register again",
-    )
+    assert (reply.status, "register again" in reply.json["detail"]) == (409, True)
 
 
 async def test_lease_of_other_key_cannot_be_changed(gateway: Any, core: Any, agent: Any) -> None:
