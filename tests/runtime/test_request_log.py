@@ -1,4 +1,4 @@
-"""Lines of requests: in the form of all others, many in one write, none lost and none out of order."""
+"""Request log lines: same format as other lines, batched, none lost or reordered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatehouse.request_log import FLUSH_BYTES, Stream
 
 
 class Out(io.BytesIO):
-    """Standard output, with the number of writes."""
+    """Standard output that counts writes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The use of keys in CloudWatch's embedded metric format: lines that are within the specification, and few metrics."""
+"""Usage metrics in CloudWatch embedded metric format: valid lines and bounded metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
 from jsonschema import validate  # type: ignore[import-untyped]
 
 MINUTE = 1_800_014_400
-# The JSON schema of the page "Specification: Embedded metric format" in the CloudWatch user guide.
+# JSON schema of the page "Specification: Embedded metric format" in the CloudWatch user guide.
 SCHEMA = {
     "type": "object",
     "required": ["_aws"],
@@ -53,7 +53,7 @@ SCHEMA = {
 
 
 class Use:
-    """Metrics whose lines are kept."""
+    """Usage metrics with recorded lines."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class Use:
         self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}), unusual)
 
     def sums(self) -> Counter[tuple[str, str, str]]:
-        """What CloudWatch would count: (metric, dimension, its value) -> sum."""
+        """Sums as CloudWatch computes them: (metric, dimension, value) -> sum."""
         found: Counter[tuple[str, str, str]] = Counter()
         for line in self.lines:
             for directive in line["_aws"]["CloudWatchMetrics"]:

@@ -1,4 +1,4 @@
-"""The circuit to a Core and the budget of retries: when they open, when they close, and that they never let too much through."""
+"""Circuit breaker and retry budget: transitions and bounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.requirement("CG-11")
 
 
 def opened(at: float = 100.0) -> CircuitBreaker:
-    """Open since `at`, after three failures; it rests for five seconds."""
+    """A circuit breaker that was opened at `at` by three failures, with a reset time of five seconds."""
     circuit = CircuitBreaker(3, 5.0)
     for _ in range(3):
         circuit.failed(at, trial=circuit.begin(at))
@@ -82,7 +82,7 @@ def test_zero_failures_max_never_opens() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fag")), max_size=200))
 def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float, str]]) -> None:
-    """Failures (f), answers (a) and clients that leave (g), each at its own time; requests that must wait are not sent."""
+    """Failures (f), responses (a) and abandoned requests (g) at random times. Requests that must wait are not sent."""
     circuit, now, since_answer = CircuitBreaker(3, 1.0), 0.0, 0
     last_failure = 0.0
     for seconds, outcome in events:
@@ -116,7 +116,7 @@ def test_zero_budget_allows_no_retry() -> None:
 
 @given(st.floats(0.01, 1), st.lists(st.booleans(), max_size=300))
 def test_retries_never_exceed_budget(share: float, requests: list[bool]) -> None:
-    """Each request may want a retry or not."""
+    """`requests`: whether each request asks for a retry."""
     budget, taken = RetryBudget(share), 0
     for wanted in requests:
         budget.earn()

@@ -1,4 +1,4 @@
-"""The cache of often-read files: bounded whatever is put in, and a 304 changes what it may change."""
+"""Response cache: bounds, storable responses and updates by a 304."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request signatures: the published vectors first, then what a signature must cover, and what a forger may try."""
+"""HTTP message signatures: published vectors, required components and forgeries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = bytes(range(32))
 KEY_ID = "3fGh82kLmQ0a"
 COVERED = ("@method", "@target-uri", "content-digest")
 
-#: RFC 9421, appendix B.2: the request of all cases.
+#: Request of RFC 9421, appendix B.2.
 RFC_REQUEST = SignedRequest(
     method="POST",
     scheme="https",
@@ -153,7 +153,7 @@ def test_content_digest_must_match_body(field: str, matches: bool) -> None:
 def signed(
     covered: tuple[str, ...] = COVERED, secret: bytes = SECRET, request: SignedRequest | None = None, **params: Any
 ) -> SignedRequest:
-    """A request that is signed well, unless told otherwise. A parameter that is None is left out."""
+    """A correctly signed request with the given changes. Parameters that are None are omitted."""
     request = request or SignedRequest(
         method="POST",
         scheme="https",
@@ -230,7 +230,7 @@ def test_invalid_parameter_has_its_reason(params: dict[str, Any], flaw: Signatur
 
 
 def test_algorithm_of_the_key_is_used() -> None:
-    """An HMAC made with a public key that everybody has must not pass for an Ed25519 signature (RFC 9421, section 7.3.6)."""
+    """An HMAC with the public key is not accepted as an Ed25519 signature (RFC 9421, section 7.3.6)."""
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
     for alg, flaw in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
         forged = signed(secret=public, alg=alg)

@@ -1,4 +1,4 @@
-"""The key format: published checksum vectors, the digest against RFC 2104, and everything that is no key."""
+"""Token format: published checksum vectors, digest (RFC 2104) and malformed tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = build("gtk", KeyEnvironment.TEST, b"123456789", bytes(range(32))).text
     [
         ("abcdefghijklmnopqrstuvwxyz0123", "2LolCm"),
         ("0" * 30, "2C8GjS"),
-        ("gtk_live_abcdefghijklmnopqrstuvwxyz0123", "0AftsS"),  # shows the left padding
+        ("gtk_live_abcdefghijklmnopqrstuvwxyz0123", "0AftsS"),  # padded with zeros
     ],
 )
 def test_checksum_of_published_values(text: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""A gateway as it is deployed (own process, Granian, PostgreSQL, Redis), a Core that records, a client that sends bytes as told."""
+"""A gateway process (Granian, PostgreSQL, Redis), a recording Core, and a client that sends raw bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Start = Callable[..., tuple[child_processes.Child, int, Path]]
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer as it came over the wire. `headers` keeps repeats; `whole` is False when the connection broke off."""
+    """A raw response. `headers` has repeated fields; `whole` is False if the connection was closed early."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -59,7 +59,7 @@ class Key:
 
 @dataclass
 class Gateway:
-    """`ask` sends exactly the bytes it is given; `mint` stores a key as management would."""
+    """Client of a gateway. `ask` sends exact bytes; `mint` stores a key as management does."""
 
     port: int
     pid: int
@@ -89,7 +89,7 @@ class Gateway:
         return await self.ask("POST", "/v1/keys/verify", body=json.dumps({"token": token, **members}).encode())
 
     async def mint(self, **columns: Any) -> Key:
-        """A key with scope cores:read and no limits of its own, unless told otherwise."""
+        """Stores a key with scope cores:read and a high rate limit, with the given columns."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
         random = secrets.token_bytes(9), secrets.token_bytes(32)
         token = build_marked("gtk", environment, *random, pepper=self.pepper, generation=1)
@@ -118,7 +118,7 @@ class Gateway:
         return Key(token.id, token.text)
 
     async def revoke(self, key: Key) -> None:
-        """As management does it: the change, then waiting until the gateway's worker has confirmed it."""
+        """Revokes a key and waits until the gateway has confirmed it."""
         seq = await self.pool.fetchval(
             "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key.id
         )
@@ -139,7 +139,7 @@ class Gateway:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
-        """The lines with these members, as soon as there is one: lines of requests wait a moment for company."""
+        """Log lines with these fields, as soon as there is one."""
         async with asyncio.timeout(20):
             while True:
                 found = [line for line in self.lines() if members.items() <= line.items()]
@@ -149,7 +149,7 @@ class Gateway:
 
 
 async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
-    """One answer, framed as RFC 9112 says; `whole` tells whether its body came to its end."""
+    """Reads one response (RFC 9112). `whole` is False if its body is incomplete."""
     async with asyncio.timeout(20):
         start = await reader.readuntil(b"\r\n\r\n")
         first, *lines = start.decode("latin-1").split("\r\n")[:-2]
@@ -178,7 +178,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 @dataclass
 class Core:
-    """An HTTP server that keeps what it was sent, and answers the way the first part of the path says."""
+    """An HTTP server that records requests and behaves as the first segment of the path specifies."""
 
     port: int = 0
     requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
@@ -272,7 +272,7 @@ def gateway_environment(database_url: str, redis_url: str, port: int, **more: st
         "GATEHOUSE_DATABASE_AUTH": "url",
         "GATEHOUSE_REDIS_URL": redis_url,
         "GATEHOUSE_REDIS_AUTH": "url",
-        "GATEHOUSE_LIMIT_TIMEOUT_MS": "500",  # a busy test machine; the product's default is 50
+        "GATEHOUSE_LIMIT_TIMEOUT_MS": "500",  # higher than the default of 50, for busy test machines
         "GATEHOUSE_PEPPER": json.dumps(pepper),
         "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
         "GATEHOUSE_BIND": "127.0.0.1",
@@ -282,7 +282,7 @@ def gateway_environment(database_url: str, redis_url: str, port: int, **more: st
 
 
 def start_gateway(environment: dict[str, str], log: Path, until: str = "/readyz") -> child_processes.Child:
-    """Starts a gateway, tied to this process, and returns once it answers `until` with 200. Its output goes to `log`."""
+    """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
     child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=log, env=environment)
     url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
     child_processes.wait_until(child, lambda: _answers(url), "ready", 60)
@@ -309,7 +309,7 @@ def gateway_process(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts gateways of a test's own: `start(database_url, redis_url, NAME=value)` returns the process, its port and its log."""
+    """Starts additional gateways: `start(database_url, redis_url, NAME=value)` returns the process, its port and its log."""
     started: list[child_processes.Child] = []
 
     def begin(database_url: str, redis_url: str, until: str = "/readyz", **more: str) -> tuple[child_processes.Child, int, Path]:
@@ -324,7 +324,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def refused(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """Runs a gateway that cannot start; returns its exit status and what it wrote."""
+    """Runs a gateway that fails to start; returns its exit status and output."""
 
     def run(**more: str) -> tuple[int, str]:
         environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}

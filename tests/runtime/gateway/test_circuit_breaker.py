@@ -1,4 +1,4 @@
-"""Cores that are down, silent or broken, at a running gateway: who is left alone, who is tried again, and what is sent twice."""
+"""Circuit breakers and retries of a running gateway, with Cores that are down, silent or broken."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_en
 
 pytestmark = pytest.mark.requirement("CG-11")
 
-#: Two failures leave a Core alone, for a second; nothing is sent twice.
+#: Two failures open a circuit breaker for a second; no retries.
 RESTING = {"CIRCUIT_BREAKER_FAILURES": "2", "CIRCUIT_BREAKER_RESET_S": "1", "RETRY_BUDGET_PERCENT": "0", "CORE_TIMEOUT_S": "1"}
-#: No Core is left alone.
+#: Circuit breakers are disabled.
 REPEATING = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
 
 
 @pytest.fixture(scope="module")
 def begun(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[int, int, Path]]]:
-    """A gateway with each of the two settings: port, process, log."""
+    """A gateway with each of the two settings: port, process and log."""
     children, found = [], {}
     for name, given in (("resting", RESTING), ("repeating", REPEATING)):
         port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
@@ -39,7 +39,7 @@ def begun(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactor
 async def _gateway(database_url: str, port: int, pid: int, log: Path) -> AsyncIterator[Gateway]:
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
         yield Gateway(port, pid, pool, log)
-        # The next test's agent is another key, and a live lease would rightly keep the names from it.
+        # The next test registers with another key, which could not take a name with a live lease.
         await pool.execute("UPDATE core SET draining = true")
 
 
@@ -56,7 +56,7 @@ async def repeating(begun: dict[str, tuple[int, int, Path]], database: Any) -> A
 
 
 async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
-    """The key of an agent that registered `url` as docs, and one of a reader."""
+    """Registers `url` as docs; returns the key of the agent and a key with scope cores:read."""
     agent, reply = await gateway.register(url)
     assert reply.status == 200, reply.body
     return agent, await gateway.mint()
@@ -82,7 +82,7 @@ def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
 
 
 async def until_tried(gateway: Gateway, key: Key) -> Reply:
-    """The first answer after the Core's rest."""
+    """The first response after the reset time."""
     async with asyncio.timeout(20):
         while (reply := await get(gateway, key)).status == 503:
             await asyncio.sleep(0.05)

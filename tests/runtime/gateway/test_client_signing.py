@@ -1,4 +1,4 @@
-"""The signing client in Python, against a running gateway."""
+"""The Python signing client with a running gateway."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_key_with_required_signatures_cannot_register(gateway: Any) -> Non
 
 
 def test_signed_headers_are_deterministic() -> None:
-    """The same call makes the same headers, so another implementation can be held to them."""
+    """Equal arguments produce equal headers, so that other implementations can be compared."""
     token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
     made = sign(
         "get", "https://gateway.example.com:443/a?b=c", token=token, secret=bytes(32), now=1_700_000_000.9, nonce="n" * 16

@@ -1,4 +1,4 @@
-"""What operators change at a gateway while it runs, or switch off before: log level, features, the log of slow statements."""
+"""Log level, disabled features and slow statements of a running gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway answers besides decisions: unknown addresses, wrong methods, health, metrics, its own description."""
+"""Responses of the gateway besides verification: unknown paths, methods, health, metrics and OpenAPI."""
 
 from __future__ import annotations
 

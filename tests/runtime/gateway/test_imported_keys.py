@@ -1,4 +1,4 @@
-"""Keys from elsewhere at a running gateway: imported by the command, used with the tokens that their holders have."""
+"""Imported keys at a running gateway, used with their original tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Mover:
     async def bring(self, content: Any, name: str = "api_keys.json", *options: str) -> Result:
         text = content if isinstance(content, str) else json.dumps(content)
         (self.folder / name).write_text(text)
-        # In a thread: the command has an event loop of its own.
+        # In a thread, because the command runs its own event loop.
         done = await asyncio.to_thread(self._command.run, "import", name, *options)
         assert done.code == 0, done.err
         return done
@@ -80,7 +80,7 @@ async def test_imported_hash_verifies_token(gateway: Gateway, mover: Mover, algo
 
 
 async def test_imported_secret_hash_verifies_token(gateway: Gateway, mover: Mover) -> None:
-    # The form of seamapi/prefixed-api-key: company_short_long, of which the hash of the long part is kept.
+    # Format of seamapi/prefixed-api-key: company_short_long, with the hash of the long part.
     secret = secrets.token_hex(12)
     await mover.bring([{"hash": sha("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
     assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"

@@ -1,4 +1,4 @@
-"""Keys from elsewhere while the pepper is rotated at running gateways: every kind goes on opening, and none is left behind."""
+"""Imported keys during a pepper rotation: every kind stays valid and is migrated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.runtime.gateway.test_imported_keys import Mover
 GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
 ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
 
-#: Name to token; each name is a kind of row.
+#: Tokens by kind of imported row.
 TOKENS = {
     "token": "theirs-in-clear-0001",
     "sha256": "theirs-hashed-0002",
@@ -61,7 +61,7 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
-    """What a gateway says to each token."""
+    """Codes of each token at a gateway."""
     return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
 
 
@@ -78,7 +78,7 @@ async def test_imported_keys_survive_pepper_rotation(
 
     new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     new = Gateway(new_port, new_process.pid, pool, new_log)
-    # A first use, of a bcrypt key too, may come to either gateway while one of them knows nothing of the new pepper.
+    # The first use, also of a bcrypt key, may reach either gateway while one of them does not have the new pepper.
     assert await names(new) == every
     assert await names(old) == every
     assert await pool.fetchval("SELECT max(pepper_generation) FROM api_key") == 1

@@ -1,4 +1,4 @@
-"""What a running gateway makes of the life of keys: where from, how often, for how much, and how long."""
+"""Key restrictions, credits, rotation, purge and pepper rotation at a running gateway."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def keys(database: Any) -> AsyncIterator[KeyService]:
 
 @pytest.fixture
 async def empty_gateway(empty_database: Any, redis_url: str, start: Start) -> AsyncIterator[Gateway]:
-    """A gateway on a database without any key."""
+    """A gateway on a database without keys."""
     await runner.migrate(empty_database.owner)
     empty_database.sql("DELETE FROM api_key")
     _, port, log = start(empty_database.app_url, redis_url)
@@ -112,7 +112,7 @@ async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
     limited = await gateway.mint(has_credits=True, limits=[TWO])
-    await purse(gateway, limited, 50)  # more than all at once: credits that are about to be given back are missing until then
+    await purse(gateway, limited, 50)  # enough for all requests, because credits are missing until they are refunded
     codes = [reply.json["code"] for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))]
     assert (codes.count("VALID"), codes.count("RATE_LIMITED"), await left(gateway, limited)) == (2, 10, 48)
     poor = await gateway.mint(has_credits=True, limits=[TWO])
@@ -329,7 +329,7 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
 
 @pytest.mark.requirement("TR-04")
 async def test_pepper_rotation_fails_no_request(empty_database: Any, redis_url: str, start: Start) -> None:
-    """An old gateway and a new one serve side by side; keys move only when both can read the new generation."""
+    """Two gateways with different peppers: keys are migrated only when both can read the new generation."""
     old, new = PEPPER, bytes(range(32, 64))
     both = {"1": base64.b64encode(old).decode(), "2": base64.b64encode(new).decode()}
     rolled = json.dumps({"current": 2, "generations": both})
@@ -357,7 +357,7 @@ async def generation(pool: Any, key_id: str) -> int:
 
 
 async def confirmed(pool: Any) -> None:
-    """Returns once every worker has seen the newest change."""
+    """Waits until every worker has confirmed the newest change."""
     async with asyncio.timeout(5):
         newest = await pool.fetchval("SELECT max(change_seq) FROM api_key")
         while (await pool.fetchval("SELECT min(confirmed_seq) FROM gateway_worker")) < newest:

@@ -1,4 +1,4 @@
-"""What nobody sends by accident: the gateway answers each with one clear problem, and never with a 500."""
+"""Malformed requests: each gets one problem document and never a 500."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEEP = b"[" * 20_000 + b"]" * 20_000
 
 
 def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
-    """The one error of a problem document."""
+    """The only error of a problem document."""
     assert (reply.status, reply.header("content-type")) == (status, "application/problem+json")
     (error,) = reply.json["errors"]
     return error["location"], error["message"], error["fix"]

@@ -1,4 +1,4 @@
-"""The gateway holds to its own OpenAPI document, whatever is sent and whichever key comes with it: by schemathesis, over the wire.
+"""Conformance of the gateway with its OpenAPI document, tested by schemathesis with several keys.
 
 Bounded and the same each time. `GATEHOUSE_SCHEMA_EXAMPLES=200` looks longer, at other inputs each time.
 """
@@ -30,7 +30,7 @@ CHECKS = [
     checks.unsupported_method,
     checks.missing_required_header,
 ]
-#: Refusals that schemathesis does not count as such: too large, and (by the server, before us) too long an address.
+#: Status codes that schemathesis does not count as rejections: body too large, and URL too long (by the server).
 PASSED = dict.fromkeys((413, 414), (checks.negative_data_rejection,))
 BOUNDS = settings(
     max_examples=ASKED or 6,
@@ -40,7 +40,7 @@ BOUNDS = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-#: Keys by the scopes that they have.
+#: Scopes of the keys.
 _KINDS = {"reader": ["cores:read"], "agent": ["cores:register"]}
 
 
@@ -59,7 +59,7 @@ def test_responses_match_openapi(gateway_process: Any, tokens: dict[str, str], w
     for item in described["paths"].values():
         for operation in item.values():
             if isinstance(operation, dict):
-                operation.pop("security", None)  # who asks is this test's matter, not made up
+                operation.pop("security", None)  # the test sets the credential
     schema = schemathesis.openapi.from_dict(described)
     session = requests.Session()
     headers = {"Authorization": f"Bearer {tokens[who]}"} if tokens[who] else {}
@@ -81,7 +81,7 @@ def test_responses_match_openapi(gateway_process: Any, tokens: dict[str, str], w
         try:
             ask()
         except Unsatisfiable:
-            continue  # it takes nothing that could be wrong
+            continue  # without parameters or body
         except AssertionError as exc:
             found.append(str(exc))
     assert "\n".join(found) == ""

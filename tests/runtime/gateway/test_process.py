@@ -1,4 +1,4 @@
-"""A gateway's life: what it says when it cannot start, what it does while a neighbour is away, how it ends."""
+"""Start, failing dependencies and shutdown of a gateway process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandbox.local.ports import free_port
 
 
 def at(gateway: Any, port: int, pool: Any = None) -> Any:
-    """The same tools, pointed at another gateway."""
+    """The client for another port."""
     return dataclasses.replace(gateway, port=port, pool=pool or gateway.pool)
 
 
@@ -53,7 +53,7 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start:
     before = await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker")
     child, port, log = start(database.app_url, redis_url)
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before + 1
-    _, writer = await asyncio.open_connection("127.0.0.1", port)  # an idle connection must not hold it up
+    _, writer = await asyncio.open_connection("127.0.0.1", port)  # an idle connection must not delay the shutdown
     child.process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(child.process.wait, 30) == 0
     writer.close()

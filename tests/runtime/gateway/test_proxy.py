@@ -1,4 +1,4 @@
-"""/cores/{name}/{path} on a running gateway: what reaches the Core, what comes back, and every way it can go wrong."""
+"""Proxy of a running gateway: forwarded requests and responses, and errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sandbox.local.ports import free_port
 
 @pytest.fixture
 async def key(gateway: Any, core: Any) -> AsyncIterator[Any]:
-    """A key, with the recording Core registered as docs."""
+    """A key with scope cores:read; the recording Core is registered as docs."""
     agent, reply = await gateway.register(core.url)
     assert reply.status == 200, reply.body
     reader = await gateway.mint()
     reader.agent = agent
     yield reader
-    # The next test's agent is another key, and a live lease would rightly keep the name from it.
+    # The next test registers with another key, which could not take a name with a live lease.
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
 
 
@@ -138,7 +138,7 @@ async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> N
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
     async with asyncio.timeout(10):
-        await reader.readuntil(b"first")  # the Core waits for go_on, so a gateway that holds back would hang here
+        await reader.readuntil(b"first")  # the Core waits for go_on, so a buffering gateway would hang here
         core.go_on.set()
         await reader.readuntil(b"second")
     writer.close()
@@ -290,7 +290,7 @@ async def test_two_content_lengths_are_rejected(gateway: Any, core: Any, key: An
 
 
 async def test_request_smuggling_is_rejected(gateway: Any, core: Any, key: Any) -> None:
-    """RFC 9112, 6.3: chunks win. The server drops the length before we see it, so the Core must see chunks alone."""
+    """Chunked encoding takes precedence (RFC 9112, section 6.3): the Core receives chunks only."""
     head = f"POST /cores/docs/x HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nConnection: close\r\n"
     framing = "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
     smuggled = "GET /smuggled HTTP/1.1\r\nHost: g\r\n\r\n"

@@ -1,4 +1,4 @@
-"""PUT and DELETE /v1/cores/{name} on a running gateway: leases, take-over, the guard against forged targets, the audit trail."""
+"""Core registration at a running gateway: leases, take-over, rejected URLs and audit events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Often-read files of a Core at a running gateway: asked about each time, sent over once."""
+"""Response cache of a running gateway: files are revalidated by each request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.runtime.gateway.conftest import Gateway, Key, Reply
 
 @dataclass
 class Shelf:
-    """A Core with files that change, which answers 304 to whoever has the present version."""
+    """A Core with changing files, which returns 304 for the current version."""
 
     port: int = 0
     body: bytes = b"first edition"
@@ -55,7 +55,7 @@ async def shelf() -> AsyncIterator[Shelf]:
 
 @pytest.fixture
 async def reader(gateway: Gateway, shelf: Shelf) -> Key:
-    """A key that may read; the shelf is registered."""
+    """A key with scope cores:read; the Core is registered."""
     _, reply = await gateway.register(f"http://127.0.0.1:{shelf.port}", name=f"shelf-{shelf.port}")
     assert reply.status in {200, 201}, reply.body
     return await gateway.mint()
@@ -70,7 +70,7 @@ async def test_unchanged_file_is_revalidated(gateway: Gateway, shelf: Shelf, rea
     replies = [await read(gateway, shelf, reader) for _ in range(3)]
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
     assert shelf.sent == [200, 304, 304]
-    assert [reply.header("x-answer") for reply in replies] == ["1", "2", "3"]  # a 304's headers are newer (RFC 9111, 3.2)
+    assert [reply.header("x-answer") for reply in replies] == ["1", "2", "3"]  # updated by the 304 (RFC 9111, section 3.2)
 
 
 @pytest.mark.requirement("CG-10")
@@ -150,7 +150,7 @@ async def test_cache_key_separates_variants(gateway: Gateway, shelf: Shelf, read
 
 
 async def test_streamed_file_is_cached_up_to_one_mebibyte(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    shelf.body = bytes(range(256)) * 2000  # longer than what is passed on in one piece
+    shelf.body = bytes(range(256)) * 2000  # larger than INLINE_BYTES_MAX
     assert [(await read(gateway, shelf, reader)).body == shelf.body for _ in range(2)] == [True, True]
     shelf.body, shelf.etag = b"x" * 1_048_577, '"3"'
     assert [len((await read(gateway, shelf, reader)).body) for _ in range(2)] == [1_048_577] * 2

@@ -1,4 +1,4 @@
-"""A storm: three gateways as they are deployed, one PostgreSQL, one Redis, clients on all three; keys end and servers are killed.
+"""Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are killed.
 
 What is compared are the gateways' own statements (`decided_at`, `staleness_ms`, counts) and the moment of an acknowledgement, never
 how long something took.
@@ -40,7 +40,7 @@ from sandbox.local import servers
 from tests.runtime.gateway.conftest import Gateway, Key, read_reply
 
 GATES = 3
-CLIENTS = 2  # on each gateway
+CLIENTS = 2  # per gateway
 KEYS = 300
 BOUND_MS = 3000
 OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_storm"), source_address="192.0.2.1")
@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass
 class Storm:
-    """Clients that ask for keys in turn, on connections that stay open, until `over`."""
+    """Clients that verify keys in turn on persistent connections, until `over`."""
 
     ports: list[int]
     keys: list[Key]
@@ -80,7 +80,7 @@ class Storm:
             await asyncio.gather(*running)
 
     async def _client(self, gateway: int, offset: int) -> None:
-        """Ends when its gateway does."""
+        """Stops when its gateway stops."""
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[gateway])
             for key in itertools.cycle(self.keys[offset::CLIENTS] + self.keys[:offset]):
@@ -101,7 +101,7 @@ class Storm:
 
 
 def asked_since(answers: list[Answer], acknowledged: dict[str, float]) -> set[tuple[int, str]]:
-    """Gateway and key of each decision that was made after the key's revocation was acknowledged."""
+    """(gateway, key) of each decision made after the revocation of the key was confirmed."""
     return {(answer.gateway, answer.key) for answer in answers if answer.decided_at > acknowledged[answer.key]}
 
 
@@ -136,13 +136,13 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
         await until(lambda: all(storm.count(number) >= KEYS for number in range(GATES)))
         await asyncio.gather(*(operator() for _ in range(8)))
         heard = len(storm.answers)
-        # Until every gateway has decided on every key once more.
+        # Until every gateway has verified every key again.
         await until(lambda: len(asked_since(storm.answers[heard:], acknowledged)) == GATES * KEYS)
     await engine.dispose()
 
     assert len(acknowledged) == KEYS
     valid = [answer for answer in storm.answers if answer.code == "VALID"]
-    # Milliseconds are cut off, so a decision is never shown later than it was made.
+    # Milliseconds are truncated, so the reported time is never later than the decision.
     assert [answer for answer in valid if answer.decided_at > acknowledged[answer.key]] == []
     assert [answer for answer in valid if answer.staleness_ms > BOUND_MS] == []
     refused: dict[tuple[int, str], float] = {}
@@ -151,7 +151,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
             place = (answer.gateway, answer.key)
             refused[place] = min(answer.decided_at, refused.get(place, answer.decided_at))
     assert [answer for answer in valid if answer.decided_at > refused.get((answer.gateway, answer.key), float("inf"))] == []
-    # Clients hear at different times: what counts is when it was decided.
+    # Ordered by decision time, because responses arrive in any order.
     last = {(answer.gateway, answer.key): answer.code for answer in sorted(storm.answers, key=lambda answer: answer.decided_at)}
     assert set(last.values()) <= {"NOT_FOUND", "UNAVAILABLE"}
     assert {answer.code for answer in storm.answers} >= {"VALID", "NOT_FOUND"}
@@ -159,7 +159,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
 
 
 async def written(port: int) -> int:
-    """Decisions that a gateway says are in the database."""
+    """Number of verifications that a gateway has written to the database."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\r\n")
     text = (await read_reply(reader)).body.decode()
@@ -175,7 +175,7 @@ def kill_postgres(server: servers.Postgres) -> None:
 
 
 def again(server: servers.Postgres, log: Path) -> child_processes.Child:
-    """Starts a killed PostgreSQL on its data and port, as soon as the last of its orphans has let go of them."""
+    """Restarts a killed PostgreSQL with its data and port, once its orphaned processes have ended."""
     data = server.folder / "data"
     command = [str(server.binaries / "postgres"), "-D", str(data), "-p", str(server.port), "-k", str(server.folder)]
     command += [part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")]
@@ -201,7 +201,7 @@ def again(server: servers.Postgres, log: Path) -> child_processes.Child:
 async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_path: Path) -> None:
     pids: list[int] = []
     with servers.postgres() as server, servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as redis:
-        # The sandbox's server gives durability up for speed; what is committed must outlive a kill here.
+        # The sandbox disables durability; here, committed data must survive a kill.
         server.sql(f"ALTER ROLE {servers.APP_ROLE} SET synchronous_commit = on")
         await runner.migrate(login(server.owner_url, "url"))
         started = [start(server.app_url, redis) for _ in range(GATES)]
@@ -232,7 +232,7 @@ async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_p
                 restarted.stop(signal.SIGINT)
     survived = storm.count(0) + storm.count(1)
     assert {answer.code for answer in storm.answers} == {"VALID", "UNAVAILABLE"}
-    # The two that were told to stop lose nothing; the one that was killed, no more than what it had not confirmed.
+    # Stopped gateways lose nothing; the killed one loses at most what it had not confirmed.
     assert survived + confirmed <= counted <= survived + storm.count(2) + storm.unanswered[2]
 
 
@@ -241,6 +241,6 @@ async def _wrote(port: int) -> bool:
 
 
 def _more(storm: Storm, number: int) -> Callable[[], bool]:
-    """Met when both gateways that are left have answered VALID so many times more."""
+    """True once both remaining gateways have returned VALID that many more times."""
     before = [storm.count(one) for one in range(2)]
     return lambda: all(storm.count(one) >= before[one] + number for one in range(2))

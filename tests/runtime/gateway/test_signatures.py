@@ -1,4 +1,4 @@
-"""Keys whose requests are signed (RFC 9421), at a running gateway: the proxy checks the request itself, verify a described one."""
+"""Request signatures (RFC 9421) at a running gateway: proxied and described requests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def docs(gateway: Any, core: Any) -> AsyncIterator[Any]:
     _, reply = await gateway.register(core.url)
     assert reply.status == 200
     yield core
-    # The next test's agent is another key, and a live lease would rightly keep the name from it.
+    # The next test registers with another key, which could not take a name with a live lease.
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
 
 
@@ -161,7 +161,7 @@ async def test_unreadable_signing_secret_is_unavailable(gateway: Any, docs: Any)
 
 @pytest.mark.requirement("TR-10")
 async def test_without_redis_signature_is_unavailable(database: Any, start: Any, gateway: Any, docs: Any) -> None:
-    """Declared: whoever cannot ask whether a signature was used before refuses it. Unsigned keys go on."""
+    """Fails closed: without Redis a nonce cannot be checked. Keys without signatures are not affected."""
     _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.mint()
     lonely = type(gateway)(port, 0, gateway.pool, gateway.log)

@@ -1,4 +1,4 @@
-"""docs/guides/sign.sh against a running gateway: what the guide tells people to type works."""
+"""docs/guides/sign.sh with a running gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of use through the life of a real gateway process: counted at the gateway, written each second, and what its end costs."""
+"""Usage counts of a gateway process: counting, writing, and losses at its end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
     await gateway.ask("POST", "/v1/keys/verify-batch", "Content-Type: application/json", body=body)
     await until_written(gateway, second.id, 2)
     assert (await written(gateway, first.id), await written(gateway, second.id)) == (1, 2)
-    # Whoever asks is not the one who uses the keys.
+    # The caller is not the user of the keys.
     assert await gateway.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = ANY ($1)", [first.id, second.id]) == 0
 
 

@@ -1,4 +1,4 @@
-"""POST and GET /v1/keys/verify on a running gateway: every code, the form of every answer, and revocation."""
+"""POST and GET /v1/keys/verify at a running gateway: codes, responses and revocation."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_revoked_key_looks_unknown_on_next_request(gateway: Any) -> None:
 
 
 async def test_no_request_succeeds_after_confirmed_revocation(gateway: Any) -> None:
-    """A storm: readers never stop while keys are revoked one after another."""
+    """Clients verify continuously while keys are revoked."""
     keys = [await gateway.mint() for _ in range(5)]
     confirmed: set[str] = set()
     wrong: list[str] = []

@@ -1,4 +1,4 @@
-"""The life of a key: the table alone says what is possible, and no way leads back from where there is none."""
+"""Key life cycle: possible transitions, final states, and agreement of decision and explanation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW = 1_800_000_000.0
 
 
 def walk(steps: list[Action]) -> list[KeyState]:
-    """The states that a new key goes through, as the flows lead it: the table, and what a deleted key was before."""
+    """States of a new key after each action."""
     state, before, seen = KeyState.ACTIVE, None, [KeyState.ACTIVE]
     for act in steps:
         if is_repeat(state, act):

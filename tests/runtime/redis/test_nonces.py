@@ -1,4 +1,4 @@
-"""Nonces in a real Redis: each is taken once over all workers, and nobody is believed while it cannot be asked."""
+"""Nonces in a real Redis: accepted once across workers, unavailable without Redis."""
 
 from __future__ import annotations
 

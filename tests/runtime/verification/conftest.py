@@ -31,7 +31,7 @@ class Worker:
     keys: PostgresKeys
 
     async def confirmed(self, rows: Rows, worker_id: str, seq: int) -> None:
-        """Returns once the worker's own row says that it has seen change `seq`."""
+        """Waits until the worker has confirmed change `seq`."""
         async with asyncio.timeout(5):
             while True:
                 seen = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)

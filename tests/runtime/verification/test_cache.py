@@ -1,4 +1,4 @@
-"""The cache's rules: newer beats older, revoked beats everything, a late fill brings nothing back."""
+"""Key cache: newer versions win, revoked keys stay revoked, late loads restore nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def filled(cache: KeyCache, found: KeyRecord) -> KeyCache:
 @pytest.mark.requirement("TR-06")
 def test_late_load_does_not_restore_revoked_key() -> None:
     cache = KeyCache(10)
-    cache.begin_load([RECORD.id])  # the database reads the row here, still active
+    cache.begin_load([RECORD.id])  # the database reads the row while it is active
     cache.change(record(2, KeyState.REVOKED))
     assert cache.end_load(RECORD.id, record(1)) == record(2, KeyState.REVOKED)
     assert cache.find(RECORD.id) == record(2, KeyState.REVOKED)

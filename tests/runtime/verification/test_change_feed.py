@@ -1,4 +1,4 @@
-"""The gateway's reading of keys against a real PostgreSQL: fills, changes, confirmation, staleness."""
+"""Key lookups and the change feed on a real PostgreSQL: loads, changes, confirmation and staleness."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_worker_is_stale_before_first_poll(rows: Any, database: Any) -> No
 
 
 async def test_hanging_database_is_unavailable() -> None:
-    """A server of its own, because it is stopped: the worst case, a peer that neither answers nor closes."""
+    """Uses its own server, which is suspended: it neither responds nor closes connections."""
     with servers.postgres() as server:
         app = login(server.app_url, "url")
 
@@ -145,7 +145,7 @@ async def test_hanging_database_is_unavailable() -> None:
 
 
 async def _reads(rows: Any) -> int:
-    """How often the table of keys was looked up through its primary key, all sessions."""
+    """Number of primary key lookups in `api_key`, in all sessions."""
     await rows.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
         await rows.pool.fetchval(

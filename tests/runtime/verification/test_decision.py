@@ -1,4 +1,4 @@
-"""The decision: one key that opens, one broken property a test, and the order of the checks."""
+"""Decision on a key: one broken property per test, and the order of the checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of others: what is derived from them, with published vectors, and what is never guessed."""
+"""Tokens of imported keys: published hash vectors, derived ids and candidates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_published_sha_vectors() -> None:
 
 
 def test_published_bcrypt_vector() -> None:
-    # John the Ripper's and OpenBSD's test vector.
+    # Test vector of John the Ripper and OpenBSD.
     hashed = b"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
     assert bcrypt_matches("bcrypt-secret", "client.U*U", hashed)
     assert not bcrypt_matches("bcrypt-secret", "client.U*V", hashed)

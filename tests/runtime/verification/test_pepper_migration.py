@@ -1,4 +1,4 @@
-"""Moving keys to a new pepper generation, on a real database: only what every live gateway can read is written."""
+"""Migration of keys to a new pepper generation on a real database, and the prefilter of key ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits: the same promises for the counters in Redis and in memory, then what only Redis can break."""
+"""Rate limiters in Redis and in memory, and failures of Redis."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_without_redis_states_are_degraded() -> None:
     await counted.close()
     assert [state.exceeded for (state,) in states] == [False, False, True]
     assert all(state.degraded for (state,) in states)
-    assert lost == ["ConnectionRefusedError"]  # once: the breaker keeps the others from trying
+    assert lost == ["ConnectionRefusedError"]  # once: other requests do not retry within BREAK_S
 
 
 async def test_without_redis_refuse_setting_denies() -> None:

@@ -1,4 +1,4 @@
-"""The arithmetic of limits against a simple model: exact fractions, one number a limit, no shortcuts."""
+"""Rate limit arithmetic compared with an exact model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ steps = st.lists(st.tuples(st.integers(0, 30_000_000), st.integers(0, 4)), min_s
 
 
 class Model:
-    """Arrival times as exact fractions of a microsecond: what the floats of the product must not drift away from."""
+    """GCRA with exact fractions of a microsecond instead of floats."""
 
     def __init__(self, several: list[RateLimit]) -> None:
         self.limits = several
