@@ -29,11 +29,11 @@ OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_tes
 TWO = {"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}
 
 
-async def purse(gateway: Any, key: Any, remaining: int, amount: int | None = None, every: str | None = None) -> None:
+async def add_credits(gateway: Any, key: Any, remaining: int, amount: int | None = None, every: str | None = None) -> None:
     await gateway.pool.execute("INSERT INTO key_credit VALUES ($1, $2, $3, $4, now())", key.id, remaining, amount, every)
 
 
-async def left(gateway: Any, key: Any) -> int:
+async def remaining_credits(gateway: Any, key: Any) -> int:
     return int(await gateway.pool.fetchval("SELECT remaining FROM key_credit WHERE family_id = $1", key.id))
 
 
@@ -102,21 +102,21 @@ async def test_role_grants_its_scopes(gateway: Any) -> None:
 @pytest.mark.requirement("TR-09")
 async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
-    await purse(gateway, key, 20)
+    await add_credits(gateway, key, 20)
     replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
     codes = [reply.json["code"] for reply in replies]
-    assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED"), await left(gateway, key)) == (20, 28, 0)
+    assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED"), await remaining_credits(gateway, key)) == (20, 28, 0)
     refused = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
     assert refused.status == 402
 
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
     limited = await gateway.mint(has_credits=True, limits=[TWO])
-    await purse(gateway, limited, 50)  # enough for all requests, because credits are missing until they are refunded
+    await add_credits(gateway, limited, 50)  # enough for all requests, because credits are missing until they are refunded
     codes = [reply.json["code"] for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))]
-    assert (codes.count("VALID"), codes.count("RATE_LIMITED"), await left(gateway, limited)) == (2, 10, 48)
+    assert (codes.count("VALID"), codes.count("RATE_LIMITED"), await remaining_credits(gateway, limited)) == (2, 10, 48)
     poor = await gateway.mint(has_credits=True, limits=[TWO])
-    await purse(gateway, poor, 1)
+    await add_credits(gateway, poor, 1)
     answer = (await gateway.verify(poor.token, cost=2)).json
     assert (answer["code"], answer["credits"]) == ("USAGE_EXCEEDED", {"remaining": 1, "exceeded": True, "refills_at": None})
     assert answer["limits"][0]["remaining"] == 2
@@ -124,14 +124,14 @@ async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
 
 async def test_cost_zero_spends_no_credits(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
-    await purse(gateway, key, 3)
+    await add_credits(gateway, key, 3)
     assert (await gateway.verify(key.token, cost=0)).json["credits"]["remaining"] == 3
-    assert await left(gateway, key) == 3
+    assert await remaining_credits(gateway, key) == 3
 
 
 async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
-    await purse(gateway, key, 0, 5, "day")
+    await add_credits(gateway, key, 0, 5, "day")
     refused = (await gateway.verify(key.token)).json
     assert (refused["code"], refused["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
     await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id)
@@ -248,10 +248,10 @@ async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
     gateway = empty_gateway
     key = await gateway.mint()
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
-    before = await lookups(gateway)
+    before = await count_lookups(gateway)
     guesses = [build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32)).text for _ in range(50)]
     codes = {(await gateway.verify(guess)).json["code"] for guess in guesses}
-    assert (codes, await lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
+    assert (codes, await count_lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
 
 
 async def test_key_without_mark_is_found(empty_gateway: Any) -> None:
@@ -266,7 +266,7 @@ async def test_key_without_mark_is_found(empty_gateway: Any) -> None:
 async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyService) -> None:
     key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
     tokens, ended = [key.token], False
-    wrong: list[str] = []
+    failures: list[str] = []
     done = asyncio.Event()
 
     async def client() -> None:
@@ -274,30 +274,30 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
             token, was_ended = tokens[-1], ended
             code = (await gateway.verify(token)).json["code"]
             if code != "VALID":
-                wrong.append(code)
+                failures.append(code)
             if was_ended and (await gateway.verify(key.token)).json["code"] == "VALID":
-                wrong.append("resurrected")
+                failures.append("resurrected")
 
     clients = [asyncio.create_task(client()) for _ in range(4)]
-    turned = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
-    assert turned.effective is Effective.EVERYWHERE
-    tokens.append(turned.token)
+    rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
+    assert rotated.effective is Effective.EVERYWHERE
+    tokens.append(rotated.token)
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
-    await asyncio.gather(*(gateway.verify(turned.token) for _ in range(10)))
-    closed = await keys.end_grace_period(KeyId(key.id), "", OPERATOR)
-    assert closed.effective is Effective.EVERYWHERE
+    await asyncio.gather(*(gateway.verify(rotated.token) for _ in range(10)))
+    ended_grace = await keys.end_grace_period(KeyId(key.id), "", OPERATOR)
+    assert ended_grace.effective is Effective.EVERYWHERE
     ended = True
-    await asyncio.gather(*(gateway.verify(turned.token) for _ in range(10)))
+    await asyncio.gather(*(gateway.verify(rotated.token) for _ in range(10)))
     done.set()
     await asyncio.gather(*clients)
-    assert wrong == []
+    assert failures == []
     assert (await gateway.verify(key.token)).json["code"] == "EXPIRED"
 
 
 async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
     key = await gateway.mint(limits=[TWO])
-    turned = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
-    codes = [(await gateway.verify(token)).json["code"] for token in (key.token, turned.token, key.token, turned.token)]
+    rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
+    codes = [(await gateway.verify(token)).json["code"] for token in (key.token, rotated.token, key.token, rotated.token)]
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
 
 
@@ -318,11 +318,11 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
 
     counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="refuse")
     clients = [asyncio.create_task(client()) for _ in range(3)]
-    gone = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, counters=counters)
+    purged = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, counters=counters)
     after = [(await gateway.verify(key.token)).json for _ in range(5)]
     done.set()
     await asyncio.gather(*clients)
-    assert (gone.effective, gone.counters_removed) == (Effective.EVERYWHERE, True)
+    assert (purged.effective, purged.counters_removed) == (Effective.EVERYWHERE, True)
     assert {answer["code"] for answer in after} == {"NOT_FOUND"}
     assert "f0rget-me" not in json.dumps(after)
 
@@ -364,7 +364,7 @@ async def confirmed(pool: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-async def lookups(gateway: Any) -> int:
+async def count_lookups(gateway: Any) -> int:
     await gateway.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
         await gateway.pool.fetchval(

@@ -1,7 +1,7 @@
 """Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are killed.
 
-What is compared are the gateways' own statements (`decided_at`, `staleness_ms`, counts) and the moment of an acknowledgement, never
-how long something took.
+The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with the time of the confirmation, not
+durations.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from sandbox.errors import SandboxError
 from sandbox.local import servers
 from tests.runtime.gateway.conftest import Gateway, Key, read_reply
 
-GATES = 3
+GATEWAYS = 3
 CLIENTS = 2  # per gateway
 KEYS = 300
 BOUND_MS = 3000
-OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_storm"), source_address="192.0.2.1")
+OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_load"), source_address="192.0.2.1")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Result:
     gateway: int
     key: str
     code: str
@@ -56,106 +56,106 @@ class Answer:
 
 
 @dataclass
-class Storm:
-    """Clients that verify keys in turn on persistent connections, until `over`."""
+class Load:
+    """Clients that verify keys in turn on persistent connections, until `stopped`."""
 
     ports: list[int]
     keys: list[Key]
-    answers: list[Answer] = field(default_factory=list)
-    unanswered: Counter[int] = field(default_factory=Counter)
-    over: bool = False
+    results: list[Result] = field(default_factory=list)
+    pending: Counter[int] = field(default_factory=Counter)
+    stopped: bool = False
 
     def count(self, gateway: int, code: str = "VALID") -> int:
-        return sum(answer.gateway == gateway and answer.code == code for answer in self.answers)
+        return sum(result.gateway == gateway and result.code == code for result in self.results)
 
     @asynccontextmanager
-    async def blowing(self) -> Any:
-        running = [
-            asyncio.create_task(self._client(gateway, one)) for gateway in range(len(self.ports)) for one in range(CLIENTS)
+    async def running(self) -> Any:
+        clients = [
+            asyncio.create_task(self._client(gateway, client)) for gateway in range(len(self.ports)) for client in range(CLIENTS)
         ]
         try:
             yield
         finally:
-            self.over = True
-            await asyncio.gather(*running)
+            self.stopped = True
+            await asyncio.gather(*clients)
 
     async def _client(self, gateway: int, offset: int) -> None:
         """Stops when its gateway stops."""
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[gateway])
             for key in itertools.cycle(self.keys[offset::CLIENTS] + self.keys[:offset]):
-                if self.over:
+                if self.stopped:
                     break
                 body = json.dumps({"token": key.token}).encode()
                 head = f"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {len(body)}\r\n\r\n"
-                self.unanswered[gateway] += 1
+                self.pending[gateway] += 1
                 writer.write(head.encode() + body)
                 try:
                     reply = (await read_reply(reader)).json
                 except (asyncio.IncompleteReadError, ConnectionError):
                     return
-                self.unanswered[gateway] -= 1
+                self.pending[gateway] -= 1
                 decided_at = datetime.fromisoformat(reply["decided_at"]).timestamp()
-                self.answers.append(Answer(gateway, key.id, reply["code"], decided_at, reply["staleness_ms"]))
+                self.results.append(Result(gateway, key.id, reply["code"], decided_at, reply["staleness_ms"]))
             writer.close()
 
 
-def asked_since(answers: list[Answer], acknowledged: dict[str, float]) -> set[tuple[int, str]]:
+def decided_since(results: list[Result], confirmed_at: dict[str, float]) -> set[tuple[int, str]]:
     """(gateway, key) of each decision made after the revocation of the key was confirmed."""
-    return {(answer.gateway, answer.key) for answer in answers if answer.decided_at > acknowledged[answer.key]}
+    return {(result.gateway, result.key) for result in results if result.decided_at > confirmed_at[result.key]}
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
     async with asyncio.timeout(90):
         while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
+            fulfilled = condition()
+            if fulfilled if isinstance(fulfilled, bool) else await fulfilled:
                 return
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.requirement("TR-08", "CG-15")
 async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
-    ports = [start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1] for _ in range(GATES)]
+    ports = [start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1] for _ in range(GATEWAYS)]
     keys = [await gateway.mint() for _ in range(KEYS)]
-    engine = postgres_engine.build(database.app, pool_max=12, application="storm")
+    engine = postgres_engine.build(database.app, pool_max=12, application="load")
     store = PostgresKeyStore(engine, staleness_s=BOUND_MS / 1000)
     service = KeyService(store, SystemClock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000)
-    storm = Storm(ports, keys)
-    acknowledged: dict[str, float] = {}
-    told: set[Effective] = set()
+    load = Load(ports, keys)
+    confirmed_at: dict[str, float] = {}
+    effective: set[Effective] = set()
     waiting = iter(keys)
 
     async def operator() -> None:
         for key in waiting:
-            done = await service.revoke(KeyId(key.id), "storm", OPERATOR)
-            acknowledged[key.id] = time.time()
-            told.add(done.effective)
+            done = await service.revoke(KeyId(key.id), "load", OPERATOR)
+            confirmed_at[key.id] = time.time()
+            effective.add(done.effective)
 
-    async with storm.blowing():
-        await until(lambda: all(storm.count(number) >= KEYS for number in range(GATES)))
+    async with load.running():
+        await until(lambda: all(load.count(number) >= KEYS for number in range(GATEWAYS)))
         await asyncio.gather(*(operator() for _ in range(8)))
-        heard = len(storm.answers)
+        before = len(load.results)
         # Until every gateway has verified every key again.
-        await until(lambda: len(asked_since(storm.answers[heard:], acknowledged)) == GATES * KEYS)
+        await until(lambda: len(decided_since(load.results[before:], confirmed_at)) == GATEWAYS * KEYS)
     await engine.dispose()
 
-    assert len(acknowledged) == KEYS
-    valid = [answer for answer in storm.answers if answer.code == "VALID"]
+    assert len(confirmed_at) == KEYS
+    valid = [result for result in load.results if result.code == "VALID"]
     # Milliseconds are truncated, so the reported time is never later than the decision.
-    assert [answer for answer in valid if answer.decided_at > acknowledged[answer.key]] == []
-    assert [answer for answer in valid if answer.staleness_ms > BOUND_MS] == []
-    refused: dict[tuple[int, str], float] = {}
-    for answer in storm.answers:
-        if answer.code == "NOT_FOUND":
-            place = (answer.gateway, answer.key)
-            refused[place] = min(answer.decided_at, refused.get(place, answer.decided_at))
-    assert [answer for answer in valid if answer.decided_at > refused.get((answer.gateway, answer.key), float("inf"))] == []
+    assert [result for result in valid if result.decided_at > confirmed_at[result.key]] == []
+    assert [result for result in valid if result.staleness_ms > BOUND_MS] == []
+    denied_at: dict[tuple[int, str], float] = {}
+    for result in load.results:
+        if result.code == "NOT_FOUND":
+            place = (result.gateway, result.key)
+            denied_at[place] = min(result.decided_at, denied_at.get(place, result.decided_at))
+    assert [result for result in valid if result.decided_at > denied_at.get((result.gateway, result.key), float("inf"))] == []
     # Ordered by decision time, because responses arrive in any order.
-    last = {(answer.gateway, answer.key): answer.code for answer in sorted(storm.answers, key=lambda answer: answer.decided_at)}
+    last = {(result.gateway, result.key): result.code for result in sorted(load.results, key=lambda result: result.decided_at)}
     assert set(last.values()) <= {"NOT_FOUND", "UNAVAILABLE"}
-    assert {answer.code for answer in storm.answers} >= {"VALID", "NOT_FOUND"}
-    assert Effective.EVERYWHERE in told
+    assert {result.code for result in load.results} >= {"VALID", "NOT_FOUND"}
+    assert Effective.EVERYWHERE in effective
 
 
 async def written(port: int) -> int:
@@ -204,24 +204,24 @@ async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_p
         # The sandbox disables durability; here, committed data must survive a kill.
         server.sql(f"ALTER ROLE {servers.APP_ROLE} SET synchronous_commit = on")
         await runner.migrate(login(server.owner_url, "url"))
-        started = [start(server.app_url, redis) for _ in range(GATES)]
+        started = [start(server.app_url, redis) for _ in range(GATEWAYS)]
         ports = [port for _, port, _ in started]
         async with asyncpg.create_pool(server.app_url, min_size=1, max_size=2) as pool:
             keys = [await Gateway(0, 0, pool, tmp_path).mint() for _ in range(20)]
-        storm = Storm(ports, keys)
+        load = Load(ports, keys)
         restarted = None
         try:
-            async with storm.blowing():
-                await until(lambda: all(storm.count(number) >= 200 for number in range(GATES)))
+            async with load.running():
+                await until(lambda: all(load.count(number) >= 200 for number in range(GATEWAYS)))
                 await until(lambda: _wrote(ports[2]))
                 confirmed = await written(ports[2])
                 os.killpg(started[2][0].pid, signal.SIGKILL)
                 os.kill(pids[0], signal.SIGKILL)
-                await until(_more(storm, 200))
+                await until(_more(load, 200))
                 kill_postgres(server)
-                await until(lambda: all(storm.count(number, "UNAVAILABLE") for number in range(2)))
+                await until(lambda: all(load.count(number, "UNAVAILABLE") for number in range(2)))
                 restarted = await asyncio.to_thread(again, server, tmp_path / "again.log")
-                await until(_more(storm, 200))
+                await until(_more(load, 200))
             for child, _, _ in started[:2]:
                 await asyncio.to_thread(child.stop)
             counted = int(
@@ -230,17 +230,17 @@ async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_p
         finally:
             if restarted is not None:
                 restarted.stop(signal.SIGINT)
-    survived = storm.count(0) + storm.count(1)
-    assert {answer.code for answer in storm.answers} == {"VALID", "UNAVAILABLE"}
+    survived = load.count(0) + load.count(1)
+    assert {result.code for result in load.results} == {"VALID", "UNAVAILABLE"}
     # Stopped gateways lose nothing; the killed one loses at most what it had not confirmed.
-    assert survived + confirmed <= counted <= survived + storm.count(2) + storm.unanswered[2]
+    assert survived + confirmed <= counted <= survived + load.count(2) + load.pending[2]
 
 
 async def _wrote(port: int) -> bool:
     return await written(port) > 0
 
 
-def _more(storm: Storm, number: int) -> Callable[[], bool]:
+def _more(load: Load, number: int) -> Callable[[], bool]:
     """True once both remaining gateways have returned VALID that many more times."""
-    before = [storm.count(one) for one in range(2)]
-    return lambda: all(storm.count(one) >= before[one] + number for one in range(2))
+    before = [load.count(one) for one in range(2)]
+    return lambda: all(load.count(one) >= before[one] + number for one in range(2))
