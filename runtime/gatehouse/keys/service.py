@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from gatehouse.clock import Clock
-from gatehouse.crypto.token import NULL_DIGEST, ParsedToken, Pepper, build_marked, parse, proves_possession
+from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, proves_possession
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
 from gatehouse.identity.models import Actor, Details
+from gatehouse.keys.changes import creation_details, patch_details, patched, tombstone
 from gatehouse.keys.lifecycle import RESTORE_WINDOW_S, Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import (
     OWN_SCHEME,
-    CreditPlan,
     Effective,
     Key,
     KeyEnvironment,
@@ -30,7 +30,6 @@ from gatehouse.keys.models import (
     KeyUpdate,
     LockedKey,
     NewKey,
-    RateLimit,
     RotationOptions,
 )
 from gatehouse.keys.repository import PostgresKeyStore
@@ -59,14 +58,10 @@ _LAST_ADMIN = (
 )
 _LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys: its successor cannot; create another one first"
 
-#: Fields that NewKey and KeyPatch share with Key and that are copied unchanged.
-_CREATED = tuple(
+#: Fields that NewKey shares with Key and that are copied unchanged.
+_COPIED = tuple(
     name for name in NewKey.__struct_fields__ if name in Key.__struct_fields__ and name not in {"scopes", "expires_at"}
 )
-_PATCHED = tuple(name for name in KeyPatch.__struct_fields__ if name in Key.__struct_fields__ and name != "scopes")
-
-#: Free-text fields: the audit trail records that they changed, not their values.
-_UNRECORDED = frozenset({"metadata", "notes"})
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -145,7 +140,7 @@ class KeyService:
         for _ in range(_ID_ATTEMPTS):
             token, digest = self._new_token(new.environment, generation)
             key = Key(
-                **{name: getattr(new, name) for name in _CREATED},
+                **{name: getattr(new, name) for name in _COPIED},
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
@@ -161,7 +156,7 @@ class KeyService:
                 id_generation=generation,
             )
             try:
-                event = actor.did("key.create", target_type="key", target_id=key.id, at=now, details=_creation_details(key))
+                event = actor.did("key.create", target_type="key", target_id=key.id, at=now, details=creation_details(key))
                 await self.store.add(key, event)
             except Conflict:
                 continue
@@ -190,7 +185,7 @@ class KeyService:
                 raise PreconditionFailed(f"The key has changed and is at version {key.version}; read it again and retry")
             if not isinstance(patch.expires_at, UnsetType):
                 check_rotated_expiry(key, patch.expires_at, now)
-            return KeyChange(_patched(key, patch), _patch_details(key, patch))
+            return KeyChange(patched(key, patch), patch_details(key, patch))
 
         return await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
 
@@ -293,7 +288,7 @@ class KeyService:
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             details: Details = {"reason": reason, "family_id": key.subject, "generation": key.generation}
-            return KeyChange(_tombstone(key, now), details)
+            return KeyChange(tombstone(key, now), details)
 
         changed = await self.transition(key_id, Action.PURGE, actor, change)
         subject = changed.key.subject
@@ -370,85 +365,3 @@ def _keeps_admin(key: Key, changed: KeyChange) -> bool:
     """True if the changed key or its successor can manage keys for as long as the key could."""
     candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
     return any(can_manage_keys(candidate) and lives_as_long(candidate, key) for candidate in candidates)
-
-
-def _patched(key: Key, patch: KeyPatch) -> Key:
-    changes = {name: value for name in _PATCHED if (value := getattr(patch, name)) is not UNSET}
-    own_scopes = key.own_scopes if isinstance(patch.scopes, UnsetType) else patch.scopes
-    patched = msgspec.structs.replace(key, **changes, own_scopes=own_scopes)
-    signing = key.signing
-    if not isinstance(patch.require_signature, UnsetType):
-        if signing is None and patch.require_signature:
-            problem = Problem("body.require_signature", "requires a signing key", "set one first: PUT /v1/keys/{id}/signing")
-            raise BadRequest("The key has no signing key", errors=(problem,))
-        signing = signing and msgspec.structs.replace(signing, required=patch.require_signature)
-    return msgspec.structs.replace(
-        patched, scopes=granted(own_scopes, patched.roles), has_credits=patched.credits is not None, signing=signing
-    )
-
-
-def _tombstone(key: Key, now: float) -> Key:
-    """An empty row that keeps the id reserved. Fields that are not listed get their default."""
-    return Key(
-        id=key.id,
-        digest=NULL_DIGEST,
-        pepper_generation=key.pepper_generation,
-        environment=key.environment,
-        state=KeyState.PURGED,
-        name="",
-        owner="",
-        scopes=(),
-        cores=(),
-        limits=(),
-        expires_at=None,
-        version=key.version,
-        family_id=key.family_id,
-        scheme=key.scheme,
-        created_at=now,
-        created_by="",
-        generation=key.generation,
-        purged_at=now,
-    )
-
-
-def _creation_details(key: Key) -> Details:
-    return {
-        "name": key.name,
-        "owner": key.owner,
-        "environment": key.environment.value,
-        "scopes": list(key.own_scopes),
-        "roles": list(key.roles),
-        "cores": list(key.cores),
-        "methods": list(key.methods),
-        "addresses": list(key.addresses),
-        "limits": _limit_texts(key.limits),
-        "credits": None if key.credits is None else key.credits.remaining,
-        "expires_at": key.expires_at,
-        "pepper_generation": key.pepper_generation,
-    }
-
-
-def _patch_details(key: Key, patch: KeyPatch) -> Details:
-    """Names of the changed fields, and the new values of those that a verification depends on."""
-    names = sorted(name for name in patch.__struct_fields__ if getattr(patch, name) is not UNSET)
-    details: Details = {"changed": list(names), "version": key.version}
-    for name in names:
-        value = getattr(patch, name)
-        if name in _UNRECORDED:
-            continue
-        if name == "limits":
-            details[name] = _limit_texts(value)
-        elif isinstance(value, CreditPlan):
-            details[name] = f"{value.remaining}" + (
-                f", {value.refill_amount} every {value.refill_every}" if value.refill_every else ""
-            )
-        else:
-            details[name] = list(value) if isinstance(value, tuple) else value
-    return details
-
-
-def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:
-    return [
-        f"{limit.name}:{limit.quota}/{limit.window_s}s burst {limit.burst}" + (f" cost {limit.cost}" if limit.cost != 1 else "")
-        for limit in limits
-    ]
