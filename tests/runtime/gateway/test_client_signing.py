@@ -46,14 +46,8 @@ def test_signed_headers_are_deterministic() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"token": "nonsense"}, "the token is no key of a Gatehouse"),
-        ({"secret": "whsec_AAAA"}, "a signing secret begins with sigkey_"),
-    ],
-)
-def test_malformed_token_or_secret_is_rejected(change: dict[str, str], message: str) -> None:
-    given = {"token": "gtk_test_" + "0" * 61, "secret": TEXT, **change}
-    with pytest.raises(ValueError, match=message):
-        sign("GET", "https://gateway.example.com/", **given)  # type: ignore[arg-type]
+@pytest.mark.parametrize("change", [{"token": "nonsense"}, {"secret": "whsec_AAAA"}])
+def test_malformed_token_or_secret_is_rejected(change: dict[str, str]) -> None:
+    arguments = {"token": "gtk_test_" + "0" * 61, "secret": TEXT, **change}
+    with pytest.raises(ValueError, match=next(iter(change))):
+        sign("GET", "https://gateway.example.com/", **arguments)  # type: ignore[arg-type]

@@ -80,23 +80,23 @@ async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[st
 
 
 @pytest.mark.parametrize(
-    ("query", "expected"),
+    ("query", "location"),
     [
-        ("core=%00", ("query", "holds a NUL character")),
-        ("core=%zz", ("query", "holds a percent sign that two hexadecimal digits do not follow")),
-        ("core=%ff", ("query", "is not UTF-8 once it is decoded")),
-        ("core=Docs", ("query.core", "is no name of a Core")),
-        ("core=" + "a" * 41, ("query.core", "is no name of a Core")),
-        ("method=get", ("query.method", "is no HTTP method")),
-        ("scope=Cores", ("query.scope[0]", "is no name of a scope")),
-        ("&".join(["scope=a"] * 51), ("query.scope", "holds more than 50 names")),
-        ("core=a&core=b", ("query", "holds more than scope, one core and one method")),
+        ("core=%00", "query"),
+        ("core=%zz", "query"),
+        ("core=%ff", "query"),
+        ("core=Docs", "query.core"),
+        ("core=" + "a" * 41, "query.core"),
+        ("method=get", "query.method"),
+        ("scope=Cores", "query.scope[0]"),
+        ("&".join(["scope=a"] * 51), "query.scope"),
+        ("core=a&core=b", "query"),
     ],
 )
-async def test_query_parameters_are_validated(gateway: Any, query: str, expected: tuple[str, str]) -> None:
+async def test_query_parameters_are_validated(gateway: Any, query: str, location: str) -> None:
     key = await gateway.mint()
     reply = await gateway.ask("GET", f"{VERIFY}?{query}", f"X-API-Key: {key.token}")
-    assert _errors(reply)[:2] == expected
+    assert _errors(reply)[0] == location
 
 
 @pytest.mark.parametrize("query", ["lease_id=%00", "lease_id=%f", "lease_id=%ff"])

@@ -25,19 +25,19 @@ def at(gateway: Any, port: int, pool: Any = None) -> Any:
 
 @pytest.mark.requirement("TR-02")
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "message"),
     [
         ("GATEHOUSE_PEPPER", "", "the gateway service needs GATEHOUSE_PEPPER"),
         ("GATEHOUSE_PEPPER", '{"current": 1, "generations": {"1": "c2hvcnQ="}}', "a pepper generation needs at least 32 bytes"),
-        ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must be"),
+        ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must have the form"),
         ("GATEHOUSE_REDIS_URL", "http://canary", "GATEHOUSE_REDIS_URL must begin with"),
-        ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot log in to PostgreSQL at 127.0.0.1:1"),
+        ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot connect to PostgreSQL at 127.0.0.1:1"),
     ],
 )
-def test_failed_start_is_explained(refused: Any, variable: str, value: str, says: str) -> None:
+def test_failed_start_is_explained(refused: Any, variable: str, value: str, message: str) -> None:
     status, text = refused(**{variable: value})
     assert status == 1
-    assert says in text
+    assert message in text
     assert "canary" not in text
     assert "c2hvcnQ" not in text
 
