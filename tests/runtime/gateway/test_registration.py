@@ -101,56 +101,38 @@ async def test_drained_core_gets_no_requests(gateway: Any, core: Any, agent: Any
 
 
 @pytest.mark.parametrize(
-    ("url", "message"),
+    "url",
     [
-        (
-            "http://169.254.169.254",
-            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
-        ),
-        (
-            "http://[::ffff:169.254.169.254]",
-            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
-        ),
-        (
-            "http://10.0.0.7:8080",
-            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
-        ),
-        (
-            "http://[::1]:9",
-            "leads to an address that is not public; an operator can allow a private network with GATEHOUSE_CORE_NETWORKS",
-        ),
-        ("http://0x7f.1", "has a host that is neither a DNS name nor a plainly written address"),
-        ("http://user@127.0.0.1", "must not hold a user name or password"),
-        ("http://127.0.0.1/a", "must be an origin alone: scheme, host and port, without path, query or fragment"),
-        ("gopher://127.0.0.1", "must begin with https:// or http://"),
-        ("http://no-such-host.invalid", "has a host name without an address"),
+        "http://169.254.169.254",
+        "http://[::ffff:169.254.169.254]",
+        "http://10.0.0.7:8080",
+        "http://[::1]:9",
+        "http://0x7f.1",
+        "http://user@127.0.0.1",
+        "http://127.0.0.1/a",
+        "gopher://127.0.0.1",
+        "http://no-such-host.invalid",
     ],
 )
-async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str, message: str) -> None:
+async def test_disallowed_url_is_rejected(gateway: Any, agent: Any, url: str) -> None:
     reply = await gateway.put_core(agent, "evil", {"url": url})
-    assert reply.status == 400
-    (problem,) = reply.json["errors"]
-    assert (problem["location"], problem["message"]) == ("body.url", message)
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (400, ["body.url"])
     assert await gateway.pool.fetchval("SELECT count(*) FROM core WHERE name = 'evil'") == 0
 
 
 @pytest.mark.parametrize(
-    ("members", "location", "message"),
+    ("members", "location"),
     [
-        ({}, "body.url", "is missing"),
-        ({"url": "http://127.0.0.1", "ttl_s": 4}, "body.ttl_s", "must be 5 to 300 seconds"),
-        ({"url": "http://127.0.0.1", "ttl_s": 301}, "body.ttl_s", "must be 5 to 300 seconds"),
-        ({"url": "http://127.0.0.1", "ttl": 10}, "body.ttl", "is not a known member"),
-        ({"lease_id": ""}, "body.lease_id", "is no lease id"),
+        ({}, "body.url"),
+        ({"url": "http://127.0.0.1", "ttl_s": 4}, "body.ttl_s"),
+        ({"url": "http://127.0.0.1", "ttl_s": 301}, "body.ttl_s"),
+        ({"url": "http://127.0.0.1", "ttl": 10}, "body.ttl"),
+        ({"lease_id": ""}, "body.lease_id"),
     ],
 )
-async def test_invalid_registration_is_explained(
-    gateway: Any, agent: Any, members: dict[str, Any], location: str, message: str
-) -> None:
+async def test_invalid_registration_is_rejected(gateway: Any, agent: Any, members: dict[str, Any], location: str) -> None:
     reply = await gateway.put_core(agent, "docs", members)
-    assert reply.status == 400
-    (problem,) = reply.json["errors"]
-    assert (problem["location"], problem["message"]) == (location, message)
+    assert (reply.status, [error["location"] for error in reply.json["errors"]]) == (400, [location])
 
 
 @pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41, "a/b"])
