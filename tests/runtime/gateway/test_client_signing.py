@@ -42,12 +42,12 @@ def test_signed_headers_are_deterministic() -> None:
         "signature-input": (
             'gatehouse=("@method" "@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
         ),
-        "signature": "gatehouse=:217orexzIxRfDC3+QlgVmFGbmk5SsFZGn05wjJyoqeM=:",
+        "signature": "gatehouse=:3PegDAj8iaB+R+9uVxw8Mju1guDck9bKfrQfTBX5K1E=:",
     }
 
 
 @pytest.mark.parametrize("change", [{"token": "nonsense"}, {"secret": "whsec_AAAA"}])
 def test_malformed_token_or_secret_is_rejected(change: dict[str, str]) -> None:
     arguments = {"token": "gtk_test_" + "0" * 61, "secret": TEXT, **change}
-    with pytest.raises(ValueError, match=next(iter(change))):
+    with pytest.raises(ValueError, match="token|secret"):
         sign("GET", "https://gateway.example.com/", **arguments)  # type: ignore[arg-type]
