@@ -1,4 +1,4 @@
-"""The guards of a whole AWS account, which exactly one of its stacks sets."""
+"""Security baseline of an AWS account, created by exactly one of its stacks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ from components.naming import Naming
 from components.tags import tags
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
-"""What GuardDuty looks at beside CloudTrail, flow logs and DNS."""
+"""GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountBaselineArgs:
-    """What the baseline is told.
+    """Arguments of `AccountBaseline`.
 
-    names: the stack's names. log_bucket: where Config keeps its history.
-    block_public_vpcs: no VPC of the region is reached from the internet but through an exclusion.
-    exclusions: ids of the exclusions that must stand first.
+    names: Names of the stack.
+    log_bucket: Bucket of AWS Config deliveries.
+    block_public_vpcs: Block inbound internet traffic to all VPCs of the region without an exclusion.
+    exclusions: Ids of the VPC Block Public Access exclusions, which must exist first.
     """
 
     names: Naming
@@ -31,11 +32,11 @@ class AccountBaselineArgs:
 
 
 class AccountBaseline(pulumi.ComponentResource):
-    """Account-wide switches and watchers: public access to buckets and VPCs, disk encryption, password policy,
-    GuardDuty, Security Hub, Config and Access Analyzer.
+    """Account-wide settings and detectors: public access blocks, default encryption, password policy, GuardDuty, Security
+    Hub, AWS Config and IAM Access Analyzer.
 
-    Why: a stack is no safer than the account in which it lies; these tell of what somebody does beside this program.
-    Cost: for a small account about 10 USD a month for Config, 5 to 20 for GuardDuty, 5 for Security Hub.
+    Why: The settings protect resources that this program does not manage, and the detectors report changes to them.
+    Cost: for a small account about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty, 5 USD for Security Hub.
     Controls: GH-S3-002, GH-VPC-011, GH-ACC-001.
     """
 
@@ -109,7 +110,7 @@ class AccountBaseline(pulumi.ComponentResource):
             )
 
     def _record(self, name: str, args: AccountBaselineArgs) -> None:
-        """AWS Config: what every resource of the account looks like, and looked like."""
+        """Create the AWS Config recorder and its delivery channel."""
         role = aws.iam.ServiceLinkedRole(name, aws_service_name="config.amazonaws.com", tags=tags("internal"), opts=self._child())
         recorder = aws.cfg.Recorder(
             name,
@@ -123,7 +124,7 @@ class AccountBaseline(pulumi.ComponentResource):
             name=args.names.name("config"),
             s3_bucket_name=args.log_bucket,
             s3_key_prefix=CONFIG_PREFIX,
-            # A channel without a recorder is refused.
+            # AWS Config rejects a delivery channel without a recorder.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[recorder]),
         )
         aws.cfg.RecorderStatus(

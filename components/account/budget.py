@@ -1,4 +1,4 @@
-"""What the stack may cost: a monthly budget, and a watch for what is unusual."""
+"""The monthly budget of a stack and its cost anomaly monitor."""
 
 import json
 from dataclasses import dataclass
@@ -12,12 +12,17 @@ from components.settings.operations import BudgetSettings
 from components.tags import tags
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
-"""Spent or forecast, and the percentage of the budget at which it is told."""
+"""Notification type and threshold in percent of the budget."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetArgs:
-    """names: the stack's names. budget: the bounds. topic_arn: who is told."""
+    """Arguments of `Budget`.
+
+    names: Names of the stack.
+    budget: Monthly budget and anomaly threshold.
+    topic_arn: Topic of the notifications.
+    """
 
     names: Naming
     budget: BudgetSettings
@@ -25,13 +30,11 @@ class BudgetArgs:
 
 
 class Budget(pulumi.ComponentResource):
-    """A monthly budget of this stack's tagged cost with alerts on what was spent and what is forecast, and an anomaly
-    monitor.
+    """A monthly budget for the tagged cost of the stack with actual and forecasted alerts, and a cost anomaly monitor.
 
-    Why: a loop that calls itself or a stolen credential shows on the bill first; the forecast tells while there is
-    still time. The tags Project and Environment must be switched on once as cost allocation tags, in the account that
-    pays. Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is free.
-    Controls: GH-COST-001.
+    Why: Recursive invocations and stolen credentials increase the cost before anything else reports them. Activate the cost
+    allocation tags Project and Environment once in the payer account.
+    Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is free. Controls: GH-COST-001.
     """
 
     def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -66,7 +69,7 @@ class Budget(pulumi.ComponentResource):
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        # An account has one monitor by service, but many by tag; two stacks of an account would fight over the former.
+        # An account can have one monitor of all services, but one for each tag value.
         monitor = aws.costexplorer.AnomalyMonitor(
             name,
             name=args.names.name("cost"),

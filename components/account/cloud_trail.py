@@ -1,4 +1,4 @@
-"""The audit trail of the account: who called which AWS API."""
+"""The CloudTrail trail of the account."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,18 @@ from components.naming import Naming
 from components.tags import tags
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudTrailArgs:
-    """What the trail is told.
+    """Arguments of `CloudTrail`.
 
-    names: the stack's names. bucket: takes the files, once its policy stands. key_arn: encrypts them. role_arn: writes
-    the log group.
-    watched_buckets, watched_tables, watched_functions: ARNs whose reads, writes and calls are recorded one by one;
-    what reads a secret or uses a key is in the trail without that. log_retention_days: the log group.
+    names: Names of the stack.
+    bucket: Name of the bucket, resolved after its policy exists.
+    key_arn: KMS key of log files and log group.
+    role_arn: Role that delivers events to the log group.
+    data_event_buckets: ARNs of buckets whose object operations are recorded.
+    data_event_tables: ARNs of tables whose item operations are recorded.
+    data_event_functions: ARNs of functions whose invocations are recorded.
+    log_retention_days: Retention of the log group.
     """
 
     names: Naming
@@ -31,10 +35,12 @@ class CloudTrailArgs:
 
 
 class CloudTrail(pulumi.ComponentResource):
-    """A CloudTrail trail of all regions, validated, encrypted, in a locked bucket and in CloudWatch Logs.
+    """A multi-region CloudTrail trail with log file validation and encryption, delivered to a locked bucket and to CloudWatch
+    Logs.
 
-    Why: the bucket is the evidence, the log group is what alarms read. Cost: the first trail of an account is free;
-    data events 0.10 USD for 100,000, logs 0.57 USD a GB. Controls: GH-CT-001 to GH-CT-006.
+    Why: The bucket is the audit record; alarms read the log group.
+    Cost: the first trail of an account is free; data events 0.10 USD per 100,000, logs 0.57 USD per GB.
+    Controls: GH-CT-001 to GH-CT-006.
     """
 
     arn: pulumi.Output[str]
@@ -75,7 +81,7 @@ class CloudTrail(pulumi.ComponentResource):
 
 
 def _data(name: str, kind: str, prefixes: list[str]) -> aws.cloudtrail.TrailAdvancedEventSelectorArgs:
-    """Reads and writes of these resources."""
+    """Return a selector for data events of these resources."""
     return _selector(
         name,
         _field("eventCategory", equals=["Data"]),

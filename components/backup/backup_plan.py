@@ -1,4 +1,4 @@
-"""AWS Backup: a daily copy of every store, in vaults that nobody can empty."""
+"""AWS Backup: daily backups of all data stores in protected vaults."""
 
 from dataclasses import dataclass
 
@@ -13,30 +13,34 @@ from components.settings.data import BackupSettings, ProtectionSettings
 from components.tags import tags
 
 SCHEDULE = "cron(0 5 * * ? *)"
-"""Every day at 05:00 UTC: RDS refuses a backup in the hour before its own backup or maintenance window."""
+"""Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
 GRACE_DAYS = 3
-"""How long a COMPLIANCE lock can still be taken back; AWS allows no less."""
+"""Days in which a COMPLIANCE lock can be removed; the minimum of AWS."""
 TOLD = ("BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "COPY_JOB_FAILED", "RESTORE_JOB_COMPLETED", "RECOVERY_POINT_MODIFIED")
-"""What of a vault is told: what did not work, and what somebody did with a backup."""
+"""Vault events that notify the topic."""
 
 
 @dataclass(frozen=True)
 class BackupReplica:
-    """The second region: its name, and the key of the vault there."""
+    """Region and KMS key of the vault that receives copies."""
 
     region: str
     key_arn: pulumi.Input[str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPlanArgs:
-    """What the backups are told.
+    """Arguments of `BackupPlan`.
 
-    names: the stack's names. backup: days, copy and lock. keep: whether deletion of the vaults is refused.
-    force_destroy: vaults are emptied to be deleted.
-    key_arn: the key of the vault. role_arn: who takes the backups. topic_arn: who is told of failures.
-    resources: ARNs of what is backed up.
-    replica: where the copies go; None makes none.
+    names: Names of the stack.
+    backup: Retention, cross-region copy and vault lock.
+    protection: Deletion protection of the vaults by Pulumi.
+    force_destroy: Empty the vaults before they are deleted.
+    key_arn: KMS key of the vault.
+    role_arn: Role of AWS Backup.
+    topic_arn: Topic of vault notifications.
+    resources: ARNs of the protected resources.
+    replica: Destination of copies; None for none.
     """
 
     names: Naming
@@ -51,12 +55,12 @@ class BackupPlanArgs:
 
 
 class BackupPlan(pulumi.ComponentResource):
-    """A vault with its own key, a daily plan for all stores, and by setting a lock and a vault in a second region.
+    """A backup vault with its own key and a daily plan for all data stores, optionally with vault lock and a second region.
 
-    Why: point-in-time recovery goes when its database, table or bucket goes, and with it when somebody deletes them;
-    these backups are other things, under another key, and a policy and a lock keep even administrators from deleting
-    them. Cost: 0.05 USD a GB and month for bucket and 0.095 USD for database, the same again in the second region, and
-    0.02 USD a GB copied. Controls: GH-BAK-001 to GH-BAK-004.
+    Why: Point-in-time recovery ends when its database, table or bucket is deleted. These backups are separate, use another
+    key, and are protected from deletion by the vault policy and the lock.
+    Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the second region, and 0.02 USD per
+    copied GB. Controls: GH-BAK-001 to GH-BAK-004.
     """
 
     vault_arn: pulumi.Output[str]
@@ -121,7 +125,7 @@ class BackupPlan(pulumi.ComponentResource):
                 parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
             ),
         )
-        # A vault that may be emptied has no policy against it, for Pulumi empties it while the policy stands.
+        # The policy would prevent that Pulumi empties the vault.
         if not args.force_destroy:
             aws.backup.VaultPolicy(
                 name,
