@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 import pytest
 from gatehouse.db.connection import DatabaseLogin, login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import Pool
 
 from sandbox.local import servers
 
@@ -50,7 +51,7 @@ class Database:
 class Rows:
     """Writes keys to the database as management does."""
 
-    pool: asyncpg.Pool
+    pool: Pool
 
     async def add_key(self, key_id: str, state: str = "active") -> None:
         await self.pool.execute(
@@ -69,6 +70,16 @@ class Rows:
             "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key_id
         )
         return int(seq)
+
+
+@asynccontextmanager
+async def opened(access: DatabaseLogin, size_max: int = 4) -> AsyncIterator[Pool]:
+    """A pool that is closed at the end of the block."""
+    pool = Pool(access, application="tests", size_max=size_max)
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
 @pytest.fixture(scope="session")
@@ -102,5 +113,5 @@ def database(postgres_server: servers.Postgres) -> Database:
 
 @pytest.fixture
 async def rows(database: Database) -> AsyncIterator[Rows]:
-    async with asyncpg.create_pool(**database.app.arguments(), min_size=1, max_size=4) as pool:
+    async with opened(database.app) as pool:
         yield Rows(pool)

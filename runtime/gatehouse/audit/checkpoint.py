@@ -1,15 +1,16 @@
-"""Checkpoints of the audit trail: what a signature covers, byte for byte, and what rows and checkpoints together prove; no I/O.
+"""Checkpoints of the audit trail: the bytes that a signature covers, and what rows and checkpoints prove together.
 
     signed = DOMAIN | seq | hash | taken_us | key_id | algorithm
 
     DOMAIN     the ASCII bytes `gatehouse-checkpoint-1` and a zero byte
     seq        8 bytes, big-endian, unsigned: the last row that is covered
-    hash       32 bytes: the hash of that row, and so of all rows before it
+    hash       32 bytes: the hash of that row, and through the chain of all rows before it
     taken_us   8 bytes, big-endian, signed: microseconds since 1970-01-01 UTC
-    key_id, algorithm   4 bytes of length, big-endian, and that many bytes of UTF-8
+    key_id, algorithm   4 bytes of length, big-endian, then UTF-8
 
-A chain alone does not show that rows were cut off its end, or that all of it was written anew. A checkpoint outside the database
-does: the row that it names must be there, with its hash. Rows behind the last checkpoint are not vouched for yet."""
+The chain alone does not reveal rows that were deleted at its end, or a trail that was rewritten as a whole. A checkpoint outside
+the database does: the row that it names must exist with its hash. Rows after the last checkpoint are not covered yet.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from gatehouse.audit.chain import occurred_us
+from gatehouse.timestamps import to_microseconds
 
 DOMAIN = b"gatehouse-checkpoint-1\0"
 
@@ -35,12 +36,12 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Row `seq` had this hash when it was taken. `key_id` names the signing key: an ARN, or a fingerprint."""
+    """A signed statement that row `seq` had this hash. The fields are the columns of `audit_checkpoint`."""
 
     seq: int
-    hash: bytes
-    taken_at: float
-    key_id: str
+    hash: bytes  # 32 bytes
+    taken_at: float  # Unix seconds
+    key_id: str  # the signing key: an ARN, or a fingerprint
     algorithm: str
     signature: bytes
 
@@ -49,17 +50,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a look at rows and checkpoints found. `seq`: the first row that is wrong or missing."""
+    """A contradiction between rows and checkpoints. `seq`: the first row that is wrong or missing."""
 
     seq: int
     reason: str
 
 
 def to_sign(seq: int, row_hash: bytes, taken_at: float, key_id: str, algorithm: str) -> bytes:
-    """What a key signs for a checkpoint. Raises ValueError when the hash has not 32 bytes."""
+    """Message that is signed for a checkpoint. Raises ValueError unless the hash has 32 bytes."""
     if len(row_hash) != 32:
         raise ValueError("the hash of an audit row has 32 bytes")
-    parts = [DOMAIN, seq.to_bytes(8, "big"), row_hash, occurred_us(taken_at).to_bytes(8, "big", signed=True)]
+    parts = [DOMAIN, seq.to_bytes(8, "big"), row_hash, to_microseconds(taken_at).to_bytes(8, "big", signed=True)]
     for text in (key_id, algorithm):
         encoded = text.encode()
         parts += [len(encoded).to_bytes(4, "big"), encoded]
@@ -67,48 +68,45 @@ def to_sign(seq: int, row_hash: bytes, taken_at: float, key_id: str, algorithm: 
 
 
 def public_keys(pem: bytes) -> list[PublicKey]:
-    """Every Ed25519 or P-256 key of a PEM file, one block after the other. Raises ValueError when a block is none."""
+    """Ed25519 and P-256 keys of a PEM file with one or more blocks. Raises ValueError for any other block."""
     end = b"-----END PUBLIC KEY-----"
-    blocks = [block + end for block in pem.split(end)[:-1]]
     keys: list[PublicKey] = []
-    for block in blocks:
+    for block in pem.split(end)[:-1]:
         try:
-            key = serialization.load_pem_public_key(block.strip())
+            key = serialization.load_pem_public_key((block + end).strip())
         except UnsupportedAlgorithm as exc:
-            raise ValueError("a key of a kind that is not known") from exc
-        if not isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
-            raise ValueError("a key that is neither Ed25519 nor ECDSA P-256")
+            raise ValueError("the PEM file contains a key of an unknown type") from exc
+        if not isinstance(key, PublicKey):
+            raise ValueError("the PEM file contains a key that is neither Ed25519 nor ECDSA P-256")
         keys.append(key)
     if not keys:
-        raise ValueError("no public key")
+        raise ValueError("the PEM file contains no public key")
     return keys
 
 
 def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
-    """True when one of the keys made the signature."""
-    return any(_made(checkpoint, key) for key in keys)
+    """True if one of the keys verifies the signature."""
+    return any(_verifies(key, checkpoint) for key in keys)
 
 
 def disagreement(row_hashes: Mapping[int, bytes], checkpoints: Iterable[Checkpoint], keys: Iterable[PublicKey]) -> Finding | None:
-    """The first thing about unbroken rows that the checkpoints contradict, by row; None when they agree.
+    """First contradiction between an intact chain and its checkpoints, by row; None if they agree.
 
-    `row_hashes`: seq -> hash of every row. A checkpoint with a bad signature is a finding too: somebody touched it.
+    `row_hashes`: sequence number to hash, of every row. A checkpoint with an invalid signature is a contradiction too.
     """
-    known = tuple(keys)
+    trusted = tuple(keys)
     last = max(row_hashes, default=0)
-    for checkpoint in sorted(checkpoints, key=lambda one: one.seq):
-        if not is_signed(checkpoint, known):
-            return Finding(checkpoint.seq, "the checkpoint of this row has no signature of a key that you trust")
+    for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.seq):
+        if not is_signed(checkpoint, trusted):
+            return Finding(checkpoint.seq, "the checkpoint of this row has no valid signature of a trusted key")
         if checkpoint.seq > last:
-            return Finding(last + 1, f"rows {last + 1} to {checkpoint.seq} are missing at the end: a checkpoint saw them")
+            return Finding(last + 1, f"rows {last + 1} to {checkpoint.seq} are missing: a checkpoint covers them")
         if row_hashes.get(checkpoint.seq) != checkpoint.hash:
-            return Finding(
-                checkpoint.seq, "this row, or one before it, is not the one that was checkpointed: it was written anew"
-            )
+            return Finding(checkpoint.seq, "this row or an earlier one was rewritten: its hash differs from the checkpoint")
     return None
 
 
-def _made(checkpoint: Checkpoint, key: PublicKey) -> bool:
+def _verifies(key: PublicKey, checkpoint: Checkpoint) -> bool:
     try:
         if isinstance(key, ed25519.Ed25519PublicKey):
             if checkpoint.algorithm != ED25519:

@@ -1,4 +1,4 @@
-"""Where checkpoints lie outside the database: a locked bucket, or a folder. One JSON object each, named by its row."""
+"""Archives of checkpoints outside the database: an S3 bucket with object lock, or a directory. One JSON file per checkpoint."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ PREFIX = "checkpoints/"
 _TIMEOUT_S = 5
 
 
-_WRITTEN_ALREADY = {"PreconditionFailed", "ConditionalRequestConflict"}
+_ALREADY_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 
 class S3CheckpointArchive:
-    """`ports_checkpoint.Vault` in S3 (s3:PutObject, s3:ListBucket, s3:GetObject).
+    """Bucket with object lock. Needs s3:PutObject, s3:ListBucket and s3:GetObject.
 
-    An object is written only where there is none (If-None-Match), and the bucket's object lock keeps it: both must be lost
-    before a checkpoint can be replaced.
+    `If-None-Match: *` prevents overwriting an object, and the object lock prevents deleting it.
     """
 
     def __init__(self, bucket: str, prefix: str = PREFIX) -> None:
-        # Five seconds to connect and to read, two attempts; failure side: no checkpoint now, the next turn tries again.
+        # On failure no checkpoint is taken; the next run tries again.
         config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2})
         self._bucket = bucket
         self._prefix = prefix
@@ -47,7 +46,7 @@ class S3CheckpointArchive:
     def _put(self, checkpoint: Checkpoint) -> None:
         body = _text(checkpoint).encode()
         try:
-            # A bucket with object lock takes an object only with a checksum of its body.
+            # Object lock requires a checksum of the body.
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + _name(checkpoint),
@@ -57,7 +56,7 @@ class S3CheckpointArchive:
                 ChecksumAlgorithm="SHA256",
             )
         except ClientError as exc:
-            if exc.response.get("Error", {}).get("Code") not in _WRITTEN_ALREADY:
+            if exc.response.get("Error", {}).get("Code") not in _ALREADY_EXISTS:
                 raise _unavailable(exc) from exc
         except BotoCoreError as exc:
             raise _unavailable(exc) from exc
@@ -73,10 +72,10 @@ class S3CheckpointArchive:
 
 
 class FileCheckpointArchive:
-    """`ports_checkpoint.Vault` in a folder: for a machine without S3, and what `aws s3 sync` makes of the bucket."""
+    """Directory, for deployments without S3. `aws s3 sync` of the bucket produces the same files."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     async def put(self, checkpoint: Checkpoint) -> None:
         await asyncio.to_thread(self._put, checkpoint)
@@ -86,24 +85,26 @@ class FileCheckpointArchive:
 
     def _put(self, checkpoint: Checkpoint) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # Written aside and linked: a name never stands for half a checkpoint, and never for a second one.
-            aside = self._folder / f".{_name(checkpoint)}.{os.getpid()}"
-            aside.write_text(_text(checkpoint))
+            self._directory.mkdir(parents=True, exist_ok=True)
+            # link() fails if the name exists, and the file is complete before it has its name.
+            temporary = self._directory / f".{_name(checkpoint)}.{os.getpid()}"
+            temporary.write_text(_text(checkpoint))
             try:
-                os.link(aside, self._folder / _name(checkpoint))
+                os.link(temporary, self._directory / _name(checkpoint))
             except FileExistsError:
                 return
             finally:
-                aside.unlink()
+                temporary.unlink()
         except OSError as exc:
-            raise Unavailable("The folder of checkpoints cannot be written", detail=exc.strerror or type(exc).__name__) from exc
+            raise Unavailable(
+                "The directory of checkpoints cannot be written", detail=exc.strerror or type(exc).__name__
+            ) from exc
 
     def _all(self) -> tuple[Checkpoint, ...]:
         try:
-            return tuple(_parse(file.read_bytes()) for file in sorted(self._folder.glob("*.json")))
+            return tuple(_parse(file.read_bytes()) for file in sorted(self._directory.glob("*.json")))
         except OSError as exc:
-            raise Unavailable("The folder of checkpoints cannot be read", detail=exc.strerror or type(exc).__name__) from exc
+            raise Unavailable("The directory of checkpoints cannot be read", detail=exc.strerror or type(exc).__name__) from exc
 
 
 def _name(checkpoint: Checkpoint) -> str:
@@ -118,7 +119,7 @@ def _parse(text: bytes) -> Checkpoint:
     try:
         return checkpoint_of(CheckpointView.model_validate_json(text))
     except (ValidationError, ValueError) as exc:
-        raise Unavailable("A checkpoint cannot be read: it was changed", detail=type(exc).__name__) from exc
+        raise Unavailable("A checkpoint cannot be read: it was modified", detail=type(exc).__name__) from exc
 
 
 def _unavailable(exc: Exception) -> Unavailable:

@@ -1,86 +1,110 @@
-"""The values that every layer of the runtime speaks in; no behaviour beyond construction, no I/O.
-
-Times are Unix seconds (float, UTC) inside the runtime and RFC 3339 text at its edges. Limits and windows carry their
-unit in the name. `KeyRecord` is a `msgspec.Struct` outside the garbage collector's sight: a worker holds many of them, and
-a full collection over a million tracked objects stops the event loop for 0.3 s (measured; see bench/).
-
-What the flows need from the outside world, as small protocols; adapters live in sibling files, one a technology.
-
-Adapters translate foreign exceptions: nothing above this line sees the name of a driver. A method that cannot reach its
-technology raises `errors.Unavailable`.
-
-What checkpoints of the audit trail need from the outside world: a key that signs, a locked place, and the rows to cover.
-"""
+"""Types of the audit trail: events, rows of the chain, filters, and what the checkpoints of the chain need."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
+from gatehouse.audit.checkpoint import Checkpoint
+
+Details = dict[str, str | int | float | bool | list[str] | None]
+
+Outcome = Literal["success", "denied"]
+
 
 class AuditEvent(msgspec.Struct, frozen=True):
-    """One act, as it is written to the audit trail. `details` never holds a token, key or secret."""
+    """One recorded act. The fields are the columns of the trail; the hash of a row covers them in this order.
 
-    occurred_at: float
-    actor_type: str  # bootstrap | key | system
+    Adding or reordering fields changes the hash and needs another `chain.DOMAIN`.
+    """
+
+    occurred_at: float  # Unix seconds
+    actor_type: str  # bootstrap, key, person or system
     actor_id: str
-    action: str  # key.create, key.revoke, core.register ...
-    target_type: str  # key | core
+    action: str
+    target_type: str  # key, core, session ...
     target_id: str
-    outcome: str  # success | denied
+    outcome: str  # success or denied
     request_id: str
     source_address: str
-    details: dict[str, str | int | float | bool | list[str] | None]
+    details: Details  # contains no token, key or secret
 
 
-class AuditPage(msgspec.Struct, frozen=True):
-    events: tuple[AuditRow, ...]
-    next_before: int | None
+def system_event(
+    actor_id: str,
+    action: str,
+    *,
+    target_type: str,
+    target_id: str,
+    at: float,
+    details: Details,
+    source_address: str = "",
+    outcome: Outcome = "success",
+) -> AuditEvent:
+    """An event without a request: a background job or a process acted. `at`: Unix seconds."""
+    return AuditEvent(at, "system", actor_id, action, target_type, target_id, outcome, "", source_address, details)
 
 
 class AuditRow(msgspec.Struct, frozen=True):
+    """A row of the chain. Hashes are 32 bytes."""
+
     seq: int
     event: AuditEvent
     previous_hash: bytes
     hash: bytes
 
 
+class AuditPage(msgspec.Struct, frozen=True):
+    events: tuple[AuditRow, ...]
+    next_before: int | None  # None on the last page
+
+
 class AuditFilter(msgspec.Struct, frozen=True):
-    """Which rows are wanted; None: all. `action` may end in `*`, such as `key.*`. Times are Unix seconds, `until` is left out."""
+    """Conditions on events, joined by AND; None matches every event."""
 
     target_id: str | None = None
-    action: str | None = None
+    action: str | None = None  # an action, or a prefix such as `key.*`
     actor_id: str | None = None
     outcome: str | None = None
-    since: float | None = None
-    until: float | None = None
+    since: float | None = None  # Unix seconds, inclusive
+    until: float | None = None  # Unix seconds, exclusive
 
 
-EVERY_ROW = AuditFilter()
+ALL_EVENTS = AuditFilter()
 
 
-class AuditTrail(Protocol):
-    async def append(self, event: AuditEvent) -> None:
-        """For acts that change no other row (a denied attempt)."""
+class UncheckpointedRange(msgspec.Struct, frozen=True):
+    """Rows after the last checkpoint."""
+
+    rows: int
+    last_seq: int
+    last_hash: bytes
+    broken: int | None  # sequence number of the first row that does not continue the chain
+
+
+class Signer(Protocol):
+    """A private key that cannot be exported: AWS KMS or a file. Methods raise Unavailable."""
+
+    async def key_id(self) -> str: ...
+
+    async def sign(self, message: bytes) -> bytes: ...
+
+    async def public_key(self) -> bytes:
+        """In PEM."""
         ...
 
-    async def page(
-        self,
-        *,
-        before: int | None,
-        size: int,
-        target_id: str | None = None,
-        action: str | None = None,
-        more: AuditFilter = EVERY_ROW,
-    ) -> AuditPage:
-        """Newest first. `more` narrows further than the two most used conditions."""
+    @property
+    def algorithm(self) -> str: ...
+
+
+class CheckpointArchive(Protocol):
+    """Write-once storage outside the database: S3 with object lock, or a directory. Methods raise Unavailable."""
+
+    async def put(self, checkpoint: Checkpoint) -> None:
+        """Idempotent. A stored checkpoint is never overwritten."""
         ...
 
-    async def following(self, after: int, size: int, wanted: AuditFilter) -> tuple[AuditRow, ...]:
-        """Up to `size` rows behind row `after`, oldest first."""
-        ...
-
-    async def verify(self) -> tuple[int, int | None]:
-        """(rows read, sequence number of the first row that breaks the chain or None)."""
+    async def all(self) -> tuple[Checkpoint, ...]:
+        """In the order of the rows."""
         ...

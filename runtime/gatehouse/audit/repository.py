@@ -1,131 +1,136 @@
-"""The audit trail in PostgreSQL: appends under one lock, so that the chain has neither gap nor fork; never changes a row."""
+"""Audit trail in PostgreSQL: the only writer of the chain, its readers, and its checkpoints.
+
+The application's database role may insert and read rows; it has no right to change or delete one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+import json
 
-from sqlalchemy import ColumnElement, Row, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from gatehouse.audit.chain import GENESIS, details_json, first_break, row_hash
+from gatehouse.audit.checkpoint import Checkpoint
+from gatehouse.audit.models import ALL_EVENTS, AuditEvent, AuditFilter, AuditPage, AuditRow, UncheckpointedRange
+from gatehouse.db.conditions import Conditions
+from gatehouse.db.mapping import RowMapping, placeholders
+from gatehouse.db.pool import Connection, Pool, Row
+from gatehouse.timestamps import to_datetime, to_seconds
 
-from gatehouse.audit.chain import APPEND_LOCK, GENESIS, as_datetime, as_seconds, first_break, row_hash
-from gatehouse.audit.models import EVERY_ROW, AuditEvent, AuditFilter, AuditPage, AuditRow
-from gatehouse.db.engine import connected, transaction
-from gatehouse.db.tables import audit_event
+#: pg_advisory_xact_lock of the writer. Taken after the lock of the change trigger (7126501), never before it.
+APPEND_LOCK = 7126502
 
-#: Rows that `verify` reads and hashes at a time.
-_VERIFY_ROWS = 1000
+#: Rows that are read and hashed at a time.
+BATCH_ROWS = 1000
+
+_TEXT_COLUMNS = AuditEvent.__struct_fields__[1:-1]  # between occurred_at and details
+
+_COLUMNS = ", ".join(("seq", *AuditEvent.__struct_fields__, "previous_hash", "hash"))
+
+_INSERT = f"INSERT INTO audit_event ({_COLUMNS}) VALUES ({placeholders(len(AuditEvent.__struct_fields__) + 3)})"
+
+_SELECT = f"SELECT {_COLUMNS} FROM audit_event"
+
+_CHECKPOINT = RowMapping(Checkpoint)
 
 
-class PostgresAuditTrail:
-    """`ports.AuditTrail` on the table `audit_event`."""
+async def append(connection: Connection, event: AuditEvent) -> int:
+    """Append an event in the caller's transaction, after its other writes, and return its sequence number.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and each row sees the one before it.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", APPEND_LOCK)
+    last = await connection.fetchrow("SELECT seq, hash FROM audit_event ORDER BY seq DESC LIMIT 1")
+    seq, previous = (1, GENESIS) if last is None else (last["seq"] + 1, last["hash"])
+    texts = [getattr(event, name) for name in _TEXT_COLUMNS]
+    digest = row_hash(previous, seq, event)
+    await connection.execute(_INSERT, seq, to_datetime(event.occurred_at), *texts, details_json(event), previous, digest)
+    return int(seq)
 
-    async def append(self, event: AuditEvent) -> None:
-        """Writes the event in a transaction of its own. Raises Unavailable."""
-        async with transaction(self._engine) as connection:
-            await append(connection, event)
 
-    async def page(
-        self,
-        *,
-        before: int | None,
-        size: int,
-        target_id: str | None = None,
-        action: str | None = None,
-        more: AuditFilter = EVERY_ROW,
-    ) -> AuditPage:
-        """Newest first, `size` rows from below `before`. Raises Unavailable."""
-        wanted = [*_conditions(AuditFilter(target_id=target_id, action=action)), *_conditions(more)]
-        query = select(audit_event).where(*wanted).order_by(audit_event.c.seq.desc()).limit(size + 1)
+class AuditRepository:
+    """Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def append(self, event: AuditEvent) -> int:
+        """Append an event in a transaction of its own, for acts that change no other row, such as a denied attempt."""
+        async with self._pool.transaction() as connection:
+            return await append(connection, event)
+
+    async def page(self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS) -> AuditPage:
+        """`size` rows below sequence number `before`, newest first."""
+        where = _conditions(only)
         if before is not None:
-            query = query.where(audit_event.c.seq < before)
-        async with connected(self._engine) as connection:
-            rows = [_row(row) for row in await connection.execute(query)]
-        further = len(rows) > size
-        return AuditPage(events=tuple(rows[:size]), next_before=rows[size - 1].seq if further else None)
+            where.add("seq < {}", before)
+        statement = f"{_SELECT}{where} ORDER BY seq DESC LIMIT {where.bind(size + 1)}"
+        rows = [_row(row) for row in await self._pool.fetch(statement, *where.values)]
+        return AuditPage(events=tuple(rows[:size]), next_before=rows[size - 1].seq if len(rows) > size else None)
 
-    async def following(self, after: int, size: int, wanted: AuditFilter) -> tuple[AuditRow, ...]:
-        """Oldest first, `size` rows from behind `after`. Raises Unavailable."""
-        query = select(audit_event).where(audit_event.c.seq > after, *_conditions(wanted)).order_by(audit_event.c.seq).limit(size)
-        async with connected(self._engine) as connection:
-            return tuple(_row(row) for row in await connection.execute(query))
+    async def following(self, after: int, size: int, only: AuditFilter) -> tuple[AuditRow, ...]:
+        """`size` rows above sequence number `after`, oldest first."""
+        where = _conditions(only)
+        where.add("seq > {}", after)
+        statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
+        return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
 
     async def verify(self) -> tuple[int, int | None]:
-        """(rows read, first row that breaks the chain or None); reads up to the first break. Raises Unavailable."""
-        seq, previous = 1, GENESIS
-        query = select(audit_event).order_by(audit_event.c.seq)
-        async with connected(self._engine) as connection:
-            result = await connection.stream(query.execution_options(yield_per=_VERIFY_ROWS))
-            async for batch in result.partitions(_VERIFY_ROWS):
-                rows = links(batch)
-                # In a thread: a thousand hashes would hold up the event loop for several milliseconds.
-                broken = await asyncio.to_thread(first_break, rows, seq=seq, previous=previous)
+        """Number of rows read, and the sequence number of the first row that breaks the chain or None. Stops at a break."""
+        checked = await self.uncheckpointed(None)
+        return checked.rows + (checked.broken is not None), checked.broken
+
+    async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
+        """Read and verify all rows after a checkpoint; None: all rows.
+
+        The first row must continue the checkpointed one, so rewritten rows before it are found by their hashes.
+        """
+        seq, previous = (1, GENESIS) if last is None else (last.seq + 1, last.hash)
+        first = seq
+        async with self._pool.transaction(readonly=True) as connection:
+            cursor = await connection.cursor(f"{_SELECT} WHERE seq >= $1 ORDER BY seq", seq)
+            while batch := [_row(row) for row in await cursor.fetch(BATCH_ROWS)]:
+                # In a thread: hashing 1,000 rows would block the event loop for several milliseconds.
+                broken = await asyncio.to_thread(first_break, batch, seq=seq, previous=previous)
                 if broken is not None:
-                    return seq - 1 + [row[0] for row in rows].index(broken) + 1, broken
-                seq, previous = rows[-1][0] + 1, rows[-1][3]
-        return seq - 1, None
+                    intact = [row.seq for row in batch].index(broken)
+                    return UncheckpointedRange(seq - first + intact, seq - 1, previous, broken)
+                seq, previous = batch[-1].seq + 1, batch[-1].hash
+        return UncheckpointedRange(seq - first, seq - 1, previous, None)
+
+    async def newest_seq(self) -> int:
+        """0 if the trail is empty."""
+        return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
+
+    async def last_checkpoint(self) -> Checkpoint | None:
+        row = await self._pool.fetchrow(f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")
+        return None if row is None else _CHECKPOINT.read(row)
+
+    async def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
+        """False if another process has already stored a checkpoint of this row."""
+        statement = f"{_CHECKPOINT.insert('audit_checkpoint')} ON CONFLICT DO NOTHING"
+        return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
+
+    async def checkpoints(self, *, after: int, size: int) -> tuple[Checkpoint, ...]:
+        """Checkpoints of rows above `after`, in the order of the rows."""
+        statement = f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint WHERE seq > $1 ORDER BY seq LIMIT $2"
+        return tuple(_CHECKPOINT.read(row) for row in await self._pool.fetch(statement, after, size))
 
 
-async def append(connection: AsyncConnection, event: AuditEvent) -> None:
-    """Adds the event at the end of the chain, in the caller's transaction and after its other writes (see APPEND_LOCK)."""
-    await connection.execute(select(func.pg_advisory_xact_lock(APPEND_LOCK)))
-    newest = select(audit_event.c.seq, audit_event.c.hash).order_by(audit_event.c.seq.desc()).limit(1)
-    last = (await connection.execute(newest)).one_or_none()
-    seq, previous = (1, GENESIS) if last is None else (last.seq + 1, last.hash)
-    await connection.execute(
-        insert(audit_event).values(
-            seq=seq,
-            occurred_at=as_datetime(event.occurred_at),
-            actor_type=event.actor_type,
-            actor_id=event.actor_id,
-            action=event.action,
-            target_type=event.target_type,
-            target_id=event.target_id,
-            outcome=event.outcome,
-            request_id=event.request_id,
-            source_address=event.source_address,
-            details=event.details,
-            previous_hash=previous,
-            hash=row_hash(previous, seq, event),
-        )
-    )
+def _conditions(only: AuditFilter) -> Conditions:
+    where = Conditions()
+    where.add_equal(target_id=only.target_id, actor_id=only.actor_id, outcome=only.outcome)
+    if only.action is not None and only.action.endswith("*"):
+        where.add("starts_with(action, {})", only.action.removesuffix("*"))
+    else:
+        where.add_equal(action=only.action)
+    if only.since is not None:
+        where.add("occurred_at >= {}", to_datetime(only.since))
+    if only.until is not None:
+        where.add("occurred_at < {}", to_datetime(only.until))
+    return where
 
 
-def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
-    column, found = audit_event.c, list[ColumnElement[bool]]()
-    for name, value in (("target_id", wanted.target_id), ("actor_id", wanted.actor_id), ("outcome", wanted.outcome)):
-        if value is not None:
-            found.append(column[name] == value)
-    if wanted.action is not None:
-        prefix = wanted.action.removesuffix("*")
-        found.append(column.action.startswith(prefix, autoescape=True) if prefix != wanted.action else column.action == prefix)
-    if wanted.since is not None:
-        found.append(column.occurred_at >= as_datetime(wanted.since))
-    if wanted.until is not None:
-        found.append(column.occurred_at < as_datetime(wanted.until))
-    return found
-
-
-def links(rows: Iterable[Row[Any]]) -> list[tuple[int, AuditEvent, bytes, bytes]]:
-    """Rows of the table as `auditchain.first_break` takes them."""
-    return [(row.seq, row.event, row.previous_hash, row.hash) for row in map(_row, rows)]
-
-
-def _row(row: Row[Any]) -> AuditRow:
-    event = AuditEvent(
-        occurred_at=as_seconds(row.occurred_at),
-        actor_type=row.actor_type,
-        actor_id=row.actor_id,
-        action=row.action,
-        target_type=row.target_type,
-        target_id=row.target_id,
-        outcome=row.outcome,
-        request_id=row.request_id,
-        source_address=row.source_address,
-        details=row.details,
-    )
-    return AuditRow(seq=row.seq, event=event, previous_hash=bytes(row.previous_hash), hash=bytes(row.hash))
+def _row(row: Row) -> AuditRow:
+    texts = {name: row[name] for name in _TEXT_COLUMNS}
+    event = AuditEvent(occurred_at=to_seconds(row["occurred_at"]), details=json.loads(row["details"]), **texts)
+    return AuditRow(row["seq"], event, row["previous_hash"], row["hash"])

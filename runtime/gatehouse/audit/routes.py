@@ -39,7 +39,7 @@ async def list_audit(query: Annotated[ListAudit, Query()], door: Door) -> AuditE
     wanted = audit_filter(query)
     cursors = Cursors(door.cursor_pepper, f"audit|{wanted!r}")
     before = None if query.cursor is None else int(cursors.read(query.cursor))
-    page = await door.audit.page(before=before, size=query.limit, more=wanted)
+    page = await door.audit.page(before=before, size=query.limit, only=wanted)
     return AuditEventPage(
         events=[audit_view(row) for row in page.events],
         next_cursor=None if page.next_before is None else cursors.write(str(page.next_before)),
@@ -82,7 +82,7 @@ def _csv(view: AuditEventView) -> str:
 
 async def list_checkpoints(query: Annotated[ListCheckpoints, Query()], door: Door) -> CheckpointPage:
     """List checkpoints. Trust those in the locked bucket; these are the same ones, easier to reach."""
-    found = await door.checkpoints.page(after=query.after, size=query.limit + 1)
+    found = await door.audit.checkpoints(after=query.after, size=query.limit + 1)
     shown = found[: query.limit]
     return CheckpointPage(
         checkpoints=[checkpoint_view(one) for one in shown],

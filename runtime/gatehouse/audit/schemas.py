@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from gatehouse.audit.chain import as_seconds
 from gatehouse.audit.checkpoint import Checkpoint
 from gatehouse.audit.models import AuditEvent, AuditFilter, AuditRow
-from gatehouse.keys.schemas import Instant, rfc3339
+from gatehouse.keys.schemas import Instant
+from gatehouse.timestamps import rfc3339, to_seconds
 
 
 class SearchAudit(BaseModel):
@@ -141,7 +141,7 @@ def audit_view(row: AuditRow) -> AuditEventView:
 def audit_row(view: AuditEventView) -> AuditRow:
     """Back from the wire. Raises ValueError on a date or a hash that is none."""
     event = AuditEvent(
-        occurred_at=as_seconds(datetime.fromisoformat(view.occurred_at)),
+        occurred_at=to_seconds(datetime.fromisoformat(view.occurred_at)),
         actor_type=view.actor_type,
         actor_id=view.actor_id,
         action=view.action,
@@ -226,7 +226,7 @@ def checkpoint_of(view: CheckpointView) -> Checkpoint:
     return Checkpoint(
         seq=view.seq,
         hash=bytes.fromhex(view.hash),
-        taken_at=as_seconds(datetime.fromisoformat(view.taken_at)),
+        taken_at=to_seconds(datetime.fromisoformat(view.taken_at)),
         key_id=view.key_id,
         algorithm=view.algorithm,
         signature=signature,

@@ -140,7 +140,7 @@ def verify(
         with connect(console, token) as client:
             rows = [_row(view, "the console") for view in client.audit_events()][::-1]
     try:
-        broken = first_break((row.seq, row.event, row.previous_hash, row.hash) for row in rows)
+        broken = first_break(rows)
     except (ValueError, AttributeError):
         stop("a row has invalid values: the trail was changed")
     reason = "the row was changed, or an earlier row was removed or moved"

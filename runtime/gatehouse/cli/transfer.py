@@ -16,6 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatehouse import settings as configuration
+from gatehouse.audit.actions import AuditAction
 from gatehouse.aws import object_storage as places
 from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
@@ -23,13 +24,13 @@ from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
-from gatehouse.keys.schemas import rfc3339
 from gatehouse.settings import Settings
+from gatehouse.timestamps import rfc3339
 from gatehouse.transfer import sealed_export as sealedfile
 from gatehouse.transfer.legacy_files import MalformedFile, kind_of
 from gatehouse.transfer.models import Run
-from gatehouse.transfer.schemas import reader
-from gatehouse.transfer.service import CheckedImport, ImportDependencies, ImportOptions, ImportResult, Read, open_yard
+from gatehouse.transfer.schemas import parser
+from gatehouse.transfer.service import CheckedImport, ImportJob, ImportOptions, Parse, Transfer, open_transfer
 
 #: Number of invalid rows that are printed.
 _MAX_PRINTED_ROWS = 50
@@ -77,9 +78,9 @@ def import_(
         stop(f"{place}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8", code=USAGE)
     options = ImportOptions(cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by)
     named = bool(registered_by)
-    read = reader(cores=cores, ignored=options.ignored, prefix=settings.key_prefix, named=named)
+    parse = parser(cores=cores, ignored=options.ignored, prefix=settings.key_prefix, named=named)
     try:
-        asyncio.run(_import(settings, text, place, options, read, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json))
+        asyncio.run(_import(settings, text, place, options, parse, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json))
     except MalformedFile as exc:
         stop(f"{place}, line {exc.line}: {exc.message}; nothing was written", code=USAGE)
 
@@ -102,24 +103,24 @@ async def _import(
     text: str,
     place: str,
     options: ImportOptions,
-    read: Read,
+    parse: Parse,
     *,
     dry_run: bool,
     skip_invalid: bool,
     as_json: bool,
 ) -> None:
-    async with open_yard(settings) as yard:
-        job = ImportResult(yard.house, text, kind_of(place), place, options, read)
+    async with open_transfer(settings) as transfer:
+        job = ImportJob(transfer.imports, text, kind_of(place), place, options, parse)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
             checked = await job.check(lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None)
         _print_invalid_rows(checked, place)
-        if checked.wrong and not (skip_invalid or dry_run):
+        if checked.invalid and not (skip_invalid or dry_run):
             _print_result(checked, checked.run, place, as_json, "Nothing was written. Correct these rows, or add --skip-invalid.")
             sys.exit(FAILED)
         if dry_run:
             _print_result(checked, checked.run, place, as_json, "Dry run: nothing was written.")
-            sys.exit(FAILED if checked.wrong else 0)
+            sys.exit(FAILED if checked.invalid else 0)
         with _progress() as progress:
             bar = progress.add_task("importing", total=checked.rows)
             stages: list[Run] = []
@@ -130,15 +131,17 @@ async def _import(
 
             run = await job.write(checked, _actor(), on_batch)
         bound_s = settings.max_staleness_ms / 1000
-        if not await yard.house.imports.known(live_s=2 * bound_s, timeout_s=bound_s):
+        if not await transfer.imports.repository.confirmed(live_s=2 * bound_s, timeout_s=bound_s):
             note("Some gateways have not loaded all keys yet. They do so without further action.")
     _print_result(checked, run, place, as_json, "Done." if len(stages) > 1 else "A previous run has imported everything.")
 
 
 async def _export(settings: Settings, place: str) -> tuple[int, int]:
-    async with open_yard(settings) as yard:
-        generation, salt, now = yard.house.generation, secrets.token_hex(16), yard.house.clock.now()
-        event = _actor().did("registry.export", target_type="registry", target_id=salt, at=now, details={"place": place})
+    async with open_transfer(settings) as transfer:
+        generation, salt, now = transfer.imports.generation, secrets.token_hex(16), transfer.imports.clock.now()
+        event = _actor().did(
+            AuditAction.REGISTRY_EXPORT, target_type="registry", target_id=salt, at=now, details={"place": place}
+        )
         parts = [sealedfile.head(generation, salt, made_at=rfc3339(now), environment=settings.environment)]
         pending, rows = b"", 0
 
@@ -148,12 +151,12 @@ async def _export(settings: Settings, place: str) -> tuple[int, int]:
                 len(parts) - 1,
                 last=last,
                 salt=salt,
-                pepper=yard.pepper,
+                pepper=transfer.imports.pepper,
                 generation=generation,
                 random_bytes=secrets.token_bytes,
             )
 
-        async for lines, count in yard.registry.lines(event):
+        async for lines, count in transfer.exports.lines(event):
             if pending:
                 parts.append(close(pending, last=False))
             pending, rows = lines, rows + count
@@ -164,27 +167,27 @@ async def _export(settings: Settings, place: str) -> tuple[int, int]:
 
 
 async def _restore(settings: Settings, content: bytes, place: str, dry_run: bool, as_json: bool) -> None:
-    async with open_yard(settings) as yard:
+    async with open_transfer(settings) as transfer:
         try:
-            head, batches = sealedfile.read_head(content), list(sealedfile.frames(content, yard.pepper))
+            head, batches = sealedfile.read_head(content), list(sealedfile.frames(content, transfer.imports.pepper))
         except sealedfile.UnreadableExport as exc:
             raise BadRequest(f"{place} {exc}") from exc
         rows = sum(batch.count(b"\n") for batch in batches)
-        counts = {} if dry_run else await _restore_rows(yard, batches, place, str(head["salt"]))
+        counts = {} if dry_run else await _restore_rows(transfer, batches, place, str(head["salt"]))
     if as_json:
-        print_json({"place": place, "rows": rows, "restored": {table: made for table, (made, _) in counts.items()}})
+        print_json({"place": place, "rows": rows, "restored": {table: restored for table, (restored, _) in counts.items()}})
         return
     print(f"{place}: export of {rows} rows, created {head.get('made_at', 'at an unknown time')}")
-    for table, (made, kept) in counts.items():
-        print(f"  {table}: {made} restored, {kept} existed and are unchanged")
+    for table, (restored, existing) in counts.items():
+        print(f"  {table}: {restored} restored, {existing} existed and are unchanged")
     if dry_run:
         note("Dry run: nothing was written.")
 
 
-async def _restore_rows(yard: ImportDependencies, batches: list[bytes], place: str, salt: str) -> dict[str, tuple[int, int]]:
-    at = yard.house.clock.now()
-    event = _actor().did("registry.restore", target_type="registry", target_id=salt, at=at, details={"place": place})
-    return await yard.registry.restore(batches, event)
+async def _restore_rows(transfer: Transfer, batches: list[bytes], place: str, salt: str) -> dict[str, tuple[int, int]]:
+    at = transfer.imports.clock.now()
+    event = _actor().did(AuditAction.REGISTRY_RESTORE, target_type="registry", target_id=salt, at=at, details={"place": place})
+    return await transfer.exports.restore(batches, event)
 
 
 def _actor() -> Actor:
@@ -199,21 +202,21 @@ def _progress() -> Progress:
 
 
 def _print_invalid_rows(checked: CheckedImport, place: str) -> None:
-    for row in checked.wrong[:_MAX_PRINTED_ROWS]:
+    for row in checked.invalid[:_MAX_PRINTED_ROWS]:
         for problem in row.problems:
             text = " ".join(part for part in (problem.location, problem.message) if part)
             note(f"{place}, line {row.line}: {text}{f' ({problem.fix})' if problem.fix else ''}")
-    if len(checked.wrong) > _MAX_PRINTED_ROWS:
-        note(f"... and {len(checked.wrong) - _MAX_PRINTED_ROWS} more invalid rows")
+    if len(checked.invalid) > _MAX_PRINTED_ROWS:
+        note(f"... and {len(checked.invalid) - _MAX_PRINTED_ROWS} more invalid rows")
 
 
 def _print_result(checked: CheckedImport, run: Run, place: str, as_json: bool, result: str) -> None:
     if as_json:
         invalid = [
-            {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]} for row in checked.wrong
+            {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]} for row in checked.invalid
         ]
-        counts = {"rows": checked.rows, "imported": run.made, "existing": run.kept}
+        counts = {"rows": checked.rows, "imported": run.imported, "existing": run.existing}
         print_json({"place": place, **counts, "invalid": invalid, "result": result})
         return
-    print(f"{place}: {checked.rows} rows, {run.made} imported, {run.kept} existing, {len(checked.wrong)} invalid")
+    print(f"{place}: {checked.rows} rows, {run.imported} imported, {run.existing} existing, {len(checked.invalid)} invalid")
     note(result)

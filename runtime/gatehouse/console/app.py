@@ -1,4 +1,4 @@
-"""Puts the console together: engine, stores, service."""
+"""Composition root of the console."""
 
 from __future__ import annotations
 
@@ -6,48 +6,39 @@ import secrets
 from urllib.parse import urlsplit
 
 from gatehouse import observability as observe
-from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
-from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import SystemClock
 from gatehouse.console import asgi as console
 from gatehouse.console import jobs as watch
 from gatehouse.console.background_jobs import PeriodicJob
 from gatehouse.console.dependencies import Dependencies
-from gatehouse.cores.listing import PostgresCoreListing
+from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.pepper import pepper
-from gatehouse.db import engine as postgres_engine
-from gatehouse.db.connection import database
-from gatehouse.db.engine_slow_queries import watch_engine
+from gatehouse.db.pool import DatabaseProbe, pool_of
 from gatehouse.http import asgi
-from gatehouse.http.idempotency_store import PostgresIdempotencyStore
+from gatehouse.http.idempotency_store import IdempotencyStore
 from gatehouse.http.models import Probe
-from gatehouse.identity.repository import PostgresSessions
+from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
-from gatehouse.keys.repository import PostgresKeyStore
-from gatehouse.keys.resealing import PostgresReseal
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
 from gatehouse.keys.signing import Resealer
-from gatehouse.leaks.reporters import leak_door
-from gatehouse.notifications.repository import PostgresNotifications
+from gatehouse.leaks.reporters import leak_reporters
+from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.operations import features
-from gatehouse.operations.repository import PostgresLevels
-from gatehouse.operations.service import LOOK_S, LogLevelFollower, LogLevelService
+from gatehouse.operations.repository import LogLevelRepository
+from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.redis.credentials import redis_login
 from gatehouse.settings import Settings
-from gatehouse.usage.reports import PostgresUsageReports
+from gatehouse.usage.repository import UsageReports
 from gatehouse.verification.probes import RedisProbe
 from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
 
 def build(settings: Settings) -> asgi.App:
     """Raises SettingsError. Connections are opened by their first use."""
-    login = database(settings)
     observer = observe.observer("console", settings.log_level, settings.environment)
-    engine = postgres_engine.build(
-        login, pool_max=settings.database_pool_size, application="gatehouse console", wait_s=settings.database_pool_timeout_s
-    )
-    if settings.slow_query_threshold_ms:
-        watch_engine(engine, settings.slow_query_threshold_ms / 1000, observer.slow_query)
+    pool = pool_of(settings, "gatehouse console", observer.slow_query)
     staleness_s = settings.max_staleness_ms / 1000
     counted = None
     helpers: list[Probe] = []
@@ -59,20 +50,19 @@ def build(settings: Settings) -> asgi.App:
     peppered = pepper(settings.pepper, "PEPPER")
     session_key = pepper(settings.session_key, "SESSION_KEY")
     clock, signing = SystemClock(), watch.signer(settings)
-    levels = PostgresLevels(engine)
+    levels = LogLevelRepository(pool)
     follower = LogLevelFollower(levels, clock, settings.log_level, observer.set_level)
     rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
-    sessions = Sessions(PostgresSessions(engine), clock, session_key, rules, secrets.token_bytes)
-    keys = PostgresKeyStore(engine, staleness_s=staleness_s)
+    sessions = Sessions(SessionRepository(pool), clock, session_key, rules, secrets.token_bytes)
+    keys = KeyRepository(pool, staleness_s=staleness_s)
     service = KeyService(keys, clock, peppered, settings.key_prefix, secrets.token_bytes, staleness_s)
     return console.create(
         Dependencies(
             keys=keys,
-            audit=PostgresAuditTrail(engine),
-            cores=PostgresCoreListing(engine),
-            usage=PostgresUsageReports(engine),
-            checkpoints=PostgresCheckpoints(engine),
-            notices=PostgresNotifications(engine),
+            audit=AuditRepository(pool),
+            cores=CoreRepository(pool),
+            usage=UsageReports(pool),
+            notices=NotificationRepository(pool),
             clock=clock,
             pepper=peppered,
             cursor_pepper=session_key,
@@ -83,7 +73,7 @@ def build(settings: Settings) -> asgi.App:
             staleness_s=staleness_s,
             body_max_bytes=settings.body_max_bytes,
             addresses=asgi.ClientAddresses(settings.trusted_proxies),
-            probes=[postgres_engine.DatabaseProbe(engine)],
+            probes=[DatabaseProbe(pool)],
             observer=observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
@@ -97,18 +87,18 @@ def build(settings: Settings) -> asgi.App:
             signer=signing,
             webhook_networks=settings.webhook_networks,
             people=watch.people(settings, clock),
-            replays=PostgresIdempotencyStore(engine),
-            leaks=leak_door(settings, engine, keys, clock, peppered),
+            replays=IdempotencyStore(pool),
+            leaks=leak_reporters(settings, pool, keys, clock, peppered),
         ),
         chores=[
-            *watch.chores(settings, engine, clock, observer, signing),
-            *watch.notices(settings, engine, clock, peppered),
-            *watch.legacy_files(settings, engine, clock, peppered),
+            *watch.chores(settings, pool, clock, observer, signing),
+            *watch.notices(settings, pool, clock, peppered),
+            *watch.legacy_files(settings, pool, clock, peppered),
             PeriodicJob("sessions", watch.PRUNE_TURN_S, sessions.prune),
-            PeriodicJob("log level", LOOK_S, follower.look),
-            PeriodicJob("reseal", watch.RESEAL_TURN_S, Resealer(service, PostgresReseal(engine)).turn),
+            PeriodicJob("log level", POLL_S, follower.run_once),
+            PeriodicJob("reseal", watch.RESEAL_TURN_S, Resealer(service).run_once),
         ],
-        on_stop=[engine.dispose, *([counted.close] if counted else [])],
+        on_stop=[pool.close, *([counted.close] if counted else [])],
     )
 
 

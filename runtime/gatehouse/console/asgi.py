@@ -51,13 +51,13 @@ Close = Callable[[], Awaitable[None]]
 
 
 def create(parts: Dependencies, *, chores: Sequence[PeriodicJob] = (), on_stop: Sequence[Close] = ()) -> ASGIApp:
-    """The ASGI application. `on_stop`: what to close at the end of its lifespan, in order, such as the engine's `dispose`."""
-    denied = DeniedAttempts(parts.audit, parts.clock, door="console")
+    """The ASGI application. `on_stop`: what to close at the end of its lifespan, in order, such as the pool's `close`."""
+    denied = DeniedAttempts(parts.audit, parts.clock, service="console")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Without its turns, the count of a flood that has ended would wait for the next refusal.
-        turns = [PeriodicJob("denied attempts", WINDOW_S, denied.turn), *chores]
+        turns = [PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *chores]
         tasks = [asyncio.create_task(chore.run(parts.observer), name=chore.name) for chore in turns]
         yield
         for task in tasks:

@@ -10,10 +10,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gatehouse.audit.checkpoint_ports import Checkpoints, Signer
-from gatehouse.audit.models import AuditTrail
+from gatehouse.audit.models import Signer
+from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
-from gatehouse.cores.listing import PostgresCoreListing
+from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.http.asgi import ClientAddresses, Network
 from gatehouse.http.idempotency_store import IdempotencyStore
@@ -21,12 +21,12 @@ from gatehouse.http.models import Probes
 from gatehouse.identity.models import Actor, IdentityProvider
 from gatehouse.identity.service import Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
-from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.leaks.reporters import LeakReporters
-from gatehouse.notifications.models import NotificationStore
+from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
-from gatehouse.usage.models import UsageReports
+from gatehouse.usage.repository import UsageReports
 from gatehouse.verification.models import RateLimits
 from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
@@ -49,12 +49,11 @@ class Dependencies:
     leaks: who may report keys that were found in public; None: nobody.
     """
 
-    keys: PostgresKeyStore
-    audit: AuditTrail
-    cores: PostgresCoreListing
+    keys: KeyRepository
+    audit: AuditRepository
+    cores: CoreRepository
     usage: UsageReports
-    checkpoints: Checkpoints
-    notices: NotificationStore
+    notices: NotificationRepository
     clock: Clock
     pepper: Pepper
     cursor_pepper: Pepper

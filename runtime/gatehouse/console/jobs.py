@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
-from gatehouse.audit.checkpoint_ports import CheckpointArchive, Signer
-from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
+from gatehouse.audit.models import CheckpointArchive, Signer
+from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import Checkpointer
-from gatehouse.aws import object_storage as places
 from gatehouse.aws.signing_key import KmsSigner, local_signer
 from gatehouse.clock import Clock
 from gatehouse.console.background_jobs import PeriodicJob
 from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.crypto.token import Pepper
-from gatehouse.http.idempotency_store import PostgresIdempotencyStore
+from gatehouse.db.pool import Pool
+from gatehouse.http.idempotency_store import IdempotencyStore
 from gatehouse.identity.models import IdentityProvider, Role
 from gatehouse.identity.oidc import Issuer, OidcIdentityProvider
-from gatehouse.notifications.repository import PostgresNotifications
+from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.senders import TIMEOUT_S, SnsTopic, WebhookSender
 from gatehouse.notifications.service import NotificationDispatcher
 from gatehouse.observability import Observer
 from gatehouse.settings import Settings
-from gatehouse.transfer.legacy_file_sync import LegacyFileSync, PostgresRemovals
-from gatehouse.transfer.schemas import places_of
-from gatehouse.usage.reports import PostgresUsageReports
+from gatehouse.transfer.legacy_file_sync import LegacyFileSync
+from gatehouse.transfer.repository import RemovalRepository
+from gatehouse.transfer.schemas import locators_of
+from gatehouse.usage.repository import UsageReports
 
 #: How often it is asked whether a checkpoint is due: one query of one row.
 CHECKPOINT_TURN_S = 5.0
@@ -62,10 +61,8 @@ def signer(settings: Settings) -> Signer | None:
     return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
 
 
-def chores(
-    settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer | None
-) -> list[PeriodicJob]:
-    usage, replays = PostgresUsageReports(engine), PostgresIdempotencyStore(engine)
+def chores(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signing: Signer | None) -> list[PeriodicJob]:
+    usage, replays = UsageReports(pool), IdempotencyStore(pool)
 
     async def prune() -> None:
         await usage.prune(now=clock.now())
@@ -75,16 +72,16 @@ def chores(
 
     found = [PeriodicJob("usage", PRUNE_TURN_S, prune), PeriodicJob("idempotency keys", REPLAYS_TURN_S, prune_replays)]
     if signing is not None:
-        found.append(PeriodicJob("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, engine, clock, observer, signing)))
+        found.append(PeriodicJob("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, pool, clock, observer, signing)))
     return found
 
 
-def legacy_files(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
+def legacy_files(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
     """Keeps the files of an older deployment in step, while there are any."""
     if not settings.legacy_files:
         return []
-    files = LegacyFileSync(PostgresRemovals(engine), places, settings.legacy_files, clock, pepper, places_of)
-    return [PeriodicJob("old files", OLD_FILES_TURN_S, files.turn)]
+    files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper, locators_of)
+    return [PeriodicJob("old files", OLD_FILES_TURN_S, files.run_once)]
 
 
 def people(settings: Settings, clock: Clock) -> IdentityProvider | None:
@@ -95,11 +92,11 @@ def people(settings: Settings, clock: Clock) -> IdentityProvider | None:
     return OidcIdentityProvider(issuer, clock)
 
 
-def notices(settings: Settings, engine: AsyncEngine, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
+def notices(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
     sender = WebhookSender(UpstreamClients(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
     topic = SnsTopic(settings.notification_topic) if settings.notification_topic else None
-    notifier = NotificationDispatcher(PostgresNotifications(engine), sender, topic, clock, pepper)
-    return [PeriodicJob("notices", NOTICE_TURN_S, notifier.turn), PeriodicJob("reminders", REMIND_TURN_S, notifier.remind)]
+    notifier = NotificationDispatcher(NotificationRepository(pool), sender, topic, clock, pepper)
+    return [PeriodicJob("notices", NOTICE_TURN_S, notifier.run_once), PeriodicJob("reminders", REMIND_TURN_S, notifier.remind)]
 
 
 class _Turn:
@@ -108,19 +105,19 @@ class _Turn:
         self._observer = observer
 
     async def __call__(self) -> None:
-        taken = await self._checkpointer.turn()
+        taken = await self._checkpointer.run_once()
         if taken is not None:
             self._observer.metrics.checkpoint.set(taken.taken_at)
             self._observer.log.info("checkpoint", service=self._observer.service, seq=taken.seq)
 
 
-def _checkpoints(settings: Settings, engine: AsyncEngine, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
+def _checkpoints(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
     def broken(seq: int) -> None:
         observer.metrics.audit_chain_broken.inc()
         observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
 
     checkpointer = Checkpointer(
-        PostgresCheckpoints(engine),
+        AuditRepository(pool),
         signing,
         _vault(settings.checkpoint_archive),
         clock,

@@ -13,7 +13,7 @@ CoreName = NewType("CoreName", str)  # lower-case DNS label, 1 to 40 characters
 
 
 class CoreRecord(msgspec.Struct, frozen=True):
-    """A registered Core: its URL, the lease, and the key that registered it."""
+    """A registered Core: its URL, the lease, and the key that registered it. The fields are columns of `core`."""
 
     name: CoreName
     url: str  # origin: http(s)://host[:port]

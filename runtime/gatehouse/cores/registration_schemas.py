@@ -8,7 +8,7 @@ import msgspec
 
 from gatehouse.cores.models import CoreRecord
 from gatehouse.http.request_schema import bad_member, check_query, decode_body
-from gatehouse.verification.schemas import rfc3339
+from gatehouse.timestamps import rfc3339
 
 LEASE_ID_CHARS_MAX = 64
 

@@ -1,136 +1,126 @@
-"""Registered Cores: a table in every worker's memory that follows the database, and the conditional writes of leases."""
+"""Registered Cores in PostgreSQL: conditional writes of leases, the in-memory table of a gateway worker, and the console's list."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-
 from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.writer import append_event
+from gatehouse.audit.repository import append
 from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.errors import Conflict, Unavailable
-from gatehouse.keys.models import KeyEnvironment, KeyId
-from gatehouse.verification.repository import Pool
+from gatehouse.db.conditions import Conditions
+from gatehouse.db.mapping import RowMapping
+from gatehouse.db.pool import Pool, Row
+from gatehouse.errors import Conflict
+from gatehouse.keys.models import KeyId
+from gatehouse.timestamps import to_datetime
 
-COLUMNS = "name, url, environment, lease_id, registered_by, pepper_generation, expires_at, draining, version"
+_CORE = RowMapping(CoreRecord)
 
+#: Columns that a registration writes.
+LEASE = RowMapping(CoreRecord, skip={"draining", "version"})
+
+#: Columns that `core_record` reads.
+COLUMNS = _CORE.select
 
 WRITE_TIMEOUT_S = 5.0
 
+# The condition is part of the write, so two keys cannot both take a name.
+_REGISTER = (
+    f"{LEASE.insert('core')} ON CONFLICT (name) DO UPDATE SET draining = false,"
+    f" {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)}"
+    f" WHERE core.registered_by = excluded.registered_by OR core.expires_at <= ${len(LEASE.columns) + 1} OR core.draining"
+    f" RETURNING {COLUMNS}"
+)
 
-def core_record(row: asyncpg.Record) -> CoreRecord:
-    """A row with COLUMNS."""
-    return CoreRecord(
-        name=CoreName(row["name"]),
-        url=row["url"],
-        environment=KeyEnvironment(row["environment"]),
-        lease_id=row["lease_id"],
-        registered_by=KeyId(row["registered_by"]),
-        pepper_generation=row["pepper_generation"],
-        expires_at=row["expires_at"].timestamp(),
-        draining=row["draining"],
-        version=row["version"],
-    )
+_RENEW = (
+    "UPDATE core SET url = CASE WHEN $4 = '' THEN url ELSE $4 END, expires_at = $5"
+    f" WHERE name = $1 AND lease_id = $2 AND registered_by = $3 AND NOT draining RETURNING {COLUMNS}"
+)
+
+_DRAIN = f"UPDATE core SET draining = true WHERE name = $1 AND lease_id = $2 AND registered_by = $3 RETURNING {COLUMNS}"
 
 
-class PostgresCores:
-    """The Cores port. `change` and `clear` are called by the follower of changes."""
+core_record = _CORE.read
+
+
+class CoreRegistry:
+    """Cores as a gateway worker knows them. Reads are served from memory, which the change feed keeps current.
+
+    Writes raise Unavailable; the agent retries.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._table: dict[str, CoreRecord] = {}
+        self._cores: dict[str, CoreRecord] = {}
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._cores)
 
     def find(self, name: str) -> CoreRecord | None:
-        return self._table.get(name)
+        """The Core, even if its lease has expired."""
+        return self._cores.get(name)
 
     def change(self, record: CoreRecord) -> None:
-        """A committed row; an older version never replaces a newer one."""
-        held = self._table.get(record.name)
-        if held is None or record.version >= held.version:
-            self._table[record.name] = record
+        """Apply a committed row. A version never replaces a newer one."""
+        current = self._cores.get(record.name)
+        if current is None or record.version >= current.version:
+            self._cores[record.name] = record
 
     def clear(self) -> None:
-        self._table.clear()
+        self._cores.clear()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
-        """See the port. The condition is part of the write, so two keys that want one name at once cannot both get it."""
-        async with self._transaction() as connection:
-            row = await connection.fetchrow(
-                "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at, draining)"  # noqa: S608
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, false)"
-                " ON CONFLICT (name) DO UPDATE SET url = excluded.url, environment = excluded.environment,"
-                " lease_id = excluded.lease_id, registered_by = excluded.registered_by,"
-                " pepper_generation = excluded.pepper_generation, expires_at = excluded.expires_at, draining = false"
-                " WHERE core.registered_by = excluded.registered_by OR core.expires_at <= $8 OR core.draining"
-                f" RETURNING {COLUMNS}",
-                record.name,
-                record.url,
-                record.environment.value,
-                record.lease_id,
-                record.registered_by,
-                record.pepper_generation,
-                _instant(record.expires_at),
-                _instant(now),
-            )
+        """Take the name under a new lease. Raises Conflict while another key has a live lease on it."""
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            row = await connection.fetchrow(_REGISTER, *LEASE.values(record).values(), to_datetime(now))
             if row is None:
-                raise Conflict(f"Another key holds a live lease on the name {record.name}; choose another or wait until it ends")
-            await append_event(connection, event)
-        return self._kept(row)
+                raise Conflict(
+                    f"Another key has a live lease on the name {record.name}; choose another name or wait until it ends"
+                )
+            await append(connection, event)
+        return self._applied(row)
 
     async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:
-        async with self._transaction() as connection:
+        """Set expiry and, unless empty, URL of the lease; None if the key does not have this lease on the name.
+
+        `event` is None for a heartbeat, which only extends the lease.
+        """
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(
-                "UPDATE core SET url = CASE WHEN $4 = '' THEN url ELSE $4 END, expires_at = $5"  # noqa: S608
-                " WHERE name = $1 AND lease_id = $2 AND registered_by = $3 AND NOT draining"
-                f" RETURNING {COLUMNS}",
-                record.name,
-                record.lease_id,
-                record.registered_by,
-                record.url,
-                _instant(record.expires_at),
+                _RENEW, record.name, record.lease_id, record.registered_by, record.url, to_datetime(record.expires_at)
             )
             if row is None:
                 return None
             if event is not None:
-                await append_event(connection, event)
-        return self._kept(row)
+                await append(connection, event)
+        return self._applied(row)
 
     async def drain(self, name: str, lease_id: str, *, registered_by: KeyId, event: AuditEvent) -> bool:
-        async with self._transaction() as connection:
-            row = await connection.fetchrow(
-                f"UPDATE core SET draining = true WHERE name = $1 AND lease_id = $2 AND registered_by = $3 RETURNING {COLUMNS}",  # noqa: S608
-                name,
-                lease_id,
-                registered_by,
-            )
+        """Mark as draining; False if the key does not have this lease on the name."""
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            row = await connection.fetchrow(_DRAIN, name, lease_id, registered_by)
             if row is None:
                 return False
-            await append_event(connection, event)
-        self._kept(row)
+            await append(connection, event)
+        self._applied(row)
         return True
 
-    def _kept(self, row: asyncpg.Record) -> CoreRecord:
+    def _applied(self, row: Row) -> CoreRecord:
         record = core_record(row)
         self.change(record)
         return record
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
-        # Timeout WRITE_TIMEOUT_S, failure side closed: the agent is told to try again.
-        try:
-            async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
-                yield connection
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            detail = f"core write: {type(exc).__name__}"
-            raise Unavailable("The registration cannot be stored at the moment", detail=detail) from exc
 
+class CoreRepository:
+    """Cores as the management API lists them."""
 
-def _instant(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def page(self, *, after: CoreName | None, size: int) -> tuple[tuple[CoreRecord, ...], CoreName | None]:
+        """Cores by name, and the position after the last one, None on the last page. Raises Unavailable."""
+        where = Conditions()
+        if after is not None:
+            where.add("name > {}", after)
+        statement = f"SELECT {COLUMNS} FROM core{where} ORDER BY name LIMIT {where.bind(size + 1)}"
+        rows = await self._pool.fetch(statement, *where.values)
+        cores = tuple(core_record(row) for row in rows[:size])
+        return cores, cores[-1].name if len(rows) > size else None

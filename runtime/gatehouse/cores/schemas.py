@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from gatehouse.cores.models import CoreRecord
-from gatehouse.keys.schemas import rfc3339
+from gatehouse.timestamps import rfc3339
 
 
 class ListCores(BaseModel):

@@ -13,7 +13,7 @@ from gatehouse.audit.models import AuditEvent
 from gatehouse.clock import Clock
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
-from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.resolver import SystemResolver
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
@@ -50,7 +50,7 @@ class Caller:
 class RegistrationService:
     """networks: private networks in which Cores are allowed, besides public addresses. core_lease_max_s: longest lease."""
 
-    cores: PostgresCores
+    cores: CoreRegistry
     resolver: SystemResolver
     clock: Clock
     pepper: Pepper

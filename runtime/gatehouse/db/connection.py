@@ -1,9 +1,4 @@
-"""How a process logs in to PostgreSQL: the parts of its URL, checked, and a password that may be made anew for every connection.
-
-Both drivers' users (asyncpg in the gateway, SQLAlchemy in the console and the migrations) connect with `Login.arguments()`.
-
-How a service reaches PostgreSQL, as its settings say.
-"""
+"""Login to PostgreSQL: the parts of GATEHOUSE_DATABASE_URL, TLS, and IAM tokens as passwords."""
 
 from __future__ import annotations
 
@@ -24,14 +19,14 @@ from gatehouse.settings import Settings
 VARIABLE = "GATEHOUSE_DATABASE_URL"
 
 
-#: The certificate authorities of RDS, put into the image by the Dockerfile; they are in no system's trust store.
+#: Certificate authorities of RDS, which the Dockerfile adds to the image. System trust stores do not contain them.
 RDS_AUTHORITIES = Path("/etc/gatehouse/rds-ca.pem")
 
 
 CONNECT_TIMEOUT_S = 5.0
 
 
-#: A statement that takes longer is given up: nothing of the management side needs more than milliseconds.
+#: Default timeout of a statement. The statements of the runtime take milliseconds.
 STATEMENT_TIMEOUT_S = 15.0
 
 
@@ -46,7 +41,7 @@ Password = str | Callable[[], Awaitable[str]] | None
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLogin:
-    """Where the database is and who logs in. Its text form holds no password."""
+    """Parameters of a connection. `repr` does not contain the password."""
 
     host: str
     port: int
@@ -63,7 +58,7 @@ class DatabaseLogin:
         return f"{self.host}:{self.port}"
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `asyncpg.connect` and `asyncpg.create_pool`. Reads the file of authorities, if there is one."""
+        """Keyword arguments of `asyncpg.connect` and `asyncpg.create_pool`. Reads the file of certificate authorities."""
         return {
             "host": self.host,
             "port": self.port,
@@ -77,44 +72,44 @@ class DatabaseLogin:
 
 
 def login(url: str, auth: Literal["iam", "password", "url"], password: str | None = None) -> DatabaseLogin:
-    """The login that GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD describe. Raises SettingsError, which never repeats the URL."""
+    """Login for GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError, whose message does not contain the URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
         raise SettingsError(f"{VARIABLE} must begin with postgresql://")
     try:
         port = parts.port or 5432
     except ValueError:
-        raise SettingsError(f"{VARIABLE} has a port that is no number from 1 to 65535") from None
+        raise SettingsError(f"{VARIABLE} has a port that is not a number from 1 to 65535") from None
     query = dict(parse_qsl(parts.query))
     host = query.pop("host", "") or unquote(parts.hostname or "")
     mode = query.pop("sslmode", "prefer")
     authorities = query.pop("sslrootcert", "")
     user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
     if not host or not user or not database:
-        raise SettingsError(f"{VARIABLE} must name a user, a host and a database: postgresql://user@host:5432/name")
+        raise SettingsError(f"{VARIABLE} must contain a user, a host and a database: postgresql://user@host:5432/name")
     if query:
         raise SettingsError(
-            f"{VARIABLE} has parameters that are not known: {', '.join(sorted(query))}; sslmode, sslrootcert and host are"
+            f"{VARIABLE} has unknown parameters: {', '.join(sorted(query))}; the known ones are sslmode, sslrootcert and host"
         )
-    known = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
-    if known is None:
-        raise SettingsError(f"{VARIABLE} has an sslmode that is not known; use one of {', '.join(_SSL_MODES)}")
-    if auth == "iam" and known in {"disable", "prefer"}:
-        raise SettingsError(f"{VARIABLE} must say sslmode=verify-full (or require): an IAM token is only ever sent encrypted")
+    ssl_mode = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
+    if ssl_mode is None:
+        raise SettingsError(f"{VARIABLE} has an unknown sslmode; use one of {', '.join(_SSL_MODES)}")
+    if auth == "iam" and ssl_mode in {"disable", "prefer"}:
+        raise SettingsError(f"{VARIABLE} must have sslmode=verify-full (or require): an IAM token is only sent over TLS")
     secret: Password = {"iam": iam_password(host, port, user), "password": password, "url": None}[auth]
     if auth == "url" and parts.password is not None:
         secret = unquote(parts.password)
-    return DatabaseLogin(host, port, user, database, known, Path(authorities) if authorities else None, secret)
+    return DatabaseLogin(host, port, user, database, ssl_mode, Path(authorities) if authorities else None, secret)
 
 
 def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]]:
-    """Makes a token for every new connection: it is signed on this machine and good for 15 minutes.
+    """Password callback that signs a token for each new connection. A token is valid for 15 minutes.
 
     Source: docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html
     """
 
     def sign() -> str:
-        # boto3 reads AWS_DEFAULT_REGION alone; a task has AWS_REGION (contract.toml).
+        # boto3 only reads AWS_DEFAULT_REGION; a task has AWS_REGION (contract.toml).
         return str(
             boto3.client("rds", region_name=os.environ.get("AWS_REGION")).generate_db_auth_token(
                 DBHostname=host, Port=port, DBUsername=user
@@ -122,7 +117,7 @@ def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]
         )
 
     async def token() -> str:
-        # In a thread: the first call fetches the task role's credentials over the network.
+        # In a thread: the first call requests the credentials of the task role over the network.
         return await asyncio.to_thread(sign)
 
     return token
@@ -149,7 +144,7 @@ def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str | bool
 
 
 def database(settings: Settings) -> DatabaseLogin:
-    """Raises SettingsError."""
+    """Login that the settings specify. Raises SettingsError."""
     password = settings.database_password.get_secret_value() if settings.database_password else None
-    found = login(settings.database_url, settings.database_auth, password)
-    return replace(found, connect_s=settings.database_connect_timeout_s, statement_s=settings.database_statement_timeout_s)
+    access = login(settings.database_url, settings.database_auth, password)
+    return replace(access, connect_s=settings.database_connect_timeout_s, statement_s=settings.database_statement_timeout_s)

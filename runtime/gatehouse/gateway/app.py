@@ -10,14 +10,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import asyncpg
 
 from gatehouse import observability
 from gatehouse.clock import Clock, SystemClock
 from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
-from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
@@ -25,8 +22,7 @@ from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.crypto.pepper import pepper
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.connection import DatabaseLogin, database
-from gatehouse.db.slow_queries import watch_connection
-from gatehouse.errors import Unavailable
+from gatehouse.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.gateway.routes import Dependencies, create
 from gatehouse.http import asgi
 from gatehouse.http.lifespan import LifespanApp
@@ -34,7 +30,7 @@ from gatehouse.http.models import Probe
 from gatehouse.keys.self_revocation import SelfRevocationRepository, SelfRevocationService
 from gatehouse.observability import Observer
 from gatehouse.operations import features
-from gatehouse.operations.log_level_reader import PoolLevels
+from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelFollower
 from gatehouse.redis.credentials import RedisLogin, redis_login
 from gatehouse.redis.nonces import RedisNonces
@@ -42,23 +38,21 @@ from gatehouse.request_log import Stream
 from gatehouse.settings import Settings
 from gatehouse.usage.cloudwatch import UsageMetrics
 from gatehouse.usage.models import UnusualUse
-from gatehouse.usage.repository import PostgresUsage
+from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.change_feed import ChangeFeed
-from gatehouse.verification.credits import PostgresCredits
-from gatehouse.verification.imported_keys import ImportedKeys, PostgresLegacyHashes
+from gatehouse.verification.credits import CreditRepository
+from gatehouse.verification.imported_keys import ImportedHashRepository, ImportedKeys
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.local_rate_limits import LocalRateLimits
 from gatehouse.verification.models import RateLimits
 from gatehouse.verification.pepper_migration import PepperMigration
 from gatehouse.verification.prefilter import Prefilter
-from gatehouse.verification.probes import FreshnessProbe, PoolProbe, RedisProbe
+from gatehouse.verification.probes import FreshnessProbe, RedisProbe
 from gatehouse.verification.redis_rate_limits import RedisRateLimits
-from gatehouse.verification.repository import PostgresKeys
+from gatehouse.verification.repository import KeyLoader
 from gatehouse.verification.service import VerificationService
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 def build(settings: Settings) -> asgi.App:
@@ -89,9 +83,9 @@ class _KeyState:
     """The key state of a worker, and what keeps it fresh."""
 
     cache: KeyCache
-    cores: PostgresCores
+    cores: CoreRegistry
     changes: ChangeFeed
-    keys: PostgresKeys
+    keys: KeyLoader
     imported: ImportedKeys
 
 
@@ -110,15 +104,16 @@ class _Gateway:
     async def start(self, stack: AsyncExitStack) -> asgi.App:
         settings = self.settings
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        pool = await _pool(self.login, settings, self.observer)
+        pool = pool_of(settings, "gatehouse gateway", self.observer.slow_query)
         stack.push_async_callback(pool.close)
+        await pool.open()
         state = await self._key_state(stack, pool, worker_id)
         limits, nonces = await self._redis_clients(stack)
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
         circuit_breakers = self._circuit_breakers(upstream)
         usage, flusher = self._usage(stack, pool, worker_id, state.cores)
-        log_level = LogLevelFollower(PoolLevels(pool), self.clock, settings.log_level, self.observer.set_level)
+        log_level = LogLevelFollower(LogLevelRepository(pool), self.clock, settings.log_level, self.observer.set_level)
         log_level.start()
         stack.push_async_callback(log_level.close)
         required, helpers = self._probes(pool, state.changes)
@@ -129,7 +124,7 @@ class _Gateway:
             metrics.cached_keys.set(len(state.cache))
             metrics.cores.set(len(state.cores))
             metrics.circuit_breakers_open.set(circuit_breakers.count_open(state.cores.find))
-            metrics.usage_pending.set(flusher.waiting)
+            metrics.usage_pending.set(flusher.pending)
 
         return create(
             Dependencies(
@@ -153,7 +148,7 @@ class _Gateway:
         )
 
     async def _key_state(self, stack: AsyncExitStack, pool: Pool, worker_id: str) -> _KeyState:
-        cache, cores = KeyCache(self.settings.key_cache_size), PostgresCores(pool)
+        cache, cores = KeyCache(self.settings.key_cache_size), CoreRegistry(pool)
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
             self.login,
@@ -167,9 +162,9 @@ class _Gateway:
         )
         await changes.start()
         stack.push_async_callback(changes.close)
-        keys = PostgresKeys(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
+        keys = KeyLoader(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
         stack.push_async_callback(keys.close)
-        imported = ImportedKeys(keys, PostgresLegacyHashes(pool, cache), self.clock, self.pepper, imported_ids)
+        imported = ImportedKeys(keys, ImportedHashRepository(pool, cache), self.clock, self.pepper, imported_ids)
         return _KeyState(cache, cores, changes, keys, imported)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
@@ -197,16 +192,14 @@ class _Gateway:
             on_retry=lambda allowed: metrics.core_retries.labels("sent" if allowed else "over_budget").inc(),
         )
 
-    def _usage(
-        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: PostgresCores
-    ) -> tuple[UsageCounter, UsageFlusher]:
+    def _usage(self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry) -> tuple[UsageCounter, UsageFlusher]:
         namespace, usage = self.settings.metrics_namespace, UsageCounter()
         cloudwatch = UsageMetrics(namespace, self.clock, observability.metric_lines(self.observer.service, self.stream))
         if namespace:
             stack.callback(cloudwatch.flush)
         flusher = UsageFlusher(
             usage,
-            PostgresUsage(pool),
+            UsageRepository(pool),
             self.clock,
             worker_id=worker_id,
             is_core=lambda name: cores.find(name) is not None,
@@ -221,7 +214,7 @@ class _Gateway:
 
     def _probes(self, pool: Pool, changes: ChangeFeed) -> tuple[list[Probe], list[Probe]]:
         """Required probes, and those whose failure only degrades the gateway."""
-        required: list[Probe] = [PoolProbe(pool), FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms)]
+        required: list[Probe] = [DatabaseProbe(pool), FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms)]
         redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
         return ([*required, *redis], []) if self.settings.limit_on_error == "refuse" else (required, redis)
 
@@ -234,7 +227,7 @@ class _Gateway:
         return VerificationService(
             keys=state.keys,
             limits=limits,
-            credits=PostgresCredits(pool),
+            credits=CreditRepository(pool),
             imported=state.imported,
             nonces=nonces,
             on_old_pepper=migration.add,
@@ -258,7 +251,7 @@ class _Gateway:
             confirmation_timeout_s=max_staleness_s,
         )
 
-    def _registration(self, cores: PostgresCores) -> RegistrationService:
+    def _registration(self, cores: CoreRegistry) -> RegistrationService:
         return RegistrationService(
             cores=cores,
             resolver=SystemResolver(),
@@ -288,26 +281,6 @@ class _Gateway:
     def _on_unusual_use(self, unusual: UnusualUse) -> None:
         self.observer.metrics.unusual.labels(unusual.kind).inc()
         self.observer.log.warning("unusual use", service=self.observer.service, key_id=unusual.key_id, kind=unusual.kind)
-
-
-async def _pool(login: DatabaseLogin, settings: Settings, observer: Observer) -> Pool:
-    async def on_connect(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        watch_connection(connection, settings.slow_query_threshold_ms / 1000, observer.slow_query)
-
-    try:
-        pool: Pool = await asyncpg.create_pool(
-            **login.arguments(),
-            min_size=1,
-            max_size=settings.database_pool_size,
-            server_settings={"application_name": "gatehouse gateway"},
-            init=on_connect if settings.slow_query_threshold_ms else None,
-        )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-        raise Unavailable(
-            f"cannot connect to PostgreSQL at {login.address} as {login.user} ({type(exc).__name__}):"
-            " check GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and that the server is running"
-        ) from exc
-    return pool
 
 
 def _tune_garbage_collector() -> None:

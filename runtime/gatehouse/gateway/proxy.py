@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
-from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import CachedResponse, CacheKey, ResponseCache, is_cacheable, updated_headers
 from gatehouse.cores.service import core_secret
 from gatehouse.cores.upstream import UpstreamResponse
@@ -58,7 +58,7 @@ class Proxy:
     def __init__(
         self,
         verification: VerificationService,
-        cores: PostgresCores,
+        cores: CoreRegistry,
         circuit_breakers: CircuitBreakers,
         pepper: Pepper,
         clock: Clock,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers
-from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
 from gatehouse.crypto.token import Pepper
@@ -43,7 +43,7 @@ class Dependencies:
     verification: VerificationService
     self_revocation: SelfRevocationService
     registration: RegistrationService
-    cores: PostgresCores
+    cores: CoreRegistry
     circuit_breakers: CircuitBreakers
     pepper: Pepper
     clock: Clock

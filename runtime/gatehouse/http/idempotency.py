@@ -81,9 +81,9 @@ class IdempotencyGuard:
         return msgspec.structs.replace(msgspec.msgpack.decode(plain, type=StoredResponse), replayed=True)
 
     async def _take_over(self, claim: Claim, earlier: Earlier, now: float) -> None:
-        if earlier.done:
+        if earlier.target_id:
             raise Conflict(
-                f"The first request with this Idempotency-Key did its work on {earlier.done}, and its answer is gone;"
+                f"The first request with this Idempotency-Key did its work on {earlier.target_id}, and its answer is gone;"
                 " look there, and rotate a key whose token was lost"
             )
         if earlier.running and now - earlier.claimed_at < RUNNING_S_MAX:

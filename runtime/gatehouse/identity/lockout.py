@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 
 from gatehouse.clock import Clock
-from gatehouse.usage.service import network
+from gatehouse.http.addresses import network_of
 
 FAILURES_MAX = 10
 
@@ -29,16 +29,16 @@ class Lockout:
 
     def wait_s(self, address: str, principal: str) -> int:
         """Seconds until the pair is heard again; 0 when it is heard now. `principal`: a key id, or a word for the others."""
-        begun, count = self._failures.get((network(address), principal), (0.0, 0))
+        begun, count = self._failures.get((network_of(address), principal), (0.0, 0))
         left = begun + WINDOW_S - self._clock.now()
         return math.ceil(left) if count >= FAILURES_MAX and left > 0 else 0
 
     def failed(self, address: str, principal: str) -> None:
-        pair, now = (network(address), principal), self._clock.now()
+        pair, now = (network_of(address), principal), self._clock.now()
         begun, count = self._failures.pop(pair, (now, 0))
         self._failures[pair] = (now, 1) if now - begun >= WINDOW_S else (begun, count + 1)
         if len(self._failures) > PAIRS_MAX:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str, principal: str) -> None:
-        self._failures.pop((network(address), principal), None)
+        self._failures.pop((network_of(address), principal), None)

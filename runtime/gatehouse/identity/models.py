@@ -18,12 +18,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.models import AuditEvent, Details
 from gatehouse.errors import Forbidden
 from gatehouse.http.models import RequestId
 from gatehouse.keys.roles import ADMIN_SCOPE
-
-Details = dict[str, str | int | float | bool | list[str] | None]
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -139,33 +137,3 @@ class Session(msgspec.Struct, frozen=True):
     ends_at: float
     source_address: str
     user_agent: str
-
-
-class SessionStore(Protocol):
-    """Every write takes its audit event and stores both in one transaction, or neither. Methods raise Unavailable."""
-
-    async def add(self, session: Session, digest: bytes, *, keep: int, replaces: str | None, event: AuditEvent) -> None:
-        """Stores a session, takes `replaces` away, and the actor's oldest beyond `keep`."""
-        ...
-
-    async def find(self, digests: list[bytes]) -> Session | None:
-        """The session with one of these digests, whether or not it has ended."""
-        ...
-
-    async def touch(self, session_id: str, *, seen_at: float) -> None: ...
-
-    async def of(self, actor_type: str, actor_id: str) -> tuple[Session, ...]:
-        """Newest first, whether or not they have ended."""
-        ...
-
-    async def end(self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent) -> bool:
-        """False, and nothing is written, when there is none. `actor`: it must be this one's; None: anybody's."""
-        ...
-
-    async def end_all(self, *, actor: tuple[str, str] | None, event: AuditEvent) -> int:
-        """Ends every session of the actor, None: of everybody. How many there were; the event is written in any case."""
-        ...
-
-    async def prune(self, *, seen_before: float, now: float) -> int:
-        """Takes rows away that have ended by themselves."""
-        ...

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
 from gatehouse.identity.models import Session
-from gatehouse.keys.schemas import rfc3339
+from gatehouse.timestamps import rfc3339
 
 _EXAMPLE: JsonDict = {
     "id": "5tRw0aB9xK2m",

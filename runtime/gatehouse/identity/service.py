@@ -18,7 +18,8 @@ import msgspec
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, base62
 from gatehouse.errors import Unavailable
-from gatehouse.identity.models import Actor, ActorType, Role, Session, SessionStore
+from gatehouse.identity.models import Actor, ActorType, Role, Session
+from gatehouse.identity.repository import SessionRepository
 
 BEGIN, END, END_ALL = "session.begin", "session.end", "session.end-all"
 
@@ -64,7 +65,7 @@ class StartedSession(msgspec.Struct, frozen=True):
 class Sessions:
     """key: the session key, under whose generations cookies are stored. random_bytes: `secrets.token_bytes`."""
 
-    store: SessionStore
+    store: SessionRepository
     clock: Clock
     key: Pepper
     rules: SessionRules

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.crypto.token import NULL_DIGEST
 from gatehouse.errors import BadRequest, Problem
-from gatehouse.identity.models import Details
+from gatehouse.audit.models import Details
 from gatehouse.keys.models import CreditPlan, Key, KeyPatch, KeyState, RateLimit
 from gatehouse.keys.roles import granted
 

@@ -244,3 +244,12 @@ class GenerationUse(msgspec.Struct, frozen=True):
     cores: int  # secrets of registered Cores
     imported: int = 0  # ids of imported keys
     signing: int = 0  # sealed signing secrets
+
+
+class SealedSecret(msgspec.Struct, frozen=True):
+    """The signing secret of a key, encrypted under the pepper."""
+
+    key_id: KeyId
+    owner: str  # the key family that the secret is sealed for
+    generation: int  # of the pepper
+    sealed: bytes

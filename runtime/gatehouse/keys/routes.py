@@ -81,10 +81,10 @@ from gatehouse.keys.schemas import (
     check_view,
     etag,
     key_view,
-    rfc3339,
 )
 from gatehouse.keys.service import Changed, KeyService
 from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet, public_key_bytes
+from gatehouse.timestamps import rfc3339
 from gatehouse.verification.explanation import explain
 from gatehouse.verification.models import VerificationRequest
 

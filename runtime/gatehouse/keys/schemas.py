@@ -17,6 +17,7 @@ from pydantic.config import JsonDict
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.keys.roles import ROLES
+from gatehouse.timestamps import rfc3339
 from gatehouse.verification.addresses import network
 from gatehouse.verification.decision import Check
 
@@ -287,13 +288,6 @@ def distinct_names(limits: list[RateLimitInput]) -> list[RateLimitInput]:
 
 
 Limits = Annotated[list[RateLimitInput], Field(min_length=1, max_length=LIMITS_MAX), AfterValidator(distinct_names)]
-
-
-def rfc3339(instant: float) -> str:
-    """Unix seconds as `2031-01-01T00:00:00.123456Z`; the fraction is left out when it is zero."""
-    return datetime.fromtimestamp(round(instant * 1_000_000) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{micros:06d}Z" if (micros := round(instant * 1_000_000) % 1_000_000) else "Z"
-    )
 
 
 DEFAULT_SCOPES = ("cores:read",)

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import asyncpg
 import msgspec
 
+from gatehouse.audit.actions import AuditAction
 from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.writer import append_event
+from gatehouse.audit.repository import append
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, parse, proves_possession
-from gatehouse.errors import Unavailable
+from gatehouse.db.pool import Pool
 from gatehouse.http.models import RequestId
 from gatehouse.http.request_schema import bad_member, decode_body
 from gatehouse.identity.models import Actor
+from gatehouse.keys import propagation
 from gatehouse.keys.lifecycle import Action, next_state
 from gatehouse.keys.models import Effective, KeyId, KeyRecord, KeyState
+from gatehouse.keys.repository import RECORD_COLUMNS, key_record
+from gatehouse.timestamps import to_datetime
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.imported_keys import ImportedKeys
-from gatehouse.verification.repository import COLUMNS, Pool, PostgresKeys, key_record
+from gatehouse.verification.repository import KeyLoader
 from gatehouse.verification.schemas import TOKEN_CHARS_MAX
 
 REASON_CHARS_MAX = 300
 
 #: Timeout of the write. On failure nothing is revoked and the client retries.
 WRITE_TIMEOUT_S = 5.0
-CONFIRM_POLL_S = 0.05
-
-_LAGGING = (
-    "SELECT EXISTS (SELECT FROM gateway_worker"
-    " WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
-)
 
 
 class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,21 +69,14 @@ class SelfRevocationRepository:
 
         Returns the key and its change number; None if the key is in another state. Raises Unavailable.
         """
-        try:
-            async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
-                row = await connection.fetchrow(
-                    "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"  # noqa: S608
-                    f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {COLUMNS}, change_seq",
-                    key_id,
-                    datetime.fromtimestamp(at, UTC),
-                    by,
-                    reason,
-                )
-                if row is not None:
-                    await append_event(connection, event)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            detail = f"self-revocation: {type(exc).__name__}"
-            raise Unavailable("The key cannot be revoked at the moment; try again", detail=detail) from exc
+        statement = (
+            "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"  # noqa: S608
+            f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {RECORD_COLUMNS}, change_seq"
+        )
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            row = await connection.fetchrow(statement, key_id, to_datetime(at), by, reason)
+            if row is not None:
+                await append(connection, event)
         if row is None:
             return None
         record = key_record(row)
@@ -97,20 +85,14 @@ class SelfRevocationRepository:
 
     async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
         """True once every live gateway worker has applied the change; False on timeout or if the database is unavailable."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while await self._pool.fetchval(_LAGGING, change_seq, self._live_s):
-                    await asyncio.sleep(CONFIRM_POLL_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            return False
-        return True
+        return await propagation.is_confirmed(self._pool, change_seq, live_s=self._live_s, timeout_s=timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
 class SelfRevocationService:
     """confirmation_timeout_s: longest time for which a revocation waits for the other gateway workers."""
 
-    keys: PostgresKeys
+    keys: KeyLoader
     repository: SelfRevocationRepository
     imported: ImportedKeys
     clock: Clock
@@ -140,7 +122,7 @@ class SelfRevocationService:
             return None
         now = self.clock.now()
         actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
-        event = actor.did("key.self-revoke", target_type="key", target_id=record.id, at=now, details={"reason": reason})
+        event = actor.did(AuditAction.KEY_SELF_REVOKE, target_type="key", target_id=record.id, at=now, details={"reason": reason})
         written = await self.repository.revoke(record.id, at=now, by=actor.label, reason=reason, event=event)
         if written is None:
             return None

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UnsetType
 
+from gatehouse.audit.models import Details
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, proves_possession
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
-from gatehouse.identity.models import Actor, Details
+from gatehouse.identity.models import Actor
 from gatehouse.keys.changes import creation_details, patch_details, patched, tombstone
 from gatehouse.keys.lifecycle import RESTORE_WINDOW_S, Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import (
@@ -32,7 +33,7 @@ from gatehouse.keys.models import (
     NewKey,
     RotationOptions,
 )
-from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.roles import can_manage_keys, granted
 from gatehouse.keys.rotation import (
     check_expiry,
@@ -124,7 +125,7 @@ class KeyService:
     confirmation_timeout_s: longest time for which a change waits for the gateways to confirm it.
     """
 
-    store: PostgresKeyStore
+    store: KeyRepository
     clock: Clock
     pepper: Pepper
     prefix: str

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditEvent, Details, system_event
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
-from gatehouse.identity.models import Actor, Details
+from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action
-from gatehouse.keys.models import Effective, Key, KeyId, KeyState, SignatureAlgorithm, Signing
-from gatehouse.keys.resealing import PostgresReseal, Sealed
+from gatehouse.keys.models import Effective, Key, KeyId, KeyState, SealedSecret, SignatureAlgorithm, Signing
 from gatehouse.keys.service import Changed, KeyChange, KeyService
 
 SECRET_BYTES = 32
@@ -89,36 +89,31 @@ async def remove_signing(keys: KeyService, key_id: KeyId, actor: Actor) -> Chang
 class Resealer:
     """Re-encrypts signing secrets under the pepper generation that new values are written with."""
 
-    def __init__(self, keys: KeyService, secrets: PostgresReseal) -> None:
+    def __init__(self, keys: KeyService) -> None:
         self._keys = keys
-        self._secrets = secrets
 
-    async def turn(self) -> int:
+    async def run_once(self) -> int:
         """Number of secrets that were sealed again. Raises Unavailable."""
         pepper, random_bytes = self._keys.pepper, self._keys.random_bytes
         generation = await self._keys.writable_generation()
 
-        def reseal(stored: Sealed) -> bytes | None:
+        def reseal(stored: SealedSecret) -> bytes | None:
             secret = unseal(stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner)
             if secret is None:
                 return None
             return seal(secret, SIGNING_SECRET, pepper, generation, random_bytes, context=stored.owner)
 
         old_generations = [old for old in pepper.generations if old != generation]
-        return await self._secrets.rewrite(old_generations, generation, reseal, self._event(generation))
+        return await self._keys.store.reseal(old_generations, generation, reseal, self._event(generation))
 
     def _event(self, generation: int) -> Callable[[int], AuditEvent]:
         def event(count: int) -> AuditEvent:
-            return AuditEvent(
-                occurred_at=self._keys.clock.now(),
-                actor_type="system",
-                actor_id="console",
-                action="pepper.reseal",
+            return system_event(
+                "console",
+                AuditAction.PEPPER_RESEAL,
                 target_type="pepper",
                 target_id=str(generation),
-                outcome="success",
-                request_id="",
-                source_address="",
+                at=self._keys.clock.now(),
                 details={"secrets": count, "generation": generation},
             )
 

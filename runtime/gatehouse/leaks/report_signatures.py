@@ -1,7 +1,8 @@
-"""Who reports a leak: the signatures of GitHub's secret scanning partner programme, checked with pinned keys; pure.
+"""Signatures of GitHub's secret scanning partner program, verified with pinned public keys. Pure.
 
-Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program: ECDSA on NIST P-256 with SHA-256 over
-the raw body, ASN.1 in base64, in Github-Public-Key-Signature; Github-Public-Key-Identifier names the key."""
+Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program. ECDSA on NIST P-256 with SHA-256 over the
+raw body, in ASN.1 and base64, in the header Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key.
+"""
 
 from __future__ import annotations
 
@@ -18,30 +19,30 @@ SIGNATURE_CHARS_MAX = 200
 
 
 class LeakReport(msgspec.Struct, frozen=True):
-    """One find. `url` may be empty; `source` is where: content, commit, issue_body ... Other members are passed over."""
+    """A token that was found. Unknown members are ignored."""
 
     token: str
     type: str = ""
     url: str = ""
-    source: str = ""
+    source: str = ""  # kind of place: content, commit, issue_body ...
 
     def __repr__(self) -> str:
         return "LeakReport(...)"
 
 
 def p256_key(pem: str) -> ec.EllipticCurvePublicKey:
-    """A public key on P-256. Raises ValueError."""
+    """Public key on P-256. Raises ValueError."""
     try:
         key = serialization.load_pem_public_key(pem.encode())
     except UnsupportedAlgorithm as exc:
-        raise ValueError("a key of a kind that is not known") from exc
+        raise ValueError("the key has an unknown type") from exc
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("a key that is not on P-256")
+        raise ValueError("the key is not on P-256")
     return key
 
 
-def is_githubs(body: bytes, key_identifier: str, signature: str, keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bool:
-    """Whether one of the pinned keys signed this very body."""
+def is_signed_by_github(body: bytes, key_identifier: str, signature: str, keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bool:
+    """True if the pinned key with this identifier verifies the signature."""
     key = keys.get(key_identifier)
     if key is None or len(signature) > SIGNATURE_CHARS_MAX:
         return False
@@ -53,5 +54,5 @@ def is_githubs(body: bytes, key_identifier: str, signature: str, keys: Mapping[s
 
 
 def place(reporter: str, url: str) -> bytes:
-    """What tells one find of a key from another: who reported it, and where it was found."""
+    """Identity of a place where a key was found: SHA-256 of the reporter and the URL."""
     return hashlib.sha256(f"{reporter}\0{url}".encode("utf-8", "surrogatepass")).digest()

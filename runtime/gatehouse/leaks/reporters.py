@@ -1,4 +1,4 @@
-"""Reporters whose leak reports are accepted, identified by the signatures of their requests."""
+"""Leak reporters whose reports are accepted, authenticated by the signatures of their requests."""
 
 from __future__ import annotations
 
@@ -8,53 +8,50 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper
+from gatehouse.db.pool import Pool
 from gatehouse.errors import SettingsError
-from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
-from gatehouse.leaks import report_signatures as leak
-from gatehouse.leaks.report_signatures import p256_key
-from gatehouse.leaks.repository import PostgresLeaks
+from gatehouse.leaks.report_signatures import is_signed_by_github, p256_key
+from gatehouse.leaks.repository import LeakRepository
 from gatehouse.leaks.service import LeakService
 from gatehouse.notifications import webhook_signatures as webhook
 from gatehouse.settings import Settings
 
-#: (headers of the request, its body, now) -> whether a reporter that we know signed it.
-Signed = Callable[[Mapping[str, str], bytes, float], bool]
+#: (request headers, body, Unix seconds now) -> True if the reporter signed the request.
+Verify = Callable[[Mapping[str, str], bytes, float], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class LeakReporters:
-    """github_keys: GitHub's public keys by identifier. secret: of reports by Standard Webhooks. Either may be none."""
+    service: LeakService
+    github_keys: Mapping[str, EllipticCurvePublicKey]  # by identifier; empty: reports of GitHub are not accepted
+    secret: bytes | None  # of reports that are signed as Standard Webhooks; None: they are not accepted
 
-    desk: LeakService
-    github_keys: Mapping[str, EllipticCurvePublicKey]
-    secret: bytes | None
-
-    def signed(self, reporter: str) -> Signed | None:
-        """How reports of this reporter are checked; None when none are taken."""
+    def signed(self, reporter: str) -> Verify | None:
+        """Verification of the reports of a reporter; None if they are not accepted."""
         if reporter == "github":
-            return self._githubs if self.github_keys else None
-        return self._webhooks if self.secret is not None else None
+            return self._is_signed_by_github if self.github_keys else None
+        return self._is_signed_webhook if self.secret is not None else None
 
-    def _githubs(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+    def _is_signed_by_github(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
         identifier = headers.get("github-public-key-identifier", "")
-        return leak.is_githubs(body, identifier, headers.get("github-public-key-signature", ""), self.github_keys)
+        return is_signed_by_github(body, identifier, headers.get("github-public-key-signature", ""), self.github_keys)
 
-    def _webhooks(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+    def _is_signed_webhook(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
         names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-        notice_id, timestamp, signature = (headers.get(name, "") for name in names)
-        return webhook.is_signed(self.secret or b"", notice_id, timestamp, signature, body, now=now)
+        message_id, timestamp, signature = (headers.get(name, "") for name in names)
+        return webhook.is_signed(self.secret or b"", message_id, timestamp, signature, body, now=now)
 
 
-def leak_door(settings: Settings, engine: AsyncEngine, store: PostgresKeyStore, clock: Clock, pepper: Pepper) -> LeakReporters:
-    """Raises SettingsError for keys or a secret that are none."""
+def leak_reporters(settings: Settings, pool: Pool, store: KeyRepository, clock: Clock, pepper: Pepper) -> LeakReporters:
+    """Raises SettingsError if a key or the secret is malformed."""
     # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
     keys = KeyService(store, clock, pepper, settings.key_prefix, secrets.token_bytes, confirmation_timeout_s=0.0)
-    desk = LeakService(keys, PostgresLeaks(engine), clock, settings.leak_action)
+    service = LeakService(keys, LeakRepository(pool), clock, settings.leak_action)
     secret = None
     if settings.leak_secret is not None:
         try:
@@ -66,4 +63,4 @@ def leak_door(settings: Settings, engine: AsyncEngine, store: PostgresKeyStore, 
         github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
     except (ValueError, AttributeError, TypeError):
         raise SettingsError('GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {"<key identifier>": "<P-256 public key, PEM>"}') from None
-    return LeakReporters(desk, github_keys, secret)
+    return LeakReporters(service, github_keys, secret)

@@ -1,46 +1,30 @@
-"""Where keys were found, in PostgreSQL: the first report of a place writes its audit row in the same transaction.
-
-What leak reports need from the outside world: a memory of where each key was found.
-"""
+"""Places where API keys were found in public, in PostgreSQL."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from gatehouse.audit.chain import as_datetime
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
-from gatehouse.db.engine import transaction
-from gatehouse.db.tables import key_leak
+from gatehouse.db.pool import Pool, row_count
 from gatehouse.keys.models import KeyId
+from gatehouse.timestamps import to_datetime
 
-#: Places that are kept for a key: a token that lies in more is known to be public.
+#: Places that are stored for a key. A token that is found in more is known to be public.
 PLACES_MAX = 100
 
 
-class PostgresLeaks:
-    """`ports_leak.Leaks` on the table `key_leak`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+class LeakRepository:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def record(self, key_id: KeyId, place: bytes, event: AuditEvent) -> bool:
-        known = select(func.count()).select_from(key_leak).where(key_leak.c.key_id == key_id)
-        write = upsert(key_leak).values(key_id=key_id, place=place, reported_at=as_datetime(event.occurred_at))
-        async with transaction(self._engine) as connection:
-            if (await connection.execute(known)).scalar_one() >= PLACES_MAX:
+        """Store the place and append the event. False if the place is known or PLACES_MAX is reached. Raises Unavailable."""
+        async with self._pool.transaction() as connection:
+            known = await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key_id)
+            if known >= PLACES_MAX:
                 return False
-            new = (await connection.execute(write.on_conflict_do_nothing())).rowcount == 1
-            if new:
-                await append(connection, event)
-        return new
-
-
-class Leaks(Protocol):
-    async def record(self, key_id: KeyId, place: bytes, event: AuditEvent) -> bool:
-        """Writes the event, unless the key was reported at this place before (or at too many): then False. Raises Unavailable."""
-        ...
+            statement = "INSERT INTO key_leak (key_id, place, reported_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+            status = await connection.execute(statement, key_id, place, to_datetime(event.occurred_at))
+            if not row_count(status):
+                return False
+            await append(connection, event)
+        return True

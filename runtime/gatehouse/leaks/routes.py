@@ -47,7 +47,7 @@ class SignedReportRoute(APIRoute):
             lockout.succeeded(address, _PRINCIPAL)
             reports = wire.decode(body)
             actor = Actor("system", f"leaks-{reporter}", RequestId(request.state.request_id), address)
-            ours = await parts.leaks.desk.take(reports, actor)
+            ours = await parts.leaks.service.report(reports, actor)
             labels = [wire.label(one, ours=known) for one, known in zip(reports, ours, strict=True)]
             return Response(asgi.encode(labels), media_type="application/json")
 

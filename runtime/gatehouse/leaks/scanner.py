@@ -1,6 +1,7 @@
-"""Finding our keys in text, exactly: by the checksum that every key carries, not by how random something looks; pure.
+"""Search for API keys in text by the checksum that every token contains. Pure.
 
-One in 2^32 strings of the right form has the right checksum by chance, so a find is a key and silence is trustworthy."""
+One in 2^32 strings of the right format has a valid checksum by chance, so there are practically no false positives.
+"""
 
 from __future__ import annotations
 
@@ -14,56 +15,56 @@ from gatehouse.crypto.token import BODY_CHARS, ParsedToken, parse
 PREFIX_CHARS_MAX = 16
 
 
-_TAIL = re.compile(rb"_(?:test|live)_[0-9A-Za-z]{%d}" % BODY_CHARS)
+_BODY = re.compile(rb"_(?:test|live)_[0-9A-Za-z]{%d}" % BODY_CHARS)
 
 
-_BRAND = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
+_PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A key in a text. `at`: the byte that it begins at; `line`: 1 for the first."""
+    """A token in a text."""
 
-    at: int
-    line: int
+    position: int  # of its first byte
+    line: int  # from 1
     token: ParsedToken
 
     @property
     def redacted(self) -> str:
-        """Prefix, environment and id, which are no secret: enough to revoke it by."""
         return redact(self.token)
 
 
 def redact(token: ParsedToken) -> str:
+    """Prefix, environment and id, which are not secret and sufficient to revoke the key."""
     return f"{token.prefix}_{token.environment.value}_{token.id}..."
 
 
 def find(text: bytes, prefixes: Collection[str] = ()) -> Iterator[Match]:
-    """Every key in the text, in order. prefixes: the brands that are looked for; none: every brand."""
+    """Tokens in the order of the text. `prefixes`: of the tokens to search for; empty: any prefix."""
     line, counted = 1, 0
-    for match in _TAIL.finditer(text):
+    for match in _BODY.finditer(text):
         token = _token(text, match, prefixes)
         if token is not None:
-            at = match.end() - len(token.text)
-            line, counted = line + text.count(b"\n", counted, at), at
-            yield Match(at, line, token)
+            position = match.end() - len(token.text)
+            line, counted = line + text.count(b"\n", counted, position), position
+            yield Match(position, line, token)
 
 
-def without_keys(text: str) -> str:
-    """The text with every key in it redacted."""
+def redact_keys(text: str) -> str:
+    """The text with every token redacted."""
     raw = text.encode()
-    for found in reversed(list(find(raw))):
-        raw = raw[: found.at] + found.redacted.encode() + raw[found.at + len(found.token.text) :]
+    for match in reversed(list(find(raw))):
+        raw = raw[: match.position] + match.redacted.encode() + raw[match.position + len(match.token.text) :]
     return raw.decode()
 
 
 def _token(text: bytes, match: re.Match[bytes], prefixes: Collection[str]) -> ParsedToken | None:
-    """The brand may follow other text without a gap (`KEY=x_gtk_test_...`): each beginning is tried, the longest first."""
-    before = _BRAND.search(text, max(0, match.start() - PREFIX_CHARS_MAX), match.start())
+    """The token with the longest valid prefix. A prefix can follow other text without a gap (`KEY=x_gtk_test_...`)."""
+    before = _PREFIX.search(text, max(0, match.start() - PREFIX_CHARS_MAX), match.start())
     run = before.group() if before else b""
     for start in range(len(run)):
-        brand = run[start:].decode("ascii")
-        if not prefixes or brand in prefixes:
-            token = parse(brand + match.group().decode("ascii"), brand)
+        prefix = run[start:].decode("ascii")
+        if not prefixes or prefix in prefixes:
+            token = parse(prefix + match.group().decode("ascii"), prefix)
             if token is not None:
                 return token
     return None

@@ -1,9 +1,7 @@
-"""A key was found in public: it is ended, or only told of, as this deployment says; reporting it again changes nothing.
+"""Response to API keys that were found in public: the key is revoked or disabled, or only reported, depending on the deployment.
 
-A report proves possession, because it holds the token: whoever reports a key that is none learns exactly that, and the work for
-an unknown key, a wrong secret and a known one is the same up to the answer. Only a signed report comes this far (doors/console).
-
-Puts together who may report leaks, and what is done then.
+A report contains the token and so proves possession. A reporter that sends a token that is not a key learns nothing else; the work is
+the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
 """
 
 from __future__ import annotations
@@ -13,19 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gatehouse.audit.actions import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.errors import Conflict
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import Key, KeyState
 from gatehouse.keys.service import KeyService
 from gatehouse.leaks.report_signatures import LeakReport, place
-from gatehouse.leaks.repository import Leaks
-from gatehouse.leaks.scanner import without_keys
-
-ACTION = "key.leak"
-
+from gatehouse.leaks.repository import LeakRepository
+from gatehouse.leaks.scanner import redact_keys
 
 URL_CHARS_MAX = 500
+
+
+SOURCE_CHARS_MAX = 64
 
 
 LeakAction = Literal["notify", "disable", "revoke"]
@@ -33,56 +32,53 @@ LeakAction = Literal["notify", "disable", "revoke"]
 
 @dataclass(frozen=True, slots=True)
 class LeakService:
-    """action: what is done to a key that was found; each find is told (key.leaked) whatever it is."""
+    """`action`: on a key that was found. The event key.leaked is sent in any case."""
 
     keys: KeyService
-    leaks: Leaks
+    repository: LeakRepository
     clock: Clock
     action: LeakAction
 
-    async def take(self, reports: Sequence[LeakReport], actor: Actor) -> list[bool]:
-        """For each report whether it holds a key of ours. Raises Unavailable: then it is to be sent again."""
-        known: dict[str, Key | None] = {}
+    async def report(self, reports: Sequence[LeakReport], actor: Actor) -> list[bool]:
+        """For each report, True if its token is a key. Raises Unavailable; the reporter then sends the reports again."""
+        keys: dict[str, Key | None] = {}
         for report in reports:
-            if report.token not in known:
-                known[report.token] = await self.keys.find_by_token(report.token)
-                found = known[report.token]
-                if found is not None:
-                    await self._act(found, actor)
-            key = known[report.token]
-            if key is not None:
+            if report.token not in keys:
+                keys[report.token] = await self.keys.find_by_token(report.token)
+                if (key := keys[report.token]) is not None:
+                    await self._act(key, actor)
+            if (key := keys[report.token]) is not None:
                 await self._record(key, report, actor)
-        return [known[report.token] is not None for report in reports]
+        return [keys[report.token] is not None for report in reports]
 
     async def _act(self, key: Key, actor: Actor) -> None:
-        """Does not wait for the gateways: they know within a second, and a report may hold many keys."""
         reason = "found in public"
-        with contextlib.suppress(Conflict):  # its state is final already
+        with contextlib.suppress(Conflict):  # the state is final already
             if self.action == "revoke":
                 await self.keys.revoke(key.id, reason, actor)
             elif self.action == "disable" and key.state is KeyState.ACTIVE:
-                # The last key that manages, too: the bootstrap token is left, and this one is in a stranger's hands.
+                # Even the last admin key, because somebody else has its token. The bootstrap token remains.
                 await self.keys.disable(key.id, reason, actor, allow_last_admin=True)
 
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
         event = actor.did(
-            ACTION,
+            AuditAction.KEY_LEAK,
             target_type="key",
             target_id=key.id,
             at=self.clock.now(),
             details={
                 "url": _clean(report.url),
-                "source": _clean(report.source)[:64],
+                "source": _clean(report.source)[:SOURCE_CHARS_MAX],
                 "action": self.action,
                 "state": key.state.value,
                 "name": key.name,
                 "owner": key.owner,
             },
         )
-        await self.leaks.record(key.id, place(actor.id, report.url), event)
+        await self.repository.record(key.id, place(actor.id, report.url), event)
 
 
 def _clean(text: str) -> str:
-    """What a stranger wrote, fit to be stored: no key of ours in it, nothing unprintable."""
+    """Text of a reporter without tokens and unprintable characters, for the audit trail."""
     printable = "".join(character if character.isprintable() else "?" for character in text)
-    return without_keys(printable)[:URL_CHARS_MAX]
+    return redact_keys(printable)[:URL_CHARS_MAX]

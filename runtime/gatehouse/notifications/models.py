@@ -1,105 +1,71 @@
-"""What notices need from the outside world: an outbox that follows the audit trail, and ways out of the house."""
+"""Notification events, webhooks and deliveries."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
-from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.actions import AuditAction
 
-#: Acts in the audit trail that are told -> the event that receivers see.
-EVENTS = {
-    "key.revoke": "key.revoked",
-    "key.self-revoke": "key.revoked",
-    "key.rotate": "key.rotated",
-    "key.expires_soon": "key.expires_soon",
-    "key.leak": "key.leaked",
-    "key.unusual": "key.unusual",
+
+class NotificationEvent(StrEnum):
+    """Event that a receiver can subscribe to, with a sentence for the documentation."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> NotificationEvent:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    KEY_REVOKED = "key.revoked", "An API key was revoked, by management or by its holder."
+    KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
+    KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30, 7 or 1 days."
+    KEY_LEAKED = "key.leaked", "An API key was reported as found in public."
+    KEY_UNUSUAL = "key.unusual", "An API key was used in an unusual way."
+
+
+#: Action in the audit trail -> event that receivers are notified of.
+EVENTS: dict[str, NotificationEvent] = {
+    AuditAction.KEY_REVOKE: NotificationEvent.KEY_REVOKED,
+    AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,
+    AuditAction.KEY_ROTATE: NotificationEvent.KEY_ROTATED,
+    AuditAction.KEY_EXPIRES_SOON: NotificationEvent.KEY_EXPIRES_SOON,
+    AuditAction.KEY_LEAK: NotificationEvent.KEY_LEAKED,
+    AuditAction.KEY_UNUSUAL: NotificationEvent.KEY_UNUSUAL,
 }
 
 
-#: The target of deliveries to the SNS topic; webhooks are named by their ids, which have 12 characters.
+#: Target of deliveries to the SNS topic. The target of a webhook is its id, which has 12 characters.
 TOPIC = "topic"
 
 
+DeliveryState = Literal["waiting", "delivered", "dead"]
+
+
 class Webhook(msgspec.Struct, frozen=True):
+    """A receiver. The fields are the columns of `webhook`."""
+
     id: str
     url: str
-    events: tuple[str, ...]  # empty: all
-    pepper_generation: int
+    events: tuple[str, ...]  # empty: all events
+    pepper_generation: int  # under which its secret is derived
     created_at: float
     created_by: str
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One notice on its way to one target. state: waiting | delivered | dead."""
+    """A notification for one target. The fields are columns of `delivery`."""
 
-    notice_id: str
+    notification_id: str
     target: str
     event: str
     body: str
-    state: str
+    state: DeliveryState
     attempts: int
     next_at: float
     created_at: float
-    problem: str
-
-
-class Outbox(Protocol):
-    """Every method raises Unavailable."""
-
-    async def remind(self, *, now: float, days: int, covered: tuple[int, ...]) -> int:
-        """Writes key.expires_soon into the audit trail for active keys that end within `days`, once a key, expiry and `days`.
-
-        covered: a key that was told of one of these is not told again. Keys that live less than twice `days` are left out.
-        """
-        ...
-
-    async def follow(self, *, now: float, topic: bool) -> int:
-        """Turns audit rows that are new into deliveries, in one transaction; answers how many rows were looked at."""
-        ...
-
-    async def claim(self, *, now: float, size: int, lease_s: float) -> tuple[Delivery, ...]:
-        """Deliveries that are due, each given to one caller for `lease_s`; their `attempts` includes this one."""
-        ...
-
-    async def delivered(self, delivery: Delivery, *, now: float) -> None: ...
-
-    async def failed(self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None) -> None:
-        """`retry_at` None: it goes to the dead letters."""
-        ...
-
-    async def webhook(self, webhook_id: str) -> Webhook | None: ...
-
-
-class NotificationStore(Protocol):
-    """Management of webhooks and deliveries. Every write takes its audit event, in one transaction. Raises Unavailable."""
-
-    async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None: ...
-
-    async def webhooks(self) -> tuple[Webhook, ...]: ...
-
-    async def delete_webhook(self, webhook_id: str, event: AuditEvent) -> bool:
-        """With what still waits for it; False when there is none."""
-        ...
-
-    async def deliveries(self, *, state: str, after: tuple[str, str], size: int) -> tuple[Delivery, ...]:
-        """In the order of (notice, target), behind `after`."""
-        ...
-
-    async def revive(self, notice_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
-        """Tries a dead letter again from the beginning; False when there is none."""
-        ...
-
-
-class Sender(Protocol):
-    async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
-        """Empty when the receiver took it (2xx); otherwise what went wrong, in a few words that quote nothing. Never raises."""
-        ...
-
-
-class Topic(Protocol):
-    async def publish(self, delivery: Delivery) -> str:
-        """Like `Sender.send`."""
-        ...
+    problem: str  # why the last attempt failed

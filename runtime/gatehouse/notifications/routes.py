@@ -86,19 +86,21 @@ async def delete_webhook(webhook: str, door: Door, caller: Caller) -> None:
 async def list_deliveries(query: Annotated[ListDeliveries, Query()], door: Door) -> DeliveryPage:
     """List deliveries; without a state, the dead letters."""
     cursors = Cursors(door.cursor_pepper, f"deliveries|{query.state}")
-    notice_id, target = ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
-    found = await door.notices.deliveries(state=query.state, after=(notice_id, target), size=query.limit + 1)
+    notification_id, target = ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
+    found = await door.notices.deliveries(state=query.state, after=(notification_id, target), size=query.limit + 1)
     shown = found[: query.limit]
     more = len(found) > query.limit
     return DeliveryPage(
         deliveries=[delivery_view(one) for one in shown],
-        next_cursor=cursors.write(json.dumps([shown[-1].notice_id, shown[-1].target])) if more else None,
+        next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target])) if more else None,
     )
 
 
 async def retry_delivery(notice: str, target: str, door: Door, caller: Caller) -> None:
     """Try a notice again that was given up, from the first attempt on."""
     now = door.clock.now()
-    event = caller.did("delivery.retry", target_type="webhook", target_id=target[:12], at=now, details={"notice_id": notice[:40]})
+    event = caller.did(
+        "delivery.retry", target_type="webhook", target_id=target[:12], at=now, details={"notification_id": notice[:40]}
+    )
     if "\0" in notice + target or not await door.notices.revive(notice, target, now=now, event=event):
         raise NotFound("There is no such dead letter")

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from gatehouse.keys.schemas import rfc3339
 from gatehouse.notifications.models import Delivery, Webhook
+from gatehouse.timestamps import rfc3339
 
 URL_CHARS_MAX = 500
 
@@ -26,7 +26,7 @@ _EXAMPLE: JsonDict = {
 
 
 _EXAMPLE_DELIVERY: JsonDict = {
-    "notice_id": "msg_0199f3a8c0d1b6e5f4a39281",
+    "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
     "target": "8kLm20pQxT4v",
     "event": "key.revoked",
     "state": "dead",
@@ -85,7 +85,7 @@ class ListDeliveries(BaseModel):
 
 
 class DeliveryView(BaseModel):
-    notice_id: str
+    notification_id: str
     target: Annotated[str, Field(description="Id of the webhook, or topic.")]
     event: str
     state: str
@@ -114,7 +114,7 @@ def webhook_view(webhook: Webhook) -> WebhookView:
 
 def delivery_view(delivery: Delivery) -> DeliveryView:
     return DeliveryView(
-        notice_id=delivery.notice_id,
+        notification_id=delivery.notification_id,
         target=delivery.target,
         event=delivery.event,
         state=delivery.state,

@@ -1,4 +1,4 @@
-"""What can be switched off in a deployment: one table; a feature that is not in it cannot be named by a setting."""
+"""Features that a deployment can disable with GATEHOUSE_FEATURES."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """service: where it is. meaning: what there is with it, and no more without."""
+    """`meaning`: what the feature provides, for the API and the documentation."""
 
     name: str
     service: Literal["gateway", "console"]
@@ -17,30 +17,28 @@ class Feature:
 
 
 SESSIONS = Feature(
-    "sessions", "console", "browsers sign in and work with a cookie; without it, every request shows its credential"
+    "sessions", "console", "Browsers sign in and use a session cookie. Without it, every request must contain a credential."
 )
 
 
-WEBHOOKS = Feature(
-    "webhooks", "console", "receivers of notices are managed; without it, those that are there are told all the same"
-)
+WEBHOOKS = Feature("webhooks", "console", "Management of webhooks. Without it, existing webhooks still receive notifications.")
 
 
 PROXY = Feature(
-    "proxy", "gateway", "requests pass to Cores and Cores register; without it, the gateway verifies keys and nothing else"
+    "proxy", "gateway", "Requests are forwarded to Cores, and Cores register. Without it, the gateway only verifies keys."
 )
 
 
-BATCH = Feature("batch-verify", "gateway", "several tokens are verified by one request")
+BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")
 
 
-HEADER = Feature("header-verify", "gateway", "a token is verified by a GET with headers, as other gateways ask")
+HEADER = Feature("header-verify", "gateway", "A GET request with headers verifies a token, for use by other proxies.")
 
 
-SELF = Feature("self-revocation", "gateway", "whoever holds a token may end it")
+SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke it.")
 
 
-#: All are on until a setting says otherwise.
+#: All features. They are enabled by default.
 FEATURES = (SESSIONS, WEBHOOKS, PROXY, BATCH, HEADER, SELF)
 
 
@@ -48,18 +46,18 @@ _NAMES = {feature.name for feature in FEATURES}
 
 
 def switched(text: str) -> tuple[tuple[str, bool], ...]:
-    """`sessions=off,proxy=on` as pairs. Raises ValueError that names what is wrong."""
-    found: dict[str, bool] = {}
-    for part in (one.strip() for one in text.split(",") if one.strip()):
+    """Parse `sessions=off,proxy=on` into pairs. Raises ValueError."""
+    switches: dict[str, bool] = {}
+    for part in (part.strip() for part in text.split(",") if part.strip()):
         name, _, state = (piece.strip() for piece in part.partition("="))
         if name not in _NAMES:
-            raise ValueError(f"there is no such feature; there are {', '.join(sorted(_NAMES))}")
-        if state not in {"on", "off"} or name in found:
-            raise ValueError("must be name=on or name=off with commas between, each name once, such as sessions=off,proxy=on")
-        found[name] = state == "on"
-    return tuple(found.items())
+            raise ValueError(f"names an unknown feature; the features are {', '.join(sorted(_NAMES))}")
+        if state not in {"on", "off"} or name in switches:
+            raise ValueError("must be name=on or name=off, separated by commas, each name once, such as sessions=off,proxy=on")
+        switches[name] = state == "on"
+    return tuple(switches.items())
 
 
-def off(pairs: Iterable[tuple[str, bool]]) -> frozenset[str]:
-    """The names of what is switched off."""
-    return frozenset(name for name, on in pairs if not on)
+def off(switches: Iterable[tuple[str, bool]]) -> frozenset[str]:
+    """Names of disabled features."""
+    return frozenset(name for name, enabled in switches if not enabled)

@@ -6,15 +6,15 @@ GET /v1/features: what can be switched off, and what is.
 from __future__ import annotations
 
 from gatehouse.console.dependencies import Caller, Door
-from gatehouse.keys.schemas import rfc3339
 from gatehouse.operations.features import FEATURES
 from gatehouse.operations.models import LogLevelOverride
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
+from gatehouse.timestamps import rfc3339
 
 
 async def show_log_level(door: Door) -> LogLevel:
     """Show the log level that holds now."""
-    return _view(door, await door.levels.now())
+    return _view(door, await door.levels.current())
 
 
 async def set_log_level(wish: SetLogLevel, door: Door, caller: Caller) -> LogLevel:

@@ -1,4 +1,4 @@
-"""Changing the log level of every gateway and console worker while they run, for a time, after which the setting holds again."""
+"""Log level of every gateway and console worker, changed for a limited time while they run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditEvent, Details
 from gatehouse.background import Background
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
-from gatehouse.operations.models import Level, LevelSource, LevelStore, LogLevelOverride
+from gatehouse.operations.models import Level, LogLevelOverride
+from gatehouse.operations.repository import LogLevelRepository
 
-ACTION = "log-level.set"
-
-
-#: Every worker looks this often: so long a change takes to be everywhere.
-LOOK_S = 3.0
+#: Interval at which every worker reads the log level, and so the time that a change takes.
+POLL_S = 3.0
 
 
 FOR_S_DEFAULT = 900
@@ -28,41 +28,40 @@ FOR_S_MAX = 86_400
 
 @dataclass(frozen=True, slots=True)
 class LogLevelService:
-    """configured: what GATEHOUSE_LOG_LEVEL says."""
+    """`configured`: GATEHOUSE_LOG_LEVEL of this console. Methods raise Unavailable."""
 
-    store: LevelStore
+    repository: LogLevelRepository
     clock: Clock
     configured: Level
 
-    async def now(self) -> LogLevelOverride | None:
-        """What holds instead of the setting. Raises Unavailable."""
-        wish = await self.store.wish()
-        return wish if wish is not None and wish.until > self.clock.now() else None
+    async def current(self) -> LogLevelOverride | None:
+        """The override in effect; None while the setting applies."""
+        override = await self.repository.get()
+        return override if override is not None and override.until > self.clock.now() else None
 
     async def set(self, level: Level, for_s: int, actor: Actor) -> LogLevelOverride:
-        """Raises Unavailable."""
         now = self.clock.now()
-        wish = LogLevelOverride(level, now + for_s, actor.label)
-        details: dict[str, str | int | float | bool | list[str] | None] = {"level": level, "for_s": for_s}
-        await self.store.set(wish, actor.did(ACTION, target_type="log-level", target_id="all", at=now, details=details))
-        return wish
+        override = LogLevelOverride(level, now + for_s, actor.label)
+        await self.repository.set(override, self._event(actor, now, {"level": level, "for_s": for_s}))
+        return override
 
     async def reset(self, actor: Actor) -> None:
-        """Raises Unavailable."""
-        now = self.clock.now()
-        details: dict[str, str | int | float | bool | list[str] | None] = {"level": self.configured}
-        await self.store.set(None, actor.did(ACTION, target_type="log-level", target_id="all", at=now, details=details))
+        await self.repository.set(None, self._event(actor, self.clock.now(), {"level": self.configured}))
+
+    @staticmethod
+    def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
+        return actor.did(AuditAction.LOG_LEVEL_SET, target_type="log-level", target_id="all", at=now, details=details)
 
 
 class LogLevelFollower:
-    """Holds one process to what was asked for. apply: sets the level of this process's log."""
+    """Applies the log level to one process. `apply` sets the level of its log."""
 
-    def __init__(self, source: LevelSource, clock: Clock, configured: Level, apply: Callable[[Level], None]) -> None:
-        self._source = source
+    def __init__(self, repository: LogLevelRepository, clock: Clock, configured: Level, apply: Callable[[Level], None]) -> None:
+        self._repository = repository
         self._clock = clock
         self._configured = configured
         self._apply = apply
-        self._wish: LogLevelOverride | None = None
+        self._override: LogLevelOverride | None = None
         self._applied = configured
         self._background = Background()
 
@@ -72,17 +71,17 @@ class LogLevelFollower:
     async def close(self) -> None:
         await self._background.stop()
 
-    async def look(self) -> None:
-        """One turn. Without a database the last wish goes on, and still ends at its time."""
+    async def run_once(self) -> None:
+        """Read and apply the level. Without a database the last override remains in effect until it ends."""
         with contextlib.suppress(Unavailable):
-            self._wish = await self._source.wish()
-        wish = self._wish
-        level = wish.level if wish is not None and wish.until > self._clock.now() else self._configured
+            self._override = await self._repository.get()
+        override = self._override
+        level = override.level if override is not None and override.until > self._clock.now() else self._configured
         if level != self._applied:
             self._applied = level
             self._apply(level)
 
     async def _run(self) -> None:
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_S)
+            await self.run_once()
+            await asyncio.sleep(POLL_S)

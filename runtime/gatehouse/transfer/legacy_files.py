@@ -1,7 +1,8 @@
-"""The files of older deployments, entry by entry with its line: JSON, lines of JSON, CSV; and a file without some of them.
+"""Files of other systems in JSON, JSON lines or CSV: their entries with line numbers, and a file without some of its entries.
 
-`api_keys.json` is an object of tokens (or a list of objects), `ngrok_urls.json` an object of URLs. One that is wrapped
-({"keys": ...}) is unwrapped. Only one entry at a time is made into Python objects: memory stays near the size of the text."""
+`api_keys.json` is an object of tokens or a list of objects, `ngrok_urls.json` an object of URLs. A wrapped object ({"keys": ...}) is
+unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-#: Members that hold the entries, when they hold an object or list themselves.
+#: Members that contain the entries if their value is an object or list.
 WRAPPERS = frozenset({"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"})
 
 
@@ -25,7 +26,7 @@ CSV, LINES, JSON = "csv", "lines", "json"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """`name`: the member's name in an object, None elsewhere. `value`: a JSON value; of CSV an object of texts."""
+    """An entry. `name`: of the member of an object, None elsewhere. `value`: a JSON value, for CSV an object of strings."""
 
     line: int
     name: str | None
@@ -33,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class MalformedFile(ValueError):
-    """The file as a whole cannot be read. `line` is 1 for the first."""
+    """The file cannot be parsed. Lines are counted from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -42,21 +43,20 @@ class MalformedFile(ValueError):
 
 
 def kind_of(file_name: str) -> str:
-    """By the end of its name; everything else is JSON."""
+    """Format by the extension of the file name. The default is JSON."""
     suffix = file_name.rpartition(".")[2].lower()
     return CSV if suffix == "csv" else LINES if suffix in {"ndjson", "jsonl"} else JSON
 
 
 def entries(text: str, kind: str) -> Iterator[Entry]:
-    """In the order of the file. Raises MalformedFile."""
+    """Entries in the order of the file. Raises MalformedFile."""
     text = text.removeprefix("\ufeff")
     return _csv(text) if kind == CSV else _lines(text) if kind == LINES else _Json(text).entries()
 
 
-def without(text: str, gone: Callable[[Entry], bool]) -> tuple[str, int]:
-    """A JSON file without the entries that are gone, and how many were. Order and indentation stay. Raises MalformedFile."""
-    removed = {(entry.line, entry.name) for entry in entries(text, JSON) if gone(entry)}
-    if not removed:
+def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
+    """A JSON file without some entries, and the number of removed ones. Preserves order and indentation. Raises MalformedFile."""
+    if not any(is_removed(entry) for entry in entries(text, JSON)):
         return text, 0
     try:
         document = json.loads(text.removeprefix("\ufeff"))
@@ -67,19 +67,18 @@ def without(text: str, gone: Callable[[Entry], bool]) -> tuple[str, int]:
     def pruned(value: Any) -> Any:
         nonlocal count
         if isinstance(value, list):
-            kept = [item for item in value if not gone(Entry(0, None, item))]
-        elif isinstance(value, dict):
-            kept_members = {
-                name: pruned(item) if name in WRAPPERS and isinstance(item, list | dict) else item
-                for name, item in value.items()
-                if (name in WRAPPERS and isinstance(item, list | dict)) or not gone(Entry(0, name, item))
-            }
-            count += len(value) - len(kept_members)
-            return kept_members
-        else:
-            return value
-        count += len(value) - len(kept)
-        return kept
+            items = [item for item in value if not is_removed(Entry(0, None, item))]
+            count += len(value) - len(items)
+            return items
+        members = {}
+        for name, item in value.items():
+            if name in WRAPPERS and isinstance(item, list | dict):
+                members[name] = pruned(item)
+            elif is_removed(Entry(0, name, item)):
+                count += 1
+            else:
+                members[name] = item
+        return members
 
     indent = re.search(r"\n([ \t]+)\S", text)
     written = json.dumps(pruned(document), ensure_ascii=False, indent=indent[1] if indent else None)
@@ -92,11 +91,11 @@ def _csv(text: str) -> Iterator[Entry]:
     try:
         names = reader.fieldnames or []
         if not names or any(not name.strip() for name in names) or len(set(names)) != len(names):
-            raise MalformedFile(1, "needs a first line that names every column once")
+            raise MalformedFile(1, "must have a first line with unique column names")
         for row in reader:
             line = reader.line_num
             if None in row or None in row.values():
-                raise MalformedFile(line, f"has not the {len(names)} cells that the first line names")
+                raise MalformedFile(line, f"does not have the {len(names)} cells of the first line")
             yield Entry(line, None, {name.strip(): cell for name, cell in row.items() if cell != ""})
     except csv.Error:
         raise MalformedFile(max(line, reader.reader.line_num), "is not valid CSV") from None
@@ -108,15 +107,15 @@ def _lines(text: str) -> Iterator[Entry]:
             try:
                 yield Entry(number, None, json.loads(line, object_pairs_hook=_members, parse_constant=_no_constant))
             except (ValueError, RecursionError) as exc:
-                raise MalformedFile(number, _why(exc)) from None
+                raise MalformedFile(number, _reason(exc)) from None
 
 
 class _Json:
-    """Walks over the outermost object or list and decodes what is in it one by one."""
+    """Iterates over the outermost object or list and decodes its values one at a time."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
+        self._position = 0
         self._line = 1
         self._counted = 0
         self._decoder = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
@@ -124,19 +123,19 @@ class _Json:
     def entries(self) -> Iterator[Entry]:
         yield from self._container()
         self._space()
-        if self._at != len(self._text):
-            self._fail("holds more than one JSON value")
+        if self._position != len(self._text):
+            self._fail("contains more than one JSON value")
 
     def _container(self) -> Iterator[Entry]:
         self._space()
-        opening = self._text[self._at : self._at + 1]
+        opening = self._text[self._position : self._position + 1]
         if opening not in ("{", "["):
             self._fail("must be a JSON object or list")
         closing = "}" if opening == "{" else "]"
-        self._at += 1
+        self._position += 1
         self._space()
-        if self._text.startswith(closing, self._at):
-            self._at += 1
+        if self._text.startswith(closing, self._position):
+            self._position += 1
             return
         while True:
             self._space()
@@ -144,47 +143,47 @@ class _Json:
             if opening == "{":
                 name = self._value()
                 self._space()
-                if not isinstance(name, str) or not self._text.startswith(":", self._at):
+                if not isinstance(name, str) or not self._text.startswith(":", self._position):
                     self._fail("is not valid JSON")
-                self._at += 1
+                self._position += 1
                 self._space()
-            if name in WRAPPERS and self._text[self._at : self._at + 1] in ("{", "["):
+            if name in WRAPPERS and self._text[self._position : self._position + 1] in ("{", "["):
                 yield from self._container()
             else:
                 yield Entry(line, name, self._value())
             self._space()
-            if self._text.startswith(closing, self._at):
-                self._at += 1
+            if self._text.startswith(closing, self._position):
+                self._position += 1
                 return
-            if not self._text.startswith(",", self._at):
+            if not self._text.startswith(",", self._position):
                 self._fail("is not valid JSON")
-            self._at += 1
+            self._position += 1
 
     def _value(self) -> Any:
         try:
-            value, self._at = self._decoder.raw_decode(self._text, self._at)
+            value, self._position = self._decoder.raw_decode(self._text, self._position)
         except (ValueError, RecursionError) as exc:
-            self._fail(_why(exc))
+            self._fail(_reason(exc))
         return value
 
     def _space(self) -> None:
-        match = _SPACE.match(self._text, self._at)
-        self._at = match.end() if match else self._at
-        self._line += self._text.count("\n", self._counted, self._at)
-        self._counted = self._at
+        match = _SPACE.match(self._text, self._position)
+        self._position = match.end() if match else self._position
+        self._line += self._text.count("\n", self._counted, self._position)
+        self._counted = self._position
 
     def _fail(self, message: str) -> NoReturn:
         raise MalformedFile(self._line, message) from None
 
 
-class _Twice(ValueError):
-    """An object names a member twice."""
+class _DuplicateMember(ValueError):
+    """An object has two members with the same name."""
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _Twice
+        raise _DuplicateMember
     return members
 
 
@@ -192,5 +191,5 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _why(exc: Exception) -> str:
-    return "names a member twice" if isinstance(exc, _Twice) else "is not valid JSON"
+def _reason(exc: Exception) -> str:
+    return "has two members with the same name" if isinstance(exc, _DuplicateMember) else "is not valid JSON"

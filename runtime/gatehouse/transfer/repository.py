@@ -1,145 +1,213 @@
-"""Imports into PostgreSQL: a batch is copied aside; what is not there yet is taken over together with progress and audit row."""
+"""Imports, exports and the queue of legacy file updates, in PostgreSQL."""
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import asyncpg
 import msgspec
 
-from gatehouse.audit.chain import as_datetime
 from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.writer import append_event
+from gatehouse.audit.repository import append
 from gatehouse.cores.models import CoreRecord
-from gatehouse.errors import Conflict, Unavailable
+from gatehouse.cores.repository import LEASE
+from gatehouse.db.mapping import placeholders
+from gatehouse.db.pool import Connection, Pool, row_count
+from gatehouse.errors import BadRequest, Conflict, Unavailable
+from gatehouse.keys import propagation
 from gatehouse.keys.models import KeyId
-from gatehouse.keys.repository import values
-from gatehouse.transfer.models import Incoming, Run
-from gatehouse.verification.repository import Pool
+from gatehouse.keys.repository import COLUMNS, column_values
+from gatehouse.timestamps import to_datetime
+from gatehouse.transfer.models import IncomingKey, Removal, Run
 
+#: Seconds for a connection and for a statement: an import reads and writes thousands of rows at a time.
 TIMEOUT_S = 60.0
 
+#: Rows that an export reads at a time.
+EXPORT_ROWS = 1000
 
-_RUN = "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+#: Tables of an export, in the order in which they are restored, with the condition on which a row is restored. Rows of a purged
+#: key are not.
+TABLES = {
+    "api_key": "true",
+    "key_credit": "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')",
+    "imported_hash": "EXISTS (SELECT FROM api_key WHERE id = line.key_id AND state <> 'purged'"
+    " AND digest = decode(repeat('00', 32), 'hex'))",
+}
 
+_START_RUN = "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
-_SHOW = "SELECT id, source, rows, done, made, kept, finished_at FROM import_run WHERE id = $1"
-
+_GET_RUN = "SELECT id, source, rows, done, imported, existing, finished_at IS NOT NULL AS finished FROM import_run WHERE id = $1"
 
 _PROGRESS = (
-    "UPDATE import_run SET done = $2, made = made + $3, kept = kept + $4,"
-    " finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 RETURNING made, kept"
+    "UPDATE import_run SET done = $2, imported = imported + $3, existing = existing + $4,"
+    " finished_at = CASE WHEN $2 = rows THEN $5::timestamptz END WHERE id = $1 AND done = $6 RETURNING imported, existing"
 )
 
+_INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
-_ASIDE = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
+_ADD_KEYS = f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming ON CONFLICT (id) DO NOTHING RETURNING id"
 
-
-_HASH = (
-    "INSERT INTO foreign_hash (key_id, generation, sealed) SELECT * FROM unnest($1::text[], $2::integer[], $3::bytea[])"
+_ADD_HASHES = (
+    "INSERT INTO imported_hash (key_id, generation, sealed) SELECT * FROM unnest($1::text[], $2::integer[], $3::bytea[])"
     " ON CONFLICT DO NOTHING"
 )
 
-
-_CORE = (
-    "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at, draining)"
-    " SELECT $1, $2, $3, $4, $5, $6, $7, false WHERE EXISTS (SELECT FROM api_key WHERE id = $5 AND state <> 'purged')"
+_ADD_CORE = (
+    f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))}"
+    f" WHERE EXISTS (SELECT FROM api_key WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> 'purged')"
     " ON CONFLICT DO NOTHING"
 )
 
+_TAKE_REMOVALS = (
+    "UPDATE legacy_file_removal SET next_at = now() + make_interval(secs => $2) WHERE key_id IN ("
+    " SELECT key_id FROM legacy_file_removal WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
+    " RETURNING key_id, attempts"
+)
 
-_LAGGING = "SELECT count(*) FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $1) AND confirmed_seq < $2"
+_FAIL_REMOVALS = (
+    "UPDATE legacy_file_removal SET attempts = attempts + 1, problem = $2, next_at = now() + make_interval(secs => $3)"
+    " WHERE key_id = ANY ($1)"
+)
 
 
-_LOOK_S = 0.05
-
-
-_JSON = ("limits", "metadata")
-
-
-class PostgresImports:
-    """`ports_import.Imports` on a pool."""
+class ImportRepository:
+    """Batches of imported keys and Cores, and the progress of each run. Methods raise Unavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def run(self, run: Run, *, now: float) -> Run:
-        try:
-            async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
-                await connection.execute(_RUN, run.id, run.source, run.rows, as_datetime(now))
-                row = await connection.fetchrow(_SHOW, run.id)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise _away(exc) from exc
+        """The stored state of the run, which is started if it is new."""
+        async with self._pool.connection(timeout_s=TIMEOUT_S) as connection:
+            await connection.execute(_START_RUN, run.id, run.source, run.rows, to_datetime(now))
+            row = await connection.fetchrow(_GET_RUN, run.id)
         if row is None:
-            raise Unavailable("The import cannot be begun at the moment; try again")
-        return Run(row["id"], run.source, row["rows"], row["done"], row["made"], row["kept"], row["finished_at"] is not None)
+            raise Unavailable("The import cannot be started at the moment; try again")
+        return Run(**{**dict(row), "source": run.source})
 
     async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
-        try:
-            rows = await self._pool.fetch("SELECT id, scheme FROM api_key WHERE id = ANY($1)", ids, timeout=TIMEOUT_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise _away(exc) from exc
+        """Ids that exist, with the scheme of their key."""
+        rows = await self._pool.fetch("SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S)
         return {KeyId(row["id"]): row["scheme"] for row in rows}
 
-    async def known(self, *, live_s: float, timeout_s: float) -> bool:
+    async def confirmed(self, *, live_s: float, timeout_s: float) -> bool:
+        """True once every live gateway worker has read what was written; False after `timeout_s`."""
         try:
-            written = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout=TIMEOUT_S)
-            async with asyncio.timeout(timeout_s):
-                while await self._pool.fetchval(_LAGGING, live_s, written):
-                    await asyncio.sleep(_LOOK_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            newest = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S)
+        except Unavailable:
             return False
-        return True
+        return await propagation.is_confirmed(self._pool, newest, live_s=live_s, timeout_s=timeout_s)
 
-    async def write(self, run: Run, keys: list[Incoming], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
-        try:
-            async with self._pool.acquire(timeout=TIMEOUT_S) as connection, connection.transaction():
-                made = await _keys(connection, keys) if keys else 0
-                for core in cores:
-                    answer = await connection.execute(_CORE, *_core(core))
-                    made += int(answer.rpartition(" ")[2])
-                kept = len(keys) + len(cores) - made
-                now = datetime.now(UTC)
-                row = await connection.fetchrow(_PROGRESS, run.id, done, made, kept, now, run.done)
-                if row is None:
-                    raise Conflict("Another process is importing the same file; wait for it, or end it, and run this again")
-                event = msgspec.structs.replace(event, details={**event.details, "made": made, "kept": kept})
-                await append_event(connection, event)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise _away(exc) from exc
-        return msgspec.structs.replace(run, done=done, made=row["made"], kept=row["kept"], finished=done == run.rows)
+    async def write(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
+        """Insert rows that do not exist, set the progress of the run to `done` and append the event, in one transaction.
+
+        Returns the run with the new progress. Raises Conflict if another process has continued the run.
+        """
+        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            imported = await _add_keys(connection, keys) if keys else 0
+            for core in cores:
+                imported += row_count(await connection.execute(_ADD_CORE, *LEASE.values(core).values()))
+            counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
+            row = await connection.fetchrow(_PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done)
+            if row is None:
+                raise Conflict("Another process is importing the same file; wait for it, or stop it, and run this again")
+            await append(connection, msgspec.structs.replace(event, details={**event.details, **counts}))
+        return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
 
 
-async def _keys(connection: Any, keys: list[Incoming]) -> int:
-    rows = [_row(one) for one in keys]
-    columns = list(rows[0])
-    names = ", ".join(columns)
-    await connection.execute(_ASIDE)
-    await connection.copy_records_to_table("incoming", columns=columns, records=[tuple(row.values()) for row in rows])
-    taken = await connection.fetch(
-        f"INSERT INTO api_key ({names}) SELECT {names} FROM incoming ON CONFLICT (id) DO NOTHING RETURNING id"  # noqa: S608
-    )
-    made = {row["id"] for row in taken}
-    hashes = [one for one in keys if one.sealed is not None and one.key.id in made]
+async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
+    """Insert keys that do not exist. Returns their number."""
+    await connection.execute(_INCOMING)
+    records = [(*column_values(incoming.key), 1, 0) for incoming in keys]
+    columns = (*COLUMNS, "version", "change_seq")
+    await connection.copy_records_to_table("incoming", columns=columns, records=records, timeout=TIMEOUT_S)
+    added = {row["id"] for row in await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S)}
+    hashes = [
+        (incoming.key.id, incoming.key.pepper_generation, incoming.sealed)
+        for incoming in keys
+        if incoming.sealed is not None and incoming.key.id in added
+    ]
     if hashes:
-        ids, generations = [one.key.id for one in hashes], [one.key.pepper_generation for one in hashes]
-        await connection.execute(_HASH, ids, generations, [one.sealed for one in hashes])
-    return len(made)
+        await connection.execute(_ADD_HASHES, *(list(column) for column in zip(*hashes, strict=True)))
+    return len(added)
 
 
-def _row(one: Incoming) -> dict[str, Any]:
-    row = {"id": one.key.id, **values(one.key), "version": 1, "change_seq": 0}
-    return row | {name: json.dumps(row[name], ensure_ascii=False) for name in _JSON}
+class ExportRepository:
+    """The tables of keys as lines of JSON. Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def lines(self, event: AuditEvent) -> AsyncIterator[tuple[bytes, int]]:
+        """Batches of (lines, number of lines) from one snapshot. The event is appended first, so that no export is unrecorded."""
+        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            await append(connection, event)
+        async with self._pool.transaction(timeout_s=TIMEOUT_S, snapshot=True, readonly=True) as connection:
+            for table in TABLES:
+                cursor = await connection.cursor(f"SELECT json_build_object('{table}', to_json(line))::text FROM {table} AS line")
+                while rows := await cursor.fetch(EXPORT_ROWS):
+                    yield b"".join(row[0].encode() + b"\n" for row in rows), len(rows)
+
+    async def restore(self, batches: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
+        """Insert rows that do not exist, in one transaction. Returns (inserted, skipped) for each table.
+
+        Raises BadRequest if a row does not match the schema; then nothing was written.
+        """
+        counts = dict.fromkeys(TABLES, (0, 0))
+        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            try:
+                for batch in batches:
+                    for table, rows in _by_table(batch).items():
+                        statement = (
+                            f"INSERT INTO {table} SELECT line.* FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line"
+                            f" WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
+                        )
+                        inserted = row_count(await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S))
+                        before = counts[table]
+                        counts[table] = (before[0] + inserted, before[1] + len(rows) - inserted)
+            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.UndefinedColumnError) as exc:
+                reason = type(exc).__name__
+                raise BadRequest(f"the export does not match the schema of this version ({reason}); nothing was written") from exc
+            await append(connection, event)
+        return counts
 
 
-def _core(core: CoreRecord) -> tuple[Any, ...]:
-    ends = as_datetime(core.expires_at)
-    return core.name, core.url, core.environment.value, core.lease_id, core.registered_by, core.pepper_generation, ends
+def _by_table(lines: bytes) -> dict[str, list[object]]:
+    rows: dict[str, list[object]] = {}
+    for line in lines.splitlines():
+        for table, row in json.loads(line).items():
+            if table not in TABLES:
+                raise BadRequest(f"the export has a table {table[:40]} that this version does not know; nothing was written")
+            rows.setdefault(table, []).append(row)
+    return rows
 
 
-def _away(exc: Exception) -> Unavailable:
-    detail = f"import: {type(exc).__name__}"
-    return Unavailable("The database broke off; run the same command again, it goes on where it stood", detail=detail)
+class RemovalRepository:
+    """Queue of purged keys that are to be removed from the legacy files. A trigger fills it in the transaction of the purge."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def due(self, *, size: int, hold_s: float) -> tuple[Removal, ...]:
+        """Up to `size` removals that are due. No other caller gets them for `hold_s` seconds."""
+        return tuple(Removal(*row.values()) for row in await self._pool.fetch(_TAKE_REMOVALS, size, hold_s))
+
+    async def done(self, removals: tuple[Removal, ...], events: list[AuditEvent]) -> None:
+        async with self._pool.transaction() as connection:
+            await connection.execute("DELETE FROM legacy_file_removal WHERE key_id = ANY ($1)", _ids(removals))
+            for event in events:
+                await append(connection, event)
+
+    async def failed(self, removals: tuple[Removal, ...], *, problem: str, retry_s: float, events: list[AuditEvent]) -> None:
+        """Schedule the removals for another attempt in `retry_s` seconds."""
+        async with self._pool.transaction() as connection:
+            await connection.execute(_FAIL_REMOVALS, _ids(removals), problem, retry_s)
+            for event in events:
+                await append(connection, event)
+
+
+def _ids(removals: tuple[Removal, ...]) -> list[str]:
+    return [removal.key_id for removal in removals]

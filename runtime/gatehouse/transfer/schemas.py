@@ -83,9 +83,8 @@ def _instant(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"\d{9,14}(\.\d+)?", value):
         value = float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = value / 1000 if value >= _MILLISECONDS_FROM else value
         try:
-            return datetime.fromtimestamp(seconds, UTC)
+            return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, UTC)
         except (ValueError, OverflowError, OSError):
             raise ValueError("is no date") from None
     if isinstance(value, str):
@@ -182,7 +181,7 @@ class ImportedKey(BaseModel):
 
     def row(self) -> KeyRow:
         return KeyRow(
-            place=self.locator(),
+            locator=self.locator(),
             scheme=self.scheme,
             hashed=self.hash_bytes() if self.algorithm == "bcrypt" else None,
             name=self.name,
@@ -275,7 +274,7 @@ def _ours(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def places_of(entry: Entry) -> set[str]:
+def locators_of(entry: Entry) -> set[str]:
     """Everything that an id may be derived from for an entry of either file, well-formed or not: what a purge looks for."""
     texts = {entry.name} if entry.name is not None else set()
     found: set[str] = set()
@@ -300,12 +299,12 @@ def places_of(entry: Entry) -> set[str]:
 _PLACE = ("hash", "algorithm", "hash_of", "id")
 
 
-def reader(
+def parser(
     *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
 ) -> Callable[[Entry], KeyRow | CoreRow | tuple[Problem, ...]]:
     """Makes an entry a checked row, or says what is wrong. `prefix`: of this deployment's own keys; named: see `core_members`."""
 
-    def read(entry: Entry) -> KeyRow | CoreRow | tuple[Problem, ...]:
+    def parse_entry(entry: Entry) -> KeyRow | CoreRow | tuple[Problem, ...]:
         found = core_members(entry, ignored, named=named) if cores else members(entry, ignored)
         if found is None:
             shape = "a URL or an object" if cores else "a text or an object"
@@ -320,7 +319,7 @@ def reader(
             return (Problem("key", "has the format of this deployment's own keys", "restore an export with --restore"),)
         return row.row()
 
-    return read
+    return parse_entry
 
 
 def _may_be_token(text: str) -> bool:

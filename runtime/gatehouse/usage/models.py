@@ -1,94 +1,59 @@
-"""What the counting of use needs from the outside world: a ledger to write batches into, and one to read series from."""
+"""Types of the use of API keys: batches that gateway workers write, and points of reports."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import msgspec
 
-#: Widths of the buckets that are kept, in seconds, and for how long.
-KEPT_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
+#: Widths of the stored buckets in seconds -> retention in seconds.
+RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 
-
-#: Points that one series may hold.
+#: Maximum number of points in a report.
 POINTS_MAX = 10_000
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
-    """Requests of one minute. `key_id` is empty for tokens that proved no key, `core` when no registered Core was meant."""
+    """Requests of one minute."""
 
-    key_id: str
-    core: str
+    key_id: str  # empty: the token proved possession of no key
+    core: str  # empty: no registered Core was requested
     code: str
-    minute: int  # Unix seconds of its beginning
+    minute: int  # Unix seconds of its start
     count: int
 
 
-class LastUse(msgspec.Struct, frozen=True, gc=False):
-    """A key was used from an address (an IPv6 one stands for its /64 network)."""
+class AddressUse(msgspec.Struct, frozen=True, gc=False):
+    """A key was used from an address. An IPv6 address is represented by its /64 network."""
 
     key_id: str
     address: str
 
 
 class UsageBatch(msgspec.Struct, frozen=True):
-    """What one worker counted. A batch with a number that this worker has sent before is counted once."""
+    """Requests that one worker counted. A batch whose number the worker has sent before is ignored."""
 
     worker_id: str
     number: int
-    at: float
+    at: float  # Unix seconds
     rows: tuple[UsageRow, ...]
-    last_used: dict[str, float]  # key id -> Unix seconds of its last successful use, to the second
-    sightings: tuple[LastUse, ...] = ()
-    bursts: dict[str, int] = {}  # key id -> refusals in the minute that went over the mark
+    last_used: dict[str, float]  # key id -> Unix seconds of the last successful use, to the second
+    addresses: tuple[AddressUse, ...] = ()
+    bursts: dict[str, int] = {}  # key id -> denied requests in the minute that exceeded the threshold
 
 
 class UnusualUse(msgspec.Struct, frozen=True):
-    """Something that an owner of the key may want to know. kind: new_address | refusals | dormant."""
+    """Use that the owner of a key is notified of."""
 
     key_id: str
-    kind: str
+    kind: str  # new_address, denials or dormant
     address: str = ""
-    number: int = 0  # refusals in a minute, or days of silence
-
-
-class UsageLedger(Protocol):
-    async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        """Counts a batch, all or nothing, and answers what was unusual about it (also in the audit trail). Raises Unavailable."""
-        ...
+    number: int = 0  # denied requests in a minute, or days without use
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
+    """Requests of one bucket. Columns that the report sums over are None."""
+
     starts_at: float
-    key_id: str | None  # None where keys were added up
+    key_id: str | None
     core: str | None
     code: str | None
     count: int
-
-
-class UsageReports(Protocol):
-    async def series(
-        self,
-        *,
-        width_s: int,
-        since: float,
-        until: float,
-        by: frozenset[str],
-        key_id: str | None,
-        core: str | None,
-        code: str | None,
-    ) -> tuple[UsagePoint, ...]:
-        """Sums per bucket and per `by` (key_id, core, code), in the order of time. Raises Unavailable."""
-        ...
-
-    async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
-        """Unix seconds of the last successful use; keys that were never used are left out. Raises Unavailable."""
-        ...
-
-    async def addresses(self, key_id: str) -> tuple[str, ...]:
-        """From where the key was used, the newest first. Raises Unavailable."""
-        ...
-
-    async def prune(self, *, now: float) -> int:
-        """Takes away buckets older than KEPT_S and what ended workers left; answers how many buckets. Raises Unavailable."""
-        ...

@@ -1,44 +1,39 @@
-"""Counts of use in PostgreSQL: a worker's batch in one transaction, counted once however often it is sent."""
+"""Use of API keys in PostgreSQL: counters that the gateway workers add to in batches, and the reports of the console."""
 
 from __future__ import annotations
 
-import asyncpg
+from datetime import timedelta
+
 import msgspec
-from asyncpg.pool import PoolConnectionProxy
 
-from gatehouse.audit.chain import as_datetime
-from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.writer import append_event
-from gatehouse.errors import Unavailable
-from gatehouse.usage.models import KEPT_S, UnusualUse, UsageBatch
+from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditEvent, Details, system_event
+from gatehouse.audit.repository import append
+from gatehouse.db.conditions import Conditions
+from gatehouse.db.pool import Connection, Pool, row_count
+from gatehouse.timestamps import to_datetime, to_seconds
+from gatehouse.usage.models import POINTS_MAX, RETENTION_S, UnusualUse, UsageBatch, UsagePoint
 
-ACTION = "key.unusual"
-
-
-#: A key that slept this long and is used again.
+#: Use of a key after this time without use is unusual.
 DORMANT_S = 30 * 86_400
 
+#: Minimum interval of alerts of one kind for one key, over all workers.
+ALERT_INTERVAL_S = 3600
 
-#: The same thing about the same key is told once in this time, whichever worker saw it.
-QUIET_S = 3600
-
-
-#: Addresses that are kept for a key. One that is used from more is used from anywhere: there is nothing unusual left to tell.
+#: Addresses that are stored for a key. A key that is used from more has no unusual address.
 ADDRESSES_MAX = 100
 
-
-_FRESH = """
-INSERT INTO usage_flush (worker_id, batch, seen_at) VALUES ($1, $2, $3)
-ON CONFLICT (worker_id) DO UPDATE SET batch = EXCLUDED.batch, seen_at = EXCLUDED.seen_at WHERE usage_flush.batch < EXCLUDED.batch
-RETURNING batch
+_CLAIM_BATCH = """
+INSERT INTO usage_batch (worker_id, number, seen_at) VALUES ($1, $2, $3)
+ON CONFLICT (worker_id) DO UPDATE SET number = EXCLUDED.number, seen_at = EXCLUDED.seen_at
+WHERE usage_batch.number < EXCLUDED.number
+RETURNING number
 """
 
-
-# A worker may count a key for a moment after its purge. Reading waits for no lock.
+# A worker can count a key for a moment after its purge. Reading does not wait for locks.
 _PURGED = "SELECT id FROM api_key WHERE id = ANY ($1) AND state = 'purged'"
 
-
-# In the order of the primary key: workers that write the same buckets at once take their locks in one order.
+# In the order of the primary key, so that concurrent workers lock the same buckets in the same order.
 _COUNT = """
 INSERT INTO usage_count (width_s, key_id, starts_at, core, code, count)
 SELECT width_s, key_id, to_timestamp(minute - minute % width_s) AS starts_at, core, code, sum(count)
@@ -48,9 +43,8 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (width_s, key_id, starts_at, core, code) DO UPDATE SET count = usage_count.count + EXCLUDED.count
 """
 
-
-# `before` reads the rows as they were when the statement began.
-_USED = """
+# `before` reads the rows as they were before the statement.
+_ADD_ACTIVITY = """
 WITH used AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS row (key_id, last_used_at) ORDER BY key_id),
      before AS (SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)),
      written AS (INSERT INTO key_activity (key_id, last_used_at) SELECT * FROM used
@@ -59,16 +53,14 @@ SELECT key_id, extract(epoch FROM used.last_used_at - before.last_used_at)::bigi
 FROM used JOIN before USING (key_id) WHERE used.last_used_at - before.last_used_at > make_interval(secs => $3)
 """
 
-
-_SIGHTED = """
-WITH seen AS (SELECT * FROM unnest($1::text[], $2::text[]) AS row (key_id, address) ORDER BY 1, 2),
+_ADD_ADDRESSES = """
+WITH used AS (SELECT * FROM unnest($1::text[], $2::text[]) AS row (key_id, address) ORDER BY 1, 2),
      known AS (SELECT key_id, count(*) AS number FROM key_address WHERE key_id = ANY ($1) GROUP BY 1),
      added AS (INSERT INTO key_address (key_id, address, first_seen_at)
-         SELECT key_id, address, $3 FROM seen LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) < $4
+         SELECT key_id, address, $3 FROM used LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) < $4
          ON CONFLICT DO NOTHING RETURNING key_id, address)
 SELECT key_id, address FROM added JOIN known USING (key_id)
 """
-
 
 _ALERT = """
 INSERT INTO key_alert (key_id, kind, raised_at) VALUES ($1, $2, $3)
@@ -77,25 +69,90 @@ WHERE key_alert.raised_at <= EXCLUDED.raised_at - make_interval(secs => $4) RETU
 """
 
 
-class PostgresUsage:
-    """`ports_usage.UsageLedger` on the gateway's pool."""
+class UsageRepository:
+    """Counters as the gateway workers write them."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        """Timeout: the pool's own for statements (15 s). Failure side: the caller keeps the batch and sends it again."""
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                return await _add(connection, batch)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise Unavailable("Use cannot be counted at the moment", detail=type(exc).__name__) from exc
+        """Add a batch, once however often it is sent. Returns unusual use, which is also appended to the audit trail.
+
+        Raises Unavailable; then nothing was counted, and the caller sends the batch again.
+        """
+        async with self._pool.transaction() as connection:
+            return await _add(connection, batch)
 
 
-async def _add(connection: PoolConnectionProxy[asyncpg.Record], batch: UsageBatch) -> tuple[UnusualUse, ...]:
-    now = as_datetime(batch.at)
-    if await connection.fetchval(_FRESH, batch.worker_id, batch.number, now) is None:
-        return ()  # counted before; its confirmation was lost on the way
+class UsageReports:
+    """Counters as the console reads them. Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def series(
+        self,
+        *,
+        width_s: int,
+        since: float,
+        until: float,
+        by: frozenset[str] = frozenset(),
+        key_id: str | None = None,
+        core: str | None = None,
+        code: str | None = None,
+    ) -> tuple[UsagePoint, ...]:
+        """Sums per bucket and per column in `by` (key_id, core, code), ordered by time.
+
+        `since` is inclusive, `until` exclusive. Returns POINTS_MAX + 1 points if there are more than POINTS_MAX.
+        """
+        where = Conditions()
+        where.add_equal(width_s=width_s, key_id=key_id, core=core, code=code)
+        where.add("starts_at >= {} AND starts_at < {}", to_datetime(since), to_datetime(until))
+        groups = ", ".join(["starts_at", *(column for column in ("code", "core", "key_id") if column in by)])
+        statement = (
+            f"SELECT {groups}, sum(count)::bigint AS count FROM usage_count{where}"
+            f" GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
+        )
+        return tuple(
+            UsagePoint(
+                starts_at=to_seconds(row["starts_at"]),
+                key_id=row["key_id"] if "key_id" in by else None,
+                core=row["core"] if "core" in by else None,
+                code=row["code"] if "code" in by else None,
+                count=row["count"],
+            )
+            for row in await self._pool.fetch(statement, *where.values)
+        )
+
+    async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
+        """Unix seconds of the last successful use. Keys that were never used are omitted."""
+        statement = "SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)"
+        return {row["key_id"]: to_seconds(row["last_used_at"]) for row in await self._pool.fetch(statement, list(key_ids))}
+
+    async def addresses(self, key_id: str) -> tuple[str, ...]:
+        """Client addresses of a key, newest first."""
+        statement = "SELECT address FROM key_address WHERE key_id = $1 ORDER BY first_seen_at DESC, address"
+        return tuple(row["address"] for row in await self._pool.fetch(statement, key_id))
+
+    async def prune(self, *, now: float) -> int:
+        """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the number of buckets."""
+        instant = to_datetime(now)
+        async with self._pool.transaction() as connection:
+            status = await connection.execute(
+                "DELETE FROM usage_count USING unnest($1::integer[], $2::timestamptz[]) AS expired (width, before)"
+                " WHERE width_s = width AND starts_at < before",
+                list(RETENTION_S),
+                [instant - timedelta(seconds=seconds) for seconds in RETENTION_S.values()],
+            )
+            # A worker that has been silent for a day has ended and sends no batch again.
+            await connection.execute("DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1))
+        return row_count(status)
+
+
+async def _add(connection: Connection, batch: UsageBatch) -> tuple[UnusualUse, ...]:
+    now = to_datetime(batch.at)
+    if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number, now) is None:
+        return ()  # added before; the confirmation was lost
     batch = _without(batch, {row["id"] for row in await connection.fetch(_PURGED, [row.key_id for row in batch.rows])})
     rows = batch.rows
     await connection.execute(
@@ -105,49 +162,48 @@ async def _add(connection: PoolConnectionProxy[asyncpg.Record], batch: UsageBatc
         [row.code for row in rows],
         [row.minute for row in rows],
         [row.count for row in rows],
-        list(KEPT_S),
+        list(RETENTION_S),
     )
-    unusual = [UnusualUse(key_id, "refusals", number=count) for key_id, count in batch.bursts.items()]
+    unusual = [UnusualUse(key_id, "denials", number=count) for key_id, count in batch.bursts.items()]
     if batch.last_used:
-        instants = [as_datetime(at) for at in batch.last_used.values()]
-        woken = await connection.fetch(_USED, list(batch.last_used), instants, float(DORMANT_S))
-        unusual += [UnusualUse(row["key_id"], "dormant", number=row["silent_s"] // 86_400) for row in woken]
-    if batch.sightings:
-        keys, addresses = [one.key_id for one in batch.sightings], [one.address for one in batch.sightings]
-        added = await connection.fetch(_SIGHTED, keys, addresses, now, ADDRESSES_MAX)
+        times = [to_datetime(seconds) for seconds in batch.last_used.values()]
+        dormant = await connection.fetch(_ADD_ACTIVITY, list(batch.last_used), times, float(DORMANT_S))
+        unusual += [UnusualUse(row["key_id"], "dormant", number=row["silent_s"] // 86_400) for row in dormant]
+    if batch.addresses:
+        keys, addresses = [use.key_id for use in batch.addresses], [use.address for use in batch.addresses]
+        added = await connection.fetch(_ADD_ADDRESSES, keys, addresses, now, ADDRESSES_MAX)
         unusual += [UnusualUse(row["key_id"], "new_address", address=row["address"]) for row in added]
-    told = []
-    for one in unusual:
-        if await connection.fetchval(_ALERT, one.key_id, one.kind, now, float(QUIET_S)) is not None:
-            await append_event(connection, _event(one, batch.at))
-            told.append(one)
-    return tuple(told)
+    alerts = []
+    for use in unusual:
+        if await connection.fetchval(_ALERT, use.key_id, use.kind, now, float(ALERT_INTERVAL_S)) is not None:
+            await append(connection, _event(use, batch.at))
+            alerts.append(use)
+    return tuple(alerts)
 
 
-def _without(batch: UsageBatch, gone: set[str]) -> UsageBatch:
-    """The batch with the use of purged keys counted for no key."""
-    if not gone:
+def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
+    """The batch with the use of purged keys attributed to no key."""
+    if not purged:
         return batch
     return msgspec.structs.replace(
         batch,
-        rows=tuple(msgspec.structs.replace(row, key_id="") if row.key_id in gone else row for row in batch.rows),
-        last_used={key_id: at for key_id, at in batch.last_used.items() if key_id not in gone},
-        sightings=tuple(one for one in batch.sightings if one.key_id not in gone),
-        bursts={key_id: count for key_id, count in batch.bursts.items() if key_id not in gone},
+        rows=tuple(msgspec.structs.replace(row, key_id="") if row.key_id in purged else row for row in batch.rows),
+        last_used={key_id: seconds for key_id, seconds in batch.last_used.items() if key_id not in purged},
+        addresses=tuple(use for use in batch.addresses if use.key_id not in purged),
+        bursts={key_id: count for key_id, count in batch.bursts.items() if key_id not in purged},
     )
 
 
-def _event(unusual: UnusualUse, at: float) -> AuditEvent:
-    number = {"refusals": {"refusals": unusual.number}, "dormant": {"silent_days": unusual.number}}.get(unusual.kind, {})
-    return AuditEvent(
-        occurred_at=at,
-        actor_type="system",
-        actor_id="usage",
-        action=ACTION,
+def _event(use: UnusualUse, at: float) -> AuditEvent:
+    details: Details = {"kind": use.kind}
+    if use.number:
+        details["silent_days" if use.kind == "dormant" else "denials"] = use.number
+    return system_event(
+        "usage",
+        AuditAction.KEY_UNUSUAL,
         target_type="key",
-        target_id=unusual.key_id,
-        outcome="success",
-        request_id="",
-        source_address=unusual.address,
-        details={"kind": unusual.kind, **number},
+        target_id=use.key_id,
+        at=at,
+        details=details,
+        source_address=use.address,
     )

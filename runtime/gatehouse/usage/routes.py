@@ -12,7 +12,7 @@ from fastapi import Query
 from gatehouse.console.dependencies import Door
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest, NotFound, Problem
-from gatehouse.keys.schemas import rfc3339
+from gatehouse.timestamps import rfc3339
 from gatehouse.usage.models import POINTS_MAX
 from gatehouse.usage.schemas import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS_S, KeyUsage, ReadUsage, UsagePointView, UsageSeries
 
@@ -77,9 +77,7 @@ async def show_key_usage(id: str, door: Door) -> KeyUsage:
 
 async def _by_code(door: Door, key: str, width_s: int, seconds: int) -> dict[str, int]:
     now = door.clock.now()
-    points = await door.usage.series(
-        width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key, core=None, code=None
-    )
+    points = await door.usage.series(width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key)
     counts: dict[str, int] = {}
     for point in points:
         counts[point.code or ""] = counts.get(point.code or "", 0) + point.count

@@ -19,14 +19,14 @@ from typing import TypeAlias
 import asyncpg
 
 from gatehouse.cores.repository import COLUMNS as CORE_COLUMNS
-from gatehouse.cores.repository import PostgresCores, core_record
+from gatehouse.cores.repository import CoreRegistry, core_record
 from gatehouse.db.connection import DatabaseLogin
+from gatehouse.db.pool import DRIVER_ERRORS
 from gatehouse.errors import Unavailable
+from gatehouse.keys.repository import RECORD_COLUMNS, key_record
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.prefilter import Prefilter
-from gatehouse.verification.repository import COLUMNS as KEY_COLUMNS
-from gatehouse.verification.repository import key_record
 
 CHANGE_CHANNEL = "gatehouse_change"
 
@@ -44,7 +44,7 @@ PAGE_ROWS = 5000
 #: Rows of workers that were killed are removed after this time.
 DEAD_WORKER_S = 600
 
-_KEYS = f"SELECT {KEY_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
+_KEYS = f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
 
 _CORES = f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
 
@@ -79,7 +79,7 @@ class ChangeFeed:
         *,
         worker_id: str,
         cache: KeyCache,
-        cores: PostgresCores,
+        cores: CoreRegistry,
         prefilter: Prefilter,
         imported_ids: ImportedKeyIds,
         generations: Sequence[int],
@@ -115,7 +115,7 @@ class ChangeFeed:
         try:
             await self._connect()
             await self._poll()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        except DRIVER_ERRORS as exc:
             await self._disconnect()
             raise Unavailable(_start_error(exc, self._login), detail=type(exc).__name__) from exc
         self._task = asyncio.create_task(self._run(), name="change-feed")
@@ -127,7 +127,7 @@ class ChangeFeed:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         if self._connection is not None:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with contextlib.suppress(*DRIVER_ERRORS):
                 await self._connection.execute("DELETE FROM gateway_worker WHERE id = $1", self._worker_id, timeout=1)
         await self._disconnect()
 
@@ -141,7 +141,7 @@ class ChangeFeed:
                 if self._connection is None or self._connection.is_closed():
                     await self._connect()
                 await self._poll()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            except DRIVER_ERRORS as exc:
                 self._on_interrupted(type(exc).__name__)
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)

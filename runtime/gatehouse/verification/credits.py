@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
-
+from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
 from gatehouse.verification.models import CreditState
-from gatehouse.verification.repository import Pool
 
 #: Fails closed: a request whose credits cannot be deducted is not served.
 SPEND_TIMEOUT_S = 2.0
@@ -30,7 +28,7 @@ _READ = f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key
 _REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1"
 
 
-class PostgresCredits:
+class CreditRepository:
     """Credit balances in the table `key_credit`."""
 
     def __init__(self, pool: Pool) -> None:
@@ -46,8 +44,8 @@ class PostgresCredits:
                 row = await self._pool.fetchrow(_SPEND, subject, cost) if cost else None
                 deducted = row is not None
                 row = row or await self._pool.fetchrow(_READ, subject)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise Unavailable("Credits cannot be counted at the moment", detail=f"credits: {type(exc).__name__}") from exc
+        except TimeoutError as exc:
+            raise Unavailable("Credits cannot be counted at the moment", detail="credits: TimeoutError") from exc
         if row is None:
             return None
         refills_at = None if row["refills_at"] is None else row["refills_at"].timestamp()
@@ -61,5 +59,5 @@ class PostgresCredits:
         try:
             async with asyncio.timeout(SPEND_TIMEOUT_S):
                 await self._pool.execute(_REFUND, subject, cost)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except (Unavailable, TimeoutError):
             return

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
 import msgspec
 
 from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.writer import append_event
+from gatehouse.audit.repository import append
 from gatehouse.clock import Clock
 from gatehouse.crypto.sealing import unseal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, proves_possession
+from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId, KeyRecord
+from gatehouse.keys.repository import RECORD_COLUMNS, key_record
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.imported_tokens import ImportedKeyIds, bcrypt_matches, hash_purpose
-from gatehouse.verification.repository import COLUMNS, Pool, PostgresKeys, key_record
+from gatehouse.verification.repository import KeyLoader
 
 CHECKS_AT_ONCE = 1
 
@@ -38,10 +39,10 @@ _COUNTED_KEYS_MAX = 10_000
 #: Database timeout. Fails closed: the key is not verified.
 TIMEOUT_S = 5.0
 
-_READ = "SELECT generation, sealed FROM foreign_hash WHERE key_id = $1"
+_READ = "SELECT generation, sealed FROM imported_hash WHERE key_id = $1"
 _UPGRADE = (
     "UPDATE api_key SET digest = $2, pepper_generation = $3"  # noqa: S608
-    f" WHERE id = $1 AND digest = $4 AND state <> 'purged' RETURNING {COLUMNS}"
+    f" WHERE id = $1 AND digest = $4 AND state <> 'purged' RETURNING {RECORD_COLUMNS}"
 )
 
 
@@ -52,7 +53,7 @@ class ImportedKey(msgspec.Struct, frozen=True):
     material: str
 
 
-class PostgresLegacyHashes:
+class ImportedHashRepository:
     """Sealed bcrypt hashes of imported keys in PostgreSQL."""
 
     def __init__(self, pool: Pool, cache: KeyCache) -> None:
@@ -61,10 +62,7 @@ class PostgresLegacyHashes:
 
     async def read(self, key_id: KeyId) -> tuple[int, bytes] | None:
         """(pepper generation, sealed hash), or None if the key has none. Raises Unavailable."""
-        try:
-            row = await self._pool.fetchrow(_READ, key_id, timeout=TIMEOUT_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise _unavailable(f"bcrypt hash: {type(exc).__name__}") from exc
+        row = await self._pool.fetchrow(_READ, key_id, timeout_s=TIMEOUT_S)
         return None if row is None else (row["generation"], row["sealed"])
 
     async def upgrade(self, key_id: KeyId, digest: bytes, generation: int, event: AuditEvent) -> KeyRecord | None:
@@ -72,14 +70,11 @@ class PostgresLegacyHashes:
 
         Returns the updated key, or None if it no longer has a bcrypt hash. Raises Unavailable.
         """
-        try:
-            async with self._pool.acquire(timeout=TIMEOUT_S) as connection, connection.transaction():
-                row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)
-                if row is not None:
-                    await connection.execute("DELETE FROM foreign_hash WHERE key_id = $1", key_id)
-                    await append_event(connection, event)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise _unavailable(f"bcrypt hash: {type(exc).__name__}") from exc
+        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)
+            if row is not None:
+                await connection.execute("DELETE FROM imported_hash WHERE key_id = $1", key_id)
+                await append(connection, event)
         if row is None:
             return None
         record = key_record(row)
@@ -91,7 +86,7 @@ class ImportedKeys:
     """Imported keys in one worker and event loop."""
 
     def __init__(
-        self, keys: PostgresKeys, hashes: PostgresLegacyHashes, clock: Clock, pepper: Pepper, ids: ImportedKeyIds
+        self, keys: KeyLoader, hashes: ImportedHashRepository, clock: Clock, pepper: Pepper, ids: ImportedKeyIds
     ) -> None:
         self._keys = keys
         self._hashes = hashes

@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import time
 
-import asyncpg
-
-from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.writer import append_event
+from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditEvent, system_event
+from gatehouse.audit.repository import append
 from gatehouse.crypto.token import Pepper
+from gatehouse.db.pool import Pool, row_count
+from gatehouse.errors import Unavailable
+from gatehouse.keys import propagation
 from gatehouse.keys.models import KeyId
-from gatehouse.verification.repository import Pool
 
 FLUSH_S = 2.0
 
@@ -25,10 +26,6 @@ FLUSH_S = 2.0
 QUEUE_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
-_ALL_WORKERS_READ = (
-    "SELECT NOT EXISTS (SELECT FROM gateway_worker"
-    " WHERE seen_at > now() - make_interval(secs => $2) AND NOT $1 = ANY (generations))"
-)
 _WRITE = (
     "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3"
     " FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before)"
@@ -61,17 +58,16 @@ class PepperMigration:
         queue, self._queue = self._queue, {}
         if not queue:
             return 0
+        current = self._pepper.current
         try:
-            async with self._pool.acquire(timeout=WRITE_TIMEOUT_S) as connection, connection.transaction():
-                current = self._pepper.current
-                if not await connection.fetchval(_ALL_WORKERS_READ, current, self._live_s):
+            async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+                if await propagation.writable_generation(connection, [current], live_s=self._live_s) is None:
                     return 0
                 digests, generations = zip(*queue.values(), strict=True)
-                status = await connection.execute(_WRITE, list(queue), list(digests), current, list(generations))
-                count = int(status.rpartition(" ")[2])
+                count = row_count(await connection.execute(_WRITE, list(queue), list(digests), current, list(generations)))
                 if count:
-                    await append_event(connection, _event(count, current))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                    await append(connection, _event(count, current))
+        except Unavailable:
             return 0
         return count
 
@@ -87,15 +83,11 @@ class PepperMigration:
 
 
 def _event(count: int, generation: int) -> AuditEvent:
-    return AuditEvent(
-        occurred_at=time.time(),
-        actor_type="system",
-        actor_id="gateway",
-        action="pepper.rewrap",
+    return system_event(
+        "gateway",
+        AuditAction.PEPPER_REWRAP,
         target_type="pepper",
         target_id=str(generation),
-        outcome="success",
-        request_id="",
-        source_address="",
+        at=time.time(),
         details={"keys": count, "generation": generation},
     )

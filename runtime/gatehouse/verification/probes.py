@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import asyncpg
-
 from gatehouse.errors import Unavailable
 from gatehouse.redis.connection import RedisConnection, RedisReplyError
 from gatehouse.redis.credentials import RedisLogin
-from gatehouse.verification.repository import Pool
 
 PROBE_TIMEOUT_S = 2.0
-
-
-class PoolProbe:
-    """Succeeds if the database answers on a connection of the gateway's pool."""
-
-    name = "database"
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def check(self) -> None:
-        try:
-            async with self._pool.acquire(timeout=PROBE_TIMEOUT_S) as connection:
-                await connection.fetchval("SELECT 1", timeout=PROBE_TIMEOUT_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise Unavailable("The database is not available", detail=type(exc).__name__) from exc
 
 
 class FreshnessProbe:

@@ -9,26 +9,24 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.audit.checkpoint_repository import PostgresCheckpoints
-from gatehouse.audit.repository import PostgresAuditTrail
+from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import SystemClock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
-from gatehouse.cores.listing import PostgresCoreListing
+from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
-from gatehouse.db import engine as postgres_engine
+from gatehouse.db.pool import DatabaseProbe, Pool
 from gatehouse.http import asgi
-from gatehouse.http.idempotency_store import PostgresIdempotencyStore
-from gatehouse.identity.repository import PostgresSessions
+from gatehouse.http.idempotency_store import IdempotencyStore
+from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
-from gatehouse.keys.repository import PostgresKeyStore
-from gatehouse.notifications.repository import PostgresNotifications
+from gatehouse.keys.repository import KeyRepository
+from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Metrics, Observer
-from gatehouse.operations.repository import PostgresLevels
+from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelService
-from gatehouse.usage.reports import PostgresUsageReports
-from sqlalchemy.ext.asyncio import AsyncEngine
+from gatehouse.usage.repository import UsageReports
 
 from tests.runtime.conftest import Database
 
@@ -55,7 +53,7 @@ class Console:
     client: httpx.AsyncClient
     lines: Lines
     database: Database
-    engine: AsyncEngine
+    pool: Pool
 
     async def create(self, **wish: Any) -> dict[str, Any]:
         reply = await self.client.post("/v1/keys", json={"name": "a key", **wish})
@@ -71,17 +69,16 @@ class Console:
         return {"Authorization": f"Bearer {token}"}
 
 
-def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, AsyncEngine]:
-    """What a console is made of, on this database; the engine is the caller's to dispose of."""
-    engine = postgres_engine.build(database.app, pool_max=4, application="tests")
+def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, Pool]:
+    """What a console is made of, on this database; the caller closes the pool."""
+    pool = Pool(database.app, application="tests", size_max=4)
     clock = SystemClock()
     parts = console_dependencies.Dependencies(
-        keys=PostgresKeyStore(engine, staleness_s=1.0),
-        audit=PostgresAuditTrail(engine),
-        cores=PostgresCoreListing(engine),
-        usage=PostgresUsageReports(engine),
-        checkpoints=PostgresCheckpoints(engine),
-        notices=PostgresNotifications(engine),
+        keys=KeyRepository(pool, staleness_s=1.0),
+        audit=AuditRepository(pool),
+        cores=CoreRepository(pool),
+        usage=UsageReports(pool),
+        notices=NotificationRepository(pool),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),
         cursor_pepper=Pepper({1: b"s" * 32}, 1),
@@ -92,25 +89,25 @@ def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dep
         staleness_s=1.0,
         body_max_bytes=65_536,
         addresses=asgi.ClientAddresses(()),
-        probes=(postgres_engine.DatabaseProbe(engine),),
+        probes=(DatabaseProbe(pool),),
         observer=Observer("console", lines, Metrics()),  # type: ignore[arg-type]
         random_bytes=secrets.token_bytes,
         https=True,
-        replays=PostgresIdempotencyStore(engine),
-        levels=LogLevelService(PostgresLevels(engine), clock, "info"),
+        replays=IdempotencyStore(pool),
+        levels=LogLevelService(LogLevelRepository(pool), clock, "info"),
         sessions=Sessions(
-            PostgresSessions(engine), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
+            SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
         ),
     )
-    return parts, engine
+    return parts, pool
 
 
 @pytest.fixture
 async def door(database: Database) -> AsyncIterator[Console]:
     lines = Lines()
-    parts, engine = parts_on(database, lines)
+    parts, pool = parts_on(database, lines)
     transport = httpx.ASGITransport(console_asgi.create(parts), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield Console(parts, client, lines, database, engine)
-    await engine.dispose()
+        yield Console(parts, client, lines, database, pool)
+    await pool.close()

@@ -12,7 +12,7 @@ from gatehouse.console import asgi as console
 from gatehouse.crypto.sealing import seal, unseal
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import Unavailable
-from gatehouse.http.idempotency_store import PostgresIdempotencyStore
+from gatehouse.http.idempotency_store import IdempotencyStore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,7 +139,7 @@ async def test_a_purge_takes_the_kept_answer_along_and_a_repeat_makes_nothing(do
     assert f"did its work on {made['id']}, and its answer is gone" in reply.json()["detail"]
 
 
-class Breaking(PostgresIdempotencyStore):
+class Breaking(IdempotencyStore):
     """Keeps no answer, as a console that dies between the act and its answer."""
 
     async def keep(self, *_: Any, **__: Any) -> None:
@@ -147,7 +147,7 @@ class Breaking(PostgresIdempotencyStore):
 
 
 async def test_what_was_done_by_a_console_that_died_is_not_done_again(door: Console) -> None:
-    dying = console.create(replace(door.parts, replays=Breaking(door.engine)))
+    dying = console.create(replace(door.parts, replays=Breaking(door.pool)))
     transport = httpx.ASGITransport(dying, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=door.as_(BOOTSTRAP)) as client:
         headers = {"Idempotency-Key": '"died"'}
@@ -172,7 +172,7 @@ async def test_a_request_that_died_before_it_did_anything_is_taken_over_when_it_
 
 
 async def test_an_answer_is_kept_for_a_day_and_then_its_key_is_free(door: Console) -> None:
-    replays = PostgresIdempotencyStore(door.engine)
+    replays = IdempotencyStore(door.pool)
     first = await make(door, '"a-day"')
     door.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
     assert (await make(door, '"a-day"')).json()["token"] != first.json()["token"]

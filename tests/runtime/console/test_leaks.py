@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.console import asgi as console
 from gatehouse.keys.routes import key_service
 from gatehouse.leaks.reporters import LeakReporters
-from gatehouse.leaks.repository import PLACES_MAX, PostgresLeaks
+from gatehouse.leaks.repository import PLACES_MAX, LeakRepository
 from gatehouse.leaks.service import LeakService
 from gatehouse.notifications import webhook_signatures as webhook
 
@@ -69,7 +69,7 @@ async def take(door: Any) -> AsyncIterator[Open]:
 
     def begin(action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET) -> Intake:
         parts = door.parts
-        desk = LeakService(key_service(parts), PostgresLeaks(door.engine), parts.clock, action)
+        desk = LeakService(key_service(parts), LeakRepository(door.pool), parts.clock, action)
         known = {"one": PRIVATE.public_key()} if keys is None else keys
         app = console.create(dataclasses.replace(parts, leaks=LeakReporters(desk, known, secret)))
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4711)), base_url="https://console.test")

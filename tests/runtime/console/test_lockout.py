@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import httpx
 import pytest
-from gatehouse.clock import HandClock
 from gatehouse.console import asgi as console
 from gatehouse.crypto.token import build
 from gatehouse.identity.lockout import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 from gatehouse.keys.models import KeyEnvironment
 from starlette.types import ASGIApp
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 GUESS = "gtk_admin_wrong"
@@ -21,7 +21,7 @@ GUESS = "gtk_admin_wrong"
 @dataclass
 class Front:
     app: ASGIApp
-    clock: HandClock
+    clock: ManualClock
 
     async def ask(self, token: str, address: str = "198.51.100.1") -> httpx.Response:
         transport = httpx.ASGITransport(self.app, client=(address, 1))
@@ -34,7 +34,7 @@ class Front:
 
 @pytest.fixture
 async def front(door: Console) -> Front:
-    clock = HandClock()
+    clock = ManualClock()
     return Front(console.create(replace(door.parts, clock=clock)), clock)
 
 
@@ -43,7 +43,7 @@ async def test_guesses_from_one_address_are_stopped_and_told_how_long(front: Fro
     refused = await front.ask(GUESS)
     assert (refused.status_code, refused.headers["retry-after"], refused.json()["code"]) == (429, str(WINDOW_S), "rate_limited")
     assert (await front.ask(BOOTSTRAP)).status_code == 429
-    front.clock.move(WINDOW_S)
+    front.clock.advance(WINDOW_S)
     assert (await front.ask(BOOTSTRAP)).status_code == 200
 
 
@@ -79,7 +79,7 @@ async def test_a_right_credential_forgets_the_slips_before_it(front: Front) -> N
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    lockout = Lockout(HandClock())
+    lockout = Lockout(ManualClock())
     for _ in range(FAILURES_MAX):
         lockout.failed("192.0.2.1", "first")
     assert lockout.wait_s("192.0.2.1", "first") == WINDOW_S

@@ -13,17 +13,17 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from gatehouse.clock import HandClock, SystemClock
+from gatehouse.clock import SystemClock
 from gatehouse.console import asgi as console
 from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.upstream import UpstreamClients
-from gatehouse.notifications.models import Topic
-from gatehouse.notifications.repository import PostgresNotifications
+from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.senders import SnsTopic, WebhookSender
 from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher
 from gatehouse.notifications.webhook_signatures import sign
 from moto import mock_aws
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 HERE = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -52,12 +52,12 @@ class Receiver:
 class House:
     door: Console
     client: httpx.AsyncClient
-    outbox: PostgresNotifications
+    outbox: NotificationRepository
     upstreams: UpstreamClients
-    clock: HandClock
+    clock: ManualClock
     receiver: Receiver
 
-    def notifier(self, *, topic: Topic | None = None, open_to: Any = HERE) -> NotificationDispatcher:
+    def notifier(self, *, topic: SnsTopic | None = None, open_to: Any = HERE) -> NotificationDispatcher:
         upstreams = self.upstreams if open_to == HERE else UpstreamClients(SystemResolver(), open_to)
         return NotificationDispatcher(self.outbox, WebhookSender(upstreams), topic, self.clock, self.door.parts.pepper)
 
@@ -81,8 +81,8 @@ class House:
 
 @pytest.fixture
 async def house(door: Console) -> AsyncIterator[House]:
-    door.database.sql("TRUNCATE webhook, delivery, notice_position, key_alert")
-    outbox, clock = PostgresNotifications(door.engine), HandClock(SystemClock().now())
+    door.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
+    outbox, clock = NotificationRepository(door.pool), ManualClock(SystemClock().now())
     await outbox.follow(now=clock.now(), topic=False)  # what happened before the first turn is told to nobody
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
@@ -100,20 +100,20 @@ async def house(door: Console) -> AsyncIterator[House]:
 async def test_a_revocation_reaches_the_receiver_signed(house: House) -> None:
     _, secret = await house.listen()
     key_id = await house.revoke()
-    assert await house.notifier().turn() == 1
+    assert await house.notifier().run_once() == 1
     start, headers, body = house.receiver.kept[0]
     document = json.loads(body)
     assert start == "POST /hook?x=1 HTTP/1.1"
     assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
     assert document["data"]["details"] == {"reason": "left"}
     assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
-    assert await house.notifier().turn() == 0
+    assert await house.notifier().run_once() == 0
 
 
 async def test_a_receiver_hears_only_of_the_events_that_it_wants(house: House) -> None:
     await house.listen(events=["key.rotated"])
     await house.revoke()
-    assert await house.notifier().turn() == 0
+    assert await house.notifier().run_once() == 0
 
 
 @pytest.mark.requirement("TR-08")
@@ -123,17 +123,17 @@ async def test_a_receiver_that_fails_is_tried_again_later_and_later_and_then_giv
     house.receiver.status = 500
     notifier = house.notifier()
     for wait_s in BACKOFF_S:
-        assert await notifier.turn() == 1
-        house.clock.move(wait_s - 1)
-        assert await notifier.turn() == 0
-        house.clock.move(1)
+        assert await notifier.run_once() == 1
+        house.clock.advance(wait_s - 1)
+        assert await notifier.run_once() == 0
+        house.clock.advance(1)
     assert await house.letters() == []
-    assert await notifier.turn() == 1
+    assert await notifier.run_once() == 1
     letter = (await house.letters())[0]
-    assert (letter["attempts"], letter["problem"]) == (len(BACKOFF_S) + 1, "answered 500")
+    assert (letter["attempts"], letter["problem"]) == (len(BACKOFF_S) + 1, "responded with 500")
     assert len({headers["webhook-id"] for _, headers, _ in house.receiver.kept}) == 1
-    house.clock.move(10**6)
-    assert await notifier.turn() == 0
+    house.clock.advance(10**6)
+    assert await notifier.run_once() == 0
 
 
 async def test_a_dead_letter_is_revived_and_delivered(house: House) -> None:
@@ -144,15 +144,15 @@ async def test_a_dead_letter_is_revived_and_delivered(house: House) -> None:
     notifier = house.notifier()
     house.receiver.status = 400
     for wait_s in (*BACKOFF_S, 0):
-        await notifier.turn()
-        house.clock.move(wait_s)
+        await notifier.run_once()
+        house.clock.advance(wait_s)
     letter = (await house.letters())[0]
     house.receiver.status = 204
-    again = f"/v1/deliveries/{letter['notice_id']}/{letter['target']}/retry"
+    again = f"/v1/deliveries/{letter['notification_id']}/{letter['target']}/retry"
     assert (await house.client.post(again)).status_code == 204
-    house.clock.move(3600)
-    assert await notifier.turn() == 1
-    assert [one["notice_id"] for one in await house.letters("delivered")] == [letter["notice_id"]]
+    house.clock.advance(3600)
+    assert await notifier.run_once() == 1
+    assert [one["notification_id"] for one in await house.letters("delivered")] == [letter["notification_id"]]
     assert (await house.client.post(again)).status_code == 404
 
 
@@ -161,9 +161,9 @@ async def test_a_delivery_that_a_killed_process_had_taken_up_is_taken_up_again(h
     await house.revoke()
     await house.outbox.follow(now=house.clock.now(), topic=False)
     assert len(await house.outbox.claim(now=house.clock.now(), size=5, lease_s=60)) == 1
-    assert await house.notifier().turn() == 0
-    house.clock.move(60)
-    assert await house.notifier().turn() == 1
+    assert await house.notifier().run_once() == 0
+    house.clock.advance(60)
+    assert await house.notifier().run_once() == 1
     assert len(house.receiver.kept) == 1
 
 
@@ -171,15 +171,15 @@ async def test_two_processes_share_the_work(house: House) -> None:
     await house.listen()
     for _ in range(6):
         await house.revoke()
-    tried = await asyncio.gather(*(house.notifier().turn() for _ in range(3)))
-    assert sum(tried) + await house.notifier().turn() == len(house.receiver.kept) == 6
+    tried = await asyncio.gather(*(house.notifier().run_once() for _ in range(3)))
+    assert sum(tried) + await house.notifier().run_once() == len(house.receiver.kept) == 6
 
 
 @pytest.mark.requirement("TR-08")
 async def test_a_name_that_leads_to_a_neighbour_is_not_sent_to(house: House) -> None:
     await house.listen()
     await house.revoke()
-    assert await house.notifier(open_to=()).turn() == 1
+    assert await house.notifier(open_to=()).run_once() == 1
     assert house.receiver.kept == []
     waiting = (await house.letters("waiting"))[0]
     assert "leads to an address that is not public" in waiting["problem"]
@@ -214,7 +214,7 @@ async def test_a_webhook_is_listed_without_its_secret_and_deleted_with_what_wait
     await house.revoke()
     await house.outbox.follow(now=house.clock.now(), topic=False)
     assert (await house.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
-    assert await house.notifier().turn() == 0
+    assert await house.notifier().run_once() == 0
     assert (await house.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
     actions = {event["action"] for event in (await house.client.get("/v1/audit-events")).json()["events"]}
     assert {"webhook.create", "webhook.delete"} <= actions
@@ -225,14 +225,14 @@ async def test_owners_hear_a_month_a_week_and_a_day_before_a_key_ends_and_once_e
     house.door.database.sql("DELETE FROM api_key")
     await house.listen(events=["key.expires_soon"])
     key_id = (await house.door.create(ttl_s=90 * 86_400))["key"]["id"]
-    house.clock.move(max(0.0, house.door.parts.clock.now() - house.clock.now()))
+    house.clock.advance(max(0.0, house.door.parts.clock.now() - house.clock.now()))
     notifier = house.notifier()
     told = []
     for days in (0, 61, 1, 22, 1, 3, 1):
-        house.clock.move(days * 86_400)
+        house.clock.advance(days * 86_400)
         told.append([await notifier.remind(), await notifier.remind()])
     assert told == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
-    await notifier.turn()
+    await notifier.run_once()
     heard = [json.loads(body)["data"] for _, _, body in house.receiver.kept]
     assert sorted((one["key_id"], one["details"]["within_days"]) for one in heard) == [(key_id, 1), (key_id, 7), (key_id, 30)]
 
@@ -240,7 +240,7 @@ async def test_owners_hear_a_month_a_week_and_a_day_before_a_key_ends_and_once_e
 async def test_owners_hear_of_what_is_nearest_alone_and_again_when_the_end_moves(house: House) -> None:
     house.door.database.sql("DELETE FROM api_key")
     key_id = (await house.door.create(ttl_s=90 * 86_400))["key"]["id"]
-    house.clock.move(max(0.0, house.door.parts.clock.now() - house.clock.now()) + 89.5 * 86_400)
+    house.clock.advance(max(0.0, house.door.parts.clock.now() - house.clock.now()) + 89.5 * 86_400)
     notifier = house.notifier()
     assert (await notifier.remind(), await notifier.remind()) == (1, 0)
     house.door.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
@@ -263,10 +263,10 @@ async def test_a_topic_is_told_and_one_that_is_gone_is_tried_again(house: House,
         queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
         key_id = await house.revoke()
-        await house.notifier(topic=SnsTopic(arn)).turn()
+        await house.notifier(topic=SnsTopic(arn)).run_once()
         message = json.loads(sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
         assert json.loads(message["Message"])["data"]["key_id"] == key_id
         assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
         await house.revoke()
-        await house.notifier(topic=SnsTopic(f"{arn}-gone")).turn()
+        await house.notifier(topic=SnsTopic(f"{arn}-gone")).run_once()
         assert [one["problem"] for one in await house.letters("waiting")] == ["SNS refused: NotFound"]

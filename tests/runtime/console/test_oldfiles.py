@@ -11,8 +11,9 @@ import boto3
 import pytest
 from gatehouse.aws import object_storage as places
 from gatehouse.errors import Unavailable
-from gatehouse.transfer.legacy_file_sync import RACES_MAX, LegacyFileSync, PostgresRemovals
-from gatehouse.transfer.schemas import places_of
+from gatehouse.transfer.legacy_file_sync import ATTEMPTS_MAX, LegacyFileSync
+from gatehouse.transfer.repository import RemovalRepository
+from gatehouse.transfer.schemas import locators_of
 from gatehouse.verification.imported_tokens import imported_key_id, material
 from moto import mock_aws
 
@@ -54,12 +55,12 @@ class Racing:
         self._meanwhile(self.reads)
         return found
 
-    def write(self, place: str, content: bytes, **more: Any) -> None:
-        places.write(place, content, **more)
 
-
-def keeper(door: Console, files: Any = places, at: tuple[str, ...] = (KEYS, URLS)) -> LegacyFileSync:
-    return LegacyFileSync(PostgresRemovals(door.engine), files, at, door.parts.clock, door.parts.pepper, places_of)
+def keeper(
+    door: Console, read: Callable[[str], tuple[bytes, str]] = places.read, at: tuple[str, ...] = (KEYS, URLS)
+) -> LegacyFileSync:
+    removals = RemovalRepository(door.pool)
+    return LegacyFileSync(removals, at, door.parts.clock, door.parts.pepper, locators_of, read=read)
 
 
 async def imported(door: Console, token: str) -> str:
@@ -95,13 +96,13 @@ async def test_a_purged_key_is_removed_from_both_old_files_and_nothing_else_is(d
     put(bucket, "api_keys.json", {kept: {"name": "kept"}, gone: {"name": "gone"}})
     put(bucket, "config/ngrok_urls.json", {"urls": [{"api_key": gone, "url": "https://a.example"}, {"key": kept, "url": "b"}]})
     key_id = await imported(door, gone)
-    assert await keeper(door).turn() == 0
+    assert await keeper(door).run_once() == 0
     await purge(door, key_id)
-    assert await keeper(door).turn() == 1
+    assert await keeper(door).run_once() == 1
     assert get(bucket, "api_keys.json") == {kept: {"name": "kept"}}
     assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": kept, "url": "b"}]}
-    assert (await actions(door, key_id))[0] == "key.old-files-removed"
-    assert await keeper(door).turn() == 0
+    assert (await actions(door, key_id))[0] == "key.legacy-files-removed"
+    assert await keeper(door).run_once() == 0
 
 
 async def test_a_hash_in_an_old_file_is_removed_too(door: Console, bucket: Any) -> None:
@@ -109,7 +110,7 @@ async def test_a_hash_in_an_old_file_is_removed_too(door: Console, bucket: Any) 
     hashed = material("sha256", token).partition(":")[2]
     put(bucket, "api_keys.json", [{"hash": hashed, "algorithm": "sha256", "uses": 4}, {"hash": "f" * 64, "algorithm": "sha256"}])
     await purge(door, await imported(door, token))
-    await keeper(door).turn()
+    await keeper(door).run_once()
     assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
 
 
@@ -119,14 +120,14 @@ async def test_a_change_that_somebody_else_makes_at_the_same_time_is_not_lost(do
     put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}})
 
     def meanwhile(reads: int) -> None:
-        if reads < RACES_MAX:
+        if reads < ATTEMPTS_MAX:
             put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
 
     await purge(door, await imported(door, gone))
     files = Racing(meanwhile)
-    assert await keeper(door, files, (KEYS,)).turn() == 1
-    assert files.reads == RACES_MAX
-    assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{RACES_MAX - 1}": {}}
+    assert await keeper(door, files.read, (KEYS,)).run_once() == 1
+    assert files.reads == ATTEMPTS_MAX
+    assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{ATTEMPTS_MAX - 1}": {}}
 
 
 @pytest.mark.requirement("CG-09")
@@ -140,13 +141,13 @@ async def test_a_file_that_never_holds_still_is_told_and_tried_again(door: Conso
     key_id = await imported(door, gone)
     await purge(door, key_id)
     with pytest.raises(Unavailable) as told:
-        await keeper(door, Racing(meanwhile), (KEYS,)).turn()
-    assert "1 purged keys still stand in a file" in told.value.detail
+        await keeper(door, Racing(meanwhile).read, (KEYS,)).run_once()
+    assert "1 purged keys are still in a file" in told.value.detail
     assert gone not in told.value.detail
-    assert (await actions(door, key_id))[0] == "key.old-files-failed"
-    assert await keeper(door).turn() == 0  # not yet
-    door.database.sql("UPDATE old_file_removal SET next_at = now()")
-    assert await keeper(door).turn() == 1
+    assert (await actions(door, key_id))[0] == "key.legacy-files-failed"
+    assert await keeper(door).run_once() == 0  # not yet
+    door.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    assert await keeper(door).run_once() == 1
     assert gone not in get(bucket, "api_keys.json")
 
 
@@ -155,18 +156,18 @@ async def test_a_file_that_cannot_be_read_is_left_as_it_is(door: Console, bucket
     put(bucket, "api_keys.json", content)
     await purge(door, await imported(door, secrets.token_urlsafe(20)))
     with pytest.raises(Unavailable):
-        await keeper(door).turn()
+        await keeper(door).run_once()
     assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
     put(bucket, "api_keys.json", {})
-    door.database.sql("UPDATE old_file_removal SET next_at = now()")
-    assert await keeper(door).turn() == 1
+    door.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    assert await keeper(door).run_once() == 1
 
 
 async def test_files_that_are_gone_hold_nobody_up(door: Console, bucket: Any) -> None:
     await purge(door, await imported(door, secrets.token_urlsafe(20)))
-    assert await keeper(door).turn() == 1
+    assert await keeper(door).run_once() == 1
 
 
 async def test_a_key_of_our_own_stands_in_no_old_file(door: Console) -> None:
     await purge(door, (await door.create())["key"]["id"])
-    assert door.database.sql("SELECT count(*) FROM old_file_removal") == "0"
+    assert door.database.sql("SELECT count(*) FROM legacy_file_removal") == "0"

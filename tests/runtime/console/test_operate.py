@@ -10,21 +10,19 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse import observability as observe
-from gatehouse.clock import HandClock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
-from gatehouse.db.engine_slow_queries import watch_engine
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.observability import Metrics, Observer
 from gatehouse.operations.features import FEATURES, off, switched
 from gatehouse.operations.models import Level, LogLevelOverride
-from gatehouse.operations.repository import PostgresLevels
+from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelFollower
 from gatehouse.settings import load
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 
@@ -50,15 +48,15 @@ def client(parts: console_dependencies.Dependencies) -> httpx.AsyncClient:
 
 @pytest.mark.requirement("TR-14")
 async def test_a_log_level_holds_for_its_time_and_then_the_setting_again(door: Console) -> None:
-    clock = HandClock(door.parts.clock.now())
+    clock = ManualClock(door.parts.clock.now())
     applied: list[Level] = []
-    follower = LogLevelFollower(PostgresLevels(door.engine), clock, "info", applied.append)
-    await follower.look()
+    follower = LogLevelFollower(LogLevelRepository(door.pool), clock, "info", applied.append)
+    await follower.run_once()
     reply = await door.client.put("/v1/log-level", json={"level": "debug", "for_s": 60})
     assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (200, "debug", "bootstrap")
-    await follower.look()
-    clock.move(61)
-    await follower.look()
+    await follower.run_once()
+    clock.advance(61)
+    await follower.run_once()
     assert applied == ["debug", "info"]
     assert (await door.client.get("/v1/log-level")).json()["level"] == "debug"
     assert (await door.client.delete("/v1/log-level")).status_code == 204
@@ -66,22 +64,22 @@ async def test_a_log_level_holds_for_its_time_and_then_the_setting_again(door: C
     assert shown == {"level": "info", "configured": "info", "until": None, "set_by": None}
 
 
-async def test_a_log_level_ends_at_its_time_also_without_a_database() -> None:
-    class Source:
+async def test_a_log_level_ends_at_its_time_also_without_a_database(door: Console) -> None:
+    class Source(LogLevelRepository):
         there = True
 
-        async def wish(self) -> LogLevelOverride | None:
+        async def get(self) -> LogLevelOverride | None:
             if not self.there:
                 raise Unavailable
             return LogLevelOverride("error", 100.0, "bootstrap")
 
-    source, clock, applied = Source(), HandClock(50.0), list[Level]()
+    source, clock, applied = Source(door.pool), ManualClock(50.0), list[Level]()
     follower = LogLevelFollower(source, clock, "info", applied.append)
-    await follower.look()
+    await follower.run_once()
     source.there = False
-    await follower.look()
-    clock.move(50)
-    await follower.look()
+    await follower.run_once()
+    clock.advance(50)
+    await follower.run_once()
     assert applied == ["error", "info"]
 
 
@@ -152,26 +150,6 @@ def test_features_are_read_as_they_are_written(wanted: dict[str, bool]) -> None:
     written = " , ".join(f"{name} = {'on' if on else 'off'}" for name, on in wanted.items())
     assert dict(switched(written)) == wanted
     assert off(switched(written)) == {name for name, on in wanted.items() if not on}
-
-
-@pytest.mark.requirement("TR-01")
-async def test_a_slow_statement_is_told_without_its_values(door: Console) -> None:
-    told: list[tuple[str, float]] = []
-    watch_engine(door.engine, 0.0, lambda statement, seconds: told.append((statement, seconds)))
-    async with door.engine.connect() as connection:
-        await connection.execute(text("SELECT count(*)\n FROM api_key WHERE name = :name"), {"name": "canary-value"})
-        with pytest.raises(Exception, match="division"):
-            await connection.execute(text("SELECT 1 / CAST(:zero AS integer)"), {"zero": 0})
-    assert [statement for statement, _ in told if "api_key" in statement] == ["SELECT count(*) FROM api_key WHERE name = $1"]
-    assert any("SELECT 1 / CAST" in statement for statement, _ in told)
-    assert "canary-value" not in str(told)
-
-
-async def test_a_statement_that_is_fast_enough_is_not_told(door: Console) -> None:
-    told: list[str] = []
-    watch_engine(door.engine, 3600.0, lambda statement, _: told.append(statement))
-    await door.client.get("/v1/keys")
-    assert told == []
 
 
 def test_a_slow_statement_is_a_line_and_a_count(door: Console) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.clock import HandClock
 from gatehouse.console import asgi as console
 from gatehouse.errors import SettingsError
 from gatehouse.identity.models import Role
@@ -22,6 +21,7 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console.conftest import Console
 
 NOW = 1_800_000_000
@@ -71,13 +71,13 @@ def _base64(raw: bytes) -> str:
 @dataclass
 class Desk:
     provider: Provider
-    clock: HandClock
+    clock: ManualClock
     people: OidcIdentityProvider
 
 
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
-    provider, clock = Provider(), HandClock(float(NOW))
+    provider, clock = Provider(), ManualClock(float(NOW))
     provider.keys = [RSA.as_dict(private=False), EC.as_dict(private=False), WEAK.as_dict(private=False)]
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
     provider.port = server.sockets[0].getsockname()[1]
@@ -166,7 +166,7 @@ async def test_a_new_key_of_the_issuer_is_fetched_and_strangers_cannot_have_it_a
     for _ in range(20):
         assert await desk.people.person(desk.provider.token(fresh)) is None
     assert len(desk.provider.asked) == before
-    desk.clock.move(REFETCH_S)
+    desk.clock.advance(REFETCH_S)
     assert await desk.people.person(desk.provider.token(fresh)) is not None
     assert await desk.people.person(desk.provider.token()) is None
 
@@ -174,9 +174,9 @@ async def test_a_new_key_of_the_issuer_is_fetched_and_strangers_cannot_have_it_a
 async def test_an_issuer_that_is_away_lets_known_keys_go_on_for_a_day(desk: Desk) -> None:
     assert await desk.people.person(desk.provider.token()) is not None
     desk.provider.away = True
-    desk.clock.move(KEYS_S)
+    desk.clock.advance(KEYS_S)
     assert await desk.people.person(desk.provider.token(exp=NOW + 10**6)) is not None
-    desk.clock.move(STALE_S)
+    desk.clock.advance(STALE_S)
     with pytest.raises(Exception, match="People cannot sign in at the moment"):
         await desk.people.person(desk.provider.token(exp=NOW + 10**6))
 

@@ -82,8 +82,8 @@ class Surface:
 @pytest.fixture(scope="module")
 def surface(database: Any) -> Iterator[Surface]:
     lines = Lines()
-    parts, engine = parts_on(database, lines)
-    app: Any = console.create(parts, on_stop=[engine.dispose])
+    parts, pool = parts_on(database, lines)
+    app: Any = console.create(parts, on_stop=[pool.close])
     with get_client(app) as client:
         document = client.get("http://testserver/openapi.json").json()
         for operation in (one for item in document["paths"].values() for one in item.values()):

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.clock import HandClock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
 from gatehouse.console.authentication import COOKIE
@@ -15,6 +14,7 @@ from gatehouse.console.authorization import RIGHTS, STEP_UP, StepUp, changes
 from gatehouse.identity.models import Identity, Role
 from gatehouse.identity.service import KEPT_MAX
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 ORIGIN = "https://console.test"
@@ -24,7 +24,7 @@ OURS = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
 class OnePerson:
     """An issuer that knows one token."""
 
-    def __init__(self, clock: HandClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.proven_ago = 0.0
 
@@ -59,7 +59,7 @@ class Browser:
 @dataclass
 class Front:
     door: Console
-    clock: HandClock
+    clock: ManualClock
     people: OnePerson
     parts: console_dependencies.Dependencies
 
@@ -71,7 +71,7 @@ class Front:
 @pytest.fixture
 async def front(door: Console) -> Front:
     door.database.sql("DELETE FROM console_session")
-    clock = HandClock(door.parts.clock.now())
+    clock = ManualClock(door.parts.clock.now())
     people = OnePerson(clock)
     sessions = replace(door.parts.sessions, clock=clock)
     return Front(door, clock, people, replace(door.parts, clock=clock, people=people, sessions=sessions, origin=ORIGIN))
@@ -186,12 +186,12 @@ async def test_signing_in_again_gives_a_new_cookie_and_ends_the_old_one(browser:
 
 async def test_a_session_ends_without_use_and_at_its_last_hour_with_use(front: Front, browser: Browser) -> None:
     for _ in range(31):
-        front.clock.move(899)
+        front.clock.advance(899)
         assert (await browser.send("GET", "/v1/keys")).status_code == 200
-    front.clock.move(28_800 - 31 * 899)
+    front.clock.advance(28_800 - 31 * 899)
     assert (await browser.send("GET", "/v1/keys")).status_code == 401
     await browser.sign_in(BOOTSTRAP)
-    front.clock.move(901)
+    front.clock.advance(901)
     assert (await browser.send("GET", "/v1/keys")).json()["detail"] == "The session has ended; sign in again"
     assert await front.parts.sessions.prune() == 2
 
@@ -278,7 +278,7 @@ async def test_the_sessions_of_one_actor_are_bounded(front: Front) -> None:
     first = front.browser()
     await first.sign_in(BOOTSTRAP)
     for _ in range(KEPT_MAX):
-        front.clock.move(1)
+        front.clock.advance(1)
         await front.browser().sign_in(BOOTSTRAP)
     assert (await first.send("GET", "/v1/keys")).status_code == 401
     assert front.door.database.sql("SELECT count(*) FROM console_session") == str(KEPT_MAX)
@@ -306,7 +306,7 @@ def test_what_cannot_be_undone_and_what_moves_roles_needs_a_fresh_proof() -> Non
 
 async def test_a_dangerous_act_wants_a_fresh_proof_of_a_session(front: Front, browser: Browser) -> None:
     key_id = (await browser.send("POST", "/v1/keys", json={"name": "a"})).json()["key"]["id"]
-    front.clock.move(301)
+    front.clock.advance(301)
     refused = await browser.send("DELETE", f"/v1/keys/{key_id}")
     assert (refused.status_code, refused.json()["code"]) == (401, "step_up_required")
     assert 'error="insufficient_user_authentication", max_age="300"' in refused.headers["www-authenticate"]
@@ -317,7 +317,7 @@ async def test_a_dangerous_act_wants_a_fresh_proof_of_a_session(front: Front, br
 
 @pytest.mark.parametrize("wish", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
 async def test_giving_a_role_wants_a_fresh_proof(front: Front, browser: Browser, wish: dict[str, list[str]]) -> None:
-    front.clock.move(301)
+    front.clock.advance(301)
     assert (await browser.send("POST", "/v1/keys", json={"name": "plain"})).status_code == 201
     assert (await browser.send("POST", "/v1/keys", json={"name": "strong", **wish})).json()["code"] == "step_up_required"
 
@@ -325,7 +325,7 @@ async def test_giving_a_role_wants_a_fresh_proof(front: Front, browser: Browser,
 @pytest.mark.parametrize("act", ["revoke", "rotate", "disable", "enable"])
 async def test_what_is_done_to_a_key_that_manages_wants_a_fresh_proof(front: Front, browser: Browser, act: str) -> None:
     key_id = (await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})).json()["key"]["id"]
-    front.clock.move(301)
+    front.clock.advance(301)
     assert (await browser.send("POST", f"/v1/keys/{key_id}/{act}")).json()["code"] == "step_up_required"
 
 

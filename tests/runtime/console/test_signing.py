@@ -13,7 +13,6 @@ from gatehouse.crypto import http_signatures as signature
 from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
 from gatehouse.crypto.token import Pepper
 from gatehouse.keys.models import KeyId
-from gatehouse.keys.resealing import PostgresReseal
 from gatehouse.keys.routes import key_service
 from gatehouse.keys.signing import Resealer
 
@@ -138,11 +137,11 @@ async def test_signing_secrets_move_with_the_pepper_and_open_under_the_new_one(d
     secret = signature.secret_bytes((await set_hmac(door, key_id)).json()["secret"])
     pepper = Pepper(NEW, 2)
     keys = dataclasses.replace(key_service(door.parts), pepper=pepper)
-    resealer = Resealer(keys, PostgresReseal(door.engine))
+    resealer = Resealer(keys)
     used = {use.generation: use.signing for use in await door.parts.keys.generations()}
     assert used[1] >= 1
-    assert await resealer.turn() == used[1]
-    assert await resealer.turn() == 0
+    assert await resealer.run_once() == used[1]
+    assert await resealer.run_once() == 0
     stored = await signing_of(door, key_id)
     assert (stored.pepper_generation, unseal(stored.key, SIGNING_SECRET, pepper, 2, context=key_id)) == (2, secret)
     assert {use.generation: use.signing for use in await door.parts.keys.generations()}[2] == used[1]

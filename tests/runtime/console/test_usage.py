@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import asyncpg
 import pytest
-from gatehouse.usage.models import LastUse, UsageBatch, UsageRow
-from gatehouse.usage.repository import PostgresUsage
+from gatehouse.usage.models import AddressUse, UsageBatch, UsageRow
+from gatehouse.usage.repository import UsageRepository
 
 from tests.runtime.console.conftest import Console
 
@@ -19,16 +18,15 @@ MINUTE = int(NOW // 60) * 60
 @pytest.fixture
 async def used(door: Console) -> str:
     """A key that was used 5 times at Core docs and refused twice, and another one used once."""
-    door.database.sql("TRUNCATE usage_count, usage_flush, key_activity, key_address, key_alert")
+    door.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
     key_id: str = (await door.create())["key"]["id"]
     rows = (
         UsageRow(key_id, "docs", "VALID", MINUTE, 5),
         UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),
         UsageRow("another00000", "", "VALID", MINUTE, 1),
     )
-    async with asyncpg.create_pool(**door.database.app.arguments(), min_size=1, max_size=1) as pool:
-        seen = (LastUse(key_id, "192.0.2.1"),)
-        await PostgresUsage(pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, seen))
+    addresses = (AddressUse(key_id, "192.0.2.1"),)
+    await UsageRepository(door.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses))
     return key_id
 
 

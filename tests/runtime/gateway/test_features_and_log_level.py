@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.gateway.app import _pool
+from gatehouse.db.pool import pool_of
 from gatehouse.observability import Metrics, Observer
 from gatehouse.settings import load
 
@@ -61,10 +61,10 @@ async def test_slow_statement_is_logged_after_release(database: Any, redis_url: 
     )
     lines = Lines()
     settings = load(environment)
-    pool = await _pool(database.app, settings, Observer("gateway", lines, Metrics()))  # type: ignore[arg-type]
-    async with pool:
-        for _ in range(2):
-            await pool.fetchval("SELECT pg_sleep(0.05), $1::text", "canary-value")
-        await pool.fetchval("SELECT 1")
+    pool = pool_of(settings, "tests", Observer("gateway", lines, Metrics()).slow_query)  # type: ignore[arg-type]
+    for _ in range(2):
+        await pool.fetchval("SELECT pg_sleep(0.05), $1::text", "canary-value")
+    await pool.fetchval("SELECT 1")
+    await pool.close()
     assert [line["statement"] for line in lines] == ["SELECT pg_sleep(0.05), $1::text"] * 2
     assert "canary-value" not in str(lines)

@@ -93,7 +93,7 @@ async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, mover: Mov
     token = f"{identity}{separator}{secret}"
     hashed = bcrypt.hashpw((token if of == "token" else secret).encode(), bcrypt.gensalt(4)).decode()
     await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
-    waiting = "SELECT count(*) FROM foreign_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
+    waiting = "SELECT count(*) FROM imported_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
     assert await gateway.pool.fetchval(waiting, identity) == 1
     assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
     assert await gateway.pool.fetchval(waiting, identity) == 1

@@ -13,12 +13,12 @@ import asyncpg
 import pytest
 from gatehouse.clock import SystemClock
 from gatehouse.crypto.token import Pepper, build, build_marked
-from gatehouse.db import engine as postgres_engine
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import Pool
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import Effective, KeyEnvironment, KeyId, RotationOptions
-from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
 from gatehouse.redis.credentials import redis_login
 from gatehouse.verification.redis_rate_limits import RedisRateLimits
@@ -40,10 +40,10 @@ async def remaining_credits(gateway: Any, key: Any) -> int:
 @pytest.fixture
 async def keys(database: Any) -> AsyncIterator[KeyService]:
     """Key management on the database of the gateway, as in the console."""
-    engine = postgres_engine.build(database.app, pool_max=4, application="tests")
-    store = PostgresKeyStore(engine, staleness_s=3.0)
+    pool = Pool(database.app, application="tests", size_max=4)
+    store = KeyRepository(pool, staleness_s=3.0)
     yield KeyService(store, SystemClock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, confirmation_timeout_s=3.0)
-    await engine.dispose()
+    await pool.close()
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from gatehouse.audit.repository import PostgresAuditTrail
-from gatehouse.db.engine import build as build_engine
+from gatehouse.audit.models import AuditFilter
+from gatehouse.audit.repository import AuditRepository
+from gatehouse.db.pool import Pool
 
 
 @pytest.fixture
@@ -152,11 +153,11 @@ async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent:
 async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, database: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     await gateway.ask("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
-    engine = build_engine(database.app, pool_max=1, application="test")
-    trail = PostgresAuditTrail(engine)
-    page = await trail.page(before=None, size=2, target_id="docs", action=None)
+    pool = Pool(database.app, application="test", size_max=1)
+    trail = AuditRepository(pool)
+    page = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))
     rows, broken = await trail.verify()
-    await engine.dispose()
+    await pool.close()
     assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in page.events] == [
         ("core.drain", agent.id, "127.0.0.1"),
         ("core.register", agent.id, "127.0.0.1"),

@@ -25,13 +25,13 @@ from typing import Any
 import asyncpg
 import pytest
 from gatehouse.clock import SystemClock
-from gatehouse.db import engine as postgres_engine
 from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import Pool
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import Effective, KeyId
-from gatehouse.keys.repository import PostgresKeyStore
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
 
 from sandbox import child_processes
@@ -118,8 +118,8 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     ports = [start(database.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS=str(BOUND_MS))[1] for _ in range(GATEWAYS)]
     keys = [await gateway.mint() for _ in range(KEYS)]
-    engine = postgres_engine.build(database.app, pool_max=12, application="load")
-    store = PostgresKeyStore(engine, staleness_s=BOUND_MS / 1000)
+    pool = Pool(database.app, application="load", size_max=12)
+    store = KeyRepository(pool, staleness_s=BOUND_MS / 1000)
     service = KeyService(store, SystemClock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000)
     load = Load(ports, keys)
     confirmed_at: dict[str, float] = {}
@@ -138,7 +138,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
         before = len(load.results)
         # Until every gateway has verified every key again.
         await until(lambda: len(decided_since(load.results[before:], confirmed_at)) == GATEWAYS * KEYS)
-    await engine.dispose()
+    await pool.close()
 
     assert len(confirmed_at) == KEYS
     valid = [result for result in load.results if result.code == "VALID"]

@@ -7,18 +7,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import pytest
-from gatehouse.cores.repository import PostgresCores
+from gatehouse.cores.repository import CoreRegistry
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.connection import DatabaseLogin
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.change_feed import ChangeFeed
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.prefilter import Prefilter
-from gatehouse.verification.repository import PostgresKeys
+from gatehouse.verification.repository import KeyLoader
 
-from tests.runtime.conftest import Database, Rows
+from tests.runtime.conftest import Database, Rows, opened
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class Worker:
     """A gateway worker's view of the database."""
 
     cache: KeyCache
-    cores: PostgresCores
+    cores: CoreRegistry
     changes: ChangeFeed
-    keys: PostgresKeys
+    keys: KeyLoader
 
     async def confirmed(self, rows: Rows, worker_id: str, seq: int) -> None:
         """Waits until the worker has confirmed change `seq`."""
@@ -42,11 +41,11 @@ class Worker:
 
 @pytest.fixture
 async def worker(database: Database) -> AsyncIterator[Worker]:
-    async with asyncpg.create_pool(**database.app.arguments(), min_size=1, max_size=4) as pool:
-        cache, cores = KeyCache(1000), PostgresCores(pool)
+    async with opened(database.app) as pool:
+        cache, cores = KeyCache(1000), CoreRegistry(pool)
         changes = change_feed(database.app, pool, "worker-1", cache, cores)
         await changes.start()
-        keys = PostgresKeys(pool, cache, changes.staleness_ms)
+        keys = KeyLoader(pool, cache, changes.staleness_ms)
         yield Worker(cache, cores, changes, keys)
         await keys.close()
         await changes.close()
@@ -57,7 +56,7 @@ def change_feed(
     pool: Any,
     worker_id: str,
     cache: KeyCache | None = None,
-    cores: PostgresCores | None = None,
+    cores: CoreRegistry | None = None,
     **options: Any,
 ) -> ChangeFeed:
     pepper = Pepper({1: bytes(32)}, 1)
@@ -65,7 +64,7 @@ def change_feed(
         login,
         worker_id=worker_id,
         cache=KeyCache(10) if cache is None else cache,
-        cores=PostgresCores(pool) if cores is None else cores,
+        cores=CoreRegistry(pool) if cores is None else cores,
         prefilter=Prefilter(pepper),
         imported_ids=ImportedKeyIds(pepper),
         generations=(1,),

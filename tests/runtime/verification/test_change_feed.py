@@ -7,17 +7,17 @@ import os
 import signal
 from typing import Any
 
-import asyncpg
 import pytest
 from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId, KeyState, RateLimit
 from gatehouse.verification.cache import KeyCache
-from gatehouse.verification.repository import PostgresKeys
+from gatehouse.verification.repository import KeyLoader
 
 from sandbox.local import servers
 from sandbox.local.ports import free_port
+from tests.runtime.conftest import opened
 from tests.runtime.verification.conftest import change_feed
 
 
@@ -88,7 +88,7 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     key_id = KeyId("cutoff000000")
     await rows.add_key(key_id)
     cache.begin_load([key_id])
-    cache.end_load(key_id, await PostgresKeys(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
+    cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
     database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gateway changes';")
     seq = await rows.revoke(key_id)
     async with asyncio.timeout(5):
@@ -126,10 +126,10 @@ async def test_hanging_database_is_unavailable() -> None:
         app = login(server.app_url, "url")
 
         await runner.migrate(login(server.owner_url, "url"))
-        async with asyncpg.create_pool(**app.arguments(), min_size=1, max_size=2) as pool:
+        async with opened(app) as pool:
             changes = change_feed(app, pool, "hung")
             await changes.start()
-            keys = PostgresKeys(pool, KeyCache(10), changes.staleness_ms)
+            keys = KeyLoader(pool, KeyCache(10), changes.staleness_ms)
             pids = [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]
             pids += [int(pid) for pid in server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';").split()]
             for pid in pids:

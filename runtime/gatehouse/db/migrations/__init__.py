@@ -1,1 +1,1 @@
-"""The schema of the database, one file a step, and how the steps are taken."""
+"""Schema of the database, one file per revision, and the runner of migrations."""

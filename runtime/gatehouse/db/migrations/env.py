@@ -1,4 +1,4 @@
-"""Alembic's entry point: uses the connection that `runner` opened, one transaction a step."""
+"""Entry point of Alembic. Uses the connection of the runner, with one transaction per step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings the database to a revision, one process at a time, and says what it did."""
+"""Migrates the database schema to a revision, one process at a time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from gatehouse.db.connection import DatabaseLogin
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, Unavailable
 
-#: Session lock that only one migration holds at a time; the others wait for it and then find nothing left to do.
+#: Advisory lock of a running migration. Concurrent ones wait for it and then have no steps left.
 LOCK = 7126500
 LOCK_TIMEOUT_S = 60
-#: A migration may rewrite a table; a stuck one must still end, so that the deployment fails and says so.
+#: Long enough to rewrite a table. A blocked migration ends, so that the deployment fails with a message.
 STATEMENT_TIMEOUT_S = 900.0
 BASE = "base"
 
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did. `pending` are the revisions that the database still lacks."""
+    """Result of a run. `pending`: revisions that the database does not have."""
 
     steps: tuple[Step, ...]
     revision: str
@@ -45,12 +45,12 @@ class Outcome:
 
 
 async def migrate(login: DatabaseLogin, *, to: str = "head", downgrade: bool = False) -> Outcome:
-    """Takes the database to revision `to`. Raises Unavailable, BadRequest (no such revision), Conflict (would lose data)."""
+    """Migrate to revision `to`. Raises Unavailable, BadRequest (unknown revision), Conflict (the migration would delete data)."""
     return await _with_connection(login, lambda connection: _migrate(connection, to, downgrade))
 
 
 async def status(login: DatabaseLogin) -> Outcome:
-    """Where the database stands, changing nothing. Raises Unavailable."""
+    """Revision of the database. Changes nothing. Raises Unavailable."""
     return await _with_connection(login, lambda connection: _outcome(connection, ()))
 
 
@@ -91,7 +91,7 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
     ancestors = _ancestors(scripts, current)
     if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
         raise Conflict(
-            f"the database is at revision {current}, which this version of Gatehouse does not know: use the newer version"
+            f"the database is at revision {current}, which this version of Gatehouse does not know: use a newer version"
         )
     steps: list[Step] = []
     config = Config()
@@ -100,7 +100,7 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
     config.attributes["on_version_apply"] = _recorder(steps)
     if target in ancestors and target != (current or BASE):
         if not downgrade:
-            raise Conflict(f"going back from {current} to {target} deletes data; add --downgrade if that is what you want")
+            raise Conflict(f"a downgrade from {current} to {target} deletes data; add --downgrade to confirm")
         command.downgrade(config, target)
     else:
         command.upgrade(config, target)
@@ -127,19 +127,19 @@ def _target(scripts: ScriptDirectory, to: str) -> str:
         script = None
     if script is None:
         known = ", ".join([BASE, *(script.revision for script in scripts.walk_revisions()), "head"])
-        raise BadRequest(f"there is no revision {to}; there are {known}")
+        raise BadRequest(f"there is no revision {to}; the revisions are {known}")
     return script.revision
 
 
 def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
-    """The revision, all before it, and `base`."""
-    found = {BASE}
+    """The revision, all earlier ones, and `base`."""
+    ancestors = {BASE}
     known = {script.revision: script for script in scripts.walk_revisions()}
     while revision is not None and revision in known:
-        found.add(revision)
+        ancestors.add(revision)
         before = known[revision].down_revision
         revision = before if isinstance(before, str) else None
-    return found
+    return ancestors
 
 
 def _recorder(steps: list[Step]) -> Callable[..., None]:
@@ -151,27 +151,27 @@ def _recorder(steps: list[Step]) -> Callable[..., None]:
 
 
 def _explain(exc: Exception, login: DatabaseLogin) -> str:
-    """One line that says what to check. Driver texts are left out where they could quote a value."""
+    """One line with what to check. Messages of the driver are omitted where they could contain a value."""
     cause = getattr(exc, "orig", None) or exc
     cause = getattr(cause, "__cause__", None) or cause
     if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"PostgreSQL at {login.address} refused the login of {login.user}: check GATEHOUSE_DATABASE_AUTH and the password"
+        return f"PostgreSQL at {login.address} rejected the login of {login.user}: check GATEHOUSE_DATABASE_AUTH and the password"
     if isinstance(cause, asyncpg.InvalidCatalogNameError):
         return f"PostgreSQL at {login.address} has no database {login.database}: check GATEHOUSE_DATABASE_URL"
     if isinstance(cause, asyncpg.LockNotAvailableError):
-        return f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or end it, and try again"
+        return f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or stop it, and try again"
     if isinstance(cause, asyncpg.InsufficientPrivilegeError):
-        return f"{login.user} may not change the schema: migrations run as the owner of the database"
+        return f"{login.user} has no right to change the schema: run migrations as the owner of the database"
     if isinstance(cause, asyncpg.PostgresError):
-        return f"PostgreSQL at {login.address} refused a statement of the migration: {type(cause).__name__}: {cause}"
-    where = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
-    return f"{where}. Check GATEHOUSE_DATABASE_URL and that the server runs"
+        return f"PostgreSQL at {login.address} rejected a statement of the migration: {type(cause).__name__}: {cause}"
+    problem = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
+    return f"{problem}. Check GATEHOUSE_DATABASE_URL and that the server runs"
 
 
 def _reason(cause: BaseException) -> str:
-    """Why there is no connection, in the system's words; asyncio leaves them out when it tells of a refused one."""
+    """Reason of a failed connection. asyncio does not include the message of the system for a refused one."""
     if isinstance(cause, TimeoutError):
-        return "no answer"
+        return "timeout"
     if isinstance(cause, ConnectionRefusedError):
         return "connection refused"
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

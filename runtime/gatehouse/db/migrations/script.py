@@ -1,4 +1,4 @@
-"""Runs SQL of several statements inside a migration's transaction."""
+"""Execution of SQL scripts in migrations."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from alembic import op
 
 
 def execute_script(statements: str) -> None:
-    """Executes the statements in the migration's own transaction.
+    """Execute several statements in the transaction of the migration.
 
-    asyncpg prepares what it is given through SQLAlchemy, and PostgreSQL prepares one statement at a time. Its own `execute`
-    without arguments sends the text as it is. SQLAlchemy opens the transaction with its first statement, hence the SELECT.
+    Statements that are executed through SQLAlchemy are prepared, and PostgreSQL prepares one statement at a time. `execute` of asyncpg
+    without arguments sends the text unchanged. SQLAlchemy opens the transaction with its first statement, hence the SELECT.
     """
     bind = op.get_bind()
     bind.exec_driver_sql("SELECT 1")

@@ -1,0 +1,77 @@
+"""Mapping between structs and rows, so that the columns of a table stand once: as the fields of a struct.
+
+The type of a field decides how it is stored: float is a time (timestamptz), a tuple of strings an array, a tuple of structs or a dict
+JSON (jsonb), an enum its value. Any other type is stored as it is.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import msgspec
+
+from gatehouse.db.pool import Row
+from gatehouse.timestamps import to_datetime, to_seconds
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Convert = Callable[[Any], Any]
+
+
+class RowMapping(Generic[T]):
+    """`renamed`: columns of fields whose column has another name. `skip`: fields without a column of their own."""
+
+    def __init__(self, struct: type[T], *, renamed: Mapping[str, str] | None = None, skip: Collection[str] = ()) -> None:
+        self._struct = struct
+        self._fields = [
+            (field.name, (renamed or {}).get(field.name, field.name), *_codec(field.type))
+            for field in msgspec.structs.fields(struct)
+            if field.name not in skip
+        ]
+        self.columns = tuple(column for _, column, _, _ in self._fields)
+
+    @property
+    def select(self) -> str:
+        """The columns, separated by commas."""
+        return ", ".join(self.columns)
+
+    def read(self, row: Row) -> T:
+        """The struct of a row, for a mapping without `skip`."""
+        return self._struct(**self.fields(row))
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        """Values of the fields, decoded."""
+        return {name: decode(row[column]) for name, column, _, decode in self._fields}
+
+    def values(self, struct: T) -> dict[str, Any]:
+        """Values of the columns, encoded."""
+        return {column: encode(getattr(struct, name)) for name, column, encode, _ in self._fields}
+
+    def insert(self, table: str) -> str:
+        """INSERT statement with a parameter for each column, in the order of `values`."""
+        return f"INSERT INTO {table} ({self.select}) VALUES ({placeholders(len(self.columns))})"
+
+
+def placeholders(count: int) -> str:
+    """`$1, $2` and so on."""
+    return ", ".join(f"${number}" for number in range(1, count + 1))
+
+
+def _codec(kind: Any) -> tuple[Convert, Convert]:
+    """Functions that encode and decode a value of this type."""
+    options = [option for option in get_args(kind) if option is not types.NoneType]
+    if isinstance(kind, types.UnionType) and len(options) == 1:
+        encode, decode = _codec(options[0])
+        return lambda value: None if value is None else encode(value), lambda value: None if value is None else decode(value)
+    if kind is float:
+        return to_datetime, to_seconds
+    if get_origin(kind) is tuple and options[0] is str:
+        return list, tuple
+    if get_origin(kind) in (tuple, dict):
+        return lambda value: msgspec.json.encode(value).decode(), msgspec.json.Decoder(kind).decode
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return lambda value: value.value, kind
+    return lambda value: value, lambda value: value

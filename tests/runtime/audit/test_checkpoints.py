@@ -1,0 +1,220 @@
+"""Checkpoints of the audit trail: signers, archives and the checkpointer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import boto3
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gatehouse.audit.chain import GENESIS
+from gatehouse.audit.checkpoint import Checkpoint, disagreement, is_signed, public_keys
+from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
+from gatehouse.audit.models import CheckpointArchive, Signer, system_event
+from gatehouse.audit.repository import AuditRepository
+from gatehouse.audit.service import Checkpointer
+from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
+from gatehouse.db.pool import Pool
+from gatehouse.errors import SettingsError, Unavailable
+from moto import mock_aws
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.conftest import Database
+
+BUCKET = "gatehouse-checkpoints"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture(params=["local", "kms"])
+def signer(request: pytest.FixtureRequest, aws: None) -> Signer:
+    if request.param == "local":
+        return LocalSigner(Ed25519PrivateKey.generate())
+    key = boto3.client("kms", "eu-central-1").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+    return KmsSigner(key["KeyMetadata"]["Arn"])
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def archive(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> CheckpointArchive:
+    if request.param == "directory":
+        return FileCheckpointArchive(tmp_path / "checkpoints")
+    boto3.client("s3", "eu-central-1").create_bucket(
+        Bucket=BUCKET,
+        CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        ObjectLockEnabledForBucket=True,
+    )
+    return S3CheckpointArchive(BUCKET)
+
+
+def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
+    return Checkpoint(seq, bytes([seq % 256]) * 32, 1_800_000_000.25, "key", "ed25519", signature)
+
+
+async def test_only_the_signing_key_verifies_a_signature(signer: Signer) -> None:
+    made = checkpoint(7)
+    made = Checkpoint(made.seq, made.hash, made.taken_at, await signer.key_id(), signer.algorithm, b"")
+    made = Checkpoint(made.seq, made.hash, made.taken_at, made.key_id, made.algorithm, await signer.sign(made.signed()))
+    assert is_signed(made, public_keys(await signer.public_key()))
+    assert not is_signed(made, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key()))
+    moved = Checkpoint(8, made.hash, made.taken_at, made.key_id, made.algorithm, made.signature)
+    assert not is_signed(moved, public_keys(await signer.public_key()))
+
+
+async def test_archive_returns_checkpoints_in_order_of_rows(archive: CheckpointArchive) -> None:
+    assert await archive.all() == ()
+    for seq in (1000, 7, 20):
+        await archive.put(checkpoint(seq))
+    assert await archive.all() == (checkpoint(7), checkpoint(20), checkpoint(1000))
+
+
+async def test_archive_does_not_overwrite_a_checkpoint(archive: CheckpointArchive) -> None:
+    await archive.put(checkpoint(7))
+    await archive.put(checkpoint(7, signature=b"forged"))
+    assert await archive.all() == (checkpoint(7),)
+
+
+async def test_missing_archive_or_key_is_unavailable(aws: None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for missing in (S3CheckpointArchive("nowhere"), FileCheckpointArchive(tmp_path / "file" / "below")):
+        with pytest.raises(Unavailable):
+            await missing.put(checkpoint(1))
+    with pytest.raises(Unavailable):
+        await KmsSigner("alias/nobody").sign(b"x")
+
+
+def test_readable_or_empty_key_file_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text("no key")
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="can be read by others"):
+        local_signer(file)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match="holds no Ed25519 key"):
+        local_signer(file)
+
+
+@dataclass
+class Setup:
+    checkpointer: Checkpointer
+    trail: AuditRepository
+    archive: FileCheckpointArchive
+    signer: LocalSigner
+    clock: ManualClock
+    database: Database
+    broken: list[int] = field(default_factory=list)
+
+    async def append(self, rows: int) -> None:
+        for _ in range(rows):
+            await self.trail.append(
+                system_event("test", "key.create", target_type="key", target_id="x", at=self.clock.now(), details={})
+            )
+
+    async def findings(self) -> Any:
+        page = await self.trail.page(before=None, size=500)
+        hashes = {row.seq: row.hash for row in page.events}
+        return disagreement(hashes, await self.archive.all(), public_keys(await self.signer.public_key()))
+
+
+@pytest.fixture
+async def setup(database: Database, tmp_path: Path) -> AsyncIterator[Setup]:
+    database.sql("TRUNCATE audit_event, audit_checkpoint")
+    pool = Pool(database.app, application="tests", size_max=2)
+    clock, signer, archive = ManualClock(), LocalSigner(Ed25519PrivateKey.generate()), FileCheckpointArchive(tmp_path)
+    trail, broken = AuditRepository(pool), list[int]()
+    checkpointer = Checkpointer(trail, signer, archive, clock, rows=10, seconds=600, on_broken=broken.append)
+    yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
+    await pool.close()
+
+
+@pytest.mark.requirement("TR-11")
+async def test_checkpoint_is_due_by_rows_or_age(setup: Setup) -> None:
+    setup.clock.advance(3600)
+    assert await setup.checkpointer.run_once() is None
+    await setup.append(1)
+    first = await setup.checkpointer.run_once()
+    assert first is not None
+    await setup.append(9)
+    assert await setup.checkpointer.run_once() is None
+    await setup.append(1)
+    second = await setup.checkpointer.run_once()
+    await setup.append(1)
+    setup.clock.advance(600)
+    third = await setup.checkpointer.run_once()
+    assert [one.seq if one else None for one in (first, second, third)] == [1, 11, 12]
+    assert await setup.archive.all() == (first, second, third)
+    assert await setup.trail.checkpoints(after=1, size=10) == (second, third)
+    assert await setup.findings() is None
+
+
+@pytest.mark.requirement("TR-11")
+async def test_truncated_trail_is_detected(setup: Setup) -> None:
+    await setup.append(10)
+    await setup.checkpointer.run_once()
+    setup.database.sql("DELETE FROM audit_event WHERE seq > 7")
+    found = await setup.findings()
+    assert (found.seq, found.reason) == (8, "rows 8 to 10 are missing: a checkpoint covers them")
+    assert await setup.checkpointer.run_once() is None
+    assert setup.broken == [8]
+
+
+@pytest.mark.requirement("TR-11")
+async def test_rewritten_trail_is_detected(setup: Setup) -> None:
+    await setup.append(10)
+    await setup.checkpointer.run_once()
+    setup.database.sql("TRUNCATE audit_event")
+    setup.clock.advance(1)
+    await setup.append(12)
+    assert (await setup.trail.verify())[1] is None
+    assert (await setup.findings()).seq == 10
+    setup.clock.advance(600)
+    assert await setup.checkpointer.run_once() is None
+    assert setup.broken == [11]
+
+
+async def test_broken_chain_is_not_signed(setup: Setup) -> None:
+    await setup.append(9)
+    setup.database.sql("UPDATE audit_event SET actor_id = 'somebody' WHERE seq = 4")
+    await setup.append(3)
+    assert await setup.checkpointer.run_once() is None
+    assert (setup.broken, await setup.archive.all(), await setup.trail.last_checkpoint()) == ([4], (), None)
+
+
+async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    away = FileCheckpointArchive(tmp_path / "file" / "below")
+    checkpointer = Checkpointer(setup.trail, setup.signer, away, setup.clock, rows=1, seconds=600)
+    await setup.append(2)
+    with pytest.raises(Unavailable):
+        await checkpointer.run_once()
+    assert await setup.trail.last_checkpoint() is None
+    assert (await setup.checkpointer.take()) is not None
+
+
+async def test_application_role_cannot_change_checkpoints(setup: Setup) -> None:
+    await setup.append(1)
+    await setup.checkpointer.take()
+    async with asyncpg.create_pool(**setup.database.app.arguments(), min_size=1, max_size=1) as pool:
+        for statement in ("UPDATE audit_checkpoint SET seq = 2", "DELETE FROM audit_checkpoint", "TRUNCATE audit_checkpoint"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await pool.execute(statement)
+    assert (await setup.trail.last_checkpoint()) is not None
+
+
+async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
+    await setup.append(3)
+    first = await setup.checkpointer.take()
+    assert first is not None
+    assert not await setup.trail.add_checkpoint(first)
+    assert await setup.checkpointer.take() is None
+    assert (await setup.trail.uncheckpointed(None)).last_hash == first.hash != GENESIS

@@ -1,0 +1,42 @@
+"""CSV cells that spreadsheets do not interpret as formulas."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from gatehouse.audit.csv import escape, line
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =cmd|' /C calc'!A0",
+        "\uff1d1",
+        "\ufeff=1",
+        '=HYPERLINK("http://x")',
+    ],
+)
+def test_formula_is_prefixed_with_an_apostrophe(text: str) -> None:
+    assert escape(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "a", "a=1", "12", "2031-01-01T00:00:00Z", " a", "'=1"])
+def test_other_text_is_unchanged(text: str) -> None:
+    assert escape(text) == text
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
+def test_line_parses_to_the_escaped_cells(cells: list[str]) -> None:
+    text = line(cells)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [[escape(cell) for cell in cells]]

@@ -1,0 +1,14 @@
+"""A clock whose time is set by a test."""
+
+from __future__ import annotations
+
+
+class ManualClock:
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds

@@ -1,0 +1,84 @@
+"""Who reports leaks: GitHub's published example first, then every byte that could be changed, then Standard Webhooks."""
+
+from __future__ import annotations
+
+import pytest
+from gatehouse.leaks.report_signatures import is_signed_by_github, p256_key, place
+from gatehouse.notifications import webhook_signatures as webhook
+
+#: From GitHub's documentation of the partner programme: key, body and signature.
+GITHUB_ID = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a"
+GITHUB_PEM = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE9MJJHnMfn2+H4xL4YaPDA4RpJqUq
+kCmRCBnYERxZanmcpzQSXs1X/AljlKkbJ8qpVIW4clayyef9gWhFbNHWAA==
+-----END PUBLIC KEY-----
+"""
+GITHUB_BODY = b'[{"token":"some_token","type":"some_type","url":"some_url"}]'
+GITHUB_SIGNATURE = "MEUCIQDKZokqnCjrRtw0tni+2Ltvl/uiMJ1EGumEsp1BsNr32AIgQY1YXD2nlj+XNfGK4rBfkMJ1JDOQcYXxa2sY8FNkrKc="
+KEYS = {GITHUB_ID: p256_key(GITHUB_PEM)}
+
+#: From the reference implementations of Standard Webhooks.
+SECRET = webhook.secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+ID, AT, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}'
+SIGNED = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.requirement("CG-14")
+def test_githubs_published_example_is_signed_by_github() -> None:
+    assert is_signed_by_github(GITHUB_BODY, GITHUB_ID, GITHUB_SIGNATURE, KEYS)
+
+
+@pytest.mark.parametrize(
+    ("body", "identifier", "signature"),
+    [
+        (GITHUB_BODY + b" ", GITHUB_ID, GITHUB_SIGNATURE),
+        (GITHUB_BODY, "f" * 64, GITHUB_SIGNATURE),
+        (GITHUB_BODY, "", GITHUB_SIGNATURE),
+        (GITHUB_BODY, GITHUB_ID, ""),
+        (GITHUB_BODY, GITHUB_ID, GITHUB_SIGNATURE[:-8]),
+        (GITHUB_BODY, GITHUB_ID, "not base64"),
+        (GITHUB_BODY, GITHUB_ID, "A" * 201),
+        (b"", GITHUB_ID, GITHUB_SIGNATURE),
+    ],
+)
+def test_anything_else_is_not(body: bytes, identifier: str, signature: str) -> None:
+    assert not is_signed_by_github(body, identifier, signature, KEYS)
+
+
+@pytest.mark.parametrize("pem", ["", "x", GITHUB_PEM.replace("MFkw", "MFkx")])
+def test_a_key_that_is_none_is_refused_at_the_start(pem: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        p256_key(pem)
+
+
+def test_the_reference_signature_of_standard_webhooks_is_taken_among_several() -> None:
+    assert webhook.is_signed(SECRET, ID, AT, f"v1,aGk= {SIGNED} v2,x", BODY, now=1614265330.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "now"),
+    [
+        ({"message_id": "msg_other"}, 0),
+        ({"timestamp": "1614265331"}, 0),
+        ({"timestamp": "x"}, 0),
+        ({"timestamp": "-1614265330"}, 0),
+        ({"signatures": ""}, 0),
+        ({"signatures": "ü"}, 0),
+        ({"body": b"{}"}, 0),
+        ({}, 301),
+        ({}, -301),
+    ],
+)
+def test_a_message_that_was_changed_or_is_old_is_not(change: dict[str, str], now: int) -> None:
+    parts = {"message_id": ID, "timestamp": AT, "signatures": SIGNED, "body": BODY, **change}
+    assert not webhook.is_signed(SECRET, **parts, now=1614265330.0 + now)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "whsec_", "whsec_aGk=", "whsec_?", "sigkey_" + "A" * 32])
+def test_a_secret_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        webhook.secret_bytes(text)
+
+
+def test_a_place_is_who_reported_and_where() -> None:
+    assert len({place("a", "b"), place("a", "c"), place("b", "b"), place("ab", "")}) == 4

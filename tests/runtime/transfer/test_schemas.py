@@ -1,0 +1,75 @@
+"""Rows of other deployments' files: whatever a file holds, a row is checked or refused in words, and nothing is repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from gatehouse.transfer.legacy_files import CSV, JSON, LINES, MalformedFile, entries
+from gatehouse.transfer.schemas import ALIASES, ImportedCore, ImportedKey, parser
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+TOKEN = "old-token-000001-abcdef"
+NAMES = sorted({*ALIASES, *ImportedKey.model_fields, *ImportedCore.model_fields})
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400) | st.just("\ud800") | st.just("a\0"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
+    read = parser(cores=cores, ignored=frozenset(), prefix="gtk")
+    found: list[tuple[str, str]] = []
+    for entry in entries(row, LINES):
+        made = read(entry)
+        found += [(one.location, one.message) for one in made] if isinstance(made, tuple) else []
+    return found
+
+
+@pytest.mark.requirement("CG-09")
+@pytest.mark.parametrize(
+    ("members", "location", "message"),
+    [
+        ('"name": "a\\u0000b"', "name", "must not hold control characters or invisible characters"),
+        ('"owner": "\\ud800"', "owner", None),
+        ('"expires_at": 1e400', "expires_at", "is no date"),
+        ('"expires_at": "0000-00-00"', "expires_at", 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
+        ('"limits": "600/0"', "limits.0.window_s", None),
+        ('"limits": "99999999999/60"', "limits", 'must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
+        ('"enabled": 7', "enabled", "must be true or false"),
+        ('"scopes": ["cores:read", 7]', "scopes.1", None),
+        ('"addresses": "10.0.0.1/8"', "addresses", None),
+        ('"metadata": {"a": {"b": 1}}', "metadata.a", None),
+        ('"colour": "red"', "colour", "is not known here"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_told_where_and_why(members: str, location: str, message: str | None) -> None:
+    ((where, what),) = _problems(f'{{"key": "{TOKEN}", {members}}}')
+    assert where == location
+    assert what == message or message is None
+    assert TOKEN not in what
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=6), st.booleans())
+def test_any_row_is_taken_or_refused_in_words(row: dict[str, Any], cores: bool) -> None:
+    assume(_plain(row))
+    assert TOKEN not in str(_problems(json.dumps({"key": TOKEN, **row}), cores=cores))
+
+
+def _plain(value: Any) -> bool:
+    """No infinity and no NaN, which a file cannot hold."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.text(), st.sampled_from([CSV, LINES, JSON]))
+def test_any_text_is_read_or_refused_with_its_line(text: str, kind: str) -> None:
+    with contextlib.suppress(MalformedFile):
+        assert all(entry.line >= 1 for entry in entries(text, kind))

@@ -1,0 +1,156 @@
+"""The use of keys in CloudWatch's embedded metric format: lines that are within the specification, and few metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from gatehouse.aws import embedded_metrics as emf
+from gatehouse.usage.cloudwatch import CORES_MAX, INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
+from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
+from jsonschema import validate  # type: ignore[import-untyped]
+
+from tests.runtime.clocks import ManualClock
+
+MINUTE = 1_800_014_400
+# The JSON schema of the page "Specification: Embedded metric format" in the CloudWatch user guide.
+SCHEMA = {
+    "type": "object",
+    "required": ["_aws"],
+    "properties": {
+        "_aws": {
+            "type": "object",
+            "required": ["Timestamp", "CloudWatchMetrics"],
+            "properties": {
+                "Timestamp": {"type": "integer"},
+                "CloudWatchMetrics": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["Namespace", "Dimensions", "Metrics"],
+                        "properties": {
+                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 1024},
+                            "Dimensions": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {"type": "array", "items": {"type": "string", "maxLength": 250}, "maxItems": 30},
+                            },
+                            "Metrics": {
+                                "type": "array",
+                                "items": {
+                                    "type": "object",
+                                    "required": ["Name"],
+                                    "properties": {"Name": {"type": "string"}, "Unit": {"enum": ["Count"]}},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        }
+    },
+}
+
+
+class Use:
+    """Metrics whose lines are kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.clock = ManualClock(float(MINUTE))
+        self.metrics = UsageMetrics("Gatehouse/test", self.clock, self.lines.append)
+
+    def add(self, *rows: UsageRow, unusual: tuple[UnusualUse, ...] = ()) -> None:
+        self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}), unusual)
+
+    def sums(self) -> Counter[tuple[str, str, str]]:
+        """Sums that CloudWatch computes: (metric, dimension, value of the dimension) -> sum."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for line in self.lines:
+            for directive in line["_aws"]["CloudWatchMetrics"]:
+                for names in directive["Dimensions"]:
+                    for metric in directive["Metrics"]:
+                        dimension = names[0] if names else ""
+                        found[metric["Name"], dimension, line.get(dimension, "")] += line[metric["Name"]]
+        return found
+
+
+def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "docs", minute: int = MINUTE) -> UsageRow:
+    return UsageRow(key, core, code, minute, count)
+
+
+@pytest.mark.requirement("CG-22")
+def test_use_is_counted_by_code_and_core() -> None:
+    use = Use()
+    use.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))
+    use.metrics.flush()
+    assert use.sums() == {
+        ("KeyDecisions", "", ""): 10,
+        ("KeyDecisions", "Code", "VALID"): 5,
+        ("KeyDecisions", "Code", "RATE_LIMITED"): 2,
+        ("KeyDecisions", "Code", "NOT_FOUND"): 3,
+        ("CoreRequests", "Core", "docs"): 7,
+        ("CoreDenials", "Core", "docs"): 2,
+    }
+    for line in use.lines:
+        validate(line, SCHEMA)
+        assert line["_aws"]["Timestamp"] == MINUTE * 1000
+
+
+@pytest.mark.requirement("CG-22")
+def test_unusual_use_is_counted_by_kind() -> None:
+    use = Use()
+    use.add(row(), unusual=(UnusualUse("k", "denials"), UnusualUse("j", "denials"), UnusualUse("k", "dormant")))
+    use.metrics.flush()
+    assert use.sums()["UnusualUse", "Kind", "denials"] == 2
+
+
+def test_late_count_belongs_to_its_minute() -> None:
+    use = Use()
+    use.add(row(minute=MINUTE - 60), row())
+    use.metrics.flush()
+    assert {line["_aws"]["Timestamp"] for line in use.lines if "Code" in line} == {(MINUTE - 60) * 1000, MINUTE * 1000}
+
+
+def test_lines_are_written_once_per_interval() -> None:
+    use = Use()
+    use.add(row())
+    assert use.lines == []
+    use.clock.advance(INTERVAL_S)
+    use.add(row())
+    assert use.sums()["KeyDecisions", "", ""] == 2
+    use.metrics.flush()
+    assert use.sums()["KeyDecisions", "", ""] == 2
+
+
+def test_number_of_metrics_is_bounded() -> None:
+    use = Use()
+    for number in range(200):
+        use.add(row(key=f"key{number}", core=f"core{number}"))
+    use.metrics.flush()
+    cores = {value for metric, _, value in use.sums() if metric == "CoreRequests"}
+    assert (len(cores), OTHERS in cores) == (CORES_MAX + 1, True)
+    assert use.sums()["CoreRequests", "Core", OTHERS] == 200 - CORES_MAX
+    assert "key1" not in {value for _, _, value in use.sums()}
+
+
+def test_busiest_keys_are_properties_of_the_line() -> None:
+    use = Use()
+    use.add(*(row(key=f"key{number:02d}", count=number) for number in range(1, 31)))
+    use.metrics.flush()
+    top = use.lines[0]["top_keys"]
+    assert (len(top), top[0]) == (TOP_KEYS, {"key_id": "key30", "requests": 30})
+
+
+def test_line_has_no_member_code_of_request_lines() -> None:
+    use = Use()
+    use.add(row("NOT_FOUND"))
+    use.metrics.flush()
+    assert [line for line in use.lines if "code" in line] == []
+
+
+@pytest.mark.parametrize(("metrics", "sets"), [({}, [[]]), ({"m": 1}, [["Absent"]]), ({f"m{n}": n for n in range(101)}, [[]])])
+def test_line_outside_the_specification_is_rejected(metrics: dict[str, int], sets: list[list[str]]) -> None:
+    with pytest.raises(ValueError, match=r"takes|has no value"):
+        emf.line("n", 1.0, metrics, {}, sets)
