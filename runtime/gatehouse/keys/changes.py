@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gatehouse.audit.models import Details
 from gatehouse.crypto.token import NULL_DIGEST
 from gatehouse.errors import BadRequest, Problem
-from gatehouse.audit.models import Details
 from gatehouse.keys.models import CreditPlan, Key, KeyPatch, KeyState, RateLimit
 from gatehouse.keys.roles import granted
 
