@@ -182,7 +182,7 @@ async def test_a_name_that_leads_to_a_neighbour_is_not_sent_to(house: House) -> 
     assert await house.notifier(open_to=()).run_once() == 1
     assert house.receiver.kept == []
     waiting = (await house.letters("waiting"))[0]
-    assert "leads to an address that is not public" in waiting["problem"]
+    assert "resolves to an address that is not public" in waiting["problem"]
 
 
 @pytest.mark.parametrize(
