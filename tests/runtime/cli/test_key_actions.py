@@ -50,7 +50,7 @@ def test_key_passes_through_every_state(operator: Command) -> None:
         result = operator.run("keys", command, key_id, "--reason", "a test")
         assert (result.code, f"state {state}. In effect at every gateway." in result.out) == (0, True), command
     early = operator.run("keys", "purge", key_id, "--yes")
-    assert (early.code, "delete or revoke it first" in early.err) == (1, True)
+    assert (early.code, "delete or revoke the key first" in early.err) == (1, True)
     operator.run("keys", "delete", key_id)
     purged = operator.run("keys", "purge", key_id, "--yes")
     assert (purged.code, purged.out.startswith(f"Purged {key_id} at ")) == (0, True)
