@@ -162,7 +162,10 @@ class ImportJob:
             at=self._context.clock.now(),
             details={"source": self._source, "rows_from": run.done + 1, "rows_to": done},
         )
-        return await self._context.repository.write(run, keys, cores, done=done, event=event)
+        try:
+            return await self._context.repository.write(run, keys, cores, done=done, event=event)
+        except Unavailable as exc:
+            raise Unavailable("The database is not available; run the same command again to resume", detail=exc.detail) from exc
 
     def _rows(self, skip: int = 0) -> Iterator[tuple[int, KeyRow | CoreRow | InvalidRow]]:
         for entry in islice(entries(self._text, self._kind), skip, None):

@@ -98,7 +98,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
     )
     broken = import_file(importer, tokens(3200))
-    assert broken.err == "gatehouse: The database broke off; run the same command again, it goes on where it stood\n"
+    assert broken.err == "gatehouse: The database is not available; run the same command again to resume\n"
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
@@ -123,10 +123,13 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         ({"hash": "a" * 64}, "has a hash without its algorithm: sha256, sha512 or bcrypt"),
         (
             {"hash": "zz", "algorithm": "sha256"},
-            "has a hash that is no sha256 in hexadecimal (64 characters) or base64",
+            "has a hash that is not a sha256 hash in hexadecimal (64 characters) or base64",
         ),
         ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm input should be 'sha256', 'sha512' or 'bcrypt'"),
-        ({"hash": "$2b$12$short", "algorithm": "bcrypt"}, "has a hash that is no bcrypt hash, such as $2b$12$ and 53 characters"),
+        (
+            {"hash": "$2b$12$short", "algorithm": "bcrypt"},
+            "has a hash that is not a bcrypt hash, such as $2b$12$ and 53 characters",
+        ),
         (
             {"hash": "$2b$15$" + "a" * 53, "algorithm": "bcrypt", "id": "x"},
             "has a hash that has a bcrypt cost of 15; 4 to 14 can be imported",
@@ -169,7 +172,7 @@ def test_skip_invalid_imports_the_other_rows(importer: Command, database: Databa
 
 def test_duplicate_key_is_reported_with_both_lines(importer: Command) -> None:
     done = import_file(importer, '[{"key": "the-same-key"},\n{"key": "the-same-key", "name": "b"}]')
-    assert done.err.startswith("api_keys.json, line 2: is the same key as line 1 (remove one)")
+    assert done.err.startswith("api_keys.json, line 2: is the same key as line 1 (remove one of them)")
 
 
 def test_key_in_own_format_is_rejected(importer: Command) -> None:
@@ -231,7 +234,7 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
     agent = database.sql("SELECT id FROM api_key")
     urls = {"docs": "https://abc.ngrok.app", "attic": "https://def.ngrok.app/"}
     missing = import_file(importer, [{"url": "https://abc.ngrok.app", "name": "docs"}], "--cores", name="ngrok_urls.json")
-    assert "line 2: key is missing (name the key that its Core belongs to: --registered-by ID)" in missing.err
+    assert "line 2: key is missing (specify the key that registers the Core: --registered-by ID)" in missing.err
     done = import_file(importer, urls, "--cores", "--registered-by", agent, name="ngrok_urls.json")
     assert done.code == 0, done.err
     assert database.sql("SELECT string_agg(name || ' ' || url, ',' ORDER BY name) FROM core") == (
@@ -250,7 +253,7 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
         (("import", "latin.json"), "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8"),
         (("import", "x", "--restore", "--cores"), "gatehouse: --restore can only be combined with --dry-run and --json"),
         (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a"),
-        (("import", "bad.json", "--restore"), "gatehouse: bad.json is no sealed registry"),
+        (("import", "bad.json", "--restore"), "gatehouse: bad.json is not an export of gatehouse export"),
     ],
 )
 def test_unreadable_input_is_a_one_line_error(importer: Command, arguments: tuple[str, ...], message: str) -> None:
@@ -300,7 +303,7 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command,
     assert importer.run("export", "--to", "registry").code == 0
     other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
     stranger = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
-    assert "was changed or cut off, or was sealed under another pepper" in stranger.run("import", "registry", "--restore").err
+    assert "was modified or truncated, or encrypted under another pepper" in stranger.run("import", "registry", "--restore").err
     (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
     assert "was changed or cut off" in importer.run("import", "cut", "--restore").err
     database.sql(

@@ -57,7 +57,10 @@ def test_without_a_key_no_checkpoint_is_taken(door: Console) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"GATEHOUSE_CHECKPOINT_KEY": "alias/x"}, "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE need each other"),
+        (
+            {"GATEHOUSE_CHECKPOINT_KEY": "alias/x"},
+            "GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together",
+        ),
         ({"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"}, "GATEHOUSE_CHECKPOINT_ARCHIVE: must be s3://bucket/prefix/ or file:/path"),
     ],
 )

@@ -133,7 +133,7 @@ async def test_a_feature_that_is_off_is_not_there(door: Console) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("session=off", "there is no such feature; there are batch-verify, header-verify"),
+        ("session=off", "names an unknown feature; the features are batch-verify, header-verify"),
         ("sessions", "must be name=on or name=off"),
         ("sessions=false", "must be name=on or name=off"),
         ("proxy=on,proxy=off", "each name once"),
