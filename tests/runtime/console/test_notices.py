@@ -269,4 +269,4 @@ async def test_a_topic_is_told_and_one_that_is_gone_is_tried_again(house: House,
         assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
         await house.revoke()
         await house.notifier(topic=SnsTopic(f"{arn}-gone")).run_once()
-        assert [one["problem"] for one in await house.letters("waiting")] == ["SNS refused: NotFound"]
+        assert [one["problem"] for one in await house.letters("waiting")] == ["SNS returned an error: NotFound"]
