@@ -17,7 +17,7 @@ from components.stack import Stack
 
 
 class DataStores(pulumi.ComponentResource):
-    """Everything that holds data of the runtime, in the data tier or in AWS services, with backups."""
+    """Data stores of the runtime, in the data tier and in AWS services, with backups."""
 
     rotation_function: RotationFunction
     rotated_secrets: dict[str, Secret]

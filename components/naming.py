@@ -131,5 +131,5 @@ class Naming:
         return f"cores.{PROJECT}-{self.environment}.internal"
 
     def core_url(self, core: str, port: int) -> str:
-        """URL at which the gateway connects to a Core. The security groups permit this plain HTTP traffic from the gateway only."""
+        """URL at which the gateway connects to a Core. The security groups allow this HTTP traffic from the gateway only."""
         return f"http://{core}.{self.core_zone}:{port}"

@@ -1,4 +1,4 @@
-"""Tags of every resource, and the classification of the data that it holds."""
+"""Tags of every resource, including its data classification."""
 
 from typing import Literal
 

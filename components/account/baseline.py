@@ -42,8 +42,8 @@ class AccountBaseline(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AccountBaselineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:account:AccountBaseline", name, component_inputs(args), opts)
-        self._switches(name, args)
-        self._record(name, args)
+        self._account_settings(name, args)
+        self._config_recorder(name, args)
         detector = aws.guardduty.Detector(
             name,
             enable=True,
@@ -70,7 +70,8 @@ class AccountBaseline(pulumi.ComponentResource):
     def _child(self) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self)
 
-    def _switches(self, name: str, args: AccountBaselineArgs) -> None:
+    def _account_settings(self, name: str, args: AccountBaselineArgs) -> None:
+        """Set the account-wide defaults of S3, EBS, IAM, AWS Backup and VPC."""
         aws.s3.AccountPublicAccessBlock(
             name,
             account_id=args.names.account,
@@ -81,7 +82,7 @@ class AccountBaseline(pulumi.ComponentResource):
             opts=self._child(),
         )
         aws.ebs.EncryptionByDefault(name, enabled=True, opts=self._child())
-        # The program makes no IAM user; this is for those whom somebody makes by hand (CIS AWS Foundations, "IAM").
+        # Applies to IAM users created outside of this program (CIS AWS Foundations Benchmark, "IAM").
         aws.iam.AccountPasswordPolicy(
             name,
             minimum_password_length=14,
@@ -104,12 +105,12 @@ class AccountBaseline(pulumi.ComponentResource):
         if args.block_public_vpcs:
             aws.ec2.VpcBlockPublicAccessOptions(
                 name,
-                # The inputs of this component carry the exclusions, so this waits for them.
+                # The exclusions are inputs of this component, so they are created first.
                 internet_gateway_block_mode="block-ingress",
                 opts=self._child(),
             )
 
-    def _record(self, name: str, args: AccountBaselineArgs) -> None:
+    def _config_recorder(self, name: str, args: AccountBaselineArgs) -> None:
         """Create the AWS Config recorder and its delivery channel."""
         role = aws.iam.ServiceLinkedRole(name, aws_service_name="config.amazonaws.com", tags=tags("internal"), opts=self._child())
         recorder = aws.cfg.Recorder(

@@ -16,7 +16,13 @@ SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
 GRACE_DAYS = 3
 """Days in which a COMPLIANCE lock can be removed; the minimum of AWS."""
-TOLD = ("BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "COPY_JOB_FAILED", "RESTORE_JOB_COMPLETED", "RECOVERY_POINT_MODIFIED")
+NOTIFIED_EVENTS = (
+    "BACKUP_JOB_FAILED",
+    "BACKUP_JOB_EXPIRED",
+    "COPY_JOB_FAILED",
+    "RESTORE_JOB_COMPLETED",
+    "RECOVERY_POINT_MODIFIED",
+)
 """Vault events that notify the topic."""
 
 
@@ -68,33 +74,33 @@ class BackupPlan(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:backup:BackupPlan", name, component_inputs(args), opts)
-        here = self._vault("here", args, args.key_arn, None)
+        vault = self._vault("main", args, args.key_arn, None)
         aws.backup.VaultNotifications(
-            "here",
-            backup_vault_name=here.name,
+            "main",
+            backup_vault_name=vault.name,
             sns_topic_arn=args.topic_arn,
-            backup_vault_events=list(TOLD),
+            backup_vault_events=list(NOTIFIED_EVENTS),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        away = self._vault("away", args, args.replica.key_arn, args.replica.region) if args.replica else None
+        replica = self._vault("replica", args, args.replica.key_arn, args.replica.region) if args.replica else None
         plan = aws.backup.Plan(
             name,
             name=args.names.name("daily"),
             rules=[
                 aws.backup.PlanRuleArgs(
                     rule_name="daily",
-                    target_vault_name=here.name,
+                    target_vault_name=vault.name,
                     schedule=SCHEDULE,
                     start_window=60,
                     completion_window=360,
                     lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=args.backup.retention_days),
                     copy_actions=[
                         aws.backup.PlanRuleCopyActionArgs(
-                            destination_vault_arn=vault.arn,
+                            destination_vault_arn=destination.arn,
                             lifecycle=aws.backup.PlanRuleCopyActionLifecycleArgs(delete_after=args.backup.retention_days),
                         )
-                        for vault in (away,)
-                        if vault is not None
+                        for destination in (replica,)
+                        if destination is not None
                     ],
                     recovery_point_tags=tags("confidential"),
                 )
@@ -110,7 +116,7 @@ class BackupPlan(pulumi.ComponentResource):
             resources=list(args.resources),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.vault_arn, self.plan_id = here.arn, plan.id
+        self.vault_arn, self.plan_id = vault.arn, plan.id
         self.register_outputs({"vaultArn": self.vault_arn, "planId": self.plan_id})
 
     def _vault(self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None) -> aws.backup.Vault:

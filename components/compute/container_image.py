@@ -82,8 +82,8 @@ def reference(names: Naming, digest: str, repository: str = RUNTIME) -> str:
     return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name(repository)}@{digest}"
 
 
-def lifecycle_policy(kept: int) -> dict[str, object]:
-    """Return a lifecycle policy that expires untagged images after a week and keeps the newest `kept` images."""
+def lifecycle_policy(images_max: int) -> dict[str, object]:
+    """Return a lifecycle policy that expires untagged images after a week and retains the newest `images_max` images."""
     expire = {"type": "expire"}
     untagged = {
         "tagStatus": "untagged",
@@ -91,8 +91,8 @@ def lifecycle_policy(kept: int) -> dict[str, object]:
         "countUnit": "days",
         "countNumber": UNTAGGED_DAYS,
     }
-    newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": kept}
-    rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Keep the newest {kept} images", newest))
+    newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": images_max}
+    rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Keep the newest {images_max} images", newest))
     return {
         "rules": [
             {"rulePriority": priority, "description": description, "selection": selection, "action": expire}

@@ -1,7 +1,7 @@
-"""What a deployment may change, part by part: things of the stack's own name or tags, in the stack's regions.
+"""Permissions of a deployment, one function per area of the stack.
 
-A call has to name one of our ARNs, or the tags that every resource of the stack carries; where AWS knows neither for a call, the
-region is all that is left, and the calls are few.
+Each statement is limited to ARNs with the stack's name or to resources with the stack's tags. Actions that support neither
+are limited to the stack's regions.
 """
 
 from dataclasses import dataclass
@@ -10,56 +10,63 @@ from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT, Naming
 
 GLOBAL_REGION = "us-east-1"
-"""Where the calls to IAM, Route 53, Budgets and Cost Explorer are counted."""
-PASSED_TO = (
+"""Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer."""
+PASS_ROLE_SERVICES = (
     *("backup", "cloudtrail", "ecs", "ecs-tasks", "events", "lambda", "monitoring.rds", "rds", "s3", "vpc-flow-logs"),
     "apigateway",
 )
-LINKED = (
+"""Services that may receive a role of the stack."""
+SERVICE_LINKED_ROLES = (
     *("backup", "ecs", "elasticache", "elasticloadbalancing", "mrk.kms", "rds", "replication.dynamodb", "wafv2"),
     *("delivery.logs", "ecs.application-autoscaling"),
 )
+"""Services whose service-linked roles a deployment may create."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Where the pipeline lives and what it reaches.
+    """Names and resources that the pipeline's policies refer to.
 
-    names: the stack's names. repository: "owner/repository" on GitHub. domain: the stack's DNS zone. away: region of the
-    copies, "" when there are none. state: bucket of Pulumi's state, "" when another backend keeps it. state_key: ARN of the
-    KMS key of that bucket or of the stack's secrets provider, "" for none.
+    names: Names of the stack.
+    repository: GitHub repository, as "owner/repository".
+    domain: DNS zone of the stack.
+    replica_region: Region of replicas and backup copies; "" for none.
+    state_bucket: S3 bucket of Pulumi's state; "" for another backend.
+    state_key_arn: KMS key of the state bucket or of the stack's secrets provider; "" for none.
     """
 
     names: Naming
     repository: str
     domain: str
-    away: str = ""
-    state: str = ""
-    state_key: str = ""
+    replica_region: str = ""
+    state_bucket: str = ""
+    state_key_arn: str = ""
 
     @property
-    def here(self) -> dict[str, dict[str, list[str]]]:
-        """The condition that a call goes to one of the stack's regions."""
-        return {"StringEquals": {"aws:RequestedRegion": sorted({self.names.region, GLOBAL_REGION, self.away} - {""})}}
+    def region_condition(self) -> dict[str, dict[str, list[str]]]:
+        """The condition that a request goes to one of the stack's regions."""
+        regions = {self.names.region, GLOBAL_REGION, self.replica_region} - {""}
+        return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
-    def arns(self, service: str, *resources: str, everywhere: bool = False) -> list[str]:
-        """ARNs of ours in the stack's regions; everywhere: of services without regions."""
-        region = "" if everywhere else "*"
+    def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:
+        """Return ARNs of the stack's account, in any region, or without a region for a global service."""
+        region = "" if global_service else "*"
         return [f"arn:aws:{service}:{region}:{self.names.account}:{resource}" for resource in resources]
 
 
-def acts(service: str, verbs: str) -> list[str]:
-    return [f"{service}:{verb}" for verb in verbs.split()]
+def action_list(service: str, names: str) -> list[str]:
+    """Return the actions of a service. `names` is separated by spaces: "CreateKey TagResource"."""
+    return [f"{service}:{name}" for name in names.split()]
 
 
-def tagged(pipeline: Pipeline, kind: str = "ResourceTag") -> Conditions:
-    """What carries the stack's own tags, or is given them in the call ("RequestTag")."""
+def tag_condition(pipeline: Pipeline, kind: str = "ResourceTag") -> Conditions:
+    """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the stack's tags."""
     own = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": pipeline.names.environment}
-    return {"StringEquals": {**pipeline.here["StringEquals"], **own}}
+    return {"StringEquals": {**pipeline.region_condition["StringEquals"], **own}}
 
 
 def network(pipeline: Pipeline) -> list[Statement]:
-    """New parts bear the stack's tags from their first moment; what is changed or removed bears them already."""
+    """Return permissions for VPC resources. New resources must get the stack's tags; existing ones must have them."""
     create = (
         "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway CreateNetworkAcl CreateSecurityGroup "
         "CreateVpcEndpoint CreateFlowLogs AllocateAddress"
@@ -71,108 +78,113 @@ def network(pipeline: Pipeline) -> list[Statement]:
         "ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress ReplaceNetworkAcl* ReplaceRoute* "
         "RevokeSecurityGroup* UpdateSecurityGroupRuleDescriptions*"
     )
-    made = {"StringEquals": {**pipeline.here["StringEquals"], "ec2:CreateAction": _spelled(create)}}
+    # Security group rules are tagged when they are added to a group.
+    tagging_calls = [*create.split(), "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]
+    create_condition = {"StringEquals": {**pipeline.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}}
     return [
-        allow("CreateTaggedResources", acts("ec2", create), ["*"], conditions=tagged(pipeline, "RequestTag")),
-        # The parts that a new one is made in or of are asked about as well, and they are not tagged by the call.
-        allow("CreateInOwnResources", acts("ec2", create), ["*"], conditions=tagged(pipeline)),
+        allow("CreateTaggedResources", action_list("ec2", create), ["*"], conditions=tag_condition(pipeline, "RequestTag")),
+        # EC2 also authorizes the existing resources of the request, such as the VPC of a new subnet; RequestTag does not apply.
+        allow("CreateInOwnResources", action_list("ec2", create), ["*"], conditions=tag_condition(pipeline)),
         allow(
-            "ChangeOwnResources", [*acts("ec2", change), "ec2:CreateTags", "ec2:DeleteTags"], ["*"], conditions=tagged(pipeline)
+            "ChangeOwnResources",
+            [*action_list("ec2", change), "ec2:CreateTags", "ec2:DeleteTags"],
+            ["*"],
+            conditions=tag_condition(pipeline),
         ),
-        allow("TagOnCreate", ["ec2:CreateTags"], ["*"], conditions=made),
-        # A rule is a resource of its own, beside the group, and a new one has no tags yet.
+        allow("TagOnCreate", ["ec2:CreateTags"], ["*"], conditions=create_condition),
+        # A rule is a separate resource from its group, and a new rule has no tags yet.
         allow(
-            "SecurityGroupRules", acts("ec2", "AuthorizeSecurityGroup* CreateTags"), pipeline.arns("ec2", "security-group-rule/*")
+            "SecurityGroupRules",
+            action_list("ec2", "AuthorizeSecurityGroup* CreateTags"),
+            pipeline.arns("ec2", "security-group-rule/*"),
         ),
     ]
 
 
-def _spelled(verbs: str) -> list[str]:
-    return [*verbs.split(), "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]
-
-
 def keys(pipeline: Pipeline) -> list[Statement]:
+    """Return permissions for KMS keys and aliases."""
     names, aliases = pipeline.names, pipeline.arns("kms", f"alias/{pipeline.names.name('*')}")
     manage = (
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey TagResource UntagResource UpdateAlias "
         "UpdateKeyDescription UpdatePrimaryRegion"
     )
-    regions = sorted({names.region, pipeline.away} - {""})
-    through = [
+    regions = sorted({names.region, pipeline.replica_region} - {""})
+    via_services = [
         f"{service}.{region}.amazonaws.com"
         for region in regions
         for service in ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager")
     ]
     return [
-        allow("CreateKeys", acts("kms", "CreateKey TagResource"), ["*"], conditions=tagged(pipeline, "RequestTag")),
-        allow("ManageKeys", acts("kms", manage), pipeline.arns("kms", "key/*"), conditions=tagged(pipeline)),
-        allow("ManageAliases", acts("kms", "CreateAlias DeleteAlias UpdateAlias"), aliases),
-        # A store that is made with a key has it used by its maker, through the service. Not kms:Decrypt, which some new stores
-        # ask for: the ids of our keys are KMS's, so it could not be granted on ours alone. An administrator makes such a store.
+        allow("CreateKeys", action_list("kms", "CreateKey TagResource"), ["*"], conditions=tag_condition(pipeline, "RequestTag")),
+        allow("ManageKeys", action_list("kms", manage), pipeline.arns("kms", "key/*"), conditions=tag_condition(pipeline)),
+        allow("ManageAliases", action_list("kms", "CreateAlias DeleteAlias UpdateAlias"), aliases),
+        # The creator of an encrypted data store needs its key, through the service. Some services also require kms:Decrypt.
+        # It is not granted, because KMS generates key ids and the ARN would match every key: an administrator creates those.
         allow(
             "UseKeysThroughServices",
-            acts("kms", "CreateGrant Encrypt GenerateDataKey*"),
+            action_list("kms", "CreateGrant Encrypt GenerateDataKey*"),
             pipeline.arns("kms", "key/*"),
-            conditions={"StringEquals": {**tagged(pipeline)["StringEquals"], "kms:ViaService": through}},
+            conditions={"StringEquals": {**tag_condition(pipeline)["StringEquals"], "kms:ViaService": via_services}},
         ),
     ]
 
 
 def stores(pipeline: Pipeline) -> list[Statement]:
+    """Return permissions for data stores, secrets and backups."""
     names, arns = pipeline.names, pipeline.arns
-    every, here = names.name("*"), pipeline.here
-    vaults = arns("backup", f"backup-vault:{every}", "backup-plan:*")
+    all_names, regional = names.name("*"), pipeline.region_condition
+    vaults = arns("backup", f"backup-vault:{all_names}", "backup-plan:*")
     return [
         allow(
             "Buckets",
-            acts("s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*"),
-            [f"arn:aws:s3:::{every}"],
+            action_list("s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*"),
+            [f"arn:aws:s3:::{all_names}"],
         ),
         allow(
             "Database",
-            acts(
+            action_list(
                 "rds",
                 "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy DeleteDBSubnetGroup "
                 "DeleteEventSubscription RegisterDBProxyTargets DeregisterDBProxyTargets",
             ),
-            # Proxies and their target groups are named by RDS.
+            # RDS generates the ids of proxies and their target groups.
             arns(
                 "rds",
-                *(f"{kind}:{every}" for kind in ("db", "pg", "subgrp", "es")),
+                *(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")),
                 "db-proxy:*",
                 "target-group:*",
                 "og:default*",
             ),
-            conditions=here,
+            conditions=regional,
         ),
         allow(
             "MasterUserSecret",
-            acts("secretsmanager", "CreateSecret TagResource"),
+            action_list("secretsmanager", "CreateSecret TagResource"),
             [names.managed_secret_arn],
             conditions={"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}},
         ),
         allow(
             "Table",
-            acts(
+            action_list(
                 "dynamodb",
                 "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive",
             ),
-            arns("dynamodb", f"table/{every}"),
+            arns("dynamodb", f"table/{all_names}"),
         ),
         allow(
             "Cache",
-            acts("elasticache", "Add* Create* Delete* Modify* Remove*"),
+            action_list("elasticache", "Add* Create* Delete* Modify* Remove*"),
             arns(
                 "elasticache",
-                *(f"{kind}:{every}" for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster")),
+                *(f"{kind}:{all_names}" for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster")),
                 "parametergroup:*",
                 "user:default",
             ),
-            conditions=here,
+            conditions=regional,
         ),
         allow(
             "Secrets",
-            acts(
+            action_list(
                 "secretsmanager",
                 "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource UntagResource UpdateSecret",
             ),
@@ -180,86 +192,92 @@ def stores(pipeline: Pipeline) -> list[Statement]:
         ),
         allow(
             "Backups",
-            acts("backup", "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection TagResource UntagResource"),
+            action_list(
+                "backup", "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection TagResource UntagResource"
+            ),
             vaults,
         ),
-        allow("VaultStorage", ["backup-storage:MountCapsule"], ["*"], conditions=here),
+        allow("VaultStorage", ["backup-storage:MountCapsule"], ["*"], conditions=regional),
     ]
 
 
 def roles(pipeline: Pipeline) -> list[Statement]:
-    """Roles of the stack's own name, each within the stack's boundary; handed to AWS services alone."""
+    """Return permissions for roles with the stack's name and permissions boundary."""
     names, own = pipeline.names, [pipeline.names.role_arn("*")]
     bounded = {"StringEquals": {"iam:PermissionsBoundary": names.boundary_arn}}
     grants = "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy"
-    services = [f"{service}.amazonaws.com" for service in PASSED_TO]
-    linked = [f"{service}.amazonaws.com" for service in LINKED]
+    services = [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]
+    linked = [f"{service}.amazonaws.com" for service in SERVICE_LINKED_ROLES]
     return [
-        allow("ManageBoundedRoles", acts("iam", grants), own, conditions=bounded),
-        allow("ManageRoles", acts("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), own),
+        allow("ManageBoundedRoles", action_list("iam", grants), own, conditions=bounded),
+        allow("ManageRoles", action_list("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), own),
         allow("PassRoles", ["iam:PassRole"], own, conditions={"StringEquals": {"iam:PassedToService": services}}),
         allow(
             "CreateServiceLinkedRoles",
             ["iam:CreateServiceLinkedRole"],
-            pipeline.arns("iam", "role/aws-service-role/*", everywhere=True),
+            pipeline.arns("iam", "role/aws-service-role/*", global_service=True),
             conditions={"StringEquals": {"iam:AWSServiceName": linked}},
         ),
     ]
 
 
-def run(pipeline: Pipeline) -> list[Statement]:
-    arns, every, here = pipeline.arns, pipeline.names.name("*"), pipeline.here
+def compute(pipeline: Pipeline) -> list[Statement]:
+    """Return permissions for ECS, ECR, Lambda and Cloud Map."""
+    arns, all_names, regional = pipeline.arns, pipeline.names.name("*"), pipeline.region_condition
     return [
         allow(
             "Containers",
-            acts(
+            action_list(
                 "ecs",
                 "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask TagResource UntagResource "
                 "UpdateCluster* UpdateService",
             ),
-            arns("ecs", *(f"{kind}/{every}" for kind in ("cluster", "service", "task")), f"task-definition/{every}:*"),
+            arns("ecs", *(f"{kind}/{all_names}" for kind in ("cluster", "service", "task")), f"task-definition/{all_names}:*"),
         ),
-        # Taking a revision out of use knows no resource (Service Authorization Reference, Amazon ECS).
-        allow("TaskDefinitions", acts("ecs", "DeregisterTaskDefinition RegisterTaskDefinition"), ["*"], conditions=here),
+        # These actions do not support resource-level permissions (Service Authorization Reference, Amazon ECS).
+        allow(
+            "TaskDefinitions", action_list("ecs", "DeregisterTaskDefinition RegisterTaskDefinition"), ["*"], conditions=regional
+        ),
         allow(
             "Scaling",
-            acts(
+            action_list(
                 "application-autoscaling",
                 "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget TagResource UntagResource",
             ),
             ["*"],
-            conditions=here,
+            conditions=regional,
         ),
         allow(
             "Images",
-            acts(
+            action_list(
                 "ecr",
                 "CreateRepository PutImageScanning* PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy "
                 "TagResource UntagResource",
             ),
-            arns("ecr", f"repository/{every}"),
+            arns("ecr", f"repository/{all_names}"),
         ),
         allow(
             "Functions",
-            acts(
+            action_list(
                 "lambda",
                 "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction "
                 "PublishVersion PutFunction* RemovePermission TagResource UntagResource UpdateAlias "
                 "UpdateFunction*",
             ),
-            arns("lambda", f"function:{every}"),
+            arns("lambda", f"function:{all_names}"),
         ),
         allow(
             "ServiceDiscovery",
-            acts("servicediscovery", "Create* Delete* TagResource UntagResource Update*"),
+            action_list("servicediscovery", "Create* Delete* TagResource UntagResource Update*"),
             arns("servicediscovery", "*/*"),
-            conditions=here,
+            conditions=regional,
         ),
     ]
 
 
 def edge(pipeline: Pipeline) -> list[Statement]:
-    arns, every, here = pipeline.arns, pipeline.names.name("*"), pipeline.here
+    """Return permissions for load balancers, certificates, DNS, AWS WAF and API Gateway."""
+    arns, all_names, regional = pipeline.arns, pipeline.names.name("*"), pipeline.region_condition
     records = {
         "ForAllValues:StringLike": {
             "route53:ChangeResourceRecordSetsNormalizedRecordNames": [pipeline.domain, f"*.{pipeline.domain}"]
@@ -268,111 +286,112 @@ def edge(pipeline: Pipeline) -> list[Statement]:
     return [
         allow(
             "Balancer",
-            acts("elasticloadbalancing", "Add* Create* Delete* Deregister* Modify* Register* Remove* Set*"),
+            action_list("elasticloadbalancing", "Add* Create* Delete* Deregister* Modify* Register* Remove* Set*"),
             arns(
                 "elasticloadbalancing",
-                f"targetgroup/{every}/*",
-                *(f"{kind}/app/{every}/*" for kind in ("loadbalancer", "listener", "listener-rule")),
+                f"targetgroup/{all_names}/*",
+                *(f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule")),
             ),
         ),
         allow(
             "RequestCertificates",
-            acts("acm", "AddTagsToCertificate RequestCertificate"),
+            action_list("acm", "AddTagsToCertificate RequestCertificate"),
             ["*"],
-            conditions=tagged(pipeline, "RequestTag"),
+            conditions=tag_condition(pipeline, "RequestTag"),
         ),
         allow(
             "Certificates",
-            acts("acm", "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"),
+            action_list("acm", "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"),
             arns("acm", "certificate/*"),
-            conditions=tagged(pipeline),
+            conditions=tag_condition(pipeline),
         ),
         allow(
             "HostedZone",
-            acts("route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment"),
+            action_list("route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment"),
             ["*"],
-            conditions=here,
+            conditions=regional,
         ),
         allow("Records", ["route53:ChangeResourceRecordSets"], ["arn:aws:route53:::hostedzone/*"], conditions=records),
-        # The rules that AWS keeps are asked about as well.
+        # AWS WAF also authorizes the managed rule groups of a web ACL.
         allow(
             "WebAcl",
-            acts(
+            action_list(
                 "wafv2",
                 "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* TagResource "
                 "UntagResource UpdateWebACL",
             ),
             [
-                *arns("wafv2", f"regional/webacl/{every}/*"),
-                *arns("elasticloadbalancing", f"loadbalancer/app/{every}/*"),
-                *arns("apigateway", "/restapis/*", everywhere=False),
+                *arns("wafv2", f"regional/webacl/{all_names}/*"),
+                *arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
+                *arns("apigateway", "/restapis/*"),
                 "arn:aws:wafv2:*:*:regional/managedruleset/*",
             ],
         ),
         allow(
             "RestApis",
-            acts("apigateway", "DELETE PATCH POST PUT"),
+            action_list("apigateway", "DELETE PATCH POST PUT"),
             [f"arn:aws:apigateway:{pipeline.names.region}::/*"],
-            conditions=here,
+            conditions=regional,
         ),
     ]
 
 
-def watch(pipeline: Pipeline) -> list[Statement]:
-    names, arns, here = pipeline.names, pipeline.arns, pipeline.here
-    every = names.name("*")
-    groups = (names.log_group("*"), names.waf_log_group, f"/aws/rds/*/{every}", f"/aws/apigateway/{every}")
+def monitoring(pipeline: Pipeline) -> list[Statement]:
+    """Return permissions for logs, alarms, notifications and budgets."""
+    names, arns, regional = pipeline.names, pipeline.arns, pipeline.region_condition
+    all_names = names.name("*")
+    groups = (names.log_group("*"), names.waf_log_group, f"/aws/rds/*/{all_names}", f"/aws/apigateway/{all_names}")
     return [
         allow(
             "LogGroups",
-            acts(
+            action_list(
                 "logs",
                 "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy "
                 "PutLogGroupDeletionProtection PutMetricFilter PutRetentionPolicy TagResource UntagResource",
             ),
             arns("logs", *(f"log-group:{group}" for group in groups), *(f"log-group:{group}:*" for group in groups)),
         ),
-        # These know no resource (Service Authorization Reference, Amazon CloudWatch Logs).
+        # These actions do not support resource-level permissions (Service Authorization Reference, Amazon CloudWatch Logs).
         allow(
             "LogDelivery",
-            acts("logs", "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"),
+            action_list("logs", "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"),
             ["*"],
-            conditions=here,
+            conditions=regional,
         ),
         allow(
             "Alarms",
-            acts("cloudwatch", "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"),
-            arns("cloudwatch", f"alarm:{every}"),
+            action_list("cloudwatch", "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"),
+            arns("cloudwatch", f"alarm:{all_names}"),
         ),
         allow(
             "Dashboard",
-            acts("cloudwatch", "DeleteDashboards PutDashboard"),
-            arns("cloudwatch", f"dashboard/{every}", everywhere=True),
+            action_list("cloudwatch", "DeleteDashboards PutDashboard"),
+            arns("cloudwatch", f"dashboard/{all_names}", global_service=True),
         ),
         allow(
             "Events",
-            acts("events", "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource UntagResource"),
-            arns("events", f"rule/{every}"),
+            action_list("events", "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource UntagResource"),
+            arns("events", f"rule/{all_names}"),
         ),
         allow(
             "Topics",
-            acts(
+            action_list(
                 "sns",
                 "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe TagResource Unsubscribe "
                 "UntagResource",
             ),
-            arns("sns", every),
+            arns("sns", all_names),
         ),
-        allow("Queues", acts("sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue"), arns("sqs", every)),
+        allow("Queues", action_list("sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue"), arns("sqs", all_names)),
         allow(
             "Budget",
-            acts("budgets", "ModifyBudget TagResource UntagResource"),
-            arns("budgets", f"budget/{every}", everywhere=True),
+            action_list("budgets", "ModifyBudget TagResource UntagResource"),
+            arns("budgets", f"budget/{all_names}", global_service=True),
         ),
         allow(
             "Anomalies",
-            acts("ce", "CreateAnomaly* DeleteAnomaly* TagResource UntagResource UpdateAnomaly*"),
+            action_list("ce", "CreateAnomaly* DeleteAnomaly* TagResource UntagResource UpdateAnomaly*"),
             ["*"],
-            conditions=here,
+            conditions=regional,
         ),
     ]

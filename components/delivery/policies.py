@@ -1,14 +1,14 @@
-"""What the pipeline's roles may do: look at the stack, change it, push its images; as documents made from names alone.
+"""Policy documents of the pipeline's roles: preview, deployment and image push.
 
-Whatever holds evidence, sets the bounds of roles or guards the whole account is an administrator's act: the first `up` of a
-stack is made by one, and later ones only when such a thing changes (docs/guides/deploy.md).
+The roles cannot change audit logs, permissions boundaries or account-wide settings. An administrator runs the first `pulumi up`
+of a stack and every later one that changes such a resource (docs/guides/deploy.md).
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
 from components.delivery import deploy_permissions
-from components.delivery.deploy_permissions import Pipeline, acts
+from components.delivery.deploy_permissions import Pipeline, action_list
 from components.iam.documents import Conditions, Document, Statement, allow, deny, document
 from components.naming import PROJECT, Naming
 
@@ -16,17 +16,17 @@ ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 PREVIEW, DEPLOY, IMAGE = "preview", "deploy", "image"
 BOUNDARY = "deploy-boundary"
-"""Name (Naming.name's `thing`) of the policy that bounds these roles; that of the stack's own roles is Naming.boundary."""
-HAND_OVER = "iam:PassRole"
+"""Name of the permissions boundary of these roles. The stack's other roles have `Naming.boundary_arn`."""
+PASSROLE_ACTION = "iam:PassRole"
 POLICY_CHARACTERS_MAX = 6144
-"""Of a managed policy, without white space (IAM user guide, "IAM and AWS STS quotas")."""
+"""Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS quotas")."""
 
 
-def trusted(pipeline: Pipeline, environment: str) -> Document:
-    """Jobs of this one environment of this one repository take the role, for a session of their own.
+def trust_policy(pipeline: Pipeline, environment: str) -> Document:
+    """Return a trust policy for jobs of one environment of the repository.
 
-    A job that names an environment has it in its subject, in the place of branch or pull request (GitHub, "OpenID Connect
-    reference"); who may start such a job is a rule of the environment at GitHub.
+    The subject of a job with an environment contains the environment instead of the branch or pull request (GitHub, "OpenID
+    Connect reference"). The protection rules of the environment on GitHub define who can start the job.
     """
     return document(
         {
@@ -44,106 +44,113 @@ def trusted(pipeline: Pipeline, environment: str) -> Document:
     )
 
 
-def environment(role: str, names: Naming) -> str:
-    """The GitHub environment whose jobs take the role: that of the stack deploys, those beside it do the rest."""
+def github_environment(role: str, names: Naming) -> str:
+    """Return the GitHub environment whose jobs assume the role: `prod` deploys, `prod-preview` and `prod-image` do the rest."""
     return names.environment if role == DEPLOY else f"{names.environment}-{role}"
 
 
 def provider_arn(names: Naming) -> str:
-    """GitHub as an identity provider: an account has one, whichever stack made it."""
+    """Return the ARN of GitHub's OIDC provider, one per account."""
     return f"arn:aws:iam::{names.account}:oidc-provider/{ISSUER}"
 
 
 def policies(pipeline: Pipeline) -> dict[str, Document]:
-    """Every managed policy by name (Naming.name's `thing`)."""
-    found = {
-        "deploy-look": document(_look(pipeline)),
+    """Return the managed policies by name, without those that have no statement."""
+    documents = {
+        "deploy-read": document(_read_configuration(pipeline)),
         "deploy-state": document(*_state(pipeline, writes=True)),
         "preview-state": document(*_state(pipeline, writes=False)),
         "deploy-network": document(*deploy_permissions.network(pipeline)),
         "deploy-stores": document(*deploy_permissions.keys(pipeline), *deploy_permissions.stores(pipeline)),
-        "deploy-run": document(*deploy_permissions.roles(pipeline), *deploy_permissions.run(pipeline)),
+        "deploy-compute": document(*deploy_permissions.roles(pipeline), *deploy_permissions.compute(pipeline)),
         "deploy-edge": document(*deploy_permissions.edge(pipeline)),
-        "deploy-watch": document(*deploy_permissions.watch(pipeline)),
-        "deploy-never": document(*_never(pipeline)),
-        "image-push": document(*_push(pipeline)),
+        "deploy-monitoring": document(*deploy_permissions.monitoring(pipeline)),
+        "deploy-deny": document(*_denied_actions(pipeline)),
+        "image-push": document(*_push_images(pipeline)),
     }
-    return {name: policy for name, policy in found.items() if policy["Statement"]}
+    return {name: policy for name, policy in documents.items() if policy["Statement"]}
 
 
-def attached(role: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Which of the policies a role has: those that bear its name, and the look for whoever previews."""
-    return tuple(name for name in names if name.startswith(f"{role}-") or (role == PREVIEW and name == "deploy-look"))
+def attached_policies(role: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of a role's policies: those with its prefix and, for a preview, `deploy-read`."""
+    return tuple(name for name in names if name.startswith(f"{role}-") or (role == PREVIEW and name == "deploy-read"))
 
 
 def boundary(pipeline: Pipeline) -> Document:
-    """What these roles can never exceed, whatever is attached to them: the verbs of their own policies."""
-    own = [policy for name, policy in policies(pipeline).items() if not name.endswith(("-state", "-never"))]
-    verbs = {_coarse(action) for policy in own for row in policy["Statement"] for action in row["Action"]}
-    patterns = sorted(verb[:-1] for verb in verbs if verb.endswith("*"))
-    kept = sorted(verb for verb in verbs if not any(verb.startswith(one) and verb != f"{one}*" for one in patterns))
+    """Return the permissions boundary of these roles: the actions of all their policies, shortened to patterns."""
+    granted = [policy for name, policy in policies(pipeline).items() if not name.endswith(("-state", "-deny"))]
+    actions = {_boundary_action(action) for policy in granted for row in policy["Statement"] for action in row["Action"]}
+    prefixes = sorted(action[:-1] for action in actions if action.endswith("*"))
+    minimal = sorted(
+        action for action in actions if not any(action.startswith(prefix) and action != f"{prefix}*" for prefix in prefixes)
+    )
     state = [row for row in _state(pipeline, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")]
-    handed = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
+    aws_services = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     return document(
-        allow("Actions", [verb for verb in kept if verb != HAND_OVER], ["*"], conditions=pipeline.here),
-        allow("PassRoles", [HAND_OVER], ["*"], conditions=handed),
+        allow(
+            "Actions", [action for action in minimal if action != PASSROLE_ACTION], ["*"], conditions=pipeline.region_condition
+        ),
+        allow("PassRoles", [PASSROLE_ACTION], ["*"], conditions=aws_services),
         *state,
     )
 
 
-_SET_UP_ALONE = frozenset(
+_CONFIGURATION_SERVICES = frozenset(
     (
         *("acm", "application-autoscaling", "budgets", "ce", "cloudwatch", "ec2", "ecr", "ecs", "elasticache"),
         *("elasticloadbalancing", "events", "lambda", "rds", "route53", "servicediscovery", "sns", "sqs", "wafv2"),
     )
 )
-"""Services whose calls set things up and read no data of ours: there the first word of a call says enough for a bound, which
-has to fit into one policy."""
-_HARMLESS = {"cloudtrail": ("Get", "List"), "iam": ("Get", "List"), "kms": ("Get", "List", "Update")}
-"""Services of which the same is true for these first words."""
+"""Services whose API reads no customer data. Their actions are shortened to the first word, to keep the boundary within the
+size limit of a policy."""
+_CONFIGURATION_ACTIONS = {"cloudtrail": ("Get", "List"), "iam": ("Get", "List"), "kms": ("Get", "List", "Update")}
+"""First words of other services' actions that read no customer data."""
 
 
-def _coarse(action: str) -> str:
-    service, _, call = action.partition(":")
-    word = re.match(r"[A-Z][a-z]+", call)
-    enough = service in _SET_UP_ALONE or call.startswith(_HARMLESS.get(service, ()))
-    return f"{service}:{word[0]}*" if word and enough else action
+def _boundary_action(action: str) -> str:
+    """Return `ec2:Create*` for `ec2:CreateSubnet`, or the action itself if the service also reads data."""
+    service, _, name = action.partition(":")
+    word = re.match(r"[A-Z][a-z]+", name)
+    shortened = service in _CONFIGURATION_SERVICES or name.startswith(_CONFIGURATION_ACTIONS.get(service, ()))
+    return f"{service}:{word[0]}*" if word and shortened else action
 
 
-def _never(pipeline: Pipeline) -> list[Statement]:
-    """What a deployment must not do even where its other policies, or a mistake in them, would let it."""
+def _denied_actions(pipeline: Pipeline) -> list[Statement]:
+    """Return explicit denies, which also apply if another policy of the role is too permissive."""
     names = pipeline.names
     trail = names.bucket_arn("trail")
-    own = ("Add", "Attach", "Create", "Delete", "Detach", "Pass", "Put", "Remove", "Set", "Tag", "Untag", "Update")
-    bounded = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
+    iam_writes = ("Add", "Attach", "Create", "Delete", "Detach", "Pass", "Put", "Remove", "Set", "Tag", "Untag", "Update")
+    role_grants = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
     return [
         _deny(
             "DenySelfEscalation",
-            [f"iam:{verb}*" for verb in own],
+            [f"iam:{verb}*" for verb in iam_writes],
             [
                 *(names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)),
-                *pipeline.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", everywhere=True),
+                *pipeline.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True),
             ],
         ),
         _deny("DenyBoundaryRemoval", ["iam:DeleteRolePermissionsBoundary"], ["*"]),
-        _deny("DenyUnboundedRoles", bounded, ["*"], {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}),
+        _deny("DenyUnboundedRoles", role_grants, ["*"], {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}),
         _deny(
             "DenyTrailBucketChanges",
-            acts("s3", "Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"),
+            action_list(
+                "s3", "Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"
+            ),
             [trail, f"{trail}/*"],
         ),
         _deny(
             "DenyTrailAndVaultChanges",
             [
-                *acts("cloudtrail", "Create* Delete* Put* Stop* Update*"),
-                *acts("backup", "DeleteBackupVault* DeleteRecovery* PutBackup*"),
+                *action_list("cloudtrail", "Create* Delete* Put* Stop* Update*"),
+                *action_list("backup", "DeleteBackupVault* DeleteRecovery* PutBackup*"),
             ],
             ["*"],
         ),
         _deny(
             "DenyDataDeletion",
             [
-                *acts("kms", "DisableKey ScheduleKeyDeletion"),
+                *action_list("kms", "DisableKey ScheduleKeyDeletion"),
                 *("dynamodb:DeleteTable", "rds:DeleteDBInstance", "s3:DeleteBucket", "secretsmanager:DeleteSecret"),
             ],
             ["*"],
@@ -153,14 +160,14 @@ def _never(pipeline: Pipeline) -> list[Statement]:
 
 
 def _deny(sid: str, actions: Sequence[str], resources: Sequence[str], conditions: Conditions | None = None) -> Statement:
-    """A deny in a policy of a role, which names no principal."""
+    """Return a Deny statement without Principal, for an identity-based policy."""
     statement = deny(sid, actions, resources, conditions=conditions)
     del statement["Principal"]
     return statement
 
 
-def _look(pipeline: Pipeline) -> Statement:
-    """How everything is set up, and nothing that is kept in it: no object, item, message, log line or secret value."""
+def _read_configuration(pipeline: Pipeline) -> Statement:
+    """Allow reading the configuration of resources, but no object, item, message, log event or secret value."""
     reads = {
         "access-analyzer": "Get* List*",
         "acm": "Describe* ListTags*",
@@ -196,39 +203,45 @@ def _look(pipeline: Pipeline) -> Statement:
         "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",
         "wafv2": "Get* List*",
     }
-    actions = [action for service, verbs in reads.items() for action in acts(service, verbs)]
-    return allow("ReadConfiguration", actions, ["*"], conditions=pipeline.here)
+    actions = [action for service, verbs in reads.items() for action in action_list(service, verbs)]
+    return allow("ReadConfiguration", actions, ["*"], conditions=pipeline.region_condition)
 
 
 def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
-    """Pulumi's state of this stack in its bucket. A preview takes no lock there, so it writes nothing. Source: the layout of
-    Pulumi's own backend on object storage (.pulumi/<kind>/<project>/<stack>)."""
-    if not pipeline.state:
+    """Return permissions for the stack's Pulumi state in S3. A preview takes no lock, so it needs no write access.
+
+    Source: Pulumi's self-managed backend stores files as `.pulumi/<kind>/<project>/<stack>`.
+    """
+    if not pipeline.state_bucket:
         return []
-    bucket, stack = f"arn:aws:s3:::{pipeline.state}", f"{PROJECT}/{pipeline.names.environment}"
+    bucket, stack = f"arn:aws:s3:::{pipeline.state_bucket}", f"{PROJECT}/{pipeline.names.environment}"
     own = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
-    found = [
+    statements = [
         allow("ListState", ["s3:ListBucket"], [bucket]),
-        allow("State", acts("s3", verbs), own),
+        allow("State", action_list("s3", verbs), own),
         allow("Metadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
     ]
-    if pipeline.state_key:
-        found.append(
-            allow("StateKey", acts("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"), [pipeline.state_key])
+    if pipeline.state_key_arn:
+        statements.append(
+            allow(
+                "StateKey",
+                action_list("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"),
+                [pipeline.state_key_arn],
+            )
         )
-    return found
+    return statements
 
 
-def _push(pipeline: Pipeline) -> list[Statement]:
-    """Images into this stack's own repositories, and what the scan found; nothing is overwritten or removed."""
+def _push_images(pipeline: Pipeline) -> list[Statement]:
+    """Return permissions to push images to the stack's repositories and read scan findings, not to delete or overwrite."""
     repositories = [pipeline.names.arn("ecr", f"repository/{pipeline.names.name('*')}")]
     push = (
         "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* GetDownloadUrlForLayer InitiateLayerUpload "
         "PutImage UploadLayerPart"
     )
     return [
-        # GetAuthorizationToken knows no resource (Service Authorization Reference, Amazon ECR).
-        allow("LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"], conditions=pipeline.here),
-        allow("PushImages", acts("ecr", push), repositories),
+        # GetAuthorizationToken does not support resource-level permissions (Service Authorization Reference, Amazon ECR).
+        allow("LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"], conditions=pipeline.region_condition),
+        allow("PushImages", action_list("ecr", push), repositories),
     ]

@@ -1,4 +1,4 @@
-"""The roles with which the pipeline on GitHub looks at the stack, changes it, and pushes its images."""
+"""IAM roles that GitHub Actions assumes through OpenID Connect."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,23 @@ from components.settings.operations import DeliverySettings
 from components.tags import tags
 
 SESSION_S = {policies.PREVIEW: 3600, policies.DEPLOY: 7200, policies.IMAGE: 3600}
-"""How long a job's credentials live: a release may bake for a while, see the timeouts in .github/workflows."""
-WORDS = {
-    policies.PREVIEW: "Looks at how the stack is set up, for previews and the nightly comparison",
-    policies.DEPLOY: "Changes the stack from the pipeline",
-    policies.IMAGE: "Pushes images into the stack's repositories",
+"""Maximum session duration. A deployment includes the bake time of a release, see the timeouts in .github/workflows."""
+DESCRIPTIONS = {
+    policies.PREVIEW: "Reads the configuration of the stack, for previews and nightly drift detection",
+    policies.DEPLOY: "Deploys the stack",
+    policies.IMAGE: "Pushes images to the repositories of the stack",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryRolesArgs:
-    """names: the stack's names. deployer: who, and where Pulumi's state is. domain: the stack's DNS zone. away: region of copies,
-    "" without."""
+    """Arguments of `DeliveryRoles`.
+
+    names: Names of the stack.
+    delivery: GitHub repository and location of Pulumi's state.
+    domain: DNS zone of the stack.
+    replica_region: Region of replicas and backup copies; "" for none.
+    """
 
     names: Naming
     delivery: DeliverySettings
@@ -34,17 +39,15 @@ class DeliveryRolesArgs:
 
 
 class DeliveryRoles(pulumi.ComponentResource):
-    """GitHub as an identity provider, where this stack makes it, and three roles, each taken by one GitHub environment of
-    one repository alone and held by a permissions boundary.
+    """OIDC provider of GitHub (optional) and three roles. Jobs of one GitHub environment of one repository can assume each role.
 
-    Why: a pipeline without keys has none to lose. A preview can read no secret, object or log line; a deployment cannot make a
-    role stronger than the stack's boundary, itself included, cannot touch the audit trail, its locked bucket or the backup
-    vaults, and ends nothing that holds data: those are an administrator's acts. Cost: none. Controls: GH-IAM-001 to
-    GH-IAM-005, GH-IAM-007.
+    Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log events. A deployment cannot
+    create roles without the stack's permissions boundary, extend its own permissions, change the audit trail or the backup
+    vaults, or delete data stores. Cost: none. Controls: GH-IAM-001 to GH-IAM-005, GH-IAM-007.
     """
 
     roles: dict[str, pulumi.Output[str]]
-    """ARN of each role: preview, deploy, image."""
+    """Role ARNs by name: preview, deploy, image."""
 
     def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:delivery:DeliveryRoles", name, component_inputs(args), opts)
@@ -58,55 +61,57 @@ class DeliveryRoles(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self),
             )
         if args.delivery.repository:
-            self._roles(args)
+            self._create_roles(args)
         self.register_outputs({"roles": self.roles})
 
-    def _roles(self, args: DeliveryRolesArgs) -> None:
-        reach = reached(args)
-        bound = self._policy(policies.BOUNDARY, "The bound of the pipeline's roles", render(policies.boundary(reach)), args)
-        documents = policies.policies(reach)
-        made = {
-            thing: self._policy(thing, "Of the pipeline's roles", render(policy), args) for thing, policy in documents.items()
+    def _create_roles(self, args: DeliveryRolesArgs) -> None:
+        pipeline = _pipeline(args)
+        boundary = self._policy(
+            policies.BOUNDARY, "Permissions boundary of the pipeline roles", render(policies.boundary(pipeline)), args
+        )
+        documents = policies.policies(pipeline)
+        managed = {
+            name: self._policy(name, "Permissions of the pipeline roles", render(policy), args)
+            for name, policy in documents.items()
         }
-        for thing, words in WORDS.items():
+        for role_name, description in DESCRIPTIONS.items():
             role = aws.iam.Role(
-                thing,
-                name=args.names.name(thing),
-                description=words,
-                assume_role_policy=render(policies.trusted(reach, policies.environment(thing, args.names))),
-                permissions_boundary=bound.arn,
-                max_session_duration=SESSION_S[thing],
+                role_name,
+                name=args.names.name(role_name),
+                description=description,
+                assume_role_policy=render(policies.trust_policy(pipeline, policies.github_environment(role_name, args.names))),
+                permissions_boundary=boundary.arn,
+                max_session_duration=SESSION_S[role_name],
                 tags=tags("internal"),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            for policy in policies.attached(thing, documents):
+            for policy in policies.attached_policies(role_name, documents):
                 aws.iam.RolePolicyAttachment(
-                    f"{thing}-{policy}",
+                    f"{role_name}-{policy}",
                     role=role.name,
-                    policy_arn=made[policy].arn,
+                    policy_arn=managed[policy].arn,
                     opts=pulumi.ResourceOptions(parent=self),
                 )
-            self.roles[thing] = role.arn
+            self.roles[role_name] = role.arn
 
-    def _policy(self, thing: str, words: str, text: str, args: DeliveryRolesArgs) -> aws.iam.Policy:
+    def _policy(self, name: str, description: str, document: str, args: DeliveryRolesArgs) -> aws.iam.Policy:
         return aws.iam.Policy(
-            thing,
-            name=args.names.name(thing),
-            description=words,
-            policy=text,
+            name,
+            name=args.names.name(name),
+            description=description,
+            policy=document,
             tags=tags("internal"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
 
-def reached(args: DeliveryRolesArgs) -> Pipeline:
-    """What the pipeline reaches, from the settings."""
+def _pipeline(args: DeliveryRolesArgs) -> Pipeline:
     delivery = args.delivery
     return Pipeline(
         args.names,
         delivery.repository or "",
         args.domain,
         args.replica_region,
-        state=delivery.state_bucket or "",
-        state_key=delivery.state_key_arn or "",
+        state_bucket=delivery.state_bucket or "",
+        state_key_arn=delivery.state_key_arn or "",
     )

@@ -34,7 +34,7 @@ class CertificateArgs:
 class Certificate(pulumi.ComponentResource):
     """A public hosted zone and an ACM certificate with DNS validation.
 
-    Why: ACM renews the certificate and keeps its private key. During the first deployment, delegate the zone from its
+    Why: ACM renews the certificate and stores its private key. During the first deployment, delegate the zone from its
     parent (`name_servers`); Pulumi waits until the certificate is issued.
     Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """

@@ -57,7 +57,7 @@ DENIED = {
         *("logs:DeleteLogGroup", "logs:DeleteDataProtectionPolicy", "logs:PutDataProtectionPolicy", "logs:Unmask"),
     ),
 }
-"""Actions that are denied to every role, by statement id. The deny also holds if a role's policy or `USED` is widened."""
+"""Actions that are denied to every role, by statement id. The deny takes precedence over a role's policy and over `USED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from components.naming import Naming
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
-"""Length of the base62 part of an API key, see `gatehouse.crypto.token`. A test keeps both in step."""
+"""Length of the base62 part of an API key, see `gatehouse.crypto.token`. A test compares both."""
 
 MANAGED_IDENTIFIERS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
 """Source: CloudWatch Logs User Guide, "CloudWatch Logs managed data identifiers for sensitive data types: Credentials"."""

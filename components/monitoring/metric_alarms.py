@@ -158,7 +158,7 @@ def function_alarms(service: str, names: Naming, *, stage: str, errors_max: int,
     )
     yield Alarm(
         name=f"{service}-throttles",
-        description=f"The function of the {service} service reached its reserved concurrency. Raise sharing.reserved_concurrency.",
+        description=f"The {service} function reached its reserved concurrency. Raise sharing.reserved_concurrency.",
         runbook="saturation",
         namespace=LAMBDA,
         metric="Throttles",

@@ -39,7 +39,7 @@ class Secret(pulumi.ComponentResource):
     """A Secrets Manager secret that only named principals can read and that a Lambda function rotates.
 
     Why: The value exists in Secrets Manager alone: no person, file or Pulumi state contains it. Enabling the rotation
-    creates the first value. The pepper keeps up to 100 generations, see `runtime/functions/rotate.py`.
+    creates the first value. The pepper contains up to 100 generations, see `runtime/functions/rotate.py`.
     Cost: 0.40 USD a month. Controls: GH-SM-001 to GH-SM-006.
     """
 

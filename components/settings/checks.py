@@ -12,7 +12,7 @@ Mistake = tuple[str, str]
 """Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
 
 ROLLOUT_MAX_MINUTES = 720
-"""The deployment holds the lock on the stack's state while traffic shifts; a working day is enough to observe it."""
+"""Maximum duration of a rollout. The stack's state is locked for this time."""
 REQUESTS_PER_SECOND_EACH = 10
 """Requests per second that one unit of a function's concurrency serves, at a tenth of a second for a request."""
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}

@@ -125,14 +125,14 @@ class BucketsSettings(Section):
     trail_retention_days: Annotated[int, DAYS] = by_environment(dev=90, staging=365, prod=731)
     """Days that the log files of AWS CloudTrail are retained."""
     object_lock_days: Annotated[int, DAYS, prod_requires_at_least(365, "days")] = by_environment(dev=1, staging=30, prod=365)
-    """Days in which nobody can delete a log file of CloudTrail (S3 Object Lock)."""
+    """Days in which CloudTrail log files cannot be deleted (S3 Object Lock)."""
     object_lock_mode: Annotated[str, choice("GOVERNANCE", "COMPLIANCE")] = by_environment(
         dev="GOVERNANCE", staging="GOVERNANCE", prod="COMPLIANCE"
     )
-    """Retention mode of S3 Object Lock. A principal with a special permission can bypass `GOVERNANCE`; nobody can bypass
-    `COMPLIANCE`."""
+    """Retention mode of S3 Object Lock. A principal with a special permission can bypass `GOVERNANCE`; no principal
+    can bypass `COMPLIANCE`."""
     force_destroy: Annotated[Flag, prod_requires(False)] = by_environment(dev=True, staging=False, prod=False)
-    """Pulumi empties a bucket before it deletes it. For throw-away environments only."""
+    """Pulumi empties a bucket before it deletes it. For temporary environments only."""
     cross_region_replication: Annotated[Flag, prod_requires(True)] = by_environment(dev=False, staging=False, prod=True)
     """Replicate every object of the data bucket to second_region within 15 minutes (S3 Replication Time Control). Doubles the
     storage cost and adds 0.035 USD a GB."""
@@ -153,4 +153,4 @@ class BackupSettings(Section):
         Production("GOVERNANCE or COMPLIANCE", lambda mode: mode != "none"),
     ] = by_environment(dev="none", staging="none", prod="GOVERNANCE")
     """AWS Backup Vault Lock. `none`: no lock. `GOVERNANCE`: only principals that may remove the lock can delete a backup early.
-    `COMPLIANCE`: nobody can, including AWS and the root user of the account, from the fourth day on."""
+    `COMPLIANCE`: after three days, no principal can delete a backup early or remove the lock, including AWS and the root user."""

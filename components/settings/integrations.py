@@ -52,7 +52,7 @@ class NotificationsSettings(Section):
 
 
 class LeakReportsSettings(Section):
-    """Reports of API keys that were found in public."""
+    """Reports of leaked API keys."""
 
     secret_arn: Annotated[str | None, string(EXTERNAL_ARN_PATTERN, f"{EXTERNAL_ARN_WORDS}, or empty", optional=True)] = None
     """Secret with which scanners other than GitHub's sign their reports (Standard Webhooks: whsec_ and Base64). Create it once,

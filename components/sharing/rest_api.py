@@ -61,7 +61,7 @@ _SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class GatewayResponse:
-    """A response that API Gateway sends itself. `status` None keeps the default status.
+    """A response that API Gateway sends itself. `status` None means the default status.
 
     Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
     """

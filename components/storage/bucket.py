@@ -65,8 +65,8 @@ class Bucket(pulumi.ComponentResource):
     """A private S3 bucket with encryption, versioning, access logs, lifecycle rules and a bucket policy.
 
     Why: A secure bucket consists of eight resources; this component always creates all of them.
-    Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key keeps KMS requests below one per thousand
-    objects. A replica costs the storage again and 0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
+    Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key reduces KMS requests to less than one
+    per thousand objects. A replica costs the storage again and 0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
     """
 
     name: pulumi.Output[str]

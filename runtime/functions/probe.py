@@ -1,9 +1,9 @@
-"""The probe: asks each service from outside, as a user would reach it, and counts the answer.
+"""Synthetic probe: Lambda function that requests each service over the internet and publishes metrics.
 
-EventBridge calls it at a steady beat with `{"namespace": "Gatehouse/dev", "services": {"gateway": "https://gateway.example.com/"}}`. For
-each service it writes two metrics with the dimension Service: `ServiceUp`, 1 when the address answered 200 in time and otherwise 0, and
-`ResponseSeconds`, how long that took. A service that does not answer is a measurement, not an error of this function; the
-function fails when it cannot measure at all. It sends no key and follows no redirect.
+EventBridge invokes the function at a fixed rate with
+`{"namespace": "Gatehouse/dev", "services": {"gateway": "https://gateway.example.com/"}}`. The function publishes two metrics
+with the dimension Service: `ServiceUp`, 1 for status 200 and otherwise 0, and `ResponseSeconds`, the response time. An
+unavailable service does not fail the function. Requests contain no credentials, and redirects are not followed.
 
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 """
@@ -21,73 +21,81 @@ from urllib.parse import urlsplit
 
 import boto3
 
-#: A person gives up about then, and six services still fit into one run of the function.
+#: Timeout of a request. Six requests fit into the timeout of the function.
 TIMEOUT_S = 5.0
-EXPECTED = 200
+STATUS_UP = 200
 
 log = logging.getLogger("gatehouse.probe")
 log.setLevel(logging.INFO)
 
 
-class NothingToAsk(Exception):
-    """The event names no service, or an address that is none."""
+class InvalidEvent(Exception):
+    """The event contains no services or an invalid URL."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a service said. `status`: 0 when it did not answer; `why`: the class of the error then, and nothing it said."""
+class ProbeResult:
+    """Result of one request.
+
+    status: HTTP status code; 0 if there was no response.
+    seconds: Response time.
+    error: Class name of the connection error; "" if there was a response.
+    """
 
     status: int
     seconds: float
-    why: str = ""
+    error: str = ""
 
     @property
     def up(self) -> bool:
-        return self.status == EXPECTED
+        return self.status == STATUS_UP
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
-    """Asks every service once and writes the metrics; returns which are up. Raises NothingToAsk, or botocore's ClientError."""
+    """Request every service once and publish the metrics. Return true for each service that is up.
+
+    Raises InvalidEvent, or botocore's ClientError if CloudWatch rejects the metrics.
+    """
     services, namespace = event.get("services"), event.get("namespace")
     if not isinstance(services, Mapping) or not services or not isinstance(namespace, str):
-        raise NothingToAsk('the event must be {"namespace": text, "services": {name: address}}')
-    answers = {str(service): ask(str(url)) for service, url in services.items()}
-    for service, answer in answers.items():
+        raise InvalidEvent('the event must be {"namespace": string, "services": {name: URL}}')
+    results = {str(service): probe(str(url)) for service, url in services.items()}
+    for service, result in results.items():
         line = {
-            "event": "asked",
+            "event": "probed",
             "service": service,
-            "status": answer.status,
-            "seconds": round(answer.seconds, 3),
-            "why": answer.why,
+            "status": result.status,
+            "seconds": round(result.seconds, 3),
+            "error": result.error,
         }
-        log.log(logging.INFO if answer.up else logging.WARNING, json.dumps(line))
-    boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=measured(answers))
-    return {service: answer.up for service, answer in answers.items()}
+        log.log(logging.INFO if result.up else logging.WARNING, json.dumps(line))
+    boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=metric_data(results))
+    return {service: result.up for service, result in results.items()}
 
 
-def ask(url: str) -> Answer:
-    """One GET, over a connection of its own. Raises NothingToAsk for an address that is not http or https."""
+def probe(url: str) -> ProbeResult:
+    """Send one GET request over a new connection. Raises InvalidEvent if the URL is not an http or https URL."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NothingToAsk(f"{url} is not an address that can be asked; allowed: http or https")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    began = time.monotonic()
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        raise InvalidEvent(f"{url} is not a valid URL; allowed: http or https")
+    connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    start = time.monotonic()
+    connection = connection_type(parts.hostname, parts.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", parts.path or "/", headers={"User-Agent": "gatehouse-probe", "Connection": "close"})
-        status, why = connection.getresponse().status, ""
+        status, error = connection.getresponse().status, ""
     except (OSError, http.client.HTTPException) as exc:
-        status, why = 0, type(exc).__name__
+        status, error = 0, type(exc).__name__
     finally:
         connection.close()
-    return Answer(status, time.monotonic() - began, why)
+    return ProbeResult(status, time.monotonic() - start, error)
 
 
-def measured(answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
-    """The metrics of these answers, in the form of PutMetricData."""
-    found: list[dict[str, Any]] = []
-    for service, answer in answers.items():
-        where = [{"Name": "Service", "Value": service}]
-        found.append({"MetricName": "ServiceUp", "Dimensions": where, "Value": float(answer.up), "Unit": "None"})
-        found.append({"MetricName": "ResponseSeconds", "Dimensions": where, "Value": answer.seconds, "Unit": "Seconds"})
-    return found
+def metric_data(results: Mapping[str, ProbeResult]) -> list[dict[str, Any]]:
+    """Return the results as MetricData of PutMetricData."""
+    data: list[dict[str, Any]] = []
+    for service, result in results.items():
+        dimensions = [{"Name": "Service", "Value": service}]
+        data.append({"MetricName": "ServiceUp", "Dimensions": dimensions, "Value": float(result.up), "Unit": "None"})
+        data.append({"MetricName": "ResponseSeconds", "Dimensions": dimensions, "Value": result.seconds, "Unit": "Seconds"})
+    return data

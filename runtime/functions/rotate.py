@@ -1,9 +1,9 @@
-"""The rotation function of Secrets Manager: makes the first and every later value of the pepper, session key and bootstrap token.
+"""Rotation function of Secrets Manager: creates every value of the pepper, session key and bootstrap token.
 
-Secrets Manager calls it four times a rotation, and again after a failure, so every step may be repeated:
-createSecret (make the value, once per version), setSecret (nothing: no other system keeps it), testSecret (read it back and
-check its form), finishSecret (move AWSCURRENT). The kind is the last part of the secret's name, `gatehouse/<environment>/<kind>`.
-A value never enters a log line or an error.
+Secrets Manager invokes the function once per step and retries after errors, so every step is idempotent: createSecret
+(generate a value, once per version), setSecret (no operation), testSecret (check the format of the value), finishSecret (move
+AWSCURRENT). The kind is the last part of the secret's name, `gatehouse/<environment>/<kind>`. Logs and errors never contain a
+secret value.
 
 Source: docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
 """
@@ -25,12 +25,12 @@ import boto3
 from botocore.exceptions import ClientError
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
-#: Generations that a value holds at the most; then the oldest goes. Of the pepper these are eight years at a rotation every 30
-#: days, for a key that nobody uses stays under the generation of its last use, and is lost with it; a person takes away what
-#: `gatehouse pepper status` shows as unused (decision 16). What the session key protects ends within days.
-KEPT = {"pepper": 100, "session-key": 3}
+#: Maximum number of generations of a value; the oldest is removed first. An API key is hashed with the pepper generation of its
+#: last use and becomes invalid with it. 100 generations are eight years with a rotation every 30 days. Operators remove unused
+#: generations, see `gatehouse pepper status` (decision 16). Sessions expire within days.
+GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
-#: As in runtime/gatehouse/crypto/token.py; this file is deployed alone, and a test holds both to the same values.
+#: Copies of constants in runtime/gatehouse/crypto/token.py, because this file is deployed alone. A test compares them.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_SECRET_CHARS = 43
 CHECKSUM_CHARS = 6
@@ -41,43 +41,43 @@ log = logging.getLogger("gatehouse.rotate")
 log.setLevel(logging.INFO)
 
 
-class RotationRefused(Exception):
-    """This call cannot be part of a rotation. The text holds names and version ids, never a value."""
+class RotationError(Exception):
+    """The rotation step cannot be performed. The message contains names and version ids, never a secret value."""
 
 
 def handler(event: dict[str, Any], context: object) -> None:
-    """One step of a rotation. Raises RotationRefused, or botocore's ClientError when Secrets Manager refuses."""
+    """Perform one step of a rotation. Raises RotationError, or botocore's ClientError if Secrets Manager rejects a call."""
     step, secret, token = (_text(event, name) for name in ("Step", "SecretId", "ClientRequestToken"))
     if step not in _STEPS:
-        raise RotationRefused(f"there is no step {step}; there are {', '.join(_STEPS)}")
+        raise RotationError(f"{step} is not a rotation step; allowed: {', '.join(_STEPS)}")
     client = boto3.client("secretsmanager")
     described = client.describe_secret(SecretId=secret)
     name = str(described["Name"])
     kind = name.rpartition("/")[2]
     if kind not in _KINDS:
-        raise RotationRefused(f"{name} is of no kind that this function makes: its name must end in {', '.join(_KINDS)}")
+        raise RotationError(f"this function does not rotate {name}: the name must end in {', '.join(_KINDS)}")
     stages: dict[str, list[str]] = described.get("VersionIdsToStages", {})
     if step != "createSecret" or stages:
         _check_version(name, token, stages)
     _STEPS[step](client, secret, token, kind, stages)
-    log.info(json.dumps({"event": "done", "secret": name, "version": token, "step": step}))
+    log.info(json.dumps({"event": "rotation_step_completed", "secret": name, "version": token, "step": step}))
 
 
 def first_value(kind: str) -> str:
-    """A first value of a kind: what createSecret makes when there is nothing to build on."""
+    """Return the first value of a secret of this kind."""
     return _KINDS[kind](None)
 
 
 def _check_version(name: str, token: str, stages: dict[str, list[str]]) -> None:
     if token not in stages:
-        raise RotationRefused(f"{name} has no version {token}: start the rotation with RotateSecret")
+        raise RotationError(f"{name} has no version {token}: start the rotation with RotateSecret")
     if CURRENT not in stages[token] and PENDING not in stages[token]:
-        raise RotationRefused(f"version {token} of {name} is not {PENDING}: start the rotation with RotateSecret")
+        raise RotationError(f"version {token} of {name} is not {PENDING}: start the rotation with RotateSecret")
 
 
 def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
     if _value(client, secret, VersionId=token) is not None:
-        return  # made by an earlier try; a second value would break whoever read the first
+        return  # A retry. Consumers may already have read this value.
     current = _value(client, secret, VersionStage=CURRENT)
     client.put_secret_value(
         SecretId=secret, ClientRequestToken=token, SecretString=_KINDS[kind](current), VersionStages=[PENDING]
@@ -85,22 +85,22 @@ def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
 
 
 def _set(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
-    """No other system keeps these values."""
+    """Do nothing: no other system stores these values."""
 
 
 def _test(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
     pending = _value(client, secret, VersionId=token)
     if pending is None:
-        raise RotationRefused(f"version {token} has no value: createSecret did not succeed")
+        raise RotationError(f"version {token} has no value: createSecret did not succeed")
     if kind == "bootstrap-token":
         if not _is_token(pending):
-            raise RotationRefused(f"version {token} is no bootstrap token")
+            raise RotationError(f"version {token} is not a bootstrap token")
     elif not _generations(pending):
-        raise RotationRefused(f"version {token} is no list of generations")
+        raise RotationError(f"version {token} is not a list of generations")
 
 
 def _finish(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
-    # The first version of a secret is AWSCURRENT from its creation on, whatever labels it was given (PutSecretValue).
+    # Secrets Manager labels the first version of a secret AWSCURRENT when it is created (PutSecretValue).
     if CURRENT not in stages[token]:
         holders = [version for version, names in stages.items() if CURRENT in names]
         move = {"SecretId": secret, "VersionStage": CURRENT, "MoveToVersionId": token}
@@ -109,44 +109,47 @@ def _finish(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
         client.update_secret_version_stage(SecretId=secret, VersionStage=PENDING, RemoveFromVersionId=token)
 
 
-def _value(client: Any, secret: str, **wanted: str) -> str | None:
-    """The value of a version or at a stage, None when there is none yet."""
+def _value(client: Any, secret: str, **version: str) -> str | None:
+    """Return the value of `VersionId` or `VersionStage`, or None if it does not exist."""
     try:
-        return str(client.get_secret_value(SecretId=secret, **wanted)["SecretString"])
+        return str(client.get_secret_value(SecretId=secret, **version)["SecretString"])
     except ClientError as exc:
         if exc.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
             return None
         raise
 
 
-def _next_generation(current: str | None, kept: int) -> str:
-    """{"current": n, "generations": {"n": base64 of 32 bytes, ...}} with one generation more and the oldest ones gone."""
-    held = _generations(current) if current is not None else {}
-    if current is not None and not held:
-        raise RotationRefused("the present value is no list of generations; mend it first, or what it protects is lost")
-    number = max(held, default=0) + 1
-    held[number] = base64.b64encode(secrets.token_bytes(GENERATION_BYTES)).decode("ascii")
-    left = {str(one): held[one] for one in sorted(held)[-kept:]}
-    return json.dumps({"current": number, "generations": left}, separators=(",", ":"))
+def _next_generation(current: str | None, generations_max: int) -> str:
+    """Return `current` with a new generation and without the oldest ones above the maximum.
+
+    The value is {"current": n, "generations": {"n": base64 of 32 bytes, ...}}.
+    """
+    generations = _generations(current) if current is not None else {}
+    if current is not None and not generations:
+        raise RotationError("the current value is not a list of generations; repair it, a new value would invalidate its keys")
+    number = max(generations, default=0) + 1
+    generations[number] = base64.b64encode(secrets.token_bytes(GENERATION_BYTES)).decode("ascii")
+    newest = {str(generation): generations[generation] for generation in sorted(generations)[-generations_max:]}
+    return json.dumps({"current": number, "generations": newest}, separators=(",", ":"))
 
 
 def _generations(text: str) -> dict[int, str]:
-    """The generations in a value; empty when it is not one."""
+    """Return the generations of a value; empty if the value is malformed."""
     try:
         document = json.loads(text)
-        held = {int(number): str(value) for number, value in document["generations"].items()}
-        sizes = {len(base64.b64decode(value, validate=True)) for value in held.values()}
+        generations = {int(number): str(value) for number, value in document["generations"].items()}
+        sizes = {len(base64.b64decode(value, validate=True)) for value in generations.values()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
-    whole = document.get("current") in held and min(sizes) >= GENERATION_BYTES
-    return held if whole else {}
+    is_valid = document.get("current") in generations and min(sizes) >= GENERATION_BYTES
+    return generations if is_valid else {}
 
 
 def _new_token(current: str | None) -> str:
-    """`<prefix>_admin_<43 base62><crc>`: always a new one, whatever was there."""
+    """Return a random token, `<prefix>_admin_<43 base62><crc>`. `current` is ignored."""
     prefix = os.environ.get("GATEHOUSE_KEY_PREFIX", "")
     if not _PREFIX.fullmatch(prefix):
-        raise RotationRefused("GATEHOUSE_KEY_PREFIX of this function must be the brand of the keys, such as gtk")
+        raise RotationError("GATEHOUSE_KEY_PREFIX must be the prefix of API keys, such as gtk")
     body = "".join(secrets.choice(ALPHABET) for _ in range(TOKEN_SECRET_CHARS))
     head = f"{prefix}_admin_{body}"
     return head + _checksum(head)
@@ -169,13 +172,13 @@ def _checksum(text: str) -> str:
 def _text(event: dict[str, Any], name: str) -> str:
     value = event.get(name)
     if not isinstance(value, str) or not value:
-        raise RotationRefused(f"the event lacks {name}: this function is for Secrets Manager's rotation")
+        raise RotationError(f"the event has no {name}: only Secrets Manager rotation can invoke this function")
     return value
 
 
 Step = Callable[[Any, str, str, str, dict[str, list[str]]], None]
 _STEPS: dict[str, Step] = {"createSecret": _create, "setSecret": _set, "testSecret": _test, "finishSecret": _finish}
 _KINDS: dict[str, Callable[[str | None], str]] = {
-    **{kind: partial(_next_generation, kept=kept) for kind, kept in KEPT.items()},
+    **{kind: partial(_next_generation, generations_max=count) for kind, count in GENERATIONS_MAX.items()},
     "bootstrap-token": _new_token,
 }

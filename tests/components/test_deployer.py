@@ -40,7 +40,7 @@ GATEWAY = NAMES.role_arn("gateway-task")
 def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str) -> Effect:
     """What becomes of a call of a role of the pipeline; `more`: policies that somebody attached to it besides."""
     documents = policies.policies(REACH)
-    own = [documents[name] for name in policies.attached(role, documents)]
+    own = [documents[name] for name in policies.attached_policies(role, documents)]
     call = Call(NAMES.role_arn(role), action, resource, context)
     return decide(call, identity=[*own, *more], limits=[policies.boundary(REACH)]).effect
 
@@ -50,7 +50,7 @@ def may(role: str, action: str, resource: str = "*", context: dict[str, str] | N
 
 
 def takes(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
-    trust = policies.trusted(REACH, policies.environment(role, NAMES))
+    trust = policies.trust_policy(REACH, policies.github_environment(role, NAMES))
     said = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
     call = Call(policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), said)
     return decide(call, resource=trust, resource_decides=True).allowed
@@ -121,7 +121,7 @@ def test_without_a_repository_there_is_no_role() -> None:
 def test_every_policy_fits_into_what_aws_takes_with_the_longest_names() -> None:
     for name, policy in {**policies.policies(LONGEST), "boundary": policies.boundary(LONGEST)}.items():
         assert len(render(policy)) <= policies.POLICY_CHARACTERS_MAX, name
-    assert len(policies.attached(DEPLOY, policies.policies(LONGEST))) <= 10, "the quota of attached policies of a role"
+    assert len(policies.attached_policies(DEPLOY, policies.policies(LONGEST))) <= 10, "the quota of attached policies of a role"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,9 @@ def test_a_preview_reads_no_data_and_changes_nothing(action: str, resource: str)
 def test_a_preview_changes_nothing_in_any_service() -> None:
     verbs = ("Describe", "Get", "List", "View", "GET")
     documents = policies.policies(REACH)
-    actions = {a for name in policies.attached(PREVIEW, documents) for s in documents[name]["Statement"] for a in s["Action"]}
+    actions = {
+        a for name in policies.attached_policies(PREVIEW, documents) for s in documents[name]["Statement"] for a in s["Action"]
+    }
     assert [action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)] == []
 
 

@@ -95,14 +95,16 @@ def test_every_store_is_backed_up(stack: str) -> None:
     assert plan.inputs["rules"][0]["lifecycle"] == {"deleteAfter": days}
 
 
-@pytest.mark.parametrize(("stack", "vaults", "locked"), [("dev", {"here"}, set()), ("prod", {"here", "away"}, {"here", "away"})])
+@pytest.mark.parametrize(
+    ("stack", "vaults", "locked"), [("dev", {"main"}, set()), ("prod", {"main", "replica"}, {"main", "replica"})]
+)
 def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaults: set[str], locked: set[str]) -> None:
     program = run(stack)
     assert {a.name for a in program.of("backup/vault:Vault")} == vaults
     for kind in ("VaultLockConfiguration", "VaultPolicy"):
         assert {a.name for a in program.of(f"backup/{kind[0].lower()}{kind[1:]}:{kind}")} == locked
     (notifications,) = program.of("backup/vaultNotifications:VaultNotifications")
-    assert notifications.inputs["backupVaultEvents"] == list(backup_plan.TOLD)
+    assert notifications.inputs["backupVaultEvents"] == list(backup_plan.NOTIFIED_EVENTS)
 
 
 @pytest.mark.requirement("ECS-03")

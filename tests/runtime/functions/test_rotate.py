@@ -33,7 +33,7 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield boto3.client("secretsmanager")
 
 
-def make(manager: Any, kind: str) -> str:
+def create_secret(manager: Any, kind: str) -> str:
     return str(manager.create_secret(Name=f"gatehouse/dev/{kind}")["ARN"])
 
 
@@ -44,8 +44,8 @@ def run(secret: str, *steps: str, token: str = "") -> str:
     return token
 
 
-def begin(manager: Any, secret: str) -> str:
-    """What RotateSecret does before the first step: the version is there, pending, and has no value of ours yet."""
+def start_rotation(manager: Any, secret: str) -> str:
+    """Create a pending version with a placeholder value and return its id."""
     token = str(uuid.uuid4())
     manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["AWSPENDING"])
     return token
@@ -57,8 +57,8 @@ def value(manager: Any, secret: str, stage: str = "AWSCURRENT") -> str:
 
 @pytest.mark.requirement("ECS-06")
 @pytest.mark.parametrize("kind", ["pepper", "session-key"])
-def test_a_secret_without_a_value_gets_its_first_generation(manager: Any, kind: str) -> None:
-    secret = make(manager, kind)
+def test_first_rotation_creates_generation_1(manager: Any, kind: str) -> None:
+    secret = create_secret(manager, kind)
     run(secret)
     document = json.loads(value(manager, secret))
     assert document["current"] == 1
@@ -66,16 +66,16 @@ def test_a_secret_without_a_value_gets_its_first_generation(manager: Any, kind: 
 
 
 @pytest.mark.requirement("ECS-06")
-def test_the_first_bootstrap_token_has_the_form_and_the_checksum_that_the_runtime_knows(manager: Any) -> None:
-    secret = make(manager, "bootstrap-token")
+def test_bootstrap_token_has_format_and_checksum_of_runtime(manager: Any) -> None:
+    secret = create_secret(manager, "bootstrap-token")
     run(secret)
     token = value(manager, secret)
     assert re.fullmatch(r"gtk_admin_[0-9A-Za-z]{49}", token)
     assert apikey.checksum(token[:-6]) == token[-6:]
 
 
-def test_a_later_rotation_adds_a_generation_and_keeps_the_ones_before(manager: Any) -> None:
-    secret = make(manager, "pepper")
+def test_next_rotation_adds_generation_and_preserves_previous(manager: Any) -> None:
+    secret = create_secret(manager, "pepper")
     run(secret)
     first = json.loads(value(manager, secret))
     second = json.loads(rotate._KINDS["pepper"](value(manager, secret)))
@@ -84,41 +84,41 @@ def test_a_later_rotation_adds_a_generation_and_keeps_the_ones_before(manager: A
 
 
 @pytest.mark.requirement("TR-08")
-def test_eight_years_of_monthly_rotations_take_no_generation_of_the_pepper_from_a_key() -> None:
+def test_pepper_preserves_100_generations() -> None:
     text = rotate.first_value("pepper")
     first = json.loads(text)["generations"]["1"]
     for _ in range(99):
-        text = rotate._next_generation(text, rotate.KEPT["pepper"])
+        text = rotate._next_generation(text, rotate.GENERATIONS_MAX["pepper"])
     document = json.loads(text)
     assert (document["current"], document["generations"]["1"], len(document["generations"])) == (100, first, 100)
-    assert len(text) < 65_536 / 8  # Secrets Manager takes 65,536 bytes
+    assert len(text) < 65_536 / 8  # Secrets Manager quota: 65,536 bytes
 
 
-@pytest.mark.parametrize(("kind", "kept"), [("pepper", 100), ("session-key", 3)])
-def test_then_the_oldest_generation_goes(kind: str, kept: int) -> None:
+@pytest.mark.parametrize(("kind", "generations_max"), [("pepper", 100), ("session-key", 3)])
+def test_oldest_generation_is_removed_above_maximum(kind: str, generations_max: int) -> None:
     text = rotate.first_value(kind)
-    for _ in range(kept + 1):
+    for _ in range(generations_max + 1):
         text = rotate._KINDS[kind](text)
     document = json.loads(text)
-    assert sorted(map(int, document["generations"])) == list(range(3, kept + 3))
-    assert document["current"] == kept + 2
+    assert sorted(map(int, document["generations"])) == list(range(3, generations_max + 3))
+    assert document["current"] == generations_max + 2
 
 
-def test_a_rotation_moves_current_and_keeps_the_value_before(manager: Any) -> None:
-    secret = make(manager, "pepper")
+def test_finish_moves_current_and_preserves_previous_value(manager: Any) -> None:
+    secret = create_secret(manager, "pepper")
     run(secret)
     before = value(manager, secret)
     token = str(uuid.uuid4())
-    made = rotate._KINDS["pepper"](before)
-    manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=made, VersionStages=["AWSPENDING"])
+    pending = rotate._KINDS["pepper"](before)
+    manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=pending, VersionStages=["AWSPENDING"])
     run(secret, token=token)
-    assert value(manager, secret) == made
+    assert value(manager, secret) == pending
     assert value(manager, secret, "AWSPREVIOUS") == before
 
 
 @pytest.mark.parametrize("kind", ["pepper", "bootstrap-token"])
-def test_every_step_may_be_repeated_and_the_value_stays_the_first_one(manager: Any, kind: str) -> None:
-    secret = make(manager, kind)
+def test_repeated_steps_do_not_change_the_value(manager: Any, kind: str) -> None:
+    secret = create_secret(manager, kind)
     token = run(secret, "createSecret")
     first = value(manager, secret, "AWSPENDING")
     run(secret, "createSecret", "createSecret", "setSecret", "setSecret", "testSecret", "testSecret", token=token)
@@ -126,85 +126,86 @@ def test_every_step_may_be_repeated_and_the_value_stays_the_first_one(manager: A
     assert value(manager, secret) == first
 
 
-def test_a_finished_rotation_leaves_nothing_pending(manager: Any) -> None:
-    secret = make(manager, "pepper")
+def test_finish_removes_pending_stage(manager: Any) -> None:
+    secret = create_secret(manager, "pepper")
     token = run(secret)
     assert manager.describe_secret(SecretId=secret)["VersionIdsToStages"][token] == ["AWSCURRENT"]
 
 
-def test_a_rotation_of_the_bootstrap_token_makes_another_one(manager: Any) -> None:
-    secret = make(manager, "bootstrap-token")
+def test_rotation_replaces_bootstrap_token(manager: Any) -> None:
+    secret = create_secret(manager, "bootstrap-token")
     run(secret)
     before = value(manager, secret)
     assert rotate._new_token(before) != before
 
 
-def test_a_version_that_is_no_part_of_a_rotation_is_refused(manager: Any) -> None:
-    secret = make(manager, "pepper")
+def test_unknown_version_is_rejected(manager: Any) -> None:
+    secret = create_secret(manager, "pepper")
     run(secret)
-    with pytest.raises(rotate.RotationRefused, match=r"has no version .*: start the rotation with RotateSecret"):
+    with pytest.raises(rotate.RotationError, match=r"has no version .*: start the rotation with RotateSecret"):
         run(secret, "createSecret", token=str(uuid.uuid4()))
 
 
-def test_a_version_that_is_not_pending_is_refused(manager: Any) -> None:
-    secret = make(manager, "pepper")
+def test_version_that_is_not_pending_is_rejected(manager: Any) -> None:
+    secret = create_secret(manager, "pepper")
     run(secret)
     token = str(uuid.uuid4())
     manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["other"])
-    with pytest.raises(rotate.RotationRefused, match="is not AWSPENDING"):
+    with pytest.raises(rotate.RotationError, match="is not AWSPENDING"):
         run(secret, "createSecret", token=token)
 
 
-def test_an_unknown_step_is_refused_with_those_that_exist(manager: Any) -> None:
-    with pytest.raises(rotate.RotationRefused, match="there is no step dropSecret; there are createSecret, setSecret"):
-        run(make(manager, "pepper"), "dropSecret")
+def test_unknown_step_is_rejected(manager: Any) -> None:
+    with pytest.raises(rotate.RotationError, match="dropSecret is not a rotation step; allowed: createSecret, setSecret"):
+        run(create_secret(manager, "pepper"), "dropSecret")
 
 
-def test_a_secret_of_another_kind_is_not_touched(manager: Any) -> None:
-    secret = make(manager, "database-owner")
-    with pytest.raises(rotate.RotationRefused, match="its name must end in pepper, session-key, bootstrap-token"):
+def test_secret_of_other_kind_is_rejected(manager: Any) -> None:
+    secret = create_secret(manager, "database-owner")
+    with pytest.raises(rotate.RotationError, match="the name must end in pepper, session-key, bootstrap-token"):
         run(secret)
     assert manager.describe_secret(SecretId=secret).get("VersionIdsToStages") is None
 
 
 @pytest.mark.parametrize("event", [{}, {"Step": "createSecret"}, {"Step": 1, "SecretId": "a", "ClientRequestToken": "b"}])
-def test_an_event_of_somebody_else_is_refused(event: dict[str, Any]) -> None:
-    with pytest.raises(rotate.RotationRefused, match="the event lacks"):
+def test_event_of_other_source_is_rejected(event: dict[str, Any]) -> None:
+    with pytest.raises(rotate.RotationError, match="the event has no"):
         rotate.handler(event, None)
 
 
-def test_a_damaged_pepper_is_not_replaced_by_one_that_knows_no_older_keys() -> None:
-    with pytest.raises(rotate.RotationRefused, match="mend it first, or what it protects is lost"):
+def test_malformed_pepper_is_not_replaced() -> None:
+    with pytest.raises(rotate.RotationError, match="the current value is not a list of generations"):
         rotate._KINDS["pepper"]('{"current": 1, "generations": {}}')
 
 
-def test_a_pending_value_of_the_wrong_form_does_not_become_current(manager: Any) -> None:
-    secret = make(manager, "pepper")
+def test_malformed_pending_value_does_not_become_current(manager: Any) -> None:
+    secret = create_secret(manager, "pepper")
     run(secret)
-    token = begin(manager, secret)
-    with pytest.raises(rotate.RotationRefused, match="is no list of generations"):
+    token = start_rotation(manager, secret)
+    with pytest.raises(rotate.RotationError, match="is not a list of generations"):
         run(secret, token=token)
 
 
 @pytest.mark.parametrize("prefix", ["", "GTK", "a b"])
-def test_a_bootstrap_token_needs_the_brand_of_the_keys(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+def test_bootstrap_token_requires_valid_key_prefix(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     monkeypatch.setenv("GATEHOUSE_KEY_PREFIX", prefix)
-    with pytest.raises(rotate.RotationRefused, match="GATEHOUSE_KEY_PREFIX of this function must be the brand"):
+    with pytest.raises(rotate.RotationError, match="GATEHOUSE_KEY_PREFIX must be the prefix of API keys"):
         rotate.first_value("bootstrap-token")
 
 
-def test_no_value_is_ever_logged(manager: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_contains_no_secret_value(manager: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="gatehouse.rotate"):
         for kind in ("pepper", "session-key", "bootstrap-token"):
-            secret = make(manager, kind)
+            secret = create_secret(manager, kind)
             run(secret)
-            held = value(manager, secret)
-            for part in re.findall(r"[0-9A-Za-z+/=]{40,}", held):
+            parts = re.findall(r"[0-9A-Za-z+/=]{40,}", value(manager, secret))
+            assert parts
+            for part in parts:
                 assert part not in caplog.text
-    assert caplog.text.count('"event": "done"') == 12
+    assert caplog.text.count('"event": "rotation_step_completed"') == 12
 
 
-def test_the_alphabet_and_the_lengths_are_those_of_the_runtime() -> None:
+def test_token_format_matches_the_runtime() -> None:
     assert (rotate.ALPHABET, rotate.TOKEN_SECRET_CHARS, rotate.CHECKSUM_CHARS) == (
         apikey.ALPHABET,
         apikey.SECRET_CHARS,

@@ -103,4 +103,4 @@ def test_role_trusts_its_environment_and_has_a_boundary(deployed: Emulator, purp
     attached = {row["PolicyName"] for row in iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]}
     assert attached
     assert all(name.startswith(f"gatehouse-{STACK}-") for name in attached)
-    assert (f"gatehouse-{STACK}-deploy-never" in attached) == (purpose == "deploy")
+    assert (f"gatehouse-{STACK}-deploy-deny" in attached) == (purpose == "deploy")
