@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from gatehouse.audit.checkpoint import Checkpoint
 from gatehouse.audit.schemas import CheckpointView, checkpoint_of
@@ -39,7 +40,7 @@ class Archive:
         """Object key and content of the first checkpoint."""
         key = self.keys()[0]
         body = self.emulator.client("s3", "eu-west-1").get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return key, checkpoint_of(CheckpointView.model_validate_json(body))
+        return key, checkpoint_of(msgspec.json.decode(body, type=CheckpointView))
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import ValidationError
 
 from gatehouse.audit.checkpoint import Checkpoint
 from gatehouse.audit.schemas import CheckpointView, checkpoint_of, checkpoint_view
@@ -112,13 +112,13 @@ def _name(checkpoint: Checkpoint) -> str:
 
 
 def _text(checkpoint: Checkpoint) -> str:
-    return checkpoint_view(checkpoint).model_dump_json() + "\n"
+    return msgspec.json.encode(checkpoint_view(checkpoint)).decode() + "\n"
 
 
 def _parse(text: bytes) -> Checkpoint:
     try:
-        return checkpoint_of(CheckpointView.model_validate_json(text))
-    except (ValidationError, ValueError) as exc:
+        return checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
+    except (msgspec.DecodeError, ValueError) as exc:
         raise Unavailable("A checkpoint cannot be read: it was modified", detail=type(exc).__name__) from exc
 
 

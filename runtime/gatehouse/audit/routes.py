@@ -1,22 +1,15 @@
-"""GET /v1/audit-events: the audit trail, newest first, page by page.
-
-GET /v1/audit-export: the audit trail as one download, oldest first, as NDJSON (exact) or CSV (for spreadsheets).
-
-GET /v1/audit-checkpoints: the signed checkpoints of the audit trail, as the database knows them.
-
-GET /v1/audit-verification: walks the whole hash chain inside the server.
-"""
+"""Endpoints of the audit trail."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from functools import partial
 
-from fastapi import Query
+import msgspec
 from starlette.responses import StreamingResponse
 
-from gatehouse.audit import csv as cells
+from gatehouse.audit import csv
 from gatehouse.audit.models import AuditFilter, AuditRow
 from gatehouse.audit.schemas import (
     AuditEventPage,
@@ -30,68 +23,99 @@ from gatehouse.audit.schemas import (
     audit_view,
     checkpoint_view,
 )
-from gatehouse.console.dependencies import Door
+from gatehouse.console.dependencies import Request
+from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.pagination import Cursors
-
-
-async def list_audit(query: Annotated[ListAudit, Query()], door: Door) -> AuditEventPage:
-    """List the audit trail. Every row carries its hash and that of the row before, so a reader can check the chain."""
-    wanted = audit_filter(query)
-    cursors = Cursors(door.cursor_pepper, f"audit|{wanted!r}")
-    before = None if query.cursor is None else int(cursors.read(query.cursor))
-    page = await door.audit.page(before=before, size=query.limit, only=wanted)
-    return AuditEventPage(
-        events=[audit_view(row) for row in page.events],
-        next_cursor=None if page.next_before is None else cursors.write(str(page.next_before)),
-    )
-
+from gatehouse.identity.models import AUDITORS
 
 _BATCH = 1000
+_MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8; header=present"}
+_EXPORT = {
+    "application/x-ndjson": {
+        "schema": {"type": "string", "description": "One AuditEventView per line, oldest first."},
+        "example": json.dumps(AuditEventView.example) + "\n",
+    },
+    "text/csv": {
+        "schema": {"type": "string", "description": "A header line, then one event per line. Formulas are escaped."},
+        "example": "seq,occurred_at,actor_type\n1204,2030-06-01T09:00:00.123456Z,bootstrap\n",
+    },
+}
 
 
-_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8; header=present"}
+async def list_audit(request: Request, query: ListAudit) -> AuditEventPage:
+    """List audit events.
+
+    Newest first. Each event carries its hash and the hash of the previous event.
+    """
+    dependencies = request.dependencies
+    only = audit_filter(query)
+    cursors = Cursors(dependencies.cursor_pepper, f"audit|{only!r}")
+    before = None if query.cursor is None else int(cursors.read(query.cursor))
+    page = await dependencies.audit.page(before=before, size=query.limit, only=only)
+    next_cursor = None if page.next_before is None else cursors.write(str(page.next_before))
+    return AuditEventPage([audit_view(row) for row in page.events], next_cursor)
 
 
-async def export_audit(query: Annotated[ExportAudit, Query()], door: Door) -> StreamingResponse:
-    """Download the audit trail. NDJSON without a filter is what `gatehouse audit verify --file` checks."""
-    wanted = audit_filter(query)
-    # The first rows are read before the answer begins, so that a database that is away is a 503 and no broken download.
-    first = await door.audit.following(0, _BATCH, wanted)
+async def export_audit(request: Request, query: ExportAudit) -> StreamingResponse:
+    """Export audit events.
+
+    Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an NDJSON export without filters.
+    """
+    only = audit_filter(query)
+    # Read the first rows before the response starts, so that an unavailable database is a 503 and not a broken download.
+    first = await request.dependencies.audit.following(0, _BATCH, only)
     headers = {"Content-Disposition": f'attachment; filename="audit.{query.format}"'}
-    return StreamingResponse(_lines(door, wanted, first, query.format), media_type=_TYPES[query.format], headers=headers)
+    return StreamingResponse(_lines(request, only, first, query.format), media_type=_MEDIA_TYPES[query.format], headers=headers)
 
 
-async def _lines(door: Door, wanted: AuditFilter, rows: tuple[AuditRow, ...], format: str) -> AsyncIterator[bytes]:
-    write = _csv if format == "csv" else _json
-    if format == "csv":
-        yield cells.line(list(AuditEventView.model_fields)).encode()
-    while rows:
-        yield "".join(write(audit_view(row)) for row in rows).encode()
-        rows = await door.audit.following(rows[-1].seq, _BATCH, wanted) if len(rows) == _BATCH else ()
+async def list_checkpoints(request: Request, query: ListCheckpoints) -> CheckpointPage:
+    """List checkpoints.
 
-
-def _json(view: AuditEventView) -> str:
-    return json.dumps(view.model_dump(mode="json"), ensure_ascii=False) + "\n"
-
-
-def _csv(view: AuditEventView) -> str:
-    members = view.model_dump(mode="json")
-    details = json.dumps(members["details"], ensure_ascii=False, sort_keys=True)
-    return cells.line([details if name == "details" else str(value) for name, value in members.items()])
-
-
-async def list_checkpoints(query: Annotated[ListCheckpoints, Query()], door: Door) -> CheckpointPage:
-    """List checkpoints. Trust those in the locked bucket; these are the same ones, easier to reach."""
-    found = await door.audit.checkpoints(after=query.after, size=query.limit + 1)
-    shown = found[: query.limit]
+    These are copies. For evidence, use the checkpoints in the locked bucket.
+    """
+    dependencies = request.dependencies
+    checkpoints = await dependencies.audit.checkpoints(after=query.after, size=query.limit + 1)
+    shown = checkpoints[: query.limit]
     return CheckpointPage(
-        checkpoints=[checkpoint_view(one) for one in shown],
-        next_after=shown[-1].seq if len(found) > query.limit else None,
-        public_key=None if door.signer is None else (await door.signer.public_key()).decode(),
+        checkpoints=[checkpoint_view(checkpoint) for checkpoint in shown],
+        next_after=shown[-1].seq if len(checkpoints) > query.limit else None,
+        public_key=None if dependencies.signer is None else (await dependencies.signer.public_key()).decode(),
     )
 
 
-async def verify_audit(door: Door) -> AuditVerification:
-    """Check the whole audit trail for edits, gaps and reorders. `gatehouse audit verify` does so without trusting the server."""
-    rows, broken = await door.audit.verify()
+async def verify_audit(request: Request) -> AuditVerification:
+    """Verify the audit chain.
+
+    Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` does so without trusting the server.
+    """
+    rows, broken = await request.dependencies.audit.verify()
     return AuditVerification(rows=rows, intact=broken is None, first_broken_seq=broken)
+
+
+async def _lines(request: Request, only: AuditFilter, rows: tuple[AuditRow, ...], format: str) -> AsyncIterator[bytes]:
+    encode = _csv_line if format == "csv" else _json_line
+    if format == "csv":
+        yield csv.line(list(AuditEventView.__struct_fields__)).encode()
+    while rows:
+        yield b"".join(encode(audit_view(row)) for row in rows)
+        rows = await request.dependencies.audit.following(rows[-1].seq, _BATCH, only) if len(rows) == _BATCH else ()
+
+
+def _json_line(view: AuditEventView) -> bytes:
+    return msgspec.json.encode(view) + b"\n"
+
+
+def _csv_line(view: AuditEventView) -> bytes:
+    values = msgspec.structs.asdict(view)
+    values["details"] = json.dumps(values["details"], ensure_ascii=False, sort_keys=True)
+    return csv.line([str(value) for value in values.values()]).encode()
+
+
+_audit = partial(Endpoint, method="GET", tag="audit", roles=AUDITORS)
+
+ENDPOINTS = (
+    _audit(path="/v1/audit-events", handler=list_audit),
+    _audit(path="/v1/audit-export", handler=export_audit, content=_EXPORT),
+    _audit(path="/v1/audit-checkpoints", handler=list_checkpoints),
+    _audit(path="/v1/audit-verification", handler=verify_audit),
+)

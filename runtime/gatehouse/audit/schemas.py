@@ -1,79 +1,78 @@
-"""The JSON shape of audit rows: complete enough that a reader can check the hash chain without trusting the server.
-
-The JSON shape of a checkpoint, one file or line each: in the vault, in the API, and as `gatehouse audit verify` reads it.
-"""
+"""Request and response shapes of the audit trail. A reader can verify the hash chain from them without trusting the server."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+import msgspec
+from msgspec import Meta
 
 from gatehouse.audit.checkpoint import Checkpoint
 from gatehouse.audit.models import AuditEvent, AuditFilter, AuditRow
-from gatehouse.keys.schemas import Instant
-from gatehouse.timestamps import rfc3339, to_seconds
+from gatehouse.http.fields import Cursor, Instant, NextCursor, Timestamp, unix_seconds
+from gatehouse.timestamps import rfc3339
+from gatehouse.http.validation import matching
+from gatehouse.timestamps import to_seconds
 
 
-class SearchAudit(BaseModel):
-    """Which rows of the audit trail are wanted; everything that is left out does not matter."""
+class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Filters of the audit trail. All must match."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    target_id: Annotated[str | None, Field(max_length=100, description="The key or Core that was acted on.")] = None
+    target_id: Annotated[
+        Annotated[str, Meta(max_length=100)] | None, Meta(description="Id of the key or name of the Core acted on.")
+    ] = None
     action: Annotated[
-        str | None, Field(max_length=64, description="Such as key.create, core.register, or key.* for all of one kind.")
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="Action, such as `key.create`, or all actions of a kind, such as `key.*`."),
     ] = None
     actor_id: Annotated[
-        str | None, Field(max_length=200, description="Who acted: a key's id, bootstrap, a person's subject.")
+        Annotated[str, Meta(max_length=200)] | None, Meta(description="Actor: a key id, `bootstrap`, or the subject of a JWT.")
     ] = None
     outcome: Literal["success", "denied"] | None = None
-    since: Annotated[Instant | None, Field(description="RFC 3339; from this instant on.")] = None
-    until: Annotated[Instant | None, Field(description="RFC 3339; before this instant.")] = None
+    since: Annotated[Timestamp | None, Meta(description="Events at or after this RFC 3339 timestamp.")] = None
+    until: Annotated[Timestamp | None, Meta(description="Events before this RFC 3339 timestamp.")] = None
 
 
-class ListAudit(SearchAudit):
-    """The query of a page of the audit trail."""
+class ListAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query of a page of the audit trail."""
 
-    cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of events.")] = 50
 
 
-class ExportAudit(SearchAudit):
-    """The query of a download."""
+class ExportAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query of an export."""
 
     format: Annotated[
         Literal["ndjson", "csv"],
-        Field(description="ndjson is exact and can be verified; csv is for spreadsheets, and safe to open in one."),
+        Meta(description="`ndjson` is exact and can be verified. `csv` is for spreadsheets, with formulas escaped."),
     ] = "ndjson"
 
 
-EXAMPLE_EVENT: JsonDict = {
-    "seq": 1204,
-    "occurred_at": "2030-06-01T09:00:00.123456Z",
-    "actor_type": "bootstrap",
-    "actor_id": "bootstrap",
-    "action": "key.create",
-    "target_type": "key",
-    "target_id": "3fGh82kLmQ0a",
-    "outcome": "success",
-    "request_id": "req_0199f3a8c0d1b6e5f4a3928170",
-    "source_address": "192.0.2.7",
-    "details": {"name": "invoices, nightly export"},
-    "previous_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "hash": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
-}
+class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
+    """One event. `hash` covers every other field; see gatehouse/audit/chain.py for the encoding."""
 
-
-class AuditEventView(BaseModel):
-    """One row. `hash` covers every other member; how is written in gatehouse/audit/chain.py."""
+    example: ClassVar = {
+        "seq": 1204,
+        "occurred_at": "2030-06-01T09:00:00.123456Z",
+        "actor_type": "bootstrap",
+        "actor_id": "bootstrap",
+        "action": "key.create",
+        "target_type": "key",
+        "target_id": "3fGh82kLmQ0a",
+        "outcome": "success",
+        "request_id": "req_0199f3a8c0d1b6e5f4a3928170",
+        "source_address": "192.0.2.7",
+        "details": {"name": "invoices, nightly export"},
+        "previous_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "hash": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+    }
 
     seq: int
-    occurred_at: str
+    occurred_at: Instant
     actor_type: str
     actor_id: str
     action: str
@@ -83,29 +82,69 @@ class AuditEventView(BaseModel):
     request_id: str
     source_address: str
     details: dict[str, Any]
-    previous_hash: Annotated[str, Field(description="Hexadecimal SHA-256 of the row before.")]
-    hash: Annotated[str, Field(description="Hexadecimal SHA-256 of this row.")]
+    previous_hash: Annotated[str, Meta(description="Hexadecimal SHA-256 of the previous event.")]
+    hash: Annotated[str, Meta(description="Hexadecimal SHA-256 of this event.")]
 
 
-class AuditEventPage(BaseModel):
+class AuditEventPage(msgspec.Struct, frozen=True):
     """Newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"events": [EXAMPLE_EVENT], "next_cursor": None}]})
+    example: ClassVar = {"events": [AuditEventView.example], "next_cursor": None}
 
     events: list[AuditEventView]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
-class AuditVerification(BaseModel):
-    """What a walk along the whole chain found."""
+class AuditVerification(msgspec.Struct, frozen=True):
+    """Result of verifying the whole chain."""
 
-    model_config = ConfigDict(
-        frozen=True, json_schema_extra={"examples": [{"rows": 1204, "intact": True, "first_broken_seq": None}]}
-    )
+    example: ClassVar = {"rows": 1204, "intact": True, "first_broken_seq": None}
 
-    rows: Annotated[int, Field(description="Rows that were read.")]
+    rows: Annotated[int, Meta(description="Number of events read.")]
     intact: bool
     first_broken_seq: int | None
+
+
+class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed statement of the last event of the chain; see gatehouse/audit/checkpoint.py for the signed bytes."""
+
+    example: ClassVar = {
+        "version": 1,
+        "seq": 1204,
+        "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "taken_at": "2030-06-01T09:00:00Z",
+        "key_id": "arn:aws:kms:eu-central-1:111122223333:key/3f1e",
+        "algorithm": "ecdsa-p256-sha256",
+        "signature": "MEUCIQDk3w==",
+    }
+
+    version: Literal[1] = 1
+    seq: Annotated[int, Meta(ge=1, description="The last event covered.")]
+    hash: Annotated[str, matching(r"[0-9a-f]{64}", description="Hexadecimal hash of that event.")]
+    taken_at: Instant
+    key_id: Annotated[str, Meta(description="The signing key: an ARN, or the fingerprint of the public key.")]
+    algorithm: Annotated[str, Meta(description="`ed25519` or `ecdsa-p256-sha256`.")]
+    signature: Annotated[str, Meta(description="Base64.")]
+
+
+class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query of a page of checkpoints."""
+
+    after: Annotated[int, Meta(ge=0, le=2**62, description="The `next_after` of the previous page.")] = 0
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of checkpoints.")] = 100
+
+
+class CheckpointPage(msgspec.Struct, frozen=True):
+    """Ordered by the events that they cover."""
+
+    example: ClassVar = {"checkpoints": [CheckpointView.example], "next_after": None, "public_key": None}
+
+    checkpoints: list[CheckpointView]
+    next_after: Annotated[int | None, Meta(description="Position of the next page, or null on the last page.")]
+    public_key: Annotated[
+        str | None,
+        Meta(description="Public key of the current signing key, PEM. Null if checkpoints are disabled. Keep a copy elsewhere."),
+    ]
 
 
 def audit_filter(query: SearchAudit) -> AuditFilter:
@@ -114,8 +153,8 @@ def audit_filter(query: SearchAudit) -> AuditFilter:
         action=query.action,
         actor_id=query.actor_id,
         outcome=query.outcome,
-        since=None if query.since is None else query.since.timestamp(),
-        until=None if query.until is None else query.until.timestamp(),
+        since=None if query.since is None else unix_seconds(query.since),
+        until=None if query.until is None else unix_seconds(query.until),
     )
 
 
@@ -139,7 +178,7 @@ def audit_view(row: AuditRow) -> AuditEventView:
 
 
 def audit_row(view: AuditEventView) -> AuditRow:
-    """Back from the wire. Raises ValueError on a date or a hash that is none."""
+    """The row of a view. Raises ValueError for an invalid timestamp or hash."""
     event = AuditEvent(
         occurred_at=to_seconds(datetime.fromisoformat(view.occurred_at)),
         actor_type=view.actor_type,
@@ -155,57 +194,6 @@ def audit_row(view: AuditEventView) -> AuditRow:
     return AuditRow(seq=view.seq, event=event, previous_hash=bytes.fromhex(view.previous_hash), hash=bytes.fromhex(view.hash))
 
 
-class CheckpointView(BaseModel):
-    """What the signature covers is written in gatehouse/audit/checkpoint.py."""
-
-    version: Literal[1] = 1
-    seq: Annotated[int, Field(ge=1, description="The last audit row that is covered.")]
-    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hexadecimal hash of that row.")]
-    taken_at: str
-    key_id: Annotated[str, Field(description="Which key signed: an ARN, or the fingerprint of its public half.")]
-    algorithm: Annotated[str, Field(description="ed25519 or ecdsa-p256-sha256.")]
-    signature: Annotated[str, Field(description="Base64.")]
-
-
-class ListCheckpoints(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    after: Annotated[int, Field(ge=0, le=2**62, description="`next_after` of the page before.")] = 0
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-
-
-class CheckpointPage(BaseModel):
-    """In the order of the rows that they cover."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "checkpoints": [
-                        {
-                            "version": 1,
-                            "seq": 1204,
-                            "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                            "taken_at": "2030-06-01T09:00:00Z",
-                            "key_id": "arn:aws:kms:eu-central-1:111122223333:key/3f1e",
-                            "algorithm": "ecdsa-p256-sha256",
-                            "signature": "MEUCIQDk3w==",
-                        }
-                    ],
-                    "next_after": None,
-                    "public_key": None,
-                }
-            ]
-        }
-    )
-
-    checkpoints: list[CheckpointView]
-    next_after: int | None
-    public_key: Annotated[
-        str | None, Field(description="PEM of the key that signs now; keep a copy elsewhere. Null: none signs.")
-    ]
-
-
 def checkpoint_view(checkpoint: Checkpoint) -> CheckpointView:
     return CheckpointView(
         seq=checkpoint.seq,
@@ -218,11 +206,11 @@ def checkpoint_view(checkpoint: Checkpoint) -> CheckpointView:
 
 
 def checkpoint_of(view: CheckpointView) -> Checkpoint:
-    """Back from the wire. Raises ValueError on a date or a signature that is none."""
+    """The checkpoint of a view. Raises ValueError for an invalid timestamp or signature."""
     try:
         signature = base64.b64decode(view.signature, validate=True)
     except binascii.Error as exc:
-        raise ValueError("the signature is no base64") from exc
+        raise ValueError("the signature is not base64") from exc
     return Checkpoint(
         seq=view.seq,
         hash=bytes.fromhex(view.hash),

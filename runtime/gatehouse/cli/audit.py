@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-from pydantic import ValidationError
 
 from gatehouse.audit.chain import first_break
 from gatehouse.audit.checkpoint import Checkpoint, PublicKey, disagreement, public_keys
@@ -18,7 +17,7 @@ from gatehouse.audit.models import AuditRow
 from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
 from gatehouse.cli.connection import connect
 from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption
-from gatehouse.cli.output import FAILED, USAGE, builtins, note, print_json, print_table, stop
+from gatehouse.cli.output import FAILED, USAGE, note, print_json, print_table, stop
 
 TargetOption = Annotated[str, typer.Option(help="Only events on this key or Core.")]
 ActionOption = Annotated[str, typer.Option(help="Only this action, such as key.revoke, or key.* for all key actions.")]
@@ -58,7 +57,7 @@ def list_(
         shown = list(events if everything else islice(events, count))
     if as_json:
         for event in shown:
-            print(json.dumps(builtins(event), ensure_ascii=False))
+            print(msgspec.json.encode(event).decode())
         return
     rows = [
         (
@@ -104,7 +103,7 @@ def export(
                 for piece in client.audit_export(**query):
                     out.write(piece)
             if checkpoints is not None:
-                lines = [json.dumps(builtins(checkpoint)) for checkpoint in client.audit_checkpoints()]
+                lines = [msgspec.json.encode(checkpoint).decode() for checkpoint in client.audit_checkpoints()]
                 checkpoints.write_text("".join(f"{line}\n" for line in lines))
         except FileExistsError:
             stop(f"{file} exists: choose another name", code=USAGE)
@@ -168,10 +167,10 @@ def _report(rows: list[AuditRow], broken: int | None, reason: str, proofs: list[
 def _checkpoints(place: Path) -> list[Checkpoint]:
     try:
         texts = [file.read_text() for file in sorted(place.glob("*.json"))] if place.is_dir() else place.read_text().splitlines()
-        checkpoints = [checkpoint_of(CheckpointView.model_validate_json(text)) for text in texts if text.strip()]
+        checkpoints = [checkpoint_of(msgspec.json.decode(text, type=CheckpointView)) for text in texts if text.strip()]
     except OSError as exc:
         stop(f"--checkpoints {place} cannot be read: {exc.strerror}", code=USAGE)
-    except ValueError:
+    except (ValueError, msgspec.DecodeError):
         stop(f"--checkpoints {place} contains an invalid checkpoint: it was changed, or the path is wrong")
     if not checkpoints:
         stop(f"--checkpoints {place} contains no checkpoint", code=USAGE)
@@ -195,8 +194,8 @@ def _read(file: Path) -> Iterator[AuditRow]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                yield _row(AuditEventView.model_validate_json(line), f"line {number} of {file}")
-            except ValidationError:
+                yield _row(msgspec.json.decode(line, type=AuditEventView), f"line {number} of {file}")
+            except msgspec.DecodeError:
                 stop(f"line {number} of {file} is not an audit event; create the file with: gatehouse audit export FILE")
 
 

@@ -37,14 +37,7 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Prints one JSON document on standard output."""
-    print(json.dumps(builtins(value), ensure_ascii=False, indent=2))
-
-
-def builtins(value: Any) -> Any:
-    """A response object, or a list of them, as JSON types."""
-    if isinstance(value, list):
-        return [builtins(item) for item in value]
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else msgspec.to_builtins(value)
+    print(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+import msgspec
 
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, Transport, some
@@ -21,10 +21,9 @@ from gatehouse.keys.schemas import (
     KeyView,
     PepperStatus,
     PurgedKey,
-    RevokedKey,
     RotatedKey,
+    SigningKeySet,
 )
-from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
@@ -32,7 +31,7 @@ from gatehouse.usage.schemas import KeyUsage, UsageSeries
 _AUDIT_PAGE_SIZE = 500
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model", bound=msgspec.Struct)
 
 
 class ConsoleClient(Client):
@@ -68,9 +67,9 @@ class ConsoleClient(Client):
         """Raises NotFound."""
         return self._model(KeyView, self._transport.send("GET", f"/v1/keys/{key_id}"))
 
-    def revoke_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> RevokedKey:
+    def revoke_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> ChangedKey:
         return self._model(
-            RevokedKey, self._transport.post(f"/v1/keys/{key_id}/revoke", key=idempotency_key, json={"reason": reason})
+            ChangedKey, self._transport.post(f"/v1/keys/{key_id}/revoke", key=idempotency_key, json={"reason": reason})
         )
 
     def update_key(self, key_id: str, request: dict[str, Any], *, version: int | None) -> ChangedKey:
@@ -177,9 +176,9 @@ class ConsoleClient(Client):
             if cursor is None:
                 return
 
-    def retry_delivery(self, notice: str, target: str, *, idempotency_key: str | None = None) -> None:
+    def retry_delivery(self, notification: str, destination: str, *, idempotency_key: str | None = None) -> None:
         """Retries a failed delivery."""
-        self._transport.post(f"/v1/deliveries/{notice}/{target}/retry", key=idempotency_key)
+        self._transport.post(f"/v1/deliveries/{notification}/{destination}/retry", key=idempotency_key)
 
     def log_level(self) -> LogLevel:
         return self._model(LogLevel, self._transport.send("GET", "/v1/log-level"))
@@ -212,6 +211,6 @@ class ConsoleClient(Client):
 
     def _model(self, model: type[_Model], reply: httpx.Response) -> _Model:
         try:
-            return model.model_validate_json(reply.content)
-        except ValidationError as exc:
+            return msgspec.json.decode(reply.content, type=model)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise Unavailable(f"{self._transport.url} returned an unexpected response: is it a console of this version?") from exc

@@ -90,7 +90,7 @@ def build(settings: Settings) -> asgi.App:
             replays=IdempotencyStore(pool),
             leaks=leak_reporters(settings, pool, keys, clock, peppered),
         ),
-        chores=[
+        jobs=[
             *watch.chores(settings, pool, clock, observer, signing),
             *watch.notices(settings, pool, clock, peppered),
             *watch.legacy_files(settings, pool, clock, peppered),

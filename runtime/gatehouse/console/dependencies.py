@@ -1,24 +1,25 @@
-"""What the console door is made of; `app.py` of the package fills it, the endpoints take from it.
-
-What endpoints ask for in their signatures: the parts of the door and the one who calls."""
+"""Dependencies of the console's endpoints, built by `console/app.py`, and the request that handlers receive."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
 
-from fastapi import Depends, Request
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
 
 from gatehouse.audit.models import Signer
 from gatehouse.audit.repository import AuditRepository
+from gatehouse.audit.service import DeniedAttempts
 from gatehouse.clock import Clock
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
+from gatehouse.http import asgi
 from gatehouse.http.asgi import ClientAddresses, Network
 from gatehouse.http.idempotency_store import IdempotencyStore
-from gatehouse.http.models import Probes
-from gatehouse.identity.models import Actor, IdentityProvider
+from gatehouse.http.models import Probes, RequestId
+from gatehouse.identity.lockout import Lockout
+from gatehouse.identity.models import Actor, IdentityProvider, Role, Session
 from gatehouse.identity.service import Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
@@ -33,20 +34,24 @@ from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Stores and settings of one console.
+    """Stores, services and settings of one console process.
 
-    pepper: under which tokens are stored. cursor_pepper: the session key, under which page cursors are signed.
-    bootstrap_token: the first admin credential; None when only keys with the scope `admin` are admitted.
-    staleness_s: how long a gateway may work with what it knows; a revocation waits that long at most.
-    addresses: who is behind X-Forwarded-For. random_bytes: `secrets.token_bytes`.
-    https: the door's public address is https (HSTS is sent then).
-    sessions: of browsers that signed in. origin: the console's own (https://console.example.com); empty: as the browser calls it.
-    levels: the log level of all processes. features_off: names of core.features. helpers: it is ready without them, but says so.
-    limits, counters: where the gateways count; None when each counts for itself.
-    signer: who signs checkpoints; None when nobody does.
-    webhook_networks: private networks in which webhooks may be. people: who may sign in with a JWT; None: nobody.
-    replays: answers that are given again; None: an Idempotency-Key is read and of no effect.
-    leaks: who may report keys that were found in public; None: nobody.
+    pepper: under which tokens are stored.
+    cursor_pepper: the session key, under which page cursors are signed.
+    bootstrap_token: the first admin credential. None: only keys with a role are accepted.
+    staleness_s: the propagation bound. A change waits at most this long for the gateways to confirm it.
+    addresses: determines the client address behind trusted proxies.
+    random_bytes: `secrets.token_bytes`.
+    https: the public URL uses https, so HSTS is sent.
+    origin: origin of the console, such as https://console.example.com. Empty: the origin that the browser used.
+    features_off: names of disabled features.
+    helpers: probes of dependencies without which the console is degraded rather than unavailable.
+    limits, counters: where gateways count. None when each gateway worker counts by itself.
+    signer: signs checkpoints. None when checkpoints are disabled.
+    webhook_networks: private networks that webhooks may use.
+    people: identity provider for JWTs. None when it is not configured.
+    replays: stored responses by Idempotency-Key. None: the header has no effect.
+    leaks: accepted leak reporters. None when none is configured.
     """
 
     keys: KeyRepository
@@ -82,19 +87,60 @@ class Dependencies:
     leaks: LeakReporters | None = None
 
 
-def parts_of(request: Request) -> Dependencies:
-    """FastAPI dependency: the parts of the door that serves the request."""
-    parts: Dependencies = request.app.state.parts
-    return parts
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller.
+
+    roles: of its credential now. session: the browser session it uses, None when it sent the credential itself.
+    proven_at: Unix seconds at which the credential was last shown.
+    log_id: how request logs name it.
+    """
+
+    actor: Actor
+    roles: frozenset[Role]
+    log_id: str
+    proven_at: float
+    session: Session | None = None
 
 
-def actor_of(request: Request) -> Actor:
-    """FastAPI dependency: whom AdminRoute let in."""
-    actor: Actor = request.state.actor
-    return actor
+@dataclass(slots=True)
+class Request:
+    """A request as handlers see it.
 
+    response: collects headers and cookies of the response.
+    content: the raw body, once it has been read.
+    """
 
-Door = Annotated[Dependencies, Depends(parts_of)]
+    http: HttpRequest
+    dependencies: Dependencies
+    lockout: Lockout
+    denied: DeniedAttempts
+    caller: Caller | None = None
+    content: bytes = b""
+    response: HttpResponse = field(default_factory=HttpResponse)
 
+    @property
+    def authenticated(self) -> Caller:
+        """The caller of an endpoint that requires a credential."""
+        assert self.caller is not None  # noqa: S101 - the pipeline authenticates before it calls a handler
+        return self.caller
 
-Caller = Annotated[Actor, Depends(actor_of)]
+    @property
+    def actor(self) -> Actor:
+        return self.authenticated.actor
+
+    @property
+    def request_id(self) -> RequestId:
+        return RequestId(self.http.state.request_id)
+
+    @property
+    def source_address(self) -> str:
+        """Address of the client, as reported by trusted proxies."""
+        peer = self.http.client.host if self.http.client else "unknown"
+        return self.dependencies.addresses.client(peer, self.http.headers.getlist("x-forwarded-for"))
+
+    async def read_body(self) -> bytes:
+        """Read the body into `content`. Raises BodyTooLarge."""
+        declared = self.http.headers.get("content-length", "")
+        self.content = await asgi.read_body(self.http.receive, self.dependencies.body_max_bytes, declared)
+        return self.content

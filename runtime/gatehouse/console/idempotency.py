@@ -1,4 +1,4 @@
-"""The Idempotency-Key header at the console: which requests take one, how it is read, and how an answer is given again."""
+"""The Idempotency-Key header of the management API (draft-ietf-httpapi-idempotency-key-header-07)."""
 
 from __future__ import annotations
 
@@ -6,68 +6,58 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 
-from fastapi.exceptions import RequestValidationError
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from gatehouse.console.authorization import changes
-from gatehouse.console.dependencies import Dependencies
-from gatehouse.errors import BadRequest, Problem
+from gatehouse.console.dependencies import Request
+from gatehouse.http.endpoint import Endpoint, Header
 from gatehouse.http.idempotency import KEY_CHARS_MAX, IdempotencyGuard, StoredResponse
-
-HEADER = "Idempotency-Key"
-
+from gatehouse.http.validation import invalid
 
 REPLAYED = "Idempotency-Replayed"
 
+HEADER = Header(
+    "Idempotency-Key",
+    "A unique value in double quotes, such as a UUID. A request that repeats the key within 24 hours is not processed again: it"
+    f" receives the first response, including tokens, with `{REPLAYED}: true`.",
+    {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
+    '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+)
 
-#: A Structured Field String (RFC 9651, section 3.3.3), which is what the draft asks for: the quotes are part of it.
+#: A Structured Field String (RFC 9651, section 3.3.3), quotes included.
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 
-
-#: Headers of the endpoint's own that belong to an answer; the edge adds the others to a repeat as to every answer.
-_KEPT = ("content-type", "etag", "location")
-
-
-def takes_key(method: str, path: str) -> bool:
-    """Every POST that changes something; the other methods are repeatable as they are. `path`: the template."""
-    return method == "POST" and changes(method, path)
+#: Headers that are stored with a response. Middleware adds the others.
+_STORED_HEADERS = ("content-type", "etag", "location")
 
 
-async def once(request: Request, parts: Dependencies, caller: str, act: Callable[[], Awaitable[Response]]) -> Response:
-    """What `act` answers, or what it answered to the first request with this key; without the header, `act` as it is."""
-    key = _key(request)
-    if key is None or parts.replays is None or not takes_key(request.method, request.scope["route"].path):
+async def run_once(endpoint: Endpoint, request: Request, content: object, act: Callable[[], Awaitable[Response]]) -> Response:
+    """The response of `act`, or the stored response of an earlier request with the same key."""
+    key, dependencies = _key(request.http), request.dependencies
+    if key is None or dependencies.replays is None or not endpoint.idempotent:
         return await act()
 
-    async def answer() -> StoredResponse:
-        reply = await act()
-        headers = [(name, reply.headers[name]) for name in _KEPT if name in reply.headers]
-        return StoredResponse(reply.status_code, headers, bytes(reply.body), target_id=_target(request, reply))
+    async def store() -> StoredResponse:
+        response = await act()
+        headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
+        target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
+        return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
 
-    runner = IdempotencyGuard(parts.replays, parts.clock, parts.pepper, parts.random_bytes, (RequestValidationError,))
-    content = await request.json() if await request.body() else None
-    said = json.dumps(
-        [request.method, request.url.path, sorted(request.query_params.multi_items()), content], sort_keys=True
-    ).encode()
-    found = await runner.run(caller, key, request.state.request_id, said, answer)
-    replayed = {REPLAYED: "true"} if found.replayed else {}
-    return Response(found.body, found.status, {**dict(found.headers), **replayed, "Cache-Control": "no-store"})
-
-
-def _target(request: Request, reply: Response) -> str:
-    """The id of what was made (`Location`), else of what the path names."""
-    made = reply.headers.get("location", "").rpartition("/")[2]
-    return made or str(request.path_params.get("id", ""))
+    guard = IdempotencyGuard(dependencies.replays, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
+    query = sorted(request.http.query_params.multi_items())
+    fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content], sort_keys=True).encode()
+    stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store)
+    replayed = {REPLAYED: "true"} if stored.replayed else {}
+    return Response(stored.body, stored.status, {**dict(stored.headers), **replayed, "Cache-Control": "no-store"})
 
 
-def _key(request: Request) -> str | None:
-    values = request.headers.getlist(HEADER)
+def _key(http: HttpRequest) -> str | None:
+    values = http.headers.getlist(HEADER.name)
     if not values:
         return None
     match = _STRING.fullmatch(values[0].strip()) if len(values) == 1 else None
     if match is None or len(match[1]) > KEY_CHARS_MAX:
-        message = "is sent more than once" if len(values) > 1 else "is no text in double quotes"
-        fix = f'send {HEADER}: "a-uuid-of-your-own", quotes included, at most {KEY_CHARS_MAX} visible characters'
-        raise BadRequest("The request cannot be read", errors=(Problem("header.idempotency-key", message, fix),))
+        message = "is sent more than once" if len(values) > 1 else "is not a string in double quotes"
+        fix = f'send {HEADER.name}: "<uuid>", including the quotes, with at most {KEY_CHARS_MAX} printable ASCII characters'
+        raise invalid("header.idempotency-key", message, fix)
     return match[1]

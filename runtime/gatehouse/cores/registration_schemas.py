@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gatehouse.cores.models import CoreRecord
-from gatehouse.http.request_schema import bad_member, check_query, decode_body
+from gatehouse.http.validation import invalid, check_query, decode_body
 from gatehouse.timestamps import rfc3339
 
 LEASE_ID_CHARS_MAX = 64
@@ -39,9 +39,9 @@ def decode(body: bytes) -> LeaseRequest:
     """Raises BadRequest that names the member which is wrong."""
     request = decode_body(_decoder, body)
     if request.lease_id is None and request.url is None:
-        raise bad_member("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")
+        raise invalid("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")
     if request.lease_id is not None and not 0 < len(request.lease_id) <= LEASE_ID_CHARS_MAX:
-        raise bad_member("body.lease_id", "is no lease id", "send the lease_id of the registration")
+        raise invalid("body.lease_id", "is no lease id", "send the lease_id of the registration")
     return request
 
 
@@ -50,7 +50,7 @@ def lease_id(query: bytes) -> str:
     check_query(query)
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     if [name for name, _ in pairs] != ["lease_id"] or not 0 < len(pairs[0][1]) <= LEASE_ID_CHARS_MAX:
-        raise bad_member("query.lease_id", "must be given once, alone", "DELETE /v1/cores/{name}?lease_id=...")
+        raise invalid("query.lease_id", "must be given once, alone", "DELETE /v1/cores/{name}?lease_id=...")
     return pairs[0][1]
 
 

@@ -1,58 +1,51 @@
-"""The JSON shape of registered Cores as the console lists them."""
+"""Request and response shapes of Cores: the listing of the console and the registration at the gateway."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+import msgspec
+from msgspec import Meta
 
 from gatehouse.cores.models import CoreRecord
+from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
 from gatehouse.timestamps import rfc3339
 
 
-class ListCores(BaseModel):
-    """The query of a page of Cores."""
+class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query of a page of Cores."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of Cores.")] = 50
 
 
-_EXAMPLE: JsonDict = {
-    "name": "docs",
-    "url": "https://docs.example.com",
-    "environment": "test",
-    "registered_by": "3fGh82kLmQ0a",
-    "expires_at": "2030-01-01T09:31:00Z",
-    "draining": False,
-    "live": True,
-}
+class CoreView(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered Core."""
 
-
-class CoreView(BaseModel):
-    """A Core. `live`: its lease has not run out and it is not draining."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={"examples": [_EXAMPLE]},
-    )
+    example: ClassVar = {
+        "name": "docs",
+        "url": "https://docs.example.com",
+        "environment": "test",
+        "registered_by": "3fGh82kLmQ0a",
+        "expires_at": "2030-01-01T09:31:00Z",
+        "draining": False,
+        "live": True,
+    }
 
     name: str
     url: str
-    environment: Literal["test", "live"]
-    registered_by: str
-    expires_at: str
-    draining: bool
-    live: bool
+    environment: Environment
+    registered_by: Annotated[str, Meta(description="Id of the key that registered it.")]
+    expires_at: Annotated[Instant, Meta(description="End of its lease.")]
+    draining: Annotated[bool, Meta(description="It receives no new requests.")]
+    live: Annotated[bool, Meta(description="Its lease has not expired and it is not draining.")]
 
 
-class CorePage(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"cores": [_EXAMPLE], "next_cursor": None}]})
+class CorePage(msgspec.Struct, frozen=True):
+    example: ClassVar = {"cores": [CoreView.example], "next_cursor": None}
 
     cores: list[CoreView]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 def core_view(core: CoreRecord, now: float) -> CoreView:

@@ -18,7 +18,7 @@ from gatehouse.errors import BadRequest, Problem
 from gatehouse.gateway.credentials import ACCEPT_SIGNATURE, challenge, denial, presented_token
 from gatehouse.gateway.request_context import RequestContext
 from gatehouse.http import asgi
-from gatehouse.http.request_schema import bad_member, check_query
+from gatehouse.http.validation import check_query, invalid
 from gatehouse.observability import Metrics
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
@@ -133,6 +133,6 @@ def _request(query: bytes, address: str) -> VerificationRequest:
             method = value
         else:
             fix = "GET /v1/keys/verify?scope=cores:read&core=docs&method=GET"
-            raise bad_member("query", "has parameters other than scope, one core and one method", fix)
+            raise invalid("query", "has parameters other than scope, one core and one method", fix)
     schemas.check_needs(scopes, core, method, "query", scopes_name="scope")
     return VerificationRequest(scopes=tuple(scopes), core=core, address=address, method=method)

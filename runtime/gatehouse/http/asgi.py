@@ -127,8 +127,10 @@ async def reply_problem(
     )
 
 
-async def read_body(receive: Receive, bytes_max: int) -> bytes:
-    """The whole body. Raises BodyTooLarge, and ClientGone when the client left first."""
+async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
+    """The whole body. `declared`: its Content-Length. Raises BodyTooLarge, and ClientGone if the client disconnects."""
+    if declared.isdecimal() and int(declared[:20]) > bytes_max:
+        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes")
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -138,7 +140,7 @@ async def read_body(receive: Receive, bytes_max: int) -> bytes:
         piece: bytes = message.get("body", b"")
         size += len(piece)
         if size > bytes_max:
-            raise BodyTooLarge(f"The body may be {bytes_max} bytes long at most")
+            raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes")
         if not message.get("more_body", False):
             return piece if not pieces else b"".join((*pieces, piece))
         pieces.append(piece)

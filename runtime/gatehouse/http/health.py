@@ -1,62 +1,60 @@
-"""Liveness, readiness and metrics of the Starlette doors."""
+"""Readiness of a service, shared by the gateway and the Starlette services."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+import msgspec
+from msgspec import Meta
 
 from gatehouse.errors import Unavailable
-from gatehouse.http.middleware import Address
 from gatehouse.http.models import Probe, Probes
-from gatehouse.observability import METRICS_TYPE, Observer
 
-Answer = Callable[[Request], Awaitable[Response]]
-
-
-#: A probe that takes longer counts as failed; load balancers give up after about five seconds.
+#: A slower probe counts as failed. Load balancers give up after about five seconds.
 PROBE_TIMEOUT_S = 3.0
 
 
-def routes(probes: Probes, observer: Observer, helpers: Probes = (), *, scraped: bool = True) -> list[Address]:
-    """/healthz touches nothing, /readyz asks every probe at once, /metrics is for the scraper inside the network.
+class Health(msgspec.Struct, frozen=True):
+    """The process is running."""
 
-    helpers: a door that lacks one serves on, `degraded`; without one of `probes` it is `unavailable`.
-    scraped: there is such a scraper. A function has none, and its address is public.
-    """
-    found = [Address("/healthz", _healthz, methods=["GET"]), Address("/readyz", _readyz(probes, helpers), methods=["GET"])]
-    return [*found, Address("/metrics", _metrics(observer), methods=["GET"])] if scraped else found
+    example: ClassVar = {"status": "ok"}
+
+    status: Literal["ok"] = "ok"
 
 
-async def _healthz(request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether the service can answer requests, by dependency."""
+
+    example: ClassVar = {"status": "ready", "checks": {"database": "ok", "keys": "ok", "redis": "ok"}}
+
+    status: Annotated[
+        Literal["ready", "degraded", "unavailable"],
+        Meta(description="`degraded`: an optional dependency is unavailable. `unavailable`: a required one is."),
+    ]
+    checks: Annotated[dict[str, Literal["ok", "degraded", "unavailable"]], Meta(description="State of each dependency, by name.")]
+    features_off: Annotated[tuple[str, ...], Meta(description="Features that are disabled in this deployment.")] = ()
 
 
-def _readyz(probes: Probes, helpers: Probes) -> Answer:
-    async def readyz(request: Request) -> Response:
-        results = await asyncio.gather(*(_check(probe) for probe in (*probes, *helpers)))
-        needed, helping = results[: len(probes)], results[len(probes) :]
-        checks = {probe.name: "ok" if ok else "unavailable" for probe, ok in zip(probes, needed, strict=True)}
-        checks |= {probe.name: "ok" if ok else "degraded" for probe, ok in zip(helpers, helping, strict=True)}
-        status = "unavailable" if not all(needed) else "ready" if all(helping) else "degraded"
-        return JSONResponse({"status": status, "checks": checks}, 200 if all(needed) else 503)
+async def readiness(required: Probes, optional: Probes = (), features_off: Iterable[str] = ()) -> tuple[Readiness, str]:
+    """Run every probe at once. The second value describes the failures, for the log."""
+    failures = await asyncio.gather(*(_failure(probe) for probe in (*required, *optional)))
+    missing, degraded = any(failures[: len(required)]), any(failures[len(required) :])
+    checks: dict[str, Literal["ok", "degraded", "unavailable"]] = {}
+    for index, (probe, failure) in enumerate(zip((*required, *optional), failures, strict=True)):
+        checks[probe.name] = "ok" if not failure else "unavailable" if index < len(required) else "degraded"
+    status: Literal["ready", "degraded", "unavailable"] = "unavailable" if missing else "degraded" if degraded else "ready"
+    return Readiness(status, checks, tuple(sorted(features_off))), "; ".join(failure for failure in failures if failure)
 
-    return readyz
 
-
-async def _check(probe: Probe) -> bool:
+async def _failure(probe: Probe) -> str:
+    """Why a probe failed, or an empty string."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             await probe.check()
-    except (Unavailable, TimeoutError):
-        return False
-    return True
-
-
-def _metrics(observer: Observer) -> Answer:
-    async def metrics(request: Request) -> Response:
-        return Response(observer.metrics.exposition(), headers={"Content-Type": METRICS_TYPE.decode("ascii")})
-
-    return metrics
+    except Unavailable as exc:
+        return f"{probe.name}: {exc.detail or exc.public}"
+    except TimeoutError:
+        return f"{probe.name}: no answer in {PROBE_TIMEOUT_S} s"
+    return ""

@@ -46,7 +46,6 @@ class IdempotencyGuard:
     clock: Clock
     pepper: Pepper
     random_bytes: Callable[[int], bytes]
-    harmless: tuple[type[Exception], ...] = ()  # what `act` raises, beside our own refusals, before it does anything
 
     async def run(
         self, caller: str, key: str, request_id: str, said: bytes, act: Callable[[], Awaitable[StoredResponse]]
@@ -96,7 +95,7 @@ class IdempotencyGuard:
             answer = await act()
         except BaseException as exc:
             # A refusal did nothing. Of anything else the audit trail will say what it did, when somebody asks.
-            refused = isinstance(exc, self.harmless) or (isinstance(exc, GatehouseError) and exc.status < 500)
+            refused = isinstance(exc, GatehouseError) and exc.status < 500
             await self._quietly(self.replays.release(claim, forget=refused))
             raise
         if answer.status >= 400:

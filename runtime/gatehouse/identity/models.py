@@ -63,12 +63,22 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Role(StrEnum):
-    OWNER = "owner"  # everything, and alone: keys that manage
-    OPERATOR = "operator"  # the life of keys, Cores and webhooks
-    ISSUER = "issuer"  # makes keys and looks at them
+    OWNER = "owner"  # everything, including keys that can manage keys
+    OPERATOR = "operator"  # manages keys, Cores and webhooks
+    ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
-    SERVICE = "service"  # a program of yours that makes, shows, rotates and ends keys whose ids it keeps
+    SERVICE = "service"  # a program that creates, reads, rotates and ends keys whose ids it stores
 
+
+#: Sets of roles that endpoints declare.
+OWNERS = frozenset({Role.OWNER})
+OPERATORS = OWNERS | {Role.OPERATOR}
+KEY_CREATORS = OPERATORS | {Role.ISSUER, Role.SERVICE}
+KEY_MANAGERS = OPERATORS | {Role.SERVICE}
+READERS = OPERATORS | {Role.ISSUER, Role.AUDITOR}
+KEY_READERS = READERS | {Role.SERVICE}
+AUDITORS = OPERATORS | {Role.AUDITOR}
+ANY_ROLE = frozenset(Role)
 
 ROLE_MARK = "role:"
 
@@ -91,8 +101,8 @@ def check(held: frozenset[Role], needed: frozenset[Role]) -> None:
     if held & needed:
         return
     if not held:
-        raise Forbidden("This key manages nothing: it has neither the scope admin nor a role, such as role:operator")
-    raise Forbidden(f"This credential has the role {_names(held)}; this takes {_names(needed)}")
+        raise Forbidden("This key has neither the scope admin nor a role, such as role:operator.")
+    raise Forbidden(f"The credential has the role {_names(held)}. This operation requires {_names(needed)}.")
 
 
 def check_reach(held: frozenset[Role], scopes: Iterable[str]) -> None:
@@ -101,7 +111,7 @@ def check_reach(held: frozenset[Role], scopes: Iterable[str]) -> None:
     `scopes`: those that the key has or shall have. Raises Forbidden.
     """
     if Role.OWNER not in held and manages(scopes):
-        raise Forbidden("A key with the scope admin or a role is handled by an owner alone")
+        raise Forbidden("Only an owner can create or change a key with the scope admin or a role.")
 
 
 def _names(roles: frozenset[Role]) -> str:

@@ -1,104 +1,126 @@
-"""POST /v1/sessions: makes a session of a credential that is shown; the browser's old one ends.
-
-GET /v1/sessions: where the caller is signed in.
-
-GET /v1/sessions/current: the session that asks, and the token that its page sends back with changes.
-
-DELETE /v1/sessions/{session}: signs out; `current` is the session that asks.
-
-DELETE /v1/sessions: signs out everywhere.
-"""
+"""Endpoints of browser sessions."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
 
-from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-
-from gatehouse.console.authentication import COOKIE, check_site, clear_cookie, cookie_of, set_cookie
-from gatehouse.console.dependencies import Caller, Door
+from gatehouse.console.authentication import COOKIE, check_site, clear_cookie, session_cookie, set_cookie
+from gatehouse.console.dependencies import Request
 from gatehouse.crypto.token import key_id
-from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem
-from gatehouse.identity.models import ActorType, Role, Session
-from gatehouse.identity.schemas import CurrentSession, EndedSessions, SessionList, session_view
+from gatehouse.errors import Forbidden, NotFound
+from gatehouse.http.endpoint import CREDENTIAL, Endpoint, Links, StepUp
+from gatehouse.http.validation import invalid
+from gatehouse.identity.models import ANY_ROLE, Role, Session
+from gatehouse.identity.schemas import CurrentSession, EndedSessions, EndSessions, SessionList, session_view
+from gatehouse.operations.features import SESSIONS
 
 
-async def sign_in(door: Door, caller: Caller, request: Request, response: Response) -> CurrentSession:
-    """Sign in, or show the credential again: send it as Authorization: Bearer. The cookie is new each time."""
-    if request.state.session is not None or caller.type == "system":
-        problem = Problem("header.authorization", "is missing", "send Authorization: Bearer <admin key or JWT>")
-        raise BadRequest("A session begins with a credential", errors=(problem,))
-    if "sec-fetch-site" in request.headers or "origin" in request.headers:
-        check_site(request, door)
-    held = request.cookies.get(COOKIE)
-    kind: ActorType = caller.type
-    begun = await door.sessions.begin(
-        caller,
-        request.state.roles,
+async def sign_in(request: Request) -> CurrentSession:
+    """Sign in.
+
+    Starts a session and sets its cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up requirement, sign in
+    again: the new session replaces the current one.
+    """
+    caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
+    if caller.session is not None or caller.actor.type == "system":
+        raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
+    if "sec-fetch-site" in http.headers or "origin" in http.headers:
+        check_site(request)
+    current = http.cookies.get(COOKIE)
+    kind = caller.actor.type
+    started = await sessions.begin(
+        caller.actor,
+        caller.roles,
         kind=kind,
-        proven_at=request.state.proven_at,
-        bond=door.sessions.bond(door.bootstrap_token or "") if kind == "bootstrap" else b"",
-        replaces=await door.sessions.find(held) if held else None,
-        user_agent=request.headers.get("user-agent", ""),
+        proven_at=caller.proven_at,
+        bond=sessions.bond(request.dependencies.bootstrap_token or "") if kind == "bootstrap" else b"",
+        replaces=await sessions.find(current) if current else None,
+        user_agent=http.headers.get("user-agent", ""),
     )
-    rules = door.sessions.rules
-    set_cookie(response, begun.cookie, max_age_s=int(rules.max_s))
-    response.headers["Location"] = "/v1/sessions/current"
-    return CurrentSession(
-        session=session_view(begun.session, current=True),
-        csrf_token=begun.csrf,
-        roles=sorted(role.value for role in request.state.roles),
-        step_up_max_age_s=int(rules.step_up_max_age_s),
-    )
+    set_cookie(request.response, started.cookie, max_age_s=int(sessions.rules.max_s))
+    request.response.headers["Location"] = "/v1/sessions/current"
+    return _current(request, started.session, started.csrf)
 
 
-async def list_sessions(door: Door, caller: Caller, request: Request) -> SessionList:
-    """List your own live sessions, newest first."""
-    current = None if request.state.session is None else request.state.session.id
-    return SessionList(sessions=[session_view(one, current=one.id == current) for one in await door.sessions.of(caller)])
+async def list_sessions(request: Request) -> SessionList:
+    """List your sessions.
+
+    Returns the caller's own live sessions, newest first.
+    """
+    current = _session_id(request)
+    sessions = await request.dependencies.sessions.of(request.actor)
+    return SessionList([session_view(session, current=session.id == current) for session in sessions])
 
 
-async def show_session(door: Door, request: Request) -> CurrentSession:
-    """Show the session of this browser. A page that was loaded anew takes its csrf_token from here."""
-    session: Session | None = request.state.session
-    cookie = cookie_of(request)
+async def show_session(request: Request) -> CurrentSession:
+    """Retrieve the current session.
+
+    A page that was reloaded gets its `csrf_token` here.
+    """
+    session, cookie = request.authenticated.session, session_cookie(request.http)
     if session is None or cookie is None:
-        raise NotFound("You came with a credential, not with a session; POST /v1/sessions makes one")
+        raise NotFound("This request has a credential instead of a session. POST /v1/sessions starts a session.")
+    return _current(request, session, request.dependencies.sessions.csrf(cookie))
+
+
+async def end_session(request: Request, session: str) -> None:
+    """End a session.
+
+    `current` signs out; an id ends another session of yours. An owner can end every session.
+    """
+    current = _session_id(request)
+    session_id = current if session == "current" else key_id(session)
+    anybody = Role.OWNER in request.authenticated.roles
+    if session_id is None or not await request.dependencies.sessions.end(session_id, request.actor, anybody=anybody):
+        raise NotFound("No session has this id.")
+    if session_id == current:
+        clear_cookie(request.response)
+
+
+async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
+    """End all of your sessions.
+
+    Includes the current one. With `everybody=true`, an owner ends the sessions of all users.
+    """
+    if query.everybody and Role.OWNER not in request.authenticated.roles:
+        raise Forbidden("Ending the sessions of all users requires the role owner.")
+    ended = await request.dependencies.sessions.end_all(request.actor, everybody=query.everybody)
+    if request.authenticated.session is not None:
+        clear_cookie(request.response)
+    return EndedSessions(ended)
+
+
+def _session_id(request: Request) -> str | None:
+    session = request.authenticated.session
+    return None if session is None else session.id
+
+
+def _current(request: Request, session: Session, csrf_token: str) -> CurrentSession:
     return CurrentSession(
         session=session_view(session, current=True),
-        csrf_token=door.sessions.csrf(cookie),
-        roles=sorted(role.value for role in request.state.roles),
-        step_up_max_age_s=int(door.sessions.rules.step_up_max_age_s),
+        csrf_token=csrf_token,
+        roles=sorted(role.value for role in request.authenticated.roles),
+        step_up_max_age_s=int(request.dependencies.sessions.rules.step_up_max_age_s),
     )
 
 
-async def end_session(session: str, door: Door, caller: Caller, request: Request, response: Response) -> None:
-    """End a session: `current` to sign out, or the id of another one of yours. An owner may end anybody's."""
-    current = None if request.state.session is None else request.state.session.id
-    wanted = current if session == "current" else key_id(session)
-    ended = wanted is not None and await door.sessions.end(wanted, caller, anybody=Role.OWNER in request.state.roles)
-    if not ended:
-        raise NotFound("You have no session with this id")
-    if wanted == current:
-        clear_cookie(response)
+_session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.name)
 
-
-class EndSessions(BaseModel):
-    """Whose sessions end."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    everybody: Annotated[bool, Field(description="Those of everybody, for when something went wrong; an owner's act.")] = False
-
-
-async def end_sessions(
-    query: Annotated[EndSessions, Query()], door: Door, caller: Caller, request: Request, response: Response
-) -> EndedSessions:
-    """End all of your sessions, this one included; as an owner with `everybody=true`, all that there are."""
-    if query.everybody and Role.OWNER not in request.state.roles:
-        raise Forbidden("The sessions of everybody are ended by an owner alone")
-    ended = await door.sessions.end_all(caller, everybody=query.everybody)
-    if request.state.session is not None:
-        clear_cookie(response)
-    return EndedSessions(ended=ended)
+# Ending sessions must stay easy for a user who suspects misuse, so it requires no step-up.
+ENDPOINTS = (
+    _session(
+        method="POST",
+        path="/v1/sessions",
+        handler=sign_in,
+        security=(CREDENTIAL,),
+        step_up=StepUp.NEVER,
+        status=201,
+        links=Links("session", "/session/id", ("end_session",)),
+    ),
+    _session(method="GET", path="/v1/sessions", handler=list_sessions),
+    _session(method="DELETE", path="/v1/sessions", handler=end_sessions, step_up=StepUp.NEVER),
+    _session(method="GET", path="/v1/sessions/current", handler=show_session, errors=(404,)),
+    _session(
+        method="DELETE", path="/v1/sessions/{session}", handler=end_session, step_up=StepUp.NEVER, status=204, errors=(404,)
+    ),
+)

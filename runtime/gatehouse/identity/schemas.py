@@ -1,78 +1,79 @@
-"""The JSON shapes of console sessions."""
+"""Request and response shapes of browser sessions."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.config import JsonDict
+import msgspec
+from msgspec import Meta
 
-from gatehouse.identity.models import Session
+from gatehouse.http.fields import Instant
 from gatehouse.timestamps import rfc3339
-
-_EXAMPLE: JsonDict = {
-    "id": "5tRw0aB9xK2m",
-    "actor_type": "key",
-    "actor_id": "3fGh82kLmQ0a",
-    "created_at": "2030-01-01T09:00:00Z",
-    "seen_at": "2030-01-01T09:12:00Z",
-    "proven_at": "2030-01-01T09:00:00Z",
-    "ends_at": "2030-01-01T17:00:00Z",
-    "source_address": "192.0.2.7",
-    "user_agent": "Mozilla/5.0",
-    "current": True,
-}
+from gatehouse.identity.models import Session
 
 
-class SessionView(BaseModel):
-    """A session. `ends_at`: at the latest; `proven_at`: when its credential was last shown; `current`: the one that asks."""
+class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query of a sign-out."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_EXAMPLE]})
+    everybody: Annotated[bool, Meta(description="End the sessions of all users. Requires the role owner.")] = False
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A browser session."""
+
+    example: ClassVar = {
+        "id": "5tRw0aB9xK2m",
+        "actor_type": "key",
+        "actor_id": "3fGh82kLmQ0a",
+        "created_at": "2030-01-01T09:00:00Z",
+        "seen_at": "2030-01-01T09:12:00Z",
+        "proven_at": "2030-01-01T09:00:00Z",
+        "ends_at": "2030-01-01T17:00:00Z",
+        "source_address": "192.0.2.7",
+        "user_agent": "Mozilla/5.0",
+        "current": True,
+    }
 
     id: str
     actor_type: Literal["bootstrap", "key", "person"]
     actor_id: str
-    created_at: str
-    seen_at: str
-    proven_at: str | None
-    ends_at: str
+    created_at: Instant
+    seen_at: Annotated[Instant, Meta(description="Last use.")]
+    proven_at: Annotated[Instant | None, Meta(description="When the credential was last shown.")]
+    ends_at: Annotated[Instant, Meta(description="Latest end of the session. It ends earlier when it is not used.")]
     source_address: str
     user_agent: str
-    current: bool
+    current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
 
 
-class CurrentSession(BaseModel):
-    """`csrf_token` goes back in the header X-CSRF-Token of every request of this session that may change something."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "session": _EXAMPLE,
-                    "csrf_token": "d2hhdGV2ZXItaXQtaXMtYXMtbG9uZy1hcy10aGlz",
-                    "roles": ["operator"],
-                    "step_up_max_age_s": 300,
-                }
-            ]
-        }
-    )
+class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
+    example: ClassVar = {
+        "session": SessionView.example,
+        "csrf_token": "d2hhdGV2ZXItaXQtaXMtYXMtbG9uZy1hcy10aGlz",
+        "roles": ["operator"],
+        "step_up_max_age_s": 300,
+    }
 
     session: SessionView
-    csrf_token: str
+    csrf_token: Annotated[
+        str, Meta(description="Send it as `X-CSRF-Token` with every request of this session that may change something.")
+    ]
     roles: list[str]
-    step_up_max_age_s: int
+    step_up_max_age_s: Annotated[
+        int, Meta(description="Maximum age in seconds of the last sign-in for operations with `x-step-up`.")
+    ]
 
 
-class SessionList(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"sessions": [_EXAMPLE]}]})
+class SessionList(msgspec.Struct, frozen=True):
+    example: ClassVar = {"sessions": [SessionView.example]}
 
     sessions: list[SessionView]
 
 
-class EndedSessions(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ended": 2}]})
+class EndedSessions(msgspec.Struct, frozen=True):
+    example: ClassVar = {"ended": 2}
 
-    ended: int
+    ended: Annotated[int, Meta(description="Number of sessions that ended.")]
 
 
 def session_view(session: Session, *, current: bool) -> SessionView:

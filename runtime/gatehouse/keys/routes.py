@@ -1,51 +1,19 @@
-"""What the endpoints on one key share: its id from the path, and the desk that it is managed from.
-
-POST /v1/keys: makes a key and hands its token out, this once.
-
-GET /v1/keys: the keys, page by page.
-
-GET /v1/keys/{id}: one key, revoked or not.
-
-PATCH /v1/keys/{id}: changes a key that nobody else has changed in between (If-Match, RFC 9110, section 13.1.1).
-
-POST /v1/keys/{id}/rotate: a new token beside the old one, which works on for a grace period.
-
-POST /v1/keys/{id}/end-grace: ends the grace period of a rotated key now.
-
-POST /v1/keys/{id}/disable: refuses a key until it is enabled again.
-
-POST /v1/keys/{id}/enable: lets a disabled key work again.
-
-POST /v1/keys/{id}/revoke: ends a key for good, and says from when on that holds.
-
-DELETE /v1/keys/{id}: takes a key out of use; it can be restored for 30 days.
-
-POST /v1/keys/{id}/restore: brings a deleted key back to the state that it had.
-
-POST /v1/keys/{id}/purge: removes all that is known of a deleted or revoked key; its id stays taken.
-
-POST /v1/keys/{id}/explain: what the gateway would say to this key, check by check, using nothing up.
-
-PUT /v1/keys/{id}/signing: how the key's requests are signed; an HMAC secret is handed out this once.
-
-DELETE /v1/keys/{id}/signing: the key's requests need not be signed, and are not checked, any more.
-
-GET /v1/pepper: which generations of the pepper are still needed, and by how much.
-"""
+"""Endpoints of API keys."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from functools import partial
 
-from fastapi import Header, Query, Response
-from msgspec import UNSET
-
-from gatehouse.console.dependencies import Caller, Dependencies, Door
+from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired, Problem
+from gatehouse.http.endpoint import Endpoint, Header, Links, StepUp
+from gatehouse.http.fields import unix_seconds
+from gatehouse.timestamps import rfc3339
 from gatehouse.http.pagination import Cursors
-from gatehouse.keys import signing as flow
+from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS
+from gatehouse.keys import signing
 from gatehouse.keys.models import (
     GenerationUse,
     KeyEnvironment,
@@ -53,7 +21,6 @@ from gatehouse.keys.models import (
     KeyId,
     KeyPatch,
     NewKey,
-    RateLimit,
     RotationOptions,
     SignatureAlgorithm,
 )
@@ -62,7 +29,7 @@ from gatehouse.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
-    DisableKey,
+    DeactivateKey,
     ExplainKey,
     Explanation,
     KeyPage,
@@ -72,78 +39,51 @@ from gatehouse.keys.schemas import (
     PepperStatus,
     PurgedKey,
     PurgeKey,
-    RevokedKey,
-    RevokeKey,
+    ReasonBody,
     RotatedKey,
     RotateKey,
+    SetSigning,
+    SigningKeySet,
     UpdateKey,
-    WithReason,
     check_view,
     etag,
     key_view,
+    public_key_bytes,
+    settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
-from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet, public_key_bytes
-from gatehouse.timestamps import rfc3339
 from gatehouse.verification.explanation import explain
 from gatehouse.verification.models import VerificationRequest
 
-
-def known_id(text: str) -> KeyId:
-    """Raises NotFound for what cannot be the id of a key, as for one that does not exist."""
-    found = key_id(text)
-    if found is None:
-        raise NotFound("There is no key with this id")
-    return found
+_ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
+_IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
+_IF_MATCH = Header("if-match", 'The ETag that was read, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
 
 
-def key_service(door: Dependencies) -> KeyService:
-    return KeyService(
-        store=door.keys,
-        clock=door.clock,
-        pepper=door.pepper,
-        prefix=door.key_prefix,
-        random_bytes=door.random_bytes,
-        confirmation_timeout_s=door.staleness_s,
-    )
+async def create_key(request: Request, body: CreateKey) -> CreatedKey:
+    """Create a key.
+
+    The token is returned only in this response.
+    """
+    dependencies = request.dependencies
+    settings = settings_of(body)
+    settings["environment"] = KeyEnvironment(body.environment) if body.environment else dependencies.key_environment
+    if body.limits is None:
+        settings["limits"] = (dependencies.default_limit,)
+    if body.scopes is None:
+        settings["scopes"] = () if body.roles else DEFAULT_SCOPES
+    created = await _keys(dependencies).create(NewKey(**settings), request.actor)
+    request.response.headers["ETag"] = etag(created.key)
+    request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
+    return CreatedKey(created.token, key_view(created.key, dependencies.key_prefix))
 
 
-def changed(done: Changed, door: Dependencies) -> ChangedKey:
-    return ChangedKey(key=key_view(done.key, door.key_prefix), effective=done.effective.value)
+async def list_keys(request: Request, query: ListKeys) -> KeyPage:
+    """List keys.
 
-
-async def create_key(wish: CreateKey, door: Door, caller: Caller, response: Response) -> CreatedKey:
-    """Make a key. Its token is in this answer and cannot be had again."""
-    new = _order(wish, environment=door.key_environment, limit=door.default_limit)
-    issued = await key_service(door).create(new, caller)
-    response.headers["ETag"] = etag(issued.key)
-    response.headers["Location"] = f"/v1/keys/{issued.key.id}"
-    return CreatedKey(token=issued.token, key=key_view(issued.key, door.key_prefix))
-
-
-def _order(wish: CreateKey, *, environment: KeyEnvironment, limit: RateLimit) -> NewKey:
-    """The wish with this deployment's defaults."""
-    return NewKey(
-        name=wish.name,
-        owner=wish.owner,
-        environment=environment if wish.environment is None else KeyEnvironment(wish.environment),
-        scopes=tuple(wish.scopes) if wish.scopes is not None else () if wish.roles else DEFAULT_SCOPES,
-        cores=tuple(wish.cores),
-        limits=(limit,) if wish.limits is None else tuple(one.limit() for one in wish.limits),
-        expires_at=None if wish.expires_at is None else wish.expires_at.timestamp(),
-        ttl_s=wish.ttl_s,
-        roles=tuple(wish.roles),
-        methods=tuple(wish.methods),
-        addresses=tuple(wish.addresses),
-        credits=None if wish.credits is None else wish.credits.plan(),
-        tags=tuple(wish.tags),
-        metadata=wish.metadata,
-        notes=wish.notes,
-    )
-
-
-async def list_keys(query: Annotated[ListKeys, Query()], door: Door) -> KeyPage:
-    """List keys in the order of their ids."""
+    Ordered by id. All filters must match.
+    """
+    dependencies = request.dependencies
     only = KeyFilter(
         owner=query.owner,
         state=query.state,
@@ -153,215 +93,347 @@ async def list_keys(query: Annotated[ListKeys, Query()], door: Door) -> KeyPage:
         expires_within_s=query.expires_within_s,
         unused_for_s=query.unused_for_s,
     )
-    cursors = Cursors(door.cursor_pepper, f"keys|{only!r}")
+    cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}")
     after = None if query.cursor is None else KeyId(cursors.read(query.cursor))
-    page = await door.keys.page(after=after, size=query.limit, only=only)
-    return KeyPage(
-        keys=[key_view(key, door.key_prefix) for key in page.keys],
-        next_cursor=None if page.next_after is None else cursors.write(page.next_after),
-    )
+    page = await dependencies.keys.page(after=after, size=query.limit, only=only)
+    next_cursor = None if page.next_after is None else cursors.write(page.next_after)
+    return KeyPage([key_view(key, dependencies.key_prefix) for key in page.keys], next_cursor)
 
 
-async def show_key(id: str, door: Door, response: Response) -> KeyView:
-    """Show one key. Its ETag is what an update sends back in If-Match."""
-    known = key_id(id)
-    key = None if known is None else await door.keys.get(known)
+async def show_key(request: Request, id: str) -> KeyView:
+    """Retrieve a key.
+
+    Send its ETag in `If-Match` to update it.
+    """
+    key = await request.dependencies.keys.get(existing_id(id))
     if key is None:
-        raise NotFound("There is no key with this id")
-    response.headers["ETag"] = etag(key)
-    return key_view(key, door.key_prefix)
+        raise _not_found()
+    request.response.headers["ETag"] = etag(key)
+    return key_view(key, request.dependencies.key_prefix)
 
 
-_ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
+async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
+    """Update a key.
 
-
-_FIX = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite whatever is there'
-
-
-async def update_key(
-    id: str,
-    wish: UpdateKey,
-    door: Door,
-    caller: Caller,
-    response: Response,
-    if_match: Annotated[str | None, Header(max_length=64, description='The ETag that was read, such as "3"; or *.')] = None,
-) -> ChangedKey:
-    """Change a key. Answers when every live gateway decides by the new values, or when the staleness bound has passed."""
-    version = _version(if_match)
-    done = await key_service(door).update(
-        known_id(id), _wishes(wish), caller, version=version, allow_last_admin=wish.allow_last_admin
+    Responds when every live gateway worker has confirmed the change, or when the propagation bound has passed.
+    """
+    settings = settings_of(body)
+    allow_last_admin = settings.pop("allow_last_admin")
+    changed = await _keys(request.dependencies).update(
+        existing_id(id),
+        KeyPatch(**settings),
+        request.actor,
+        version=_version(request.http.headers.get("if-match")),
+        allow_last_admin=allow_last_admin,
     )
-    response.headers["ETag"] = etag(done.key)
-    return changed(done, door)
+    request.response.headers["ETag"] = etag(changed.key)
+    return _changed(request, changed)
 
 
-def _version(if_match: str | None) -> int | None:
-    if if_match is None:
-        raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _FIX),))
-    if if_match.strip() == "*":
-        return None
-    match = _ETAG.fullmatch(if_match.strip())
-    if match is None:
-        # Another server's tag, a weak one or a list: none of them can be the present version of a key.
-        raise PreconditionFailed(errors=(Problem("header.if-match", "is no version of a key", _FIX),))
-    return int(match[1])
+async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
+    """Rotate a key.
 
-
-def _wishes(wish: UpdateKey) -> KeyPatch:
-    sent = wish.model_fields_set
-
-    def items(name: str) -> tuple[str, ...]:
-        return tuple(getattr(wish, name))
-
-    return KeyPatch(
-        name=wish.name or UNSET,
-        owner=UNSET if wish.owner is None else wish.owner,
-        scopes=items("scopes") if "scopes" in sent else UNSET,
-        roles=items("roles") if "roles" in sent else UNSET,
-        cores=items("cores") if "cores" in sent else UNSET,
-        methods=items("methods") if "methods" in sent else UNSET,
-        addresses=items("addresses") if "addresses" in sent else UNSET,
-        tags=items("tags") if "tags" in sent else UNSET,
-        limits=UNSET if wish.limits is None else tuple(one.limit() for one in wish.limits),
-        expires_at=UNSET if "expires_at" not in sent else None if wish.expires_at is None else wish.expires_at.timestamp(),
-        credits=UNSET if "credits" not in sent else None if wish.credits is None else wish.credits.plan(),
-        metadata=UNSET if wish.metadata is None else wish.metadata,
-        require_signature=UNSET if wish.require_signature is None else wish.require_signature,
-        notes=UNSET if wish.notes is None else wish.notes,
+    Creates a new key with the same settings. The previous key works until the grace period ends; an earlier grace period of the key
+    family ends immediately. The token is returned only in this response.
+    """
+    dependencies = request.dependencies
+    options = RotationOptions(
+        grace_s=body.grace_s,
+        ttl_s=body.ttl_s,
+        expires_at=None if body.expires_at is None else unix_seconds(body.expires_at),
+        reason=body.reason,
     )
-
-
-async def rotate_key(id: str, door: Door, caller: Caller, response: Response, wish: RotateKey | None = None) -> RotatedKey:
-    """Rotate a key. The new token is in this answer and cannot be had again. An earlier grace period ends."""
-    wish = wish or RotateKey()
-    turn = RotationOptions(
-        grace_s=wish.grace_s,
-        ttl_s=wish.ttl_s,
-        expires_at=None if wish.expires_at is None else wish.expires_at.timestamp(),
-        reason=wish.reason,
-    )
-    done = await key_service(door).rotate(known_id(id), turn, caller, allow_last_admin=wish.allow_last_admin)
-    response.headers["Location"] = f"/v1/keys/{done.key.id}"
+    rotated = await _keys(dependencies).rotate(existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
+    request.response.headers["Location"] = f"/v1/keys/{rotated.key.id}"
     return RotatedKey(
-        token=done.token,
-        key=key_view(done.key, door.key_prefix),
-        previous=key_view(done.previous, door.key_prefix),
-        effective=done.effective.value,
+        token=rotated.token,
+        key=key_view(rotated.key, dependencies.key_prefix),
+        previous=key_view(rotated.previous, dependencies.key_prefix),
+        effective=rotated.effective.value,
     )
 
 
-async def end_grace(id: str, door: Door, caller: Caller, wish: WithReason | None = None) -> ChangedKey:
-    """End the grace period of a rotated key at once. Its last_used_at says whether somebody still needs it."""
-    wish = wish or WithReason()
-    done = await key_service(door).end_grace_period(known_id(id), wish.reason, caller)
-    return changed(done, door)
+async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+    """End a grace period.
+
+    Ends the grace period of a rotated key immediately. Its `last_used_at` shows whether it is still in use.
+    """
+    keys = _keys(request.dependencies)
+    return _changed(request, await keys.end_grace_period(existing_id(id), body.reason, request.actor))
 
 
-async def disable_key(id: str, door: Door, caller: Caller, wish: DisableKey | None = None) -> ChangedKey:
-    """Disable a key. Twice is no error."""
-    wish = wish or DisableKey()
-    done = await key_service(door).disable(known_id(id), wish.reason, caller, allow_last_admin=wish.allow_last_admin)
-    return changed(done, door)
+async def disable_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
+    """Disable a key.
+
+    The gateway denies the key until it is enabled again. Idempotent.
+    """
+    keys = _keys(request.dependencies)
+    return _changed(
+        request, await keys.disable(existing_id(id), body.reason, request.actor, allow_last_admin=body.allow_last_admin)
+    )
 
 
-async def enable_key(id: str, door: Door, caller: Caller, wish: WithReason | None = None) -> ChangedKey:
-    """Enable a disabled key. Twice is no error."""
-    wish = wish or WithReason()
-    done = await key_service(door).enable(known_id(id), wish.reason, caller)
-    return changed(done, door)
+async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+    """Enable a disabled key.
+
+    Idempotent.
+    """
+    keys = _keys(request.dependencies)
+    return _changed(request, await keys.enable(existing_id(id), body.reason, request.actor))
 
 
-async def revoke_key(id: str, door: Door, caller: Caller, wish: RevokeKey | None = None) -> RevokedKey:
-    """Revoke a key. Answers when every live gateway refuses it, or when the staleness bound has passed. Twice is no error."""
-    known = key_id(id)
-    if known is None:
-        raise NotFound("There is no key with this id")
-    reason = wish.reason if wish else ""
-    done = await key_service(door).revoke(known, reason, caller)
-    return RevokedKey(key=key_view(done.key, door.key_prefix), effective=done.effective.value)
+async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+    """Revoke a key.
+
+    Cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has passed. Idempotent.
+    """
+    keys = _keys(request.dependencies)
+    return _changed(request, await keys.revoke(existing_id(id), body.reason, request.actor))
 
 
-async def delete_key(id: str, door: Door, caller: Caller, wish: DisableKey | None = None) -> ChangedKey:
-    """Delete a key. It is refused like an unknown one, and can be restored for 30 days. Twice is no error."""
-    wish = wish or DisableKey()
-    done = await key_service(door).delete(known_id(id), wish.reason, caller, allow_last_admin=wish.allow_last_admin)
-    return changed(done, door)
+async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
+    """Delete a key.
+
+    The gateway denies the key like an unknown one. It can be restored for 30 days. Idempotent.
+    """
+    keys = _keys(request.dependencies)
+    return _changed(
+        request, await keys.delete(existing_id(id), body.reason, request.actor, allow_last_admin=body.allow_last_admin)
+    )
 
 
-async def restore_key(id: str, door: Door, caller: Caller, wish: WithReason | None = None) -> ChangedKey:
-    """Restore a deleted key: active, disabled or revoked, as it was."""
-    wish = wish or WithReason()
-    done = await key_service(door).restore(known_id(id), wish.reason, caller)
-    return changed(done, door)
+async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
+    """Restore a deleted key.
+
+    The key returns to the state it had before: active, disabled or revoked.
+    """
+    keys = _keys(request.dependencies)
+    return _changed(request, await keys.restore(existing_id(id), body.reason, request.actor))
 
 
-async def purge_key(id: str, wish: PurgeKey, door: Door, caller: Caller) -> PurgedKey:
-    """Purge a deleted or revoked key: there is no way back. The audit trail keeps what was done. Twice is no error."""
-    done = await key_service(door).purge(known_id(id), wish.confirm, wish.reason, caller, counters=door.counters)
+async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
+    """Purge a key.
+
+    Erases a deleted or revoked key; its id stays reserved. Cannot be undone. The audit trail keeps its events. Idempotent.
+    """
+    dependencies = request.dependencies
+    purged = await _keys(dependencies).purge(
+        existing_id(id), body.confirm, body.reason, request.actor, counters=dependencies.counters
+    )
     return PurgedKey(
-        id=done.key_id,
-        purged_at=rfc3339(done.purged_at),
-        effective=done.effective.value,
-        counters_removed=done.counters_removed,
+        id=purged.key_id,
+        purged_at=rfc3339(purged.purged_at),
+        effective=purged.effective.value,
+        counters_removed=purged.counters_removed,
     )
 
 
-async def explain_key(id: str, door: Door, wish: ExplainKey | None = None) -> Explanation:
-    """Explain what the gateway would decide on this key, if its token came with this question. Uses nothing up."""
-    wish = wish or ExplainKey()
-    key = await door.keys.get(known_id(id))
+async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanation:
+    """Explain a verification.
+
+    Returns what the gateway would decide on a request with this key, check by check. Uses no limits or credits.
+    """
+    dependencies = request.dependencies
+    key = await dependencies.keys.get(existing_id(id))
     if key is None:
-        raise NotFound("There is no key with this id")
-    question = VerificationRequest(
-        scopes=tuple(wish.scopes), core=wish.core, cost=wish.cost, address=wish.address, method=wish.method
-    )
-    found = await explain(
+        raise _not_found()
+    explanation = await explain(
         key,
-        question,
-        environment=door.key_environment,
-        default_limit=door.default_limit,
-        limits=door.limits,
-        now=door.clock.now(),
+        VerificationRequest(scopes=tuple(body.scopes), core=body.core, cost=body.cost, address=body.address, method=body.method),
+        environment=dependencies.key_environment,
+        default_limit=dependencies.default_limit,
+        limits=dependencies.limits,
+        now=dependencies.clock.now(),
     )
-    return Explanation(
-        code=found.code.value, checks=[check_view(one) for one in found.checks], decided_at=rfc3339(found.decided_at)
+    checks = [check_view(check) for check in explanation.checks]
+    return Explanation(explanation.code.value, checks, rfc3339(explanation.decided_at))
+
+
+async def set_signing(request: Request, id: str, body: SetSigning) -> SigningKeySet:
+    """Set a signing key.
+
+    Replaces the current signing key. For hmac-sha256, the secret is returned only in this response.
+    """
+    dependencies = request.dependencies
+    options = signing.SigningOptions(
+        algorithm=SignatureAlgorithm(body.algorithm),
+        public_key=None if body.public_key is None else public_key_bytes(body.public_key),
+        required=body.required,
     )
+    keys = _keys(dependencies)
+    result = await signing.set_signing(keys, existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
+    return SigningKeySet(result.secret, key_view(result.key, dependencies.key_prefix), result.effective.value)
 
 
-async def set_signing(id: str, wish: SetSigning, door: Door, caller: Caller) -> SigningKeySet:
-    """Set or replace a key's signing key. The secret of hmac-sha256 is in this answer and cannot be had again."""
-    asked = flow.SigningOptions(
-        algorithm=SignatureAlgorithm(wish.algorithm),
-        public_key=None if wish.public_key is None else public_key_bytes(wish.public_key),
-        required=wish.required,
-    )
-    done = await flow.set_signing(key_service(door), known_id(id), asked, caller, allow_last_admin=wish.allow_last_admin)
-    return SigningKeySet(secret=done.secret, key=key_view(done.key, door.key_prefix), effective=done.effective.value)
+async def remove_signing(request: Request, id: str) -> ChangedKey:
+    """Remove a signing key.
+
+    Rejected while the key requires signatures.
+    """
+    return _changed(request, await signing.remove_signing(_keys(request.dependencies), existing_id(id), request.actor))
 
 
-async def remove_signing(id: str, door: Door, caller: Caller) -> ChangedKey:
-    """Remove a key's signing key. Refused while the key requires signatures."""
-    return changed(await flow.remove_signing(key_service(door), known_id(id), caller), door)
+async def pepper_status(request: Request) -> PepperStatus:
+    """Retrieve the progress of a pepper rotation.
 
-
-async def pepper_status(door: Door) -> PepperStatus:
-    """Tell how far a rotation of the pepper has come. Keys move to the newest generation when they are used."""
-    uses = {use.generation: use for use in await door.keys.generations()}
-    writing = await key_service(door).writable_generation()
+    Keys move to the newest generation when they are used.
+    """
+    keys, pepper = _keys(request.dependencies), request.dependencies.pepper
+    uses = {use.generation: use for use in await request.dependencies.keys.generations()}
+    writing = await keys.writable_generation()
     rows = []
-    for generation in sorted({*uses, *door.pepper.generations} - {0}):
+    for generation in sorted({*uses, *pepper.generations} - {0}):
         use = uses.get(generation, GenerationUse(generation, 0, 0, 0))
+        unused = not (use.keys or use.cores or use.imported or use.signing)
         rows.append(
             PepperGeneration(
                 generation=generation,
-                held=generation in door.pepper.generations,
+                held=generation in pepper.generations,
                 keys=use.keys,
                 ids=use.ids,
                 cores=use.cores,
                 imported=use.imported,
                 signing=use.signing,
-                removable=generation not in {door.pepper.current, writing}
-                and not (use.keys or use.cores or use.imported or use.signing),
+                removable=unused and generation not in {pepper.current, writing},
             )
         )
-    return PepperStatus(current=door.pepper.current, writing=writing, generations=rows)
+    return PepperStatus(pepper.current, writing, rows)
+
+
+def existing_id(text: str) -> KeyId:
+    """Raises NotFound for text that cannot be a key id, as for an id that does not exist."""
+    id = key_id(text)
+    if id is None:
+        raise _not_found()
+    return id
+
+
+def _not_found() -> NotFound:
+    return NotFound("No key has this id.")
+
+
+def _keys(dependencies: Dependencies) -> KeyService:
+    return KeyService(
+        store=dependencies.keys,
+        clock=dependencies.clock,
+        pepper=dependencies.pepper,
+        prefix=dependencies.key_prefix,
+        random_bytes=dependencies.random_bytes,
+        confirmation_timeout_s=dependencies.staleness_s,
+    )
+
+
+def _changed(request: Request, changed: Changed) -> ChangedKey:
+    return ChangedKey(key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
+
+
+def _version(if_match: str | None) -> int | None:
+    """The version in an If-Match header, None for `*`. Raises PreconditionRequired and PreconditionFailed."""
+    if if_match is None:
+        raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),))
+    if if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match.strip())
+    if match is None:
+        # Another server's tag, a weak tag or a list: none can be the current version of a key.
+        raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of a key", _IF_MATCH_FIX),))
+    return int(match[1])
+
+
+_key = partial(Endpoint, tag="keys")
+
+ENDPOINTS = (
+    _key(
+        method="POST",
+        path="/v1/keys",
+        handler=create_key,
+        roles=KEY_CREATORS,
+        step_up=StepUp.MANAGING,
+        status=201,
+        links=Links("id", "/key/id"),
+    ),
+    _key(method="GET", path="/v1/keys", handler=list_keys, roles=READERS, links=Links("id", "/keys/0/id", ("show_key",))),
+    _key(method="GET", path="/v1/keys/{id}", handler=show_key, roles=KEY_READERS, errors=(404,)),
+    _key(
+        method="PATCH",
+        path="/v1/keys/{id}",
+        handler=update_key,
+        roles=OPERATORS,
+        step_up=StepUp.MANAGING,
+        errors=(404, 409, 412, 428),
+        headers=(_IF_MATCH,),
+    ),
+    _key(
+        method="DELETE",
+        path="/v1/keys/{id}",
+        handler=delete_key,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+        errors=(404, 409),
+        links=Links("id", "/key/id", ("restore_key", "purge_key", "show_key")),
+    ),
+    _key(
+        method="POST",
+        path="/v1/keys/{id}/restore",
+        handler=restore_key,
+        roles=OPERATORS,
+        step_up=StepUp.MANAGING,
+        errors=(404,),
+    ),
+    _key(
+        method="POST",
+        path="/v1/keys/{id}/disable",
+        handler=disable_key,
+        roles=KEY_MANAGERS,
+        step_up=StepUp.MANAGING,
+        errors=(404,),
+    ),
+    _key(method="POST", path="/v1/keys/{id}/enable", handler=enable_key, roles=OPERATORS, step_up=StepUp.MANAGING, errors=(404,)),
+    _key(
+        method="POST",
+        path="/v1/keys/{id}/rotate",
+        handler=rotate_key,
+        roles=KEY_MANAGERS,
+        step_up=StepUp.MANAGING,
+        status=201,
+        errors=(404,),
+        links=Links("id", "/key/id"),
+    ),
+    _key(
+        method="POST",
+        path="/v1/keys/{id}/end-grace",
+        handler=end_grace,
+        roles=KEY_MANAGERS,
+        step_up=StepUp.MANAGING,
+        errors=(404,),
+    ),
+    _key(
+        method="POST",
+        path="/v1/keys/{id}/revoke",
+        handler=revoke_key,
+        roles=KEY_MANAGERS,
+        step_up=StepUp.MANAGING,
+        errors=(404,),
+        links=Links("id", "/key/id", ("purge_key", "show_key")),
+    ),
+    _key(method="POST", path="/v1/keys/{id}/purge", handler=purge_key, roles=OWNERS, step_up=StepUp.ALWAYS, errors=(404,)),
+    _key(method="POST", path="/v1/keys/{id}/explain", handler=explain_key, roles=KEY_READERS, read_only=True, errors=(404,)),
+    _key(
+        method="PUT",
+        path="/v1/keys/{id}/signing",
+        handler=set_signing,
+        roles=OPERATORS,
+        step_up=StepUp.MANAGING,
+        errors=(404, 409),
+    ),
+    # Without a signing key, requests are no longer checked for signatures.
+    _key(
+        method="DELETE",
+        path="/v1/keys/{id}/signing",
+        handler=remove_signing,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+        errors=(404, 409),
+    ),
+    _key(method="GET", path="/v1/pepper", handler=pepper_status, roles=AUDITORS),
+)

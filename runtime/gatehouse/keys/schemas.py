@@ -1,279 +1,155 @@
-"""What keys are made of in JSON: texts, names, networks, limits and credits, each with its bounds. Text is checked here, once.
+"""Request and response shapes of API keys.
 
-The JSON shapes of keys: what may be asked for, bounded, and what is answered.
-
-The JSON shapes of what is done to a key after it was made: change, rotate, delete, purge, explain.
+`KeySettings` declares each field that is set when a key is created, can be updated and is shown: one line for all three.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic.config import JsonDict
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from msgspec import UNSET, Meta, UnsetType
 
+from gatehouse.http.fields import CORES_MAX, COST_MAX, LIMITS_MAX, QUOTA_MAX, SCOPES_MAX, WINDOW_S_MAX, CoreName, Cursor, Effective, Environment, Instant, LimitName, NextCursor, Reason, Scope, Timestamp, distinct, multi_line, single_line, unique_items, unix_seconds
+from gatehouse.timestamps import rfc3339
+from gatehouse.http.validation import checked, matching
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.keys.roles import ROLES
-from gatehouse.timestamps import rfc3339
 from gatehouse.verification.addresses import network
 from gatehouse.verification.decision import Check
 
 NAME_CHARS_MAX = 100
-
-
-REASON_CHARS_MAX = 300
-
-
-SCOPES_MAX = 50
-
-
-CORES_MAX = 50
-
-
-LIMITS_MAX = 10
-
-
-ADDRESSES_MAX = 50
-
-
-TAGS_MAX = 20
-
-
-METADATA_MAX = 20
-
-
-METADATA_CHARS_MAX = 500
-
-
 NOTES_CHARS_MAX = 2000
-
-
-COST_MAX = 1_000_000
-
-
+ADDRESSES_MAX = 50
+TAGS_MAX = 20
+METADATA_MAX = 20
+METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
-
-
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-
-
-QUOTA_MAX = 1_000_000_000
-
-
-WINDOW_S_MAX = 31 * 86_400
-
-
 TTL_S_MAX = 10 * 365 * 86_400
+PUBLIC_KEY_CHARS_MAX = 512
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+DEFAULT_SCOPES = ("cores:read",)
 
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-#: Instants outside cannot be counted in Unix seconds everywhere, and none of them is meant.
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
-
-
-EXAMPLE_LIMIT: JsonDict = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
-
-
-_EXAMPLE_CREDITS: JsonDict = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
-
-
-EXAMPLE_KEY: JsonDict = {
-    "id": "3fGh82kLmQ0a",
-    "name": "invoices, nightly export",
-    "owner": "billing",
-    "environment": "test",
-    "state": "active",
-    "scopes": ["cores:read"],
-    "cores": ["docs"],
-    "limits": [EXAMPLE_LIMIT],
-    "roles": ["reader"],
-    "methods": ["GET", "HEAD"],
-    "addresses": ["192.0.2.0/24", "2001:db8::/48"],
-    "credits": _EXAMPLE_CREDITS,
-    "signing": {"algorithm": "hmac-sha256", "required": True},
-    "tags": ["nightly"],
-    "metadata": {"ticket": "OPS-1234"},
-    "notes": "Asked for by the billing team.",
-    "version": 3,
-    "family_id": "3fGh82kLmQ0a",
-    "generation": 1,
-    "successor_id": None,
-    "rotated_at": None,
-    "last_used_at": "2030-06-01T04:00:00Z",
-    "expires_at": "2031-01-01T00:00:00Z",
-    "created_at": "2030-01-01T09:30:00.123456Z",
-    "created_by": "bootstrap",
-    "revoked_at": None,
-    "revoked_by": None,
-    "revoke_reason": None,
-    "deleted_at": None,
-    "deleted_by": None,
-    "purged_at": None,
-    "scheme": "own",
-    "start": "gtk_test_3fGh82kLmQ0a",
-}
-
-
-def _text(value: str) -> str:
-    if value != value.strip():
-        raise ValueError("must not begin or end with a space")
-    if not value.isprintable():
-        raise ValueError("must not hold control characters or invisible characters")
-    return value
-
-
-def _lines(value: str) -> str:
-    if not all(character.isprintable() or character in "\n\t" for character in value):
-        raise ValueError("must not hold control characters or invisible characters but line ends and tabs")
-    return value
-
-
-def _networks(values: list[str]) -> list[str]:
-    found = [network(value) for value in values]
-    if None in found:
-        raise ValueError('must be networks such as "192.0.2.0/24", "2001:db8::/48" or single addresses, host bits zero')
-    return [one for one in found if one is not None]
-
-
-def distinct(values: list[Any]) -> list[Any]:
-    if len(set(values)) != len(values):
-        raise ValueError("must not name anything twice")
-    return values
-
-
-def _instant(value: object) -> object:
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError('must be an RFC 3339 date with a time zone, such as "2031-01-01T00:00:00Z"')
-    try:
-        found = datetime.fromisoformat(_fraction(value.upper()))
-    except ValueError:
-        raise ValueError("is not a date that exists") from None
-    if not _FIRST <= found < _LAST:
-        raise ValueError("must lie in the years 1970 to 2999")
-    return found
-
-
-def _fraction(value: str) -> str:
-    """Cuts nanoseconds to microseconds, the precision that is stored."""
-    return re.sub(r"(\.\d{6})\d+", r"\1", value)
-
-
-Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(_text)]
-
-
-Owner = Annotated[str, Field(max_length=NAME_CHARS_MAX), AfterValidator(_text)]
-
-
-Reason = Annotated[str, Field(max_length=REASON_CHARS_MAX), AfterValidator(_text)]
-
-
-Notes = Annotated[str, Field(max_length=NOTES_CHARS_MAX), AfterValidator(_lines)]
-
-
-Scope = Annotated[str, Field(pattern=r"^[a-z0-9:_.*-]{1,64}$")]
-
-
-Core = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-
-
-Instant = Annotated[datetime, BeforeValidator(_instant)]
-
-
+Period = Literal["hour", "day", "week", "month"]
 Role = Literal["reader", "agent", "admin"]
-
-
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+Algorithm = Literal["hmac-sha256", "ed25519"]
+
+_LIMIT_EXAMPLE = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
+_CREDITS_EXAMPLE = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
 
 
-Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:_./-]{0,63}$")]
+def _networks(values: list[str]) -> str:
+    networks = [network(value) for value in values]
+    if None in networks:
+        return 'must be networks such as "192.0.2.0/24" or "2001:db8::/48" with all host bits zero, or single addresses'
+    return distinct(networks)
 
 
-Scopes = Annotated[list[Scope], Field(max_length=SCOPES_MAX), AfterValidator(distinct)]
+def _distinct_names(limits: list[dict[str, Any]]) -> str:
+    return "must not contain two limits with the same name" if distinct([limit["name"] for limit in limits]) else ""
 
 
+def _public_key(text: str) -> str:
+    try:
+        public_key_bytes(text)
+    except ValueError as exc:
+        return str(exc)
+    return ""
+
+
+Name = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")]
+Owner = Annotated[str, checked(single_line, max_length=NAME_CHARS_MAX, description="Person or team responsible for the key.")]
+Notes = Annotated[str, checked(multi_line, max_length=NOTES_CHARS_MAX, description="Free text. Do not store secrets here.")]
+Tag = Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]
+Scopes = Annotated[
+    list[Scope],
+    unique_items(max_length=SCOPES_MAX, description="Scopes that the key has in addition to those of its roles."),
+]
 Roles = Annotated[
     list[Role],
-    Field(max_length=len(ROLES), description="Sets of scopes: reader (cores:read), agent (cores:register), admin."),
-    AfterValidator(distinct),
-]
-
-
-Cores = Annotated[list[Core], Field(max_length=CORES_MAX), AfterValidator(distinct)]
-
-
-Methods = Annotated[list[Method], Field(max_length=len(METHODS), description="Empty: every method."), AfterValidator(distinct)]
-
-
-Addresses = Annotated[
-    list[Annotated[str, Field(max_length=64)]],
-    Field(max_length=ADDRESSES_MAX, description="Networks (CIDR, IPv4 or IPv6) that it may be used from. Empty: anywhere."),
-    AfterValidator(_networks),
-    AfterValidator(distinct),
-]
-
-
-Tags = Annotated[list[Tag], Field(max_length=TAGS_MAX), AfterValidator(distinct)]
-
-
-Metadata = Annotated[
-    dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")],
-        Annotated[str, Field(max_length=METADATA_CHARS_MAX), AfterValidator(_lines)],
-    ],
-    Field(
-        max_length=METADATA_MAX,
-        description="Facts of your own, text by name. Not for secrets.",
-        json_schema_extra={"additionalProperties": False},  # no name of another form
+    unique_items(
+        max_length=len(ROLES),
+        description="Sets of scopes: `reader` grants `cores:read`, `agent` grants `cores:register`, `admin` grants `admin`.",
     ),
 ]
+Cores = Annotated[
+    list[CoreName],
+    unique_items(max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core of its environment."),
+]
+Methods = Annotated[
+    list[Method],
+    unique_items(max_length=len(METHODS), description="HTTP methods that the key can be used with. Empty: every method."),
+]
+Addresses = Annotated[
+    list[Annotated[str, Meta(max_length=64)]],
+    checked(
+        _networks,
+        max_length=ADDRESSES_MAX,
+        description="Networks in CIDR notation (IPv4 or IPv6) from which the key can be used. Empty: every network.",
+    ),
+]
+Tags = Annotated[list[Tag], unique_items(max_length=TAGS_MAX, description="Labels to filter keys by.")]
+Metadata = Annotated[
+    dict[
+        Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
+        Annotated[str, checked(multi_line, max_length=METADATA_CHARS_MAX)],
+    ],
+    Meta(max_length=METADATA_MAX, description="Key-value pairs for your own use. Do not store secrets here."),
+]
+AllowLastAdmin = Annotated[
+    bool, Meta(description="Allow the operation although it leaves no key, or no key for as long, that can manage keys.")
+]
+RequireSignature = Annotated[bool, Meta(description="Deny unsigned requests. Requires a signing key.")]
 
 
-_strict = ConfigDict(extra="forbid", strict=True, frozen=True)
+class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at once."""
 
+    example: ClassVar = _LIMIT_EXAMPLE
 
-class RateLimitInput(BaseModel):
-    """`quota` requests per `window_s` seconds, of which `burst` (default: all of them) may come at once."""
+    name: LimitName
+    quota: Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
+    window_s: Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
+    burst: Annotated[
+        Annotated[int, Meta(ge=1, le=QUOTA_MAX)] | None, Meta(description="Units that can be used at once. Default: `quota`.")
+    ] = None
+    cost: Annotated[
+        int, Meta(ge=0, le=COST_MAX, description="Units that one request uses. 0: the limit is checked but not used.")
+    ] = 1
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [EXAMPLE_LIMIT]})
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$", description="Seen by clients in the RateLimit header.")]
-    quota: Annotated[int, Field(ge=1, le=QUOTA_MAX)]
-    window_s: Annotated[int, Field(ge=1, le=WINDOW_S_MAX, description="Seconds, up to 31 days.")]
-    burst: Annotated[int | None, Field(ge=1, le=QUOTA_MAX)] = None
-    cost: Annotated[int, Field(ge=0, le=COST_MAX, description="Units that one request uses; 0: it is only looked at.")] = 1
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
+    def __post_init__(self) -> None:
         if self.burst is not None and self.burst > self.quota:
             raise ValueError("burst must not be larger than quota")
-        return self
 
     def limit(self) -> RateLimit:
         return RateLimit(name=self.name, quota=self.quota, window_s=self.window_s, burst=self.burst or self.quota, cost=self.cost)
 
 
-class Refill(BaseModel):
-    """At the begin of every such period (UTC) the purse holds at least `amount` again; what is left over does not add up."""
-
-    model_config = _strict
-
-    amount: Annotated[int, Field(ge=1, le=CREDITS_MAX)]
-    every: Literal["hour", "day", "week", "month"]
+Limits = Annotated[
+    list[RateLimitInput], checked(_distinct_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key.")
+]
 
 
-class CreditsInput(BaseModel):
-    """What the key may still spend, counted exactly, over all generations of the key. A request costs its `cost`."""
+class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At the start of every period (UTC), the remaining credits are raised to at least `amount`. Credits do not accumulate."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [_EXAMPLE_CREDITS]})
+    amount: Annotated[int, Meta(ge=1, le=CREDITS_MAX)]
+    every: Period
 
-    remaining: Annotated[int, Field(ge=0, le=CREDITS_MAX)]
+
+class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Prepaid uses, shared by all generations of a key. A request uses as many credits as its `cost`."""
+
+    example: ClassVar = _CREDITS_EXAMPLE
+
+    remaining: Annotated[int, Meta(ge=0, le=CREDITS_MAX, description="Credits left. A due refill is added with the next use.")]
     refill: Refill | None = None
 
     def plan(self) -> CreditPlan:
@@ -281,244 +157,414 @@ class CreditsInput(BaseModel):
         return CreditPlan(self.remaining, *((refill.amount, refill.every) if refill else (None, None)))
 
 
-def distinct_names(limits: list[RateLimitInput]) -> list[RateLimitInput]:
-    """Raises ValueError when two limits have one name."""
-    distinct([limit.name for limit in limits])
-    return limits
-
-
-Limits = Annotated[list[RateLimitInput], Field(min_length=1, max_length=LIMITS_MAX), AfterValidator(distinct_names)]
-
-
-DEFAULT_SCOPES = ("cores:read",)
-
-
-class CreateKey(BaseModel):
-    """A key to be made. Without `expires_at` and `ttl_s` it does not expire; without `cores` it opens all of its environment."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "invoices, nightly export",
-                    "owner": "billing",
-                    "scopes": ["cores:read"],
-                    "cores": ["docs"],
-                    "limits": [EXAMPLE_LIMIT],
-                    "ttl_s": 7776000,
-                }
-            ]
-        },
-    )
+class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields with one shape in creation, update and response. A field here is also a field of NewKey, KeyPatch and Key."""
 
     name: Name
     owner: Owner = ""
-    environment: Annotated[Literal["test", "live"] | None, Field(description="Default: the environment of this deployment.")] = (
-        None
-    )
-    scopes: Annotated[
-        list[Scope] | None, Field(max_length=SCOPES_MAX, description='Default: ["cores:read"], none when there are roles.')
-    ] = None
     roles: Roles = []
-    cores: Annotated[list[Core], Field(max_length=CORES_MAX)] = []
+    cores: Cores = []
     methods: Methods = []
     addresses: Addresses = []
-    limits: Annotated[
-        list[RateLimitInput] | None, Field(min_length=1, max_length=LIMITS_MAX, description="Default: this deployment's.")
-    ] = None
-    expires_at: Annotated[Instant | None, Field(description="RFC 3339, at most ten years ahead.")] = None
-    ttl_s: Annotated[int | None, Field(ge=1, le=TTL_S_MAX, description="Seconds from now, instead of expires_at.")] = None
-    credits: CreditsInput | None = None
     tags: Tags = []
     metadata: Metadata = {}
     notes: Notes = ""
 
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if self.expires_at is not None and self.ttl_s is not None:
-            raise ValueError("expires_at and ttl_s exclude each other; send one of them")
-        distinct(self.scopes or [])
-        distinct(self.cores)
-        distinct([limit.name for limit in self.limits or []])
-        return self
+
+class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a new key. Without `expires_at` and `ttl_s` it does not expire."""
+
+    example: ClassVar = {
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "scopes": ["cores:read"],
+        "cores": ["docs"],
+        "limits": [_LIMIT_EXAMPLE],
+        "ttl_s": 7_776_000,
+    }
+
+    environment: Annotated[Environment | None, Meta(description="Default: the environment of the deployment.")] = None
+    scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
+    limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
+    expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years ahead.")] = None
+    ttl_s: Annotated[
+        Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None, Meta(description="Lifetime in seconds, instead of `expires_at`.")
+    ] = None
+    credits: Credits | None = None
+
+    def __post_init__(self) -> None:
+        _check_one_expiry(self.expires_at, self.ttl_s)
 
 
-class RevokeKey(BaseModel):
-    """Why the key ends; kept with it and in the audit trail."""
+if TYPE_CHECKING:
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [{"reason": "leaked in a log"}]}
+    class _PatchedSettings(msgspec.Struct, frozen=True):
+        """Every field of KeySettings, optional. Omitted fields keep their values."""
+
+else:
+    _PatchedSettings = msgspec.defstruct(
+        "_PatchedSettings",
+        [(field.name, field.type | UnsetType, UNSET) for field in msgspec.structs.fields(KeySettings)],
+        frozen=True,
+        forbid_unknown_fields=True,
+        kw_only=True,
     )
+
+
+class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Changes to a key. Omitted fields keep their values."""
+
+    example: ClassVar = {"owner": "billing", "limits": [{"name": "requests", "quota": 100, "window_s": 60}]}
+
+    scopes: Scopes | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    expires_at: Annotated[
+        Timestamp | UnsetType | None, Meta(description="RFC 3339 timestamp, at most ten years ahead, or null for no expiry.")
+    ] = UNSET
+    credits: Annotated[Credits | UnsetType | None, Meta(description="Null removes the credit limit.")] = UNSET
+    require_signature: RequireSignature | UnsetType = UNSET
+    allow_last_admin: AllowLastAdmin = False
+
+    def __post_init__(self) -> None:
+        changes = [name for name in self.__struct_fields__ if name != "allow_last_admin"]
+        if all(getattr(self, name) is UNSET for name in changes):
+            raise ValueError("changes nothing; send at least one field to change")
+
+
+class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An optional reason."""
+
+    example: ClassVar[dict[str, Any]] = {"reason": "leaked in a log"}
 
     reason: Reason = ""
 
 
-class ListKeys(BaseModel):
-    """The query of a page of keys."""
+class DeactivateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of an operation that takes a key out of use."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    example: ClassVar = {"reason": "not needed over the winter"}
 
-    owner: Annotated[str | None, Field(max_length=NAME_CHARS_MAX)] = None
+    allow_last_admin: AllowLastAdmin = False
+
+
+class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Confirmation of a purge, which cannot be undone."""
+
+    example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request of the owner"}
+
+    confirm: Annotated[str, Meta(max_length=12, description="The id of the key, repeated.")]
+
+
+class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a rotation. Without `ttl_s` and `expires_at` the new key has the lifetime of the previous one."""
+
+    example: ClassVar = {"grace_s": 86_400, "reason": "quarterly"}
+
+    grace_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=GRACE_S_MAX,
+            description="Grace period: seconds for which the previous key still works, but never beyond its own expiry.",
+        ),
+    ] = GRACE_S_DEFAULT
+    expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, an RFC 3339 timestamp.")] = None
+    ttl_s: Annotated[
+        Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None,
+        Meta(description="Lifetime of the new key in seconds, instead of `expires_at`."),
+    ] = None
+    allow_last_admin: AllowLastAdmin = False
+
+    def __post_init__(self) -> None:
+        _check_one_expiry(self.expires_at, self.ttl_s)
+
+
+class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A verification request to explain."""
+
+    example: ClassVar = {"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"}
+
+    scopes: Annotated[list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")] = []
+    core: Annotated[CoreName | None, Meta(description="Core that the request is for.")] = None
+    address: Annotated[str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")] = ""
+    method: Annotated[Method | None, Meta(description="HTTP method of the request.")] = None
+    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request would use.")] = 1
+
+
+class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query of a page of keys."""
+
+    owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
         Literal["active", "disabled", "revoked", "deleted", "purged", "expired"] | None,
-        Field(description="`active` leaves expired keys out. Default: all but purged ones."),
+        Meta(description="Filter by state. `active` excludes expired keys. Default: all but purged keys."),
     ] = None
-    environment: Literal["test", "live"] | None = None
-    tag: Annotated[str | None, Field(max_length=64)] = None
-    family_id: Annotated[str | None, Field(max_length=12, description="All generations of one key.")] = None
+    environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
+    tag: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")] = None
+    family_id: Annotated[Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")] = None
     expires_within_s: Annotated[
-        int | None, Field(ge=0, le=TTL_S_MAX, description="Active keys that end within this time: whom to remind.")
+        Annotated[int, Meta(ge=0, le=TTL_S_MAX)] | None, Meta(description="Active keys that expire within this many seconds.")
     ] = None
     unused_for_s: Annotated[
-        int | None, Field(ge=0, le=TTL_S_MAX, description="Active keys that were neither made nor used for this time.")
+        Annotated[int, Meta(ge=0, le=TTL_S_MAX)] | None,
+        Meta(description="Active keys neither created nor used within this many seconds."),
     ] = None
-    cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
 
 
-class LimitView(BaseModel):
-    name: str
-    quota: int
-    window_s: int
-    burst: int
-    cost: int
+class SigningView(msgspec.Struct, frozen=True):
+    algorithm: Algorithm
+    required: Annotated[bool, Meta(description="Unsigned requests are denied.")]
 
 
-class RefillView(BaseModel):
-    amount: int
-    every: Literal["hour", "day", "week", "month"]
+class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
+    """An API key. It never contains the token or anything that verifies it."""
 
-
-class CreditsView(BaseModel):
-    remaining: Annotated[int, Field(description="As it was counted last; a refill is added with the next use.")]
-    refill: RefillView | None
-
-
-class SigningView(BaseModel):
-    algorithm: Literal["hmac-sha256", "ed25519"]
-    required: Annotated[bool, Field(description="Unsigned requests are refused.")]
-
-
-class KeyView(BaseModel):
-    """A key as its managers see it; what verifies it stays inside."""
-
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE_KEY]})
+    example: ClassVar = {
+        "id": "3fGh82kLmQ0a",
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "environment": "test",
+        "state": "active",
+        "scopes": ["cores:read"],
+        "cores": ["docs"],
+        "limits": [_LIMIT_EXAMPLE],
+        "roles": ["reader"],
+        "methods": ["GET", "HEAD"],
+        "addresses": ["192.0.2.0/24", "2001:db8::/48"],
+        "credits": _CREDITS_EXAMPLE,
+        "signing": {"algorithm": "hmac-sha256", "required": True},
+        "tags": ["nightly"],
+        "metadata": {"ticket": "OPS-1234"},
+        "notes": "Requested by the billing team.",
+        "version": 3,
+        "family_id": "3fGh82kLmQ0a",
+        "generation": 1,
+        "successor_id": None,
+        "rotated_at": None,
+        "last_used_at": "2030-06-01T04:00:00Z",
+        "expires_at": "2031-01-01T00:00:00Z",
+        "created_at": "2030-01-01T09:30:00.123456Z",
+        "created_by": "bootstrap",
+        "revoked_at": None,
+        "revoked_by": None,
+        "revoke_reason": None,
+        "deleted_at": None,
+        "deleted_by": None,
+        "purged_at": None,
+        "scheme": "own",
+        "start": "gtk_test_3fGh82kLmQ0a",
+    }
 
     id: str
-    name: str
-    owner: str
-    environment: Literal["test", "live"]
+    environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
-    scopes: list[str]
-    cores: list[str]
-    limits: list[LimitView]
-    roles: list[str]
-    methods: list[str]
-    addresses: list[str]
-    credits: CreditsView | None
-    signing: Annotated[SigningView | None, Field(description="How its requests are signed; what checks them stays inside.")]
-    tags: list[str]
-    metadata: dict[str, str]
-    notes: str
-    version: Annotated[int, Field(description="Grows with every change; the ETag of the key, for If-Match.")]
-    family_id: Annotated[str, Field(description="Id of the first generation. Limits and credits are counted under it.")]
-    generation: Annotated[int, Field(description="1 for a key that was made, one more with every rotation.")]
-    successor_id: Annotated[str | None, Field(description="The key that replaces this one; until expires_at both work.")]
-    rotated_at: str | None
-    last_used_at: Annotated[str | None, Field(description="Of this very generation: is the old one still in use?")]
-    expires_at: str | None
-    created_at: str
+    scopes: Annotated[list[str], Meta(description="Scopes in addition to those of the roles.")]
+    limits: list[RateLimit]
+    credits: Credits | None
+    signing: Annotated[SigningView | None, Meta(description="How requests are signed. Null if the key has no signing key.")]
+    version: Annotated[int, Meta(description="Increases with every change. The ETag of the key, for `If-Match`.")]
+    family_id: Annotated[str, Meta(description="Id of the key family: of its first generation. Limits and credits are shared.")]
+    generation: Annotated[int, Meta(description="1 for a new key, plus one for every rotation.")]
+    successor_id: Annotated[str | None, Meta(description="The key that replaces this one. Both work until `expires_at`.")]
+    rotated_at: Instant | None
+    last_used_at: Annotated[Instant | None, Meta(description="Last successful use of this generation.")]
+    expires_at: Instant | None
+    created_at: Instant
     created_by: str
-    revoked_at: str | None
+    revoked_at: Instant | None
     revoked_by: str | None
     revoke_reason: str | None
-    deleted_at: Annotated[str | None, Field(description="It can be restored for 30 days from then.")]
+    deleted_at: Annotated[Instant | None, Meta(description="The key can be restored for 30 days after this time.")]
     deleted_by: str | None
-    purged_at: str | None
-    scheme: Annotated[str, Field(description="`own`, or how an imported key was hashed where it came from, such as `sha256`.")]
-    start: Annotated[str, Field(description="The beginning of the token, to recognise it by; empty for an imported key.")]
+    purged_at: Instant | None
+    scheme: Annotated[str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")]
+    start: Annotated[str, Meta(description="First characters of the token, to identify it. Empty for an imported key.")]
 
 
-class CreatedKey(BaseModel):
-    """The token is in this answer and nowhere else, ever."""
+_TOKEN_EXAMPLE = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - an example
+Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
 
-    model_config = ConfigDict(
-        frozen=True, json_schema_extra={"examples": [{"token": "gtk_test_3fGh82kLmQ0a...", "key": EXAMPLE_KEY}]}
-    )
 
-    token: str
+class CreatedKey(msgspec.Struct, frozen=True):
+    example: ClassVar = {"token": _TOKEN_EXAMPLE, "key": KeyView.example}
+
+    token: Token
     key: KeyView
 
 
-class KeyPage(BaseModel):
-    """`next_cursor` is null on the last page."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": [EXAMPLE_KEY], "next_cursor": None}]})
+class KeyPage(msgspec.Struct, frozen=True):
+    example: ClassVar = {"keys": [KeyView.example], "next_cursor": None}
 
     keys: list[KeyView]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
-class RevokedKey(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"key": EXAMPLE_KEY, "effective": "everywhere"}]})
+class ChangedKey(msgspec.Struct, frozen=True):
+    example: ClassVar = {"key": KeyView.example, "effective": "everywhere"}
 
     key: KeyView
-    effective: Annotated[
-        Literal["everywhere", "within_bound"],
-        Field(
-            description="`everywhere`: every live gateway has confirmed it. `within_bound`: it holds within the staleness bound."
+    effective: Effective
+
+
+class RotatedKey(msgspec.Struct, frozen=True):
+    """The new key and the previous one, which works until its `expires_at`."""
+
+    example: ClassVar = {
+        "token": "gtk_test_7hJk31xPqR8b...",
+        "key": {**KeyView.example, "id": "7hJk31xPqR8b", "generation": 2, "start": "gtk_test_7hJk31xPqR8b"},
+        "previous": {**KeyView.example, "successor_id": "7hJk31xPqR8b", "rotated_at": "2030-06-01T09:00:00Z"},
+        "effective": "everywhere",
+    }
+
+    token: Token
+    key: KeyView
+    previous: KeyView
+    effective: Effective
+
+
+class PurgedKey(msgspec.Struct, frozen=True):
+    example: ClassVar = {
+        "id": "3fGh82kLmQ0a",
+        "purged_at": "2030-06-01T09:00:00Z",
+        "effective": "everywhere",
+        "counters_removed": True,
+    }
+
+    id: str
+    purged_at: Instant
+    effective: Effective
+    counters_removed: Annotated[
+        bool,
+        Meta(
+            description="Whether rate limit counters were removed. False if another generation uses them, or if Redis is unavailable:"
+            " then they expire with their windows."
         ),
     ]
 
 
-def key_view(key: Key, prefix: str) -> KeyView:
-    """`prefix`: the brand of this deployment's keys."""
-    plan = key.credits
-    refill = None
-    if plan is not None and plan.refill_amount is not None:
-        refill = RefillView.model_validate({"amount": plan.refill_amount, "every": plan.refill_every})
-    return KeyView(
-        id=key.id,
-        name=key.name,
-        owner=key.owner,
-        environment=key.environment.value,
-        state=key.state.value,
-        scopes=list(key.own_scopes),
-        cores=list(key.cores),
-        limits=[
-            LimitView(name=one.name, quota=one.quota, window_s=one.window_s, burst=one.burst, cost=one.cost) for one in key.limits
-        ],
-        roles=list(key.roles),
-        methods=list(key.methods),
-        addresses=list(key.addresses),
-        credits=None if plan is None else CreditsView(remaining=plan.remaining, refill=refill),
-        signing=None
-        if key.signing is None
-        else SigningView(algorithm=key.signing.algorithm.value, required=key.signing.required),
-        tags=list(key.tags),
-        metadata=key.metadata,
-        notes=key.notes,
-        version=key.version,
-        family_id=key.subject,
-        generation=key.generation,
-        successor_id=key.successor_id,
-        rotated_at=_maybe(key.rotated_at),
-        last_used_at=_maybe(key.last_used_at),
-        expires_at=_maybe(key.expires_at),
-        created_at=rfc3339(key.created_at),
-        created_by=key.created_by,
-        revoked_at=_maybe(key.revoked_at),
-        revoked_by=key.revoked_by,
-        revoke_reason=key.revoke_reason,
-        deleted_at=_maybe(key.deleted_at),
-        deleted_by=key.deleted_by,
-        purged_at=_maybe(key.purged_at),
-        scheme=key.scheme,
-        start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
+class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the key's requests are signed (RFC 9421). Replaces the current signing key immediately."""
+
+    examples: ClassVar = (
+        {"algorithm": "hmac-sha256"},
+        {"algorithm": "ed25519", "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=", "required": True},
     )
+
+    algorithm: Annotated[Algorithm, Meta(description="The `alg` parameter of a signature is ignored.")]
+    public_key: Annotated[
+        Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
+        Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),
+    ] = None
+    required: Annotated[bool, Meta(description="Deny unsigned requests.")] = True
+    allow_last_admin: AllowLastAdmin = False
+
+
+class SigningKeySet(msgspec.Struct, frozen=True):
+    example: ClassVar = {
+        "secret": "sigkey_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "key": KeyView.example,
+        "effective": "everywhere",
+    }
+
+    secret: Annotated[
+        str | None,
+        Meta(description="The HMAC secret, returned only in this response. Null for ed25519: the client has the private key."),
+    ]
+    key: KeyView
+    effective: Effective
+
+
+class CheckView(msgspec.Struct, frozen=True):
+    name: str
+    outcome: Literal["pass", "fail", "unknown"]
+    code: Annotated[str, Meta(description="Code of the verification result if this is the first check that fails.")]
+    has: Annotated[str, Meta(description="What the key has.")]
+    asked: Annotated[str, Meta(description="What the request requires.")]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Every check in the order of the decision, including those after the first failure."""
+
+    example: ClassVar = {
+        "code": "FORBIDDEN",
+        "checks": [{"name": "core", "outcome": "fail", "code": "FORBIDDEN", "has": "docs", "asked": "billing"}],
+        "decided_at": "2030-06-01T09:00:00Z",
+    }
+
+    code: Annotated[str, Meta(description="Code that the gateway would return.")]
+    checks: list[CheckView]
+    decided_at: Instant
+
+
+class PepperGeneration(msgspec.Struct, frozen=True):
+    generation: int
+    held: Annotated[bool, Meta(description="The console has the secret of this generation.")]
+    keys: Annotated[int, Meta(description="Keys stored under this generation. They move to the newest one when they are used.")]
+    ids: Annotated[int, Meta(description="Ids marked with this generation. Without it, the pre-filter does not cover them.")]
+    cores: Annotated[int, Meta(description="Live Cores that would have to register again without this generation.")]
+    imported: Annotated[int, Meta(description="Imported keys that can be found only with it. Rotate them before removing it.")]
+    signing: Annotated[int, Meta(description="Signing secrets sealed under it. The console reseals them in the background.")]
+    removable: Annotated[bool, Meta(description="Nothing depends on it: it can be removed from GATEHOUSE_PEPPER.")]
+
+
+class PepperStatus(msgspec.Struct, frozen=True):
+    example: ClassVar = {
+        "current": 2,
+        "writing": 2,
+        "generations": [
+            {
+                "generation": 2,
+                "held": True,
+                "keys": 120,
+                "ids": 120,
+                "cores": 3,
+                "imported": 0,
+                "signing": 4,
+                "removable": False,
+            }
+        ],
+    }
+
+    current: Annotated[int, Meta(description="The newest configured generation.")]
+    writing: Annotated[int, Meta(description="Generation of new keys: the newest that every live gateway worker has.")]
+    generations: list[PepperGeneration]
+
+
+#: Fields of KeyView whose values are not those of the same field of Key.
+_VIEW: dict[str, Callable[[Key], Any]] = {
+    "scopes": lambda key: key.own_scopes,
+    "credits": lambda key: None if key.credits is None else _credits(key.credits),
+    "family_id": lambda key: key.subject,
+    "signing": lambda key: None if key.signing is None else SigningView(key.signing.algorithm.value, key.signing.required),
+}
+
+
+def key_view(key: Key, prefix: str) -> KeyView:
+    """The public view of a key. `prefix`: of this deployment's tokens."""
+    values: dict[str, Any] = {"start": f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else ""}
+    for name in KeyView.__struct_fields__:
+        if name in _VIEW:
+            values[name] = _VIEW[name](key)
+        elif name not in values:
+            value = getattr(key, name)
+            values[name] = rfc3339(value) if name.endswith("_at") and value is not None else value
+    return KeyView(**values)
+
+
+def settings_of(body: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a creation or update in the types of `keys.models`. UNSET fields stay UNSET."""
+    values = {name: getattr(body, name) for name in body.__struct_fields__}
+    if isinstance(values["addresses"], list):
+        values["addresses"] = [network(address) for address in values["addresses"]]
+    if isinstance(values.get("limits"), list):
+        values["limits"] = [limit.limit() for limit in values["limits"]]
+    if isinstance(values.get("credits"), Credits):
+        values["credits"] = values["credits"].plan()
+    if isinstance(values.get("expires_at"), str):
+        values["expires_at"] = unix_seconds(values["expires_at"])
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def etag(key: Key) -> str:
@@ -526,227 +572,31 @@ def etag(key: Key) -> str:
     return f'"{key.version}"'
 
 
-def _maybe(instant: float | None) -> str | None:
-    return None if instant is None else rfc3339(instant)
-
-
-_Effective = Annotated[
-    Literal["everywhere", "within_bound"],
-    Field(description="`everywhere`: every live gateway has confirmed it. `within_bound`: it holds within the staleness bound."),
-]
-
-
-def _config(*examples: JsonDict) -> ConfigDict:
-    return ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [*examples]})
-
-
-class UpdateKey(BaseModel):
-    """What shall be different; what is left out stays. `expires_at` null: no end. `credits` null: they are counted no more."""
-
-    model_config = _config({"owner": "billing", "limits": [{"name": "requests", "quota": 100, "window_s": 60}]})
-
-    name: Name | None = None
-    owner: Owner | None = None
-    scopes: Scopes | None = None
-    roles: Roles | None = None
-    cores: Cores | None = None
-    methods: Methods | None = None
-    addresses: Addresses | None = None
-    limits: Limits | None = None
-    expires_at: Annotated[Instant | None, Field(description="RFC 3339, at most ten years ahead; null: no end.")] = None
-    credits: CreditsInput | None = None
-    tags: Tags | None = None
-    metadata: Metadata | None = None
-    notes: Notes | None = None
-    require_signature: Annotated[bool | None, Field(description="Refuse unsigned requests; needs a signing key.")] = None
-    allow_last_admin: Annotated[bool, Field(description="Change even the last key that can manage keys.")] = False
-
-    @field_validator(
-        "name",
-        "owner",
-        "scopes",
-        "roles",
-        "cores",
-        "methods",
-        "addresses",
-        "limits",
-        "tags",
-        "metadata",
-        "notes",
-        "require_signature",
-        mode="before",
-    )
-    @classmethod
-    def _present(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("cannot be null; leave it out to keep it, or send an empty one")
-        return value
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.model_fields_set - {"allow_last_admin"}:
-            raise ValueError("changes nothing; send at least one member")
-        return self
-
-
-class WithReason(BaseModel):
-    """Why; kept in the audit trail."""
-
-    model_config = _config({"reason": "the customer paid again"})
-
-    reason: Reason = ""
-
-
-class DisableKey(WithReason):
-    """Why; kept in the audit trail. The last key that can manage keys is not stopped by accident."""
-
-    model_config = _config({"reason": "not needed over the winter"})
-
-    allow_last_admin: Annotated[bool, Field(description="Stop even the last key that can manage keys.")] = False
-
-
-class PurgeKey(WithReason):
-    """`confirm` repeats the id of the key: there is no way back."""
-
-    model_config = _config({"confirm": "3fGh82kLmQ0a", "reason": "the owner asked to be forgotten"})
-
-    confirm: Annotated[str, Field(max_length=12)]
-
-
-class RotateKey(WithReason):
-    """Without `ttl_s` and `expires_at` the new key lives as long as the old one was meant to live."""
-
-    model_config = _config({"grace_s": 86400, "reason": "quarterly"})
-
-    grace_s: Annotated[
-        int, Field(ge=0, le=GRACE_S_MAX, description="Seconds for which the old key works on, never beyond its own expiry.")
-    ] = GRACE_S_DEFAULT
-    expires_at: Annotated[Instant | None, Field(description="Of the new key; RFC 3339.")] = None
-    ttl_s: Annotated[int | None, Field(ge=1, le=TTL_S_MAX, description="Of the new key, instead of expires_at.")] = None
-    allow_last_admin: Annotated[
-        bool, Field(description="Also when it is the last key that can manage keys, and the new one would end earlier.")
-    ] = False
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if self.expires_at is not None and self.ttl_s is not None:
-            raise ValueError("expires_at and ttl_s exclude each other; send one of them")
-        return self
-
-
-class ExplainKey(BaseModel):
-    """A question as the gateway would be asked; nothing is used up by it."""
-
-    model_config = _config({"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"})
-
-    scopes: Annotated[list[Scope], Field(max_length=SCOPES_MAX)] = []
-    core: Core | None = None
-    address: Annotated[str, Field(max_length=64, description="Whom the key is used by; left out: nobody's.")] = ""
-    method: Method | None = None
-    cost: Annotated[int, Field(ge=0, le=1_000_000)] = 1
-
-
-def _answers(*examples: JsonDict) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [*examples]})
-
-
-class ChangedKey(BaseModel):
-    model_config = _answers({"key": EXAMPLE_KEY, "effective": "everywhere"})
-
-    key: KeyView
-    effective: _Effective
-
-
-class RotatedKey(BaseModel):
-    """The token of the new key is in this answer and nowhere else, ever. `previous` works until its `expires_at`."""
-
-    model_config = _answers(
-        {
-            "token": "gtk_test_7hJk31xPqR8b...",
-            "key": {**EXAMPLE_KEY, "id": "7hJk31xPqR8b", "generation": 2, "start": "gtk_test_7hJk31xPqR8b"},
-            "previous": {**EXAMPLE_KEY, "successor_id": "7hJk31xPqR8b", "rotated_at": "2030-06-01T09:00:00Z"},
-            "effective": "everywhere",
-        }
-    )
-
-    token: str
-    key: KeyView
-    previous: KeyView
-    effective: _Effective
-
-
-class PurgedKey(BaseModel):
-    model_config = _answers(
-        {"id": "3fGh82kLmQ0a", "purged_at": "2030-06-01T09:00:00Z", "effective": "everywhere", "counters_removed": True}
-    )
-
-    id: str
-    purged_at: str
-    effective: _Effective
-    counters_removed: Annotated[
-        bool, Field(description="False: another generation needs them, or Redis was away and they end within their window.")
-    ]
-
-
-class CheckView(BaseModel):
-    name: str
-    outcome: Literal["pass", "fail", "unknown"]
-    code: Annotated[str, Field(description="What the gateway answers when this is the first check that fails.")]
-    has: str
-    asked: str
-
-
-class Explanation(BaseModel):
-    """Every check in the order of the decision, also behind the first that fails."""
-
-    model_config = _answers(
-        {
-            "code": "FORBIDDEN",
-            "checks": [{"name": "core", "outcome": "fail", "code": "FORBIDDEN", "has": "docs", "asked": "billing"}],
-            "decided_at": "2030-06-01T09:00:00Z",
-        }
-    )
-
-    code: Annotated[str, Field(description="What the gateway would answer to whoever holds the token.")]
-    checks: list[CheckView]
-    decided_at: str
-
-
-class PepperGeneration(BaseModel):
-    generation: int
-    held: Annotated[bool, Field(description="The console has its secret.")]
-    keys: Annotated[int, Field(description="Keys stored under it; they move to the newest one when they are used.")]
-    ids: Annotated[int, Field(description="Ids marked with it; without it, guesses cost look-ups, and nothing else.")]
-    cores: Annotated[int, Field(description="Live Cores that would have to register anew without it.")]
-    imported: Annotated[int, Field(description="Imported keys that are found with it alone; rotate them before it goes.")]
-    signing: Annotated[int, Field(description="Signing secrets sealed under it; the console moves them by itself.")]
-    removable: Annotated[bool, Field(description="Nothing needs it: it may be taken out of GATEHOUSE_PEPPER.")]
-
-
-class PepperStatus(BaseModel):
-    model_config = _answers(
-        {
-            "current": 2,
-            "writing": 2,
-            "generations": [
-                {
-                    "generation": 2,
-                    "held": True,
-                    "keys": 120,
-                    "ids": 120,
-                    "cores": 3,
-                    "imported": 0,
-                    "signing": 4,
-                    "removable": False,
-                }
-            ],
-        }
-    )
-
-    current: int
-    writing: Annotated[int, Field(description="What new keys are stored under: the newest that every live gateway holds.")]
-    generations: list[PepperGeneration]
-
-
 def check_view(check: Check) -> CheckView:
     return CheckView(name=check.name, outcome=check.outcome.value, code=check.code.value, has=check.has, asked=check.asked)
+
+
+def public_key_bytes(text: str) -> bytes:
+    """The 32 bytes of an Ed25519 public key in base64 or PEM. Raises ValueError."""
+    try:
+        if "-----BEGIN" in text:
+            key = load_pem_public_key(text.strip().encode())
+            raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
+        else:
+            raw = base64.b64decode(text, validate=True)
+            Ed25519PublicKey.from_public_bytes(raw)
+    except (ValueError, UnsupportedAlgorithm):
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("must be an Ed25519 public key: base64 of its 32 bytes, or PEM")
+    return raw
+
+
+def _credits(plan: CreditPlan) -> Credits:
+    refill = msgspec.convert({"amount": plan.refill_amount, "every": plan.refill_every}, Refill) if plan.refill_amount else None
+    return Credits(plan.remaining, refill)
+
+
+def _check_one_expiry(expires_at: str | None, ttl_s: int | None) -> None:
+    if expires_at is not None and ttl_s is not None:
+        raise ValueError("expires_at and ttl_s exclude each other; send one of them")

@@ -13,7 +13,7 @@ from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, parse, proves_possession
 from gatehouse.db.pool import Pool
 from gatehouse.http.models import RequestId
-from gatehouse.http.request_schema import bad_member, decode_body
+from gatehouse.http.validation import decode_body, invalid
 from gatehouse.identity.models import Actor
 from gatehouse.keys import propagation
 from gatehouse.keys.lifecycle import Action, next_state
@@ -49,9 +49,9 @@ def decode(body: bytes) -> SelfRevocationRequest:
     """Raises BadRequest that names the invalid field."""
     request = decode_body(_decoder, body)
     if len(request.token) > TOKEN_CHARS_MAX:
-        raise bad_member("body.token", f"is longer than {TOKEN_CHARS_MAX} characters", "send the token as it was issued")
+        raise invalid("body.token", f"is longer than {TOKEN_CHARS_MAX} characters", "send the token as it was issued")
     if len(request.reason) > REASON_CHARS_MAX or not request.reason.isprintable():
-        raise bad_member("body.reason", f"must be at most {REASON_CHARS_MAX} printable characters", "shorten it")
+        raise invalid("body.reason", f"must be at most {REASON_CHARS_MAX} printable characters", "shorten it")
     return request
 
 

@@ -9,22 +9,27 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Meta
 
 SIGNATURE_CHARS_MAX = 200
 
 
-class LeakReport(msgspec.Struct, frozen=True):
-    """A token that was found. Unknown members are ignored."""
+Text = Annotated[str, Meta(max_length=2000)]
 
-    token: str
-    type: str = ""
-    url: str = ""
-    source: str = ""  # kind of place: content, commit, issue_body ...
+
+class LeakReport(msgspec.Struct, frozen=True):
+    """A token that was found. Unknown fields are ignored."""
+
+    token: Text
+    type: Text = ""
+    url: Text = ""
+    source: Annotated[Text, Meta(description="Kind of the place, such as `content`, `commit` or `issue_body`.")] = ""
 
     def __repr__(self) -> str:
         return "LeakReport(...)"

@@ -1,62 +1,58 @@
-"""The class of the routes that take leak reports: who signed the body decides, not a credential; then the endpoint.
-
-Whose leak reports are believed, and the desk that they go to.
-"""
+"""Endpoints of leak reports. The signature of the body authenticates the reporter; there is no credential."""
 
 from __future__ import annotations
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from functools import partial
 
-from gatehouse.console.authentication import source_address
-from gatehouse.console.dependencies import Dependencies
-from gatehouse.console.endpoint import Handler
-from gatehouse.errors import NotFound, RateLimited, Unauthorized
-from gatehouse.http import asgi
-from gatehouse.http.json_body import StrictRequest
-from gatehouse.http.models import RequestId
-from gatehouse.identity.lockout import Lockout
+from gatehouse.console.authentication import check_lockout
+from gatehouse.console.dependencies import Request
+from gatehouse.errors import NotFound, Unauthorized
+from gatehouse.http.endpoint import SIGNATURE, Endpoint
 from gatehouse.identity.models import Actor
-from gatehouse.leaks import schemas as wire
+from gatehouse.leaks.schemas import LeakLabels, LeakReports, decode, label
 
-#: Under this name wrong signatures of an address are counted, apart from its guesses at credentials.
+#: Failed signatures of an address are counted under this name, apart from failed authentications.
 _PRINCIPAL = "leaks"
 
 
-class SignedReportRoute(APIRoute):
-    """A route for reporters. A wrong signature is answered before the body is understood, so nothing can be probed by one."""
+async def report_github_leaks(request: Request) -> LeakLabels:
+    """Report leaked keys (GitHub).
 
-    def get_route_handler(self) -> Handler:
-        async def handler(request: Request) -> Response:
-            parts: Dependencies = request.app.state.parts
-            reporter = "github" if request.scope["route"].path.endswith("/github") else "webhook"
-            signed = parts.leaks.signed(reporter) if parts.leaks is not None else None
-            if parts.leaks is None or signed is None:
-                raise NotFound("Leak reports of this kind are not taken here; GATEHOUSE_LEAK_* says whose are")
-            lockout: Lockout = request.app.state.lockout
-            address = source_address(request, parts)
-            wait_s = lockout.wait_s(address, _PRINCIPAL)
-            if wait_s:
-                request.state.retry_after = str(wait_s)
-                raise RateLimited("Too many reports with wrong signatures came from your address")
-            body = await StrictRequest(request.scope, request.receive).body()
-            if not signed(request.headers, body, parts.clock.now()):
-                lockout.failed(address, _PRINCIPAL)
-                await request.app.state.denied.record(address, request.state.request_id, Unauthorized.code)
-                raise Unauthorized("The signature is not that of a reporter that is known here")
-            lockout.succeeded(address, _PRINCIPAL)
-            reports = wire.decode(body)
-            actor = Actor("system", f"leaks-{reporter}", RequestId(request.state.request_id), address)
-            ours = await parts.leaks.service.report(reports, actor)
-            labels = [wire.label(one, ours=known) for one, known in zip(reports, ours, strict=True)]
-            return Response(asgi.encode(labels), media_type="application/json")
-
-        return handler
+    For GitHub secret scanning. The body is signed as its partner program defines, with one of the configured keys.
+    """
+    return await _report(request, "github")
 
 
-async def report_github_leaks() -> None:
-    """Take keys that GitHub's secret scanning found. Signed by one of the pinned keys, in the form of its partner programme."""
+async def report_leaks(request: Request) -> LeakLabels:
+    """Report leaked keys.
+
+    For other scanners. Body and response are the same as for GitHub; the signature follows Standard Webhooks.
+    """
+    return await _report(request, "webhook")
 
 
-async def report_leaks() -> None:
-    """Take keys that any other scanner found: the same body and answer, signed as Standard Webhooks says."""
+async def _report(request: Request, reporter: str) -> LeakLabels:
+    """Verify the signature before the body is parsed, so that an unsigned body reveals nothing."""
+    dependencies, address = request.dependencies, request.source_address
+    is_signed = dependencies.leaks.signed(reporter) if dependencies.leaks is not None else None
+    if dependencies.leaks is None or is_signed is None:
+        raise NotFound("Leak reports of this kind are not enabled. See the GATEHOUSE_LEAK_* settings.")
+    check_lockout(request, _PRINCIPAL, "Too many reports with invalid signatures from this address.")
+    body = await request.read_body()
+    if not is_signed(request.http.headers, body, dependencies.clock.now()):
+        request.lockout.failed(address, _PRINCIPAL)
+        await request.denied.record(address, request.request_id, Unauthorized.code)
+        raise Unauthorized("The signature is not from a configured reporter.")
+    request.lockout.succeeded(address, _PRINCIPAL)
+    reports = decode(body)
+    actor = Actor("system", f"leaks-{reporter}", request.request_id, address)
+    ours = await dependencies.leaks.service.report(reports, actor)
+    return [label(report, ours=known) for report, known in zip(reports, ours, strict=True)]
+
+
+_leak = partial(Endpoint, method="POST", tag="leaks", security=(SIGNATURE,), body=LeakReports)
+
+ENDPOINTS = (
+    _leak(path="/v1/leaks/github", handler=report_github_leaks),
+    _leak(path="/v1/leaks", handler=report_leaks),
+)

@@ -1,31 +1,26 @@
-"""The JSON of leak reports, as GitHub's secret scanning partner programme sends them and takes the answers."""
+"""Request and response shapes of leak reports, as defined by GitHub's secret scanning partner program."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from gatehouse.errors import BadRequest, Problem
+from gatehouse.http.validation import invalid, rejected
 from gatehouse.leaks.report_signatures import LeakReport
 
 REPORTS_MAX = 200
 
-
-TEXT_CHARS_MAX = 2000
-
-
-EXAMPLE_REPORT = {
+_REPORT = {
     "token": "gtk_live_3fGh82kLmQ0a...",
     "type": "gatehouse_api_key",
     "url": "https://github.com/octocat/Hello-World/blob/main/config.yml",
     "source": "content",
 }
-
-
-EXAMPLE_ANSWER = {
+_LABEL = {
     "token_hash": "nVhRMQQd7nwJkJMsS5a3hFA2GNl24rl+DIj+RZdOc3g=",
     "token_type": "gatehouse_api_key",
     "label": "true_positive",
@@ -33,51 +28,29 @@ EXAMPLE_ANSWER = {
 
 
 class LeakLabel(msgspec.Struct, frozen=True):
-    """`label`: true_positive, this is a key of ours; false_positive, it is none. `token_hash`: base64 of its SHA-256."""
+    """The answer to one report."""
 
-    token_hash: str
+    token_hash: Annotated[str, Meta(description="Base64 of the SHA-256 of the token.")]
     token_type: str
-    label: str
+    label: Annotated[Literal["true_positive", "false_positive"], Meta(description="`true_positive`: the token belongs to a key.")]
 
 
-_decoder = msgspec.json.Decoder(list[LeakReport])
+LeakReports = Annotated[list[LeakReport], Meta(max_length=REPORTS_MAX, examples=[[_REPORT]])]
+LeakLabels = Annotated[list[LeakLabel], Meta(examples=[[_LABEL]])]
+
+_decoder = msgspec.json.Decoder(LeakReports)
 
 
 def decode(body: bytes) -> list[LeakReport]:
-    """Raises BadRequest that repeats nothing of the body: it holds tokens."""
+    """Raises BadRequest, which repeats nothing of the body: it contains tokens."""
     try:
-        reports = _decoder.decode(body)
+        return _decoder.decode(body)
+    except msgspec.ValidationError as exc:
+        raise rejected(exc, LeakReports) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _refused("body", "is no list of reports", "send a JSON array of {token, type, url, source}") from None
-    if len(reports) > REPORTS_MAX:
-        raise _refused("body", f"holds more than {REPORTS_MAX} reports", "send the others in another request")
-    for index, report in enumerate(reports):
-        if max(len(report.token), len(report.type), len(report.url), len(report.source)) > TEXT_CHARS_MAX:
-            raise _refused(f"body[{index}]", f"holds a text of more than {TEXT_CHARS_MAX} characters", "send shorter ones")
-    return reports
+        raise invalid("body", "is not valid JSON", "send a JSON array of {token, type, url, source}") from None
 
 
 def label(report: LeakReport, *, ours: bool) -> LeakLabel:
     digest = hashlib.sha256(report.token.encode("utf-8", "surrogatepass")).digest()
     return LeakLabel(base64.b64encode(digest).decode(), report.type, "true_positive" if ours else "false_positive")
-
-
-def describe(operation: dict[str, Any]) -> None:
-    """Completes the OpenAPI operation of a report: its body is read raw, so no framework can tell its form."""
-    text = {"type": "string", "maxLength": TEXT_CHARS_MAX}
-    report = {
-        "type": "object",
-        "required": ["token"],
-        "properties": {"token": text, "type": text, "url": text, "source": text},
-    }
-    reports = {"type": "array", "maxItems": REPORTS_MAX, "items": report, "examples": [[EXAMPLE_REPORT]]}
-    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reports}}}
-    members = {"token_hash": {"type": "string"}, "token_type": {"type": "string"}}
-    members["label"] = {"type": "string", "enum": ["true_positive", "false_positive"]}  # type: ignore[dict-item]
-    one = {"type": "object", "required": ["token_hash", "token_type", "label"], "properties": members}
-    labels = {"type": "array", "items": one, "examples": [[EXAMPLE_ANSWER]]}
-    operation["responses"]["200"]["content"] = {"application/json": {"schema": labels}}
-
-
-def _refused(location: str, message: str, fix: str) -> BadRequest:
-    return BadRequest("The reports cannot be read", errors=(Problem(location, message, fix),))

@@ -1,27 +1,19 @@
-"""POST /v1/webhooks: has a receiver told what happens to keys.
-
-GET /v1/webhooks: who is told what happens to keys.
-
-DELETE /v1/webhooks/{webhook}: tells a receiver nothing more.
-
-GET /v1/deliveries: notices that wait, were taken, or were given up.
-
-POST /v1/deliveries/{notice}/{target}/retry: tries a dead letter again.
-"""
+"""Endpoints of webhooks and deliveries."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from functools import partial
 from urllib.parse import urlsplit
 
-from fastapi import Query, Response
-
-from gatehouse.console.dependencies import Caller, Door
+from gatehouse.console.dependencies import Request
 from gatehouse.cores.origins import parse_origin, rejection
 from gatehouse.crypto.token import build
 from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
+from gatehouse.http.asgi import Network
+from gatehouse.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.http.pagination import Cursors
+from gatehouse.identity.models import AUDITORS, OPERATORS, Details
 from gatehouse.notifications import webhook_signatures as signatures
 from gatehouse.notifications.models import Webhook
 from gatehouse.notifications.schemas import (
@@ -33,74 +25,137 @@ from gatehouse.notifications.schemas import (
     delivery_view,
     webhook_view,
 )
+from gatehouse.operations.features import WEBHOOKS
 
 
-async def create_webhook(wish: CreateWebhook, door: Door, caller: Caller, response: Response) -> CreatedWebhook:
-    """Make a webhook. Its secret is in this answer and cannot be had again."""
-    wrong = _flaw(wish.url, door)
-    if wrong:
-        raise BadRequest("Notices cannot be sent there", errors=(Problem("body.url", wrong, "send a public https:// URL"),))
-    # An id as keys have: 71 random bits in base62.
-    made = build(door.key_prefix, door.key_environment, door.random_bytes(12), door.random_bytes(32)).id
-    now, generation = door.clock.now(), door.pepper.current
-    secret = signatures.secret_of(door.pepper, made, generation)
+async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhook:
+    """Create a webhook.
+
+    Its secret is returned only in this response.
+    """
+    dependencies, actor = request.dependencies, request.actor
+    message = _url_problem(body.url, dependencies.webhook_networks)
+    if message:
+        problem = Problem("body.url", message, "send an https:// URL with a public address")
+        raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
+    # Webhook ids have the format of key ids: 71 random bits in base62.
+    id = build(
+        dependencies.key_prefix, dependencies.key_environment, dependencies.random_bytes(12), dependencies.random_bytes(32)
+    ).id
+    now, generation = dependencies.clock.now(), dependencies.pepper.current
+    secret = signatures.secret_of(dependencies.pepper, id, generation)
     if secret is None:
-        raise Unavailable("Webhooks cannot be made at the moment", detail="the current pepper generation is not held")
-    webhook = Webhook(made, wish.url, tuple(dict.fromkeys(wish.events)), generation, now, caller.label)
-    host = urlsplit(wish.url).hostname or ""
-    event = caller.did(
-        "webhook.create", target_type="webhook", target_id=made, at=now, details={"host": host, "events": list(webhook.events)}
-    )
-    await door.notices.add_webhook(webhook, event)
-    response.headers["Location"] = "/v1/webhooks"
-    return CreatedWebhook(secret=signatures.secret_text(secret), webhook=webhook_view(webhook))
+        raise Unavailable("Webhooks cannot be created at the moment.", detail="the current pepper generation is not configured")
+    webhook = Webhook(id, body.url, tuple(dict.fromkeys(body.events)), generation, now, actor.label)
+    details: Details = {"host": urlsplit(body.url).hostname or "", "events": list(webhook.events)}
+    event = actor.did("webhook.create", target_type="webhook", target_id=id, at=now, details=details)
+    await dependencies.notices.add_webhook(webhook, event)
+    request.response.headers["Location"] = "/v1/webhooks"
+    return CreatedWebhook(signatures.secret_text(secret), webhook_view(webhook))
 
 
-def _flaw(url: str, door: Door) -> str:
-    """Why nothing is sent there, or an empty text. A name is looked up, and its addresses checked, at every sending."""
-    if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
-        return "must be visible ASCII characters without a fragment or backslash"
-    scheme, _, rest = url.partition("://")
-    origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
-    if isinstance(origin, str):
-        return origin
-    if origin.scheme != "https" and not door.webhook_networks:
-        return "must begin with https://"
-    if origin.address is not None and rejection([origin.address], door.webhook_networks):
-        return "leads to an address that is not public"
-    return ""
+async def list_webhooks(request: Request) -> WebhookList:
+    """List webhooks.
+
+    Oldest first. Secrets are not stored and not shown.
+    """
+    return WebhookList([webhook_view(webhook) for webhook in await request.dependencies.notices.webhooks()])
 
 
-async def list_webhooks(door: Door) -> WebhookList:
-    """List webhooks, oldest first. Their secrets are stored nowhere and not shown."""
-    return WebhookList(webhooks=[webhook_view(one) for one in await door.notices.webhooks()])
+async def delete_webhook(request: Request, webhook: str) -> None:
+    """Delete a webhook.
+
+    Its waiting deliveries are discarded.
+    """
+    dependencies = request.dependencies
+    now = dependencies.clock.now()
+    event = request.actor.did("webhook.delete", target_type="webhook", target_id=webhook[:12], at=now, details={})
+    if "\0" in webhook or not await dependencies.notices.delete_webhook(webhook, event):
+        raise NotFound("No webhook has this id.")
 
 
-async def delete_webhook(webhook: str, door: Door, caller: Caller) -> None:
-    """Delete a webhook, with what still waits for it."""
-    event = caller.did("webhook.delete", target_type="webhook", target_id=webhook[:12], at=door.clock.now(), details={})
-    if "\0" in webhook or not await door.notices.delete_webhook(webhook, event):
-        raise NotFound("There is no webhook with this id")
+async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPage:
+    """List deliveries.
 
-
-async def list_deliveries(query: Annotated[ListDeliveries, Query()], door: Door) -> DeliveryPage:
-    """List deliveries; without a state, the dead letters."""
-    cursors = Cursors(door.cursor_pepper, f"deliveries|{query.state}")
-    notification_id, target = ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
-    found = await door.notices.deliveries(state=query.state, after=(notification_id, target), size=query.limit + 1)
-    shown = found[: query.limit]
-    more = len(found) > query.limit
+    Returns dead deliveries unless `state` says otherwise.
+    """
+    dependencies = request.dependencies
+    cursors = Cursors(dependencies.cursor_pepper, f"deliveries|{query.state}")
+    notification, destination = ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
+    deliveries = await dependencies.notices.deliveries(state=query.state, after=(notification, destination), size=query.limit + 1)
+    shown = deliveries[: query.limit]
+    more = len(deliveries) > query.limit
     return DeliveryPage(
-        deliveries=[delivery_view(one) for one in shown],
+        deliveries=[delivery_view(delivery) for delivery in shown],
         next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target])) if more else None,
     )
 
 
-async def retry_delivery(notice: str, target: str, door: Door, caller: Caller) -> None:
-    """Try a notice again that was given up, from the first attempt on."""
-    now = door.clock.now()
-    event = caller.did(
-        "delivery.retry", target_type="webhook", target_id=target[:12], at=now, details={"notification_id": notice[:40]}
+async def retry_delivery(request: Request, notification: str, destination: str) -> None:
+    """Retry a dead delivery.
+
+    Starts again with the first attempt.
+    """
+    dependencies = request.dependencies
+    now = dependencies.clock.now()
+    event = request.actor.did(
+        "delivery.retry",
+        target_type="webhook",
+        target_id=destination[:12],
+        at=now,
+        details={"notification_id": notification[:40]},
     )
-    if "\0" in notice + target or not await door.notices.revive(notice, target, now=now, event=event):
-        raise NotFound("There is no such dead letter")
+    valid = "\0" not in notification + destination
+    if not valid or not await dependencies.notices.revive(notification, destination, now=now, event=event):
+        raise NotFound("No dead delivery has this notification and destination.")
+
+
+def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
+    """Why a URL cannot be used, or an empty string. Host names are resolved and checked at each delivery."""
+    if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
+        return "must consist of visible ASCII characters, without a fragment or backslash"
+    scheme, _, rest = url.partition("://")
+    origin = parse_origin(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
+    if isinstance(origin, str):
+        return origin
+    if origin.scheme != "https" and not networks:
+        return "must begin with https://"
+    if origin.address is not None and rejection([origin.address], networks):
+        return "has an address that is not public"
+    return ""
+
+
+_webhook = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name)
+
+ENDPOINTS = (
+    # The receiver gets a secret and every notification.
+    _webhook(
+        method="POST",
+        path="/v1/webhooks",
+        handler=create_webhook,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+        status=201,
+        links=Links("webhook", "/webhook/id", ("delete_webhook",)),
+    ),
+    _webhook(method="GET", path="/v1/webhooks", handler=list_webhooks, roles=AUDITORS),
+    _webhook(
+        method="DELETE",
+        path="/v1/webhooks/{webhook}",
+        handler=delete_webhook,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+        status=204,
+        errors=(404,),
+    ),
+    _webhook(method="GET", path="/v1/deliveries", handler=list_deliveries, roles=AUDITORS),
+    _webhook(
+        method="POST",
+        path="/v1/deliveries/{notification}/{destination}/retry",
+        handler=retry_delivery,
+        roles=OPERATORS,
+        step_up=StepUp.NEVER,
+        status=204,
+        errors=(404,),
+    ),
+)

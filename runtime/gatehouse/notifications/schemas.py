@@ -1,105 +1,106 @@
-"""The JSON shapes of webhooks and of notices that could not be delivered."""
+"""Request and response shapes of webhooks and deliveries."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+import msgspec
+from msgspec import Meta
 
-from gatehouse.notifications.models import Delivery, Webhook
+from gatehouse.http.fields import Cursor, Instant, NextCursor
 from gatehouse.timestamps import rfc3339
+from gatehouse.notifications.models import Delivery, Webhook
 
 URL_CHARS_MAX = 500
-
 
 Event = Literal["key.revoked", "key.rotated", "key.expires_soon", "key.leaked", "key.unusual"]
 
 
-_EXAMPLE: JsonDict = {
-    "id": "8kLm20pQxT4v",
-    "url": "https://hooks.example.com/gatehouse",
-    "events": ["key.revoked"],
-    "created_at": "2030-06-01T09:00:00Z",
-    "created_by": "bootstrap",
-}
+class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of a new webhook."""
+
+    example: ClassVar = {"url": "https://hooks.example.com/gatehouse", "events": ["key.revoked"]}
+
+    url: Annotated[
+        str,
+        Meta(max_length=URL_CHARS_MAX, description="HTTPS URL with a public address and no user name. Receives POST requests."),
+    ]
+    events: Annotated[list[Event], Meta(max_length=20, description="Events to send. Empty: all events.")] = []
 
 
-_EXAMPLE_DELIVERY: JsonDict = {
-    "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
-    "target": "8kLm20pQxT4v",
-    "event": "key.revoked",
-    "state": "dead",
-    "attempts": 8,
-    "next_at": "2030-06-02T09:00:00Z",
-    "created_at": "2030-06-01T09:00:00Z",
-    "problem": "answered 503",
-}
+class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
+    example: ClassVar = {
+        "id": "8kLm20pQxT4v",
+        "url": "https://hooks.example.com/gatehouse",
+        "events": ["key.revoked"],
+        "created_at": "2030-06-01T09:00:00Z",
+        "created_by": "bootstrap",
+    }
 
-
-def _answers(*examples: JsonDict) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [*examples]})
-
-
-class CreateWebhook(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        json_schema_extra={"examples": [{"url": "https://hooks.example.com/gatehouse", "events": ["key.revoked"]}]},
-    )
-
-    url: Annotated[str, Field(max_length=URL_CHARS_MAX, description="https, a public address, no user name; POST goes there.")]
-    events: Annotated[list[Event], Field(max_length=20, description="Which events; none: all of them.")] = []
-
-
-class WebhookView(BaseModel):
     id: str
     url: str
     events: list[str]
-    created_at: str
+    created_at: Instant
     created_by: str
 
 
-class CreatedWebhook(BaseModel):
-    model_config = _answers({"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "webhook": _EXAMPLE})
+class CreatedWebhook(msgspec.Struct, frozen=True):
+    example: ClassVar = {
+        "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "webhook": WebhookView.example,
+    }
 
-    secret: Annotated[str, Field(description="For the receiver, to check signatures with (Standard Webhooks). Shown this once.")]
+    secret: Annotated[
+        str, Meta(description="Secret with which the receiver verifies signatures (Standard Webhooks). Returned only once.")
+    ]
     webhook: WebhookView
 
 
-class WebhookList(BaseModel):
-    model_config = _answers({"webhooks": [_EXAMPLE]})
+class WebhookList(msgspec.Struct, frozen=True):
+    example: ClassVar = {"webhooks": [WebhookView.example]}
 
     webhooks: list[WebhookView]
 
 
-class ListDeliveries(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query of a page of deliveries."""
 
-    state: Annotated[Literal["waiting", "delivered", "dead"], Field(description="dead: given up after the last attempt.")] = (
-        "dead"
-    )
-    cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    state: Annotated[
+        Literal["waiting", "delivered", "dead"], Meta(description="`dead`: abandoned after the last attempt failed.")
+    ] = "dead"
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of deliveries.")] = 50
 
 
-class DeliveryView(BaseModel):
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification on its way to one destination."""
+
+    example: ClassVar = {
+        "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
+        "destination": "8kLm20pQxT4v",
+        "event": "key.revoked",
+        "state": "dead",
+        "attempts": 8,
+        "next_at": "2030-06-02T09:00:00Z",
+        "created_at": "2030-06-01T09:00:00Z",
+        "problem": "answered 503",
+    }
+
     notification_id: str
-    target: Annotated[str, Field(description="Id of the webhook, or topic.")]
+    destination: Annotated[str, Meta(description="Id of the webhook, or `topic` for the SNS topic.")]
     event: str
     state: str
     attempts: int
-    next_at: str
-    created_at: str
-    problem: Annotated[str, Field(description="Why the last attempt failed.")]
+    next_at: Annotated[Instant, Meta(description="Time of the next attempt.")]
+    created_at: Instant
+    problem: Annotated[str, Meta(description="Why the last attempt failed.")]
 
 
-class DeliveryPage(BaseModel):
-    model_config = _answers({"deliveries": [_EXAMPLE_DELIVERY], "next_cursor": None})
+class DeliveryPage(msgspec.Struct, frozen=True):
+    example: ClassVar = {"deliveries": [DeliveryView.example], "next_cursor": None}
 
     deliveries: list[DeliveryView]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 def webhook_view(webhook: Webhook) -> WebhookView:
@@ -115,7 +116,7 @@ def webhook_view(webhook: Webhook) -> WebhookView:
 def delivery_view(delivery: Delivery) -> DeliveryView:
     return DeliveryView(
         notification_id=delivery.notification_id,
-        target=delivery.target,
+        destination=delivery.target,
         event=delivery.event,
         state=delivery.state,
         attempts=delivery.attempts,

@@ -1,44 +1,66 @@
-"""GET, PUT and DELETE /v1/log-level: how much every gateway and console worker logs, changed while they run.
-
-GET /v1/features: what can be switched off, and what is.
-"""
+"""Endpoints of the log level and of features."""
 
 from __future__ import annotations
 
-from gatehouse.console.dependencies import Caller, Door
+from functools import partial
+
+from gatehouse.console.dependencies import Request
+from gatehouse.http.endpoint import Endpoint, StepUp
+from gatehouse.timestamps import rfc3339
+from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.operations.features import FEATURES
 from gatehouse.operations.models import LogLevelOverride
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
-from gatehouse.timestamps import rfc3339
 
 
-async def show_log_level(door: Door) -> LogLevel:
-    """Show the log level that holds now."""
-    return _view(door, await door.levels.current())
+async def show_log_level(request: Request) -> LogLevel:
+    """Retrieve the log level.
+
+    Returns the level that is in effect.
+    """
+    return _view(request, await request.dependencies.levels.current())
 
 
-async def set_log_level(wish: SetLogLevel, door: Door, caller: Caller) -> LogLevel:
-    """Set the log level of every gateway and console worker for a time. It is everywhere after three seconds."""
-    return _view(door, await door.levels.set(wish.level, wish.for_s, caller))
+async def set_log_level(request: Request, body: SetLogLevel) -> LogLevel:
+    """Set a temporary log level.
+
+    Applies to every gateway and console worker within three seconds.
+    """
+    return _view(request, await request.dependencies.levels.set(body.level, body.for_s, request.actor))
 
 
-async def reset_log_level(door: Door, caller: Caller) -> None:
-    """Let the setting of each process hold again."""
-    await door.levels.reset(caller)
+async def reset_log_level(request: Request) -> None:
+    """Reset the log level.
+
+    The configured level of each process applies again.
+    """
+    await request.dependencies.levels.reset(request.actor)
 
 
-def _view(door: Door, wish: LogLevelOverride | None) -> LogLevel:
-    configured = door.levels.configured
-    if wish is None:
-        return LogLevel(level=configured, configured=configured, until=None, set_by=None)
-    return LogLevel(level=wish.level, configured=configured, until=rfc3339(wish.until), set_by=wish.set_by)
+async def list_features(request: Request) -> FeatureList:
+    """List features.
 
-
-async def list_features(service: Door) -> FeatureList:
-    """List the features of a deployment. They are switched by GATEHOUSE_FEATURES and a restart."""
+    Features are enabled and disabled with GATEHOUSE_FEATURES and a restart.
+    """
+    disabled = request.dependencies.features_off
     return FeatureList(
-        features=[
-            FeatureView(name=one.name, service=one.service, enabled=one.name not in service.features_off, meaning=one.meaning)
-            for one in FEATURES
-        ]
+        [FeatureView(feature.name, feature.service, feature.name not in disabled, feature.meaning) for feature in FEATURES]
     )
+
+
+def _view(request: Request, override: LogLevelOverride | None) -> LogLevel:
+    configured = request.dependencies.levels.configured
+    if override is None:
+        return LogLevel(configured, configured, until=None, set_by=None)
+    return LogLevel(override.level, configured, until=rfc3339(override.until), set_by=override.set_by)
+
+
+_operation = partial(Endpoint, tag="operations")
+
+ENDPOINTS = (
+    _operation(method="GET", path="/v1/features", handler=list_features, roles=AUDITORS),
+    _operation(method="GET", path="/v1/log-level", handler=show_log_level, roles=AUDITORS),
+    # The level `error` would hide requests from the log.
+    _operation(method="PUT", path="/v1/log-level", handler=set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),
+    _operation(method="DELETE", path="/v1/log-level", handler=reset_log_level, roles=OPERATORS, step_up=StepUp.NEVER, status=204),
+)

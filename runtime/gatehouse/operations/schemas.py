@@ -1,67 +1,58 @@
-"""The JSON shapes of what operators look at and set while a deployment runs: log level and features."""
+"""Request and response shapes of the log level and of features."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta
 
-_LEVELS = Literal["debug", "info", "warning", "error"]
+from gatehouse.http.fields import Instant
+
+Level = Literal["debug", "info", "warning", "error"]
 
 
-class SetLogLevel(BaseModel):
-    """Another log level for a time."""
+class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A temporary log level."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [{"level": "debug", "for_s": 900}]}
-    )
+    example: ClassVar = {"level": "debug", "for_s": 900}
 
-    level: _LEVELS
+    level: Level
     for_s: Annotated[
-        int, Field(ge=10, le=86_400, description="Seconds after which GATEHOUSE_LOG_LEVEL of each process holds again.")
+        int, Meta(ge=10, le=86_400, description="Seconds until GATEHOUSE_LOG_LEVEL of each process applies again.")
     ] = 900
 
 
-class LogLevel(BaseModel):
-    """`level`: what holds now. `configured`: this console's setting. `until`: None while the setting holds."""
+class LogLevel(msgspec.Struct, frozen=True):
+    """The log level of all gateway and console workers."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}]
-        }
-    )
+    example: ClassVar = {"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}
 
-    level: _LEVELS
-    configured: _LEVELS
-    until: str | None
+    level: Annotated[Level, Meta(description="The level in effect.")]
+    configured: Annotated[Level, Meta(description="GATEHOUSE_LOG_LEVEL of this console.")]
+    until: Annotated[Instant | None, Meta(description="End of a temporary level. Null if none is set.")]
     set_by: str | None
 
 
-class FeatureView(BaseModel):
+class FeatureView(msgspec.Struct, frozen=True):
     name: str
     service: Literal["gateway", "console"]
     enabled: bool
     meaning: str
 
 
-class FeatureList(BaseModel):
-    """As this console is set; a gateway has a setting of its own, which its /readyz tells."""
+class FeatureList(msgspec.Struct, frozen=True):
+    """Features as configured for this console. A gateway has its own setting, which its /readyz reports."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "features": [
-                        {
-                            "name": "batch-verify",
-                            "service": "gateway",
-                            "enabled": True,
-                            "meaning": "several tokens are verified by one request",
-                        }
-                    ]
-                }
-            ]
-        }
-    )
+    example: ClassVar = {
+        "features": [
+            {
+                "name": "batch-verify",
+                "service": "gateway",
+                "enabled": True,
+                "meaning": "Verify several tokens in one request.",
+            }
+        ]
+    }
 
     features: list[FeatureView]

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from gatehouse.http import health as vitals
+from gatehouse.http import operational_routes
 from gatehouse.http.middleware import Address, RequestContextMiddleware, unexpected
 from gatehouse.http.models import Probes
 from gatehouse.http.pages import page, style_route
@@ -26,7 +26,11 @@ _METHOD = "<p>This address cannot be used in that way.</p>"
 def create(*, probes: Probes, observer: Observer, https: bool, scraped: bool = True) -> ASGIApp:
     """The ASGI application. `https`: the door's public address is https (HSTS is sent then). `scraped`: it has /metrics."""
     app = Starlette(
-        routes=[Address("/", _page, methods=["GET"]), style_route(), *vitals.routes(probes, observer, scraped=scraped)],
+        routes=[
+            Address("/", _page, methods=["GET"]),
+            style_route(),
+            *operational_routes.routes(probes, observer, scraped=scraped),
+        ],
         exception_handlers={HTTPException: _refused, Exception: unexpected},
     )
     app.router.redirect_slashes = False

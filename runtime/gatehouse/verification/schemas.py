@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from gatehouse.http.paths import CORE_NAME
-from gatehouse.http.request_schema import bad_member, decode_body
+from gatehouse.http.validation import decode_body, invalid
 from gatehouse.verification.models import (
     RateLimitOverride,
     RateLimitState,
@@ -174,22 +174,22 @@ def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationReque
     """The same for many. Raises BadRequest."""
     request = decode_body(_batch_decoder, body)
     if not 1 <= len(request.keys) <= BATCH_MAX:
-        raise bad_member("body.keys", f"must hold 1 to {BATCH_MAX} questions", "send the others in another request")
+        raise invalid("body.keys", f"must hold 1 to {BATCH_MAX} questions", "send the others in another request")
     return tuple(_question(one, client, f"body.keys[{index}]") for index, one in enumerate(request.keys))
 
 
 def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, VerificationRequest]:
     if len(request.token) > TOKEN_CHARS_MAX:
-        raise bad_member(
+        raise invalid(
             f"{at}.token",
             f"is longer than {TOKEN_CHARS_MAX} characters",
             "send one key as it was shown when it was made",
         )
     if not 0 <= request.cost <= COST_MAX:
-        raise bad_member(f"{at}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look without using anything")
+        raise invalid(f"{at}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look without using anything")
     check_needs(request.scopes, request.core, request.method, at, scopes_name="scopes")
     if request.address is not None and not _is_address(request.address):
-        raise bad_member(f"{at}.address", "is no IP address", "send the client's address, such as 192.0.2.7, or leave it out")
+        raise invalid(f"{at}.address", "is no IP address", "send the client's address, such as 192.0.2.7, or leave it out")
     return request.token, VerificationRequest(
         scopes=request.scopes,
         core=request.core,
@@ -204,29 +204,27 @@ def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, Verifi
 def check_needs(scopes: Sequence[str], core: str | None, method: str | None, at: str, *, scopes_name: str) -> None:
     """What a key is asked to be good for, the same in a body and in a query. Raises BadRequest."""
     if len(scopes) > SCOPES_MAX:
-        raise bad_member(
-            f"{at}.{scopes_name}", f"holds more than {SCOPES_MAX} names", "ask for the scopes that this request needs"
-        )
+        raise invalid(f"{at}.{scopes_name}", f"holds more than {SCOPES_MAX} names", "ask for the scopes that this request needs")
     for index, scope in enumerate(scopes):
         if _SCOPE.fullmatch(scope) is None:
-            raise bad_member(f"{at}.{scopes_name}[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
+            raise invalid(f"{at}.{scopes_name}[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
     if core is not None and CORE_NAME.fullmatch(core) is None:
-        raise bad_member(f"{at}.core", "is no name of a Core", "use 1 to 40 lower-case letters, digits and inner hyphens")
+        raise invalid(f"{at}.core", "is no name of a Core", "use 1 to 40 lower-case letters, digits and inner hyphens")
     if method is not None and _METHOD.fullmatch(method) is None:
-        raise bad_member(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
+        raise invalid(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
 
 
 def _signed(asked: SignedRequestInput, at: str) -> SignedRequest:
     """The described request as its client signed it."""
     if _METHOD.fullmatch(asked.method) is None:
-        raise bad_member(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
+        raise invalid(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
     match = _URL.fullmatch(asked.url) if len(asked.url) <= URL_CHARS_MAX else None
     if match is None:
         fix = "send it as the client did, percent-encoded: https://api.example.com/v1/x?y=z"
-        raise bad_member(f"{at}.url", f"is no absolute http(s) URL of up to {URL_CHARS_MAX} characters", fix)
+        raise invalid(f"{at}.url", f"is no absolute http(s) URL of up to {URL_CHARS_MAX} characters", fix)
     if len(asked.headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in asked.headers) > HEADERS_CHARS_MAX:
         message = f"holds more than {HEADERS_MAX} headers or {HEADERS_CHARS_MAX} characters"
-        raise bad_member(f"{at}.headers", message, "send Signature-Input, Signature and the headers that it covers")
+        raise invalid(f"{at}.headers", message, "send Signature-Input, Signature and the headers that it covers")
     digest = hashlib.sha256().digest()
     if asked.body_sha256 is not None:
         digest = _digest(asked.body_sha256, f"{at}.body_sha256")
@@ -249,30 +247,30 @@ def _digest(text: str, at: str) -> bytes:
     except ValueError:
         digest = b""
     if len(digest) != hashlib.sha256().digest_size:
-        raise bad_member(at, "is no SHA-256 digest", "send 32 bytes as base64, or null when there is no body")
+        raise invalid(at, "is no SHA-256 digest", "send 32 bytes as base64, or null when there is no body")
     return digest
 
 
 def _limits(asked: tuple[RateLimitInput, ...], at: str) -> tuple[RateLimitOverride, ...]:
     """A wrong limit is an error and not a limit that is not there: whoever sends one relies on it."""
     if len(asked) > LIMITS_MAX:
-        raise bad_member(f"{at}.limits", f"holds more than {LIMITS_MAX} limits", "send fewer")
+        raise invalid(f"{at}.limits", f"holds more than {LIMITS_MAX} limits", "send fewer")
     if len({one.name for one in asked}) != len(asked):
-        raise bad_member(f"{at}.limits", "names a limit twice", "send each name once")
+        raise invalid(f"{at}.limits", "names a limit twice", "send each name once")
     for index, one in enumerate(asked):
         here = f"{at}.limits[{index}]"
         if _LIMIT_NAME.fullmatch(one.name) is None:
-            raise bad_member(f"{here}.name", "is no name of a limit", "use 1 to 64 of a-z 0-9 _ . - and begin with a letter")
+            raise invalid(f"{here}.name", "is no name of a limit", "use 1 to 64 of a-z 0-9 _ . - and begin with a letter")
         if not 0 <= one.cost <= COST_MAX:
-            raise bad_member(f"{here}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look only")
+            raise invalid(f"{here}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look only")
         if (one.quota is None) != (one.window_s is None) or (one.burst is not None and one.quota is None):
-            raise bad_member(here, "needs both quota and window_s, or neither", "name a limit of the key alone, with its cost")
+            raise invalid(here, "needs both quota and window_s, or neither", "name a limit of the key alone, with its cost")
         if one.quota is not None and not 1 <= one.quota <= QUOTA_MAX:
-            raise bad_member(f"{here}.quota", f"must be 1 to {QUOTA_MAX}", "send how many units pass in a window")
+            raise invalid(f"{here}.quota", f"must be 1 to {QUOTA_MAX}", "send how many units pass in a window")
         if one.window_s is not None and not 1 <= one.window_s <= WINDOW_S_MAX:
-            raise bad_member(f"{here}.window_s", f"must be 1 to {WINDOW_S_MAX} seconds", "send a window of up to 31 days")
+            raise invalid(f"{here}.window_s", f"must be 1 to {WINDOW_S_MAX} seconds", "send a window of up to 31 days")
         if one.burst is not None and not 1 <= one.burst <= (one.quota or 0):
-            raise bad_member(f"{here}.burst", "must be 1 to quota", "leave it out to let all of the quota come at once")
+            raise invalid(f"{here}.burst", "must be 1 to quota", "leave it out to let all of the quota come at once")
     return tuple(
         RateLimitOverride(name=one.name, cost=one.cost, quota=one.quota, window_s=one.window_s, burst=one.burst) for one in asked
     )

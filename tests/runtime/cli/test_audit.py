@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import GENESIS, row_hash
@@ -30,7 +31,7 @@ def trail(rows: int, *, name: str = "x") -> list[AuditRow]:
 
 
 def write(folder: Path, rows: list[AuditRow]) -> None:
-    (folder / "audit.ndjson").write_text("".join(audit_view(row).model_dump_json() + "\n" for row in rows))
+    (folder / "audit.ndjson").write_text("".join(msgspec.json.encode(audit_view(row)).decode() + "\n" for row in rows))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ async def offline(bare: Command) -> Command:
         key_id, row = await signer.key_id(), rows[seq - 1]
         signature = await signer.sign(to_sign(seq, row.hash, 1_800_000_100.0, key_id, "ed25519"))
         view = checkpoint_view(Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", signature))
-        (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(view.model_dump_json())
+        (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(msgspec.json.encode(view).decode())
     (bare.folder / "key.pem").write_bytes(await signer.public_key())
     return bare
 

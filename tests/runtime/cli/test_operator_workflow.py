@@ -32,7 +32,7 @@ def test_key_is_created_listed_shown_and_revoked(operator: Command) -> None:
 def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
     result = operator.run("keys", "create", "--name", "x", "--scope", "NO")
     assert result.code == 2
-    assert "body.scopes[0]: has a form that is not allowed" in result.err
+    assert "body.scopes[0]: does not match the required pattern" in result.err
 
 
 def test_denied_credential_is_not_printed(operator: Command) -> None:

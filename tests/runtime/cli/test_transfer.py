@@ -142,7 +142,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         ({"key": "abcdefgh1", "scopes": ["admin"]}, "would manage Gatehouse; make such keys with gatehouse keys create"),
         ({"key": "abcdefgh1", "expires": "soon"}, 'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
         ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
-        ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not hold control characters or invisible characters"),
+        ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not contain control characters or invisible characters"),
         ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
         (7, "must be a text or an object (see docs/guides/migrate.md)"),
     ],

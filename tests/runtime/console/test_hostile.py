@@ -60,11 +60,11 @@ async def test_json_is_taken_however_it_is_written(door: Console, media_type: st
 @pytest.mark.parametrize(
     ("content", "message", "fix"),
     [
-        (b'\xef\xbb\xbf{"name":"a"}', "begins with a byte order mark", "send UTF-8 without one (RFC 8259, section 8.1)"),
-        (b'{"ttl_s":1e400}', "holds a number that is too large", "send a number that fits 64 bits"),
-        (b'{"ttl_s":' + FAR.encode() + b"}", "holds a number with too many digits", "send a number that fits 64 bits"),
+        (b'\xef\xbb\xbf{"name":"a"}', "begins with a byte order mark", "send UTF-8 without it (RFC 8259, section 8.1)"),
+        (b'{"ttl_s":1e400}', "contains a number that is too large", "send a number that fits in 64 bits"),
+        (b'{"ttl_s":' + FAR.encode() + b"}", "contains a number with too many digits", "send a number that fits in 64 bits"),
         ('{"name":"Zoë"}'.encode("latin-1"), "is not UTF-8 text", "send JSON encoded as UTF-8"),
-        (b'{"a":' * 17 + b"1" + b"}" * 17, "is nested deeper than 16 levels", "send a flatter document"),
+        (b'{"a":' * 17 + b"1" + b"}" * 17, "is nested more than 16 levels deep", "send a flatter document"),
     ],
 )
 async def test_a_body_with_no_meaning_is_told_why(door: Console, content: bytes, message: str, fix: str) -> None:
@@ -83,7 +83,7 @@ def test_a_name_that_comes_again_after_many_others_is_found() -> None:
     names = ",".join(f'"{number}":1' for number in range(50_000))
     with pytest.raises(BadRequest) as refused:
         body.parse(f'{{{names},"49999":1}}'.encode())
-    assert refused.value.errors[0].message == 'names "49999" twice'
+    assert refused.value.errors[0].message == 'has the name "49999" twice'
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ async def test_a_query_that_is_not_encoded_right_is_refused(door: Console, query
 @pytest.mark.parametrize(
     ("instant", "message"),
     [
-        ("0001-01-01T00:00:00%2B14:00", "must lie in the years 1970 to 2999"),
-        ("1969-12-31T23:59:59Z", "must lie in the years 1970 to 2999"),
-        ("9999-12-31T23:59:59.999999Z", "must lie in the years 1970 to 2999"),
+        ("0001-01-01T00:00:00%2B14:00", "must be between the years 1970 and 2999"),
+        ("1969-12-31T23:59:59Z", "must be between the years 1970 and 2999"),
+        ("9999-12-31T23:59:59.999999Z", "must be between the years 1970 and 2999"),
         ("2030-02-30T00:00:00Z", "is not a date that exists"),
         ("2030-01-01T00:00:00%2B99:99", "is not a date that exists"),
-        ("yesterday", 'must be an RFC 3339 date with a time zone, such as "2031-01-01T00:00:00Z"'),
+        ("yesterday", 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'),
     ],
 )
 async def test_a_date_that_cannot_be_counted_is_refused(door: Console, path: str, name: str, instant: str, message: str) -> None:
@@ -144,8 +144,8 @@ async def test_what_is_no_version_changes_nothing(door: Console, sent: str) -> N
     reply = await door.client.patch(
         f"/v1/keys/{made['id']}", json={"owner": "x"}, headers=[(b"If-Match", sent.encode("latin-1"))]
     )
-    fix = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite whatever is there'
-    await _refused(reply, door, 412, "header.if-match", "is no version of a key", fix)
+    fix = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
+    await _refused(reply, door, 412, "header.if-match", "is not a version of a key", fix)
     assert (await door.client.get(f"/v1/keys/{made['id']}")).json() == made
 
 
@@ -161,8 +161,8 @@ async def test_two_versions_change_nothing(door: Console) -> None:
 async def test_an_idempotency_key_of_another_form_makes_nothing(door: Console, sent: bytes) -> None:
     before = door.database.sql("SELECT count(*) FROM api_key")
     reply = await door.client.post("/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", sent)])
-    fix = 'send Idempotency-Key: "a-uuid-of-your-own", quotes included, at most 255 visible characters'
-    await _refused(reply, door, 400, "header.idempotency-key", "is no text in double quotes", fix)
+    fix = 'send Idempotency-Key: "<uuid>", including the quotes, with at most 255 printable ASCII characters'
+    await _refused(reply, door, 400, "header.idempotency-key", "is not a string in double quotes", fix)
     assert door.database.sql("SELECT count(*) FROM api_key") == before
 
 

@@ -201,7 +201,7 @@ async def test_an_unsigned_report_learns_nothing_and_changes_nothing(take: Open,
     }
     answers = {name: await coming for name, coming in reply.items() if name == case or coming.close()}
     assert answers[case].status_code == 401
-    assert answers[case].json()["detail"] == "The signature is not that of a reporter that is known here"
+    assert answers[case].json()["detail"] == "The signature is not from a configured reporter."
     assert made["token"] not in answers[case].text
     assert await intake.state(made["key"]["id"]) == "active"
 
@@ -225,12 +225,12 @@ async def test_without_pinned_keys_and_secret_there_is_nothing_to_report_to(take
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{}", "is no list of reports"),
-        (b'[{"token": 5}]', "is no list of reports"),
-        (b"[{}]", "is no list of reports"),
-        (b"\xff", "is no list of reports"),
-        (json.dumps([{"token": "x"}] * 201).encode(), "holds more than 200 reports"),
-        (json.dumps([{"token": "x" * 2001}]).encode(), "holds a text of more than 2000 characters"),
+        (b"{}", "must be an array"),
+        (b'[{"token": 5}]', "must be a string"),
+        (b"[{}]", "is missing"),
+        (b"\xff", "is not valid JSON"),
+        (json.dumps([{"token": "x"}] * 201).encode(), "has too many items"),
+        (json.dumps([{"token": "x" * 2001}]).encode(), "is too long"),
     ],
 )
 async def test_a_signed_body_that_is_no_report_is_a_bad_request(take: Open, body: bytes, message: str) -> None:

@@ -148,7 +148,7 @@ async def test_a_dead_letter_is_revived_and_delivered(house: House) -> None:
         house.clock.advance(wait_s)
     letter = (await house.letters())[0]
     house.receiver.status = 204
-    again = f"/v1/deliveries/{letter['notification_id']}/{letter['target']}/retry"
+    again = f"/v1/deliveries/{letter['notification_id']}/{letter['destination']}/retry"
     assert (await house.client.post(again)).status_code == 204
     house.clock.advance(3600)
     assert await notifier.run_once() == 1

@@ -23,14 +23,14 @@ JSON = {"Content-Type": "application/json"}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"name":"a","name":"b"}', 'names "name" twice'),
-        (b'{"name":"a","limits":[{"quota":1,"quota":2}]}', 'names "quota" twice'),
-        (b'{"name":"\\ud800"}', "holds a NUL or half a surrogate pair"),
-        (b'{"name":"\\u0000"}', "holds a NUL or half a surrogate pair"),
-        (b'{"a\\u0000":1}', "holds a NUL or half a surrogate pair"),
-        (b'{"ttl_s":NaN}', "holds NaN, which is not JSON"),
-        (b'{"ttl_s":' + b"9" * 5000 + b"}", "holds a number with too many digits"),
-        (b"[" * 5000 + b"]" * 5000, "is nested deeper than 16 levels"),
+        (b'{"name":"a","name":"b"}', 'has the name "name" twice'),
+        (b'{"name":"a","limits":[{"quota":1,"quota":2}]}', 'has the name "quota" twice'),
+        (b'{"name":"\\ud800"}', "contains a NUL character or an unpaired surrogate"),
+        (b'{"name":"\\u0000"}', "contains a NUL character or an unpaired surrogate"),
+        (b'{"a\\u0000":1}', "contains a NUL character or an unpaired surrogate"),
+        (b'{"ttl_s":NaN}', "contains NaN, which is not JSON"),
+        (b'{"ttl_s":' + b"9" * 5000 + b"}", "contains a number with too many digits"),
+        (b"[" * 5000 + b"]" * 5000, "is nested more than 16 levels deep"),
         (b'{"name":', "is not valid JSON"),
         (b"\xff\xfe{\x00}\x00", "is not UTF-8 text"),
         (b"null", "must be an object"),
@@ -47,9 +47,9 @@ async def test_a_body_that_can_be_understood_in_two_ways_or_none_is_refused(door
 def test_the_strict_parser_agrees_with_json_wherever_it_does_not_refuse(value: Any) -> None:
     raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     refusals = {
-        "holds a NUL or half a surrogate pair",
+        "contains a NUL character or an unpaired surrogate",
         "is not UTF-8 text",
-        "is nested deeper than 16 levels",
+        "is nested more than 16 levels deep",
     }
     parsed, refused = _parse(raw)
     assert refused in refusals if refused else parsed == value

@@ -148,6 +148,6 @@ def test_keys_webhooks_and_sessions_are_led_through_their_lives_by_the_links_of_
 
     # What the console remembers changes what an example can draw when it is played again: that alone is no finding.
     with suppress(FlakyStrategyDefinition):
-        Life.run(settings=settings(BOUNDS, max_examples=ASKED or 30, stateful_step_count=8))
+        Life.run(settings=settings(BOUNDS, max_examples=ASKED or 60, stateful_step_count=8))
     assert wrong == []
     assert led, "no link led to a key, webhook or session that was there"

@@ -10,7 +10,8 @@ import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
 from gatehouse.console.authentication import COOKIE
-from gatehouse.console.authorization import RIGHTS, STEP_UP, StepUp, changes
+from gatehouse.console.routes import ENDPOINTS
+from gatehouse.http.endpoint import StepUp
 from gatehouse.identity.models import Identity, Role
 from gatehouse.identity.service import KEPT_MAX
 
@@ -293,15 +294,12 @@ async def test_a_purged_key_leaves_no_session(front: Front) -> None:
     assert front.door.database.sql("SELECT count(*) FROM console_session") == "0"
 
 
-def test_every_route_that_changes_something_says_whether_it_needs_a_fresh_proof() -> None:
-    assert set(STEP_UP) == {name for name in RIGHTS if changes(*name.split(" ", 1))}
-
-
-def test_what_cannot_be_undone_and_what_moves_roles_needs_a_fresh_proof() -> None:
-    always = {name for name, when in STEP_UP.items() if when is StepUp.ALWAYS}
-    assert {"POST /v1/keys/{id}/purge", "DELETE /v1/keys/{id}", "DELETE /v1/webhooks/{webhook}"} <= always
-    of_keys = {name for name in STEP_UP if "/v1/keys" in name}
-    assert {name for name in of_keys if STEP_UP[name] is StepUp.NEVER} == set()
+def test_irreversible_operations_and_role_changes_require_step_up() -> None:
+    rules = {endpoint.operation_id: endpoint.step_up for endpoint in ENDPOINTS}
+    assert {rules["purge_key"], rules["delete_key"], rules["delete_webhook"]} == {StepUp.ALWAYS}
+    changing = [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith("/v1/keys") and endpoint.changes_state]
+    assert len(changing) > 10
+    assert [endpoint.path for endpoint in changing if endpoint.step_up not in (StepUp.ALWAYS, StepUp.MANAGING)] == []
 
 
 async def test_a_dangerous_act_wants_a_fresh_proof_of_a_session(front: Front, browser: Browser) -> None:

@@ -51,7 +51,12 @@ async def test_disabled_features_are_not_served(gateway: Any, start: Any, databa
     assert (await here.ask("GET", "/v1/keys/verify")).status == 405
     key = await here.mint()
     assert (await here.verify(key.token)).json["valid"]
-    assert (await here.ask("GET", "/readyz")).json["off"] == ["batch-verify", "header-verify", "proxy", "self-revocation"]
+    assert (await here.ask("GET", "/readyz")).json["features_off"] == [
+        "batch-verify",
+        "header-verify",
+        "proxy",
+        "self-revocation",
+    ]
 
 
 @pytest.mark.requirement("TR-01")

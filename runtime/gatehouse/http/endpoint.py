@@ -1,0 +1,126 @@
+"""The declaration of an HTTP endpoint. Routing, authorization, validation and the OpenAPI documents are derived from it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, get_type_hints
+
+#: Security schemes of the management API. An endpoint that accepts a credential declares the roles that may call it.
+CREDENTIAL, SESSION, SIGNATURE = "admin", "session", "signed"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class StepUp(StrEnum):
+    """When a browser session must have shown its credential recently (RFC 9470)."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    MANAGING = "managing"  # when the request concerns a key that can manage keys
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A request header. `schema` is a JSON schema."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response other than the endpoint's main one. `type` None: no body. `problem`: it may also be a problem document."""
+
+    description: str
+    type: Any = None
+    problem: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """OpenAPI links from a response to the operations that take `parameter`, at the JSON pointer `pointer` of the body.
+
+    targets: ids of operations; empty for every operation with the parameter in its path.
+    """
+
+    parameter: str
+    pointer: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """One operation of an API.
+
+    method, path: as in OpenAPI, with `{name}` for path parameters.
+    tag: group in the API reference.
+    handler: coroutine that answers. Its docstring is the summary (first line) and the description; its parameters `query` and
+      `body` and its return type are the shapes. None where requests are routed elsewhere: then these are given explicitly.
+    roles: names of the roles that may call it. Required when it accepts a credential.
+    security: names of the accepted security schemes, alternatives.
+    step_up: required unless the endpoint changes nothing.
+    read_only: it changes nothing although its method could.
+    feature: name of the feature that must be enabled for it to exist; empty when it always exists.
+    status: status of success. errors: statuses beyond those that every endpoint of the API can return.
+    responses: further responses by status. content: media types and schemas of the success response, instead of JSON.
+    response_description: of the success response. headers: request headers beyond the common ones. links: of the success response.
+    """
+
+    method: str
+    path: str
+    tag: str
+    handler: Callable[..., Any] | None = None
+    roles: frozenset[str] = frozenset()
+    security: tuple[str, ...] = (CREDENTIAL, SESSION)
+    step_up: StepUp | None = None
+    read_only: bool = False
+    feature: str = ""
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    responses: Mapping[int, Response] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict)
+    response_description: str = ""
+    headers: tuple[Header, ...] = ()
+    links: Links | None = None
+    operation_id: str = ""
+    summary: str = ""
+    description: str = ""
+    query: Any = None
+    body: Any = None
+    response: Any = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a declaration that lacks a role or a step-up rule."""
+        if CREDENTIAL in self.security and not self.roles:
+            raise ValueError(f"{self.method} {self.path} declares no roles")
+        if self.step_up is None and self.changes_state and SESSION in self.security:
+            raise ValueError(f"{self.method} {self.path} declares no step-up rule")
+        if self.handler is not None:
+            self._read_handler(self.handler)
+
+    @property
+    def changes_state(self) -> bool:
+        return self.method not in _SAFE and not self.read_only
+
+    @property
+    def idempotent(self) -> bool:
+        """True for an operation that takes an Idempotency-Key. Other methods are idempotent by definition."""
+        return self.method == "POST" and self.changes_state and SIGNATURE not in self.security
+
+    def _read_handler(self, handler: Callable[..., Any]) -> None:
+        hints = get_type_hints(handler, include_extras=True)
+        summary, _, rest = inspect.cleandoc(handler.__doc__ or "").partition("\n")
+        read = {
+            "operation_id": handler.__name__,
+            "summary": summary.rstrip("."),
+            "description": " ".join(rest.split()) or summary,
+            "query": hints.get("query"),
+            "body": hints.get("body"),
+            "response": None if self.content or hints.get("return") is type(None) else hints.get("return"),
+        }
+        for name, value in read.items():
+            object.__setattr__(self, name, getattr(self, name) or value)

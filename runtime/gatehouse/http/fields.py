@@ -1,0 +1,92 @@
+"""Field types that several schemas share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from gatehouse.http.validation import checked, matching
+
+CORES_MAX = 50
+SCOPES_MAX = 50
+LIMITS_MAX = 10
+QUOTA_MAX = 1_000_000_000
+WINDOW_S_MAX = 31 * 86_400
+COST_MAX = 1_000_000
+TOKEN_CHARS_MAX = 512
+REASON_CHARS_MAX = 300
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+#: Unix seconds outside these years are not portable.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+
+
+def unix_seconds(timestamp: str) -> float:
+    """A validated RFC 3339 timestamp as Unix seconds, cut to microseconds, the stored precision."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
+
+
+def single_line(text: str) -> str:
+    if text != text.strip():
+        return "must not begin or end with a space"
+    return "" if text.isprintable() else "must not contain control characters or invisible characters"
+
+
+def multi_line(text: str) -> str:
+    if all(character.isprintable() or character in "\n\t" for character in text):
+        return ""
+    return "must not contain control characters or invisible characters other than line feeds and tabs"
+
+
+def distinct(values: Sequence[Any]) -> str:
+    return "" if len(set(values)) == len(values) else "must not contain duplicates"
+
+
+def unique_items(**constraints: Any) -> Meta:
+    """Constraints of an array without duplicates."""
+    return checked(distinct, extra_json_schema={"uniqueItems": True}, **constraints)
+
+
+def _timestamp(text: str) -> str:
+    if not _RFC3339.fullmatch(text):
+        return 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'
+    try:
+        instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
+    except ValueError:
+        return "is not a date that exists"
+    return "" if _FIRST <= instant < _LAST else "must be between the years 1970 and 2999"
+
+
+#: A timestamp in a request.
+Timestamp = Annotated[str, checked(_timestamp, extra_json_schema={"format": "date-time"})]
+
+#: A timestamp in a response.
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+Environment = Literal["test", "live"]
+Effective = Annotated[
+    Literal["everywhere", "within_bound"],
+    Meta(
+        description="When the change takes effect. `everywhere`: every live gateway worker has confirmed it. `within_bound`: it takes"
+        " effect on every worker within the propagation bound of the deployment."
+    ),
+]
+
+CoreName = Annotated[str, matching(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", max_length=40)]
+Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
+LimitName = Annotated[
+    str,
+    matching(
+        r"[a-z][a-z0-9_.-]{0,63}", max_length=64, description="Name of the limit. Clients see it in the `RateLimit` header."
+    ),
+]
+Reason = Annotated[
+    str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")
+]
+Cursor = Annotated[str, Meta(max_length=512, description="The `next_cursor` of the previous page.")]
+NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or null on the last page.")]

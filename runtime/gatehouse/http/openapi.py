@@ -1,0 +1,264 @@
+"""OpenAPI 3.1 documents, built from endpoint declarations and the msgspec types that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from gatehouse import __version__
+from gatehouse.http import asgi
+from gatehouse.http.endpoint import CREDENTIAL, SIGNATURE, Endpoint, Header
+
+Json = dict[str, Any]
+
+#: Status -> (code of the example, description).
+ERRORS: dict[int, tuple[str, str]] = {
+    400: ("bad_request", "The request is malformed. `errors` lists each problem with its location and a fix."),
+    401: ("unauthorized", "The credential is missing or invalid. `WWW-Authenticate` names the accepted scheme."),
+    403: ("forbidden", "The credential does not have a role that permits this operation."),
+    404: ("not_found", "No resource has this id."),
+    409: (
+        "conflict",
+        "The state of the resource does not allow the operation, or the first request with this Idempotency-Key is still being"
+        " processed (`request_in_progress`, with `Retry-After`).",
+    ),
+    412: ("precondition_failed", "The resource has changed since it was read. Read it again and retry."),
+    413: ("body_too_large", "The request body exceeds the limit of this deployment."),
+    415: ("unsupported_media_type", "The request body is not JSON encoded as UTF-8."),
+    422: ("idempotency_key_reused", "This Idempotency-Key was used with a different request. Use a new key."),
+    428: ("precondition_required", "The `If-Match` header is missing."),
+    429: ("rate_limited", "Too many failed authentications from this address. Retry after `Retry-After` seconds."),
+    500: ("internal", "Internal error. Include the request id when you contact support."),
+    503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
+}
+
+REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
+_REFERENCE = "#/components/schemas/{name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Api:
+    """What a document says beyond its endpoints.
+
+    errors: texts by status, over ERRORS. common_errors: statuses that any endpoint of a security scheme can return.
+    path_parameters: name -> (description, schema, example). idempotency_key: header of the operations that accept one.
+    """
+
+    title: str
+    description: str
+    security_schemes: Mapping[str, Json]
+    path_parameters: Mapping[str, tuple[str, Json, str]]
+    errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    common_errors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    idempotency_key: Header | None = None
+
+
+def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
+    """The OpenAPI document of an API."""
+    paths: Json = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(api, endpoint, endpoints)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": api.title,
+            "version": __version__,
+            "description": api.description,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"securitySchemes": dict(api.security_schemes), "schemas": _components(endpoints)},
+    }
+
+
+def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+    operation: Json = {
+        "summary": endpoint.summary,
+        "description": endpoint.description,
+        "operationId": endpoint.operation_id,
+        "tags": [endpoint.tag],
+        "parameters": [*_path_parameters(api, endpoint), *_query_parameters(endpoint), *_headers(api, endpoint)],
+        "responses": _responses(api, endpoint, endpoints),
+    }
+    if endpoint.security:
+        operation["security"] = [{scheme: []} for scheme in endpoint.security]
+    if endpoint.body is not None:
+        operation["requestBody"] = {"required": _is_required(endpoint.body), "content": _content(endpoint.body)}
+    if endpoint.roles:
+        operation["x-roles"] = sorted(str(role) for role in endpoint.roles)
+    if endpoint.step_up is not None:
+        operation["x-step-up"] = endpoint.step_up.value
+    return operation
+
+
+def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+    success: Json = {"description": endpoint.response_description or _success_description(endpoint)}
+    if endpoint.response is not None or endpoint.content:
+        success["content"] = dict(endpoint.content) or _content(endpoint.response)
+    headers: Json = {}
+    if endpoint.status == 201:
+        headers["Location"] = {"schema": {"type": "string"}, "description": "Path of the new resource."}
+    if endpoint.idempotent:
+        headers["Idempotency-Replayed"] = {
+            "schema": {"const": "true"},
+            "description": "Present when this is the stored response of an earlier request.",
+        }
+    if headers:
+        success["headers"] = headers
+    if endpoint.links is not None:
+        success["links"] = _links(endpoint, endpoints)
+    errors = {status: _problem(api, status) for status in sorted({*endpoint.errors, *_common_errors(api, endpoint)})}
+    for status, response in endpoint.responses.items():
+        content = {} if response.type is None else _content(response.type)
+        if response.problem:
+            content |= _problem(api, status)["content"]
+        errors[status] = {"description": response.description, **({"content": content} if content else {})}
+    responses = {str(status): error for status, error in sorted(errors.items())}
+    return {str(endpoint.status) if endpoint.status else "default": success, **responses}
+
+
+def _success_description(endpoint: Endpoint) -> str:
+    return {201: "Created.", 204: "The operation succeeded. No body."}.get(endpoint.status, "The operation succeeded.")
+
+
+def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
+    yield 500
+    for scheme in endpoint.security:
+        yield from api.common_errors.get(scheme, ())
+    if SIGNATURE in endpoint.security:
+        yield 413
+    elif endpoint.body is not None or (CREDENTIAL in endpoint.security and endpoint.method != "GET"):
+        yield from (400, 413, 415)
+    if endpoint.idempotent and api.idempotency_key is not None:
+        yield from (409, 422)
+
+
+def _problem(api: Api, status: int) -> Json:
+    code, text = api.errors.get(status) or ERRORS[status]
+    example = {
+        "type": asgi.PROBLEM_TYPE + code.lower(),
+        "title": text.partition(".")[0],
+        "status": status,
+        "detail": text,
+        "code": code,
+        "request_id": REQUEST_ID,
+    }
+    content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": example}
+    return {"description": text, "content": {"application/problem+json": content}}
+
+
+def _links(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+    assert endpoint.links is not None  # noqa: S101 - the caller checked
+    parameter, pointer = endpoint.links.parameter, endpoint.links.pointer
+    taken = [one for one in endpoints if f"{{{parameter}}}" in one.path]
+    links = {}
+    for target in (one for one in taken if not endpoint.links.targets or one.operation_id in endpoint.links.targets):
+        parameters = {parameter: f"$response.body#{pointer}"}
+        parameters |= {header.name: "$response.header.ETag" for header in target.headers if header.name == "if-match"}
+        links[target.operation_id] = {"operationId": target.operation_id, "parameters": parameters}
+    return links
+
+
+def _path_parameters(api: Api, endpoint: Endpoint) -> Iterator[Json]:
+    for name, (description, schema, example) in api.path_parameters.items():
+        if f"{{{name}}}" in endpoint.path:
+            yield {"name": name, "in": "path", "required": True, "description": description, "schema": schema, "example": example}
+
+
+def _query_parameters(endpoint: Endpoint) -> Iterator[Json]:
+    if endpoint.query is None:
+        return
+    (schema,), components = msgspec.json.schema_components([endpoint.query], ref_template=_REFERENCE)
+    properties: Json = components[schema["$ref"].rpartition("/")[2]]["properties"]
+    required = {one.encode_name for one in msgspec.structs.fields(endpoint.query) if one.required}
+    for name, declared in properties.items():
+        described = _without_null(declared)
+        parameter = {"name": name, "in": "query", "required": name in required, "schema": described}
+        if "description" in described:
+            parameter["description"] = described.pop("description")
+        if "examples" in described:
+            parameter["example"] = described.pop("examples")[0]
+        yield parameter
+
+
+def _without_null(schema: Json) -> Json:
+    """The schema of an optional query parameter: absent rather than null."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    plain = {name: value for name, value in schema.items() if name != "anyOf" and not (name == "default" and value is None)}
+    return {**(options[0] if len(options) == 1 else {"anyOf": options}), **plain} if options else plain
+
+
+def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
+    common = (api.idempotency_key,) if endpoint.idempotent and api.idempotency_key is not None else ()
+    for header in (*endpoint.headers, *common):
+        yield {
+            "name": header.name,
+            "in": "header",
+            "required": False,
+            "description": header.description,
+            "schema": dict(header.schema),
+            "example": header.example,
+        }
+
+
+def _content(kind: Any) -> Json:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    return {"application/json": {"schema": schema}}
+
+
+def _is_required(kind: Any) -> bool:
+    """Whether a body must be sent: an empty object would be invalid."""
+    try:
+        msgspec.convert({}, kind)
+    except msgspec.ValidationError:
+        return True
+    return False
+
+
+def _components(endpoints: Sequence[Endpoint]) -> Json:
+    """Schemas of every type, with the examples that types carry as `example` or `examples`."""
+    requests = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
+    replies = [endpoint.response for endpoint in endpoints if endpoint.response is not None]
+    replies += [one.type for endpoint in endpoints for one in endpoint.responses.values() if one.type is not None]
+    _, schemas = msgspec.json.schema_components([*requests, *replies, asgi.ProblemDocument], ref_template=_REFERENCE)
+    requested = set(_structs(inspect.type_info(one) for one in requests))
+    for struct in {*requested, *_structs(inspect.type_info(one) for one in (*replies, asgi.ProblemDocument))}:
+        schema = schemas[struct.__name__]
+        examples = getattr(struct, "examples", None) or [getattr(struct, "example", None)]
+        if examples[0] is not None:
+            schema["examples"] = list(examples)
+        if struct not in requested and not struct.__struct_config__.omit_defaults:
+            # Responses contain every field, also those with a default.
+            schema["required"] = list(schema["properties"])
+    schemas["ProblemDetail"], schemas["Problem"] = schemas.pop("Problem"), schemas.pop("ProblemDocument")
+    schemas["Problem"]["properties"]["errors"]["items"] = {"$ref": _REFERENCE.format(name="ProblemDetail")}
+    # Defaults are Python values, such as empty tuples.
+    result: Json = msgspec.json.decode(msgspec.json.encode({name: schemas[name] for name in sorted(schemas)}))
+    return result
+
+
+def _structs(infos: Iterable[inspect.Type]) -> Iterator[type[msgspec.Struct]]:
+    """Every struct that occurs in the types."""
+    pending, seen = list(infos), set()
+    while pending:
+        info = pending.pop()
+        if isinstance(info, inspect.StructType):
+            if info.cls in seen:
+                continue
+            seen.add(info.cls)
+            yield info.cls
+            pending += [one.type for one in info.fields]
+        elif isinstance(info, inspect.Metadata):
+            pending.append(info.type)
+        elif isinstance(info, inspect.UnionType):
+            pending += info.types
+        elif isinstance(info, inspect.ListType | inspect.VarTupleType):
+            pending.append(info.item_type)
+        elif isinstance(info, inspect.TupleType):
+            pending += info.item_types
+        elif isinstance(info, inspect.DictType):
+            pending.append(info.value_type)

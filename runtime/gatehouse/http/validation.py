@@ -1,0 +1,280 @@
+"""Validation of JSON bodies and query strings against msgspec types.
+
+The types declare bounds with `msgspec.Meta`. What Meta cannot express is a function attached with `checked`. Every problem has a
+location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value of the request: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from gatehouse.errors import BadRequest, Problem
+from gatehouse.http.paths import query_flaw
+
+T = TypeVar("T")
+
+#: Returns what is wrong with a value, or an empty string. Called with JSON values that already match the declared type.
+Check = Callable[[Any], str]
+
+#: Field names come from the request, so locations repeat at most this many characters of one.
+NAME_CHARS_MAX = 40
+
+_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[^\]]*)\]")
+_TYPE_NAMES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "an object",
+}
+_UNITS = {"str": "characters", "array": "items", "object": "entries"}
+_MEMBER = re.compile(rb'"([a-z0-9_]*)"[ \t\r\n]*:')
+
+
+def checked(check: Check, **constraints: Any) -> msgspec.Meta:
+    """Constraints of `msgspec.Meta` and a check that runs after them."""
+    return msgspec.Meta(extra={"check": check}, **constraints)
+
+
+def matching(pattern: str, **constraints: Any) -> msgspec.Meta:
+    """A string that matches `pattern` as a whole. Python's `$` also matches before a final line feed, hence `\\Z`."""
+    return msgspec.Meta(pattern=rf"^(?:{pattern})\Z", extra_json_schema={"pattern": f"^{pattern}$"}, **constraints)
+
+
+def validate(value: object, kind: type[T], location: str) -> T:
+    """Convert a JSON value. Raises BadRequest with one problem for each top-level field that is wrong."""
+    try:
+        result = msgspec.convert(value, kind)
+        problems = tuple(_first_failures(value, kind, location))
+    except msgspec.ValidationError as exc:
+        problems = tuple(_field_problems(value, kind, location)) or (_translate(str(exc), kind, location),)
+    if problems:
+        raise BadRequest("The request is invalid. See `errors`.", errors=problems)
+    return result
+
+
+def validate_query(parameters: Mapping[str, str], kind: type[T]) -> T:
+    """Convert query parameters, whose numbers and booleans are text. Raises BadRequest."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    values = {name: _from_text(text, fields[name]) if name in fields else text for name, text in parameters.items()}
+    return validate(values, kind, "query")
+
+
+def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode a JSON body at once, without the checks of `checked`. Raises BadRequest with the first problem."""
+    try:
+        value = decoder.decode(body)
+        problem = _duplicate(body)
+        if problem is None:
+            return value
+    except msgspec.ValidationError as exc:
+        raise rejected(exc, decoder.type) from None
+    except RecursionError:
+        problem = Problem("body", "is nested too deeply", "send a flatter document")
+    except (msgspec.DecodeError, ValueError):
+        problem = Problem("body", "is not valid JSON", "send a JSON object with Content-Type: application/json")
+    raise BadRequest(f"{problem.location} {problem.message}", errors=(problem,))
+
+
+def rejected(exc: msgspec.ValidationError, kind: Any) -> BadRequest:
+    """The error for a body that does not match its type."""
+    problem = _translate(str(exc), kind, "body")
+    return BadRequest(f"{problem.location} {problem.message}", errors=(problem,))
+
+
+def check_query(query: bytes) -> None:
+    """Raises BadRequest for a raw query string that is not percent-encoded UTF-8."""
+    message, _, fix = query_flaw(query).partition("; ")
+    if message:
+        raise invalid("query", message, fix)
+
+
+def invalid(location: str, message: str, fix: str) -> BadRequest:
+    """The error for one problem that types cannot express."""
+    return BadRequest(f"{location} {message}", errors=(Problem(location, message, fix),))
+
+
+def _from_text(text: str, kind: Any) -> object:
+    """The integer or boolean that a query parameter stands for; text that stands for neither is left to validation."""
+    accepted = {type(option) for option in _options(inspect.type_info(kind))}
+    if inspect.IntType in accepted and re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
+        return int(text)
+    if inspect.BoolType in accepted and text in ("true", "false"):
+        return text == "true"
+    return text
+
+
+def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem]:
+    """One problem for each top-level field that is wrong."""
+    if not isinstance(value, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        where = f"{location}.{name}"
+        if name not in value:
+            if field.required:
+                yield Problem(where, "is missing", "add this field")
+            continue
+        try:
+            msgspec.convert(value[name], field.type)
+        except msgspec.ValidationError as exc:
+            yield _entry_problem(value[name], field.type, where) or _translate(str(exc), field.type, where)
+        else:
+            yield from _first(_failures(value[name], inspect.type_info(field.type), where))
+    for name in value:
+        if name not in fields:
+            yield _unknown(name, kind, location)
+
+
+def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
+    """The problem of the first invalid entry of a map, whose name msgspec leaves out."""
+    if not isinstance(value, dict) or isinstance(_struct(inspect.type_info(kind)), inspect.StructType):
+        return None
+    for name, item in value.items():
+        try:
+            msgspec.convert({name: item}, kind)
+        except msgspec.ValidationError as exc:
+            match = _MESSAGE.match(str(exc))
+            problem = _translate(match["what"] if match else str(exc), kind, f"{location}.{name[:NAME_CHARS_MAX]}")
+            if match and match["key"]:
+                return Problem(problem.location, f"has a name that {problem.message}", problem.fix)
+            return problem
+    return None
+
+
+def _first_failures(value: object, kind: Any, location: str) -> Iterator[Problem]:
+    """The first failed check of each top-level field."""
+    info = _type_info(kind)
+    if isinstance(info, inspect.StructType) and isinstance(value, dict):
+        for field in info.fields:
+            if field.encode_name in value:
+                yield from _first(_failures(value[field.encode_name], field.type, f"{location}.{field.encode_name}"))
+    else:
+        yield from _first(_failures(value, info, location))
+
+
+def _failures(value: Any, info: inspect.Type, location: str) -> Iterator[Problem]:
+    """Failed checks of a JSON value that matches `info`."""
+    if isinstance(info, inspect.Metadata):
+        message = info.extra["check"](value) if info.extra and "check" in info.extra and value is not None else ""
+        if message:
+            yield Problem(location, message)
+        yield from _failures(value, info.type, location)
+    elif isinstance(info, inspect.UnionType):
+        for option in info.types:
+            if value is not None and not isinstance(option, inspect.NoneType):
+                yield from _failures(value, option, location)
+    elif isinstance(info, inspect.StructType):
+        for field in info.fields:
+            if field.encode_name in value:
+                yield from _failures(value[field.encode_name], field.type, f"{location}.{field.encode_name}")
+    elif isinstance(info, inspect.ListType | inspect.VarTupleType):
+        for index, item in enumerate(value):
+            yield from _failures(item, info.item_type, f"{location}[{index}]")
+    elif isinstance(info, inspect.DictType):
+        for name, item in value.items():
+            yield from _failures(item, info.value_type, f"{location}.{name}")
+
+
+def _first(problems: Iterator[Problem]) -> Iterator[Problem]:
+    problem = next(problems, None)
+    if problem is not None:
+        yield problem
+
+
+def _translate(text: str, kind: Any, location: str) -> Problem:
+    """A message of msgspec in the words of this API."""
+    match = _MESSAGE.match(text)
+    what, path = (match["what"], match["path"] or "$") if match else (text, "$")
+    where = location + path.removeprefix("$")
+    info = _resolve(_type_info(kind), path)
+    if found := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        struct = _struct(info)
+        return _unknown(found[1], struct.cls if isinstance(struct, inspect.StructType) else None, where)
+    if found := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return Problem(f"{where}.{found[1]}", "is missing", "add this field")
+    if what.startswith("Invalid enum value"):
+        values = [str(value) for option in _options(info) if isinstance(option, inspect.LiteralType) for value in option.values]
+        return Problem(where, "is not one of the allowed values", f"send one of {', '.join(values)}" if values else "")
+    if found := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", what):
+        name = _TYPE_NAMES.get(found[1], f"a {found[1]}")
+        return Problem(where, f"must be {name}", f"send {name}")
+    if found := re.fullmatch(r"Expected `(str|array|object)(?: \| null)?` of length ([<>]=) (\d+).*", what):
+        return _length_problem(where, found[1], found[2] == "<=", found[3])
+    if found := re.fullmatch(r"Expected `(?:int|float)(?: \| null)?` ([<>]=) (-?[\d.]+)", what):
+        small = found[1] == ">="
+        return Problem(where, f"is too {'small' if small else 'large'}", f"send {found[2]} or {'more' if small else 'less'}")
+    if found := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
+        pattern = re.sub(r"^\^\(\?:(.*)\)\\Z$", r"^\1$", found[1].replace("\\\\", "\\"))
+        return Problem(where, "does not match the required pattern", f"send a string that matches {pattern}")
+    return Problem(where, what[:1].lower() + what[1:], "see the API reference")
+
+
+def _length_problem(location: str, kind: str, at_most: bool, bound: str) -> Problem:
+    message = f"is too {'long' if at_most else 'short'}" if kind == "str" else f"has too {'many' if at_most else 'few'} items"
+    return Problem(location, message, f"send at {'most' if at_most else 'least'} {bound} {_UNITS[kind]}")
+
+
+def _unknown(name: str, kind: Any, location: str) -> Problem:
+    known = [] if kind is None else [field.encode_name for field in msgspec.structs.fields(kind)]
+    fix = "remove it, or correct its name" + (f": {', '.join(known)}" if known else "")
+    return Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix)
+
+
+@cache
+def _type_info(kind: Any) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+def _options(info: inspect.Type) -> tuple[inspect.Type, ...]:
+    """The types that a value may have, without annotations."""
+    while isinstance(info, inspect.Metadata):
+        info = info.type
+    return tuple(one for option in info.types for one in _options(option)) if isinstance(info, inspect.UnionType) else (info,)
+
+
+def _struct(info: inspect.Type) -> inspect.Type:
+    return next((option for option in _options(info) if isinstance(option, inspect.StructType)), info)
+
+
+def _resolve(info: inspect.Type, path: str) -> inspect.Type:
+    """The type at a path such as `$.limits[0].quota`."""
+    for step in _STEP.finditer(path):
+        for option in _options(info):
+            if step["name"] is not None and isinstance(option, inspect.StructType):
+                info = next((field.type for field in option.fields if field.encode_name == step["name"]), info)
+            elif isinstance(option, inspect.ListType | inspect.VarTupleType):
+                info = option.item_type
+            elif isinstance(option, inspect.DictType):
+                info = option.value_type
+    return info
+
+
+def _duplicate(body: bytes) -> Problem | None:
+    """A repeated name is ambiguous: parsers differ in which value they take (RFC 8259, section 4).
+
+    Structs reject unknown fields, so every name is plain ASCII. If each appears once and nothing is escaped, no object has a
+    duplicate. Only other bodies are parsed again by the slow parser that reports pairs.
+    """
+    names = _MEMBER.findall(body)
+    if len(set(names)) == len(names) and b"\\" not in body:
+        return None
+    duplicates: list[str] = []
+
+    def members(pairs: list[tuple[str, object]]) -> None:
+        duplicates.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+
+    json.loads(body, object_pairs_hook=members)
+    if not duplicates:
+        return None
+    return Problem("body", f"has the name {json.dumps(duplicates[0][:NAME_CHARS_MAX])} twice", "send each name once per object")
