@@ -24,8 +24,8 @@ T = TypeVar("T")
 #: Returns what is wrong with a value, or an empty string. Called with JSON values that already match the declared type.
 Check = Callable[[Any], str]
 
-#: Field names come from the request, so locations repeat at most this many characters of one.
-NAME_CHARS_MAX = 40
+#: Field names come from the request and may be tokens: no more is repeated than the public start of a token.
+NAME_CHARS_MAX = 20
 
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[^\]]*)\]")
@@ -217,7 +217,7 @@ def _translate(text: str, kind: Any, location: str) -> Problem:
     if found := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
         pattern = re.sub(r"^\^\(\?:(.*)\)\\Z$", r"^\1$", found[1].replace("\\\\", "\\"))
         return Problem(where, "does not match the required pattern", f"send a string that matches {pattern}")
-    return Problem(where, what[:1].lower() + what[1:], "see the API reference")
+    return Problem(where, what[:1].lower() + what[1:])
 
 
 def _length_problem(location: str, kind: str, at_most: bool, bound: str) -> Problem:

@@ -37,7 +37,7 @@ def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
 
 def test_denied_credential_is_not_printed(operator: Command) -> None:
     result = operator.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="wr0ng")
-    assert (result.code, result.err) == (1, "gatehouse: The bearer token is not valid here\n")
+    assert (result.code, result.err) == (1, "gatehouse: The bearer token is invalid.\n")
 
 
 def test_token_is_read_from_standard_input(operator: Command) -> None:

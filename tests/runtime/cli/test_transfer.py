@@ -125,7 +125,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
             {"hash": "zz", "algorithm": "sha256"},
             "has a hash that is not a sha256 hash in hexadecimal (64 characters) or base64",
         ),
-        ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm input should be 'sha256', 'sha512' or 'bcrypt'"),
+        ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm is not one of the allowed values (send one of bcrypt, sha256, sha512)"),
         (
             {"hash": "$2b$12$short", "algorithm": "bcrypt"},
             "has a hash that is not a bcrypt hash, such as $2b$12$ and 53 characters",
@@ -136,15 +136,15 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         ),
         (
             {"hash": "$2b$10$" + "a" * 53, "algorithm": "bcrypt"},
-            "has a bcrypt hash without the id that stands before the separator in its token",
+            "has a bcrypt hash without the id that precedes the separator in its token",
         ),
-        ({"key": "abcdefgh1", "uses": 3}, "uses is not known here (remove it, correct its name, or add --ignore uses)"),
-        ({"key": "abcdefgh1", "scopes": ["admin"]}, "would manage Gatehouse; make such keys with gatehouse keys create"),
+        ({"key": "abcdefgh1", "uses": 3}, "uses is not a known field (remove it, correct its name, or add --ignore uses)"),
+        ({"key": "abcdefgh1", "scopes": ["admin"]}, "has a scope that manages keys; create such keys with gatehouse keys create"),
         ({"key": "abcdefgh1", "expires": "soon"}, 'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
         ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
         ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not contain control characters or invisible characters"),
         ({"key": "abcdefgh1", "active": "perhaps"}, "enabled must be true or false"),
-        (7, "must be a text or an object (see docs/guides/migrate.md)"),
+        (7, "must be a string or an object (see docs/guides/migrate.md)"),
     ],
 )
 def test_invalid_row_is_reported_and_stops_the_import(importer: Command, database: Database, row: Any, message: str) -> None:
@@ -184,7 +184,7 @@ def test_key_in_own_format_is_rejected(importer: Command) -> None:
 
 def test_ambiguous_pair_of_texts_is_rejected(importer: Command, database: Database) -> None:
     done = import_file(importer, {"billing-service": "sk4b9f2c7d1e8a6053"})
-    assert 'line 2: is a pair of texts, and either may be the key (write {"key": "...", "name": "..."})' in done.err
+    assert 'line 2: is a pair of strings, and either may be the key (write {"key": "...", "name": "..."})' in done.err
     assert "sk4b9f" not in done.err
     assert import_file(importer, {"sk4b9f2c7d1e8a6053": "billing service"}).code == 0
     assert database.sql("SELECT name FROM api_key") == "billing service"

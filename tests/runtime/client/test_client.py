@@ -16,12 +16,12 @@ from gatehouse.client.console import ConsoleClient
 from gatehouse.client.gateway import GatewayClient
 from gatehouse.client.http import ONCE, Retries, retry_after_s
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, IdempotencyKeyReused, RateLimited, Unauthorized, Unavailable
-from gatehouse.keys.schemas import EXAMPLE_KEY
+from gatehouse.keys.schemas import KeyView
 from hypothesis import given
 from hypothesis import strategies as st
 
 TOKEN = "gtk_admin_canary"
-CREATED = {"token": "gtk_test_x", "key": EXAMPLE_KEY}
+CREATED = {"token": "gtk_test_x", "key": KeyView.example}
 Step = httpx.Response | Exception
 
 
@@ -63,8 +63,8 @@ AWAY = problem(503, "unavailable")
 
 
 def test_read_is_retried_with_backoff() -> None:
-    server = Server([AWAY, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=EXAMPLE_KEY)])
-    assert server.console().key("3fGh82kLmQ0a").name == EXAMPLE_KEY["name"]
+    server = Server([AWAY, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=KeyView.example)])
+    assert server.console().key("3fGh82kLmQ0a").name == KeyView.example["name"]
     assert server.waits == [0.25, 0.5, 1.0]
 
 
@@ -108,7 +108,7 @@ def test_client_error_is_not_retried(step: httpx.Response) -> None:
 
 
 def test_update_is_retried_only_if_never_sent() -> None:
-    changed = httpx.Response(200, json={"key": EXAMPLE_KEY, "effective": "everywhere"})
+    changed = httpx.Response(200, json={"key": KeyView.example, "effective": "everywhere"})
     lost = Server([httpx.ReadTimeout("x"), changed])
     with pytest.raises(Unavailable):
         lost.console().update_key("3fGh82kLmQ0a", {}, version=3)
@@ -118,7 +118,7 @@ def test_update_is_retried_only_if_never_sent() -> None:
 
 
 def test_retry_after_is_honoured_up_to_the_bound() -> None:
-    server = Server([problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=EXAMPLE_KEY)])
+    server = Server([problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=KeyView.example)])
     server.console().key("3fGh82kLmQ0a")
     assert server.waits == [7.0]
     patient = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])

@@ -193,7 +193,7 @@ async def test_a_session_ends_without_use_and_at_its_last_hour_with_use(front: F
     assert (await browser.send("GET", "/v1/keys")).status_code == 401
     await browser.sign_in(BOOTSTRAP)
     front.clock.advance(901)
-    assert (await browser.send("GET", "/v1/keys")).json()["detail"] == "The session has ended; sign in again"
+    assert (await browser.send("GET", "/v1/keys")).json()["detail"] == "The session has ended. Sign in again."
     assert await front.parts.sessions.prune() == 2
 
 
@@ -240,7 +240,7 @@ async def test_a_session_lends_the_rights_that_its_key_has_now(front: Front) -> 
     refused = await browser.send("GET", "/v1/keys")
     assert (refused.status_code, refused.json()["detail"]) == (
         401,
-        "The credential of this session has ended; sign in with another one",
+        "The credential of this session is no longer valid. Sign in with another one.",
     )
 
 
