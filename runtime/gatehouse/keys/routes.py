@@ -72,7 +72,7 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
         settings["limits"] = (dependencies.default_limit,)
     if body.scopes is None:
         settings["scopes"] = () if body.roles else DEFAULT_SCOPES
-    created = await _keys(dependencies).create(NewKey(**settings), request.actor)
+    created = await key_service(dependencies).create(NewKey(**settings), request.actor)
     request.response.headers["ETag"] = etag(created.key)
     request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
     return CreatedKey(created.token, key_view(created.key, dependencies.key_prefix))
@@ -119,7 +119,7 @@ async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
     """
     settings = settings_of(body)
     allow_last_admin = settings.pop("allow_last_admin")
-    changed = await _keys(request.dependencies).update(
+    changed = await key_service(request.dependencies).update(
         existing_id(id),
         KeyPatch(**settings),
         request.actor,
@@ -143,7 +143,9 @@ async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
         expires_at=None if body.expires_at is None else unix_seconds(body.expires_at),
         reason=body.reason,
     )
-    rotated = await _keys(dependencies).rotate(existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
+    rotated = await key_service(dependencies).rotate(
+        existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin
+    )
     request.response.headers["Location"] = f"/v1/keys/{rotated.key.id}"
     return RotatedKey(
         token=rotated.token,
@@ -158,7 +160,7 @@ async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 
     Ends the grace period of a rotated key immediately. Its `last_used_at` shows whether it is still in use.
     """
-    keys = _keys(request.dependencies)
+    keys = key_service(request.dependencies)
     return _changed(request, await keys.end_grace_period(existing_id(id), body.reason, request.actor))
 
 
@@ -167,7 +169,7 @@ async def disable_key(request: Request, id: str, body: DeactivateKey) -> Changed
 
     The gateway denies the key until it is enabled again. Idempotent.
     """
-    keys = _keys(request.dependencies)
+    keys = key_service(request.dependencies)
     return _changed(
         request, await keys.disable(existing_id(id), body.reason, request.actor, allow_last_admin=body.allow_last_admin)
     )
@@ -178,7 +180,7 @@ async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 
     Idempotent.
     """
-    keys = _keys(request.dependencies)
+    keys = key_service(request.dependencies)
     return _changed(request, await keys.enable(existing_id(id), body.reason, request.actor))
 
 
@@ -187,7 +189,7 @@ async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 
     Cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has passed. Idempotent.
     """
-    keys = _keys(request.dependencies)
+    keys = key_service(request.dependencies)
     return _changed(request, await keys.revoke(existing_id(id), body.reason, request.actor))
 
 
@@ -196,7 +198,7 @@ async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedK
 
     The gateway denies the key like an unknown one. It can be restored for 30 days. Idempotent.
     """
-    keys = _keys(request.dependencies)
+    keys = key_service(request.dependencies)
     return _changed(
         request, await keys.delete(existing_id(id), body.reason, request.actor, allow_last_admin=body.allow_last_admin)
     )
@@ -207,7 +209,7 @@ async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey
 
     The key returns to the state it had before: active, disabled or revoked.
     """
-    keys = _keys(request.dependencies)
+    keys = key_service(request.dependencies)
     return _changed(request, await keys.restore(existing_id(id), body.reason, request.actor))
 
 
@@ -217,7 +219,7 @@ async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
     Erases a deleted or revoked key; its id stays reserved. Cannot be undone. The audit trail keeps its events. Idempotent.
     """
     dependencies = request.dependencies
-    purged = await _keys(dependencies).purge(
+    purged = await key_service(dependencies).purge(
         existing_id(id), body.confirm, body.reason, request.actor, counters=dependencies.counters
     )
     return PurgedKey(
@@ -260,7 +262,7 @@ async def set_signing(request: Request, id: str, body: SetSigning) -> SigningKey
         public_key=None if body.public_key is None else public_key_bytes(body.public_key),
         required=body.required,
     )
-    keys = _keys(dependencies)
+    keys = key_service(dependencies)
     result = await signing.set_signing(keys, existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
     return SigningKeySet(result.secret, key_view(result.key, dependencies.key_prefix), result.effective.value)
 
@@ -270,7 +272,7 @@ async def remove_signing(request: Request, id: str) -> ChangedKey:
 
     Rejected while the key requires signatures.
     """
-    return _changed(request, await signing.remove_signing(_keys(request.dependencies), existing_id(id), request.actor))
+    return _changed(request, await signing.remove_signing(key_service(request.dependencies), existing_id(id), request.actor))
 
 
 async def pepper_status(request: Request) -> PepperStatus:
@@ -278,7 +280,7 @@ async def pepper_status(request: Request) -> PepperStatus:
 
     Keys move to the newest generation when they are used.
     """
-    keys, pepper = _keys(request.dependencies), request.dependencies.pepper
+    keys, pepper = key_service(request.dependencies), request.dependencies.pepper
     uses = {use.generation: use for use in await request.dependencies.keys.generations()}
     writing = await keys.writable_generation()
     rows = []
@@ -312,7 +314,7 @@ def _not_found() -> NotFound:
     return NotFound("No key has this id.")
 
 
-def _keys(dependencies: Dependencies) -> KeyService:
+def key_service(dependencies: Dependencies) -> KeyService:
     return KeyService(
         store=dependencies.keys,
         clock=dependencies.clock,
