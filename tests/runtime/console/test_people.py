@@ -200,9 +200,9 @@ async def test_a_person_manages_in_their_own_name_within_their_roles(door: Conso
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"OIDC_ISSUER": "https://login.example"}, "needs GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES"),
+        ({"OIDC_ISSUER": "https://login.example"}, "requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES"),
         ({"OIDC_ISSUER": "http://login.example"}, "GATEHOUSE_OIDC_ISSUER: must be an https:// URL"),
-        ({"OIDC_ROLES": "platform=king"}, "GATEHOUSE_OIDC_ROLES: must be value=role"),
+        ({"OIDC_ROLES": "platform=king"}, "GATEHOUSE_OIDC_ROLES: must be comma-separated value=role"),
     ],
 )
 def test_settings_of_an_issuer_that_do_not_fit_are_named(more: dict[str, str], message: str) -> None:
