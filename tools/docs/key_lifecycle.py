@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gatehouse.http import fields
 from gatehouse.keys import lifecycle
 from gatehouse.keys import schemas as key_parts
 from gatehouse.keys.lifecycle import TRANSITIONS, TTL_S_MAX, Action
@@ -55,16 +56,16 @@ def page() -> str:
     bounds = [
         ("name, owner", f"{parts.NAME_CHARS_MAX} characters"),
         ("notes", f"{parts.NOTES_CHARS_MAX} characters"),
-        ("reason", f"{parts.REASON_CHARS_MAX} characters"),
-        ("scopes", f"{parts.SCOPES_MAX}, each at most 64 characters"),
-        ("cores", f"{parts.CORES_MAX}"),
+        ("reason", f"{fields.REASON_CHARS_MAX} characters"),
+        ("scopes", f"{fields.SCOPES_MAX}, each at most 64 characters"),
+        ("cores", f"{fields.CORES_MAX}"),
         ("methods", " ".join(parts.METHODS)),
         ("addresses", f"{parts.ADDRESSES_MAX} networks"),
         ("tags", f"{parts.TAGS_MAX}, each at most 64 characters"),
         ("metadata", f"{parts.METADATA_MAX} names of at most 64 characters, values of at most {parts.METADATA_CHARS_MAX}"),
-        ("limits", f"{parts.LIMITS_MAX}; quota up to {parts.QUOTA_MAX}, window up to {parts.WINDOW_S_MAX // _DAY_S} days"),
+        ("limits", f"{fields.LIMITS_MAX}; quota up to {fields.QUOTA_MAX}, window up to {fields.WINDOW_S_MAX // _DAY_S} days"),
         ("limits in a verification request", f"{verify.LIMITS_MAX}"),
-        ("cost", f"0 to {parts.COST_MAX}"),
+        ("cost", f"0 to {fields.COST_MAX}"),
         ("credits", f"0 to {parts.CREDITS_MAX}"),
         ("lifetime", f"{TTL_S_MAX // (365 * _DAY_S)} years"),
         ("verifications in a batch", f"{verify.BATCH_MAX}"),
