@@ -217,6 +217,8 @@ def _translate(text: str, kind: Any, location: str) -> Problem:
     if found := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
         pattern = re.sub(r"^\^\(\?:(.*)\)\\Z$", r"^\1$", found[1].replace("\\\\", "\\"))
         return Problem(where, "does not match the required pattern", f"send a string that matches {pattern}")
+    if "out of range" in what:
+        return Problem(where, "is too large", "send a number that fits in 64 bits")
     return Problem(where, what[:1].lower() + what[1:])
 
 

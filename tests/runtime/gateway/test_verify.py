@@ -157,12 +157,12 @@ async def test_no_request_succeeds_after_confirmed_revocation(gateway: Any) -> N
 @pytest.mark.parametrize(
     ("body", "location", "message"),
     [
-        (b"", "body", "is not JSON"),
-        (b"[]", "body", "expected `object`, got `array`"),
+        (b"", "body", "is not valid JSON"),
+        (b"[]", "body", "must be an object"),
         (b"{}", "body.token", "is missing"),
-        (b'{"token": 7}', "body.token", "expected `str`, got `int`"),
-        (b'{"token": "x", "scope": "a"}', "body.scope", "is not a known member"),
-        (b'{"token": "x", "scopes": "a"}', "body.scopes", "expected `array`, got `str`"),
+        (b'{"token": 7}', "body.token", "must be a string"),
+        (b'{"token": "x", "scope": "a"}', "body.scope", "is not a known field"),
+        (b'{"token": "x", "scopes": "a"}', "body.scopes", "must be an array"),
         (b'{"token": "x", "scopes": ["A"]}', "body.scopes[0]", "is no name of a scope"),
         (b'{"token": "x", "cost": -1}', "body.cost", "must be 0 to 1000000"),
         (b'{"token": "' + b"x" * 600 + b'"}', "body.token", "is longer than 512 characters"),
