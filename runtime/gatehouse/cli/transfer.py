@@ -22,7 +22,6 @@ from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest
-from gatehouse.timestamps import rfc3339
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.settings import Settings

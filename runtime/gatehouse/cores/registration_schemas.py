@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gatehouse.cores.models import CoreRecord
-from gatehouse.http.validation import invalid, check_query, decode_body
+from gatehouse.http.validation import check_query, decode_body, invalid
 from gatehouse.timestamps import rfc3339
 
 LEASE_ID_CHARS_MAX = 64

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.http.fields import Instant
-from gatehouse.timestamps import rfc3339
 from gatehouse.identity.models import Session
+from gatehouse.timestamps import rfc3339
 
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

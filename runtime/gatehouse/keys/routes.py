@@ -10,7 +10,6 @@ from gatehouse.crypto.token import key_id
 from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired, Problem
 from gatehouse.http.endpoint import Endpoint, Header, Links, StepUp
 from gatehouse.http.fields import unix_seconds
-from gatehouse.timestamps import rfc3339
 from gatehouse.http.pagination import Cursors
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS
 from gatehouse.keys import signing
@@ -52,6 +51,7 @@ from gatehouse.keys.schemas import (
     settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
+from gatehouse.timestamps import rfc3339
 from gatehouse.verification.explanation import explain
 from gatehouse.verification.models import VerificationRequest
 

@@ -15,12 +15,34 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.http.fields import CORES_MAX, COST_MAX, LIMITS_MAX, QUOTA_MAX, SCOPES_MAX, WINDOW_S_MAX, CoreName, Cursor, Effective, Environment, Instant, LimitName, NextCursor, Reason, Scope, Timestamp, distinct, multi_line, single_line, unique_items, unix_seconds
-from gatehouse.timestamps import rfc3339
+from gatehouse.http.fields import (
+    CORES_MAX,
+    COST_MAX,
+    LIMITS_MAX,
+    QUOTA_MAX,
+    SCOPES_MAX,
+    WINDOW_S_MAX,
+    CoreName,
+    Cursor,
+    Effective,
+    Environment,
+    Instant,
+    LimitName,
+    NextCursor,
+    Reason,
+    Scope,
+    Timestamp,
+    distinct,
+    multi_line,
+    single_line,
+    unique_items,
+    unix_seconds,
+)
 from gatehouse.http.validation import checked, matching
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.keys.roles import ROLES
+from gatehouse.timestamps import rfc3339
 from gatehouse.verification.addresses import network
 from gatehouse.verification.decision import Check
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.http.fields import Cursor, Instant, NextCursor
-from gatehouse.timestamps import rfc3339
 from gatehouse.notifications.models import Delivery, Webhook
+from gatehouse.timestamps import rfc3339
 
 URL_CHARS_MAX = 500
 

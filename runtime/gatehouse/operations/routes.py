@@ -6,11 +6,11 @@ from functools import partial
 
 from gatehouse.console.dependencies import Request
 from gatehouse.http.endpoint import Endpoint, StepUp
-from gatehouse.timestamps import rfc3339
 from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.operations.features import FEATURES
 from gatehouse.operations.models import LogLevelOverride
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
+from gatehouse.timestamps import rfc3339
 
 
 async def show_log_level(request: Request) -> LogLevel:
