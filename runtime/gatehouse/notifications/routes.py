@@ -6,6 +6,7 @@ import json
 from functools import partial
 from urllib.parse import urlsplit
 
+from gatehouse.audit.models import Details
 from gatehouse.console.dependencies import Request
 from gatehouse.cores.origins import parse_origin, rejection
 from gatehouse.crypto.token import build
@@ -13,7 +14,7 @@ from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.http.asgi import Network
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.http.pagination import Cursors
-from gatehouse.identity.models import AUDITORS, OPERATORS, Details
+from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.notifications import webhook_signatures as signatures
 from gatehouse.notifications.models import Webhook
 from gatehouse.notifications.schemas import (
