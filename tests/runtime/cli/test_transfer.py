@@ -125,7 +125,10 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
             {"hash": "zz", "algorithm": "sha256"},
             "has a hash that is not a sha256 hash in hexadecimal (64 characters) or base64",
         ),
-        ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm is not one of the allowed values (send one of bcrypt, sha256, sha512)"),
+        (
+            {"hash": "a" * 64, "algorithm": "md5"},
+            "algorithm is not one of the allowed values (send one of bcrypt, sha256, sha512)",
+        ),
         (
             {"hash": "$2b$12$short", "algorithm": "bcrypt"},
             "has a hash that is not a bcrypt hash, such as $2b$12$ and 53 characters",
