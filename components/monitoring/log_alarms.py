@@ -50,7 +50,7 @@ class LogAlarmsArgs:
 class LogAlarms(pulumi.ComponentResource):
     """A metric filter and an alarm for each of fifteen changes to the account, and for denied or abused API keys.
 
-    Why: CloudTrail records the changes that precede or constitute an incident; an alarm makes someone look at them.
+    Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify operators.
     Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006, GH-CW-003.
     """
 
@@ -183,7 +183,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-abused",
         "A known API key is denied repeatedly: it leaked, or its client retries without limit. The log line has the key id.",
-        '{ ($.event = "unusual use") && ($.kind = "refusals") }',
+        '{ ($.event = "unusual use") && ($.kind = "denials") }',
     )
 
 

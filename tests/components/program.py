@@ -14,7 +14,7 @@ from sandbox.errors import SandboxError
 from tests.components.settings.stack_settings import raw_settings
 
 ROOT = Path(__file__).parent.parent.parent
-ANSWERS: dict[str, dict[str, Any]] = {
+PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
     "aws:rds/instance:Instance": {
         "address": "db.example.internal",
         "endpoint": "db.example.internal:5432",
@@ -27,12 +27,12 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "aws:apigateway/restApi:RestApi": {"executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5", "rootResourceId": "root"},
     "aws:apigateway/domainName:DomainName": {"regionalDomainName": "d-1.execute-api.mock", "regionalZoneId": "Z1"},
 }
-"""What AWS would add to some resources; an ARN is added to all."""
+"""Outputs of some resource types. Every resource also gets an ARN."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One resource as the engine would have received it."""
+class Resource:
+    """A registered resource."""
 
     type: str
     name: str
@@ -46,28 +46,28 @@ class Asked:
 
 @dataclass(frozen=True)
 class Program:
-    """What one run asked for, and what it exported."""
+    """Resources and exports of one run."""
 
-    resources: list[Asked] = field(default_factory=list)
+    resources: list[Resource] = field(default_factory=list)
     exports: dict[str, Any] = field(default_factory=dict)
 
-    def of(self, kind: str) -> list[Asked]:
+    def of_type(self, kind: str) -> list[Resource]:
         """The resources of a type such as `kms/key:Key`."""
-        return [asked for asked in self.resources if asked.type == f"aws:{kind}"]
+        return [resource for resource in self.resources if resource.type == f"aws:{kind}"]
 
-    def one(self, kind: str, name: str) -> Asked:
-        """The one resource of a type with this name."""
-        (found,) = (asked for asked in self.of(kind) if asked.name == name)
-        return found
+    def get(self, kind: str, name: str) -> Resource:
+        """The resource of a type with this name."""
+        (resource,) = (resource for resource in self.of_type(kind) if resource.name == name)
+        return resource
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every policy document with the name of its owner; fails on one that is not known."""
-        found = []
-        for asked in self.resources:
+        """Every policy document with the name of its resource. Raises an error if a document is not known."""
+        documents = []
+        for resource in self.resources:
             for key in ("policy", "assumeRolePolicy", "policyDocument"):
-                if asked.type.startswith("aws:") and key in asked.inputs:
-                    found.append((f"{asked.type} {asked.name} {key}", json.loads(asked.inputs[key])))
-        return found
+                if resource.type.startswith("aws:") and key in resource.inputs:
+                    documents.append((f"{resource.type} {resource.name} {key}", json.loads(resource.inputs[key])))
+        return documents
 
 
 def stack_file(stack: str) -> dict[str, Any]:
@@ -87,11 +87,11 @@ def run(stack: str, *, preview: bool = False, changes: str = "{}") -> Program:
     """Run the program. preview: outputs are unknown, as in a first preview. changes: JSON of dotted setting to value."""
     settings = json.dumps(raw_settings(stack, json.loads(changes)))
     deployment = run_program(ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings})
-    return Program([_asked(resource.registration) for resource in deployment.resources], deployment.exports)
+    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
 
 
-def _asked(registration: Registration) -> Asked:
-    return Asked(
+def _resource(registration: Registration) -> Resource:
+    return Resource(
         type=registration.type,
         name=registration.name,
         inputs=registration.inputs,
@@ -104,7 +104,7 @@ def _asked(registration: Registration) -> Asked:
 
 
 class _Provider:
-    """Returns the inputs, and the outputs of `ANSWERS` unless it is a preview."""
+    """Returns the inputs, and the outputs of `PROVIDER_OUTPUTS` unless it is a preview."""
 
     def __init__(self, preview: bool) -> None:
         self._preview = preview
@@ -113,7 +113,7 @@ class _Provider:
         if self._preview:
             return "", dict(registration.inputs)
         name = registration.name
-        outputs = {"arn": f"arn:aws:mock:::{name}", **registration.inputs, **ANSWERS.get(registration.type, {})}
+        outputs = {"arn": f"arn:aws:mock:::{name}", **registration.inputs, **PROVIDER_OUTPUTS.get(registration.type, {})}
         return f"{name}-id", outputs
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What stands around a stack: who may sign checkpoints, who is told what, and the guards of the whole account."""
+"""Account baseline, budgets, notification topic and audit key."""
 
 import json
 from typing import Any
@@ -16,45 +16,43 @@ NAMES = Naming("dev", "123456789012", "eu-west-1")
 
 
 def statements(stack: str, key: str) -> dict[str, dict[str, Any]]:
-    policy = json.loads(run(stack).one("kms/key:Key", key).inputs["policy"])
+    policy = json.loads(run(stack).get("kms/key:Key", key).inputs["policy"])
     return {s["Sid"]: s for s in policy["Statement"]}
 
 
 @pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize("stack", STACKS)
-def test_only_the_console_signs_checkpoints_and_in_one_way(stack: str) -> None:
-    found = statements(stack, "audit")
-    signing = [s for s in found.values() if any(a in ("kms:Sign", "kms:*") for a in s["Action"])]
-    (sign,) = signing
+def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
+    (sign,) = (s for s in statements(stack, "audit").values() if {"kms:Sign", "kms:*"} & set(s["Action"]))
     assert sign["Principal"] == {"AWS": [f"arn:aws:iam::123456789012:role/gatehouse-{stack}-console-task"]}
     assert sign["Condition"]["StringEquals"]["kms:SigningAlgorithm"] == "ECDSA_SHA_256"
-    key = run(stack).one("kms/key:Key", "audit").inputs
+    key = run(stack).get("kms/key:Key", "audit").inputs
     assert (key["keyUsage"], key["customerMasterKeySpec"], "enableKeyRotation" in key) == ("SIGN_VERIFY", "ECC_NIST_P256", False)
 
 
 @pytest.mark.requirement("CG-17")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_key_that_encrypts_is_rotated(stack: str) -> None:
-    rotated = {a.name for a in run(stack).of("kms/key:Key") if a.inputs.get("enableKeyRotation")}
+def test_encryption_keys_are_rotated(stack: str) -> None:
+    rotated = {a.name for a in run(stack).of_type("kms/key:Key") if a.inputs.get("enableKeyRotation")}
     assert rotated == {"data", "secrets", "logs", "backup"}
 
 
-def test_a_key_is_in_two_regions_only_where_something_is_copied() -> None:
-    regions = {s: run(s).one("kms/key:Key", "backup").inputs.get("multiRegion", False) for s in STACKS}
-    replicas = {s: len(run(s).of("kms/replicaKey:ReplicaKey")) for s in STACKS}
+def test_keys_are_multi_region_only_with_replication() -> None:
+    regions = {s: run(s).get("kms/key:Key", "backup").inputs.get("multiRegion", False) for s in STACKS}
+    replicas = {s: len(run(s).of_type("kms/replicaKey:ReplicaKey")) for s in STACKS}
     assert regions == {"dev": False, "staging": False, "prod": True}
     assert replicas == {"dev": 0, "staging": 0, "prod": 1}
 
 
 @pytest.mark.requirement("CG-21")
-def test_only_aws_services_of_our_account_publish_notices_and_only_over_tls() -> None:
-    refuse, publish = resource_policies.notification_topic_policy(NAMES)["Statement"]
-    assert refuse["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+def test_notification_topic_accepts_own_account_over_tls() -> None:
+    deny, publish = resource_policies.notification_topic_policy(NAMES)["Statement"]
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert set(publish["Principal"]) == {"Service"}
     assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
-def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
+def test_key_is_limited_to_the_notification_topic() -> None:
     (statement,) = resource_policies.notification_key_statements(NAMES)
     topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notifications"
     assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
@@ -63,20 +61,20 @@ def test_the_senders_of_notices_use_the_key_for_their_topic_alone() -> None:
 
 @pytest.mark.requirement("SS-11")
 @pytest.mark.parametrize(("stack", "limit"), [("dev", "250"), ("staging", "600"), ("prod", "2000")])
-def test_every_stack_has_a_budget_and_a_watch_for_anomalies(stack: str, limit: str) -> None:
+def test_stack_has_budget_and_cost_anomaly_detection(stack: str, limit: str) -> None:
     program = run(stack)
-    (budget,) = program.of("budgets/budget:Budget")
+    (budget,) = program.of_type("budgets/budget:Budget")
     assert (budget.inputs["limitAmount"], budget.inputs["limitUnit"], budget.inputs["timeUnit"]) == (limit, "USD", "MONTHLY")
     assert {n["notificationType"] for n in budget.inputs["notifications"]} == {"ACTUAL", "FORECASTED"}
     assert all(n["subscriberSnsTopicArns"] == ["arn:aws:mock:::service-notifications"] for n in budget.inputs["notifications"])
-    (anomalies,) = program.of("costexplorer/anomalySubscription:AnomalySubscription")
+    (anomalies,) = program.of_type("costexplorer/anomalySubscription:AnomalySubscription")
     assert anomalies.inputs["monitorArnLists"] == ["arn:aws:mock:::budget"]
     assert [s["type"] for s in anomalies.inputs["subscribers"]] == ["SNS"]
 
 
 @pytest.mark.requirement("CG-21")
-@pytest.mark.parametrize(("stack", "guarded"), [("dev", False), ("staging", False), ("prod", True)])
-def test_one_stack_of_the_account_sets_its_guards(stack: str, guarded: bool) -> None:
+@pytest.mark.parametrize(("stack", "enabled"), [("dev", False), ("staging", False), ("prod", True)])
+def test_account_baseline_belongs_to_one_stack(stack: str, enabled: bool) -> None:
     program = run(stack)
     for kind in (
         *("s3/accountPublicAccessBlock:AccountPublicAccessBlock", "ebs/encryptionByDefault:EncryptionByDefault"),
@@ -84,27 +82,29 @@ def test_one_stack_of_the_account_sets_its_guards(stack: str, guarded: bool) -> 
         *("accessanalyzer/analyzer:Analyzer", "iam/accountPasswordPolicy:AccountPasswordPolicy"),
         "ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions",
     ):
-        assert len(program.of(kind)) == int(guarded), kind
+        assert len(program.of_type(kind)) == int(enabled), kind
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_load_balancer_stays_open_when_an_account_closes_its_vpcs(stack: str) -> None:
-    excluded = run(stack).of("ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion")
-    subnets = {a.name for a in run(stack).of("ec2/subnet:Subnet") if a.inputs["tags"]["Tier"] == "edge"}
+def test_edge_subnets_are_excluded_from_public_access_block(stack: str) -> None:
+    excluded = run(stack).of_type("ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion")
+    subnets = {a.name for a in run(stack).of_type("ec2/subnet:Subnet") if a.inputs["tags"]["Tier"] == "edge"}
     assert {a.name for a in excluded} == subnets
     assert {a.inputs["internetGatewayExclusionMode"] for a in excluded} == {"allow-bidirectional"}
 
 
-def test_config_writes_below_its_own_prefix_and_for_our_account_alone() -> None:
-    look, write = bucket_policies.config_writers(NAMES, "sink", "config")
+def test_config_writes_to_its_prefix_for_own_account() -> None:
+    check, write = bucket_policies.config_writers(NAMES, "sink", "config")
     assert write["Resource"] == ["arn:aws:s3:::sink/config/AWSLogs/123456789012/Config/*"]
-    assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012" for s in (look, write))
-    assert "s3:PutObject" not in look["Action"]
+    assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012" for s in (check, write))
+    assert "s3:PutObject" not in check["Action"]
 
 
 @pytest.mark.requirement("ECS-03")
-def test_the_endpoints_of_a_shell_exist_only_with_the_setting() -> None:
-    more = set(endpoint_policies.interface_policies(NAMES, ecs_exec=True)) - set(endpoint_policies.interface_policies(NAMES))
-    assert more == {"ssm", "ssmmessages"}
-    for statement in (s for name in more for s in endpoint_policies.interface_policies(NAMES, ecs_exec=True)[name]["Statement"]):
+def test_ssm_endpoints_require_the_exec_setting() -> None:
+    services = set(endpoint_policies.interface_policies(NAMES, ecs_exec=True)) - set(endpoint_policies.interface_policies(NAMES))
+    assert services == {"ssm", "ssmmessages"}
+    for statement in (
+        s for name in services for s in endpoint_policies.interface_policies(NAMES, ecs_exec=True)[name]["Statement"]
+    ):
         assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"

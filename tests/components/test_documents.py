@@ -1,4 +1,4 @@
-"""What roles, keys, buckets, secrets and endpoints allow, read from the documents as AWS will."""
+"""Policy documents of roles, keys, buckets, secrets and endpoints."""
 
 import json
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from components.naming import Naming
 from components.settings.data import KmsKeysSettings, ProtectionSettings
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
-AWAY = replace(NAMES, region="eu-central-1")
+REPLICA_NAMES = replace(NAMES, region="eu-central-1")
 CONTRACT = read()
 GRANTS = role_definitions(NAMES, CONTRACT)
-KEYRING = KmsKeysArgs(
+KEY_ARGS = KmsKeysArgs(
     names=NAMES,
     kms_keys=KmsKeysSettings(rotation_days=365, deletion_window_days=7),
     protection=ProtectionSettings(protect=False, retain_on_delete=False),
@@ -32,10 +32,10 @@ KEYRING = KmsKeysArgs(
     role_arns={},
     signing_roles=("console-task",),
     additional_statements={
-        **key_statements(NAMES, replication_region=AWAY.region, replica_region=AWAY.region),
+        **key_statements(NAMES, replication_region=REPLICA_NAMES.region, replica_region=REPLICA_NAMES.region),
         "logs": resource_policies.notification_key_statements(NAMES),
     },
-    replica_region=AWAY.region,
+    replica_region=REPLICA_NAMES.region,
 )
 BUCKET = NAMES.bucket("data")
 
@@ -59,35 +59,35 @@ def every_permission() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def key(name: str) -> list[dict[str, Any]]:
-    return statements(key_policy(name, KEYRING))
+    return statements(key_policy(name, KEY_ARGS))
 
 
-def sid(found: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
-    (one,) = (statement for statement in found if statement["Sid"] == wanted)
-    return one
+def by_sid(rows: list[dict[str, Any]], sid: str) -> dict[str, Any]:
+    (row,) = (row for row in rows if row["Sid"] == sid)
+    return row
 
 
 @pytest.mark.requirement("CG-18")
-def test_the_only_permissions_on_everything_are_those_that_aws_does_not_narrow() -> None:
-    wide = {action for _, s in every_permission() if "*" in s["Resource"] for action in s["Action"]}
-    looks = {f"elasticloadbalancing:Describe{what}" for what in ("Listeners", "Rules", "TargetGroups", "TargetHealth")}
-    assert wide == {"ecr:GetAuthorizationToken", "xray:PutTraceSegments", "xray:PutTelemetryRecords", *looks}
+def test_wildcard_resources_only_for_unscoped_actions() -> None:
+    unscoped = {action for _, s in every_permission() if "*" in s["Resource"] for action in s["Action"]}
+    describe = {f"elasticloadbalancing:Describe{name}" for name in ("Listeners", "Rules", "TargetGroups", "TargetHealth")}
+    assert unscoped == {"ecr:GetAuthorizationToken", "xray:PutTraceSegments", "xray:PutTelemetryRecords", *describe}
 
 
-def test_no_role_has_a_wildcard_action() -> None:
+def test_roles_have_no_wildcard_action() -> None:
     assert not [(role, a) for role, s in every_permission() for a in s["Action"] if "*" in a]
 
 
-def test_no_identity_policy_grants_anything_on_a_key() -> None:
+def test_identity_policies_grant_no_kms_action() -> None:
     assert not [(role, a) for role, s in every_permission() for a in s["Action"] if a.startswith("kms:")]
 
 
-def test_every_permission_is_in_our_account_and_region() -> None:
+def test_permissions_are_limited_to_account_and_region() -> None:
     for role, statement in every_permission():
         for resource in statement["Resource"]:
-            # A bucket's ARN has neither part; its name ends in both.
-            ours = ":eu-west-1:123456789012:" in resource or "-123456789012-eu-west-1/" in resource
-            assert resource == "*" or ours, (role, resource)
+            # The ARN of a bucket contains neither region nor account; its name ends in both.
+            scoped = ":eu-west-1:123456789012:" in resource or "-123456789012-eu-west-1/" in resource
+            assert resource == "*" or scoped, (role, resource)
 
 
 @pytest.mark.requirement("ECS-01")
@@ -99,24 +99,24 @@ def test_every_permission_is_in_our_account_and_region() -> None:
         ("migrate-task", set()),
     ],
 )
-def test_an_application_may_do_exactly_what_it_needs(role: str, expected: set[str]) -> None:
+def test_task_role_has_exactly_the_expected_actions(role: str, expected: set[str]) -> None:
     assert actions(role) == expected
 
 
-def test_each_process_is_started_with_its_own_secrets_only() -> None:
-    gateway = sid(allowed("gateway-execution"), "InjectSecrets")["Resource"]
-    console = sid(allowed("console-execution"), "InjectSecrets")["Resource"]
+def test_execution_role_reads_secrets_of_its_process_only() -> None:
+    gateway = by_sid(allowed("gateway-execution"), "InjectSecrets")["Resource"]
+    console = by_sid(allowed("console-execution"), "InjectSecrets")["Resource"]
     assert gateway == [NAMES.secret_arn("pepper")]
     assert set(console) == {NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")}
 
 
-def test_the_migration_reads_the_password_of_our_database_only() -> None:
-    statement = sid(allowed("migrate-execution"), "InjectManagedSecrets")
+def test_migration_reads_password_of_own_database_only() -> None:
+    statement = by_sid(allowed("migrate-execution"), "InjectManagedSecrets")
     tag = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
     assert statement["Condition"] == {"StringEquals": {tag: NAMES.database_arn}}
 
 
-def test_the_rotation_touches_the_secrets_it_makes_its_log_its_queue_and_its_traces() -> None:
+def test_rotation_role_is_limited_to_its_resources() -> None:
     assert {resource for s in allowed("rotate") for resource in s["Resource"]} == {
         *(NAMES.secret_arn(kind) for kind in ("pepper", "session-key", "bootstrap-token")),
         f"{NAMES.log_group_arn('/gatehouse/dev/rotate')}:*",
@@ -125,21 +125,21 @@ def test_the_rotation_touches_the_secrets_it_makes_its_log_its_queue_and_its_tra
     }
 
 
-def test_failed_rotations_are_written_by_the_function_alone_and_over_tls() -> None:
-    tls, ours, write = statements(queue_policy(NAMES, "rotate-failed", "rotate"))
+def test_dead_letter_queue_accepts_function_over_tls_only() -> None:
+    tls, account, write = statements(queue_policy(NAMES, "rotate-failed", "rotate"))
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
-    assert (ours["Effect"], ours["Condition"]) == ("Deny", {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}})
+    assert (account["Effect"], account["Condition"]) == ("Deny", {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}})
     assert (write["Principal"], write["Action"]) == ({"AWS": NAMES.role_arn("rotate")}, ["sqs:SendMessage"])
 
 
 @pytest.mark.parametrize(("role", "grant"), [(r, g) for r, g in GRANTS.items() if r != "trail-log"])
-def test_a_role_is_taken_for_our_account_alone(role: str, grant: RoleDefinition) -> None:
+def test_service_trust_is_limited_to_own_account(role: str, grant: RoleDefinition) -> None:
     (statement,) = statements(grant.trust_policy)
     assert statement["Principal"]["Service"].endswith(".amazonaws.com"), role
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
 
 
-def test_the_trail_role_has_no_condition_because_cloudtrail_sends_none() -> None:
+def test_trail_role_has_no_source_condition() -> None:
     (statement,) = statements(GRANTS["trail-log"].trust_policy)
     assert "Condition" not in statement
     assert actions("trail-log") == {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -147,9 +147,9 @@ def test_the_trail_role_has_no_condition_because_cloudtrail_sends_none() -> None
 
 @pytest.mark.requirement("CG-17")
 @pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup", "audit"])
-def test_a_key_is_administered_and_used_by_different_statements(name: str) -> None:
+def test_key_administration_and_use_are_separate(name: str) -> None:
     crypto = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey")
-    administration = sid(key(name), "AllowAccountAdministration")
+    administration = by_sid(key(name), "AllowAccountAdministration")
     assert not [a for a in administration["Action"] if a.startswith(crypto)]
     for statement in key(name):
         assert "kms:*" not in statement["Action"]
@@ -159,7 +159,7 @@ def test_a_key_is_administered_and_used_by_different_statements(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup"])
-def test_nobody_uses_a_key_without_a_service_in_between(name: str) -> None:
+def test_key_use_requires_service_or_encryption_context(name: str) -> None:
     for statement in key(name):
         if "AWS" in statement["Principal"] and "kms:Decrypt" in statement["Action"]:
             equals = statement["Condition"]["StringEquals"]
@@ -168,8 +168,9 @@ def test_nobody_uses_a_key_without_a_service_in_between(name: str) -> None:
             assert equals["kms:CallerAccount"] == "123456789012"
 
 
-def test_each_secret_is_decrypted_for_those_who_are_given_it() -> None:
-    for secret, roles in KEYRING.secret_readers.items():
+def test_secrets_key_decrypts_secret_for_its_readers() -> None:
+    assert KEY_ARGS.secret_readers
+    for secret, roles in KEY_ARGS.secret_readers.items():
         (statement,) = (
             s
             for s in key("secrets")
@@ -179,42 +180,42 @@ def test_each_secret_is_decrypted_for_those_who_are_given_it() -> None:
         assert statement["Action"] == ["kms:Decrypt"]
 
 
-def test_the_log_service_uses_the_key_for_our_log_groups_only() -> None:
-    condition = sid(key("logs"), "LogGroups")["Condition"]["ArnLike"]
+def test_log_key_is_limited_to_log_groups_of_stack() -> None:
+    condition = by_sid(key("logs"), "LogGroups")["Condition"]["ArnLike"]
     assert condition == {"kms:EncryptionContext:aws:logs:arn": [NAMES.log_group_arn("/gatehouse/dev/gateway")]}
 
 
-def test_a_new_log_group_is_unknown_to_the_key_until_it_is_named() -> None:
-    more = replace(KEYRING, log_groups=("/a", "/b"))
-    condition = sid(statements(key_policy("logs", more)), "LogGroups")["Condition"]["ArnLike"]
+def test_log_key_lists_each_log_group() -> None:
+    args = replace(KEY_ARGS, log_groups=("/a", "/b"))
+    condition = by_sid(statements(key_policy("logs", args)), "LogGroups")["Condition"]["ArnLike"]
     assert len(condition["kms:EncryptionContext:aws:logs:arn"]) == 2
 
 
 @pytest.mark.requirement("CG-16", "ECS-02")
 @pytest.mark.parametrize(
-    ("wanted", "condition"),
+    ("sid", "condition"),
     [
         ("DenyInsecureTransport", {"Bool": {"aws:SecureTransport": "false"}}),
         ("DenyOutdatedTls", {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
         ("DenyCustomerProvidedKeys", {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}}),
     ],
 )
-def test_every_bucket_refuses(wanted: str, condition: dict[str, Any]) -> None:
-    for keyed in (True, False):
-        statement = sid(statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=keyed)), wanted)
+def test_bucket_policy_denies_insecure_requests(sid: str, condition: dict[str, Any]) -> None:
+    for encrypted_by_key in (True, False):
+        statement = by_sid(statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=encrypted_by_key)), sid)
         assert statement["Effect"] == "Deny"
         assert statement["Principal"] == "*"
         assert statement["Condition"] == condition
 
 
-def test_a_writer_cannot_choose_another_key() -> None:
-    found = statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=True))
+def test_bucket_policy_denies_other_encryption_keys() -> None:
+    rows = statements(bucket_policies.bucket_policy(NAMES, BUCKET, encrypted_by_key=True))
     headers = {"s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-server-side-encryption"}
-    denied = {header for s in found if s["Effect"] == "Deny" for header in s["Condition"].get("Null", {})}
+    denied = {header for s in rows if s["Effect"] == "Deny" for header in s["Condition"].get("Null", {})}
     assert headers <= denied
 
 
-def test_a_bucket_policy_lets_in_nobody_but_named_services() -> None:
+def test_bucket_policy_allows_named_services_only() -> None:
     sink = bucket_policies.bucket_policy(
         NAMES,
         BUCKET,
@@ -231,21 +232,21 @@ def test_a_bucket_policy_lets_in_nobody_but_named_services() -> None:
         assert "aws:SourceArn" in keys
 
 
-def test_a_secret_is_read_by_those_who_need_it_and_by_nobody_else() -> None:
+def test_secret_policy_denies_other_readers() -> None:
     readers = readers_of(NAMES, CONTRACT, "pepper", ("arn:aws:iam::123456789012:role/ops",))
     assert readers == tuple(NAMES.role_arn(role) for role in ("rotate", "gateway-execution", "console-execution"))
-    statement = sid(statements(secret_policy(NAMES, readers)), "DenyOtherReaders")
+    statement = by_sid(statements(secret_policy(NAMES, readers)), "DenyOtherReaders")
     assert statement["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": list(readers)}}
 
 
-def test_only_the_bootstrap_token_is_read_by_people() -> None:
+def test_operators_read_the_bootstrap_token_only() -> None:
     operator = "arn:aws:iam::123456789012:role/ops"
     readable = [kind for kind in CONTRACT.rotated_secrets if operator in readers_of(NAMES, CONTRACT, kind, (operator,))]
     assert readable == ["bootstrap-token"]
 
 
 @pytest.mark.requirement("ECS-03")
-def test_every_endpoint_lets_only_our_principals_pass() -> None:
+def test_vpc_endpoints_allow_own_principals_only() -> None:
     policies = {
         **endpoint_policies.interface_policies(NAMES),
         "s3": endpoint_policies.s3_policy(NAMES, (BUCKET,)),
@@ -261,8 +262,8 @@ def test_every_endpoint_lets_only_our_principals_pass() -> None:
                 assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"
 
 
-def test_documents_are_as_short_as_aws_wants_them() -> None:
+def test_policy_documents_are_within_size_limits() -> None:
     sizes = {role: len(json.dumps(g.permissions or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
     assert max(sizes.values()) <= 10_240, "inline policies of one role"
-    assert all(len(json.dumps(key_policy(name, KEYRING))) <= 32_768 for name in KEYS)
+    assert all(len(json.dumps(key_policy(name, KEY_ARGS))) <= 32_768 for name in KEYS)
     assert all(len(json.dumps(p)) <= 20_480 for p in endpoint_policies.interface_policies(NAMES).values())

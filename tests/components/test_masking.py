@@ -1,4 +1,4 @@
-"""A credential that reaches a log is masked there: the patterns find what the runtime makes, in the letters CloudWatch takes."""
+"""Data protection policies: credentials are masked in logs."""
 
 import json
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]{0,7}(_[a-z0-9]{1,7})?", fullmatch=True)
 # CloudWatch Logs user guide, "Custom data identifier constraints".
-TAKEN = re.compile(r"[A-Za-z0-9_#=@/;, ^$?\[\]{}|\\*+.-]{1,200}")
+ALLOWED_PATTERN = re.compile(r"[A-Za-z0-9_#=@/;, ^$?\[\]{}|\\*+.-]{1,200}")
 
 
 def masked(prefix: str, line: str) -> str:
@@ -32,58 +32,58 @@ def masked(prefix: str, line: str) -> str:
 
 @pytest.mark.requirement("CG-12")
 @given(PREFIXES, st.sampled_from(KeyEnvironment), st.binary(min_size=12, max_size=12), st.binary(min_size=32, max_size=32))
-def test_every_key_that_the_runtime_makes_is_masked(prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes) -> None:
+def test_generated_key_is_masked(prefix: str, environment: KeyEnvironment, id: bytes, secret: bytes) -> None:
     key = apikey.build(prefix, environment, id, secret).text
     assert masked(prefix, f'{{"path": "/x?key={key}"}}') == '{"path": "/x?key=***"}'
 
 
 @pytest.mark.parametrize(
-    ("line", "left"),
+    ("line", "expected"),
     [
         (f"gtk_admin_{'a' * 43}000000", "***"),
         ("Authorization: Bearer abcdefghijklmnopqrstuvwxyz.1-2_3=", "Authorization: ***"),
         ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl", "***"),
-        ("key gtk_test_3fGh82kLmQ0a was refused", "key gtk_test_3fGh82kLmQ0a was refused"),
+        ("key gtk_test_3fGh82kLmQ0a was denied", "key gtk_test_3fGh82kLmQ0a was denied"),
     ],
 )
-def test_other_credentials_are_masked_and_ids_are_not(line: str, left: str) -> None:
-    assert masked("gtk", line) == left
+def test_credentials_are_masked_and_key_ids_are_not(line: str, expected: str) -> None:
+    assert masked("gtk", line) == expected
 
 
-def test_the_runs_of_base62_are_as_long_as_the_runtime_makes_them() -> None:
+def test_base62_lengths_match_the_runtime() -> None:
     assert (apikey.BODY_CHARS, apikey.SECRET_CHARS) == (data_protection.KEY_BODY_CHARS, data_protection.TOKEN_CHARS)
 
 
 @given(PREFIXES)
-def test_cloudwatch_takes_every_pattern(prefix: str) -> None:
-    own = data_protection.custom_identifiers(prefix)
-    assert len(own) <= 10
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) for name in own)
-    assert all(TAKEN.fullmatch(pattern) for pattern in own.values())
+def test_patterns_meet_cloudwatch_constraints(prefix: str) -> None:
+    identifiers = data_protection.custom_identifiers(prefix)
+    assert len(identifiers) <= 10
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name) for name in identifiers)
+    assert all(ALLOWED_PATTERN.fullmatch(pattern) for pattern in identifiers.values())
 
 
 @pytest.mark.requirement("CG-12")
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("preview", [True, False])
-def test_the_log_group_of_every_task_masks_and_tells(stack: str, preview: bool) -> None:
+def test_task_log_groups_mask_and_report_findings(stack: str, preview: bool) -> None:
     program, names = run(stack, preview=preview), Naming(stack, "123456789012", "eu-west-1")
-    tasks = {task.name for task in program.of("ecs/taskDefinition:TaskDefinition")}
-    policies = program.of("cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy")
-    assert {policy.name for policy in policies} == tasks
+    tasks = {task.name for task in program.of_type("ecs/taskDefinition:TaskDefinition")}
+    policies = program.of_type("cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy")
+    assert {policy.name for policy in policies} == tasks != set()
     prefix = parse(raw_settings(stack), stack).key_prefix
     for policy in policies:
         assert policy.inputs["logGroupName"] == names.log_group(policy.name)
         document = json.loads(policy.inputs["policyDocument"])
         find, mask = document["Statement"]
-        assert find["DataIdentifier"] == mask["DataIdentifier"], "AWS refuses two that differ"
+        assert find["DataIdentifier"] == mask["DataIdentifier"], "CloudWatch requires equal identifiers"
         assert mask["Operation"] == {"Deidentify": {"MaskConfig": {}}}
         assert find["Operation"]["Audit"]["FindingsDestination"] == {"CloudWatchLogs": {"LogGroup": names.log_group("findings")}}
         assert {
-            one["Name"]: one["Regex"] for one in document["Configuration"]["CustomDataIdentifier"]
+            identifier["Name"]: identifier["Regex"] for identifier in document["Configuration"]["CustomDataIdentifier"]
         } == data_protection.custom_identifiers(prefix)
 
 
-def test_only_the_log_service_of_our_account_brings_findings() -> None:
+def test_findings_log_group_accepts_log_delivery_only() -> None:
     (statement,) = log_delivery_policy(NAMES, "AllowFindingsDelivery", NAMES.log_group("findings"))["Statement"]
     assert statement["Principal"] == {"Service": "delivery.logs.amazonaws.com"}
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}

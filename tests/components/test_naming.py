@@ -1,4 +1,4 @@
-"""Names are derived, fit what AWS takes, and name exactly one thing."""
+"""Names, ARNs and subnet ranges."""
 
 import ipaddress
 import re
@@ -27,7 +27,7 @@ def test_names_follow_the_pattern() -> None:
 
 
 @pytest.mark.parametrize("environment", STACKS)
-def test_names_are_as_short_as_aws_wants_them(environment: str) -> None:
+def test_names_are_within_aws_length_limits(environment: str) -> None:
     names = Naming(environment, "123456789012", "ap-southeast-2")
     assert all(len(names.bucket(thing)) <= 63 for thing in ("data", "logs", "trail"))
     assert all(len(names.name(service)) <= 32 for service in ("edge", *read().services)), "load balancer and target groups"
@@ -35,7 +35,7 @@ def test_names_are_as_short_as_aws_wants_them(environment: str) -> None:
     assert all(len(names.name(thing)) <= 40 for thing in ("cache", "app", "default")), "ElastiCache ids"
 
 
-def test_a_secret_pattern_names_exactly_one_secret() -> None:
+def test_secret_arn_pattern_matches_one_secret() -> None:
     pattern = re.escape(NAMES.secret_arn("pepper")).replace(r"\?", ".")
     arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/"
     assert re.fullmatch(pattern, f"{arn}pepper-a1B2c3")
@@ -44,7 +44,7 @@ def test_a_secret_pattern_names_exactly_one_secret() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_subnets_of_all_tiers_fit_beside_each_other(stack: str) -> None:
+def test_subnets_of_tiers_do_not_overlap(stack: str) -> None:
     network = parse(raw_settings(stack), stack).network
     blocks = [ipaddress.ip_network(cidr) for tier in ("edge", "app", "data") for cidr in tier_cidrs(network, tier)]
     assert len(blocks) == 3 * len(network.zones)

@@ -1,4 +1,4 @@
-"""The probe is deployed with a beat, a role for its own metrics, and an alarm a service that silence sets off too."""
+"""Deployment of the synthetic probe: schedule, role and alarms."""
 
 import json
 
@@ -23,26 +23,26 @@ def minutes(stack: str) -> int:
 
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_door_is_asked_at_its_health_address_at_a_steady_beat(stack: str) -> None:
+def test_probe_requests_health_urls_on_schedule(stack: str) -> None:
     program = run(stack)
     domain = raw_settings(stack)["domain"]
-    target = program.one("cloudwatch/eventTarget:EventTarget", "probe").inputs
+    target = program.get("cloudwatch/eventTarget:EventTarget", "probe").inputs
     assert json.loads(target["input"]) == {
         "namespace": f"Gatehouse/{stack}",
         "services": {service: f"https://{service}.{domain}/healthz" for service in SERVICES},
     }
-    rule = program.one("cloudwatch/eventRule:EventRule", "probe").inputs
-    beat = minutes(stack)
-    assert rule["scheduleExpression"] == ("rate(1 minute)" if beat == 1 else f"rate({beat} minutes)")
-    permission = program.one("lambda/permission:Permission", "probe").inputs
+    rule = program.get("cloudwatch/eventRule:EventRule", "probe").inputs
+    interval = minutes(stack)
+    assert rule["scheduleExpression"] == ("rate(1 minute)" if interval == 1 else f"rate({interval} minutes)")
+    permission = program.get("lambda/permission:Permission", "probe").inputs
     assert permission["principal"] == "events.amazonaws.com"
     assert permission["sourceArn"] == f"arn:aws:events:eu-west-1:123456789012:rule/gatehouse-{stack}-probe"
 
 
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
-def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) -> None:
-    alarms = {a.name: a.inputs for a in run(stack).of("cloudwatch/metricAlarm:MetricAlarm")}
+def test_two_failures_or_missing_data_raise_alarm(stack: str) -> None:
+    alarms = {a.name: a.inputs for a in run(stack).of_type("cloudwatch/metricAlarm:MetricAlarm")}
     for service in SERVICES:
         alarm = alarms[f"{service}-unreachable"]
         assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (
@@ -56,7 +56,7 @@ def test_two_failures_in_a_row_or_silence_are_an_alarm_that_is_told(stack: str) 
         assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::alarms"]
 
 
-def test_the_probe_counts_in_its_own_namespace_alone() -> None:
+def test_probe_role_writes_to_its_namespace_only() -> None:
     grant = synthetic_probe.role_definitions(NAMES)["probe"]
     role = NAMES.role_arn("probe")
     for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
@@ -65,25 +65,25 @@ def test_the_probe_counts_in_its_own_namespace_alone() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_beat_that_fails_is_told_kept_and_not_doubled(stack: str) -> None:
+def test_probe_function_has_dead_letter_queue_and_alarm(stack: str) -> None:
     program = run(stack)
-    function = program.one("lambda/function:Function", "probe").inputs
+    function = program.get("lambda/function:Function", "probe").inputs
     assert function["reservedConcurrentExecutions"] == 1
     assert "deadLetterConfig" in function
-    assert program.one("sqs/queue:Queue", "probe").inputs["sqsManagedSseEnabled"] is True
-    alarm = program.one("cloudwatch/metricAlarm:MetricAlarm", "probe-errors").inputs
+    assert program.get("sqs/queue:Queue", "probe").inputs["sqsManagedSseEnabled"] is True
+    alarm = program.get("cloudwatch/metricAlarm:MetricAlarm", "probe-errors").inputs
     assert (alarm["namespace"], alarm["metricName"]) == ("AWS/Lambda", "Errors")
     assert alarm["dimensions"] == {"FunctionName": f"gatehouse-{stack}-probe"}
 
 
-def test_an_alarm_on_silence_rolls_no_deployment_back() -> None:
+def test_probe_alarm_does_not_roll_back_deployments() -> None:
     program = run("prod")
-    assert not [a for s in program.of("ecs/service:Service") for a in s.inputs["alarms"]["alarmNames"] if "unreachable" in a]
+    assert not [a for s in program.of_type("ecs/service:Service") for a in s.inputs["alarms"]["alarmNames"] if "unreachable" in a]
 
 
-def test_without_a_beat_there_is_no_probe() -> None:
+def test_interval_0_disables_the_probe() -> None:
     program = run("dev", changes=json.dumps({"monitoring.probe_interval_minutes": 0}))
-    assert not [asked for asked in program.resources if asked.name == "probe" or asked.name.endswith("-unreachable")]
+    assert not [a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")]
     assert "probe" not in program.exports
-    (dashboard,) = program.of("cloudwatch/dashboard:Dashboard")
+    (dashboard,) = program.of_type("cloudwatch/dashboard:Dashboard")
     assert "From outside" not in str(dashboard.inputs["dashboardBody"])

@@ -1,4 +1,4 @@
-"""What the program asks for, in all three stacks, before and after anything exists."""
+"""Resources of the program in all stacks, in a preview and in a deployment."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from components.settings.loader import parse
-from tests.components.program import ROOT, Asked, Program, run, stack_file
+from tests.components.program import ROOT, Program, Resource, run, stack_file
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
 MODES = [(stack, preview) for stack in STACKS for preview in (True, False)]
@@ -21,7 +21,7 @@ STATEFUL = {
     "aws:route53/zone:Zone",
     "aws:backup/vault:Vault",
 }
-BY_SETTING = {
+TYPES_BY_SETTING = {
     "sharing.mode": {
         "gatehouse:sharing:SharingFunction",
         *("aws:apigateway/restApi:RestApi", "aws:apigateway/resource:Resource", "aws:apigateway/method:Method"),
@@ -48,7 +48,7 @@ BY_SETTING = {
         *("aws:cfg/deliveryChannel:DeliveryChannel", "aws:cfg/recorderStatus:RecorderStatus"),
     },
 }
-"""Kinds of resource that a setting switches on, by the setting."""
+"""Resource types that only some stacks have, by the setting that creates them."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("deliveryRoles", "probe", "functions"),
@@ -60,16 +60,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 
 
 def plain(inputs: dict[str, Any]) -> dict[str, str]:
-    """Inputs that can be compared; an archive is the same when its path is."""
+    """Comparable inputs: archives as paths."""
     return {k: v.path if isinstance(v, pulumi.FileArchive) else repr(v) for k, v in inputs.items()}
 
 
 def internet_routes(program: Program) -> set[str]:
-    return {route.name for route in program.of("ec2/route:Route")}
+    return {route.name for route in program.of_type("ec2/route:Route")}
 
 
 @pytest.mark.parametrize(("stack", "preview"), MODES)
-def test_every_policy_document_is_known_before_anything_exists(stack: str, preview: bool) -> None:
+def test_policy_documents_are_known_in_preview(stack: str, preview: bool) -> None:
     documents = run(stack, preview=preview).documents()
     assert len(documents) >= 40
     for owner, document in documents:
@@ -80,25 +80,25 @@ def test_every_policy_document_is_known_before_anything_exists(stack: str, previ
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_preview_and_deployment_ask_for_the_same_resources(stack: str) -> None:
+def test_preview_and_deployment_have_same_resources(stack: str) -> None:
     before, after = (sorted((a.type, a.name) for a in run(stack, preview=p).resources) for p in (True, False))
     assert before == after
 
 
 @pytest.mark.requirement("CG-26")
 def test_environments_differ_by_values_only() -> None:
-    switched = set().union(*BY_SETTING.values())
+    optional = set().union(*TYPES_BY_SETTING.values())
     kinds = [{a.type for a in run(stack).resources} for stack in STACKS]
-    assert kinds[0] - switched == kinds[1] - switched == kinds[2] - switched
-    assert switched <= set().union(*kinds), "what no stack switches on is tested by nobody"
+    assert kinds[0] - optional == kinds[1] - optional == kinds[2] - optional
+    assert optional <= set().union(*kinds), "no stack file has the setting"
 
 
-def test_environment_names_stand_in_the_settings_alone() -> None:
+def test_environment_names_occur_in_settings_only() -> None:
     files = [ROOT / "__main__.py", *(ROOT / "components").rglob("*.py")]
     for file in files:
         code = re.sub(r'"""[\s\S]*?"""|#.*', "", file.read_text(encoding="utf-8"))
-        found = re.findall(r"[\"'](dev|staging|prod)[\"']", code)
-        assert not found or "settings" in file.parts, f"{file.name} names {found}"
+        names = re.findall(r"[\"'](dev|staging|prod)[\"']", code)
+        assert not names or "settings" in file.parts, f"{file.name} contains {names}"
 
 
 def test_areas_import_no_component_of_another_area() -> None:
@@ -116,7 +116,7 @@ def test_areas_import_no_component_of_another_area() -> None:
     assert offenders == []
 
 
-def test_the_same_settings_ask_for_the_same_resources_twice() -> None:
+def test_program_is_deterministic() -> None:
     again: Program = run.__wrapped__("prod")
     first = {(a.type, a.name): a.inputs for a in run("prod").resources}
     assert len(first) == len(run("prod").resources), "two resources of one type share a name"
@@ -124,15 +124,15 @@ def test_the_same_settings_ask_for_the_same_resources_twice() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_resource_has_our_provider_and_stands_in_a_component(stack: str) -> None:
-    for asked in run(stack).resources:
-        if asked.type.startswith("aws:"):
-            assert "pulumi:providers:aws::aws" in asked.provider, asked.name
-            assert "::gatehouse:" in asked.parent, asked.name
+def test_resources_have_explicit_provider_and_parent(stack: str) -> None:
+    for resource in run(stack).resources:
+        if resource.type.startswith("aws:"):
+            assert "pulumi:providers:aws::aws" in resource.provider, resource.name
+            assert "::gatehouse:" in resource.parent, resource.name
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_provider_works_in_our_account_only(stack: str) -> None:
+def test_provider_is_limited_to_the_account(stack: str) -> None:
     (provider,) = (a for a in run(stack).resources if a.type == "pulumi:providers:aws")
     assert json.loads(provider.inputs["allowedAccountIds"]) == ["123456789012"]
     assert stack_file(stack)["pulumi:disable-default-providers"] == ["*"]
@@ -140,7 +140,7 @@ def test_the_provider_works_in_our_account_only(stack: str) -> None:
 
 @pytest.mark.requirement("CG-19", "ECS-07")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_tag_is_there_and_each_taggable_resource_says_what_it_holds(stack: str) -> None:
+def test_resources_have_default_tags_and_data_class(stack: str) -> None:
     (provider,) = (a for a in run(stack).resources if a.type == "pulumi:providers:aws")
     default = json.loads(provider.inputs["defaultTags"])["tags"]
     assert set(default) == {"Project", "Environment", "Owner", "CostCentre", "ManagedBy", "DataClass"}
@@ -150,7 +150,7 @@ def test_every_tag_is_there_and_each_taggable_resource_says_what_it_holds(stack:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_no_secret_value_is_in_the_program(stack: str) -> None:
+def test_program_contains_no_secret_value(stack: str) -> None:
     forbidden = {
         "password",
         "passwords",
@@ -160,20 +160,20 @@ def test_no_secret_value_is_in_the_program(stack: str) -> None:
         "authToken",
         "noPasswordRequired",
     }
-    for asked in run(stack).resources:
-        assert not forbidden & set(asked.inputs), f"{asked.type} {asked.name}"
-        assert asked.type != "aws:secretsmanager/secretVersion:SecretVersion"
+    for resource in run(stack).resources:
+        assert not forbidden & set(resource.inputs), f"{resource.type} {resource.name}"
+        assert resource.type != "aws:secretsmanager/secretVersion:SecretVersion"
 
 
-@pytest.mark.parametrize(("stack", "kept"), [("dev", False), ("staging", False), ("prod", True)])
-def test_what_holds_data_is_kept_where_the_settings_say_so(stack: str, kept: bool) -> None:
-    held = [a for a in run(stack).resources if a.type in STATEFUL | {"aws:kms/replicaKey:ReplicaKey"}]
-    assert {a.type for a in held} >= STATEFUL
-    assert all((a.protect, a.retain) == (kept, kept) for a in held)
+@pytest.mark.parametrize(("stack", "protected"), [("dev", False), ("staging", False), ("prod", True)])
+def test_stateful_resources_follow_protection_settings(stack: str, protected: bool) -> None:
+    stateful = [a for a in run(stack).resources if a.type in STATEFUL | {"aws:kms/replicaKey:ReplicaKey"}]
+    assert {a.type for a in stateful} >= STATEFUL
+    assert all((a.protect, a.retain) == (protected, protected) for a in stateful)
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_exports_are_those_that_others_read(stack: str) -> None:
+def test_program_exports(stack: str) -> None:
     exports = run(stack).exports
     assert set(exports) == EXPORTS
     assert exports["environment"] == stack
@@ -187,47 +187,47 @@ def test_the_exports_are_those_that_others_read(stack: str) -> None:
 
 @pytest.mark.requirement("CG-16", "ECS-02")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_bucket_has_all_of_its_guards(stack: str) -> None:
+def test_buckets_have_all_protections(stack: str) -> None:
     program = run(stack)
-    buckets = {a.name for a in program.of("s3/bucket:Bucket")}
+    buckets = {a.name for a in program.of_type("s3/bucket:Bucket")}
     assert buckets == {"logs", "trail", "data", *(("replica-logs", "replica-data") if stack == "prod" else ())}
-    for guard in ("PublicAccessBlock", "OwnershipControls", "Policy", "Versioning", "LifecycleConfiguration"):
-        kind = f"s3/bucket{guard}:Bucket{guard}"
-        assert {a.name for a in program.of(kind)} == buckets, guard
-    for closed in program.of("s3/bucketPublicAccessBlock:BucketPublicAccessBlock"):
+    for suffix in ("PublicAccessBlock", "OwnershipControls", "Policy", "Versioning", "LifecycleConfiguration"):
+        kind = f"s3/bucket{suffix}:Bucket{suffix}"
+        assert {a.name for a in program.of_type(kind)} == buckets, suffix
+    for block in program.of_type("s3/bucketPublicAccessBlock:BucketPublicAccessBlock"):
         flags = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
-        assert [closed.inputs[flag] for flag in flags] == [True] * 4
+        assert [block.inputs[flag] for flag in flags] == [True] * 4
     sinks = {"logs", "replica-logs"}
-    assert {a.name for a in program.of("s3/bucketLogging:BucketLogging")} == buckets - sinks
+    assert {a.name for a in program.of_type("s3/bucketLogging:BucketLogging")} == buckets - sinks
 
 
-def test_every_part_of_a_bucket_lies_in_the_region_of_the_bucket() -> None:
-    found = [a for a in run("prod").resources if a.type.startswith("aws:s3/bucket")]
-    away = {a.name for a in found if a.inputs.get("region") == "eu-central-1"}
-    assert away == {"replica-logs", "replica-data"}
-    assert not [a for a in found if (a.name in away) != (a.inputs.get("region") == "eu-central-1")]
+def test_bucket_resources_are_in_region_of_bucket() -> None:
+    resources = [a for a in run("prod").resources if a.type.startswith("aws:s3/bucket")]
+    replicas = {a.name for a in resources if a.inputs.get("region") == "eu-central-1"}
+    assert replicas == {"replica-logs", "replica-data"}
+    assert not [a for a in resources if (a.name in replicas) != (a.inputs.get("region") == "eu-central-1")]
 
 
 @pytest.mark.parametrize(("bucket", "algorithm"), [("logs", "AES256"), ("data", "aws:kms"), ("trail", "aws:kms")])
-def test_only_the_log_sink_is_encrypted_by_s3_itself(bucket: str, algorithm: str) -> None:
+def test_log_bucket_uses_sse_s3_and_others_kms(bucket: str, algorithm: str) -> None:
     kind = "s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-    (rule,) = run("prod").one(kind, bucket).inputs["rules"]
+    (rule,) = run("prod").get(kind, bucket).inputs["rules"]
     assert rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"] == algorithm
     assert rule["bucketKeyEnabled"] == (algorithm == "aws:kms")
 
 
 @pytest.mark.parametrize(("stack", "nats"), [("dev", 1), ("staging", 1), ("prod", 3)])
-def test_the_data_tier_has_no_way_out(stack: str, nats: int) -> None:
+def test_data_tier_has_no_internet_route(stack: str, nats: int) -> None:
     program = run(stack)
-    assert len(program.of("ec2/natGateway:NatGateway")) == nats
+    assert len(program.of_type("ec2/natGateway:NatGateway")) == nats
     assert not any(name.startswith("data") for name in internet_routes(program))
-    assert {a.inputs["mapPublicIpOnLaunch"] for a in program.of("ec2/subnet:Subnet")} == {False}
+    assert {a.inputs["mapPublicIpOnLaunch"] for a in program.of_type("ec2/subnet:Subnet")} == {False}
 
 
 @pytest.mark.requirement("ECS-03")
 @pytest.mark.parametrize("stack", STACKS)
-def test_only_the_load_balancer_is_reached_from_the_internet(stack: str) -> None:
-    rules = run(stack).of("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+def test_only_load_balancer_accepts_internet_traffic(stack: str) -> None:
+    rules = run(stack).of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
     assert {(a.inputs["securityGroupId"], a.inputs["fromPort"]) for a in rules if "cidrIpv4" in a.inputs} == {
         ("edge-id", 443),
         ("edge-id", 80),
@@ -235,24 +235,24 @@ def test_only_the_load_balancer_is_reached_from_the_internet(stack: str) -> None
     assert all(len(a.inputs["description"]) > 10 for a in rules)
 
 
-def test_the_closed_default_security_group_has_no_rule() -> None:
-    (group,) = run("prod").of("ec2/defaultSecurityGroup:DefaultSecurityGroup")
+def test_default_security_group_has_no_rule() -> None:
+    (group,) = run("prod").of_type("ec2/defaultSecurityGroup:DefaultSecurityGroup")
     assert not {"ingress", "egress"} & set(group.inputs)
 
 
 @pytest.mark.requirement("ECS-04")
-def test_the_firewall_redacts_every_header_that_carries_a_key() -> None:
-    (logging,) = run("prod").of("wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
+def test_waf_logs_redact_credential_headers() -> None:
+    (logging,) = run("prod").of_type("wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
     fields = {entry["singleHeader"]["name"] for entry in logging.inputs["redactedFields"]}
     assert fields == {"authorization", "cookie", "x-api-key"}
-    (acl,) = run("prod").of("wafv2/webAcl:WebAcl")
-    assert not acl.inputs["visibilityConfig"]["sampledRequestsEnabled"], "a sample keeps whole headers"
+    (acl,) = run("prod").of_type("wafv2/webAcl:WebAcl")
+    assert not acl.inputs["visibilityConfig"]["sampledRequestsEnabled"], "samples contain headers"
     groups = {r["statement"].get("managedRuleGroupStatement", {}).get("name") for r in acl.inputs["rules"]}
     assert {"AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"} <= groups
 
 
-def firewall_rules(stack: str) -> dict[str, dict[str, Any]]:
-    (acl,) = run(stack).of("wafv2/webAcl:WebAcl")
+def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
+    (acl,) = run(stack).of_type("wafv2/webAcl:WebAcl")
     rules = {rule["name"]: rule for rule in acl.inputs["rules"]}
     assert len({rule["priority"] for rule in rules.values()}) == len(rules)
     return rules
@@ -260,23 +260,23 @@ def firewall_rules(stack: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("stack", STACKS)
-def test_large_bodies_pass_at_the_gateway_alone(stack: str) -> None:
-    rules = firewall_rules(stack)
+def test_waf_allows_large_bodies_for_gateway_only(stack: str) -> None:
+    rules = waf_rules(stack)
     overrides = rules["common"]["statement"]["managedRuleGroupStatement"]["ruleActionOverrides"]
-    assert overrides == [{"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}], "only this rule is softened"
-    labelled, elsewhere = rules["body-size"]["statement"]["andStatement"]["statements"]
+    assert overrides == [{"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}], "only this rule counts"
+    labelled, other_host = rules["body-size"]["statement"]["andStatement"]["statements"]
     assert labelled["labelMatchStatement"]["key"] == "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
-    host = elsewhere["notStatement"]["statement"]
+    host = other_host["notStatement"]["statement"]
     assert f"https://{host['byteMatchStatement']['searchString']}" == run(stack).exports["urls"]["gateway"]
     assert rules["body-size"]["action"]["block"]["customResponse"]["responseCode"] == 413
-    assert rules["body-size"]["priority"] > rules["common"]["priority"], "a label is seen by later rules alone"
+    assert rules["body-size"]["priority"] > rules["common"]["priority"], "only later rules see a label"
 
 
 @pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("service", ["console", "sharing"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_narrow_door_has_a_rate_of_its_own(stack: str, service: str) -> None:
-    rate = firewall_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
+def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
+    rate = waf_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
     waf = parse(raw_settings(stack), stack).waf
     assert rate["limit"] == waf.service_requests_max()[service] < waf.requests_max
     host = rate["scopeDownStatement"]["byteMatchStatement"]
@@ -284,36 +284,36 @@ def test_a_narrow_door_has_a_rate_of_its_own(stack: str, service: str) -> None:
     assert host["fieldToMatch"] == {"singleHeader": {"name": "host"}}
 
 
-def test_metrics_are_hidden_before_any_door_is_asked() -> None:
-    rules = {a.name: a.inputs for a in run("prod").of("lb/listenerRule:ListenerRule")}
+def test_metrics_path_returns_404_before_other_rules() -> None:
+    rules = {a.name: a.inputs for a in run("prod").of_type("lb/listenerRule:ListenerRule")}
     assert rules["metrics"]["priority"] < min(rules[service]["priority"] for service in ("gateway", "console", "sharing"))
     assert rules["metrics"]["conditions"] == [{"pathPattern": {"values": ["/metrics", "/metrics/*"]}}]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 
 
-def test_plain_http_is_only_ever_redirected() -> None:
-    listener = run("prod").one("lb/listener:Listener", "http")
+def test_http_is_redirected_to_https() -> None:
+    listener = run("prod").get("lb/listener:Listener", "http")
     (action,) = listener.inputs["defaultActions"]
     assert action["type"] == "redirect"
     assert action["redirect"]["protocol"] == "HTTPS"
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_cache_has_one_iam_user_and_a_default_user_that_can_do_nothing(stack: str) -> None:
-    users = {a.name: a.inputs for a in run(stack).of("elasticache/user:User")}
+def test_cache_has_iam_user_and_disabled_default_user(stack: str) -> None:
+    users = {a.name: a.inputs for a in run(stack).of_type("elasticache/user:User")}
     assert users["app"]["authenticationMode"] == {"type": "iam"}
     assert users["app"]["userId"] == users["app"]["userName"]
     assert (users["default"]["userName"], users["default"]["accessString"]) == ("default", "off -@all")
 
 
-def test_auto_scaling_keeps_its_number_of_tasks() -> None:
-    assert all(a.ignored == ("desiredCount",) for a in run("prod").of("ecs/service:Service"))
+def test_desired_count_is_ignored_for_auto_scaling() -> None:
+    assert all(a.ignored == ("desiredCount",) for a in run("prod").of_type("ecs/service:Service"))
 
 
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_alarm_tells_somebody_when_it_begins_and_ends(stack: str) -> None:
-    alarms: list[Asked] = run(stack).of("cloudwatch/metricAlarm:MetricAlarm")
+def test_alarms_notify_on_alarm_and_ok(stack: str) -> None:
+    alarms: list[Resource] = run(stack).of_type("cloudwatch/metricAlarm:MetricAlarm")
     assert len(alarms) >= 18
     for alarm in alarms:
         assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == ["arn:aws:mock:::alarms"]
@@ -321,11 +321,11 @@ def test_every_alarm_tells_somebody_when_it_begins_and_ends(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_log_groups_are_encrypted_and_the_key_knows_each_of_them(stack: str) -> None:
+def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
     program = run(stack)
-    groups: list[dict[str, Any]] = [a.inputs for a in program.of("cloudwatch/logGroup:LogGroup")]
-    policy = json.loads(program.one("kms/key:Key", "logs").inputs["policy"])
+    groups: list[dict[str, Any]] = [a.inputs for a in program.of_type("cloudwatch/logGroup:LogGroup")]
+    policy = json.loads(program.get("kms/key:Key", "logs").inputs["policy"])
     (statement,) = (s for s in policy["Statement"] if s["Sid"] == "LogGroups")
-    known = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
-    assert sorted(arn.split(":log-group:")[1] for arn in known) == sorted(group["name"] for group in groups)
+    arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(group["name"] for group in groups)
     assert all(group["kmsKeyId"] == "arn:aws:mock:::logs" for group in groups)

@@ -1,4 +1,4 @@
-"""A new version is brought as the settings ask, goes back by an alarm, and auto scaling and alarms follow the traffic."""
+"""Deployment strategies, rollback and auto scaling."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SERVICES = ("gateway", "console")
 
 
 def service(stack: str, name: str) -> dict[str, Any]:
-    return run(stack).one("ecs/service:Service", name).inputs
+    return run(stack).get("ecs/service:Service", name).inputs
 
 
 def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -> RolloutSettings:
@@ -22,14 +22,14 @@ def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_prod_moves_a_share_first_and_can_go_back_in_seconds(name: str) -> None:
-    moving = service("prod", name)["deploymentConfiguration"]
-    assert moving["strategy"] == "CANARY"
-    assert moving["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}
-    assert moving["bakeTimeInMinutes"] == "15"
+def test_prod_uses_canary_deployment(name: str) -> None:
+    configuration = service("prod", name)["deploymentConfiguration"]
+    assert configuration["strategy"] == "CANARY"
+    assert configuration["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}
+    assert configuration["bakeTimeInMinutes"] == "15"
 
 
-def test_staging_moves_in_equal_shares_and_dev_replaces_task_by_task() -> None:
+def test_staging_is_linear_and_dev_is_rolling() -> None:
     linear = service("staging", "gateway")["deploymentConfiguration"]
     assert (linear["strategy"], linear["linearConfiguration"]["stepPercent"]) == ("LINEAR", 25.0)
     assert "deploymentConfiguration" not in service("dev", "gateway")
@@ -37,25 +37,25 @@ def test_staging_moves_in_equal_shares_and_dev_replaces_task_by_task() -> None:
 
 
 @pytest.mark.parametrize("stack", ["staging", "prod"])
-def test_each_door_has_a_second_target_group_behind_its_rule_and_a_role_that_moves_the_traffic(stack: str) -> None:
+def test_services_have_green_target_group_and_role(stack: str) -> None:
     program = run(stack)
     balanced_services = [load_balancer for name in SERVICES for load_balancer in service(stack, name)["loadBalancers"]]
     assert len(balanced_services) == 3 - len(program.exports["functions"])
     for balanced in balanced_services:
-        other = balanced["advancedConfiguration"]
+        advanced = balanced["advancedConfiguration"]
         name = balanced["targetGroupArn"].rpartition(":")[2]
-        assert other["alternateTargetGroupArn"] == f"arn:aws:mock:::{name}-green"
-        assert other["productionListenerRule"] == f"arn:aws:mock:::{name}"
-        assert other["roleArn"] == "arn:aws:mock:::ecs-infrastructure"
-        rule = program.one("lb/listenerRule:ListenerRule", name)
+        assert advanced["alternateTargetGroupArn"] == f"arn:aws:mock:::{name}-green"
+        assert advanced["productionListenerRule"] == f"arn:aws:mock:::{name}"
+        assert advanced["roleArn"] == "arn:aws:mock:::ecs-infrastructure"
+        rule = program.get("lb/listenerRule:ListenerRule", name)
         weights = {group["arn"]: group["weight"] for group in rule.inputs["actions"][0]["forward"]["targetGroups"]}
         assert weights == {f"arn:aws:mock:::{name}": 100, f"arn:aws:mock:::{name}-green": 0}
-        assert rule.ignored == ("actions",), "a second deployment would send users back to tasks that are gone"
+        assert rule.ignored == ("actions",), "ECS changes the weights"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_deployment_goes_back_by_itself_when_a_door_of_it_fails(stack: str, name: str) -> None:
+def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
     alarms = service(stack, name)["alarms"]
     services = {"gateway": ["gateway"], "console": ["console", "sharing"]}[name]
     services = [service for service in services if service not in run(stack).exports["functions"]]
@@ -66,8 +66,8 @@ def test_a_deployment_goes_back_by_itself_when_a_door_of_it_fails(stack: str, na
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 
 
-def test_auto_scaling_counts_requests_wherever_the_traffic_is() -> None:
-    policy = run("prod").one("appautoscaling/policy:Policy", "gateway-requests").inputs
+def test_auto_scaling_sums_requests_of_both_target_groups() -> None:
+    policy = run("prod").get("appautoscaling/policy:Policy", "gateway-requests").inputs
     metrics = policy["targetTrackingScalingPolicyConfiguration"]["customizedMetricSpecification"]["metrics"]
     assert [metric["id"] for metric in metrics if metric["returnData"]] == ["both"]
     assert metrics[-1]["expression"] == "FILL(blue, 0) + FILL(green, 0)"
@@ -78,5 +78,5 @@ def test_auto_scaling_counts_requests_wherever_the_traffic_is() -> None:
 @pytest.mark.parametrize(
     ("strategy", "minutes"), [("rolling", 0), ("blue_green", 5), ("canary", 7), ("linear", 11)], ids=lambda value: str(value)
 )
-def test_the_time_of_a_rollout_is_its_steps_and_its_baking(strategy: str, minutes: int) -> None:
+def test_rollout_minutes_include_steps_and_bake_time(strategy: str, minutes: int) -> None:
     assert rollout(strategy).minutes == minutes

@@ -1,4 +1,4 @@
-"""Task definitions say what the contract says, and allow the container nothing that it does not need."""
+"""Task definitions match the contract and are hardened."""
 
 import json
 import tomllib
@@ -20,67 +20,69 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 def definition(stack: str, process: str) -> dict[str, Any]:
     """The one container of a process."""
-    (only,) = json.loads(run(stack).one("ecs/taskDefinition:TaskDefinition", process).inputs["containerDefinitions"])
-    return dict(only)
+    (container,) = json.loads(run(stack).get("ecs/taskDefinition:TaskDefinition", process).inputs["containerDefinitions"])
+    return dict(container)
 
 
 def arguments(process: str) -> dict[str, Any]:
-    """What a container is built from, all of it present."""
-    wanted = read().processes[process]
+    """Complete arguments of `container_definition`."""
+    process_definition = read().processes[process]
     return {
         "image": "registry/image@sha256:0",
         "user": "65532:65532",
         "region": "eu-west-1",
         "log_group": "/gatehouse/dev/gateway",
-        "variables": dict.fromkeys(wanted.variables, "x"),
-        "secret_arns": {secret.kind: "arn:x" for secret in wanted.secrets},
+        "variables": dict.fromkeys(process_definition.variables, "x"),
+        "secret_arns": {secret.kind: "arn:x" for secret in process_definition.secrets},
     }
 
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
-def test_a_task_is_told_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
-    told = [entry["name"] for entry in definition(stack, process)["environment"]]
-    apart = run(stack).exports["functions"]
-    assert told == [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in apart]
+def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
+    variables = [entry["name"] for entry in definition(stack, process)["environment"]]
+    functions = run(stack).exports["functions"]
+    assert variables == [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in functions]
 
 
 @pytest.mark.requirement("ECS-06")
 @pytest.mark.parametrize(("stack", "process"), CASES)
-def test_a_task_gets_exactly_the_secrets_of_its_process_and_by_arn(stack: str, process: str) -> None:
-    given = {entry["name"]: entry["valueFrom"] for entry in definition(stack, process)["secrets"]}
-    assert set(given) == {s["name"] for s in RAW["secret"] if process in s["processes"]}
-    if "GATEHOUSE_DATABASE_PASSWORD" in given:
-        assert given["GATEHOUSE_DATABASE_PASSWORD"].endswith("secret:rds!db-1-abcdef:password::")
+def test_task_has_exactly_the_secrets_of_its_process(stack: str, process: str) -> None:
+    secrets = {entry["name"]: entry["valueFrom"] for entry in definition(stack, process)["secrets"]}
+    assert set(secrets) == {s["name"] for s in RAW["secret"] if process in s["processes"]}
+    if "GATEHOUSE_DATABASE_PASSWORD" in secrets:
+        assert secrets["GATEHOUSE_DATABASE_PASSWORD"].endswith("secret:rds!db-1-abcdef:password::")
 
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
-def test_a_container_is_locked_down(stack: str, process: str) -> None:
-    only = definition(stack, process)
-    assert only["command"] == [word for word in RAW["process"][process]["command"] if word not in run(stack).exports["functions"]]
-    assert only["user"] == RAW["image"]["user"]
-    assert only["user"].split(":")[0].isdigit()
-    assert only["readonlyRootFilesystem"] is True
-    assert [mount["containerPath"] for mount in only["mountPoints"]] == ["/tmp"], "the one writable place"
-    assert only["privileged"] is False
-    assert only["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
-    assert "@sha256:" in only["image"]
-    assert only["logConfiguration"]["options"]["mode"] == "non-blocking"
+def test_container_is_hardened(stack: str, process: str) -> None:
+    container = definition(stack, process)
+    assert container["command"] == [
+        word for word in RAW["process"][process]["command"] if word not in run(stack).exports["functions"]
+    ]
+    assert container["user"] == RAW["image"]["user"]
+    assert container["user"].split(":")[0].isdigit()
+    assert container["readonlyRootFilesystem"] is True
+    assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/tmp"], "the only writable path"
+    assert container["privileged"] is False
+    assert container["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
+    assert "@sha256:" in container["image"]
+    assert container["logConfiguration"]["options"]["mode"] == "non-blocking"
 
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
-def test_ports_and_health_check_are_those_of_the_services(stack: str, process: str) -> None:
-    only = definition(stack, process)
+def test_ports_and_health_check_match_services(stack: str, process: str) -> None:
+    container = definition(stack, process)
     names = [service for service in RAW["process"][process]["services"] if service not in run(stack).exports["functions"]]
     services = [RAW["service"][service] for service in names]
-    assert [entry["containerPort"] for entry in only["portMappings"]] == [service["port"] for service in services]
+    assert [entry["containerPort"] for entry in container["portMappings"]] == [service["port"] for service in services]
     if services:
-        assert only["healthCheck"]["command"] == ["CMD", "gatehouse", "health", *names]
-    assert ("healthCheck" in only) == bool(services)
+        assert container["healthCheck"]["command"] == ["CMD", "gatehouse", "health", *names]
+    assert ("healthCheck" in container) == bool(services)
 
 
 @pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize("stack", STACKS)
-def test_no_task_carries_a_key_or_a_password(stack: str) -> None:
+def test_task_variables_contain_no_credentials(stack: str) -> None:
     for process in PROCESSES:
         values = {entry["name"]: entry["value"] for entry in definition(stack, process)["environment"]}
         assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(values)
@@ -88,13 +90,13 @@ def test_no_task_carries_a_key_or_a_password(stack: str) -> None:
         assert user in {"gatehouse_app", "gatehouse_owner"}, "a URL with a password has a colon here"
 
 
-def test_only_the_migration_signs_in_as_the_owner() -> None:
+def test_only_migration_connects_as_database_owner() -> None:
     owners = [p for p in PROCESSES if any("gatehouse_owner@" in str(e["value"]) for e in definition("dev", p)["environment"])]
     assert owners == ["migrate"]
 
 
-def test_target_groups_ask_each_door_whether_it_is_ready() -> None:
-    groups = {a.name: a.inputs for a in run("prod").of("lb/targetGroup:TargetGroup")}
+def test_target_groups_check_readiness_of_service() -> None:
+    groups = {a.name: a.inputs for a in run("prod").of_type("lb/targetGroup:TargetGroup")}
     assert set(groups) == {name for service in RAW["service"] for name in (service, f"{service}-green")}
     for name, group in groups.items():
         service = RAW["service"][name.removesuffix("-green")]
@@ -102,30 +104,30 @@ def test_target_groups_ask_each_door_whether_it_is_ready() -> None:
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_a_variable_without_a_value_stops_the_program(process: str) -> None:
-    given = arguments(process)
-    del given["variables"]["GATEHOUSE_LOG_LEVEL"]
+def test_missing_variable_raises_key_error(process: str) -> None:
+    args = arguments(process)
+    del args["variables"]["GATEHOUSE_LOG_LEVEL"]
     with pytest.raises(KeyError, match="GATEHOUSE_LOG_LEVEL"):
-        container_definition(read().processes[process], **given)
+        container_definition(read().processes[process], **args)
 
 
-def test_a_secret_without_an_arn_stops_the_program() -> None:
-    given = arguments("gateway")
-    del given["secret_arns"]["pepper"]
+def test_missing_secret_arn_raises_key_error() -> None:
+    args = arguments("gateway")
+    del args["secret_arns"]["pepper"]
     with pytest.raises(KeyError, match="pepper"):
-        container_definition(read().processes["gateway"], **given)
+        container_definition(read().processes["gateway"], **args)
 
 
-def test_the_function_and_its_secrets_are_those_of_the_contract() -> None:
-    function = run("dev").one("lambda/function:Function", "rotate").inputs
+def test_rotation_function_and_secrets_match_contract() -> None:
+    function = run("dev").get("lambda/function:Function", "rotate").inputs
     assert (function["handler"], function["runtime"]) == ("rotate.handler", "python3.12")
     assert function["environment"] == {"variables": {"GATEHOUSE_KEY_PREFIX": "gtk"}}
-    kinds = {a.name for a in run("dev").of("secretsmanager/secretRotation:SecretRotation")}
+    kinds = {a.name for a in run("dev").of_type("secretsmanager/secretRotation:SecretRotation")}
     assert kinds == {s["kind"] for s in RAW["secret"] if "managed" not in s}
     assert (ROOT / function["code"].path).is_dir()
 
 
 @pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_revision_before_a_change_stays_for_ecs_to_go_back_to(stack: str) -> None:
-    assert [task.inputs.get("skipDestroy") for task in run(stack).of("ecs/taskDefinition:TaskDefinition")] == [True] * 3
+def test_previous_task_definition_revision_is_retained(stack: str) -> None:
+    assert [task.inputs.get("skipDestroy") for task in run(stack).of_type("ecs/taskDefinition:TaskDefinition")] == [True] * 3

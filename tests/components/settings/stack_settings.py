@@ -44,10 +44,10 @@ def rejected_keys(stack: str, changes: dict[str, Any]) -> list[str]:
 
 def leaves(values: dict[str, Any], path: str = "") -> list[str]:
     """The dotted path of every key that holds a value."""
-    found = []
+    paths = []
     for key, value in values.items():
-        found += leaves(value, f"{path}{key}.") if isinstance(value, dict) else [f"{path}{key}"]
-    return found
+        paths += leaves(value, f"{path}{key}.") if isinstance(value, dict) else [f"{path}{key}"]
+    return paths
 
 
 CORE: dict[str, Any] = {

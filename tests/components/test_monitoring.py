@@ -1,5 +1,4 @@
-"""Alarms lead to a page that exists, services have one state each, failures without a metric are told, and the dashboard is
-whole."""
+"""Alarms, runbooks, event rules and the dashboard."""
 
 import json
 import re
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
 SERVICES = ("gateway", "console", "sharing")
-SHOWN = dashboard.DashboardSources(
+SOURCES = dashboard.DashboardSources(
     load_balancer="app/x/1",
     target_groups={service: (f"targetgroup/{service}/1", f"targetgroup/{service}-green/1") for service in SERVICES},
     ecs_services=("gateway", "console"),
@@ -33,21 +32,23 @@ SHOWN = dashboard.DashboardSources(
 
 
 def descriptions(stack: str) -> dict[str, str]:
-    """What people read, by the name of the alarm or rule."""
+    """Descriptions by name of the alarm or event rule."""
     program = run(stack)
-    found = {a.inputs["name"]: a.inputs["alarmDescription"] for a in program.of("cloudwatch/metricAlarm:MetricAlarm")}
-    found |= {a.inputs["alarmName"]: a.inputs["alarmDescription"] for a in program.of("cloudwatch/compositeAlarm:CompositeAlarm")}
-    # A rule with a beat of its own tells nobody.
-    return found | {
+    texts = {a.inputs["name"]: a.inputs["alarmDescription"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
+    texts |= {
+        a.inputs["alarmName"]: a.inputs["alarmDescription"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
+    }
+    # Rules with a schedule do not notify.
+    return texts | {
         a.inputs["name"]: a.inputs["description"]
-        for a in program.of("cloudwatch/eventRule:EventRule")
+        for a in program.of_type("cloudwatch/eventRule:EventRule")
         if "eventPattern" in a.inputs
     }
 
 
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_alarm_ends_with_the_address_of_a_page_that_exists_and_names_it(stack: str) -> None:
+def test_alarm_description_links_to_its_runbook(stack: str) -> None:
     index = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
     for name, text in descriptions(stack).items():
         page = re.fullmatch(rf".{{20,}} {re.escape(RUNBOOKS)}/([a-z-]+\.md)", text)
@@ -59,34 +60,34 @@ def test_every_alarm_ends_with_the_address_of_a_page_that_exists_and_names_it(st
         assert any(re.fullmatch(pattern, short) for pattern in patterns), f"{page[1]} does not name {short}"
 
 
-# recovery.md is a plan for a bad day and has a form of its own; the others answer one alarm each.
+# recovery.md is the disaster recovery plan; the other runbooks belong to one alarm each.
 ALARM_PAGES = sorted({path.name for path in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md", "recovery.md"})
 
 
 @pytest.mark.parametrize("page", ALARM_PAGES)
-def test_a_runbook_says_what_to_look_at_what_to_do_and_when_it_is_over(page: str) -> None:
+def test_runbook_has_all_sections(page: str) -> None:
     text = (ROOT / "docs/runbooks" / page).read_text(encoding="utf-8")
     assert [heading for heading in ("Symptoms", "Checks", "Actions", "Resolved when") if f"**{heading}**" not in text] == []
-    assert len(text.split()) < 400, "short enough to be read at night"
+    assert len(text.split()) < 400, "the maximum is 400 words"
     assert f"({page})" in (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_each_door_has_one_state_made_of_its_alarms(stack: str) -> None:
+def test_composite_alarm_combines_alarms_of_service(stack: str) -> None:
     program = run(stack)
-    alarms = {a.inputs["name"] for a in program.of("cloudwatch/metricAlarm:MetricAlarm")}
-    composites = {a.name: a.inputs for a in program.of("cloudwatch/compositeAlarm:CompositeAlarm")}
+    alarms = {a.inputs["name"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
+    composites = {a.name: a.inputs for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")}
     assert set(composites) == set(SERVICES)
     for service, inputs in composites.items():
-        named = set(re.findall(r'ALARM\("([^"]+)"\)', inputs["alarmRule"]))
-        strained = "throttles" if service in program.exports["functions"] else "unhealthy"
-        assert named == {f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", strained)}
-        assert named <= alarms
+        names = set(re.findall(r'ALARM\("([^"]+)"\)', inputs["alarmRule"]))
+        capacity = "throttles" if service in program.exports["functions"] else "unhealthy"
+        assert names == {f"gatehouse-{stack}-{service}-{what}" for what in ("5xx", "latency", capacity)}
+        assert names <= alarms
         assert inputs["alarmActions"] == inputs["okActions"] == ["arn:aws:mock:::alarms"]
 
 
-def test_the_alarms_of_a_door_look_at_both_target_groups() -> None:
-    alarms = {a.name: a.inputs for a in run("prod").of("cloudwatch/metricAlarm:MetricAlarm")}
+def test_service_alarms_cover_both_target_groups() -> None:
+    alarms = {a.name: a.inputs for a in run("prod").of_type("cloudwatch/metricAlarm:MetricAlarm")}
     for what, expression in (("5xx", "SUM"), ("latency", "MAX"), ("unhealthy", "MAX")):
         *groups, both = alarms[f"gateway-{what}"]["metricQueries"]
         assert [group["id"] for group in groups] == ["blue", "green"]
@@ -97,15 +98,15 @@ def test_the_alarms_of_a_door_look_at_both_target_groups() -> None:
 
 
 @pytest.mark.parametrize("name", ["deployment-failed", "rotation-failed", "backup-failed"])
-def test_failures_that_no_metric_counts_are_told(name: str) -> None:
+def test_failure_events_notify_alarm_topic(name: str) -> None:
     program = run("prod")
-    target = program.one("cloudwatch/eventTarget:EventTarget", name).inputs
+    target = program.get("cloudwatch/eventTarget:EventTarget", name).inputs
     assert target["arn"] == "arn:aws:mock:::alarms"
-    assert "roleArn" not in target, "SNS takes events by its own policy; with a role, encrypted topics get none"
+    assert "roleArn" not in target, "the topic policy allows EventBridge; a target role would break encrypted topics"
     assert target["rule"] == f"gatehouse-prod-{name}"
 
 
-def test_an_event_of_another_environment_is_not_ours() -> None:
+def test_event_patterns_match_own_environment_only() -> None:
     patterns = {event.name: json.dumps(event.pattern) for event in event_alarms.event_rules(NAMES)}
     assert len(patterns) == 3
     for pattern in patterns.values():
@@ -113,9 +114,9 @@ def test_an_event_of_another_environment_is_not_ours() -> None:
         assert "prod" not in pattern
 
 
-def test_alarms_and_events_may_use_the_topic_and_its_key_and_nobody_else_may() -> None:
+def test_only_alarms_and_events_use_topic_and_key() -> None:
     publishing = {s["Principal"]["Service"]: s for s in alarm_topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
-    policy = json.loads(run("dev").one("kms/key:Key", "logs").inputs["policy"])
+    policy = json.loads(run("dev").get("kms/key:Key", "logs").inputs["policy"])
     using = {
         s["Principal"]["Service"]: s
         for s in policy["Statement"]
@@ -129,7 +130,7 @@ def test_alarms_and_events_may_use_the_topic_and_its_key_and_nobody_else_may() -
 
 
 def widgets() -> list[dict[str, Any]]:
-    return list(dashboard.dashboard_body(NAMES, SHOWN)["widgets"])
+    return list(dashboard.dashboard_body(NAMES, SOURCES)["widgets"])
 
 
 def test_dashboard_shows_alarms_then_services() -> None:
@@ -139,41 +140,43 @@ def test_dashboard_shows_alarms_then_services() -> None:
     assert [title.split(":")[0] for title in titles[2:11:3]] == list(SERVICES)
 
 
-def test_no_two_widgets_of_the_dashboard_overlap_and_none_leaves_the_screen() -> None:
-    taken: set[tuple[int, int]] = set()
+def test_dashboard_widgets_do_not_overlap() -> None:
+    occupied: set[tuple[int, int]] = set()
     for widget in widgets():
         cells = {
             (x, y)
             for x in range(widget["x"], widget["x"] + widget["width"])
             for y in range(widget["y"], widget["y"] + widget["height"])
         }
-        assert not cells & taken
+        assert not cells & occupied
         assert widget["x"] + widget["width"] <= 24
-        taken |= cells
+        occupied |= cells
 
 
 @pytest.mark.requirement("CG-22", "TR-13")
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_dashboard_searches_the_metrics_that_the_gateway_is_told_to_write(stack: str) -> None:
+def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     program = run(stack)
-    (board,) = program.of("cloudwatch/dashboard:Dashboard")
-    found = re.findall(
+    (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
+    searches = re.findall(
         r"SEARCH\('\{([^,]+),(\w+)\} MetricName=\\\"(\w+)\\\"'", board.inputs["dashboardBody"].replace("\\\\", "\\")
     )
-    assert found == [
-        (f"Gatehouse/{stack}", *one) for one in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
+    assert searches == [
+        (f"Gatehouse/{stack}", *search) for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
     ]
-    task = next(a for a in program.of("ecs/taskDefinition:TaskDefinition") if a.inputs["family"] == f"gatehouse-{stack}-gateway")
-    given = {one["name"]: one["value"] for one in json.loads(task.inputs["containerDefinitions"])[0]["environment"]}
-    assert given["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
+    task = next(
+        a for a in program.of_type("ecs/taskDefinition:TaskDefinition") if a.inputs["family"] == f"gatehouse-{stack}-gateway"
+    )
+    variables = {entry["name"]: entry["value"] for entry in json.loads(task.inputs["containerDefinitions"])[0]["environment"]}
+    assert variables["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_alarm_that_the_dashboard_shows_exists(stack: str) -> None:
+def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)
-    made = {a.inputs["name"] for a in program.of("cloudwatch/metricAlarm:MetricAlarm")}
-    made |= {a.inputs["alarmName"] for a in program.of("cloudwatch/compositeAlarm:CompositeAlarm")}
-    (board,) = program.of("cloudwatch/dashboard:Dashboard")
+    names = {a.inputs["name"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
+    names |= {a.inputs["alarmName"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")}
+    (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
-    assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= made
+    assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= names

@@ -1,4 +1,4 @@
-"""Who copies data and where to: roles, keys, vaults and network ACLs, read as AWS will."""
+"""Backups, replication and network ACLs."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,11 +16,11 @@ from tests.components.settings.stack_settings import STACKS, raw_settings
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
-AWAY = replace(NAMES, region="eu-central-1")
-GRANTS = backup_roles.role_definitions(NAMES, replication_region=AWAY.region)
+REPLICA_NAMES = replace(NAMES, region="eu-central-1")
+GRANTS = backup_roles.role_definitions(NAMES, replication_region=REPLICA_NAMES.region)
 
 
-def every(document: dict[str, Any] | None) -> list[dict[str, Any]]:
+def statements(document: dict[str, Any] | None) -> list[dict[str, Any]]:
     assert document is not None
     return list(document["Statement"])
 
@@ -32,8 +32,8 @@ def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
 
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("role", ["backup", "replication"])
-def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
-    for statement in every(GRANTS[role].permissions):
+def test_copy_roles_are_limited_to_stack_resources(role: str) -> None:
+    for statement in statements(GRANTS[role].permissions):
         assert not [a for a in statement["Action"] if "*" in a or a.startswith("kms:")], statement["Sid"]
         if statement["Resource"] == ["*"]:
             assert set(statement["Action"]) == {"tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"}
@@ -43,27 +43,27 @@ def test_who_copies_data_touches_our_own_and_nothing_more(role: str) -> None:
 
 
 @pytest.mark.requirement("ECS-12")
-def test_replication_reads_one_bucket_and_writes_one_other() -> None:
-    here, there = NAMES.bucket_arn("data"), AWAY.bucket_arn("data")
-    found = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in every(GRANTS["replication"].permissions)}
-    assert found["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{there}/*"])
-    assert {tuple(resources) for sid, (_, resources) in found.items() if sid != "WriteCopies"} == {(here,), (f"{here}/*",)}
-    (trust,) = every(GRANTS["replication"].trust_policy)
+def test_replication_role_reads_source_and_writes_replica() -> None:
+    source, replica = NAMES.bucket_arn("data"), REPLICA_NAMES.bucket_arn("data")
+    grants = {s["Sid"]: (set(s["Action"]), s["Resource"]) for s in statements(GRANTS["replication"].permissions)}
+    assert grants["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{replica}/*"])
+    assert {tuple(resources) for sid, (_, resources) in grants.items() if sid != "WriteCopies"} == {(source,), (f"{source}/*",)}
+    (trust,) = statements(GRANTS["replication"].trust_policy)
     assert trust["Condition"] == {
         "StringEquals": {"aws:SourceAccount": "123456789012"},
-        "ArnLike": {"aws:SourceArn": here},
+        "ArnLike": {"aws:SourceArn": source},
     }
 
 
-def test_a_stack_without_copies_has_no_role_for_them() -> None:
+def test_no_replication_role_without_replication() -> None:
     assert set(backup_roles.role_definitions(NAMES, replication_region="")) == {"backup"}
     assert set(backup_roles.key_statements(NAMES, replication_region="", replica_region="")) == {"data", "backup"}
 
 
 @pytest.mark.requirement("CG-17")
-def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_the_replica() -> None:
-    users = backup_roles.key_statements(NAMES, replication_region=AWAY.region, replica_region=AWAY.region)
-    for key, action, names in (("data", "kms:Decrypt", NAMES), ("replica", "kms:Encrypt", AWAY)):
+def test_replication_uses_source_key_and_replica_key() -> None:
+    users = backup_roles.key_statements(NAMES, replication_region=REPLICA_NAMES.region, replica_region=REPLICA_NAMES.region)
+    for key, action, names in (("data", "kms:Decrypt", NAMES), ("replica", "kms:Encrypt", REPLICA_NAMES)):
         (statement,) = (s for s in users[key] if s["Sid"] == "AllowReplication")
         assert statement["Action"] == [action]
         assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:role/gatehouse-prod-replication"}
@@ -75,8 +75,8 @@ def test_replication_opens_one_bucket_with_the_source_key_and_closes_one_with_th
 
 
 @pytest.mark.requirement("CG-20")
-def test_nobody_deletes_a_backup_whoever_asks() -> None:
-    first, second = every(backup_roles.vault_policy(NAMES))
+def test_vault_policy_denies_backup_deletion() -> None:
+    first, second = statements(backup_roles.vault_policy(NAMES))
     assert (first["Effect"], first["Principal"], "Condition" in first) == ("Deny", "*", False)
     assert {"backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle", "backup:DeleteBackupVault"} <= set(
         first["Action"]
@@ -86,11 +86,11 @@ def test_nobody_deletes_a_backup_whoever_asks() -> None:
 
 @pytest.mark.requirement("CG-20", "ECS-11")
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_store_is_backed_up(stack: str) -> None:
+def test_backup_plan_contains_every_data_store(stack: str) -> None:
     program = run(stack)
-    (selection,) = program.of("backup/selection:Selection")
+    (selection,) = program.of_type("backup/selection:Selection")
     assert set(selection.inputs["resources"]) == {f"arn:aws:mock:::{store}" for store in ("database", "secret-links", "data")}
-    (plan,) = program.of("backup/plan:Plan")
+    (plan,) = program.of_type("backup/plan:Plan")
     days = parse(raw_settings(stack), stack).backup.retention_days
     assert plan.inputs["rules"][0]["lifecycle"] == {"deleteAfter": days}
 
@@ -98,12 +98,12 @@ def test_every_store_is_backed_up(stack: str) -> None:
 @pytest.mark.parametrize(
     ("stack", "vaults", "locked"), [("dev", {"main"}, set()), ("prod", {"main", "replica"}, {"main", "replica"})]
 )
-def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaults: set[str], locked: set[str]) -> None:
+def test_vaults_and_locks_follow_settings(stack: str, vaults: set[str], locked: set[str]) -> None:
     program = run(stack)
-    assert {a.name for a in program.of("backup/vault:Vault")} == vaults
+    assert {a.name for a in program.of_type("backup/vault:Vault")} == vaults
     for kind in ("VaultLockConfiguration", "VaultPolicy"):
-        assert {a.name for a in program.of(f"backup/{kind[0].lower()}{kind[1:]}:{kind}")} == locked
-    (notifications,) = program.of("backup/vaultNotifications:VaultNotifications")
+        assert {a.name for a in program.of_type(f"backup/{kind[0].lower()}{kind[1:]}:{kind}")} == locked
+    (notifications,) = program.of_type("backup/vaultNotifications:VaultNotifications")
     assert notifications.inputs["backupVaultEvents"] == list(backup_plan.NOTIFIED_EVENTS)
 
 
@@ -111,14 +111,14 @@ def test_vaults_are_copied_and_locked_where_the_settings_say_so(stack: str, vaul
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("tier", ["edge", "app", "data"])
 @pytest.mark.parametrize("port", [22, 3389])
-def test_a_closed_port_is_refused_before_anything_from_outside_is_let_in(stack: str, tier: str, port: int) -> None:
-    whole = raw_settings(stack)["network"]["cidr"]
-    outside = [e for e in inbound_rules(tier, acl(stack)) if e.cidr == "0.0.0.0/0" and e.from_port <= port <= e.to_port]
-    assert [e.action for e in outside] == ([] if tier == "data" else ["deny"])
-    assert not [e for e in inbound_rules(tier, acl(stack)) if e.cidr == whole and e.from_port <= 22]
+def test_acl_denies_ssh_and_rdp_from_internet(stack: str, tier: str, port: int) -> None:
+    cidr = raw_settings(stack)["network"]["cidr"]
+    internet = [e for e in inbound_rules(tier, acl(stack)) if e.cidr == "0.0.0.0/0" and e.from_port <= port <= e.to_port]
+    assert [e.action for e in internet] == ([] if tier == "data" else ["deny"])
+    assert not [e for e in inbound_rules(tier, acl(stack)) if e.cidr == cidr and e.from_port <= 22]
 
 
-def test_the_data_tier_speaks_with_the_app_tier_alone() -> None:
+def test_acl_limits_data_tier_to_app_tier() -> None:
     args = acl("dev")
     app = {"10.20.16.0/20", "10.20.32.0/20"}
     assert {(e.cidr, e.from_port, e.to_port) for e in inbound_rules("data", args)} == {
@@ -127,13 +127,13 @@ def test_the_data_tier_speaks_with_the_app_tier_alone() -> None:
     assert {e.cidr for e in outbound_rules("data", args)} == app
 
 
-def test_a_private_network_of_cores_is_reached_from_the_app_tier_alone() -> None:
+def test_acl_allows_core_networks_from_app_tier_only() -> None:
     args = acl("dev", core_networks=["10.99.0.0/16"])
-    reached = {tier for tier in ("edge", "app", "data") for e in outbound_rules(tier, args) if e.cidr == "10.99.0.0/16"}
-    assert reached == {"app"}
+    tiers = {tier for tier in ("edge", "app", "data") for e in outbound_rules(tier, args) if e.cidr == "10.99.0.0/16"}
+    assert tiers == {"app"}
 
 
-def test_an_acl_has_no_more_rules_than_aws_takes() -> None:
+def test_acl_is_within_rule_quota() -> None:
     args = acl("prod", core_networks=[f"10.{number}.0.0/16" for number in range(100, 110)])
     assert all(
         len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (inbound_rules, outbound_rules)
@@ -142,9 +142,9 @@ def test_an_acl_has_no_more_rules_than_aws_takes() -> None:
 
 @pytest.mark.requirement("CG-16")
 @pytest.mark.parametrize(("stack", "copies"), [("dev", 0), ("staging", 0), ("prod", 1)])
-def test_the_trail_watches_the_objects_of_the_copy_too(stack: str, copies: int) -> None:
-    (trail,) = run(stack).of("cloudtrail/trail:Trail")
-    watched = {
+def test_trail_records_data_events_of_replica_bucket(stack: str, copies: int) -> None:
+    (trail,) = run(stack).of_type("cloudtrail/trail:Trail")
+    recorded = {
         value
         for selector in trail.inputs["advancedEventSelectors"]
         for field in selector["fieldSelectors"]
@@ -153,4 +153,4 @@ def test_the_trail_watches_the_objects_of_the_copy_too(stack: str, copies: int) 
         if value.startswith("arn:aws:s3:::")
     }
     data = f"arn:aws:s3:::gatehouse-{stack}-data-123456789012-eu-"
-    assert watched == {f"{data}west-1/", *([f"{data}central-1/"] * copies)}
+    assert recorded == {f"{data}west-1/", *([f"{data}central-1/"] * copies)}

@@ -1,0 +1,285 @@
+"""Trust policies and permissions of the pipeline's roles, evaluated from the policy documents."""
+
+import json
+from typing import Any
+
+import pytest
+
+from components.delivery import policies
+from components.delivery.deploy_permissions import Pipeline
+from components.delivery.policies import DEPLOY, IMAGE, PREVIEW
+from components.iam.documents import render
+from components.naming import Naming
+from policies.analysis.iam.evaluation import Call, Effect, decide
+from tests.components.program import run
+from tests.components.settings.stack_settings import STACKS, raw_settings
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+NAMES = Naming("prod", "123456789012", "eu-west-1")
+PIPELINE = Pipeline(NAMES, "example/gatehouse", "gatehouse.example.com", "eu-central-1", "gatehouse-state")
+LONGEST = Pipeline(
+    Naming("staging", "123456789012", "ap-southeast-2"),
+    f"{'o' * 39}/{'r' * 100}",
+    f"{'d' * 63}.example.com",
+    "ap-northeast-1",
+    "s" * 63,
+    "arn:aws:kms:ap-southeast-2:123456789012:key/mrk-00000000000000000000000000000000",
+)
+IN_REGION = {"aws:RequestedRegion": "eu-west-1"}
+IN_US_EAST_1 = {"aws:RequestedRegion": "us-east-1"}
+TAGGED = {"aws:ResourceTag/Project": "gatehouse", "aws:ResourceTag/Environment": "prod"}
+NEW = {"aws:RequestTag/Project": "gatehouse", "aws:RequestTag/Environment": "prod"}
+BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+TRAIL = NAMES.bucket_arn("trail")
+STATE = "arn:aws:s3:::gatehouse-state"
+GATEWAY = NAMES.role_arn("gateway-task")
+
+
+def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str) -> Effect:
+    """The effect of a call by a pipeline role. `more`: additional policies that are attached to the role."""
+    documents = policies.policies(PIPELINE)
+    own = [documents[name] for name in policies.attached_policies(role, documents)]
+    call = Call(NAMES.role_arn(role), action, resource, context)
+    return decide(call, identity=[*own, *more], limits=[policies.boundary(PIPELINE)]).effect
+
+
+def allowed(role: str, action: str, resource: str = "*", context: dict[str, str] | None = None) -> bool:
+    return effect(role, action, resource, **(IN_REGION if context is None else context)) is Effect.ALLOWED
+
+
+def can_assume(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
+    trust = policies.trust_policy(PIPELINE, policies.github_environment(role, NAMES))
+    claims = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
+    call = Call(policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims)
+    return decide(call, resource=trust, resource_decides=True).allowed
+
+
+@pytest.mark.requirement("ECS-01")
+@pytest.mark.parametrize(
+    ("role", "environment"), [(DEPLOY, "prod"), (PREVIEW, "prod-preview"), (IMAGE, "prod-image")], ids=[DEPLOY, PREVIEW, IMAGE]
+)
+def test_role_trusts_one_environment_of_one_repository(role: str, environment: str) -> None:
+    assert can_assume(role, f"repo:example/gatehouse:environment:{environment}")
+    for other in (
+        "repo:example/gatehouse:environment:dev",
+        "repo:example/gatehouse:environment:prod-other",
+        "repo:example/gatehouse:ref:refs/heads/main",
+        "repo:example/gatehouse:pull_request",
+        f"repo:stranger/gatehouse:environment:{environment}",
+        f"repo:example/gatehouse-fork:environment:{environment}",
+    ):
+        assert not can_assume(role, other), other
+    assert not can_assume(role, f"repo:example/gatehouse:environment:{environment}", audience="https://github.com/example")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_trusted_environments_are_those_of_the_workflows(stack: str) -> None:
+    subjects = {
+        role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0]["Condition"]["StringEquals"][
+            f"{policies.ISSUER}:sub"
+        ]
+        for role in run(stack).of_type("iam/role:Role")
+        if "AllowGitHubToAssumeRole" in role.inputs["assumeRolePolicy"]
+    }
+    assert subjects == {
+        "preview": f"repo:example/gatehouse:environment:{stack}-preview",
+        "deploy": f"repo:example/gatehouse:environment:{stack}",
+        "image": f"repo:example/gatehouse:environment:{stack}-image",
+    }
+
+
+@pytest.mark.requirement("CG-18")
+@pytest.mark.parametrize("stack", STACKS)
+def test_pipeline_roles_have_boundary_and_own_policies(stack: str) -> None:
+    program = run(stack)
+    for name in (PREVIEW, DEPLOY, IMAGE):
+        role = program.get("iam/role:Role", name).inputs
+        assert role["permissionsBoundary"] == "arn:aws:mock:::deploy-boundary"
+        assert role["maxSessionDuration"] <= 7200
+    policies = {policy.inputs["name"] for policy in program.of_type("iam/policy:Policy")}
+    assert f"gatehouse-{stack}-deploy-boundary" in policies
+    attached = [attachment.inputs["policyArn"] for attachment in program.of_type("iam/rolePolicyAttachment:RolePolicyAttachment")]
+    assert attached
+    assert all(arn.startswith("arn:aws:mock:::") for arn in attached)
+
+
+@pytest.mark.parametrize(("stack", "count"), [("dev", 0), ("staging", 0), ("prod", 1)])
+def test_oidc_provider_belongs_to_one_stack(stack: str, count: int) -> None:
+    providers = run(stack).of_type("iam/openIdConnectProvider:OpenIdConnectProvider")
+    assert [(provider.inputs["url"], provider.inputs["clientIdLists"]) for provider in providers] == [
+        ("https://token.actions.githubusercontent.com", ["sts.amazonaws.com"])
+    ] * count
+
+
+def test_no_pipeline_role_without_repository() -> None:
+    assert "delivery" in raw_settings("dev")
+    program = run("dev", changes=json.dumps({"delivery": {}}))
+    assert not [role.name for role in program.of_type("iam/role:Role") if "Federated" in role.inputs["assumeRolePolicy"]]
+
+
+def test_policies_are_within_iam_quotas() -> None:
+    for name, policy in {**policies.policies(LONGEST), "boundary": policies.boundary(LONGEST)}.items():
+        assert len(render(policy)) <= policies.POLICY_CHARACTERS_MAX, name
+    assert len(policies.attached_policies(DEPLOY, policies.policies(LONGEST))) <= 10, "the quota of attached policies of a role"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context"),
+    [
+        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"), IN_REGION),
+        ("ecs:RunTask", NAMES.arn("ecs", "task-definition/gatehouse-prod-migrate:3"), IN_REGION),
+        ("rds:ModifyDBInstance", NAMES.database_arn, IN_REGION),
+        ("ec2:CreateSubnet", "*", {**IN_REGION, **NEW}),
+        ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**IN_REGION, **TAGGED}),
+        ("kms:PutKeyPolicy", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
+        ("iam:CreateRole", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:PutRolePolicy", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:PassRole", GATEWAY, {**IN_US_EAST_1, "iam:PassedToService": "ecs-tasks.amazonaws.com"}),
+        ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
+        ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json", IN_REGION),
+        ("s3:PutLifecycleConfiguration", NAMES.bucket_arn("data"), IN_REGION),
+        (
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/Z1",
+            {**IN_US_EAST_1, "route53:ChangeResourceRecordSetsNormalizedRecordNames": "gateway.gatehouse.example.com"},
+        ),
+    ],
+)
+def test_deployment_can_change_stack_resources(action: str, resource: str, context: dict[str, str]) -> None:
+    assert allowed(DEPLOY, action, resource, context)
+
+
+@pytest.mark.requirement("ECS-01", "CG-18")
+@pytest.mark.parametrize(
+    ("action", "resource", "context"),
+    [
+        # Its own permissions and permissions boundaries.
+        ("iam:AttachRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:PutRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:UpdateAssumeRolePolicy", NAMES.role_arn("deploy"), IN_US_EAST_1),
+        ("iam:CreatePolicyVersion", f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary", IN_US_EAST_1),
+        ("iam:CreatePolicyVersion", NAMES.boundary_arn, IN_US_EAST_1),
+        ("iam:DeleteRolePermissionsBoundary", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
+        (
+            "iam:PutRolePermissionsBoundary",
+            GATEWAY,
+            {**IN_US_EAST_1, "iam:PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"},
+        ),
+        ("iam:CreateRole", NAMES.role_arn("back-service"), IN_US_EAST_1),
+        ("iam:PutRolePolicy", GATEWAY, IN_US_EAST_1),
+        ("iam:CreateRole", f"arn:aws:iam::{NAMES.account}:role/other", {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:CreateUser", f"arn:aws:iam::{NAMES.account}:user/back-service", IN_US_EAST_1),
+        ("iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-service", IN_US_EAST_1),
+        ("iam:PassRole", GATEWAY, {**IN_US_EAST_1, "iam:PassedToService": "ec2.amazonaws.com"}),
+        ("sts:AssumeRole", GATEWAY, IN_REGION),
+        ("iam:UpdateOpenIDConnectProviderThumbprint", policies.provider_arn(NAMES), IN_US_EAST_1),
+        # Audit logs and backups.
+        ("s3:PutBucketObjectLockConfiguration", TRAIL, IN_REGION),
+        ("s3:BypassGovernanceRetention", f"{TRAIL}/x", IN_REGION),
+        ("s3:PutObjectRetention", f"{TRAIL}/x", IN_REGION),
+        ("s3:PutLifecycleConfiguration", TRAIL, IN_REGION),
+        ("s3:PutBucketPolicy", TRAIL, IN_REGION),
+        ("cloudtrail:StopLogging", NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"), IN_REGION),
+        ("cloudtrail:PutEventSelectors", NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"), IN_REGION),
+        ("backup:DeleteRecoveryPoint", NAMES.arn("backup", "recovery-point:1"), IN_REGION),
+        ("backup:PutBackupVaultAccessPolicy", NAMES.arn("backup", "backup-vault:gatehouse-prod-backup"), IN_REGION),
+        # Data stores and secrets.
+        ("kms:ScheduleKeyDeletion", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
+        ("rds:DeleteDBInstance", NAMES.database_arn, IN_REGION),
+        ("dynamodb:DeleteTable", NAMES.table_arn("tokens"), IN_REGION),
+        ("s3:DeleteBucket", NAMES.bucket_arn("data"), IN_REGION),
+        ("secretsmanager:GetSecretValue", NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3"), IN_REGION),
+        ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x", IN_REGION),
+        ("dynamodb:GetItem", NAMES.table_arn("tokens"), IN_REGION),
+        ("kms:Decrypt", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
+        # Resources of other stacks.
+        ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json", IN_REGION),
+        ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod-2.json", IN_REGION),
+        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-dev-main/gatehouse-dev-gateway"), IN_REGION),
+        ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-2"), {**IN_REGION, **TAGGED, "aws:ResourceTag/Environment": "dev"}),
+        ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**TAGGED, "aws:RequestedRegion": "us-west-2"}),
+        ("ec2:CreateTags", NAMES.arn("ec2", "vpc/vpc-9"), {**IN_REGION, **NEW}),
+        (
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/Z2",
+            {**IN_US_EAST_1, "route53:ChangeResourceRecordSetsNormalizedRecordNames": "www.example.com"},
+        ),
+        ("guardduty:DeleteDetector", "*", IN_REGION),
+        ("organizations:LeaveOrganization", "*", IN_US_EAST_1),
+    ],
+)
+def test_deployment_is_denied(action: str, resource: str, context: dict[str, str]) -> None:
+    assert not allowed(DEPLOY, action, resource, context)
+
+
+@pytest.mark.requirement("CG-18")
+@pytest.mark.parametrize(
+    "action",
+    [
+        *("iam:CreateUser", "iam:CreateAccessKey", "iam:CreatePolicyVersion", "sts:AssumeRole", "secretsmanager:GetSecretValue"),
+        *("dynamodb:GetItem", "kms:ScheduleKeyDeletion", "cloudtrail:StopLogging", "organizations:LeaveOrganization"),
+    ],
+)
+@pytest.mark.parametrize("role", [PREVIEW, DEPLOY, IMAGE])
+def test_boundary_limits_administrator_policy(role: str, action: str) -> None:
+    assert effect(role, action, "*", EVERYTHING, **IN_REGION) is not Effect.ALLOWED
+
+
+@pytest.mark.requirement("CG-18")
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("secretsmanager:GetSecretValue", NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3")),
+        ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x"),
+        ("s3:GetObjectVersion", f"{TRAIL}/x"),
+        ("dynamodb:GetItem", NAMES.table_arn("tokens")),
+        ("dynamodb:Scan", NAMES.table_arn("tokens")),
+        ("logs:GetLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:log-stream:x")),
+        ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:*")),
+        ("kms:Decrypt", NAMES.arn("kms", "key/1")),
+        ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-1/gatehouse_app")),
+        ("ec2:GetConsoleOutput", "*"),
+        ("lambda:InvokeFunction", NAMES.arn("lambda", "function:gatehouse-prod-rotate")),
+        ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
+        ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
+        ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")),
+        ("iam:PassRole", GATEWAY),
+        ("iam:CreateRole", GATEWAY),
+    ],
+)
+def test_preview_is_denied(action: str, resource: str) -> None:
+    assert not allowed(PREVIEW, action, resource)
+
+
+def test_preview_policies_contain_read_actions_only() -> None:
+    verbs = ("Describe", "Get", "List", "View", "GET")
+    documents = policies.policies(PIPELINE)
+    actions = {
+        a for name in policies.attached_policies(PREVIEW, documents) for s in documents[name]["Statement"] for a in s["Action"]
+    }
+    assert [action for action in sorted(actions) if not action.partition(":")[2].startswith(verbs)] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context"),
+    [
+        ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
+        ("s3:GetBucketPolicy", NAMES.bucket_arn("data"), IN_REGION),
+        ("iam:GetRolePolicy", GATEWAY, IN_US_EAST_1),
+        ("kms:GetKeyPolicy", NAMES.arn("kms", "key/1"), {"aws:RequestedRegion": "eu-central-1"}),
+        ("ecs:DescribeServices", "*", IN_REGION),
+    ],
+)
+def test_preview_can_read_configuration(action: str, resource: str, context: dict[str, str]) -> None:
+    assert allowed(PREVIEW, action, resource, context)
+
+
+def test_image_role_pushes_to_own_repositories_only() -> None:
+    repository = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
+    assert allowed(IMAGE, "ecr:PutImage", repository)
+    assert not allowed(IMAGE, "ecr:PutImage", NAMES.arn("ecr", "repository/gatehouse-dev-runtime"))
+    assert not allowed(IMAGE, "ecr:BatchDeleteImage", repository)
+    assert not allowed(IMAGE, "ecr:SetRepositoryPolicy", repository)
+    assert not allowed(IMAGE, "ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"))

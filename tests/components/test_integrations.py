@@ -1,0 +1,141 @@
+"""Settings of external systems: variables, permissions and network rules that follow from them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.components.program import Program, run
+from tests.components.settings.stack_settings import STACKS
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
+
+LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
+OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngrok_urls.json"]
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/leaks-AbCdEf"
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
+SIGN_IN = {
+    "issuer": "https://login.example.com",
+    "audience": "gatehouse",
+    "roles": ["platform=owner", "on-call=operator"],
+}
+NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
+
+
+def environment(program: Program, process: str) -> dict[str, str]:
+    (container,) = json.loads(program.get("ecs/taskDefinition:TaskDefinition", process).inputs["containerDefinitions"])
+    return {entry["name"]: entry["value"] for entry in container["environment"]}
+
+
+def allowed(program: Program, role: str) -> dict[str, dict[str, Any]]:
+    policy = json.loads(program.get("iam/rolePolicy:RolePolicy", role).inputs["policy"])
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def egress(program: Program) -> set[tuple[str, int]]:
+    """Networks and ports of the console's egress rules."""
+    rules = (resource.inputs for resource in program.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule"))
+    return {
+        (rule["cidrIpv4"], rule["toPort"]) for rule in rules if rule["securityGroupId"] == "console-id" and "cidrIpv4" in rule
+    }
+
+
+def test_console_reads_and_writes_only_legacy_files() -> None:
+    program = run("dev", changes=json.dumps({"legacy_files": LEGACY_FILES}))
+    statement = allowed(program, "console-task")["LegacyFiles"]
+    assert (statement["Action"], statement["Resource"]) == (["s3:GetObject", "s3:PutObject"], OBJECTS)
+    assert environment(program, "console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
+    assert "GATEHOUSE_LEGACY_FILES" not in environment(program, "gateway")
+    assert "LegacyFiles" not in allowed(program, "gateway-task")
+
+
+def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
+    program = run("dev", changes=json.dumps({"legacy_files": LEGACY_FILES}))
+    policy = json.loads(program.get("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"])
+    (statement,) = (statement for statement in policy["Statement"] if statement["Sid"] == "LegacyFiles")
+    assert statement["Resource"] == OBJECTS
+    assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_legacy_file_permissions_by_default(stack: str) -> None:
+    program = run(stack)
+    assert "LegacyFiles" not in allowed(program, "console-task")
+    assert "LegacyFiles" not in program.get("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"]
+    assert "GATEHOUSE_LEGACY_FILES" not in environment(program, "console")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_console_reads_and_writes_sealed_exports(stack: str) -> None:
+    program = run(stack)
+    bucket = program.get("s3/bucket:Bucket", "data").inputs["bucket"]
+    statement = allowed(program, "console-task")["Exports"]
+    assert (statement["Action"], statement["Resource"]) == (
+        ["s3:GetObject", "s3:PutObject"],
+        [f"arn:aws:s3:::{bucket}/exports/*"],
+    )
+    key = json.loads(program.get("kms/key:Key", "data").inputs["policy"])
+    (statement,) = (statement for statement in key["Statement"] if statement["Sid"] == "Exports")
+    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert [role.rpartition("/")[2] for role in statement["Principal"]["AWS"]] == [f"gatehouse-{stack}-console-task"]
+    assert statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"] == f"arn:aws:s3:::{bucket}"
+    assert statement["Condition"]["StringEquals"]["kms:ViaService"] == "s3.eu-west-1.amazonaws.com"
+
+
+def test_console_gets_oidc_settings_of_stack_file() -> None:
+    program = run("dev", changes=json.dumps({"oidc": SIGN_IN, "notifications": NO_PUBLIC_WEBHOOKS}))
+    assert {name: value for name, value in environment(program, "console").items() if "OIDC" in name} == {
+        "GATEHOUSE_OIDC_ISSUER": "https://login.example.com",
+        "GATEHOUSE_OIDC_AUDIENCE": "gatehouse",
+        "GATEHOUSE_OIDC_CLAIM": "groups",
+        "GATEHOUSE_OIDC_ROLES": "platform=owner,on-call=operator",
+    }
+    assert not any("OIDC" in name for name in environment(program, "gateway"))
+    assert ("0.0.0.0/0", 443) in egress(program), "for the JWKS of the identity provider"
+
+
+def test_console_has_no_egress_without_public_webhooks() -> None:
+    assert egress(run("dev", changes=json.dumps({"notifications": NO_PUBLIC_WEBHOOKS}))) == set()
+    assert egress(run("dev")) == {("0.0.0.0/0", 443)}
+
+
+def test_console_reaches_private_webhook_networks_on_443() -> None:
+    program = run("dev", changes=json.dumps({"notifications": {**NO_PUBLIC_WEBHOOKS, "webhook_networks": ["10.30.0.0/16"]}}))
+    assert egress(program) == {("10.30.0.0/16", 443)}
+    assert environment(program, "console")["GATEHOUSE_WEBHOOK_NETWORKS"] == "10.30.0.0/16"
+
+
+def test_console_publishes_to_topic_of_stack_file() -> None:
+    program = run("dev", changes=json.dumps({"notifications": {**NO_PUBLIC_WEBHOOKS, "topic_arn": TOPIC}}))
+    statement = allowed(program, "console-task")["PublishNotifications"]
+    assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
+    assert environment(program, "console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
+    assert "PublishNotifications" not in allowed(run("dev"), "console-task")
+
+
+def test_leak_report_secret_is_injected_into_console_only() -> None:
+    program = run("dev", changes=json.dumps({"leak_reports": {"secret_arn": SECRET}}))
+    (container,) = json.loads(program.get("ecs/taskDefinition:TaskDefinition", "console").inputs["containerDefinitions"])
+    assert {"name": "GATEHOUSE_LEAK_SECRET", "valueFrom": SECRET} in container["secrets"]
+    assert SECRET in allowed(program, "console-execution")["InjectSecrets"]["Resource"]
+    assert SECRET not in json.dumps(allowed(program, "console-task"))
+    assert SECRET not in json.dumps(allowed(program, "gateway-execution"))
+    key = json.loads(program.get("kms/key:Key", "secrets").inputs["policy"])
+    (statement,) = (statement for statement in key["Statement"] if SECRET in json.dumps(statement))
+    assert statement["Principal"]["AWS"] == ["arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"]
+
+
+def test_environment_variable_reaches_its_processes_only() -> None:
+    program = run(
+        "dev",
+        changes=json.dumps({"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]}),
+    )
+    assert environment(program, "gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "refuse"
+    assert "GATEHOUSE_LIMIT_ON_ERROR" not in environment(program, "console")
+    assert [environment(program, process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
+    assert "GATEHOUSE_FEATURES" not in environment(program, "migrate")
+
+
+def test_documents_are_known_in_preview_with_integrations() -> None:
+    everything = {"legacy_files": LEGACY_FILES, "oidc": SIGN_IN, "leak_reports": {"secret_arn": SECRET}}
+    assert run("dev", preview=True, changes=json.dumps(everything)).documents()
