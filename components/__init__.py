@@ -1,1 +1,1 @@
-"""The infrastructure: one component a file, joined by the program and by nothing else."""
+"""Pulumi components of the AWS infrastructure, one per file. `__main__.py` connects them."""

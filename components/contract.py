@@ -91,7 +91,7 @@ class Contract:
 
     @property
     def tasks(self) -> dict[str, Process]:
-        """Everything that runs in ECS tasks, Cores included, by name."""
+        """Processes and Cores that run as ECS tasks, by name."""
         return self.processes | self.cores
 
     @property
@@ -221,7 +221,7 @@ def _optional(path: Path = PATH) -> list[dict[str, Any]]:
 
 
 def _has_setting(row: Mapping[str, Any]) -> bool:
-    """Whether a stack setting determines the variable; "image" marks variables for use outside of a stack."""
+    """Return true if a stack setting determines the variable. "image" marks variables for use outside of a stack."""
     return "setting" in row and row["setting"] != "image"
 
 

@@ -1,4 +1,4 @@
-"""The composite that every other one depends on: IAM roles, KMS keys, buckets, the audit trail and a notification topic."""
+"""Composite component with the resources that all other components depend on."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ from components.storage.buckets import Buckets
 
 
 class Foundation(pulumi.ComponentResource):
-    """Who may do what, the keys that encrypt everything, and where logs and evidence are stored."""
+    """IAM roles, KMS keys, buckets, the audit trail and the topic for notifications of AWS services."""
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, by name."""

@@ -10,7 +10,7 @@ PROJECT = "gatehouse"
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """The names of a stack. `thing`, `kind` and `process` are lower-case words joined by hyphens."""
+    """The names of a stack. `resource`, `kind` and `process` are lower-case words joined by hyphens."""
 
     environment: str
     account: str
@@ -25,13 +25,13 @@ class Naming:
         """The names of the stack in another region."""
         return replace(self, region=region)
 
-    def name(self, thing: str) -> str:
+    def name(self, resource: str) -> str:
         """`gatehouse-dev-gateway`"""
-        return f"{PROJECT}-{self.environment}-{thing}"
+        return f"{PROJECT}-{self.environment}-{resource}"
 
-    def bucket(self, thing: str) -> str:
+    def bucket(self, resource: str) -> str:
         """`gatehouse-dev-logs-123456789012-eu-west-1`. Bucket names are globally unique."""
-        return f"{self.name(thing)}-{self.account}-{self.region}"
+        return f"{self.name(resource)}-{self.account}-{self.region}"
 
     def secret(self, kind: str) -> str:
         """`gatehouse/dev/pepper`"""
@@ -59,10 +59,10 @@ class Naming:
 
     def log_groups(self, processes: tuple[str, ...], *, proxied: bool = False) -> tuple[str, ...]:
         """Full name of every log group of the stack."""
-        own = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "probe", "network", "trail")]
+        groups = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "probe", "network", "trail")]
         if proxied:
-            own.append(self.proxy_log_group)
-        return (*own, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
+            groups.append(self.proxy_log_group)
+        return (*groups, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
 
     def cache_nodes(self, count: int) -> tuple[str, ...]:
         """`gatehouse-dev-cache-001` and so on, the node ids that ElastiCache assigns."""
@@ -85,9 +85,9 @@ class Naming:
         """The account as a principal, which delegates access to the account's IAM policies."""
         return f"arn:aws:iam::{self.account}:root"
 
-    def role_arn(self, thing: str) -> str:
-        """ARN of the role `gatehouse-dev-<thing>`."""
-        return f"arn:aws:iam::{self.account}:role/{self.name(thing)}"
+    def role_arn(self, resource: str) -> str:
+        """ARN of the role `gatehouse-dev-<resource>`."""
+        return f"arn:aws:iam::{self.account}:role/{self.name(resource)}"
 
     @property
     def boundary(self) -> str:
@@ -99,9 +99,9 @@ class Naming:
         """ARN of `boundary`."""
         return f"arn:aws:iam::{self.account}:policy/{self.boundary}"
 
-    def bucket_arn(self, thing: str) -> str:
-        """ARN of the bucket `thing`."""
-        return f"arn:aws:s3:::{self.bucket(thing)}"
+    def bucket_arn(self, resource: str) -> str:
+        """ARN of the bucket `resource`."""
+        return f"arn:aws:s3:::{self.bucket(resource)}"
 
     def secret_arn(self, kind: str) -> str:
         """ARN pattern of one secret. Secrets Manager appends a hyphen and six random characters to the name."""
@@ -121,9 +121,9 @@ class Naming:
         """ARN of the log group with this full name."""
         return self.arn("logs", f"log-group:{group}")
 
-    def table_arn(self, thing: str) -> str:
-        """ARN of the DynamoDB table `thing`."""
-        return self.arn("dynamodb", f"table/{self.name(thing)}")
+    def table_arn(self, resource: str) -> str:
+        """ARN of the DynamoDB table `resource`."""
+        return self.arn("dynamodb", f"table/{self.name(resource)}")
 
     @property
     def core_zone(self) -> str:

@@ -1,4 +1,4 @@
-"""The composite that ECS services run on: image repositories, certificate, load balancer, cluster and service discovery."""
+"""Composite component with the resources that ECS services depend on."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from components.stack import Stack
 
 
 class Platform(pulumi.ComponentResource):
-    """The container images, and the way from the internet and from the gateway to the tasks."""
+    """Image repositories, certificate, load balancer, ECS cluster and service discovery."""
 
     runtime_image: ContainerImage
     sidecar_images: dict[str, str]

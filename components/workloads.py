@@ -1,4 +1,4 @@
-"""The composite of what runs: the sharing function, the ECS tasks and services, and the web ACL in front of them."""
+"""Composite component of the sharing function, the ECS tasks and services, and the web ACL."""
 
 import pulumi
 

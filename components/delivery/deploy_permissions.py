@@ -61,8 +61,8 @@ def action_list(service: str, names: str) -> list[str]:
 
 def tag_condition(pipeline: Pipeline, kind: str = "ResourceTag") -> Conditions:
     """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the stack's tags."""
-    own = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": pipeline.names.environment}
-    return {"StringEquals": {**pipeline.region_condition["StringEquals"], **own}}
+    tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": pipeline.names.environment}
+    return {"StringEquals": {**pipeline.region_condition["StringEquals"], **tags}}
 
 
 def network(pipeline: Pipeline) -> list[Statement]:
@@ -203,15 +203,15 @@ def stores(pipeline: Pipeline) -> list[Statement]:
 
 def roles(pipeline: Pipeline) -> list[Statement]:
     """Return permissions for roles with the stack's name and permissions boundary."""
-    names, own = pipeline.names, [pipeline.names.role_arn("*")]
+    names, role_arns = pipeline.names, [pipeline.names.role_arn("*")]
     bounded = {"StringEquals": {"iam:PermissionsBoundary": names.boundary_arn}}
     grants = "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy"
     services = [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]
     linked = [f"{service}.amazonaws.com" for service in SERVICE_LINKED_ROLES]
     return [
-        allow("ManageBoundedRoles", action_list("iam", grants), own, conditions=bounded),
-        allow("ManageRoles", action_list("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), own),
-        allow("PassRoles", ["iam:PassRole"], own, conditions={"StringEquals": {"iam:PassedToService": services}}),
+        allow("ManageBoundedRoles", action_list("iam", grants), role_arns, conditions=bounded),
+        allow("ManageRoles", action_list("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), role_arns),
+        allow("PassRoles", ["iam:PassRole"], role_arns, conditions={"StringEquals": {"iam:PassedToService": services}}),
         allow(
             "CreateServiceLinkedRoles",
             ["iam:CreateServiceLinkedRole"],

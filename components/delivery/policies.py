@@ -215,11 +215,11 @@ def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
     if not pipeline.state_bucket:
         return []
     bucket, stack = f"arn:aws:s3:::{pipeline.state_bucket}", f"{PROJECT}/{pipeline.names.environment}"
-    own = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
+    objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
         allow("ListState", ["s3:ListBucket"], [bucket]),
-        allow("State", action_list("s3", verbs), own),
+        allow("State", action_list("s3", verbs), objects),
         allow("Metadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
     ]
     if pipeline.state_key_arn:

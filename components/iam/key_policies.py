@@ -59,8 +59,8 @@ def key_policy(key: str, users: KeyUsers) -> Document:
         return document(_administration(users.names), *_signers(users))
     builder = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key)
     replication = _replication(users) if key == "backup" and users.replica_region else ()
-    own = builder(users) if builder else ()
-    return document(*_account(key, users.names), *replication, *own, *users.additional_statements.get(key, ()))
+    statements = builder(users) if builder else ()
+    return document(*_account(key, users.names), *replication, *statements, *users.additional_statements.get(key, ()))
 
 
 def replica_policy(users: KeyUsers) -> Document:

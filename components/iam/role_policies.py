@@ -231,14 +231,14 @@ def _task(names: Naming, process: Process, rds_proxy: bool, collector: bool, add
 def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
     """Return the permissions of the ECS agent: pull the image, write the log, read secrets. The KMS key policy allows the
     decryption."""
-    own = [secret for secret in process.secrets if not secret.managed or secret.arn]
+    secrets = [secret for secret in process.secrets if not secret.managed or secret.arn]
     managed = [secret for secret in process.secrets if secret.managed and not secret.arn]
     statements = [
         *_pull_images(names, "runtime", *([COLLECTOR] if collector else [])),
         write_log(names, process.name),
     ]
-    if own:
-        arns = [_secret_arn(names, secret) for secret in own]
+    if secrets:
+        arns = [_secret_arn(names, secret) for secret in secrets]
         statements.append(allow("InjectSecrets", ["secretsmanager:GetSecretValue"], arns))
     if managed:
         statements.append(

@@ -1,4 +1,4 @@
-"""A service behind a REST API is the service: what it sees of a request, and what a caller gets of its answer."""
+"""Translation of API Gateway events to ASGI requests, and of responses to API Gateway."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 
 
-async def _seen(request: Request) -> Response:
+async def _echo(request: Request) -> Response:
     body = (await request.body()).hex()
-    seen = {
+    content = {
         "peer": request.client and request.client.host,
         "scheme": request.url.scheme,
         "path": request.url.path,
@@ -31,7 +31,7 @@ async def _seen(request: Request) -> Response:
         "twice": request.headers.get("x-twice"),
         "body": body,
     }
-    return JSONResponse(seen)
+    return JSONResponse(content)
 
 
 async def _cookies(request: Request) -> Response:
@@ -50,58 +50,59 @@ HANDLER = adapted(
         routes=[
             Route("/cookies", _cookies),
             Route("/bytes", _bytes),
-            Route("/{rest:path}", _seen, methods=["GET", "POST"]),
+            Route("/{rest:path}", _echo, methods=["GET", "POST"]),
         ]
     )
 )
 
 
-def seen(sent: dict[str, Any]) -> dict[str, Any]:
-    answer = HANDLER(sent, CONTEXT)
-    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
-    found: dict[str, Any] = json.loads(answer["body"])
-    return found
+def echo(request: dict[str, Any]) -> dict[str, Any]:
+    """The request as the application receives it."""
+    response = HANDLER(request, CONTEXT)
+    assert (response["statusCode"], response["isBase64Encoded"]) == (200, False)
+    content: dict[str, Any] = json.loads(response["body"])
+    return content
 
 
-def test_the_peer_is_the_address_that_api_gateway_saw_whatever_the_caller_claims() -> None:
-    assert seen(event(headers={"X-Forwarded-For": ["203.0.113.7", CALLER]}))["peer"] == CALLER
-    assert seen(event(headers={"X-Forwarded-For": ["203.0.113.7"], "X-Real-Ip": ["203.0.113.7"]}))["peer"] == CALLER
+def test_peer_is_source_ip_of_api_gateway() -> None:
+    assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7", CALLER]}))["peer"] == CALLER
+    assert echo(event(headers={"X-Forwarded-For": ["203.0.113.7"], "X-Real-Ip": ["203.0.113.7"]}))["peer"] == CALLER
 
 
-def test_a_body_that_is_not_text_arrives_whole() -> None:
-    assert seen(event("POST", "/s", **encoded(b"\x00\xff\x10")))["body"] == "00ff10"
+def test_binary_request_body_is_decoded() -> None:
+    assert echo(event("POST", "/s", **encoded(b"\x00\xff\x10")))["body"] == "00ff10"
 
 
-def test_a_body_of_text_arrives_whole() -> None:
-    assert seen(event("POST", "/s", body="schön"))["body"] == "schön".encode().hex()
+def test_text_request_body_is_preserved() -> None:
+    assert echo(event("POST", "/s", body="schön"))["body"] == "schön".encode().hex()
 
 
-def test_a_repeated_query_parameter_keeps_all_its_values() -> None:
-    sent = event(path="/s", queryStringParameters={"a": "2"}, multiValueQueryStringParameters={"a": ["1", "2"]})
-    assert seen(sent)["query"] == [["a", "1"], ["a", "2"]]
+def test_repeated_query_parameter_has_all_values() -> None:
+    request = event(path="/s", queryStringParameters={"a": "2"}, multiValueQueryStringParameters={"a": ["1", "2"]})
+    assert echo(request)["query"] == [["a", "1"], ["a", "2"]]
 
 
-def test_cookies_of_several_fields_are_all_there() -> None:
-    assert seen(event(headers={"Cookie": ["a=1", "b=2"]}))["cookies"] == {"a": "1", "b": "2"}
+def test_cookies_of_several_header_fields_are_joined() -> None:
+    assert echo(event(headers={"Cookie": ["a=1", "b=2"]}))["cookies"] == {"a": "1", "b": "2"}
 
 
-def test_a_header_that_came_twice_keeps_both_values() -> None:
-    assert seen(event(headers={"X-Twice": ["one", "two"]}))["twice"] == "one, two"
+def test_repeated_header_has_all_values() -> None:
+    assert echo(event(headers={"X-Twice": ["one", "two"]}))["twice"] == "one, two"
 
 
-def test_two_cookies_leave_as_two_headers() -> None:
-    answer = HANDLER(event(path="/cookies"), CONTEXT)
-    assert [cookie.partition(";")[0] for cookie in answer["multiValueHeaders"]["set-cookie"]] == ["first=1", "second=2"]
-    assert "set-cookie" not in answer["headers"]
+def test_response_cookies_are_separate_headers() -> None:
+    response = HANDLER(event(path="/cookies"), CONTEXT)
+    assert [cookie.partition(";")[0] for cookie in response["multiValueHeaders"]["set-cookie"]] == ["first=1", "second=2"]
+    assert "set-cookie" not in response["headers"]
 
 
-def test_an_answer_that_is_not_text_leaves_as_base64() -> None:
-    answer = HANDLER(event(path="/bytes"), CONTEXT)
-    assert (base64.b64decode(answer["body"]), answer["isBase64Encoded"]) == (b"\x00\xff", True)
+def test_binary_response_is_base64() -> None:
+    response = HANDLER(event(path="/bytes"), CONTEXT)
+    assert (base64.b64decode(response["body"]), response["isBase64Encoded"]) == (b"\x00\xff", True)
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("invalid_event", "message"),
     [
         ({}, "it lacks resource, path, httpMethod, requestContext.identity"),
         ({"Records": [{"body": "secret"}]}, "it lacks resource, path, httpMethod, requestContext.identity"),
@@ -110,7 +111,7 @@ def test_an_answer_that_is_not_text_leaves_as_base64() -> None:
         (event(requestContext={"identity": {}}), "it lacks requestContext.identity.sourceIp"),
     ],
 )
-def test_an_event_of_anything_else_is_refused_with_what_it_lacks(broken: dict[str, Any], told: str) -> None:
-    with pytest.raises(NotARequest, match=told) as refused:
-        HANDLER(broken, CONTEXT)
-    assert "secret" not in str(refused.value)
+def test_event_of_other_source_is_rejected(invalid_event: dict[str, Any], message: str) -> None:
+    with pytest.raises(NotARequest, match=message) as error:
+        HANDLER(invalid_event, CONTEXT)
+    assert "secret" not in str(error.value)

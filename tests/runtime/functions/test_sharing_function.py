@@ -1,4 +1,4 @@
-"""The share service as a function gives the answers of the share service in a container, and needs no more than its own settings."""
+"""The sharing service as a Lambda function: same responses as in a container, and its settings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.runtime.functions.events import HOST, event
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
-OWN = {"x-request-id", "content-length", "date", "server"}  # of one answer, or of the server in front
+VARYING_HEADERS = {"x-request-id", "content-length", "date", "server"}  # differ per response or server
 
 
 @pytest.fixture
 def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module as Lambda imports it, told what the stack tells it."""
+    """The module as Lambda imports it, with the environment variables of the stack."""
     for name in [name for name in os.environ if name.startswith("GATEHOUSE_")]:
         monkeypatch.delenv(name)
     for name, value in ENVIRON.items():
@@ -41,52 +41,52 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/style.css"), ("GET", "/healthz"), ("GET", "/s/x")]
 )
-async def test_the_function_answers_as_the_container_does(function: Any, method: str, path: str) -> None:
+async def test_function_returns_response_of_container(function: Any, method: str, path: str) -> None:
     container = httpx.ASGITransport(sharing.build(load_sharing(ENVIRON)))
     async with httpx.AsyncClient(transport=container, base_url=f"https://{HOST}") as client:
-        wanted = await client.request(method, path)
+        expected = await client.request(method, path)
 
-    answer = await _call(function, event(method, path))
+    response = await _call(function, event(method, path))
 
-    assert (answer["statusCode"], answer["body"]) == (wanted.status_code, wanted.text)
-    assert {k: v for k, v in answer["headers"].items() if k not in OWN} == {
-        k: v for k, v in wanted.headers.items() if k not in OWN
+    assert (response["statusCode"], response["body"]) == (expected.status_code, expected.text)
+    assert {k: v for k, v in response["headers"].items() if k not in VARYING_HEADERS} == {
+        k: v for k, v in expected.headers.items() if k not in VARYING_HEADERS
     }
-    assert answer["headers"]["strict-transport-security"].startswith("max-age=")
+    assert response["headers"]["strict-transport-security"].startswith("max-age=")
 
 
-async def test_the_function_shows_no_metrics_to_the_world(function: Any) -> None:
-    answer = await _call(function, event(path="/metrics"))
-    assert (answer["statusCode"], "<h1>" in answer["body"]) == (404, True)
+async def test_metrics_path_returns_404(function: Any) -> None:
+    response = await _call(function, event(path="/metrics"))
+    assert (response["statusCode"], "<h1>" in response["body"]) == (404, True)
 
 
-async def test_the_log_line_of_a_request_has_the_route_and_not_the_path(function: Any, capfdbinary: Any) -> None:
+async def test_log_does_not_contain_request_path(function: Any, capfdbinary: Any) -> None:
     await _call(function, event(path="/s/q8Zt4secret"))
-    written = capfdbinary.readouterr().out
-    assert b"q8Zt4secret" not in written
+    output = capfdbinary.readouterr().out
+    assert b"q8Zt4secret" not in output
 
 
-def test_a_function_that_is_told_of_the_database_does_not_start() -> None:
+def test_database_setting_is_rejected() -> None:
     with pytest.raises(SettingsError, match="GATEHOUSE_DATABASE_URL: unknown setting"):
         load_sharing({**ENVIRON, "GATEHOUSE_DATABASE_URL": "postgresql://app@db/gatehouse"})
 
 
-def test_a_function_without_an_environment_names_the_variable() -> None:
+def test_missing_environment_setting_is_rejected() -> None:
     with pytest.raises(SettingsError, match="GATEHOUSE_ENVIRONMENT"):
         load_sharing({})
 
 
-def test_the_settings_of_the_function_are_those_that_the_contract_gives_it() -> None:
-    given = {row["name"] for row in CONTRACT["variable"] if "sharing" in row.get("functions", ())}
-    assert given == {PREFIX + name.upper() for name in SharingSettings.model_fields}
+def test_settings_match_the_contract() -> None:
+    variables = {row["name"] for row in CONTRACT["variable"] if "sharing" in row.get("functions", ())}
+    assert variables == {PREFIX + name.upper() for name in SharingSettings.model_fields}
 
 
-async def _call(function: Any, sent: dict[str, Any]) -> dict[str, Any]:
-    """In a thread, as the handler runs a loop of its own."""
+async def _call(function: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Invoke the handler in a thread, because it runs its own event loop."""
 
-    def work() -> dict[str, Any]:
+    def invoke() -> dict[str, Any]:
         asyncio.set_event_loop(asyncio.new_event_loop())
-        found: dict[str, Any] = function.handler(sent, CONTEXT)
-        return found
+        response: dict[str, Any] = function.handler(request, CONTEXT)
+        return response
 
-    return await asyncio.to_thread(work)
+    return await asyncio.to_thread(invoke)
