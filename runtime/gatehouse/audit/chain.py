@@ -26,11 +26,7 @@ from gatehouse.audit.models import AuditEvent, AuditRow
 from gatehouse.timestamps import to_microseconds
 
 HASH_BYTES = 32
-
-
 DOMAIN = b"gatehouse-audit-1\0"
-
-
 GENESIS = hashlib.sha256(b"gatehouse-audit-1 genesis").digest()
 
 

@@ -24,14 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from gatehouse.timestamps import to_microseconds
 
 DOMAIN = b"gatehouse-checkpoint-1\0"
-
-
 ED25519 = "ed25519"
-
-
 ECDSA_P256 = "ecdsa-p256-sha256"  # ASN.1 DER, as AWS KMS signs with ECDSA_SHA_256
-
-
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 

@@ -16,11 +16,7 @@ from gatehouse.audit.schemas import CheckpointView, checkpoint_of, checkpoint_vi
 from gatehouse.errors import Unavailable
 
 PREFIX = "checkpoints/"
-
-
 _TIMEOUT_S = 5
-
-
 _ALREADY_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 

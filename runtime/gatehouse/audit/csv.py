@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 #: First characters of a formula in spreadsheets, full-width forms included, and characters that they skip before it.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
 _SKIPPED = " \t\r\n\0\ufeff"
 
 

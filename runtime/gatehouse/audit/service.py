@@ -16,11 +16,8 @@ from gatehouse.identity.models import Actor
 
 WINDOW_S = 60
 
-
 #: Addresses with a row of their own in one window. All others share one row, so that many addresses do not bypass the count.
 ADDRESSES_MAX = 200
-
-
 _OTHERS = "others"
 
 
@@ -83,8 +80,9 @@ class DeniedAttempts:
 class Checkpointer:
     """Takes a checkpoint when `rows` rows are new, or one row is new and the last checkpoint is `seconds` old.
 
-    A broken chain is never signed: `on_broken` is called with the sequence number of the row, at each run until the chain is intact.
-    A checkpoint is stored in the archive before the database, so the archive has every checkpoint that the database has.
+    A broken chain is never signed: `on_broken` is called with the sequence number of the row, at each run until the chain is
+    intact. A checkpoint is stored in the archive before the database, so the archive has every checkpoint that the database
+    has.
     """
 
     def __init__(

@@ -16,8 +16,6 @@ from gatehouse.cli.output import USAGE, note, stop
 from gatehouse.errors import Unavailable
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-
-
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

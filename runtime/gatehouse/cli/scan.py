@@ -16,14 +16,9 @@ from gatehouse.leaks.scanner import Match, find
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
 
-
 #: A file with a NUL in its first bytes is binary, as in git.
 _BINARY_BYTES = 8000
-
-
 _STDIN = "-"
-
-
 Text = tuple[str, bytes]
 
 

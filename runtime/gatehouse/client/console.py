@@ -29,8 +29,6 @@ from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 
 _AUDIT_PAGE_SIZE = 500
-
-
 _Model = TypeVar("_Model", bound=msgspec.Struct)
 
 

@@ -36,22 +36,11 @@ from gatehouse.errors import (
 
 #: A revocation waits for every gateway, up to the propagation bound, which can be set to a minute.
 TIMEOUT_S = 75.0
-
-
 CONNECT_TIMEOUT_S = 5.0
-
-
 IDEMPOTENCY_KEY = "Idempotency-Key"
-
-
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-
-
 _RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
-
-
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-
 
 _BY_STATUS: dict[int, type[GatehouseError]] = {
     400: BadRequest,

@@ -9,7 +9,7 @@ from gatehouse import observability as observe
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import SystemClock
 from gatehouse.console import asgi as console
-from gatehouse.console import jobs as watch
+from gatehouse.console import jobs
 from gatehouse.console.background_jobs import PeriodicJob
 from gatehouse.console.dependencies import Dependencies
 from gatehouse.cores.repository import CoreRepository
@@ -36,35 +36,35 @@ from gatehouse.verification.redis_rate_limits import RedisRateLimits
 
 
 def build(settings: Settings) -> asgi.App:
-    """Raises SettingsError. Connections are opened by their first use."""
+    """Build the console. Raises SettingsError. Connections are opened on first use."""
     observer = observe.observer("console", settings.log_level, settings.environment)
     pool = pool_of(settings, "gatehouse console", observer.slow_query)
     staleness_s = settings.max_staleness_ms / 1000
-    counted = None
+    counters = None
     helpers: list[Probe] = []
     if settings.redis_url:
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
-        # To explain and to purge, never to decide: what cannot be asked is said to be unknown.
-        counted = RedisRateLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
+        # Reads and deletes counters, but does not limit requests. On an error the state of a limit is unknown.
+        counters = RedisRateLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
         helpers.append(RedisProbe(redis))
-    peppered = pepper(settings.pepper, "PEPPER")
+    token_pepper = pepper(settings.pepper, "PEPPER")
     session_key = pepper(settings.session_key, "SESSION_KEY")
-    clock, signing = SystemClock(), watch.signer(settings)
-    levels = LogLevelRepository(pool)
-    follower = LogLevelFollower(levels, clock, settings.log_level, observer.set_level)
+    clock, signer = SystemClock(), jobs.signer(settings)
+    log_levels = LogLevelRepository(pool)
+    follower = LogLevelFollower(log_levels, clock, settings.log_level, observer.set_level)
     rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
     sessions = Sessions(SessionRepository(pool), clock, session_key, rules, secrets.token_bytes)
     keys = KeyRepository(pool, staleness_s=staleness_s)
-    service = KeyService(keys, clock, peppered, settings.key_prefix, secrets.token_bytes, staleness_s)
+    service = KeyService(keys, clock, token_pepper, settings.key_prefix, secrets.token_bytes, staleness_s)
     return console.create(
         Dependencies(
             keys=keys,
             audit=AuditRepository(pool),
             cores=CoreRepository(pool),
             usage=UsageReports(pool),
-            notices=NotificationRepository(pool),
+            notifications=NotificationRepository(pool),
             clock=clock,
-            pepper=peppered,
+            pepper=token_pepper,
             cursor_pepper=session_key,
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
@@ -78,31 +78,31 @@ def build(settings: Settings) -> asgi.App:
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
             sessions=sessions,
-            levels=LogLevelService(levels, clock, settings.log_level),
+            log_levels=LogLevelService(log_levels, clock, settings.log_level),
             features_off=features.off(settings.features),
             helpers=helpers,
             origin=_origin(settings.console_url),
-            limits=counted,
-            counters=counted,
-            signer=signing,
+            limits=counters,
+            counters=counters,
+            signer=signer,
             webhook_networks=settings.webhook_networks,
-            people=watch.people(settings, clock),
-            replays=IdempotencyStore(pool),
-            leaks=leak_reporters(settings, pool, keys, clock, peppered),
+            identity_provider=jobs.identity_provider(settings, clock),
+            idempotency_store=IdempotencyStore(pool),
+            leaks=leak_reporters(settings, pool, keys, clock, token_pepper),
         ),
         jobs=[
-            *watch.chores(settings, pool, clock, observer, signing),
-            *watch.notices(settings, pool, clock, peppered),
-            *watch.legacy_files(settings, pool, clock, peppered),
-            PeriodicJob("sessions", watch.PRUNE_TURN_S, sessions.prune),
+            *jobs.maintenance_jobs(settings, pool, clock, observer, signer),
+            *jobs.notification_jobs(settings, pool, clock, token_pepper),
+            *jobs.legacy_file_jobs(settings, pool, clock, token_pepper),
+            PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", watch.RESEAL_TURN_S, Resealer(service).run_once),
+            PeriodicJob("reseal", jobs.RESEAL_INTERVAL_S, Resealer(service).run_once),
         ],
-        on_stop=[pool.close, *([counted.close] if counted else [])],
+        on_stop=[pool.close, *([counters.close] if counters else [])],
     )
 
 
 def _origin(url: str) -> str:
-    """As browsers name it: scheme, host, and the port where it is not the scheme's own."""
+    """Origin of a URL, as in the header Origin: scheme, host, and the port if it is not the default of the scheme."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""

@@ -3,9 +3,10 @@
 Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the rights that its credential has now: it ends
 when the key behind it is revoked, expires or loses its role.
 
-Browsers send the session cookie with every request, including requests that another site triggers. `SameSite=Strict` prevents most
-of these; the others are rejected by the origin that the browser reports (Sec-Fetch-Site, Origin) and by a CSRF token that only the
-console's own page can read. Sources: OWASP Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section 4.1.3.2 (`__Host-`).
+Browsers send the session cookie with every request, including requests that another site triggers. `SameSite=Strict` prevents
+most of these; the others are rejected by the origin that the browser reports (Sec-Fetch-Site, Origin) and by a CSRF token that
+only the console's own page can read. Sources: OWASP Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section
+4.1.3.2 (`__Host-`).
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ _SAFE = frozenset({"GET", "HEAD"})
 async def authenticate(request: Request) -> Caller:
     """The caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
 
-    Failures are counted by address and claimed credential. A wrong cookie is not counted: it has 256 random bits, and an old one in
-    a forgotten tab must not lock out an office.
+    Failures are counted by address and claimed credential. A wrong cookie is not counted: it has 256 random bits, and an old
+    one in a forgotten tab must not lock out an office.
     """
     cookie = session_cookie(request.http)
     if cookie is not None and SESSIONS.name not in request.dependencies.features_off:
@@ -117,8 +118,8 @@ def check_site(request: Request) -> None:
 async def _from_token(request: Request, token: str) -> Caller:
     dependencies = request.dependencies
     # API keys contain no dot; a JWT contains two.
-    if dependencies.people is not None and "." in token:
-        person = await dependencies.people.person(token)
+    if dependencies.identity_provider is not None and "." in token:
+        person = await dependencies.identity_provider.person(token)
         if person is None:
             raise Unauthorized("The bearer token is invalid.")
         return Caller(_actor(request, "person", person.subject), person.roles, "person", person.proven_at)
@@ -151,7 +152,7 @@ async def _session_roles(session: Session, request: Request) -> frozenset[Role] 
     """Roles of the credential behind a session, None if it is no longer valid."""
     dependencies = request.dependencies
     if session.actor_type == "person":
-        return None if dependencies.people is None else frozenset(role for role in Role if role.value in session.roles)
+        return None if dependencies.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)
     if session.actor_type == "bootstrap":
         valid = dependencies.sessions.bond_holds(session.bond, dependencies.bootstrap_token)
         return frozenset({Role.OWNER}) if valid else None

@@ -1,4 +1,4 @@
-"""What a console does by itself, again and again: each chore in a task of its own, so that a slow one holds up no other."""
+"""Periodic background jobs. Each job runs in its own task, so a slow job does not delay the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatehouse.observability import Observer
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """`turn` is called every `seconds`, first after that time. A failure is logged and the next turn comes as usual."""
+    """Calls `turn` every `seconds`, for the first time after `seconds`. A failure is logged and does not stop the job."""
 
     name: str
     seconds: float

@@ -46,11 +46,11 @@ class Dependencies:
     origin: origin of the console, such as https://console.example.com. Empty: the origin that the browser used.
     features_off: names of disabled features.
     helpers: probes of dependencies without which the console is degraded rather than unavailable.
-    limits, counters: where gateways count. None when each gateway worker counts by itself.
+    limits, counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
-    people: identity provider for JWTs. None when it is not configured.
-    replays: stored responses by Idempotency-Key. None: the header has no effect.
+    identity_provider: validates JWTs. None when it is not configured.
+    idempotency_store: stored responses by Idempotency-Key. None: the header has no effect.
     leaks: accepted leak reporters. None when none is configured.
     """
 
@@ -58,7 +58,7 @@ class Dependencies:
     audit: AuditRepository
     cores: CoreRepository
     usage: UsageReports
-    notices: NotificationRepository
+    notifications: NotificationRepository
     clock: Clock
     pepper: Pepper
     cursor_pepper: Pepper
@@ -74,7 +74,7 @@ class Dependencies:
     random_bytes: Callable[[int], bytes]
     https: bool
     sessions: Sessions
-    levels: LogLevelService
+    log_levels: LogLevelService
     origin: str = ""
     features_off: frozenset[str] = frozenset()
     helpers: Probes = ()
@@ -82,8 +82,8 @@ class Dependencies:
     counters: RedisRateLimits | None = None
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
-    people: IdentityProvider | None = None
-    replays: IdempotencyStore | None = None
+    identity_provider: IdentityProvider | None = None
+    idempotency_store: IdempotencyStore | None = None
     leaks: LeakReporters | None = None
 
 

@@ -34,7 +34,7 @@ _STORED_HEADERS = ("content-type", "etag", "location")
 async def run_once(endpoint: Endpoint, request: Request, content: object, act: Callable[[], Awaitable[Response]]) -> Response:
     """The response of `act`, or the stored response of an earlier request with the same key."""
     key, dependencies = _key(request.http), request.dependencies
-    if key is None or dependencies.replays is None or not endpoint.idempotent:
+    if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
         return await act()
 
     async def store() -> StoredResponse:
@@ -43,7 +43,7 @@ async def run_once(endpoint: Endpoint, request: Request, content: object, act: C
         target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
         return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
 
-    guard = IdempotencyGuard(dependencies.replays, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
+    guard = IdempotencyGuard(dependencies.idempotency_store, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
     query = sorted(request.http.query_params.multi_items())
     fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content], sort_keys=True).encode()
     stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store)

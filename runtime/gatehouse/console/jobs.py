@@ -1,4 +1,4 @@
-"""Puts together what the console does by itself: checkpoints, notices, and taking old counts of use away."""
+"""Background jobs of the console: checkpoints, notifications, and the deletion of old usage counters and expired rows."""
 
 from __future__ import annotations
 
@@ -28,63 +28,54 @@ from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.transfer.schemas import locators_of
 from gatehouse.usage.repository import UsageReports
 
-#: How often it is asked whether a checkpoint is due: one query of one row.
-CHECKPOINT_TURN_S = 5.0
-
-
-PRUNE_TURN_S = 3600.0
-
-
-RESEAL_TURN_S = 60.0
-
-
-NOTICE_TURN_S = 1.0
-
-
-REMIND_TURN_S = 300.0
-
-
-REPLAYS_TURN_S = 600.0
-
-
-OLD_FILES_TURN_S = 5.0
-
-
+#: Interval of the check for a due checkpoint, which is one query of one row.
+CHECKPOINT_INTERVAL_S = 5.0
+PRUNE_INTERVAL_S = 3600.0
+RESEAL_INTERVAL_S = 60.0
+NOTIFICATION_INTERVAL_S = 1.0
+REMIND_INTERVAL_S = 300.0
+IDEMPOTENCY_INTERVAL_S = 600.0
+LEGACY_FILES_INTERVAL_S = 5.0
 _FILE = "file:"
 
 
 def signer(settings: Settings) -> Signer | None:
-    """Raises SettingsError when the file holds no key."""
+    """Signer of checkpoints; None if checkpoints are disabled. Raises SettingsError if the file contains no key."""
     name = settings.checkpoint_key
     if not name:
         return None
     return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
 
 
-def chores(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signing: Signer | None) -> list[PeriodicJob]:
-    usage, replays = UsageReports(pool), IdempotencyStore(pool)
+def maintenance_jobs(
+    settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer | None
+) -> list[PeriodicJob]:
+    usage, idempotency_store = UsageReports(pool), IdempotencyStore(pool)
 
-    async def prune() -> None:
+    async def prune_usage() -> None:
         await usage.prune(now=clock.now())
 
-    async def prune_replays() -> None:
-        await replays.prune(now=clock.now())
+    async def prune_idempotency_keys() -> None:
+        await idempotency_store.prune(now=clock.now())
 
-    found = [PeriodicJob("usage", PRUNE_TURN_S, prune), PeriodicJob("idempotency keys", REPLAYS_TURN_S, prune_replays)]
-    if signing is not None:
-        found.append(PeriodicJob("checkpoint", CHECKPOINT_TURN_S, _checkpoints(settings, pool, clock, observer, signing)))
-    return found
+    jobs = [
+        PeriodicJob("usage", PRUNE_INTERVAL_S, prune_usage),
+        PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, prune_idempotency_keys),
+    ]
+    if signer is not None:
+        jobs.append(PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, _checkpoints(settings, pool, clock, observer, signer)))
+    return jobs
 
 
-def legacy_files(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
-    """Keeps the files of an older deployment in step, while there are any."""
+def legacy_file_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
+    """Synchronization of the legacy files; none if no file is configured."""
     if not settings.legacy_files:
         return []
     files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper, locators_of)
-    return [PeriodicJob("old files", OLD_FILES_TURN_S, files.run_once)]
+    return [PeriodicJob("old files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
 
-def people(settings: Settings, clock: Clock) -> IdentityProvider | None:
+def identity_provider(settings: Settings, clock: Clock) -> IdentityProvider | None:
     if not settings.oidc_issuer:
         return None
     roles = {name: Role(role) for name, role in settings.oidc_roles}
@@ -92,44 +83,47 @@ def people(settings: Settings, clock: Clock) -> IdentityProvider | None:
     return OidcIdentityProvider(issuer, clock)
 
 
-def notices(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
+def notification_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
     sender = WebhookSender(UpstreamClients(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
     topic = SnsTopic(settings.notification_topic) if settings.notification_topic else None
-    notifier = NotificationDispatcher(NotificationRepository(pool), sender, topic, clock, pepper)
-    return [PeriodicJob("notices", NOTICE_TURN_S, notifier.run_once), PeriodicJob("reminders", REMIND_TURN_S, notifier.remind)]
+    dispatcher = NotificationDispatcher(NotificationRepository(pool), sender, topic, clock, pepper)
+    return [
+        PeriodicJob("notices", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
+        PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
+    ]
 
 
-class _Turn:
+class _CheckpointJob:
     def __init__(self, checkpointer: Checkpointer, observer: Observer) -> None:
         self._checkpointer = checkpointer
         self._observer = observer
 
     async def __call__(self) -> None:
-        taken = await self._checkpointer.run_once()
-        if taken is not None:
-            self._observer.metrics.checkpoint.set(taken.taken_at)
-            self._observer.log.info("checkpoint", service=self._observer.service, seq=taken.seq)
+        checkpoint = await self._checkpointer.run_once()
+        if checkpoint is not None:
+            self._observer.metrics.checkpoint.set(checkpoint.taken_at)
+            self._observer.log.info("checkpoint", service=self._observer.service, seq=checkpoint.seq)
 
 
-def _checkpoints(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signing: Signer) -> _Turn:
-    def broken(seq: int) -> None:
+def _checkpoints(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer) -> _CheckpointJob:
+    def on_broken(seq: int) -> None:
         observer.metrics.audit_chain_broken.inc()
         observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
 
     checkpointer = Checkpointer(
         AuditRepository(pool),
-        signing,
-        _vault(settings.checkpoint_archive),
+        signer,
+        _archive(settings.checkpoint_archive),
         clock,
         rows=settings.checkpoint_interval_events,
         seconds=settings.checkpoint_interval_s,
-        on_broken=broken,
+        on_broken=on_broken,
     )
-    return _Turn(checkpointer, observer)
+    return _CheckpointJob(checkpointer, observer)
 
 
-def _vault(place: str) -> CheckpointArchive:
-    if place.startswith(_FILE):
-        return FileCheckpointArchive(Path(place.removeprefix(_FILE)))
-    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+def _archive(location: str) -> CheckpointArchive:
+    if location.startswith(_FILE):
+        return FileCheckpointArchive(Path(location.removeprefix(_FILE)))
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
     return S3CheckpointArchive(bucket, prefix)

@@ -1,4 +1,4 @@
-"""Registered Cores in PostgreSQL: conditional writes of leases, the in-memory table of a gateway worker, and the console's list."""
+"""Registered Cores in PostgreSQL: writes of leases, the in-memory table of a gateway worker, and the list of the console."""
 
 from __future__ import annotations
 
@@ -36,8 +36,6 @@ _RENEW = (
 )
 
 _DRAIN = f"UPDATE core SET draining = true WHERE name = $1 AND lease_id = $2 AND registered_by = $3 RETURNING {COLUMNS}"
-
-
 core_record = _CORE.read
 
 

@@ -18,24 +18,14 @@ from gatehouse.settings import Settings
 
 VARIABLE = "GATEHOUSE_DATABASE_URL"
 
-
 #: Certificate authorities of RDS, which the Dockerfile adds to the image. System trust stores do not contain them.
 RDS_AUTHORITIES = Path("/etc/gatehouse/rds-ca.pem")
-
-
 CONNECT_TIMEOUT_S = 5.0
-
 
 #: Default timeout of a statement. The statements of the runtime take milliseconds.
 STATEMENT_TIMEOUT_S = 15.0
-
-
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-
 _SSL_MODES: tuple[SslMode, ...] = ("disable", "prefer", "require", "verify-ca", "verify-full")
-
-
 Password = str | Callable[[], Awaitable[str]] | None
 
 

@@ -1,7 +1,7 @@
 """Mapping between structs and rows, so that the columns of a table stand once: as the fields of a struct.
 
-The type of a field decides how it is stored: float is a time (timestamptz), a tuple of strings an array, a tuple of structs or a dict
-JSON (jsonb), an enum its value. Any other type is stored as it is.
+The type of a field decides how it is stored: float is a time (timestamptz), a tuple of strings an array, a tuple of structs or
+a dict JSON (jsonb), an enum its value. Any other type is stored as it is.
 """
 
 from __future__ import annotations

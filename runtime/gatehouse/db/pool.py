@@ -1,7 +1,7 @@
 """Pool of PostgreSQL connections: the only way from the runtime to the database, and the only translation of its errors.
 
-New connections, waits for a free connection and statements have timeouts. Errors of the driver are raised as `Unavailable`, so that
-requests fail closed while the database cannot be reached.
+New connections, waits for a free connection and statements have timeouts. Errors of the driver are raised as `Unavailable`, so
+that requests fail closed while the database cannot be reached.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Pool:
         slow_query_s: float = 0.0,
         on_slow_query: OnSlowQuery | None = None,
     ) -> None:
-        """`application` is shown in pg_stat_activity. Statements that take `slow_query_s` or longer are reported, failed ones too."""
+        """`application` is shown in pg_stat_activity. Statements of `slow_query_s` or longer are reported, including failed ones."""
         self._login = login
         self._application = application
         self._size_max = size_max

@@ -9,7 +9,6 @@ from gatehouse.http import asgi
 
 _KEY: list[Json] = [{"bearer": []}, {"header": []}]
 
-
 _NAME: Json = {
     "name": "name",
     "in": "path",
@@ -18,7 +17,6 @@ _NAME: Json = {
     "schema": CORE_NAME,
     "example": "docs",
 }
-
 
 #: status -> code of the example, and when it is.
 _TEXTS = {

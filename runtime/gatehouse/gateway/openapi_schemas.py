@@ -1,4 +1,4 @@
-"""The JSON shapes of the gateway as /openapi.json gives them: members, bounds, examples; decided in wire/, only described here."""
+"""JSON schemas of the gateway in /openapi.json: members, bounds and examples."""
 
 from __future__ import annotations
 
@@ -12,35 +12,15 @@ from gatehouse.verification import schemas as wire
 from gatehouse.verification.models import Code
 
 Json = dict[str, Any]
-
-
 TEXT: Json = {"type": "string"}
-
-
 CORE_NAME: Json = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "maxLength": 40}
-
-
 SCOPE: Json = {"type": "string", "pattern": "^[a-z0-9:_.*-]{1,64}$", "maxLength": 64}
-
-
 SCOPES: Json = {"type": "array", "maxItems": wire.SCOPES_MAX, "items": SCOPE}
-
-
 METHOD: Json = {"type": "string", "pattern": "^[A-Z]{1,16}$", "maxLength": 16}
-
-
 LEASE_ID: Json = {"type": "string", "minLength": 1, "maxLength": lease.LEASE_ID_CHARS_MAX}
-
-
 _INSTANT: Json = {"type": "string", "format": "date-time"}
-
-
 _COST: Json = {"type": "integer", "minimum": 0, "maximum": wire.COST_MAX, "default": 1}
-
-
 REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
-
-
 TOKEN = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - an example
 
 
@@ -71,7 +51,6 @@ PROBLEM: Json = {
     },
 }
 
-
 _LIMIT: Json = {
     "type": "object",
     "required": ["name", "limit", "window_s", "remaining", "reset_s", "exceeded", "degraded"],
@@ -85,7 +64,6 @@ _LIMIT: Json = {
         "degraded": {"type": "boolean", "description": "Counted by this worker alone, while Redis is away."},
     },
 }
-
 
 _EXAMPLE_REPLY: Json = {
     "valid": True,
@@ -113,7 +91,6 @@ _EXAMPLE_REPLY: Json = {
     "decided_at": "2030-06-01T09:00:00.123Z",
     "request_id": REQUEST_ID,
 }
-
 
 VERIFY_REPLY: Json = {
     "type": "object",
@@ -150,7 +127,6 @@ VERIFY_REPLY: Json = {
     "examples": [_EXAMPLE_REPLY],
 }
 
-
 _LIMIT_WISH: Json = {
     "type": "object",
     "additionalProperties": False,
@@ -164,7 +140,6 @@ _LIMIT_WISH: Json = {
         "burst": {"type": ["integer", "null"], "minimum": 1, "maximum": wire.QUOTA_MAX},
     },
 }
-
 
 VERIFY_REQUEST: Json = {
     "type": "object",
@@ -195,7 +170,6 @@ VERIFY_REQUEST: Json = {
         }
     ],
 }
-
 
 SIGNED_REQUEST: Json = {
     "type": "object",
@@ -239,7 +213,6 @@ SIGNED_REQUEST: Json = {
     ],
 }
 
-
 BATCH_REQUEST: Json = {
     "type": "object",
     "additionalProperties": False,
@@ -255,14 +228,12 @@ BATCH_REQUEST: Json = {
     "examples": [{"keys": [{"token": TOKEN, "cost": 0}, {"token": "nonsense"}]}],
 }
 
-
 BATCH_REPLY: Json = {
     "type": "object",
     "required": ["results"],
     "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/VerifyReply"}}},
     "examples": [{"results": [_EXAMPLE_REPLY]}],
 }
-
 
 SELF_REVOKE: Json = {
     "type": "object",
@@ -279,14 +250,12 @@ SELF_REVOKE: Json = {
     "examples": [{"token": TOKEN, "reason": "pasted into a chat"}],
 }
 
-
 SELF_REVOKED: Json = {
     "type": "object",
     "required": list(selfrevoke.SelfRevocationResponse.__struct_fields__),
     "properties": {"key_id": TEXT, "effective": {"type": "string", "enum": ["everywhere", "within_bound"]}, "request_id": TEXT},
     "examples": [{"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": REQUEST_ID}],
 }
-
 
 LEASE_REQUEST: Json = {
     "type": "object",
@@ -308,7 +277,6 @@ LEASE_REQUEST: Json = {
     },
     "examples": [{"url": "https://docs.example.com", "ttl_s": 60}, {"lease_id": "vQ2rX0m3kT9sLwYbN5cD8eFg", "ttl_s": 60}],
 }
-
 
 LEASE: Json = {
     "type": "object",
@@ -336,14 +304,12 @@ LEASE: Json = {
     ],
 }
 
-
 HEALTH: Json = {
     "type": "object",
     "required": ["status"],
     "properties": {"status": {"const": "ok"}},
     "examples": [{"status": "ok"}],
 }
-
 
 READINESS: Json = {
     "type": "object",
@@ -355,7 +321,6 @@ READINESS: Json = {
     },
     "examples": [{"status": "ready", "checks": {"database": "ok", "keys": "ok", "redis": "ok"}}],
 }
-
 
 SCHEMAS: Json = {
     "Problem": PROBLEM,

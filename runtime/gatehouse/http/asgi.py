@@ -1,4 +1,4 @@
-"""What every door shares of ASGI: types, request ids, replies, problem documents, bodies, client addresses."""
+"""ASGI functions of all services: types, request IDs, responses, problem documents, request bodies, client addresses."""
 
 from __future__ import annotations
 
@@ -14,48 +14,26 @@ from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized
 from gatehouse.http.models import RequestId
 
 Scope = MutableMapping[str, Any]
-
-
 Message = MutableMapping[str, Any]
-
-
 Receive = Callable[[], Awaitable[Message]]
-
-
 Send = Callable[[Message], Awaitable[None]]
-
-
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
 Header = tuple[bytes, bytes]
-
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
 JSON = b"application/json"
-
-
 PROBLEM_JSON = b"application/problem+json"
 
-
-#: RFC 9457 wants a URI for the kind of a problem; its last part is the `code`, which is what programs should read.
+#: Prefix of the problem type, which RFC 9457 requires to be a URI. The `code` follows; programs should evaluate `code`.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
-
-#: Challenges of a 401 (RFC 9110, 11.6.1): RFC 6750 for the bearer form, a scheme of our own for the header form.
+#: Challenges of a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, a private scheme for X-Api-Key.
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
-
-
 APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
-
-
 _encoder = msgspec.json.Encoder()
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """RFC 9457, the body itself and not wrapped. `errors` is left out when it is empty."""
+    """Problem document of RFC 9457. An empty `errors` is omitted."""
 
     type: str
     title: str
@@ -67,7 +45,7 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 
 def request_id() -> RequestId:
-    """Ordered by time, unique enough to find a request in the logs; no secret, so no secure randomness."""
+    """Request ID, sortable by time. It is not secret, so its random part is not cryptographically secure."""
     return RequestId(f"req_{time.time_ns() // 1_000_000:011x}{random.getrandbits(60):015x}")
 
 
@@ -76,7 +54,7 @@ def encode(value: object) -> bytes:
 
 
 def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
-    """The body for an error: what its caller may read, never its `detail`. `code` overrides the error's own."""
+    """Problem document of an error, without its `detail`. `code` overrides the code of the error."""
     return encode(
         ProblemDocument(
             type=PROBLEM_TYPE + (code or error.code).lower(),
@@ -91,7 +69,7 @@ def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
 
 
 def problem_headers(error: GatehouseError) -> list[Header]:
-    """Headers that an error's status demands: a challenge with 401, a time to wait with 503."""
+    """Headers that the status of an error requires: WWW-Authenticate for 401, Retry-After for 429 and 503."""
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", BEARER_CHALLENGE.encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
     if error.status in (429, 503):
@@ -102,7 +80,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
 async def reply(
     send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
 ) -> None:
-    """A whole answer. `head`: send the length of the body but not the body, as HEAD wants it."""
+    """Send a response. `head`: send the headers without the body, as the response to HEAD."""
     sent: list[Header] = [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers]
     if body:
         sent.append((b"content-type", content_type))
@@ -113,44 +91,44 @@ async def reply(
 async def reply_problem(
     send: Send, error: GatehouseError, request: str, *, code: str = "", headers: Iterable[Header] = (), head: bool = False
 ) -> None:
-    """A header that is given replaces the one that the status would bring by itself."""
-    given = tuple(headers)
-    names = {name for name, _ in given}
-    own = [header for header in problem_headers(error) if header[0] not in names]
+    """Send an error response. A header in `headers` replaces the default header of the same name."""
+    extra = tuple(headers)
+    names = {name for name, _ in extra}
+    defaults = [header for header in problem_headers(error) if header[0] not in names]
     await reply(
         send,
         error.status,
         problem(error, request, code=code),
         content_type=PROBLEM_JSON,
-        headers=[(b"x-request-id", request.encode()), *own, *given],
+        headers=[(b"x-request-id", request.encode()), *defaults, *extra],
         head=head,
     )
 
 
 async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
-    """The whole body. `declared`: its Content-Length. Raises BodyTooLarge, and ClientGone if the client disconnects."""
+    """Read the request body. `declared`: its Content-Length. Raises BodyTooLarge, and ClientGone if the client disconnects."""
     if declared.isdecimal() and int(declared[:20]) > bytes_max:
         raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes")
-    pieces: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        piece: bytes = message.get("body", b"")
-        size += len(piece)
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
         if size > bytes_max:
             raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes")
         if not message.get("more_body", False):
-            return piece if not pieces else b"".join((*pieces, piece))
-        pieces.append(piece)
+            return chunk if not chunks else b"".join((*chunks, chunk))
+        chunks.append(chunk)
 
 
 def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
-    """Raises UnsupportedMediaType unless the Content-Type headers of a request say JSON in UTF-8.
+    """Raise UnsupportedMediaType unless the Content-Type headers of a request specify JSON in UTF-8.
 
-    lenient: none at all will do, and so will the form type, which curl sends with `-d` unless it is told otherwise. A charset
-    other than UTF-8 is refused and not ignored (RFC 8259, section 11, defines none), since its sender means other characters.
+    lenient: also accept a missing header and the form type, which `curl -d` sends by default. A charset other than UTF-8 is
+    rejected: RFC 8259, section 11 defines no charset parameter, and the body would be decoded incorrectly.
     """
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
@@ -161,7 +139,7 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     for parameter in parameters.lower().split(";") if parameters else ():
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
-            raise _media_type("names a charset other than UTF-8", "send JSON encoded as UTF-8, and no charset")
+            raise _media_type("names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset")
 
 
 def _media_type(message: str, fix: str) -> UnsupportedMediaType:
@@ -169,14 +147,14 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
 
 
 class ClientGone(Exception):
-    """The client closed the connection: nobody is there to answer."""
+    """The client closed the connection before the request was complete."""
 
 
 class ClientAddresses:
-    """Who really sent a request, behind load balancers whose X-Forwarded-For is believed.
+    """Client addresses behind trusted proxies, from X-Forwarded-For.
 
-    Every proxy appends the address it saw, so the last address that is not a trusted proxy's is the client; all before it is
-    what the client claimed. Source: RFC 7239, section 8.1.
+    Each proxy appends the address of its peer. The client is therefore the last address that is not a trusted proxy; the client
+    can forge all addresses before it. Source: RFC 7239, section 8.1.
     """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
@@ -200,7 +178,7 @@ class ClientAddresses:
             try:
                 peer = str(ipaddress.ip_address(hop))
             except ValueError:
-                return peer  # a name, a port or garbage: believe nothing before it
+                return peer  # not an IP address: ignore it and all addresses before it
             if not self.trusts(peer):
                 return peer
         return peer

@@ -56,18 +56,15 @@ class Links:
 class Endpoint:
     """One operation of an API.
 
-    method, path: as in OpenAPI, with `{name}` for path parameters.
-    tag: group in the API reference.
-    handler: coroutine that answers. Its docstring is the summary (first line) and the description; its parameters `query` and
-      `body` and its return type are the shapes. None where requests are routed elsewhere: then these are given explicitly.
-    roles: names of the roles that may call it. Required when it accepts a credential.
-    security: names of the accepted security schemes, alternatives.
-    step_up: required unless the endpoint changes nothing.
-    read_only: it changes nothing although its method could.
-    feature: name of the feature that must be enabled for it to exist; empty when it always exists.
-    status: status of success. errors: statuses beyond those that every endpoint of the API can return.
-    responses: further responses by status. content: media types and schemas of the success response, instead of JSON.
-    response_description: of the success response. headers: request headers beyond the common ones. links: of the success response.
+    method, path: as in OpenAPI, with `{name}` for path parameters. tag: group in the API reference. handler: coroutine that
+    answers. Its docstring is the summary (first line) and the description; its parameters `query` and `body` and its return
+    type are the shapes. None where requests are routed elsewhere: then these are given explicitly. roles: names of the roles
+    that may call it. Required when it accepts a credential. security: names of the accepted security schemes, alternatives.
+    step_up: required unless the endpoint changes nothing. read_only: it changes nothing although its method could. feature:
+    name of the feature that must be enabled for it to exist; empty when it always exists. status: status of success. errors:
+    statuses beyond those that every endpoint of the API can return. responses: further responses by status. content: media
+    types and schemas of the success response, instead of JSON. response_description: of the success response. headers: request
+    headers beyond the common ones. links: of the success response.
     """
 
     method: str

@@ -1,14 +1,14 @@
-"""Which header fields cross the gateway, in either direction; pure functions over (name, value) pairs in bytes.
+"""Header fields that the gateway forwards to Cores and returns to clients. Pure functions of (name, value) pairs in bytes.
 
-Sources: RFC 9110, 7.6.1 (Connection and what it names) and RFC 9112, 6.1 (a message with both Transfer-Encoding and
-Content-Length "ought to be handled as an error"; two of one length or two hosts are the same kind of attack)."""
+Sources: RFC 9110, section 7.6.1 (Connection and the fields that it lists) and RFC 9112, section 6.1 (a message with both
+Transfer-Encoding and Content-Length "ought to be handled as an error"). Duplicate Content-Length or Host fields are rejected
+too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 Field = tuple[bytes, bytes]
-
 
 HOP_BY_HOP = frozenset(
     {
@@ -24,8 +24,7 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-
-#: Removed from requests: the key, what only the gateway may say about a client, and what frames the message.
+#: Fields that are removed from requests: credentials, client information that only the gateway may set, and message framing.
 _NOT_FORWARDED = HOP_BY_HOP | {
     b"authorization",
     b"x-api-key",
@@ -48,46 +47,44 @@ _NOT_FORWARDED = HOP_BY_HOP | {
     b"x-http-method-override",
 }
 
-
 _NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-")
 
-
-#: Fields that may be sent once at most; a second one makes two servers read two requests.
+#: Fields that may occur only once. With duplicates, two servers can interpret the request differently (request smuggling).
 _ONCE = (b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-encoding")
 
 
 def ambiguity(fields: Iterable[Field]) -> str:
-    """What makes a request's fields readable in two ways, as a sentence that repeats no value; empty when nothing does."""
-    seen: set[bytes] = set()
+    """Reason why header fields are ambiguous or invalid, as a sentence without field values; empty if they are valid."""
+    names: set[bytes] = set()
     for name, value in fields:
-        if name in seen and name in _ONCE:
+        if name in names and name in _ONCE:
             return f"the header {name.decode('ascii')} is sent twice"
-        seen.add(name)
+        names.add(name)
         if not value.isascii() or any(byte < 0x20 and byte != 0x09 for byte in value):
-            return f"the header {name.decode('latin-1')[:40]} holds a byte that is no visible ASCII"
-    if b"transfer-encoding" in seen and b"content-length" in seen:
+            return f"the header {name.decode('latin-1')[:40]} contains a byte that is not visible ASCII"
+    if b"transfer-encoding" in names and b"content-length" in names:
         return "Transfer-Encoding and Content-Length are sent together"
     return ""
 
 
 def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
-    """A client's fields without those that end at the gateway. Order and repeats are kept.
+    """Fields of a client request that are forwarded to the Core, in the same order and with duplicates.
 
-    A name with underscores is read as if it had hyphens, because CGI and WSGI servers do (Gatehouse_Key_Id would reach the
-    Core's program as Gatehouse-Key-Id).
+    Underscores in names are treated as hyphens, because CGI and WSGI servers do not distinguish them: an application would
+    read Gatehouse_Key_Id as Gatehouse-Key-Id.
     """
-    named = _named_by_connection(fields)
-    kept: list[tuple[str, str]] = []
+    listed = _named_by_connection(fields)
+    result: list[tuple[str, str]] = []
     for name, value in fields:
-        plain = name.replace(b"_", b"-") if b"_" in name else name
-        if plain in _NOT_FORWARDED or plain in named or plain.startswith(_NOT_FORWARDED_PREFIXES):
+        normalized = name.replace(b"_", b"-") if b"_" in name else name
+        if normalized in _NOT_FORWARDED or normalized in listed or normalized.startswith(_NOT_FORWARDED_PREFIXES):
             continue
-        kept.append((name.decode("ascii"), value.decode("ascii")))
-    return kept
+        result.append((name.decode("ascii"), value.decode("ascii")))
+    return result
 
 
 def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = ()) -> list[Field]:
-    """A Core's fields without hop-by-hop ones and without those that the gateway answers itself (`replaced`, lower case)."""
+    """Fields of a Core response without hop-by-hop fields and those that the gateway sets itself (`replaced`, lower case)."""
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     dropped = _named_by_connection(encoded) | HOP_BY_HOP | set(replaced)
     return [field for field in encoded if field[0] not in dropped]

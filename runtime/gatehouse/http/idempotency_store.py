@@ -7,7 +7,7 @@ import msgspec
 from gatehouse.db.pool import Pool
 from gatehouse.timestamps import to_datetime, to_seconds
 
-#: Clocks of two consoles may differ by this much when the audit trail is searched for the act of a request.
+#: Maximum clock difference of two consoles, for the search of the audit event of a request.
 _CLOCK_SKEW_S = 60.0
 
 _CLAIM = (

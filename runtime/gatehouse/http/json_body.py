@@ -14,14 +14,11 @@ from gatehouse.http.validation import NAME_CHARS_MAX
 
 DEPTH_MAX = 16
 
-
 #: A sign and 19 digits: 64 bits.
 _INT_CHARS_MAX = 20
 
-
 #: A string, or the rest of the text if it is not terminated. Possessive, so matching is linear (CWE-1333).
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-
 
 #: NUL, which PostgreSQL cannot store, and unpaired surrogates, which are not characters.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")

@@ -1,4 +1,4 @@
-"""An ASGI application that is built inside the server's event loop, and taken down there when the server ends."""
+"""ASGI application that starts and stops in the event loop of the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Start = Callable[[], AbstractAsyncContextManager[asgi.App]]
 
 
 class LifespanApp:
-    """`start` connects, yields the application and closes. A failure to start is one line in the log and ends the process."""
+    """`start` connects, yields the application and disconnects. A failed start is logged in one line and ends the process."""
 
     def __init__(self, start: Start, observer: Observer) -> None:
         self._start = start
@@ -24,9 +24,9 @@ class LifespanApp:
         if self._app is not None and scope["type"] != "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
 
-    async def _live(self, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
         try:
             async with self._start() as self._app:

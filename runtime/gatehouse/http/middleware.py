@@ -1,4 +1,4 @@
-"""The outermost layer of the Starlette doors: request id, security headers, one report a request, and no bare 500."""
+"""Outermost middleware of the Starlette services: request ID, security headers, one log line per request, error responses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from gatehouse.observability import Observer
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
-
-#: Pages may load their own style sheet and nothing else, from nowhere else.
+#: Pages may load styles and images of their own origin only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
 
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -34,23 +32,18 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-
-#: Two years. Sent when the door's public address is https (RFC 6797, 7.2 forbids it elsewhere).
+#: Two years. Sent if the public URL uses https; RFC 6797, section 7.2 forbids the header over http.
 STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
-
-
 _CLIENT_GONE = 499
-
-
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class InternalError(GatehouseError):
-    """What a caller is told when our code is wrong: nothing but the request id."""
+    """Unexpected exception. The response contains only the request ID."""
 
 
 class Address(Route):
-    """A plain route that leaves itself in the scope, which FastAPI's router does for its own routes alone."""
+    """Route that adds itself to the scope, so that the middleware can log its path template."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)
@@ -58,14 +51,14 @@ class Address(Route):
 
 
 async def unexpected(request: Request, exc: Exception) -> Response:
-    """The handler for `Exception` of every application behind an Edge."""
+    """Exception handler for `Exception` of every application behind RequestContextMiddleware."""
     request_id: str = request.state.request_id
-    error = InternalError(f"Something went wrong here; quote {request_id} when you ask about it")
+    error = InternalError(f"An internal error occurred. Include the request ID {request_id} when you report it.")
     return Response(asgi.problem(error, request_id), error.status, media_type="application/problem+json")
 
 
 class RequestContextMiddleware:
-    """Wraps a door. Inner layers find `request_id` in the scope's state, and may leave `key_id`, `code` and `detail` there."""
+    """Sets `request_id` in the state of the scope and logs `key_id`, `code` and `detail` if inner layers set them there."""
 
     def __init__(self, app: ASGIApp, observer: Observer, *, https: bool) -> None:
         self._app = app
@@ -80,7 +73,7 @@ class RequestContextMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
-        async def sending(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -91,18 +84,18 @@ class RequestContextMiddleware:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_with_headers)
         except Exception as exc:
-            # Starlette answers with `unexpected` and then raises on: here the log gets the place, and the server no traceback.
+            # Starlette responds with `unexpected` and raises again. Log the location and hide the traceback from the server.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_place(exc)}"
         finally:
-            self._report(scope, request_id, status or _CLIENT_GONE, time.perf_counter() - begun)
+            self._report(scope, request_id, status or _CLIENT_GONE, time.perf_counter() - started)
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         state = scope["state"]
-        # The template, never the path as sent: it may hold a token, and strangers' paths would make new time series.
+        # The path template, not the path: a path may contain a token, and each new path would create a time series.
         route = getattr(scope.get("route"), "path", "") or "none"
         self._observer.request(
             request_id=request_id,
@@ -118,6 +111,6 @@ class RequestContextMiddleware:
 
 
 def _place(exc: BaseException) -> str:
-    """Where it happened, without the message: that could quote what a caller sent."""
+    """Stack frames of an exception, without its message, which could contain parts of the request."""
     frames = traceback.extract_tb(exc.__traceback__)[-6:]
     return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))

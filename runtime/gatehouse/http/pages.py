@@ -1,4 +1,4 @@
-"""The small server-rendered pages of the doors and their one style sheet; no script, nothing from elsewhere."""
+"""Server-rendered HTML pages of the services and their style sheet. Pages have no scripts and no external resources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.responses import HTMLResponse, Response
 from gatehouse.http.middleware import Address
 
 STYLE_PATH = "/style.css"
-
 
 _STYLE = """\
 :root { color-scheme: light dark; --ink: #1b2430; --paper: #fbfbf9; --line: #d8dbe0; --mark: #0b5c4a; }
@@ -26,7 +25,7 @@ li { margin: .3rem 0; }
 
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """A whole page. `title` is text and gets escaped; `body` is trusted HTML of ours."""
+    """HTML page. `title` is escaped; `body` is trusted HTML and is not."""
     return HTMLResponse(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'

@@ -1,8 +1,8 @@
-"""One reading of a request path, for authorisation, routing and forwarding alike; what is ambiguous is refused, never repaired.
+"""Validation of request paths and queries. Ambiguous ones are rejected, so authorization, routing and Cores agree on a path.
 
-The raw (still percent-encoded) bytes are what is forwarded, so a Core decodes them exactly once. The checks look at the path
-as that Core will see it, with `%2F` read as a separator, because some servers do. Source of the danger: RFC 3986, section 6.2.2.3
-(dot segments) and section 2.1 (percent-encoding); the WHATWG URL parser turns a backslash into a slash and drops tabs."""
+The percent-encoded bytes are forwarded unchanged, so a Core decodes them exactly once. The checks use the decoded path, with
+`%2F` as a separator, because some servers treat it as one. Sources: RFC 3986, sections 2.1 (percent-encoding) and 6.2.2.3 (dot
+segments); WHATWG URL Standard (parsers convert a backslash to a slash and remove tabs)."""
 
 from __future__ import annotations
 
@@ -11,59 +11,51 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-#: A Core's name is a DNS label of up to 40 characters (the same rule as the check in the database).
+#: Name of a Core: a DNS label of up to 40 characters, as the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-
-
 CORES = "/cores/"
-
-
 _VISIBLE = re.compile(rb"[!-~]*")
-
-
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-
-
 _PATH_BYTES_MAX = 8192
 
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
-    """`/cores/{name}{path}`: the name as it was sent (perhaps no name at all), and the raw rest with its first slash."""
+    """Parts of `/cores/{name}{path}`. `name` is not validated and can be empty. `path` is percent-encoded with a leading slash."""
 
     name: str
     path: str
 
 
 def core_path(raw: bytes) -> CorePath | str:
-    """Takes a raw path that begins with /cores/ apart. Returns the parts, or one sentence that says what is wrong with it."""
-    wrong = flaw(raw)
-    if wrong:
-        return wrong
+    """Parse a percent-encoded path that starts with /cores/. Returns its parts, or the reason why it is invalid."""
+    reason = flaw(raw)
+    if reason:
+        return reason
     name, slash, rest = raw[len(CORES) :].decode("ascii").partition("/")
     return CorePath(name=name, path=slash + rest if slash else "/")
 
 
 def flaw(raw: bytes) -> str:
-    """What makes a raw path ambiguous or unsafe to forward, as a sentence; empty when nothing does."""
+    """Reason why a percent-encoded path is ambiguous or unsafe to forward, as a sentence; empty if it is valid."""
     if len(raw) > _PATH_BYTES_MAX:
         return f"the path is longer than {_PATH_BYTES_MAX} bytes"
     if _VISIBLE.fullmatch(raw) is None:
-        return "the path holds a space, control or non-ASCII byte; percent-encode it as UTF-8"
+        return "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"
     if b"#" in raw:
-        return "the path holds a raw #; write %23"
+        return "the path contains a raw #; write %23"
     if b"\\" in raw:
-        return "the path holds a backslash"
+        return "the path contains a backslash"
     if b"%" not in raw:
-        return "the path holds a dot segment" if _dotted(raw) else ""
+        return "the path contains a dot segment" if _dotted(raw) else ""
     if _BROKEN_ESCAPE.search(raw):
-        return "the path holds a percent sign that two hexadecimal digits do not follow; write %25 for the sign itself"
+        return "the path contains a percent sign without two hexadecimal digits; write %25 for a percent sign"
     decoded = unquote_to_bytes(raw)
     if _dotted(decoded):
-        return "the path holds a dot segment"
+        return "the path contains a dot segment"
     if b"\\" in decoded:
-        return "the path holds an encoded backslash"
+        return "the path contains an encoded backslash"
     if any(byte < 0x20 or byte == 0x7F for byte in decoded):
-        return "the path holds an encoded control character"
+        return "the path contains an encoded control character"
     try:
         decoded.decode("utf-8")
     except UnicodeDecodeError:
@@ -72,14 +64,14 @@ def flaw(raw: bytes) -> str:
 
 
 def query_flaw(raw: bytes) -> str:
-    """What keeps a raw query from having one meaning, as a sentence without a subject; empty when nothing does."""
+    """Reason why a percent-encoded query is ambiguous, as a sentence without a subject; empty if it is valid."""
     if b"%" not in raw:
-        return "" if raw.isascii() else "holds a non-ASCII byte; percent-encode it as UTF-8"
+        return "" if raw.isascii() else "contains a non-ASCII byte; percent-encode it as UTF-8"
     if _BROKEN_ESCAPE.search(raw):
-        return "holds a percent sign that two hexadecimal digits do not follow; write %25 for the sign itself"
+        return "contains a percent sign without two hexadecimal digits; write %25 for a percent sign"
     decoded = unquote_to_bytes(raw)
     if b"\0" in decoded:
-        return "holds a NUL character; remove it"
+        return "contains a NUL character; remove it"
     try:
         decoded.decode("utf-8")
     except UnicodeDecodeError:

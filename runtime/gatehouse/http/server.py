@@ -1,4 +1,4 @@
-"""Starts Granian: one server a service, each on its own port; several services are sibling processes that live and end together."""
+"""Granian servers: one server and port per service. Several services run as child processes and stop together."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ from gatehouse import services as app
 from gatehouse.errors import SettingsError
 from gatehouse.settings import Settings
 
-#: Connections that wait to be accepted. Granian also admits at most this many requests at once, shared by its workers: low
-#: values starve connections (measured), so it stays at Granian's recommended size.
+#: Backlog of the listening socket. Granian also limits the concurrent requests of all workers to this number. Low values delay
+#: connections (measured), so this is the value that Granian recommends.
 BACKLOG = 2048
 
-
-#: Requests under way get this long to end after SIGTERM; ECS kills after 30 s.
+#: Seconds that running requests have after SIGTERM. ECS sends SIGKILL after 30 s.
 STOP_S = 5
 
 
 def serve(services: Sequence[str], settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Exits with status 1 when a service could not start or ended by itself.
+    """Serve until SIGTERM or SIGINT. Exits with status 1 if a service fails to start or stops unexpectedly.
 
-    Raises SettingsError when a service lacks a setting.
+    Raises SettingsError if a required setting is missing or a port is in use.
     """
-    # `fork` would copy threads of the parent half-alive; `spawn` starts clean and is what other systems do anyway.
+    # `fork` is unsafe in a process with threads.
     multiprocessing.set_start_method("spawn", force=True)
     for service in services:
         _check(service, settings)
@@ -67,7 +66,7 @@ def _serve_together(services: Sequence[str], settings: Settings) -> None:
         child.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # One service that ends takes the others with it: a container that is half alive would not be replaced.
+    # If one service stops, stop all: ECS replaces a container only when its process ends.
     multiprocessing.connection.wait([child.sentinel for child in children.values()])
     failed = not stopping
     stop(signal.SIGTERM, None)
@@ -103,7 +102,7 @@ def _serve_service(service: str, settings: Settings) -> None:
 
 
 def _load(service: str, settings: Settings, *_: Any) -> Callable[..., Any]:
-    """Runs in the worker. A setting that is wrong is said in one line, like everything else that a worker says."""
+    """Build the application in the worker process. Prints an invalid setting in one line and exits with status 1."""
     _end_with_parent()
     try:
         return app.build(service, settings)
@@ -113,15 +112,15 @@ def _load(service: str, settings: Settings, *_: Any) -> Callable[..., Any]:
 
 
 def _check(service: str, settings: Settings) -> None:
-    """What a service would miss is said before any process is started, in one line."""
-    needed = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[service]
-    missing = [f"GATEHOUSE_{name.upper()}" for name in needed if getattr(settings, name) is None]
+    """Raise SettingsError if a setting that the service requires is missing, before a process starts."""
+    required = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[service]
+    missing = [f"GATEHOUSE_{name.upper()}" for name in required if getattr(settings, name) is None]
     if missing:
         raise SettingsError(f"the {service} service needs {' and '.join(missing)}")
 
 
 def _check_port(service: str, settings: Settings) -> None:
-    """Granian's workers share a port (SO_REUSEPORT), so a second gateway would silently take half of the first one's requests."""
+    """Raise SettingsError if the port is in use. With SO_REUSEPORT, two gateways would silently share the requests of a port."""
     port: int = getattr(settings, f"{service}_port")
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -129,14 +128,14 @@ def _check_port(service: str, settings: Settings) -> None:
         try:
             probe.bind((settings.bind, port))
         except OSError as exc:
-            hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that has it"
+            hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
             raise SettingsError(
                 f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
             ) from None
 
 
 def _end_with_parent() -> None:
-    """A child ends when its parent does, even when that was killed and could tell nobody."""
+    """Send SIGTERM to this process when its parent ends, even if the parent was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
 
@@ -149,7 +148,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _metrics_folder(workers: int) -> Iterator[int]:
-    """Several workers add their metrics up through files in a folder of their own; one worker needs none."""
+    """Temporary directory in which several workers aggregate their metrics. One worker needs none."""
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if workers == 1:
         yield workers

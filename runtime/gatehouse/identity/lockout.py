@@ -1,8 +1,8 @@
-"""Stopping whoever guesses credentials: per address and the one that is guessed at, so that nobody is locked out from elsewhere.
+"""Lockout after failed authentications, for each pair of client address and principal.
 
-Only somebody at the same address (an IPv6 one stands for its /64 network) can lock a credential out, and only there. Kept in the
-memory of one console process and bounded: n processes let up to n times as many guesses pass, which against 256-bit secrets is a
-matter of noise, not of safety."""
+A lockout affects one client address only (for IPv6 its /64 network), so a client cannot lock out others. The counters are
+stored in the memory of one console process and bounded. With n processes, n times as many attempts are possible, which is no
+risk for 256-bit secrets."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ from gatehouse.http.addresses import network_of
 
 FAILURES_MAX = 10
 
-
-#: Seconds from the first of these failures until the pair may try again.
+#: Seconds from the first failure until the lockout ends.
 WINDOW_S = 300
-
-
 PAIRS_MAX = 10_000
 
 
@@ -28,15 +25,15 @@ class Lockout:
         self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
     def wait_s(self, address: str, principal: str) -> int:
-        """Seconds until the pair is heard again; 0 when it is heard now. `principal`: a key id, or a word for the others."""
-        begun, count = self._failures.get((network_of(address), principal), (0.0, 0))
-        left = begun + WINDOW_S - self._clock.now()
-        return math.ceil(left) if count >= FAILURES_MAX and left > 0 else 0
+        """Seconds until the lockout ends, 0 if there is none. `principal`: a key id, or a fixed name for other credentials."""
+        started, count = self._failures.get((network_of(address), principal), (0.0, 0))
+        remaining = started + WINDOW_S - self._clock.now()
+        return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
 
     def failed(self, address: str, principal: str) -> None:
         pair, now = (network_of(address), principal), self._clock.now()
-        begun, count = self._failures.pop(pair, (now, 0))
-        self._failures[pair] = (now, 1) if now - begun >= WINDOW_S else (begun, count + 1)
+        started, count = self._failures.pop(pair, (now, 0))
+        self._failures[pair] = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
         if len(self._failures) > PAIRS_MAX:
             self._failures.popitem(last=False)
 

@@ -1,13 +1,7 @@
-"""Who does something, and how that is written into the audit trail.
+"""Actors, roles, identities of the identity provider, and sessions of the console.
 
-Who may do what at the console: the roles, how a credential comes by them, and what a role may not hand on.
-
-A key gets a role by a scope: `role:operator`, or `admin`, which is `role:owner`. So a role has the life of a key: it is given,
-limited in time and revoked like every other right, and each change of it is in the audit trail. (docs/decisions/0009)
-
-People who sign in somewhere else: what the console asks about a token that is no key of ours.
-
-Where sessions of the console are kept: what the sign-in flow asks of a store.
+A scope of a key grants a role: `role:operator`, or `admin`, which is `role:owner`. A role therefore expires and is revoked with
+its key, and changes of roles are in the audit trail (docs/decisions/0009).
 """
 
 from __future__ import annotations
@@ -25,7 +19,7 @@ from gatehouse.keys.roles import ADMIN_SCOPE
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The one behind a request. `id` is a key id, `bootstrap`, or a person's subject at the issuer; never a token."""
+    """Principal of a request. `id` is a key id, `bootstrap`, or the subject of a person at the issuer; never a token."""
 
     type: Literal["bootstrap", "key", "person", "system"]
     id: str
@@ -34,7 +28,7 @@ class Actor(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """As it is kept in a record: `bootstrap`, `key:3fGh82kLmQ0a`."""
+        """Actor in stored records: `bootstrap`, `key:3fGh82kLmQ0a`."""
         return self.type if self.type == self.id else f"{self.type}:{self.id}"
 
     def did(
@@ -47,7 +41,7 @@ class Actor(msgspec.Struct, frozen=True):
         details: Details,
         outcome: Literal["success", "denied"] = "success",
     ) -> AuditEvent:
-        """The event of an act at `at` (Unix seconds). `details` must hold no token, key or secret."""
+        """Audit event of an action at `at` (Unix seconds). `details` must not contain a token, key or secret."""
         return AuditEvent(
             occurred_at=at,
             actor_type=self.type,
@@ -84,7 +78,7 @@ ROLE_MARK = "role:"
 
 
 def roles_of(scopes: Iterable[str]) -> frozenset[Role]:
-    """The roles that scopes carry. An unknown `role:` is none."""
+    """Roles that the scopes grant. An unknown `role:` scope grants none."""
     known = {f"{ROLE_MARK}{role.value}": role for role in Role}
     return frozenset(
         {Role.OWNER if scope == ADMIN_SCOPE else known[scope] for scope in scopes if scope == ADMIN_SCOPE or scope in known}
@@ -92,25 +86,25 @@ def roles_of(scopes: Iterable[str]) -> frozenset[Role]:
 
 
 def manages(scopes: Iterable[str]) -> bool:
-    """True for scopes that let a key into the console, now or by a later version's roles."""
+    """True if the scopes grant access to the console, including roles that a later version may define."""
     return any(scope == ADMIN_SCOPE or scope.startswith(ROLE_MARK) for scope in scopes)
 
 
-def check(held: frozenset[Role], needed: frozenset[Role]) -> None:
-    """Raises Forbidden, which names what is held and what is needed, unless one of the roles is enough."""
-    if held & needed:
+def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
+    """Raise Forbidden unless a required role is granted. The message lists the granted and the required roles."""
+    if granted & required:
         return
-    if not held:
+    if not granted:
         raise Forbidden("This key has neither the scope admin nor a role, such as role:operator.")
-    raise Forbidden(f"The credential has the role {_names(held)}. This operation requires {_names(needed)}.")
+    raise Forbidden(f"The credential has the role {_names(granted)}. This operation requires {_names(required)}.")
 
 
-def check_reach(held: frozenset[Role], scopes: Iterable[str]) -> None:
-    """A key that manages is made, changed and ended by an owner alone: no role can be widened or handed on by a lesser one.
+def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
+    """Raise Forbidden unless the granted roles permit to create, change or revoke a key with these scopes.
 
-    `scopes`: those that the key has or shall have. Raises Forbidden.
+    Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current or new ones.
     """
-    if Role.OWNER not in held and manages(scopes):
+    if Role.OWNER not in granted and manages(scopes):
         raise Forbidden("Only an owner can create or change a key with the scope admin or a role.")
 
 
@@ -119,14 +113,14 @@ def _names(roles: frozenset[Role]) -> str:
 
 
 class Identity(msgspec.Struct, frozen=True):
-    subject: str  # as the issuer names them; printable ASCII, at most 200 characters
+    subject: str  # `sub` of the token; printable ASCII, at most 200 characters
     roles: frozenset[Role]
-    proven_at: float = 0.0  # when they last proved to the issuer who they are; 0: it does not say
+    proven_at: float = 0.0  # Unix seconds of the last authentication at the issuer; 0: unknown
 
 
 class IdentityProvider(Protocol):
     async def person(self, token: str) -> Identity | None:
-        """Whom the token stands for, or None when it is not good here. Raises Unavailable when that cannot be said."""
+        """Identity of the token, None if the token is invalid. Raises Unavailable if it cannot be verified."""
         ...
 
 
@@ -134,13 +128,13 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A browser that signed in. Times in Unix seconds; `proven_at`: when the credential itself was last shown (0: never)."""
+    """Browser session. Times are Unix seconds; `proven_at`: last time that the credential was presented (0: never)."""
 
-    id: str  # public: twelve base62 characters, no secret
+    id: str  # not secret: 12 base62 characters
     actor_type: ActorType
     actor_id: str
-    roles: tuple[str, ...]  # of a person, as the token said at sign-in; a key's are read anew with every request
-    bond: bytes  # what must still be so for the session to go on; empty where the store of keys says it
+    roles: tuple[str, ...]  # of a person, from the token at sign-in; the roles of a key are read for each request
+    bond: bytes  # HMAC of the bootstrap token, which must still be valid; empty for other credentials
     created_at: float
     proven_at: float
     seen_at: float

@@ -22,39 +22,18 @@ from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Identity, Role
 
 ALGORITHMS = ("RS256", "ES256")
-
-
 TIMEOUT_S = 3.0
-
-
 DOCUMENT_BYTES_MAX = 262_144
-
-
 TOKEN_CHARS_MAX = 16_384
-
-
 KEYS_S = 600.0
-
-
 REFETCH_S = 30.0
-
-
 STALE_S = 86_400.0
-
 
 #: How far the issuer's clock may be from ours.
 SKEW_S = 60
-
-
 RSA_BITS_MIN = 2048
-
-
 _SUBJECT_CHARS_MAX = 200
-
-
 _TYPES = {"", "jwt", "at+jwt", "application/at+jwt"}
-
-
 _Key = RSAKey | ECKey
 
 

@@ -18,8 +18,8 @@ from gatehouse.operations.features import SESSIONS
 async def sign_in(request: Request) -> CurrentSession:
     """Sign in.
 
-    Starts a session and sets its cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up requirement, sign in
-    again: the new session replaces the current one.
+    Starts a session and sets its cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up requirement, sign
+    in again: the new session replaces the current one.
     """
     caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
     if caller.session is not None or caller.actor.type == "system":

@@ -4,7 +4,8 @@ The cookie is 256 random bits; the store has its HMAC under the session key alon
 can plant a session (fixation), and ends the one that the browser had. A session ends SessionRules.idle_s after its last use, and
 SessionRules.max_s after its sign-in whatever happens; showing the credential again is signing in again.
 
-Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and 3.5 (browser origin separation)."""
+Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and 3.5 (browser origin
+separation)."""
 
 from __future__ import annotations
 
@@ -23,22 +24,15 @@ from gatehouse.identity.repository import SessionRepository
 
 BEGIN, END, END_ALL = "session.begin", "session.end", "session.end-all"
 
-
 #: Characters of a cookie: 32 bytes in base64url without padding.
 COOKIE_CHARS = 43
-
 
 #: Sessions that one actor keeps at once; the oldest goes.
 KEPT_MAX = 20
 
-
 #: `seen_at` is written once in this part of the idle time: a session may so end that much before its time, never after it.
 _TOUCHES = 20
-
-
 _AGENT_CHARS_MAX = 200
-
-
 _ID_CHARS = 12
 
 

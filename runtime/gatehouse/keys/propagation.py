@@ -1,7 +1,7 @@
 """Propagation of changes to the gateway workers, as their rows in `gateway_worker` state it.
 
-A worker that has not written its row for longer than the propagation bound denies every key by itself; one that has been silent for
-twice the bound is not waited for.
+A worker that has not written its row for longer than the propagation bound denies every key by itself; one that has been silent
+for twice the bound is not waited for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WRITABLE = (
 
 
 async def is_confirmed(pool: Pool, change_seq: int, *, live_s: float, timeout_s: float) -> bool:
-    """True once every live gateway worker has applied the change. False after `timeout_s`, or if the database cannot be reached."""
+    """True once every live gateway worker has applied the change. False after `timeout_s`, or without a database connection."""
     wait_s = _POLL_MIN_S
     try:
         async with asyncio.timeout(timeout_s):

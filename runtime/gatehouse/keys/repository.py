@@ -42,7 +42,8 @@ from gatehouse.keys.models import (
 from gatehouse.keys.roles import ADMIN_ROLES, OWNER_SCOPES, granted
 from gatehouse.timestamps import to_datetime, to_seconds
 
-#: Changes of keys with an admin scope wait for this lock, so that two of them cannot each count on the other as the remaining one.
+#: Changes of keys with an admin scope wait for this lock, so that two of them cannot each count on the other as the remaining
+#: one.
 #: Taken after the rows of the key's family and before the locks of the change trigger (7126501) and of the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
@@ -212,7 +213,7 @@ class KeyRepository:
         return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].id if len(keys) > size else None)
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
-        """Lock the key and its family, ask `work` for the update, and write it. Raises what `work` raises; then nothing is changed.
+        """Lock the key and its family and write the update that `work` returns. An error of `work` is raised; then nothing is changed.
 
         Returns the key and its change number; None if the key does not exist. `work` returns None to change nothing.
         """
@@ -239,8 +240,8 @@ class KeyRepository:
     ) -> int:
         """Replace up to RESEAL_ROWS signing secrets that are sealed under one of `generations` by what `work` returns.
 
-        The results are sealed under `generation`; None leaves a secret unchanged. `event` gets the number of replaced secrets, which
-        is also returned. Consoles that run at the same time skip each other's rows.
+        The results are sealed under `generation`; None leaves a secret unchanged. `event` gets the number of replaced secrets,
+        which is also returned. Consoles that run at the same time skip each other's rows.
         """
         moved = 0
         async with self._pool.transaction() as connection:

@@ -133,8 +133,8 @@ async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
 async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
     """Rotate a key.
 
-    Creates a new key with the same settings. The previous key works until the grace period ends; an earlier grace period of the key
-    family ends immediately. The token is returned only in this response.
+    Creates a new key with the same settings. The previous key works until the grace period ends; an earlier grace period of the
+    key family ends immediately. The token is returned only in this response.
     """
     dependencies = request.dependencies
     options = RotationOptions(
@@ -187,7 +187,8 @@ async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     """Revoke a key.
 
-    Cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has passed. Idempotent.
+    Cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has passed.
+    Idempotent.
     """
     keys = key_service(request.dependencies)
     return _changed(request, await keys.revoke(existing_id(id), body.reason, request.actor))

@@ -1,7 +1,7 @@
 """Signatures of GitHub's secret scanning partner program, verified with pinned public keys. Pure.
 
-Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program. ECDSA on NIST P-256 with SHA-256 over the
-raw body, in ASN.1 and base64, in the header Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key.
+Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program. ECDSA on NIST P-256 with SHA-256 over
+the raw body, in ASN.1 and base64, in the header Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Meta
 
 SIGNATURE_CHARS_MAX = 200
-
-
 Text = Annotated[str, Meta(max_length=2000)]
 
 

@@ -13,11 +13,7 @@ import msgspec
 from gatehouse.crypto.token import BODY_CHARS, ParsedToken, parse
 
 PREFIX_CHARS_MAX = 16
-
-
 _BODY = re.compile(rb"_(?:test|live)_[0-9A-Za-z]{%d}" % BODY_CHARS)
-
-
 _PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 
 

@@ -1,7 +1,7 @@
 """Response to API keys that were found in public: the key is revoked or disabled, or only reported, depending on the deployment.
 
-A report contains the token and so proves possession. A reporter that sends a token that is not a key learns nothing else; the work is
-the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
+A report contains the token and so proves possession. A reporter that sends a token that is not a key learns nothing else; the
+work is the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
 """
 
 from __future__ import annotations
@@ -22,11 +22,7 @@ from gatehouse.leaks.repository import LeakRepository
 from gatehouse.leaks.scanner import redact_keys
 
 URL_CHARS_MAX = 500
-
-
 SOURCE_CHARS_MAX = 64
-
-
 LeakAction = Literal["notify", "disable", "revoke"]
 
 

@@ -38,11 +38,8 @@ EVENTS: dict[str, NotificationEvent] = {
     AuditAction.KEY_UNUSUAL: NotificationEvent.KEY_UNUSUAL,
 }
 
-
 #: Target of deliveries to the SNS topic. The target of a webhook is its id, which has 12 characters.
 TOPIC = "topic"
-
-
 DeliveryState = Literal["waiting", "delivered", "dead"]
 
 

@@ -50,7 +50,7 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
     webhook = Webhook(id, body.url, tuple(dict.fromkeys(body.events)), generation, now, actor.label)
     details: Details = {"host": urlsplit(body.url).hostname or "", "events": list(webhook.events)}
     event = actor.did("webhook.create", target_type="webhook", target_id=id, at=now, details=details)
-    await dependencies.notices.add_webhook(webhook, event)
+    await dependencies.notifications.add_webhook(webhook, event)
     request.response.headers["Location"] = "/v1/webhooks"
     return CreatedWebhook(signatures.secret_text(secret), webhook_view(webhook))
 
@@ -60,7 +60,7 @@ async def list_webhooks(request: Request) -> WebhookList:
 
     Oldest first. Secrets are not stored and not shown.
     """
-    return WebhookList([webhook_view(webhook) for webhook in await request.dependencies.notices.webhooks()])
+    return WebhookList([webhook_view(webhook) for webhook in await request.dependencies.notifications.webhooks()])
 
 
 async def delete_webhook(request: Request, webhook: str) -> None:
@@ -71,7 +71,7 @@ async def delete_webhook(request: Request, webhook: str) -> None:
     dependencies = request.dependencies
     now = dependencies.clock.now()
     event = request.actor.did("webhook.delete", target_type="webhook", target_id=webhook[:12], at=now, details={})
-    if "\0" in webhook or not await dependencies.notices.delete_webhook(webhook, event):
+    if "\0" in webhook or not await dependencies.notifications.delete_webhook(webhook, event):
         raise NotFound("No webhook has this id.")
 
 
@@ -83,7 +83,9 @@ async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPa
     dependencies = request.dependencies
     cursors = Cursors(dependencies.cursor_pepper, f"deliveries|{query.state}")
     notification, destination = ("", "") if query.cursor is None else json.loads(cursors.read(query.cursor))
-    deliveries = await dependencies.notices.deliveries(state=query.state, after=(notification, destination), size=query.limit + 1)
+    deliveries = await dependencies.notifications.deliveries(
+        state=query.state, after=(notification, destination), size=query.limit + 1
+    )
     shown = deliveries[: query.limit]
     more = len(deliveries) > query.limit
     return DeliveryPage(
@@ -107,7 +109,7 @@ async def retry_delivery(request: Request, notification: str, destination: str) 
         details={"notification_id": notification[:40]},
     )
     valid = "\0" not in notification + destination
-    if not valid or not await dependencies.notices.revive(notification, destination, now=now, event=event):
+    if not valid or not await dependencies.notifications.revive(notification, destination, now=now, event=event):
         raise NotFound("No dead delivery has this notification and destination.")
 
 

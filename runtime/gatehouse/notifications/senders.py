@@ -17,8 +17,6 @@ from gatehouse.notifications.models import Delivery, Webhook
 
 #: Timeout of a delivery in all.
 TIMEOUT_S = 10.0
-
-
 _SNS_TIMEOUT_S = 3
 
 

@@ -17,14 +17,10 @@ from gatehouse.notifications.senders import SnsTopic, WebhookSender
 
 #: Seconds until the next attempt, after each failed one, a day in all. After the last one a delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
-
-
 BATCH_SIZE = 20
-
 
 #: A delivery whose attempt was never reported, because the process was killed, is attempted again after this time.
 LEASE_S = 60.0
-
 
 #: Days before its expiry on which a reminder of a key is sent, if the key's lifetime is at least twice as long.
 REMINDER_DAYS = (1, 7, 30)

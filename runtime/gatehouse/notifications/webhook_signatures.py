@@ -15,17 +15,10 @@ from gatehouse.crypto.token import Pepper
 
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
 
-
 #: Maximum difference between the timestamp and the clock in seconds, as in the reference libraries.
 TOLERANCE_S = 300
-
-
 SIGNATURES_MAX = 10
-
-
 _PREFIX = "whsec_"
-
-
 _DECIMAL = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 

@@ -20,28 +20,18 @@ SESSIONS = Feature(
     "sessions", "console", "Browsers sign in and use a session cookie. Without it, every request must contain a credential."
 )
 
-
 WEBHOOKS = Feature("webhooks", "console", "Management of webhooks. Without it, existing webhooks still receive notifications.")
-
 
 PROXY = Feature(
     "proxy", "gateway", "Requests are forwarded to Cores, and Cores register. Without it, the gateway only verifies keys."
 )
 
-
 BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")
-
-
 HEADER = Feature("header-verify", "gateway", "A GET request with headers verifies a token, for use by other proxies.")
-
-
 SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke it.")
-
 
 #: All features. They are enabled by default.
 FEATURES = (SESSIONS, WEBHOOKS, PROXY, BATCH, HEADER, SELF)
-
-
 _NAMES = {feature.name for feature in FEATURES}
 
 

@@ -18,7 +18,7 @@ async def show_log_level(request: Request) -> LogLevel:
 
     Returns the level that is in effect.
     """
-    return _view(request, await request.dependencies.levels.current())
+    return _view(request, await request.dependencies.log_levels.current())
 
 
 async def set_log_level(request: Request, body: SetLogLevel) -> LogLevel:
@@ -26,7 +26,7 @@ async def set_log_level(request: Request, body: SetLogLevel) -> LogLevel:
 
     Applies to every gateway and console worker within three seconds.
     """
-    return _view(request, await request.dependencies.levels.set(body.level, body.for_s, request.actor))
+    return _view(request, await request.dependencies.log_levels.set(body.level, body.for_s, request.actor))
 
 
 async def reset_log_level(request: Request) -> None:
@@ -34,7 +34,7 @@ async def reset_log_level(request: Request) -> None:
 
     The configured level of each process applies again.
     """
-    await request.dependencies.levels.reset(request.actor)
+    await request.dependencies.log_levels.reset(request.actor)
 
 
 async def list_features(request: Request) -> FeatureList:
@@ -49,7 +49,7 @@ async def list_features(request: Request) -> FeatureList:
 
 
 def _view(request: Request, override: LogLevelOverride | None) -> LogLevel:
-    configured = request.dependencies.levels.configured
+    configured = request.dependencies.log_levels.configured
     if override is None:
         return LogLevel(configured, configured, until=None, set_by=None)
     return LogLevel(override.level, configured, until=rfc3339(override.until), set_by=override.set_by)

@@ -18,11 +18,7 @@ from gatehouse.operations.repository import LogLevelRepository
 
 #: Interval at which every worker reads the log level, and so the time that a change takes.
 POLL_S = 3.0
-
-
 FOR_S_DEFAULT = 900
-
-
 FOR_S_MAX = 86_400
 
 

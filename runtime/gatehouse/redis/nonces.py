@@ -21,7 +21,6 @@ BREAK_S = 0.5
 
 BATCH_MAX = 256
 
-
 # ARGV: seconds to store each nonce; 0 only reads. Returns 1 for a new nonce and 0 for a used one.
 SCRIPT = Script("""
 local result = {}

@@ -18,8 +18,6 @@ from mangum.types import LambdaContext
 from gatehouse.http import asgi
 
 Event = dict[str, Any]
-
-
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
 

@@ -1,6 +1,7 @@
 """The share service as a function: `handler` is what contract.toml tells Lambda to call.
 
-Built when the module is imported, which Lambda does before the first request; a wrong setting fails there and names its variable."""
+Built when the module is imported, which Lambda does before the first request; a wrong setting fails there and names its
+variable."""
 
 from __future__ import annotations
 

@@ -15,11 +15,7 @@ from gatehouse.http.pages import page, style_route
 from gatehouse.observability import Observer
 
 _PAGE = "<p>Secrets that somebody hands to you open at this door. Its address alone opens nothing: use the whole link.</p>"
-
-
 _UNKNOWN = "<p>There is nothing at this address. A link works once and for a limited time; ask its sender for a new one.</p>"
-
-
 _METHOD = "<p>This address cannot be used in that way.</p>"
 
 

@@ -1,7 +1,7 @@
 """Synchronization of legacy files that are still in use: a key that was purged here is removed from them.
 
-A file is written only if it is unchanged since it was read (its entity tag), so a concurrent change by another writer is not lost.
-The file is then read again, several times in a run and in later runs until it succeeds.
+A file is written only if it is unchanged since it was read (its entity tag), so a concurrent change by another writer is not
+lost. The file is then read again, several times in a run and in later runs until it succeeds.
 """
 
 from __future__ import annotations
@@ -23,14 +23,11 @@ from gatehouse.verification.imported_tokens import ids_of
 
 BATCH_SIZE = 500
 
-
 #: Removals of a run that did not end, because its process was killed, are taken by another run after this time.
 HOLD_S = 120.0
 
-
 #: Attempts in one run while another writer changes the same file.
 ATTEMPTS_MAX = 5
-
 
 #: Interval before the next attempt after a failure. It doubles with each failure.
 RETRY_MIN_S, RETRY_MAX_S = 10.0, 3600.0

@@ -1,7 +1,7 @@
 """Files of other systems in JSON, JSON lines or CSV: their entries with line numbers, and a file without some of its entries.
 
-`api_keys.json` is an object of tokens or a list of objects, `ngrok_urls.json` an object of URLs. A wrapped object ({"keys": ...}) is
-unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
+`api_keys.json` is an object of tokens or a list of objects, `ngrok_urls.json` an object of URLs. A wrapped object ({"keys":
+...}) is unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ import msgspec
 
 #: Members that contain the entries if their value is an object or list.
 WRAPPERS = frozenset({"keys", "api_keys", "apiKeys", "urls", "ngrok_urls", "cores", "data", "items"})
-
-
 _SPACE = re.compile(r"[ \t\r\n]*")
-
-
 CSV, LINES, JSON = "csv", "lines", "json"
 
 

@@ -19,7 +19,6 @@ from gatehouse.crypto.token import Pepper
 
 FORMAT = "gatehouse-registry-1"
 
-
 #: Maximum size of a decompressed frame. A frame has a thousand rows of some kilobytes.
 _FRAME_BYTES_MAX = 64 << 20
 

@@ -36,10 +36,8 @@ from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
 
 BATCH_ROWS = 1000
 
-
 #: Lease of an imported Core. Its agent is expected to register before it ends.
 CORE_LEASE_S = 7 * 86_400.0
-
 
 #: Parses an entry of a file. Returns the problems of an invalid entry.
 Parse = Callable[[Entry], KeyRow | CoreRow | tuple[Problem, ...]]

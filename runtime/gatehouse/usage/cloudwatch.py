@@ -17,14 +17,9 @@ from gatehouse.verification.models import Code
 
 INTERVAL_S = 10.0
 
-
 #: Cores with metrics of their own: the first ones that this process counts. All others are counted together as OTHERS.
 CORES_MAX = 20
-
-
 OTHERS = "others"
-
-
 TOP_KEYS = 10
 
 

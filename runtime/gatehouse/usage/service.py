@@ -1,8 +1,8 @@
 """Counting the use of API keys: one dictionary update per request, and one batch per second to the database.
 
-A batch has a number and is sent again until the database confirms it, so it is counted once. On shutdown the remaining counts are
-written. If the process is killed, the counts since the last confirmed batch are lost: about FLUSH_S of requests while the database
-is available.
+A batch has a number and is sent again until the database confirms it, so it is counted once. On shutdown the remaining counts
+are written. If the process is killed, the counts since the last confirmed batch are lost: about FLUSH_S of requests while the
+database is available.
 """
 
 from __future__ import annotations
@@ -21,30 +21,21 @@ from gatehouse.verification.models import Code
 
 FLUSH_S = 1.0
 
-
 #: Combinations of key, Core, code and minute that wait for the database. Further ones are counted without key and Core.
 PENDING_MAX = 100_000
-
 
 #: Combinations of key, Core, code and address within a second. Further ones are counted by code alone.
 SECOND_MAX = 50_000
 
-
 #: Addresses of keys that the database is known to have.
 KNOWN_ADDRESSES_MAX = 50_000
-
 
 #: Denied requests of one key in one minute at one worker that are unusual.
 DENIED_THRESHOLD = 100
 
-
 #: Attempts to write on shutdown, STOP_INTERVAL_S apart. The server kills a worker after 5 s.
 STOP_ATTEMPTS = 4
-
-
 STOP_INTERVAL_S = 0.5
-
-
 _Use = tuple[str, str, str, str]  # key id, Core, code, address
 
 

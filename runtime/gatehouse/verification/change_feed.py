@@ -66,7 +66,6 @@ _HEARTBEAT = (
     f" SELECT CASE WHEN $3 THEN pg_notify('{CONFIRMED_CHANNEL}', $1) END"
 )
 
-
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 

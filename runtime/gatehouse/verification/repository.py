@@ -1,7 +1,7 @@
 """Reads of the gateway: from memory first, then one query for all keys that are requested at the same time.
 
-After a restart or under an attack with random ids, one `= ANY($1)` for all waiting ids replaces a query for each (measured: six times
-the lookups per second; see bench/).
+After a restart or under an attack with random ids, one `= ANY($1)` for all waiting ids replaces a query for each (measured: six
+times the lookups per second; see bench/).
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ LOAD_TIMEOUT_S = 2.0
 
 _SELECT = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
 
-
 #: Ids per query, and concurrent queries.
 BATCH_SIZE = 500
-
-
 IN_FLIGHT_MAX = 2
 
 
@@ -49,7 +46,7 @@ class KeyLoader:
         self.staleness_ms = staleness_ms
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the key does not exist. Raises Unavailable if it is not cached and the database is not available."""
+        """The record, or None if the key does not exist. Raises Unavailable without a cached record and a database connection."""
         record = self._cache.find(key_id)
         if record is not None:
             return record

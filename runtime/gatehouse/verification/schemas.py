@@ -23,53 +23,23 @@ from gatehouse.verification.models import (
 )
 
 TOKEN_CHARS_MAX = 512
-
-
 COST_MAX = 1_000_000
-
-
 _SCOPE = re.compile(r"[a-z0-9:_.*-]{1,64}")
-
-
 SCOPES_MAX = 50
-
-
 BATCH_MAX = 100
-
-
 LIMITS_MAX = 10
-
-
 QUOTA_MAX = 1_000_000_000
-
-
 WINDOW_S_MAX = 31 * 86_400
-
-
 ADDRESS_CHARS_MAX = 64
-
-
 URL_CHARS_MAX = 8192
-
-
 HEADERS_MAX = 100
-
-
 HEADERS_CHARS_MAX = 16_384
-
 
 #: Absolute form (RFC 9112, section 3.2.2) of visible ASCII without user name and fragment; scheme, authority, path, query.
 _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
-
-
 URL_PATTERN = f"^{_URL.pattern}$"
-
-
 _METHOD = re.compile(r"[A-Z]{1,16}")
-
-
 _LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-
 
 #: RFC 9651, section 3.3.3: a String holds visible ASCII and spaces.
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
@@ -160,8 +130,6 @@ class BatchReply(msgspec.Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(VerifyRequest)
-
-
 _batch_decoder = msgspec.json.Decoder(BatchRequest)
 
 

@@ -78,7 +78,7 @@ def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dep
         audit=AuditRepository(pool),
         cores=CoreRepository(pool),
         usage=UsageReports(pool),
-        notices=NotificationRepository(pool),
+        notifications=NotificationRepository(pool),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),
         cursor_pepper=Pepper({1: b"s" * 32}, 1),
@@ -93,8 +93,8 @@ def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dep
         observer=Observer("console", lines, Metrics()),  # type: ignore[arg-type]
         random_bytes=secrets.token_bytes,
         https=True,
-        replays=IdempotencyStore(pool),
-        levels=LogLevelService(LogLevelRepository(pool), clock, "info"),
+        idempotency_store=IdempotencyStore(pool),
+        log_levels=LogLevelService(LogLevelRepository(pool), clock, "info"),
         sessions=Sessions(
             SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
         ),

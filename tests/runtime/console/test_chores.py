@@ -36,7 +36,9 @@ async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: C
     )
     signing = watch.signer(chosen)
     assert signing is not None
-    chores = {chore.name: chore for chore in watch.chores(chosen, door.pool, SystemClock(), door.parts.observer, signing)}
+    chores = {
+        chore.name: chore for chore in watch.maintenance_jobs(chosen, door.pool, SystemClock(), door.parts.observer, signing)
+    }
     await door.create()
     await chores["checkpoint"].turn()
     events = (await door.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
@@ -50,7 +52,7 @@ async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: C
 
 def test_without_a_key_no_checkpoint_is_taken(door: Console) -> None:
     assert watch.signer(settings(door)) is None
-    chores = watch.chores(settings(door), door.pool, SystemClock(), door.parts.observer, None)
+    chores = watch.maintenance_jobs(settings(door), door.pool, SystemClock(), door.parts.observer, None)
     assert "checkpoint" not in {chore.name for chore in chores}
 
 

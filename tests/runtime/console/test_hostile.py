@@ -39,7 +39,7 @@ async def _refused(reply: Any, door: Console, status: int, location: str, messag
 )
 async def test_other_media_type_is_415(door: Console, media_type: str, message: str) -> None:
     reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
-    fix = "send JSON encoded as UTF-8, and no charset" if "charset" in message else "send Content-Type: application/json"
+    fix = "send JSON encoded as UTF-8, without a charset" if "charset" in message else "send Content-Type: application/json"
     await _refused(reply, door, 415, "header.content-type", message, fix)
     assert reply.json()["code"] == "unsupported_media_type"
 
@@ -89,11 +89,11 @@ def test_a_name_that_comes_again_after_many_others_is_found() -> None:
 @pytest.mark.parametrize(
     ("query", "message", "fix"),
     [
-        ("owner=%zz", "holds a percent sign that two hexadecimal digits do not follow", "write %25 for the sign itself"),
-        ("owner=100%", "holds a percent sign that two hexadecimal digits do not follow", "write %25 for the sign itself"),
+        ("owner=%zz", "contains a percent sign without two hexadecimal digits", "write %25 for a percent sign"),
+        ("owner=100%", "contains a percent sign without two hexadecimal digits", "write %25 for a percent sign"),
         ("owner=%ff", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
         ("owner=%ed%a0%80", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
-        ("owner=%00", "holds a NUL character", "remove it"),
+        ("owner=%00", "contains a NUL character", "remove it"),
     ],
 )
 async def test_a_query_that_is_not_encoded_right_is_refused(door: Console, query: str, message: str, fix: str) -> None:

@@ -55,7 +55,7 @@ async def test_a_key_that_was_sent_with_another_request_is_refused(door: Console
     assert (await make(door, '"first-meaning"')).status_code == 201
     reply = await make(door, '"first-meaning"', path, **wish)
     assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
-    assert "take a new one for each request" in reply.json()["detail"]
+    assert "Use a new Idempotency-Key for each request" in reply.json()["detail"]
 
 
 async def test_of_many_at_once_one_acts_and_the_others_wait_or_get_its_answer(door: Console) -> None:
@@ -136,7 +136,7 @@ async def test_a_purge_takes_the_kept_answer_along_and_a_repeat_makes_nothing(do
     await door.client.post(f"/v1/keys/{made['id']}/purge", json={"confirm": made["id"]})
     reply = await make(door, '"purged"', owner="purged")
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
-    assert f"did its work on {made['id']}, and its answer is gone" in reply.json()["detail"]
+    assert f"changed {made['id']}, but its response was lost" in reply.json()["detail"]
 
 
 class Breaking(IdempotencyStore):
@@ -147,7 +147,7 @@ class Breaking(IdempotencyStore):
 
 
 async def test_what_was_done_by_a_console_that_died_is_not_done_again(door: Console) -> None:
-    dying = console.create(replace(door.parts, replays=Breaking(door.pool)))
+    dying = console.create(replace(door.parts, idempotency_store=Breaking(door.pool)))
     transport = httpx.ASGITransport(dying, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=door.as_(BOOTSTRAP)) as client:
         headers = {"Idempotency-Key": '"died"'}

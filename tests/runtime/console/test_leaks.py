@@ -119,13 +119,13 @@ async def test_a_leak_is_told_to_webhooks(take: Open) -> None:
     hook = {"url": "https://hooks.example.com/x", "events": ["key.leaked"]}
     assert (await intake.door.client.post("/v1/webhooks", json=hook)).status_code == 201
     parts = intake.door.parts
-    while await parts.notices.follow(now=parts.clock.now(), topic=False):
+    while await parts.notifications.follow(now=parts.clock.now(), topic=False):
         pass
     made = await intake.door.create()
     await intake.webhook([report(made["token"])])
-    while await parts.notices.follow(now=parts.clock.now(), topic=False):
+    while await parts.notifications.follow(now=parts.clock.now(), topic=False):
         pass
-    waiting = await parts.notices.deliveries(state="waiting", after=("", ""), size=10)
+    waiting = await parts.notifications.deliveries(state="waiting", after=("", ""), size=10)
     assert [(one.event, json.loads(one.body)["data"]["key_id"]) for one in waiting] == [("key.leaked", made["key"]["id"])]
     assert made["token"] not in waiting[0].body
 

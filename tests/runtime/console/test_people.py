@@ -182,7 +182,7 @@ async def test_an_issuer_that_is_away_lets_known_keys_go_on_for_a_day(desk: Desk
 
 
 async def test_a_person_manages_in_their_own_name_within_their_roles(door: Console, desk: Desk) -> None:
-    transport = httpx.ASGITransport(console.create(replace(door.parts, people=desk.people)))
+    transport = httpx.ASGITransport(console.create(replace(door.parts, identity_provider=desk.people)))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
 
         def sent(**claims: Any) -> dict[str, str]:

@@ -75,7 +75,9 @@ async def front(door: Console) -> Front:
     clock = ManualClock(door.parts.clock.now())
     people = OnePerson(clock)
     sessions = replace(door.parts.sessions, clock=clock)
-    return Front(door, clock, people, replace(door.parts, clock=clock, people=people, sessions=sessions, origin=ORIGIN))
+    return Front(
+        door, clock, people, replace(door.parts, clock=clock, identity_provider=people, sessions=sessions, origin=ORIGIN)
+    )
 
 
 @pytest.fixture
@@ -347,5 +349,5 @@ async def test_a_person_proves_themselves_by_when_the_issuer_saw_them(front: Fro
 async def test_a_session_of_a_person_ends_with_the_issuer(front: Front) -> None:
     browser = front.browser()
     await browser.sign_in("a.b.c")
-    later = Browser(front.browser(people=None).client, browser.cookie, browser.csrf)
+    later = Browser(front.browser(identity_provider=None).client, browser.cookie, browser.csrf)
     assert (await later.send("GET", "/v1/keys")).status_code == 401

@@ -56,8 +56,8 @@ def test_order_and_repeats_are_kept() -> None:
             [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
             "Transfer-Encoding and Content-Length are sent together",
         ),
-        ([(b"x-name", "café".encode())], "the header x-name holds a byte that is no visible ASCII"),
-        ([(b"x-name", b"a\x01b")], "the header x-name holds a byte that is no visible ASCII"),
+        ([(b"x-name", "café".encode())], "the header x-name contains a byte that is not visible ASCII"),
+        ([(b"x-name", b"a\x01b")], "the header x-name contains a byte that is not visible ASCII"),
     ],
 )
 def test_a_request_that_can_be_read_in_two_ways_is_named(fields: list[tuple[bytes, bytes]], sentence: str) -> None:

@@ -35,26 +35,26 @@ def test_the_path_goes_on_as_it_was_sent(raw: bytes, name: str, path: str) -> No
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        (b"/cores/docs/../admin", "the path holds a dot segment"),
-        (b"/cores/docs/./a", "the path holds a dot segment"),
-        (b"/cores/docs/..", "the path holds a dot segment"),
-        (b"/cores/..", "the path holds a dot segment"),
-        (b"/cores/docs/%2e%2e/admin", "the path holds a dot segment"),
-        (b"/cores/docs/.%2E/admin", "the path holds a dot segment"),
-        (b"/cores/docs/a%2f..%2fb", "the path holds a dot segment"),
-        (b"/cores/docs/a\\b", "the path holds a backslash"),
-        (b"/cores/docs/..%5c..", "the path holds an encoded backslash"),
-        (b"/cores/docs/a%00b", "the path holds an encoded control character"),
-        (b"/cores/docs/a%0d%0ab", "the path holds an encoded control character"),
-        (b"/cores/docs/a%7f", "the path holds an encoded control character"),
-        (b"/cores/docs/a#b", "the path holds a raw #; write %23"),
+        (b"/cores/docs/../admin", "the path contains a dot segment"),
+        (b"/cores/docs/./a", "the path contains a dot segment"),
+        (b"/cores/docs/..", "the path contains a dot segment"),
+        (b"/cores/..", "the path contains a dot segment"),
+        (b"/cores/docs/%2e%2e/admin", "the path contains a dot segment"),
+        (b"/cores/docs/.%2E/admin", "the path contains a dot segment"),
+        (b"/cores/docs/a%2f..%2fb", "the path contains a dot segment"),
+        (b"/cores/docs/a\\b", "the path contains a backslash"),
+        (b"/cores/docs/..%5c..", "the path contains an encoded backslash"),
+        (b"/cores/docs/a%00b", "the path contains an encoded control character"),
+        (b"/cores/docs/a%0d%0ab", "the path contains an encoded control character"),
+        (b"/cores/docs/a%7f", "the path contains an encoded control character"),
+        (b"/cores/docs/a#b", "the path contains a raw #; write %23"),
         (b"/cores/docs/%ff", "the path is not UTF-8 once it is decoded"),
         (b"/cores/docs/%c0%ae%c0%ae", "the path is not UTF-8 once it is decoded"),  # overlong dots
-        (b"/cores/docs/a b", "the path holds a space, control or non-ASCII byte; percent-encode it as UTF-8"),
-        ("/cores/docs/ü".encode(), "the path holds a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+        (b"/cores/docs/a b", "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+        ("/cores/docs/ü".encode(), "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
         (
             b"/cores/docs/100%",
-            "the path holds a percent sign that two hexadecimal digits do not follow; write %25 for the sign itself",
+            "the path contains a percent sign without two hexadecimal digits; write %25 for a percent sign",
         ),
         (b"/cores/docs/" + b"a" * 9000, "the path is longer than 8192 bytes"),
     ],
@@ -68,7 +68,7 @@ def test_any_file_name_comes_out_as_it_went_in(name: str) -> None:
     raw = b"/cores/docs/files/" + quote(name, safe="").encode()
     parts = core_path(raw)
     if name in (".", ".."):
-        assert parts == "the path holds a dot segment"
+        assert parts == "the path contains a dot segment"
     else:
         assert isinstance(parts, CorePath)
         assert unquote_to_bytes(parts.path) == b"/files/" + name.encode()

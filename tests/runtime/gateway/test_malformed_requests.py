@@ -68,7 +68,7 @@ async def test_other_media_type_is_415(gateway: Any, path: str, media_type: str)
 
 async def test_other_charset_is_415(gateway: Any) -> None:
     reply = await gateway.ask("POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}')
-    expected = ("header.content-type", "names a charset other than UTF-8", "send JSON encoded as UTF-8, and no charset")
+    expected = ("header.content-type", "names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset")
     assert _errors(reply, 415) == expected
 
 

@@ -273,7 +273,7 @@ async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, target: 
         (("Authorization: Bearer b",), "The header authorization is sent twice"),
         (("X-API-Key: a",), "The API key is sent in two headers"),
         (("Host: second",), "The header host is sent twice"),
-        (("X-Name: caf\udce9",), "The header x-name holds a byte that is no visible ASCII"),
+        (("X-Name: caf\udce9",), "The header x-name contains a byte that is not visible ASCII"),
     ],
 )
 async def test_ambiguous_request_is_400(gateway: Any, core: Any, key: Any, headers: tuple[str, ...], detail: str) -> None:

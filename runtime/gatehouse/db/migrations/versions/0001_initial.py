@@ -1,10 +1,11 @@
 """Initial schema.
 
-Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The application can append to the audit
-trail, but has no right to change or delete a row of it or a checkpoint.
+Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The application can append to the
+audit trail, but has no right to change or delete a row of it or a checkpoint.
 
-Every change of a key or Core takes the next number of one sequence and announces it (NOTIFY gatehouse_change). The advisory lock in
-the trigger makes transactions commit in the order of their numbers, so a gateway that has read number n has read all before it.
+Every change of a key or Core takes the next number of one sequence and announces it (NOTIFY gatehouse_change). The advisory
+lock in the trigger makes transactions commit in the order of their numbers, so a gateway that has read number n has read all
+before it.
 """
 
 from __future__ import annotations
