@@ -28,7 +28,7 @@ class Out(io.BytesIO):
         return [json.loads(line) for line in self.getvalue().splitlines()]
 
 
-def asked(observer: Observer, status: int = 200, **told: Any) -> None:
+def asked(observer: Observer, status: int = 200, **expected: Any) -> None:
     request: dict[str, Any] = {
         "request_id": "req_1",
         "method": "GET",
@@ -39,7 +39,7 @@ def asked(observer: Observer, status: int = 200, **told: Any) -> None:
         "key_id": "3fGh82kLmQ0a",
         "code": "VALID",
     }
-    observer.request(**(request | told))
+    observer.request(**(request | expected))
 
 
 @pytest.fixture

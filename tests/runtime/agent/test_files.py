@@ -67,8 +67,8 @@ async def test_path_is_decoded_once(agent: Agent) -> None:
 async def test_name_matches_any_unicode_normalization(agent: Agent, form: str) -> None:
     stored = unicodedata.normalize("NFD", "Café.txt")
     (agent.root / stored).write_text("coffee")
-    wanted = unicodedata.normalize(form, "Café.txt")  # type: ignore[arg-type]
-    assert (await agent.get(f"/files/{quote(wanted)}")).text == "coffee"
+    requested = unicodedata.normalize(form, "Café.txt")  # type: ignore[arg-type]
+    assert (await agent.get(f"/files/{quote(requested)}")).text == "coffee"
 
 
 @pytest.mark.parametrize(
@@ -174,11 +174,11 @@ def test_name_with_invalid_utf8_is_omitted_and_counted(root: Path) -> None:
 
 def test_errors_leave_no_descriptor_open(root: Path) -> None:
     tree = Directory(root)
-    held = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the directory of descriptors itself
-    for wanted in [("absent",), ("link-out",), ("fifo",), ("page.html", "x"), ("link-up", "x"), (".env",)]:
+    current = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the directory of descriptors itself
+    for requested in [("absent",), ("link-out",), ("fifo",), ("page.html", "x"), ("link-up", "x"), (".env",)]:
         with pytest.raises(Exception, match=r"served|does not exist|link|device"):
-            tree.open(wanted)
-    assert len(os.listdir("/proc/self/fd")) == held  # noqa: PTH208
+            tree.open(requested)
+    assert len(os.listdir("/proc/self/fd")) == current  # noqa: PTH208
 
 
 @given(st.binary(max_size=60))

@@ -50,7 +50,7 @@ async def test_changed_file_has_another_etag(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "status", "content", "told"),
+    ("requested", "status", "content", "expected"),
     [
         ("bytes=0-3", 206, b"<scr", f"bytes 0-3/{SIZE}"),
         ("bytes=20-", 206, b"ript>", f"bytes 20-24/{SIZE}"),
@@ -60,15 +60,15 @@ async def test_changed_file_has_another_etag(agent: Agent) -> None:
         ("bytes=-0", 416, b"", f"bytes */{SIZE}"),
     ],
 )
-async def test_byte_range_is_served(agent: Agent, wanted: str, status: int, content: bytes, told: str) -> None:
-    reply = await agent.get(FILE, Range=wanted)
-    assert (reply.status_code, reply.content, reply.headers["content-range"]) == (status, content, told)
+async def test_byte_range_is_served(agent: Agent, requested: str, status: int, content: bytes, expected: str) -> None:
+    reply = await agent.get(FILE, Range=requested)
+    assert (reply.status_code, reply.content, reply.headers["content-range"]) == (status, content, expected)
     assert int(reply.headers["content-length"]) == len(content)
 
 
-@pytest.mark.parametrize("wanted", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"])
-async def test_malformed_range_is_ignored(agent: Agent, wanted: str) -> None:
-    assert (await agent.get(FILE, Range=wanted)).status_code == 200
+@pytest.mark.parametrize("requested", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"])
+async def test_malformed_range_is_ignored(agent: Agent, requested: str) -> None:
+    assert (await agent.get(FILE, Range=requested)).status_code == 200
 
 
 async def test_range_of_a_changed_file_is_the_whole_file(agent: Agent) -> None:

@@ -25,16 +25,16 @@ Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 @pytest.fixture
 def gateway() -> Iterator[tuple[str, Seen]]:
     """A gateway that grants everything, and asks the Core's health at the very moment of its registration."""
-    seen: Seen = queue.SimpleQueue()
+    received: Seen = queue.SimpleQueue()
 
     class Gateway(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            seen.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz").status_code))
+            received.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz").status_code))
             self._answer(200, {"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
 
         def do_DELETE(self) -> None:
-            seen.put(("DELETE", self.path, None, 0))
+            received.put(("DELETE", self.path, None, 0))
             self._answer(204, None)
 
         def _answer(self, status: int, document: Any) -> None:
@@ -49,7 +49,7 @@ def gateway() -> Iterator[tuple[str, Seen]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", seen
+    yield f"http://127.0.0.1:{server.server_port}", received
     server.shutdown()
     server.server_close()
 
@@ -61,14 +61,14 @@ def _command(root: Path, gateway: str, port: int) -> list[str]:
 
 @pytest.mark.requirement("CG-03")
 def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tuple[str, Seen], tmp_path: Path) -> None:
-    address, seen = gateway
+    address, received = gateway
     port = ports.free_port()
     environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": "t0ken"}
     child = child_processes.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
     try:
-        registered = seen.get(timeout=60)
+        registered = received.get(timeout=60)
         assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5}, 200)
-        renewed = seen.get(timeout=60)  # the secret of the registration counts from here on at the latest
+        renewed = received.get(timeout=60)  # the secret of the registration counts from here on at the latest
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
         assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own).text == "percent"
@@ -80,7 +80,7 @@ def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tupl
         assert child.process.wait(60) == 0
     finally:
         child.stop()
-    last = [seen.get() for _ in range(seen.qsize())][-1]
+    last = [received.get() for _ in range(received.qsize())][-1]
     assert last[:2] == ("DELETE", "/v1/cores/docs?lease_id=L")
     assert "t0ken" not in (tmp_path / "log").read_text()
     assert "s3cret" not in (tmp_path / "log").read_text()

@@ -97,15 +97,15 @@ def test_inserted_row_breaks_the_chain() -> None:
 
 
 def test_text_moved_between_fields_changes_the_hash() -> None:
-    one = msgspec.structs.replace(EVENT, actor_type="ab", actor_id="c")
+    item = msgspec.structs.replace(EVENT, actor_type="ab", actor_id="c")
     other = msgspec.structs.replace(EVENT, actor_type="a", actor_id="bc")
-    assert row_hash(GENESIS, 1, one) != row_hash(GENESIS, 1, other)
+    assert row_hash(GENESIS, 1, item) != row_hash(GENESIS, 1, other)
 
 
 def test_hash_ignores_order_of_details_and_whole_floats() -> None:
-    one = msgspec.structs.replace(EVENT, details={"a": 1, "b": 2.0})
+    item = msgspec.structs.replace(EVENT, details={"a": 1, "b": 2.0})
     other = msgspec.structs.replace(EVENT, details={"b": 2, "a": 1.0})
-    assert row_hash(GENESIS, 1, one) == row_hash(GENESIS, 1, other)
+    assert row_hash(GENESIS, 1, item) == row_hash(GENESIS, 1, other)
 
 
 def test_nan_in_details_is_rejected() -> None:

@@ -62,12 +62,14 @@ def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
 
 
 async def test_only_the_signing_key_verifies_a_signature(signer: Signer) -> None:
-    made = checkpoint(7)
-    made = Checkpoint(made.seq, made.hash, made.taken_at, await signer.key_id(), signer.algorithm, b"")
-    made = Checkpoint(made.seq, made.hash, made.taken_at, made.key_id, made.algorithm, await signer.sign(made.signed()))
-    assert is_signed(made, public_keys(await signer.public_key()))
-    assert not is_signed(made, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key()))
-    moved = Checkpoint(8, made.hash, made.taken_at, made.key_id, made.algorithm, made.signature)
+    created = checkpoint(7)
+    created = Checkpoint(created.seq, created.hash, created.taken_at, await signer.key_id(), signer.algorithm, b"")
+    created = Checkpoint(
+        created.seq, created.hash, created.taken_at, created.key_id, created.algorithm, await signer.sign(created.signed())
+    )
+    assert is_signed(created, public_keys(await signer.public_key()))
+    assert not is_signed(created, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key()))
+    moved = Checkpoint(8, created.hash, created.taken_at, created.key_id, created.algorithm, created.signature)
     assert not is_signed(moved, public_keys(await signer.public_key()))
 
 
@@ -151,7 +153,7 @@ async def test_checkpoint_is_due_by_rows_or_age(setup: Setup) -> None:
     await setup.append(1)
     setup.clock.advance(600)
     third = await setup.checkpointer.run_once()
-    assert [one.seq if one else None for one in (first, second, third)] == [1, 11, 12]
+    assert [item.seq if item else None for item in (first, second, third)] == [1, 11, 12]
     assert await setup.archive.all() == (first, second, third)
     assert await setup.trail.checkpoints(after=1, size=10) == (second, third)
     assert await setup.findings() is None
@@ -162,8 +164,8 @@ async def test_truncated_trail_is_detected(setup: Setup) -> None:
     await setup.append(10)
     await setup.checkpointer.run_once()
     setup.database.sql("DELETE FROM audit_event WHERE seq > 7")
-    found = await setup.findings()
-    assert (found.seq, found.reason) == (8, "rows 8 to 10 are missing: a checkpoint covers them")
+    result = await setup.findings()
+    assert (result.seq, result.reason) == (8, "rows 8 to 10 are missing: a checkpoint covers them")
     assert await setup.checkpointer.run_once() is None
     assert setup.broken == [8]
 
@@ -192,8 +194,8 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
 
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    away = FileCheckpointArchive(tmp_path / "file" / "below")
-    checkpointer = Checkpointer(setup.trail, setup.signer, away, setup.clock, rows=1, seconds=600)
+    unavailable = FileCheckpointArchive(tmp_path / "file" / "below")
+    checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, rows=1, seconds=600)
     await setup.append(2)
     with pytest.raises(Unavailable):
         await checkpointer.run_once()

@@ -30,8 +30,8 @@ class Recorder:
     async def rows(self) -> list[tuple[str, int]]:
         """(address, attempts), oldest first."""
         page = await self.trail.page(before=None, size=500, only=AuditFilter(target_id="console"))
-        found = [(row.event.source_address, row.event.details["attempts"]) for row in reversed(page.events)]
-        return [(address, attempts) for address, attempts in found if isinstance(attempts, int)]
+        result = [(row.event.source_address, row.event.details["attempts"]) for row in reversed(page.events)]
+        return [(address, attempts) for address, attempts in result if isinstance(attempts, int)]
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> N
     assert operator.run("sessions", "end", sessions[0]).out == "Ended 1 session.\n"
     again = operator.run("sessions", "end", sessions[0])
     assert (again.code, again.err) == (1, "gatehouse: No session has this id.\n")
-    assert [one["id"] for one in json.loads(operator.run("sessions", "list", "--json").out)] == sessions[:0:-1]
+    assert [item["id"] for item in json.loads(operator.run("sessions", "list", "--json").out)] == sessions[:0:-1]
     assert operator.run("sessions", "end", "--all").out == "Ended 2 sessions.\n"
     assert json.loads(operator.run("sessions", "list", "--json").out) == []
 
@@ -59,8 +59,8 @@ def test_owner_ends_the_sessions_of_all_users(operator: Command, console_url: st
     sign_in(console_url)
     key = operator.run("keys", "create", "--name", "auditor", "--scope", "role:auditor").out.strip()
     httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}).raise_for_status()
-    refused = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
-    assert (refused.code, refused.err) == (1, "gatehouse: Ending the sessions of all users requires the role owner.\n")
+    denied = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
+    assert (denied.code, denied.err) == (1, "gatehouse: Ending the sessions of all users requires the role owner.\n")
     assert json.loads(operator.run("sessions", "end", "--everybody", "--json").out) == {"ended": 2}
 
 

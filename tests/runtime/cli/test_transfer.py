@@ -200,11 +200,11 @@ def test_csv_with_every_column_is_imported(importer: Command, database: Database
         "csv-token-0002,,,,,,no,,\n"
     )
     assert import_file(importer, text.replace("10/1s", "burst=10/1s"), "--ignore", "usage", name="keys.csv").code == 0
-    found = database.sql(
+    result = database.sql(
         "SELECT string_agg(concat_ws('|', name, owner, scopes, jsonb_array_length(limits), expires_at IS NULL, state, tags),"
         " E'\\n' ORDER BY expires_at NULLS LAST) FROM api_key"
     )
-    assert found.splitlines() == [
+    assert result.splitlines() == [
         "one, two|billing|{cores:read,reports:read}|2|f|active|{nightly}",
         "imported key||{cores:read}|1|t|disabled|{}",
     ]

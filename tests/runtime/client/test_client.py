@@ -138,11 +138,11 @@ def test_last_error_is_raised_after_all_attempts() -> None:
 
 
 def every(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
-    return [one for sub in kind.__subclasses__() for one in (sub, *every(sub))]
+    return [item for sub in kind.__subclasses__() for item in (sub, *every(sub))]
 
 
 @pytest.mark.requirement("TR-03")
-@pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda one: one.code)
+@pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda item: item.code)
 def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
     server = Server([problem(kind.status, kind.code, "what was said")])
     with pytest.raises(kind) as raised:
@@ -197,8 +197,8 @@ def test_verification_is_not_retried() -> None:
         lost.gateway().verify("a-token")
     looked = Server([httpx.ReadTimeout("x"), good])
     assert looked.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
-    asked: dict[str, Any] = json.loads(looked.requests[1].content)
-    assert (asked["cost"], asked["scopes"]) == (0, ["a"])
+    requested: dict[str, Any] = json.loads(looked.requests[1].content)
+    assert (requested["cost"], requested["scopes"]) == (0, ["a"])
     ended = Server([problem(401, "unauthorized", "possession of no key")])
     with pytest.raises(Unauthorized, match="possession of no key"):
         ended.gateway().revoke("a-token")

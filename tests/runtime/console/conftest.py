@@ -37,10 +37,10 @@ BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 class Lines:
     """A log that keeps what it is told."""
 
-    kept: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
 
     def info(self, event: str, **fields: Any) -> None:
-        self.kept.append({"event": event, **fields})
+        self.entries.append({"event": event, **fields})
 
     warning = error = info
 
@@ -49,17 +49,17 @@ class Lines:
 class Console:
     """A console door and a client of it that holds the bootstrap token."""
 
-    parts: console_dependencies.Dependencies
+    dependencies: console_dependencies.Dependencies
     client: httpx.AsyncClient
     lines: Lines
     database: Database
     pool: Pool
 
-    async def create(self, **wish: Any) -> dict[str, Any]:
-        reply = await self.client.post("/v1/keys", json={"name": "a key", **wish})
+    async def create(self, **properties: Any) -> dict[str, Any]:
+        reply = await self.client.post("/v1/keys", json={"name": "a key", **properties})
         assert reply.status_code == 201, reply.text
-        made: dict[str, Any] = reply.json()
-        return made
+        created: dict[str, Any] = reply.json()
+        return created
 
     def expire(self, key_id: str) -> None:
         """Puts the expiry of a key into the past, which no request could."""
@@ -69,11 +69,11 @@ class Console:
         return {"Authorization": f"Bearer {token}"}
 
 
-def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, Pool]:
+def create_dependencies(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, Pool]:
     """What a console is made of, on this database; the caller closes the pool."""
     pool = Pool(database.app, application="tests", size_max=4)
     clock = SystemClock()
-    parts = console_dependencies.Dependencies(
+    dependencies = console_dependencies.Dependencies(
         keys=KeyRepository(pool, staleness_s=1.0),
         audit=AuditRepository(pool),
         cores=CoreRepository(pool),
@@ -99,15 +99,15 @@ def parts_on(database: Database, lines: Lines) -> tuple[console_dependencies.Dep
             SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
         ),
     )
-    return parts, pool
+    return dependencies, pool
 
 
 @pytest.fixture
-async def door(database: Database) -> AsyncIterator[Console]:
+async def console(database: Database) -> AsyncIterator[Console]:
     lines = Lines()
-    parts, pool = parts_on(database, lines)
-    transport = httpx.ASGITransport(console_asgi.create(parts), client=("192.0.2.7", 4711))
+    dependencies, pool = create_dependencies(database, lines)
+    transport = httpx.ASGITransport(console_asgi.create(dependencies), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield Console(parts, client, lines, database, pool)
+        yield Console(dependencies, client, lines, database, pool)
     await pool.close()

@@ -17,11 +17,11 @@ from gatehouse.settings import Settings, load
 from tests.runtime.console.conftest import Console
 
 
-def settings(door: Console, **more: str) -> Settings:
-    return load({"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": door.database.app_url, **more})
+def settings(console: Console, **more: str) -> Settings:
+    return load({"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": console.database.app_url, **more})
 
 
-async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: Console, tmp_path: Path) -> None:
+async def test_configured_console_creates_checkpoints(console: Console, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     form = serialization.PrivateFormat.PKCS8
     pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
@@ -29,7 +29,7 @@ async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: C
     key.write_bytes(pem)
     vault = tmp_path / "vault"
     chosen = settings(
-        door,
+        console,
         GATEHOUSE_CHECKPOINT_KEY=f"file:{key}",
         GATEHOUSE_CHECKPOINT_ARCHIVE=f"file:{vault}",
         GATEHOUSE_CHECKPOINT_INTERVAL_EVENTS="1",
@@ -37,22 +37,23 @@ async def test_a_console_takes_checkpoints_when_it_has_a_key_and_a_vault(door: C
     signing = watch.signer(chosen)
     assert signing is not None
     chores = {
-        chore.name: chore for chore in watch.maintenance_jobs(chosen, door.pool, SystemClock(), door.parts.observer, signing)
+        chore.name: chore
+        for chore in watch.maintenance_jobs(chosen, console.pool, SystemClock(), console.dependencies.observer, signing)
     }
-    await door.create()
+    await console.create()
     await chores["checkpoint"].turn()
-    events = (await door.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
     taken = await FileCheckpointArchive(vault).all()
-    assert [one.seq for one in taken] == [max(hashes)]
+    assert [item.seq for item in taken] == [max(hashes)]
     assert disagreement(hashes, taken, public_keys(await signing.public_key())) is None
-    listed = (await door.client.get("/v1/audit-checkpoints")).json()
+    listed = (await console.client.get("/v1/audit-checkpoints")).json()
     assert (listed["checkpoints"][-1]["seq"], listed["public_key"]) == (max(hashes), None)
 
 
-def test_without_a_key_no_checkpoint_is_taken(door: Console) -> None:
-    assert watch.signer(settings(door)) is None
-    chores = watch.maintenance_jobs(settings(door), door.pool, SystemClock(), door.parts.observer, None)
+def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
+    assert watch.signer(settings(console)) is None
+    chores = watch.maintenance_jobs(settings(console), console.pool, SystemClock(), console.dependencies.observer, None)
     assert "checkpoint" not in {chore.name for chore in chores}
 
 
@@ -66,6 +67,6 @@ def test_without_a_key_no_checkpoint_is_taken(door: Console) -> None:
         ({"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"}, "GATEHOUSE_CHECKPOINT_ARCHIVE: must be s3://bucket/prefix/ or file:/path"),
     ],
 )
-def test_settings_of_checkpoints_that_do_not_fit_are_named(door: Console, more: dict[str, str], message: str) -> None:
+def test_invalid_checkpoint_settings_are_named(console: Console, more: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        settings(door, **more)
+        settings(console, **more)

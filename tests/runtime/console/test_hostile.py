@@ -16,7 +16,7 @@ JSON = {"Content-Type": "application/json"}
 FAR = "3" * 400
 
 
-async def _refused(reply: Any, door: Console, status: int, location: str, message: str, fix: str) -> None:
+async def _refused(reply: Any, console: Console, status: int, location: str, message: str, fix: str) -> None:
     document = reply.json()
     assert reply.headers["content-type"] == "application/problem+json"
     assert (reply.status_code, document["status"]) == (status, status)
@@ -37,22 +37,22 @@ async def _refused(reply: Any, door: Console, status: int, location: str, messag
         ('application/json; charset="utf-16"', "names a charset other than UTF-8"),
     ],
 )
-async def test_other_media_type_is_415(door: Console, media_type: str, message: str) -> None:
-    reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
+async def test_other_media_type_is_415(console: Console, media_type: str, message: str) -> None:
+    reply = await console.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
     fix = "send JSON encoded as UTF-8, without a charset" if "charset" in message else "send Content-Type: application/json"
-    await _refused(reply, door, 415, "header.content-type", message, fix)
+    await _refused(reply, console, 415, "header.content-type", message, fix)
     assert reply.json()["code"] == "unsupported_media_type"
 
 
-async def test_a_body_of_two_kinds_is_415(door: Console) -> None:
+async def test_body_with_two_media_types_is_415(console: Console) -> None:
     headers = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
-    reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers=headers)
-    await _refused(reply, door, 415, "header.content-type", "is sent more than once", "send it once")
+    reply = await console.client.post("/v1/keys", content=b'{"name": "a"}', headers=headers)
+    await _refused(reply, console, 415, "header.content-type", "is sent more than once", "send it once")
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "APPLICATION/JSON", 'application/json; charset="UTF-8"'])
-async def test_json_is_taken_however_it_is_written(door: Console, media_type: str) -> None:
-    reply = await door.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
+async def test_json_media_type_variants_are_accepted(console: Console, media_type: str) -> None:
+    reply = await console.client.post("/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type})
     assert reply.status_code == 201
 
 
@@ -67,23 +67,23 @@ async def test_json_is_taken_however_it_is_written(door: Console, media_type: st
         (b'{"a":' * 17 + b"1" + b"}" * 17, "is nested more than 16 levels deep", "send a flatter document"),
     ],
 )
-async def test_a_body_with_no_meaning_is_told_why(door: Console, content: bytes, message: str, fix: str) -> None:
-    reply = await door.client.post("/v1/keys", content=content, headers=JSON)
-    await _refused(reply, door, 400, "body", message, fix)
+async def test_malformed_body_is_rejected_with_a_reason(console: Console, content: bytes, message: str, fix: str) -> None:
+    reply = await console.client.post("/v1/keys", content=content, headers=JSON)
+    await _refused(reply, console, 400, "body", message, fix)
 
 
-def test_a_text_that_never_ends_is_read_once() -> None:
+def test_unterminated_json_string_is_read_once() -> None:
     # Quadratic reading would take minutes here.
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequest) as denied:
         body.parse(b'"' + b'\\"' * 500_000)
-    assert refused.value.errors[0].message == "is not valid JSON"
+    assert denied.value.errors[0].message == "is not valid JSON"
 
 
-def test_a_name_that_comes_again_after_many_others_is_found() -> None:
+def test_distant_duplicate_member_is_rejected() -> None:
     names = ",".join(f'"{number}":1' for number in range(50_000))
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequest) as denied:
         body.parse(f'{{{names},"49999":1}}'.encode())
-    assert refused.value.errors[0].message == 'has the name "49999" twice'
+    assert denied.value.errors[0].message == 'has the name "49999" twice'
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_a_name_that_comes_again_after_many_others_is_found() -> None:
         ("owner=%00", "contains a NUL character", "remove it"),
     ],
 )
-async def test_a_query_that_is_not_encoded_right_is_refused(door: Console, query: str, message: str, fix: str) -> None:
-    reply = await door.client.get(f"https://console.test/v1/keys?{query}")
-    await _refused(reply, door, 400, "query", message, fix)
+async def test_malformed_query_encoding_is_rejected(console: Console, query: str, message: str, fix: str) -> None:
+    reply = await console.client.get(f"https://console.test/v1/keys?{query}")
+    await _refused(reply, console, 400, "query", message, fix)
 
 
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/audit-events", "/v1/audit-export"])
@@ -114,19 +114,19 @@ async def test_a_query_that_is_not_encoded_right_is_refused(door: Console, query
         ("yesterday", 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'),
     ],
 )
-async def test_a_date_that_cannot_be_counted_is_refused(door: Console, path: str, name: str, instant: str, message: str) -> None:
-    reply = await door.client.get(f"{path}?{name}={instant}")
-    await _refused(reply, door, 400, f"query.{name}", message, "")
+async def test_unrepresentable_date_is_rejected(console: Console, path: str, name: str, instant: str, message: str) -> None:
+    reply = await console.client.get(f"{path}?{name}={instant}")
+    await _refused(reply, console, 400, f"query.{name}", message, "")
 
 
 @pytest.mark.parametrize(
     "change", [lambda text: text[:-1], lambda text: "A" + text[1:], lambda text: text + "A", lambda _: "8J+S"]
 )
-async def test_a_cursor_that_was_changed_is_refused(door: Console, change: Any) -> None:
+async def test_modified_cursor_is_rejected(console: Console, change: Any) -> None:
     for _ in range(2):
-        await door.create()
-    cursor = (await door.client.get("/v1/keys?limit=1")).json()["next_cursor"]
-    assert (await door.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
+        await console.create()
+    cursor = (await console.client.get("/v1/keys?limit=1")).json()["next_cursor"]
+    assert (await console.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
     fix = "send next_cursor of the page before, with the same filter"
     for path, sent in (
         ("/v1/keys", change(cursor)),
@@ -134,45 +134,45 @@ async def test_a_cursor_that_was_changed_is_refused(door: Console, change: Any) 
         ("/v1/audit-events", cursor),
         ("/v1/deliveries", cursor),
     ):
-        reply = await door.client.get(path, params={"cursor": sent})
-        await _refused(reply, door, 400, "query.cursor", "is not a cursor of this list", fix)
+        reply = await console.client.get(path, params={"cursor": sent})
+        await _refused(reply, console, 400, "query.cursor", "is not a cursor of this list", fix)
 
 
 @pytest.mark.parametrize("sent", ['W/"1"', '"0"', '"1', "1", '"1", "2"', '"999999999999999999999"', '"\\u0031"', "**", '"é"'])
-async def test_what_is_no_version_changes_nothing(door: Console, sent: str) -> None:
-    made = (await door.create())["key"]
-    reply = await door.client.patch(
-        f"/v1/keys/{made['id']}", json={"owner": "x"}, headers=[(b"If-Match", sent.encode("latin-1"))]
+async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -> None:
+    created = (await console.create())["key"]
+    reply = await console.client.patch(
+        f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=[(b"If-Match", sent.encode("latin-1"))]
     )
     fix = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
-    await _refused(reply, door, 412, "header.if-match", "is not a version of a key", fix)
-    assert (await door.client.get(f"/v1/keys/{made['id']}")).json() == made
+    await _refused(reply, console, 412, "header.if-match", "is not a version of a key", fix)
+    assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
 
 
-async def test_two_versions_change_nothing(door: Console) -> None:
-    made = (await door.create())["key"]
+async def test_repeated_if_match_changes_nothing(console: Console) -> None:
+    created = (await console.create())["key"]
     headers = [("If-Match", '"1"'), ("If-Match", "*")]
-    reply = await door.client.patch(f"/v1/keys/{made['id']}", json={"owner": "x"}, headers=headers)
-    await _refused(reply, door, 400, "header.if-match", "is sent more than once", "send it once, with one version")
-    assert (await door.client.get(f"/v1/keys/{made['id']}")).json() == made
+    reply = await console.client.patch(f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=headers)
+    await _refused(reply, console, 400, "header.if-match", "is sent more than once", "send it once, with one version")
+    assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
 
 
 @pytest.mark.parametrize("sent", [b'"' + b"k" * 256 + b'"', b'"a"b"', b'"tab\there"', b'"\xe9"', b"bare", b'""', b'"open'])
-async def test_an_idempotency_key_of_another_form_makes_nothing(door: Console, sent: bytes) -> None:
-    before = door.database.sql("SELECT count(*) FROM api_key")
-    reply = await door.client.post("/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", sent)])
+async def test_malformed_idempotency_key_creates_nothing(console: Console, sent: bytes) -> None:
+    before = console.database.sql("SELECT count(*) FROM api_key")
+    reply = await console.client.post("/v1/keys", json={"name": "a"}, headers=[(b"Idempotency-Key", sent)])
     fix = 'send Idempotency-Key: "<uuid>", including the quotes, with at most 255 printable ASCII characters'
-    await _refused(reply, door, 400, "header.idempotency-key", "is not a string in double quotes", fix)
-    assert door.database.sql("SELECT count(*) FROM api_key") == before
+    await _refused(reply, console, 400, "header.idempotency-key", "is not a string in double quotes", fix)
+    assert console.database.sql("SELECT count(*) FROM api_key") == before
 
 
-async def test_five_hundred_headers_more_change_no_answer(door: Console) -> None:
+async def test_five_hundred_headers_do_not_change_the_response(console: Console) -> None:
     headers = {f"X-More-{number}": "x" * 50 for number in range(500)}
-    assert (await door.client.get("/v1/features", headers=headers)).status_code == 200
+    assert (await console.client.get("/v1/features", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("part", ["%00", "%ff", "%f0%9f%92%a3", "%2e%2e%2f", "a" * 5000, "'; DROP TABLE api_key; --"])
-async def test_an_id_that_can_be_none_is_unknown(door: Console, part: str) -> None:
+async def test_malformed_key_id_is_not_found(console: Console, part: str) -> None:
     for method, path in (
         ("GET", "/v1/keys/{}/usage"),
         ("DELETE", "/v1/webhooks/{}"),
@@ -180,16 +180,16 @@ async def test_an_id_that_can_be_none_is_unknown(door: Console, part: str) -> No
         ("POST", "/v1/deliveries/{}/x/retry"),
         ("DELETE", "/v1/sessions/{}"),
     ):
-        reply = await door.client.request(method, path.format(part))
+        reply = await console.client.request(method, path.format(part))
         assert (reply.status_code, reply.json()["code"]) in {(404, "not_found"), (405, "method_not_allowed")}, (method, path)
 
 
-async def test_every_other_method_is_405_and_names_those_of_the_document(door: Console) -> None:
+async def test_undocumented_method_is_405_with_allow_header(console: Console) -> None:
     for path, item in document()["paths"].items():
         if path.startswith("/v1/sessions/"):
             continue  # two templates meet at /v1/sessions/current
         allowed = {method.upper() for method in item}
         for method in {"GET", "PUT", "POST", "PATCH", "DELETE", "TRACE", "PURGE"} - allowed:
-            reply = await door.client.request(method, re.sub(r"\{.*?\}", "x", path))
+            reply = await console.client.request(method, re.sub(r"\{.*?\}", "x", path))
             assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")
             assert set(reply.headers["allow"].split(", ")) == allowed

@@ -12,16 +12,16 @@ from gatehouse.crypto.token import is_marked
 from tests.runtime.console.conftest import Console
 
 
-async def act(door: Console, key_id: str, what: str, **wish: Any) -> httpx.Response:
-    return await door.client.post(f"/v1/keys/{key_id}/{what}", json=wish)
+async def act(console: Console, key_id: str, what: str, **properties: Any) -> httpx.Response:
+    return await console.client.post(f"/v1/keys/{key_id}/{what}", json=properties)
 
 
-async def patch(door: Console, key_id: str, match: str = "*", **wish: Any) -> httpx.Response:
-    return await door.client.patch(f"/v1/keys/{key_id}", json=wish, headers={"If-Match": match})
+async def patch(console: Console, key_id: str, match: str = "*", **properties: Any) -> httpx.Response:
+    return await console.client.patch(f"/v1/keys/{key_id}", json=properties, headers={"If-Match": match})
 
 
-async def actions(door: Console, key_id: str) -> list[str]:
-    events = (await door.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+async def actions(console: Console, key_id: str) -> list[str]:
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
     return [event["action"] for event in reversed(events)]
 
 
@@ -37,11 +37,11 @@ EVERYTHING: dict[str, Any] = {
 
 
 @pytest.mark.requirement("CG-01")
-async def test_a_key_keeps_all_that_it_was_made_with(door: Console) -> None:
-    key = (await door.create(**EVERYTHING))["key"]
+async def test_created_key_has_all_requested_properties(console: Console) -> None:
+    key = (await console.create(**EVERYTHING))["key"]
     assert {name: key[name] for name in EVERYTHING} == EVERYTHING
     assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == ([], 1, 1, key["id"])
-    assert is_marked(key["id"], door.parts.pepper)
+    assert is_marked(key["id"], console.dependencies.pepper)
 
 
 @pytest.mark.parametrize(
@@ -63,86 +63,86 @@ async def test_a_key_keeps_all_that_it_was_made_with(door: Console) -> None:
         ({"limits": [{"name": "a", "quota": 1, "window_s": 1, "cost": -1}]}, "body.limits[0].cost", "is too small"),
     ],
 )
-async def test_every_length_and_count_is_bounded(door: Console, broken: dict[str, Any], location: str, message: str) -> None:
-    reply = await door.client.post("/v1/keys", json={"name": "a key", **broken})
+async def test_property_out_of_bounds_is_rejected(console: Console, broken: dict[str, Any], location: str, message: str) -> None:
+    reply = await console.client.post("/v1/keys", json={"name": "a key", **broken})
     assert reply.status_code == 400
     problem = reply.json()["errors"][0]
     assert problem["location"] == location
     assert message in problem["message"]
 
 
-async def test_an_update_changes_what_it_names_and_nothing_else(door: Console) -> None:
-    before = (await door.create(**EVERYTHING))["key"]
+async def test_update_changes_only_the_given_properties(console: Console) -> None:
+    before = (await console.create(**EVERYTHING))["key"]
     limit = {"name": "burst", "quota": 9, "window_s": 60, "burst": 3, "cost": 2}
-    reply = await patch(door, before["id"], '"1"', owner="me", limits=[limit], credits=None, expires_at="2031-01-01T00:00:00Z")
+    reply = await patch(console, before["id"], '"1"', owner="me", limits=[limit], credits=None, expires_at="2031-01-01T00:00:00Z")
     after = reply.json()["key"]
     assert (reply.status_code, reply.headers["etag"]) == (200, '"2"')
     changed = {"owner": "me", "limits": [limit], "credits": None, "expires_at": "2031-01-01T00:00:00Z", "version": 2}
     assert after == {**before, **changed}
-    assert (await door.client.get(f"/v1/keys/{before['id']}")).json() == after
+    assert (await console.client.get(f"/v1/keys/{before['id']}")).json() == after
 
 
 @pytest.mark.requirement("TR-11")
-async def test_an_update_is_told_to_the_audit_trail_without_notes_and_metadata(door: Console) -> None:
-    key = (await door.create())["key"]
-    await patch(door, key["id"], owner="me", notes="s3cret-note", metadata={"a": "s3cret-fact"})
-    events = await door.client.get("/v1/audit-events", params={"target_id": key["id"], "action": "key.update"})
+async def test_update_is_audited_without_notes_and_metadata(console: Console) -> None:
+    key = (await console.create())["key"]
+    await patch(console, key["id"], owner="me", notes="s3cret-note", metadata={"a": "s3cret-fact"})
+    events = await console.client.get("/v1/audit-events", params={"target_id": key["id"], "action": "key.update"})
     assert events.json()["events"][0]["details"] == {"changed": ["metadata", "notes", "owner"], "owner": "me", "version": 1}
     assert "s3cret" not in events.text
 
 
-async def test_of_two_updates_of_one_version_the_second_is_refused(door: Console) -> None:
-    key = (await door.create())["key"]
-    replies = await asyncio.gather(*(patch(door, key["id"], '"1"', owner=name) for name in ("a", "b", "c")))
+async def test_second_update_of_the_same_version_is_412(console: Console) -> None:
+    key = (await console.create())["key"]
+    replies = await asyncio.gather(*(patch(console, key["id"], '"1"', owner=name) for name in ("a", "b", "c")))
     assert sorted(reply.status_code for reply in replies) == [200, 412, 412]
-    assert (await actions(door, key["id"])) == ["key.create", "key.update"]
+    assert (await actions(console, key["id"])) == ["key.create", "key.update"]
 
 
-async def test_an_update_without_if_match_is_told_what_to_send(door: Console) -> None:
-    key = (await door.create())["key"]
-    reply = await door.client.patch(f"/v1/keys/{key['id']}", json={"owner": "me"})
+async def test_update_without_if_match_is_428(console: Console) -> None:
+    key = (await console.create())["key"]
+    reply = await console.client.patch(f"/v1/keys/{key['id']}", json={"owner": "me"})
     assert (reply.status_code, reply.json()["code"]) == (428, "precondition_required")
     assert "If-Match" in reply.json()["errors"][0]["fix"]
 
 
 @pytest.mark.parametrize("match", ["1", 'W/"1"', '"x"', '"0"', '"1", "2"'])
-async def test_an_if_match_that_is_no_version_matches_none(door: Console, match: str) -> None:
-    key = (await door.create())["key"]
-    assert (await patch(door, key["id"], match, owner="me")).status_code == 412
+async def test_malformed_if_match_is_412(console: Console, match: str) -> None:
+    key = (await console.create())["key"]
+    assert (await patch(console, key["id"], match, owner="me")).status_code == 412
 
 
-@pytest.mark.parametrize("wish", [{}, {"allow_last_admin": True}, {"name": None}, {"scopes": None}, {"limits": []}])
-async def test_an_update_that_says_nothing_is_refused(door: Console, wish: dict[str, Any]) -> None:
-    key = (await door.create())["key"]
-    assert (await patch(door, key["id"], **wish)).status_code == 400
+@pytest.mark.parametrize("properties", [{}, {"allow_last_admin": True}, {"name": None}, {"scopes": None}, {"limits": []}])
+async def test_empty_update_is_rejected(console: Console, properties: dict[str, Any]) -> None:
+    key = (await console.create())["key"]
+    assert (await patch(console, key["id"], **properties)).status_code == 400
 
 
-async def test_a_disabled_key_is_enabled_again_and_twice_is_no_error(door: Console) -> None:
-    key_id = (await door.create())["key"]["id"]
+async def test_disable_and_enable_are_idempotent(console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
     for what, state in (("disable", "disabled"), ("disable", "disabled"), ("enable", "active"), ("enable", "active")):
-        reply = await act(door, key_id, what)
+        reply = await act(console, key_id, what)
         assert (reply.status_code, reply.json()["key"]["state"]) == (200, state)
-    assert await actions(door, key_id) == ["key.create", "key.disable", "key.enable"]
+    assert await actions(console, key_id) == ["key.create", "key.disable", "key.enable"]
 
 
 @pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("before", ["active", "disabled", "revoked"])
-async def test_a_deleted_key_comes_back_as_it_was(door: Console, before: str) -> None:
-    key_id = (await door.create())["key"]["id"]
+async def test_restored_key_has_its_previous_state(console: Console, before: str) -> None:
+    key_id = (await console.create())["key"]["id"]
     if before != "active":
-        await act(door, key_id, {"disabled": "disable", "revoked": "revoke"}[before])
-    was = (await door.client.get(f"/v1/keys/{key_id}")).json()
-    gone = (await door.client.delete(f"/v1/keys/{key_id}")).json()["key"]
+        await act(console, key_id, {"disabled": "disable", "revoked": "revoke"}[before])
+    was = (await console.client.get(f"/v1/keys/{key_id}")).json()
+    gone = (await console.client.delete(f"/v1/keys/{key_id}")).json()["key"]
     assert (gone["state"], gone["deleted_by"]) == ("deleted", "bootstrap")
-    back = (await act(door, key_id, "restore")).json()["key"]
+    back = (await act(console, key_id, "restore")).json()["key"]
     assert back == {**was, "version": back["version"]}
 
 
-async def test_a_key_that_was_deleted_too_long_ago_is_not_restored(door: Console) -> None:
-    key_id = (await door.create())["key"]["id"]
-    await door.client.delete(f"/v1/keys/{key_id}")
-    door.database.sql(f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'")  # noqa: S608
-    reply = await act(door, key_id, "restore")
+async def test_key_is_not_restored_after_30_days(console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
+    await console.client.delete(f"/v1/keys/{key_id}")
+    console.database.sql(f"UPDATE api_key SET deleted_at = now() - interval '31 days' WHERE id = '{key_id}'")  # noqa: S608
+    reply = await act(console, key_id, "restore")
     assert (reply.status_code, "30 days" in reply.json()["detail"]) == (409, True)
 
 
@@ -159,32 +159,32 @@ async def test_a_key_that_was_deleted_too_long_ago_is_not_restored(door: Console
         ("delete", "revoke"),
     ],
 )
-async def test_what_a_state_does_not_allow_is_a_409_that_says_what_to_do(door: Console, first: str, then: str) -> None:
-    key_id = (await door.create())["key"]["id"]
+async def test_action_not_allowed_in_state_is_409(console: Console, first: str, then: str) -> None:
+    key_id = (await console.create())["key"]["id"]
     if first == "delete":
-        await door.client.delete(f"/v1/keys/{key_id}")
+        await console.client.delete(f"/v1/keys/{key_id}")
     elif first:
-        await act(door, key_id, first)
-    reply = await act(door, key_id, then, **({"confirm": key_id} if then == "purge" else {}))
+        await act(console, key_id, first)
+    reply = await act(console, key_id, then, **({"confirm": key_id} if then == "purge" else {}))
     assert reply.status_code == 409
     assert reply.json()["detail"].startswith("The key is ")
 
 
 @pytest.mark.requirement("CG-15", "TR-08")
-async def test_a_rotated_key_works_on_for_its_grace_to_the_second(door: Console) -> None:
-    made = await door.create(scopes=["admin"], ttl_s=86_400, **{name: EVERYTHING[name] for name in ("tags", "credits")})
-    reply = await act(door, made["key"]["id"], "rotate", grace_s=90)
+async def test_rotated_key_is_valid_during_its_grace_period(console: Console) -> None:
+    created = await console.create(scopes=["admin"], ttl_s=86_400, **{name: EVERYTHING[name] for name in ("tags", "credits")})
+    reply = await act(console, created["key"]["id"], "rotate", grace_s=90)
     rotated = reply.json()
     old, new = rotated["previous"], rotated["key"]
     assert (reply.status_code, reply.headers["location"]) == (201, f"/v1/keys/{new['id']}")
     assert seconds(old["expires_at"]) - seconds(old["rotated_at"]) == pytest.approx(90, abs=1e-5)
-    assert (old["successor_id"], new["family_id"], new["generation"]) == (new["id"], made["key"]["id"], 2)
-    assert (new["tags"], new["credits"], new["scopes"]) == (made["key"]["tags"], made["key"]["credits"], ["admin"])
-    for token in (made["token"], rotated["token"]):
-        assert (await door.client.get("/v1/keys", headers=door.as_(token))).status_code == 200
-    assert (await act(door, old["id"], "end-grace")).status_code == 200
-    assert (await door.client.get("/v1/keys", headers=door.as_(made["token"]))).status_code == 401
-    assert (await door.client.get("/v1/keys", headers=door.as_(rotated["token"]))).status_code == 200
+    assert (old["successor_id"], new["family_id"], new["generation"]) == (new["id"], created["key"]["id"], 2)
+    assert (new["tags"], new["credits"], new["scopes"]) == (created["key"]["tags"], created["key"]["credits"], ["admin"])
+    for token in (created["token"], rotated["token"]):
+        assert (await console.client.get("/v1/keys", headers=console.as_(token))).status_code == 200
+    assert (await act(console, old["id"], "end-grace")).status_code == 200
+    assert (await console.client.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 401
+    assert (await console.client.get("/v1/keys", headers=console.as_(rotated["token"]))).status_code == 200
 
 
 def seconds(instant: str) -> float:
@@ -194,55 +194,55 @@ def seconds(instant: str) -> float:
 
 
 @pytest.mark.requirement("CG-15")
-async def test_grace_never_lasts_longer_than_the_old_key_would_have(door: Console) -> None:
-    key = (await door.create(ttl_s=60))["key"]
-    rotated = (await act(door, key["id"], "rotate", grace_s=86_400)).json()
+async def test_grace_period_ends_at_the_original_expiry(console: Console) -> None:
+    key = (await console.create(ttl_s=60))["key"]
+    rotated = (await act(console, key["id"], "rotate", grace_s=86_400)).json()
     assert rotated["previous"]["expires_at"] == key["expires_at"]
     lived = seconds(rotated["key"]["expires_at"]) - seconds(rotated["key"]["created_at"])
     assert lived == pytest.approx(60, abs=1e-5)
-    longer = await patch(door, key["id"], expires_at="2031-01-01T00:00:00Z")
+    longer = await patch(console, key["id"], expires_at="2031-01-01T00:00:00Z")
     assert (longer.status_code, longer.json()["errors"][0]["location"]) == (400, "body.expires_at")
 
 
 @pytest.mark.requirement("CG-15")
-async def test_a_second_rotation_ends_the_grace_of_the_oldest_at_once(door: Console) -> None:
-    first = (await door.create())["key"]
-    second = (await act(door, first["id"], "rotate")).json()["key"]
-    third = (await act(door, second["id"], "rotate")).json()
-    again = await act(door, first["id"], "rotate")
+async def test_second_rotation_ends_the_first_grace_period(console: Console) -> None:
+    first = (await console.create())["key"]
+    second = (await act(console, first["id"], "rotate")).json()["key"]
+    third = (await act(console, second["id"], "rotate")).json()
+    again = await act(console, first["id"], "rotate")
     assert (again.status_code, second["id"] in again.json()["detail"]) == (409, True)
-    page = (await door.client.get("/v1/keys", params={"family_id": first["id"]})).json()["keys"]
+    page = (await console.client.get("/v1/keys", params={"family_id": first["id"]})).json()["keys"]
     ends = {key["generation"]: key["expires_at"] for key in page}
     assert ends[1] == third["previous"]["rotated_at"]
     assert seconds(ends[2]) > seconds(third["previous"]["rotated_at"])
     assert ends[3] is None
 
 
-async def test_of_many_rotations_at_once_one_succeeds(door: Console) -> None:
-    key_id = (await door.create())["key"]["id"]
-    replies = await asyncio.gather(*(act(door, key_id, "rotate") for _ in range(6)))
+async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
+    key_id = (await console.create())["key"]["id"]
+    replies = await asyncio.gather(*(act(console, key_id, "rotate") for _ in range(6)))
     assert sorted(reply.status_code for reply in replies) == [201, 409, 409, 409, 409, 409]
-    page = (await door.client.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
+    page = (await console.client.get("/v1/keys", params={"family_id": key_id})).json()["keys"]
     assert [key["generation"] for key in sorted(page, key=lambda key: str(key["generation"]))] == [1, 2]
 
 
 @pytest.mark.requirement("CG-08")
-async def test_a_purge_leaves_nothing_but_the_id_and_the_audit_trail(door: Console) -> None:
-    made = await door.create(owner="0wner-word", name="nam3-word", **EVERYTHING)
-    key_id = made["key"]["id"]
-    door.database.sql(
+async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) -> None:
+    created = await console.create(owner="0wner-word", name="nam3-word", **EVERYTHING)
+    key_id = created["key"]["id"]
+    console.database.sql(
         f"INSERT INTO key_activity VALUES ('{key_id}', now());"  # noqa: S608
         f"INSERT INTO key_address VALUES ('{key_id}', '192.0.2.0', now());"
         f"INSERT INTO usage_count VALUES (60, '{key_id}', now(), '', 'VALID', 1);"
         "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at) VALUES"
         f" ('purged-{key_id[:4].lower()}', 'http://h0st-word', 'test', 'l', '{key_id}', 1, now() + interval '1 hour');"
     )
-    await door.client.delete(f"/v1/keys/{key_id}")
-    unconfirmed = await act(door, key_id, "purge", confirm="000000000000")
+    await console.client.delete(f"/v1/keys/{key_id}")
+    unconfirmed = await act(console, key_id, "purge", confirm="000000000000")
     assert (unconfirmed.status_code, unconfirmed.json()["errors"][0]["location"]) == (400, "body.confirm")
     for _ in range(2):
-        assert (await act(door, key_id, "purge", confirm=key_id)).status_code == 200
-    left = door.database.sql(
+        assert (await act(console, key_id, "purge", confirm=key_id)).status_code == 200
+    left = console.database.sql(
         "SELECT coalesce(string_agg(t::text, ' '), '') FROM (SELECT k::text FROM api_key k UNION ALL SELECT c::text FROM core c"  # noqa: S608
         " UNION ALL SELECT p::text FROM key_credit p UNION ALL SELECT u::text FROM key_activity u"
         " UNION ALL SELECT a::text FROM key_address a UNION ALL SELECT n::text FROM usage_count n) AS t"
@@ -251,98 +251,98 @@ async def test_a_purge_leaves_nothing_but_the_id_and_the_audit_trail(door: Conso
     assert left.count(key_id) == 3  # its row with its lineage, and who registered the Core
     for word in ("0wner-word", "nam3-word", "h0st-word", "192.0.2.0", "OPS-1", "two"):
         assert word not in left
-    assert door.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
-    assert (await actions(door, key_id))[-2:] == ["key.delete", "key.purge"]
-    assert (await act(door, key_id, "restore")).status_code == 409
-    shown = (await door.client.get(f"/v1/keys/{key_id}")).json()
+    assert console.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
+    assert (await actions(console, key_id))[-2:] == ["key.delete", "key.purge"]
+    assert (await act(console, key_id, "restore")).status_code == 409
+    shown = (await console.client.get(f"/v1/keys/{key_id}")).json()
     assert (shown["state"], shown["name"], shown["owner"]) == ("purged", "", "")
 
 
-async def test_a_purge_of_one_generation_keeps_the_purse_of_the_others(door: Console) -> None:
-    key_id = (await door.create(credits={"remaining": 5}))["key"]["id"]
-    second = (await act(door, key_id, "rotate")).json()["key"]
-    await door.client.delete(f"/v1/keys/{key_id}")
-    await act(door, key_id, "purge", confirm=key_id)
-    assert (await door.client.get(f"/v1/keys/{second['id']}")).json()["credits"] == {"remaining": 5, "refill": None}
+async def test_purge_of_a_generation_preserves_shared_credits(console: Console) -> None:
+    key_id = (await console.create(credits={"remaining": 5}))["key"]["id"]
+    second = (await act(console, key_id, "rotate")).json()["key"]
+    await console.client.delete(f"/v1/keys/{key_id}")
+    await act(console, key_id, "purge", confirm=key_id)
+    assert (await console.client.get(f"/v1/keys/{second['id']}")).json()["credits"] == {"remaining": 5, "refill": None}
 
 
-async def only_admin(door: Console, **wish: Any) -> str:
+async def only_admin(console: Console, **properties: Any) -> str:
     """The id of an admin key beside which no other is alive."""
-    door.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
-    return str((await door.create(**(wish or {"scopes": ["admin"]})))["key"]["id"])
+    console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
+    return str((await console.create(**(properties or {"scopes": ["admin"]})))["key"]["id"])
 
 
 @pytest.mark.requirement("CG-08")
-@pytest.mark.parametrize("wish", [{"scopes": ["admin"]}, {"roles": ["admin"]}])
-async def test_the_last_admin_key_is_not_lost_by_accident(door: Console, wish: dict[str, Any]) -> None:
-    key_id = await only_admin(door, **wish)
-    refused = [
-        await act(door, key_id, "disable"),
-        await door.client.delete(f"/v1/keys/{key_id}"),
-        await patch(door, key_id, scopes=["cores:read"], roles=[]),
-        await act(door, key_id, "purge", confirm=key_id),
+@pytest.mark.parametrize("properties", [{"scopes": ["admin"]}, {"roles": ["admin"]}])
+async def test_last_admin_key_requires_confirmation(console: Console, properties: dict[str, Any]) -> None:
+    key_id = await only_admin(console, **properties)
+    denied = [
+        await act(console, key_id, "disable"),
+        await console.client.delete(f"/v1/keys/{key_id}"),
+        await patch(console, key_id, scopes=["cores:read"], roles=[]),
+        await act(console, key_id, "purge", confirm=key_id),
     ]
-    assert [reply.status_code for reply in refused] == [409] * 4
-    assert (await door.client.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
-    assert (await act(door, key_id, "disable", allow_last_admin=True)).status_code == 200
+    assert [reply.status_code for reply in denied] == [409] * 4
+    assert (await console.client.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
+    assert (await act(console, key_id, "disable", allow_last_admin=True)).status_code == 200
 
 
 @pytest.mark.requirement("CG-08")
-async def test_the_last_admin_key_gets_no_earlier_end_by_accident(door: Console) -> None:
-    key_id = await only_admin(door)
+async def test_earlier_expiry_of_last_admin_key_is_rejected(console: Console) -> None:
+    key_id = await only_admin(console)
     soon = "2030-01-01T00:00:00Z"
-    refused = [await patch(door, key_id, expires_at=soon), await act(door, key_id, "rotate", ttl_s=60)]
-    assert [reply.status_code for reply in refused] == [409] * 2
-    assert ["allow_last_admin" in reply.json()["detail"] for reply in refused] == [True] * 2
-    assert (await patch(door, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
-    assert (await patch(door, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
-    turned = await act(door, key_id, "rotate", ttl_s=60, allow_last_admin=True)
+    denied = [await patch(console, key_id, expires_at=soon), await act(console, key_id, "rotate", ttl_s=60)]
+    assert [reply.status_code for reply in denied] == [409] * 2
+    assert ["allow_last_admin" in reply.json()["detail"] for reply in denied] == [True] * 2
+    assert (await patch(console, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
+    assert (await patch(console, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
+    turned = await act(console, key_id, "rotate", ttl_s=60, allow_last_admin=True)
     assert turned.status_code == 201
 
 
 @pytest.mark.requirement("CG-08", "CG-15")
-async def test_a_rotated_last_admin_key_keeps_its_grace_when_its_successor_manages_nothing(door: Console) -> None:
-    key_id = await only_admin(door)
-    successor = (await act(door, key_id, "rotate")).json()["key"]["id"]
-    await act(door, successor, "revoke")
-    refused = await act(door, key_id, "end-grace")
-    assert (refused.status_code, "its successor cannot" in refused.json()["detail"]) == (409, True)
-    await door.create(scopes=["admin"])
-    assert (await act(door, key_id, "end-grace")).status_code == 200
+async def test_last_admin_key_keeps_grace_if_successor_is_revoked(console: Console) -> None:
+    key_id = await only_admin(console)
+    successor = (await act(console, key_id, "rotate")).json()["key"]["id"]
+    await act(console, successor, "revoke")
+    denied = await act(console, key_id, "end-grace")
+    assert (denied.status_code, "its successor cannot" in denied.json()["detail"]) == (409, True)
+    await console.create(scopes=["admin"])
+    assert (await act(console, key_id, "end-grace")).status_code == 200
 
 
-async def test_an_admin_key_with_less_than_a_day_left_is_no_other_one(door: Console) -> None:
-    key_id = await only_admin(door)
-    other = (await door.create(scopes=["admin"], ttl_s=3600))["key"]["id"]
-    assert (await act(door, key_id, "disable")).status_code == 409
-    await patch(door, other, expires_at=None)
-    assert (await act(door, key_id, "disable")).status_code == 200
+async def test_admin_key_expiring_within_a_day_does_not_count(console: Console) -> None:
+    key_id = await only_admin(console)
+    other = (await console.create(scopes=["admin"], ttl_s=3600))["key"]["id"]
+    assert (await act(console, key_id, "disable")).status_code == 409
+    await patch(console, other, expires_at=None)
+    assert (await act(console, key_id, "disable")).status_code == 200
 
 
-async def test_an_admin_key_that_has_ended_is_deleted_like_any_other(door: Console) -> None:
-    key_id = await only_admin(door)
-    door.expire(key_id)
-    assert (await door.client.delete(f"/v1/keys/{key_id}")).status_code == 200
+async def test_expired_admin_key_can_be_deleted(console: Console) -> None:
+    key_id = await only_admin(console)
+    console.expire(key_id)
+    assert (await console.client.delete(f"/v1/keys/{key_id}")).status_code == 200
 
 
-async def test_of_two_last_admin_keys_that_are_disabled_at_once_one_stays(door: Console) -> None:
-    first = await only_admin(door)
-    second = (await door.create(scopes=["admin"]))["key"]["id"]
-    replies = await asyncio.gather(act(door, first, "disable"), act(door, second, "disable"))
+async def test_concurrent_disables_leave_one_admin_key(console: Console) -> None:
+    first = await only_admin(console)
+    second = (await console.create(scopes=["admin"]))["key"]["id"]
+    replies = await asyncio.gather(act(console, first, "disable"), act(console, second, "disable"))
     assert sorted(reply.status_code for reply in replies) == [200, 409]
 
 
-async def test_lists_say_whom_to_remind_and_what_nobody_uses(door: Console) -> None:
+async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     soon, used, idle = [
-        (await door.create(owner="report", tags=["r"], **wish))["key"]["id"] for wish in ({"ttl_s": 3600}, {}, {})
+        (await console.create(owner="report", tags=["r"], **properties))["key"]["id"] for properties in ({"ttl_s": 3600}, {}, {})
     ]
-    door.database.sql(
+    console.database.sql(
         f"UPDATE api_key SET created_at = now() - interval '100 days' WHERE id IN ('{used}', '{idle}');"  # noqa: S608
         f"INSERT INTO key_activity VALUES ('{used}', now() - interval '1 day');"
     )
 
     async def listed(**query: Any) -> list[str]:
-        page = await door.client.get("/v1/keys", params={"owner": "report", "tag": "r", **query})
+        page = await console.client.get("/v1/keys", params={"owner": "report", "tag": "r", **query})
         return [key["id"] for key in page.json()["keys"]]
 
     assert await listed(expires_within_s=7200) == [soon]
@@ -350,12 +350,12 @@ async def test_lists_say_whom_to_remind_and_what_nobody_uses(door: Console) -> N
     assert (await listed(tag="other"), sorted(await listed())) == ([], sorted([soon, used, idle]))
 
 
-async def test_an_explanation_names_every_check_and_uses_nothing_up(door: Console) -> None:
-    key_id = (await door.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"]["id"]
-    wish = {"scopes": ["cores:read", "admin"], "address": "198.51.100.1", "method": "GET", "core": "docs"}
-    found = (await act(door, key_id, "explain", **wish)).json()
-    outcomes = {check["name"]: check["outcome"] for check in found["checks"]}
-    assert found["code"] == "FORBIDDEN"
+async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:
+    key_id = (await console.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"]["id"]
+    properties = {"scopes": ["cores:read", "admin"], "address": "198.51.100.1", "method": "GET", "core": "docs"}
+    result = (await act(console, key_id, "explain", **properties)).json()
+    outcomes = {check["name"]: check["outcome"] for check in result["checks"]}
+    assert result["code"] == "FORBIDDEN"
     assert outcomes == {
         "not revoked or deleted": "pass",
         "enabled": "pass",
@@ -369,26 +369,26 @@ async def test_an_explanation_names_every_check_and_uses_nothing_up(door: Consol
         "limit requests": "unknown",
         "credits": "pass",
     }
-    assert (await door.client.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1
+    assert (await console.client.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1
 
 
-async def test_a_new_key_waits_for_every_gateway_before_it_uses_a_new_pepper(door: Console) -> None:
+async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) -> None:
     from dataclasses import replace
 
     from gatehouse.crypto.token import Pepper
     from gatehouse.keys.routes import key_service
 
-    parts = replace(door.parts, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
-    door.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
-    assert await key_service(parts).writable_generation() == 1
-    door.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
-    assert await key_service(parts).writable_generation() == 2
-    door.database.sql("DELETE FROM gateway_worker")
+    dependencies = replace(console.dependencies, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
+    console.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
+    assert await key_service(dependencies).writable_generation() == 1
+    console.database.sql("UPDATE gateway_worker SET generations = '{1,2}'")
+    assert await key_service(dependencies).writable_generation() == 2
+    console.database.sql("DELETE FROM gateway_worker")
 
 
-async def test_the_status_of_the_pepper_counts_what_each_generation_is_needed_for(door: Console) -> None:
-    await door.create()
-    found = (await door.client.get("/v1/pepper")).json()
-    assert (found["current"], found["writing"]) == (1, 1)
-    (only,) = [one for one in found["generations"] if one["generation"] == 1]
+async def test_pepper_status_counts_keys_per_generation(console: Console) -> None:
+    await console.create()
+    result = (await console.client.get("/v1/pepper")).json()
+    assert (result["current"], result["writing"]) == (1, 1)
+    (only,) = [item for item in result["generations"] if item["generation"] == 1]
     assert (only["held"], only["removable"], only["keys"] >= 1) == (True, False, True)

@@ -13,38 +13,38 @@ from tests.runtime.console.conftest import Console
 
 
 @pytest.mark.requirement("CG-01")
-async def test_a_new_key_is_answered_once_with_its_token_and_where_it_is(door: Console) -> None:
+async def test_created_key_has_token_and_location(console: Console) -> None:
     limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
-    wish = {"name": "nightly export", "owner": "billing", "scopes": ["cores:read"], "cores": ["docs"], "limits": [limit]}
-    reply = await door.client.post("/v1/keys", json={**wish, "ttl_s": 3600})
+    properties = {"name": "nightly export", "owner": "billing", "scopes": ["cores:read"], "cores": ["docs"], "limits": [limit]}
+    reply = await console.client.post("/v1/keys", json={**properties, "ttl_s": 3600})
     assert reply.status_code == 201
     assert reply.headers["cache-control"] == "no-store"
-    made = reply.json()
-    assert apikey.parse(made["token"], "gtk") is not None
-    assert made["token"].startswith(made["key"]["start"])
-    assert reply.headers["location"] == f"/v1/keys/{made['key']['id']}"
-    assert {name: made["key"][name] for name in wish} == wish
-    assert made["key"]["environment"] == "test"
-    shown = (await door.client.get(reply.headers["location"])).json()
-    assert shown == made["key"]
+    created = reply.json()
+    assert apikey.parse(created["token"], "gtk") is not None
+    assert created["token"].startswith(created["key"]["start"])
+    assert reply.headers["location"] == f"/v1/keys/{created['key']['id']}"
+    assert {name: created["key"][name] for name in properties} == properties
+    assert created["key"]["environment"] == "test"
+    shown = (await console.client.get(reply.headers["location"])).json()
+    assert shown == created["key"]
 
 
-async def test_a_key_without_wishes_gets_the_defaults_of_the_deployment(door: Console) -> None:
-    key = (await door.create(name="plain"))["key"]
+async def test_created_key_has_the_default_properties(console: Console) -> None:
+    key = (await console.create(name="plain"))["key"]
     assert key["scopes"] == ["cores:read"]
     assert key["limits"] == [{"name": "requests", "quota": 600, "window_s": 60, "burst": 600, "cost": 1}]
     assert (key["expires_at"], key["cores"], key["owner"]) == (None, [], "")
 
 
-async def test_an_expiry_is_kept_to_the_microsecond_and_told_in_utc(door: Console) -> None:
-    key = (await door.create(expires_at="2031-06-01T12:00:00.123456+02:00"))["key"]
+async def test_expiry_has_microseconds_in_utc(console: Console) -> None:
+    key = (await console.create(expires_at="2031-06-01T12:00:00.123456+02:00"))["key"]
     assert key["expires_at"] == "2031-06-01T10:00:00.123456Z"
 
 
-async def test_a_revoked_key_stays_revoked_and_keeps_its_first_date_and_reason(door: Console) -> None:
-    key = (await door.create())["key"]
-    first = (await door.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})).json()
-    second = (await door.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})).json()
+async def test_second_revocation_keeps_first_date_and_reason(console: Console) -> None:
+    key = (await console.create())["key"]
+    first = (await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "leaked"})).json()
+    second = (await console.client.post(f"/v1/keys/{key['id']}/revoke", json={"reason": "again"})).json()
     assert first["effective"] == "everywhere"
     assert (first["key"]["state"], first["key"]["revoke_reason"], first["key"]["revoked_by"]) == (
         "revoked",
@@ -52,66 +52,66 @@ async def test_a_revoked_key_stays_revoked_and_keeps_its_first_date_and_reason(d
         "bootstrap",
     )
     assert second["key"] == first["key"]
-    events = (await door.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"]
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"]
     assert [event["action"] for event in events] == ["key.revoke", "key.create"]
 
 
-async def test_a_revocation_says_within_bound_while_a_live_gateway_has_not_confirmed_it(door: Console) -> None:
-    door.database.sql("INSERT INTO gateway_worker VALUES ('slow gateway', 0, now() + interval '1 minute')")
-    key = (await door.create())["key"]
-    reply = await door.client.post(f"/v1/keys/{key['id']}/revoke")
-    door.database.sql("DELETE FROM gateway_worker")
+async def test_unconfirmed_revocation_is_within_bound(console: Console) -> None:
+    console.database.sql("INSERT INTO gateway_worker VALUES ('slow gateway', 0, now() + interval '1 minute')")
+    key = (await console.create())["key"]
+    reply = await console.client.post(f"/v1/keys/{key['id']}/revoke")
+    console.database.sql("DELETE FROM gateway_worker")
     assert reply.json()["effective"] == "within_bound"
 
 
-async def test_a_revocation_does_not_wait_for_a_gateway_that_was_not_seen_for_twice_the_bound(door: Console) -> None:
-    door.database.sql("INSERT INTO gateway_worker VALUES ('dead gateway', 0, now() - interval '1 minute')")
-    key = (await door.create())["key"]
-    reply = await door.client.post(f"/v1/keys/{key['id']}/revoke")
-    door.database.sql("DELETE FROM gateway_worker")
+async def test_revocation_ignores_gateway_absent_for_twice_the_bound(console: Console) -> None:
+    console.database.sql("INSERT INTO gateway_worker VALUES ('dead gateway', 0, now() - interval '1 minute')")
+    key = (await console.create())["key"]
+    reply = await console.client.post(f"/v1/keys/{key['id']}/revoke")
+    console.database.sql("DELETE FROM gateway_worker")
     assert reply.json()["effective"] == "everywhere"
 
 
-async def test_revoking_an_unknown_key_is_a_404(door: Console) -> None:
-    reply = await door.client.post("/v1/keys/000000000000/revoke")
+async def test_revocation_of_unknown_key_is_404(console: Console) -> None:
+    reply = await console.client.post("/v1/keys/000000000000/revoke")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
-async def test_pages_show_every_key_once_in_the_order_of_ids(door: Console) -> None:
-    made = {(await door.create(owner="pages"))["key"]["id"] for _ in range(5)}
-    seen: list[str] = []
+async def test_pages_contain_every_key_once_ordered_by_id(console: Console) -> None:
+    created = {(await console.create(owner="pages"))["key"]["id"] for _ in range(5)}
+    received: list[str] = []
     query: dict[str, Any] = {"owner": "pages", "limit": 2}
     while True:
-        page = (await door.client.get("/v1/keys", params=query)).json()
-        seen += [key["id"] for key in page["keys"]]
+        page = (await console.client.get("/v1/keys", params=query)).json()
+        received += [key["id"] for key in page["keys"]]
         if page["next_cursor"] is None:
             break
         query["cursor"] = page["next_cursor"]
-    assert seen == sorted(made)
+    assert received == sorted(created)
 
 
-async def test_a_cursor_of_another_filter_is_refused(door: Console) -> None:
+async def test_key_cursor_of_another_filter_is_rejected(console: Console) -> None:
     for _ in range(2):
-        await door.create(owner="cursor")
-    cursor = (await door.client.get("/v1/keys", params={"owner": "cursor", "limit": 1})).json()["next_cursor"]
-    reply = await door.client.get("/v1/keys", params={"owner": "other", "cursor": cursor})
+        await console.create(owner="cursor")
+    cursor = (await console.client.get("/v1/keys", params={"owner": "cursor", "limit": 1})).json()["next_cursor"]
+    reply = await console.client.get("/v1/keys", params={"owner": "other", "cursor": cursor})
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["message"] == "is not a cursor of this list"
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "a" * 400, "bnVsbA", "W10"])
-async def test_a_cursor_that_is_none_is_refused(door: Console, cursor: str) -> None:
-    assert (await door.client.get("/v1/keys", params={"cursor": cursor})).status_code == 400
+async def test_malformed_cursor_is_rejected(console: Console, cursor: str) -> None:
+    assert (await console.client.get("/v1/keys", params={"cursor": cursor})).status_code == 400
 
 
-async def test_the_state_filter_tells_active_from_expired_from_revoked(door: Console) -> None:
+async def test_state_filter_selects_keys(console: Console) -> None:
     mark = "states"
-    active, gone = [(await door.create(owner=mark))["key"]["id"] for _ in range(2)]
-    late = (await door.create(owner=mark, ttl_s=60))["key"]["id"]
-    door.expire(late)
-    await door.client.post(f"/v1/keys/{gone}/revoke")
+    active, gone = [(await console.create(owner=mark))["key"]["id"] for _ in range(2)]
+    late = (await console.create(owner=mark, ttl_s=60))["key"]["id"]
+    console.expire(late)
+    await console.client.post(f"/v1/keys/{gone}/revoke")
     for state, expected in {"active": active, "expired": late, "revoked": gone}.items():
-        keys = (await door.client.get("/v1/keys", params={"owner": mark, "state": state})).json()["keys"]
+        keys = (await console.client.get("/v1/keys", params={"owner": mark, "state": state})).json()["keys"]
         assert [key["id"] for key in keys] == [expected], state
 
 
@@ -152,10 +152,10 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
         ({"expires_at": "2031-01-01T00:00:00Z", "ttl_s": 5}, "body", "exclude each other"),
     ],
 )
-async def test_one_wrong_member_is_refused_by_place_and_reason(
-    door: Console, broken: dict[str, Any], location: str, message: str
+async def test_invalid_member_has_location_and_reason(
+    console: Console, broken: dict[str, Any], location: str, message: str
 ) -> None:
-    reply = await door.client.post("/v1/keys", json={**VALID, **broken})
+    reply = await console.client.post("/v1/keys", json={**VALID, **broken})
     assert reply.status_code == 400
     assert reply.headers["content-type"] == "application/problem+json"
     problem = reply.json()
@@ -165,14 +165,14 @@ async def test_one_wrong_member_is_refused_by_place_and_reason(
     assert message in problem["errors"][0]["message"]
 
 
-async def test_an_expiry_more_than_ten_years_ahead_is_refused(door: Console) -> None:
+async def test_expiry_beyond_ten_years_is_rejected(console: Console) -> None:
     late = (datetime.now(UTC) + timedelta(days=3651)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    reply = await door.client.post("/v1/keys", json={**VALID, "expires_at": late})
+    reply = await console.client.post("/v1/keys", json={**VALID, "expires_at": late})
     assert reply.json()["errors"][0]["message"] == "is more than ten years ahead"
 
 
-async def test_what_verifies_a_key_never_leaves_the_store(door: Console) -> None:
-    made = await door.create()
-    shown = await door.client.get(f"/v1/keys/{made['key']['id']}")
+async def test_response_contains_no_key_digest(console: Console) -> None:
+    created = await console.create()
+    shown = await console.client.get(f"/v1/keys/{created['key']['id']}")
     assert not re.search(r"digest|pepper|hash", shown.text)
-    assert made["token"] not in shown.text
+    assert created["token"] not in shown.text

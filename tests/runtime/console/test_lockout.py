@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 import pytest
-from gatehouse.console import asgi as console
+from gatehouse.console import asgi as console_asgi
 from gatehouse.crypto.token import build
 from gatehouse.identity.lockout import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 from gatehouse.keys.models import KeyEnvironment
@@ -33,52 +33,52 @@ class Front:
 
 
 @pytest.fixture
-async def front(door: Console) -> Front:
+async def front(console: Console) -> Front:
     clock = ManualClock()
-    return Front(console.create(replace(door.parts, clock=clock)), clock)
+    return Front(console_asgi.create(replace(console.dependencies, clock=clock)), clock)
 
 
-async def test_guesses_from_one_address_are_stopped_and_told_how_long(front: Front) -> None:
+async def test_guesses_are_limited_with_retry_after(front: Front) -> None:
     assert await front.guess(FAILURES_MAX) == [401] * FAILURES_MAX
-    refused = await front.ask(GUESS)
-    assert (refused.status_code, refused.headers["retry-after"], refused.json()["code"]) == (429, str(WINDOW_S), "rate_limited")
+    denied = await front.ask(GUESS)
+    assert (denied.status_code, denied.headers["retry-after"], denied.json()["code"]) == (429, str(WINDOW_S), "rate_limited")
     assert (await front.ask(BOOTSTRAP)).status_code == 429
     front.clock.advance(WINDOW_S)
     assert (await front.ask(BOOTSTRAP)).status_code == 200
 
 
-async def test_nobody_is_locked_out_from_another_address(front: Front) -> None:
+async def test_lockout_is_limited_to_one_address(front: Front) -> None:
     await front.guess(FAILURES_MAX + 5)
     assert (await front.ask(BOOTSTRAP, address="192.0.2.9")).status_code == 200
 
 
-async def test_another_credential_at_the_same_address_goes_on(front: Front, door: Console) -> None:
-    token = (await door.create(scopes=["admin"]))["token"]
+async def test_lockout_is_limited_to_one_credential(front: Front, console: Console) -> None:
+    token = (await console.create(scopes=["admin"]))["token"]
     await front.guess(FAILURES_MAX + 5)
     assert (await front.ask(token)).status_code == 200
 
 
-async def test_guesses_at_one_key_stop_that_key_at_that_address_alone(front: Front, door: Console) -> None:
-    made = await door.create(scopes=["admin"])
+async def test_guesses_lock_out_one_key_at_one_address(front: Front, console: Console) -> None:
+    created = await console.create(scopes=["admin"])
     forged = build("gtk", KeyEnvironment.TEST, bytes(12), bytes(32)).text
     await front.guess(FAILURES_MAX, forged)
     assert (await front.ask(forged)).status_code == 429
-    assert (await front.ask(made["token"])).status_code == 200
+    assert (await front.ask(created["token"])).status_code == 200
     assert (await front.ask(BOOTSTRAP)).status_code == 200
 
 
-async def test_rubbish_locks_nobody_out(front: Front) -> None:
+async def test_malformed_credentials_cause_no_lockout(front: Front) -> None:
     assert set(await front.guess(FAILURES_MAX + 1, "rubbish")) == {401, 429}
     assert (await front.ask(BOOTSTRAP)).status_code == 200
 
 
-async def test_a_right_credential_forgets_the_slips_before_it(front: Front) -> None:
+async def test_valid_credential_resets_the_failure_count(front: Front) -> None:
     for _ in range(3):
         await front.guess(FAILURES_MAX - 1)
         assert (await front.ask(BOOTSTRAP)).status_code == 200
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_number_of_remembered_failures_is_bounded() -> None:
     lockout = Lockout(ManualClock())
     for _ in range(FAILURES_MAX):
         lockout.failed("192.0.2.1", "first")

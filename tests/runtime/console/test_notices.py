@@ -14,7 +14,7 @@ import boto3
 import httpx
 import pytest
 from gatehouse.clock import SystemClock
-from gatehouse.console import asgi as console
+from gatehouse.console import asgi as console_asgi
 from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.notifications.repository import NotificationRepository
@@ -35,13 +35,13 @@ class Receiver:
 
     port: int = 0
     status: int = 200
-    kept: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    entries: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines}
-            self.kept.append((start, headers, await reader.readexactly(int(headers["content-length"]))))
+            self.entries.append((start, headers, await reader.readexactly(int(headers["content-length"]))))
             writer.write(f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
         finally:
@@ -50,7 +50,7 @@ class Receiver:
 
 @dataclass
 class House:
-    door: Console
+    console: Console
     client: httpx.AsyncClient
     outbox: NotificationRepository
     upstreams: UpstreamClients
@@ -59,18 +59,18 @@ class House:
 
     def notifier(self, *, topic: SnsTopic | None = None, open_to: Any = HERE) -> NotificationDispatcher:
         upstreams = self.upstreams if open_to == HERE else UpstreamClients(SystemResolver(), open_to)
-        return NotificationDispatcher(self.outbox, WebhookSender(upstreams), topic, self.clock, self.door.parts.pepper)
+        return NotificationDispatcher(self.outbox, WebhookSender(upstreams), topic, self.clock, self.console.dependencies.pepper)
 
-    async def listen(self, **wish: Any) -> tuple[str, bytes]:
+    async def listen(self, **properties: Any) -> tuple[str, bytes]:
         """A webhook at the receiver: its id and its secret."""
         url = f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
-        reply = await self.client.post("/v1/webhooks", json={"url": url, **wish})
+        reply = await self.client.post("/v1/webhooks", json={"url": url, **properties})
         assert reply.status_code == 201, reply.text
-        made = reply.json()
-        return made["webhook"]["id"], base64.b64decode(made["secret"].removeprefix("whsec_"))
+        created = reply.json()
+        return created["webhook"]["id"], base64.b64decode(created["secret"].removeprefix("whsec_"))
 
     async def revoke(self) -> str:
-        key_id: str = (await self.door.create())["key"]["id"]
+        key_id: str = (await self.console.create())["key"]["id"]
         await self.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "left"})
         return key_id
 
@@ -80,28 +80,28 @@ class House:
 
 
 @pytest.fixture
-async def house(door: Console) -> AsyncIterator[House]:
-    door.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
-    outbox, clock = NotificationRepository(door.pool), ManualClock(SystemClock().now())
+async def house(console: Console) -> AsyncIterator[House]:
+    console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
+    outbox, clock = NotificationRepository(console.pool), ManualClock(SystemClock().now())
     await outbox.follow(now=clock.now(), topic=False)  # what happened before the first turn is told to nobody
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     upstreams = UpstreamClients(SystemResolver(), HERE)
-    transport = httpx.ASGITransport(console.create(replace(door.parts, webhook_networks=HERE)))
+    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, webhook_networks=HERE)))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield House(door, client, outbox, upstreams, clock, receiver)
+        yield House(console, client, outbox, upstreams, clock, receiver)
     await upstreams.close()
     server.close()
 
 
 @pytest.mark.requirement("TR-08")
-async def test_a_revocation_reaches_the_receiver_signed(house: House) -> None:
+async def test_revocation_is_delivered_with_signature(house: House) -> None:
     _, secret = await house.listen()
     key_id = await house.revoke()
     assert await house.notifier().run_once() == 1
-    start, headers, body = house.receiver.kept[0]
+    start, headers, body = house.receiver.entries[0]
     document = json.loads(body)
     assert start == "POST /hook?x=1 HTTP/1.1"
     assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
@@ -110,14 +110,14 @@ async def test_a_revocation_reaches_the_receiver_signed(house: House) -> None:
     assert await house.notifier().run_once() == 0
 
 
-async def test_a_receiver_hears_only_of_the_events_that_it_wants(house: House) -> None:
+async def test_webhook_receives_only_its_event_types(house: House) -> None:
     await house.listen(events=["key.rotated"])
     await house.revoke()
     assert await house.notifier().run_once() == 0
 
 
 @pytest.mark.requirement("TR-08")
-async def test_a_receiver_that_fails_is_tried_again_later_and_later_and_then_given_up(house: House) -> None:
+async def test_failed_delivery_is_retried_then_dead_lettered(house: House) -> None:
     await house.listen()
     await house.revoke()
     house.receiver.status = 500
@@ -131,15 +131,15 @@ async def test_a_receiver_that_fails_is_tried_again_later_and_later_and_then_giv
     assert await notifier.run_once() == 1
     letter = (await house.letters())[0]
     assert (letter["attempts"], letter["problem"]) == (len(BACKOFF_S) + 1, "responded with 500")
-    assert len({headers["webhook-id"] for _, headers, _ in house.receiver.kept}) == 1
+    assert len({headers["webhook-id"] for _, headers, _ in house.receiver.entries}) == 1
     house.clock.advance(10**6)
     assert await notifier.run_once() == 0
 
 
-async def test_a_dead_letter_is_revived_and_delivered(house: House) -> None:
+async def test_retried_dead_letter_is_delivered(house: House) -> None:
     await house.listen()
     await house.revoke()
-    house.door.database.sql("TRUNCATE delivery")
+    house.console.database.sql("TRUNCATE delivery")
     await house.revoke()
     notifier = house.notifier()
     house.receiver.status = 400
@@ -152,11 +152,11 @@ async def test_a_dead_letter_is_revived_and_delivered(house: House) -> None:
     assert (await house.client.post(again)).status_code == 204
     house.clock.advance(3600)
     assert await notifier.run_once() == 1
-    assert [one["notification_id"] for one in await house.letters("delivered")] == [letter["notification_id"]]
+    assert [item["notification_id"] for item in await house.letters("delivered")] == [letter["notification_id"]]
     assert (await house.client.post(again)).status_code == 404
 
 
-async def test_a_delivery_that_a_killed_process_had_taken_up_is_taken_up_again(house: House) -> None:
+async def test_delivery_of_a_killed_process_is_resumed(house: House) -> None:
     await house.listen()
     await house.revoke()
     await house.outbox.follow(now=house.clock.now(), topic=False)
@@ -164,23 +164,23 @@ async def test_a_delivery_that_a_killed_process_had_taken_up_is_taken_up_again(h
     assert await house.notifier().run_once() == 0
     house.clock.advance(60)
     assert await house.notifier().run_once() == 1
-    assert len(house.receiver.kept) == 1
+    assert len(house.receiver.entries) == 1
 
 
-async def test_two_processes_share_the_work(house: House) -> None:
+async def test_concurrent_processes_deliver_each_event_once(house: House) -> None:
     await house.listen()
     for _ in range(6):
         await house.revoke()
     tried = await asyncio.gather(*(house.notifier().run_once() for _ in range(3)))
-    assert sum(tried) + await house.notifier().run_once() == len(house.receiver.kept) == 6
+    assert sum(tried) + await house.notifier().run_once() == len(house.receiver.entries) == 6
 
 
 @pytest.mark.requirement("TR-08")
-async def test_a_name_that_leads_to_a_neighbour_is_not_sent_to(house: House) -> None:
+async def test_hostname_with_private_address_is_not_called(house: House) -> None:
     await house.listen()
     await house.revoke()
     assert await house.notifier(open_to=()).run_once() == 1
-    assert house.receiver.kept == []
+    assert house.receiver.entries == []
     waiting = (await house.letters("waiting"))[0]
     assert "resolves to an address that is not public" in waiting["problem"]
 
@@ -201,15 +201,15 @@ async def test_a_name_that_leads_to_a_neighbour_is_not_sent_to(house: House) -> 
         "nonsense",
     ],
 )
-async def test_a_url_that_no_webhook_may_have_is_refused(door: Console, url: str) -> None:
-    reply = await door.client.post("/v1/webhooks", json={"url": url})
+async def test_invalid_webhook_url_is_rejected(console: Console, url: str) -> None:
+    reply = await console.client.post("/v1/webhooks", json={"url": url})
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.url")
 
 
-async def test_a_webhook_is_listed_without_its_secret_and_deleted_with_what_waits(house: House) -> None:
+async def test_webhook_is_listed_without_secret_and_deleted(house: House) -> None:
     webhook_id, secret = await house.listen(events=["key.revoked"])
     listed = await house.client.get("/v1/webhooks")
-    assert [one["id"] for one in listed.json()["webhooks"]] == [webhook_id]
+    assert [item["id"] for item in listed.json()["webhooks"]] == [webhook_id]
     assert base64.b64encode(secret).decode() not in listed.text
     await house.revoke()
     await house.outbox.follow(now=house.clock.now(), topic=False)
@@ -221,39 +221,39 @@ async def test_a_webhook_is_listed_without_its_secret_and_deleted_with_what_wait
 
 
 @pytest.mark.requirement("TR-08")
-async def test_owners_hear_a_month_a_week_and_a_day_before_a_key_ends_and_once_each(house: House) -> None:
-    house.door.database.sql("DELETE FROM api_key")
+async def test_expiry_is_announced_30_7_and_1_days_before(house: House) -> None:
+    house.console.database.sql("DELETE FROM api_key")
     await house.listen(events=["key.expires_soon"])
-    key_id = (await house.door.create(ttl_s=90 * 86_400))["key"]["id"]
-    house.clock.advance(max(0.0, house.door.parts.clock.now() - house.clock.now()))
+    key_id = (await house.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    house.clock.advance(max(0.0, house.console.dependencies.clock.now() - house.clock.now()))
     notifier = house.notifier()
-    told = []
+    expected = []
     for days in (0, 61, 1, 22, 1, 3, 1):
         house.clock.advance(days * 86_400)
-        told.append([await notifier.remind(), await notifier.remind()])
-    assert told == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
+        expected.append([await notifier.remind(), await notifier.remind()])
+    assert expected == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
     await notifier.run_once()
-    heard = [json.loads(body)["data"] for _, _, body in house.receiver.kept]
-    assert sorted((one["key_id"], one["details"]["within_days"]) for one in heard) == [(key_id, 1), (key_id, 7), (key_id, 30)]
+    heard = [json.loads(body)["data"] for _, _, body in house.receiver.entries]
+    assert sorted((item["key_id"], item["details"]["within_days"]) for item in heard) == [(key_id, 1), (key_id, 7), (key_id, 30)]
 
 
-async def test_owners_hear_of_what_is_nearest_alone_and_again_when_the_end_moves(house: House) -> None:
-    house.door.database.sql("DELETE FROM api_key")
-    key_id = (await house.door.create(ttl_s=90 * 86_400))["key"]["id"]
-    house.clock.advance(max(0.0, house.door.parts.clock.now() - house.clock.now()) + 89.5 * 86_400)
+async def test_changed_expiry_is_announced_again(house: House) -> None:
+    house.console.database.sql("DELETE FROM api_key")
+    key_id = (await house.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    house.clock.advance(max(0.0, house.console.dependencies.clock.now() - house.clock.now()) + 89.5 * 86_400)
     notifier = house.notifier()
     assert (await notifier.remind(), await notifier.remind()) == (1, 0)
-    house.door.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
+    house.console.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
     assert (await notifier.remind(), await notifier.remind()) == (1, 0)
 
 
-async def test_nobody_is_told_of_a_key_that_was_made_for_a_short_time(house: House) -> None:
-    await house.door.create(ttl_s=36 * 3600)
+async def test_expiry_of_short_lived_key_is_not_announced(house: House) -> None:
+    await house.console.create(ttl_s=36 * 3600)
     assert await house.notifier().remind() == 0
 
 
 @pytest.mark.requirement("TR-08")
-async def test_a_topic_is_told_and_one_that_is_gone_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sns_publication_is_retried_if_topic_is_missing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(name, value)
     with mock_aws():
@@ -269,4 +269,4 @@ async def test_a_topic_is_told_and_one_that_is_gone_is_tried_again(house: House,
         assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
         await house.revoke()
         await house.notifier(topic=SnsTopic(f"{arn}-gone")).run_once()
-        assert [one["problem"] for one in await house.letters("waiting")] == ["SNS returned an error: NotFound"]
+        assert [item["problem"] for item in await house.letters("waiting")] == ["SNS returned an error: NotFound"]

@@ -50,24 +50,24 @@ class Racing:
         self._meanwhile = meanwhile
 
     def read(self, place: str) -> tuple[bytes, str]:
-        found = places.read(place)
+        result = places.read(place)
         self.reads += 1
         self._meanwhile(self.reads)
-        return found
+        return result
 
 
 def keeper(
-    door: Console, read: Callable[[str], tuple[bytes, str]] = places.read, at: tuple[str, ...] = (KEYS, URLS)
+    console: Console, read: Callable[[str], tuple[bytes, str]] = places.read, at: tuple[str, ...] = (KEYS, URLS)
 ) -> LegacyFileSync:
-    removals = RemovalRepository(door.pool)
-    return LegacyFileSync(removals, at, door.parts.clock, door.parts.pepper, locators_of, read=read)
+    removals = RemovalRepository(console.pool)
+    return LegacyFileSync(removals, at, console.dependencies.clock, console.dependencies.pepper, locators_of, read=read)
 
 
-async def imported(door: Console, token: str) -> str:
+async def imported(console: Console, token: str) -> str:
     """The id of a key as an import stores it."""
     place = material("sha256", token)
-    key_id = imported_key_id(place, door.parts.pepper, 1)
-    digest = door.parts.pepper.digest(place, 1)
+    key_id = imported_key_id(place, console.dependencies.pepper, 1)
+    digest = console.dependencies.pepper.digest(place, 1)
     assert key_id is not None
     assert digest is not None
     columns = (
@@ -76,46 +76,50 @@ async def imported(door: Console, token: str) -> str:
     values = (
         f"'{key_id}', decode('{digest.hex()}', 'hex'), 1, 1, 'test', 'active', 'old', '', '{{}}', '{{}}', '[]', 'i', 'sha256'"
     )
-    door.database.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
+    console.database.sql(f"INSERT INTO api_key ({columns}, created_at) VALUES ({values}, now())")  # noqa: S608
     return key_id
 
 
-async def purge(door: Console, key_id: str) -> None:
-    assert (await door.client.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
-    assert (await door.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
+async def purge(console: Console, key_id: str) -> None:
+    assert (await console.client.post(f"/v1/keys/{key_id}/revoke")).status_code == 200
+    assert (await console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
 
 
-async def actions(door: Console, key_id: str) -> list[str]:
-    events = (await door.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
+async def actions(console: Console, key_id: str) -> list[str]:
+    events = (await console.client.get("/v1/audit-events", params={"target_id": key_id})).json()["events"]
     return [event["action"] for event in events]
 
 
 @pytest.mark.requirement("CG-09", "CG-08")
-async def test_a_purged_key_is_removed_from_both_old_files_and_nothing_else_is(door: Console, bucket: Any) -> None:
-    gone, kept = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
-    put(bucket, "api_keys.json", {kept: {"name": "kept"}, gone: {"name": "gone"}})
-    put(bucket, "config/ngrok_urls.json", {"urls": [{"api_key": gone, "url": "https://a.example"}, {"key": kept, "url": "b"}]})
-    key_id = await imported(door, gone)
-    assert await keeper(door).run_once() == 0
-    await purge(door, key_id)
-    assert await keeper(door).run_once() == 1
-    assert get(bucket, "api_keys.json") == {kept: {"name": "kept"}}
-    assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": kept, "url": "b"}]}
-    assert (await actions(door, key_id))[0] == "key.legacy-files-removed"
-    assert await keeper(door).run_once() == 0
+async def test_purged_key_is_removed_from_both_legacy_files(console: Console, bucket: Any) -> None:
+    gone, remaining = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {remaining: {"name": "kept"}, gone: {"name": "gone"}})
+    put(
+        bucket,
+        "config/ngrok_urls.json",
+        {"urls": [{"api_key": gone, "url": "https://a.example"}, {"key": remaining, "url": "b"}]},
+    )
+    key_id = await imported(console, gone)
+    assert await keeper(console).run_once() == 0
+    await purge(console, key_id)
+    assert await keeper(console).run_once() == 1
+    assert get(bucket, "api_keys.json") == {remaining: {"name": "kept"}}
+    assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": remaining, "url": "b"}]}
+    assert (await actions(console, key_id))[0] == "key.legacy-files-removed"
+    assert await keeper(console).run_once() == 0
 
 
-async def test_a_hash_in_an_old_file_is_removed_too(door: Console, bucket: Any) -> None:
+async def test_hash_is_removed_from_legacy_file(console: Console, bucket: Any) -> None:
     token = secrets.token_urlsafe(20)
     hashed = material("sha256", token).partition(":")[2]
     put(bucket, "api_keys.json", [{"hash": hashed, "algorithm": "sha256", "uses": 4}, {"hash": "f" * 64, "algorithm": "sha256"}])
-    await purge(door, await imported(door, token))
-    await keeper(door).run_once()
+    await purge(console, await imported(console, token))
+    await keeper(console).run_once()
     assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
 
 
 @pytest.mark.requirement("CG-09")
-async def test_a_change_that_somebody_else_makes_at_the_same_time_is_not_lost(door: Console, bucket: Any) -> None:
+async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, bucket: Any) -> None:
     gone = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}})
 
@@ -123,51 +127,51 @@ async def test_a_change_that_somebody_else_makes_at_the_same_time_is_not_lost(do
         if reads < ATTEMPTS_MAX:
             put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
 
-    await purge(door, await imported(door, gone))
+    await purge(console, await imported(console, gone))
     files = Racing(meanwhile)
-    assert await keeper(door, files.read, (KEYS,)).run_once() == 1
+    assert await keeper(console, files.read, (KEYS,)).run_once() == 1
     assert files.reads == ATTEMPTS_MAX
     assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{ATTEMPTS_MAX - 1}": {}}
 
 
 @pytest.mark.requirement("CG-09")
-async def test_a_file_that_never_holds_still_is_told_and_tried_again(door: Console, bucket: Any) -> None:
+async def test_permanently_changing_legacy_file_is_retried(console: Console, bucket: Any) -> None:
     gone = secrets.token_urlsafe(20)
 
     def meanwhile(reads: int) -> None:
         put(bucket, "api_keys.json", {gone: {}, f"added-by-others-{reads}": {}})
 
     meanwhile(0)
-    key_id = await imported(door, gone)
-    await purge(door, key_id)
-    with pytest.raises(Unavailable) as told:
-        await keeper(door, Racing(meanwhile).read, (KEYS,)).run_once()
-    assert "1 purged keys are still in a file" in told.value.detail
-    assert gone not in told.value.detail
-    assert (await actions(door, key_id))[0] == "key.legacy-files-failed"
-    assert await keeper(door).run_once() == 0  # not yet
-    door.database.sql("UPDATE legacy_file_removal SET next_at = now()")
-    assert await keeper(door).run_once() == 1
+    key_id = await imported(console, gone)
+    await purge(console, key_id)
+    with pytest.raises(Unavailable) as expected:
+        await keeper(console, Racing(meanwhile).read, (KEYS,)).run_once()
+    assert "1 purged keys are still in a file" in expected.value.detail
+    assert gone not in expected.value.detail
+    assert (await actions(console, key_id))[0] == "key.legacy-files-failed"
+    assert await keeper(console).run_once() == 0  # not yet
+    console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    assert await keeper(console).run_once() == 1
     assert gone not in get(bucket, "api_keys.json")
 
 
 @pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
-async def test_a_file_that_cannot_be_read_is_left_as_it_is(door: Console, bucket: Any, content: str) -> None:
+async def test_unreadable_legacy_file_is_unchanged(console: Console, bucket: Any, content: str) -> None:
     put(bucket, "api_keys.json", content)
-    await purge(door, await imported(door, secrets.token_urlsafe(20)))
+    await purge(console, await imported(console, secrets.token_urlsafe(20)))
     with pytest.raises(Unavailable):
-        await keeper(door).run_once()
+        await keeper(console).run_once()
     assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
     put(bucket, "api_keys.json", {})
-    door.database.sql("UPDATE legacy_file_removal SET next_at = now()")
-    assert await keeper(door).run_once() == 1
+    console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
+    assert await keeper(console).run_once() == 1
 
 
-async def test_files_that_are_gone_hold_nobody_up(door: Console, bucket: Any) -> None:
-    await purge(door, await imported(door, secrets.token_urlsafe(20)))
-    assert await keeper(door).run_once() == 1
+async def test_missing_legacy_files_are_ignored(console: Console, bucket: Any) -> None:
+    await purge(console, await imported(console, secrets.token_urlsafe(20)))
+    assert await keeper(console).run_once() == 1
 
 
-async def test_a_key_of_our_own_stands_in_no_old_file(door: Console) -> None:
-    await purge(door, (await door.create())["key"]["id"])
-    assert door.database.sql("SELECT count(*) FROM legacy_file_removal") == "0"
+async def test_native_key_is_not_removed_from_legacy_files(console: Console) -> None:
+    await purge(console, (await console.create())["key"]["id"])
+    assert console.database.sql("SELECT count(*) FROM legacy_file_removal") == "0"

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.console import asgi as console
+from gatehouse.console import asgi as console_asgi
 from gatehouse.errors import SettingsError
 from gatehouse.identity.models import Role
 from gatehouse.identity.oidc import KEYS_S, REFETCH_S, SKEW_S, STALE_S, Issuer, OidcIdentityProvider
@@ -59,9 +59,9 @@ class Provider:
 
     def token(self, key: Any = RSA, alg: str = "RS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
         said = {"iss": self.url, "aud": "gatehouse", "sub": "alice", "exp": NOW + 300, "groups": ["platform"], **claims}
-        kept = {name: value for name, value in said.items() if value is not None}
+        remaining = {name: value for name, value in said.items() if value is not None}
         named = {"alg": alg, "kid": key.kid, **(header or {})}
-        return jwt.encode(named, kept, key, algorithms=["RS256", "ES256", "HS256", "RS512"])
+        return jwt.encode(named, remaining, key, algorithms=["RS256", "ES256", "HS256", "RS512"])
 
 
 def _base64(raw: bytes) -> str:
@@ -69,29 +69,29 @@ def _base64(raw: bytes) -> str:
 
 
 @dataclass
-class Desk:
+class IssuerSetup:
     provider: Provider
     clock: ManualClock
     people: OidcIdentityProvider
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def issuer() -> AsyncIterator[IssuerSetup]:
     provider, clock = Provider(), ManualClock(float(NOW))
     provider.keys = [RSA.as_dict(private=False), EC.as_dict(private=False), WEAK.as_dict(private=False)]
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
     provider.port = server.sockets[0].getsockname()[1]
     roles = {"platform": Role.OWNER, "on-call": Role.OPERATOR, "books": Role.AUDITOR}
-    yield Desk(provider, clock, OidcIdentityProvider(Issuer(provider.url, "gatehouse", "", "groups", roles), clock))
+    yield IssuerSetup(provider, clock, OidcIdentityProvider(Issuer(provider.url, "gatehouse", "", "groups", roles), clock))
     server.close()
 
 
-async def test_a_good_token_of_either_algorithm_is_a_person_with_the_roles_of_the_claim(desk: Desk) -> None:
-    person = await desk.people.person(desk.provider.token(groups=["on-call", "books", "golf"]))
+async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
+    person = await issuer.people.person(issuer.provider.token(groups=["on-call", "books", "golf"]))
     assert person is not None
     assert (person.subject, person.roles) == ("alice", frozenset({Role.OPERATOR, Role.AUDITOR}))
-    assert await desk.people.person(desk.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
-    assert desk.provider.asked == ["/.well-known/openid-configuration", "/keys"]
+    assert await issuer.people.person(issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
+    assert issuer.provider.asked == ["/.well-known/openid-configuration", "/keys"]
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ async def test_a_good_token_of_either_algorithm_is_a_person_with_the_roles_of_th
     ],
     ids=str,
 )
-async def test_a_token_with_a_wrong_claim_is_nobody(desk: Desk, claims: dict[str, Any]) -> None:
-    assert await desk.people.person(desk.provider.token(**claims)) is None
+async def test_token_with_invalid_claim_is_denied(issuer: IssuerSetup, claims: dict[str, Any]) -> None:
+    assert await issuer.people.person(issuer.provider.token(**claims)) is None
 
 
-async def test_clocks_may_differ_a_little(desk: Desk) -> None:
-    assert await desk.people.person(desk.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
+async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
+    assert await issuer.people.person(issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
 
 
-async def test_no_token_chooses_its_own_algorithm_or_key(desk: Desk) -> None:
-    good = desk.provider.token()
+async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
+    good = issuer.provider.token()
     # The public key as if it were a shared secret, which no library would do for us.
     signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{good.split('.')[1]}"
     mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
@@ -130,10 +130,10 @@ async def test_no_token_chooses_its_own_algorithm_or_key(desk: Desk) -> None:
     for token in (
         f"{signed}.{_base64(mac)}",
         unsigned,
-        desk.provider.token(alg="RS512"),
-        desk.provider.token(stranger),
-        desk.provider.token(WEAK),
-        desk.provider.token(header={"typ": "logout+jwt"}),
+        issuer.provider.token(alg="RS512"),
+        issuer.provider.token(stranger),
+        issuer.provider.token(WEAK),
+        issuer.provider.token(header={"typ": "logout+jwt"}),
         good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"),
         good.replace(".", "..", 1),
         "a.b.c",
@@ -141,60 +141,60 @@ async def test_no_token_chooses_its_own_algorithm_or_key(desk: Desk) -> None:
         "x" * 20_000 + "..",
         "ü.ü.ü",
     ):
-        assert await desk.people.person(token) is None
+        assert await issuer.people.person(token) is None
 
 
 @pytest.mark.parametrize("nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"])
-async def test_a_token_whose_header_has_no_bottom_is_nobody(desk: Desk, nested: str) -> None:
+async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
     header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
-    assert await desk.people.person(f"{header}.e30.AAAA") is None
-    assert desk.provider.asked == []
+    assert await issuer.people.person(f"{header}.e30.AAAA") is None
+    assert issuer.provider.asked == []
 
 
 @pytest.mark.parametrize(
     "header", [b"[]", b"null", b"7", b'{"alg":["RS256"]}', b'{"alg":"RS256","typ":[]}', b"\xff", b'{"alg":"\\ud800"}']
 )
-async def test_a_token_with_another_header_than_an_object_of_texts_is_nobody(desk: Desk, header: bytes) -> None:
-    assert await desk.people.person(f"{_base64(header)}.e30.AAAA") is None
+async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: bytes) -> None:
+    assert await issuer.people.person(f"{_base64(header)}.e30.AAAA") is None
 
 
-async def test_a_new_key_of_the_issuer_is_fetched_and_strangers_cannot_have_it_asked_for_at_will(desk: Desk) -> None:
-    await desk.people.person(desk.provider.token())
+async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:
+    await issuer.people.person(issuer.provider.token())
     fresh = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})
-    desk.provider.keys = [fresh.as_dict(private=False)]
-    before = len(desk.provider.asked)
+    issuer.provider.keys = [fresh.as_dict(private=False)]
+    before = len(issuer.provider.asked)
     for _ in range(20):
-        assert await desk.people.person(desk.provider.token(fresh)) is None
-    assert len(desk.provider.asked) == before
-    desk.clock.advance(REFETCH_S)
-    assert await desk.people.person(desk.provider.token(fresh)) is not None
-    assert await desk.people.person(desk.provider.token()) is None
+        assert await issuer.people.person(issuer.provider.token(fresh)) is None
+    assert len(issuer.provider.asked) == before
+    issuer.clock.advance(REFETCH_S)
+    assert await issuer.people.person(issuer.provider.token(fresh)) is not None
+    assert await issuer.people.person(issuer.provider.token()) is None
 
 
-async def test_an_issuer_that_is_away_lets_known_keys_go_on_for_a_day(desk: Desk) -> None:
-    assert await desk.people.person(desk.provider.token()) is not None
-    desk.provider.away = True
-    desk.clock.advance(KEYS_S)
-    assert await desk.people.person(desk.provider.token(exp=NOW + 10**6)) is not None
-    desk.clock.advance(STALE_S)
+async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
+    assert await issuer.people.person(issuer.provider.token()) is not None
+    issuer.provider.away = True
+    issuer.clock.advance(KEYS_S)
+    assert await issuer.people.person(issuer.provider.token(exp=NOW + 10**6)) is not None
+    issuer.clock.advance(STALE_S)
     with pytest.raises(Exception, match="People cannot sign in at the moment"):
-        await desk.people.person(desk.provider.token(exp=NOW + 10**6))
+        await issuer.people.person(issuer.provider.token(exp=NOW + 10**6))
 
 
-async def test_a_person_manages_in_their_own_name_within_their_roles(door: Console, desk: Desk) -> None:
-    transport = httpx.ASGITransport(console.create(replace(door.parts, identity_provider=desk.people)))
+async def test_user_acts_in_their_own_name_within_their_roles(console: Console, issuer: IssuerSetup) -> None:
+    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, identity_provider=issuer.people)))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
 
         def sent(**claims: Any) -> dict[str, str]:
-            return {"Authorization": f"Bearer {desk.provider.token(**claims)}"}
+            return {"Authorization": f"Bearer {issuer.provider.token(**claims)}"}
 
-        made = await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["on-call"]))
-        assert (made.status_code, made.json()["key"]["created_by"]) == (201, "person:alice")
+        created = await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["on-call"]))
+        assert (created.status_code, created.json()["key"]["created_by"]) == (201, "person:alice")
         assert (await client.get("/v1/keys", headers=sent(groups=["books"]))).status_code == 200
         assert (await client.post("/v1/keys", json={"name": "x"}, headers=sent(groups=["books"]))).status_code == 403
         assert (await client.get("/v1/keys", headers=sent(groups=["golf"]))).status_code == 403
         assert (await client.get("/v1/keys", headers=sent(aud="another"))).status_code == 401
-        assert (await client.get("/v1/keys", headers=door.as_(str(door.parts.bootstrap_token)))).status_code == 200
+        assert (await client.get("/v1/keys", headers=console.as_(str(console.dependencies.bootstrap_token)))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ async def test_a_person_manages_in_their_own_name_within_their_roles(door: Conso
         ({"OIDC_ROLES": "platform=king"}, "GATEHOUSE_OIDC_ROLES: must be comma-separated value=role"),
     ],
 )
-def test_settings_of_an_issuer_that_do_not_fit_are_named(more: dict[str, str], message: str) -> None:
+def test_invalid_issuer_settings_are_named(more: dict[str, str], message: str) -> None:
     base = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d"}
     with pytest.raises(SettingsError, match=message):
         load({**base, **{f"GATEHOUSE_{name}": value for name, value in more.items()}})

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.console import asgi as console
+from gatehouse.console import asgi as console_asgi
 from gatehouse.errors import BadRequest
 from gatehouse.http import json_body as body
 from hypothesis import given
@@ -37,28 +37,28 @@ JSON = {"Content-Type": "application/json"}
         (b'"text"', "must be an object"),
     ],
 )
-async def test_a_body_that_can_be_understood_in_two_ways_or_none_is_refused(door: Console, content: bytes, message: str) -> None:
-    reply = await door.client.post("/v1/keys", content=content, headers=JSON)
+async def test_ambiguous_or_malformed_json_is_rejected(console: Console, content: bytes, message: str) -> None:
+    reply = await console.client.post("/v1/keys", content=content, headers=JSON)
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["message"] == message
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(), st.lists, max_leaves=8))
-def test_the_strict_parser_agrees_with_json_wherever_it_does_not_refuse(value: Any) -> None:
+def test_strict_parser_agrees_with_json_module(value: Any) -> None:
     raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    refusals = {
+    denials = {
         "contains a NUL character or an unpaired surrogate",
         "is not UTF-8 text",
         "is nested more than 16 levels deep",
     }
-    parsed, refused = _parse(raw)
-    assert refused in refusals if refused else parsed == value
+    parsed, denied = _parse(raw)
+    assert denied in denials if denied else parsed == value
 
 
 @given(st.binary(max_size=200))
-def test_the_strict_parser_answers_any_bytes_with_a_value_or_a_bad_request(raw: bytes) -> None:
-    parsed, refused = _parse(raw)
-    assert refused or parsed == json.loads(raw)
+def test_strict_parser_returns_value_or_bad_request(raw: bytes) -> None:
+    parsed, denied = _parse(raw)
+    assert denied or parsed == json.loads(raw)
 
 
 def _parse(raw: bytes) -> tuple[Any, str]:
@@ -69,22 +69,22 @@ def _parse(raw: bytes) -> tuple[Any, str]:
         return None, refusal.errors[0].message
 
 
-async def test_a_body_beyond_the_bound_is_refused_without_being_parsed(door: Console) -> None:
-    reply = await door.client.post("/v1/keys", content=b" " * 65_537, headers=JSON)
+async def test_body_above_the_size_limit_is_not_parsed(console: Console) -> None:
+    reply = await console.client.post("/v1/keys", content=b" " * 65_537, headers=JSON)
     assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
 
 
-async def test_a_body_without_a_declared_length_is_bounded_too(door: Console) -> None:
+async def test_body_without_content_length_is_bounded(console: Console) -> None:
     async def chunks() -> Any:
         for _ in range(100):
             yield b" " * 1000
 
-    reply = await door.client.post("/v1/keys", content=chunks(), headers=JSON)
+    reply = await console.client.post("/v1/keys", content=chunks(), headers=JSON)
     assert reply.status_code == 413
 
 
-async def test_a_form_is_not_taken_for_json(door: Console) -> None:
-    reply = await door.client.post("/v1/keys", data={"name": "x"})
+async def test_form_body_is_not_parsed_as_json(console: Console) -> None:
+    reply = await console.client.post("/v1/keys", data={"name": "x"})
     assert reply.json()["errors"][0]["fix"] == "send Content-Type: application/json"
 
 
@@ -100,49 +100,49 @@ async def test_a_form_is_not_taken_for_json(door: Console) -> None:
         ("owner=%ff", "query"),
     ],
 )
-async def test_a_query_that_does_not_fit_is_refused_by_name(door: Console, query: str, location: str) -> None:
-    reply = await door.client.get(f"/v1/keys?{query}")
+async def test_invalid_query_parameter_is_named(console: Console, query: str, location: str) -> None:
+    reply = await console.client.get(f"/v1/keys?{query}")
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
 
 
-async def test_an_unknown_address_is_a_problem(door: Console) -> None:
-    reply = await door.client.get("/v1/nothing")
+async def test_unknown_path_is_a_problem_document(console: Console) -> None:
+    reply = await console.client.get("/v1/nothing")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 
 
-async def test_a_wrong_method_is_a_problem_that_names_all_that_work(door: Console) -> None:
-    reply = await door.client.put("/v1/keys")
+async def test_wrong_method_is_405_with_allow_header(console: Console) -> None:
+    reply = await console.client.put("/v1/keys")
     assert (reply.status_code, reply.headers["allow"], reply.json()["code"]) == (405, "GET, POST", "method_not_allowed")
 
 
-async def test_a_defect_of_ours_is_a_500_that_tells_the_caller_the_request_id_and_the_log_the_place(door: Console) -> None:
+async def test_internal_error_is_500_with_request_id(console: Console) -> None:
     def broken(count: int) -> bytes:
         raise RuntimeError("canary-of-a-defect")
 
-    transport = httpx.ASGITransport(console.create(replace(door.parts, random_bytes=broken)))
+    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, random_bytes=broken)))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
-        reply = await client.post("/v1/keys", json={"name": "x"}, headers=door.as_(BOOTSTRAP))
+        reply = await client.post("/v1/keys", json={"name": "x"}, headers=console.as_(BOOTSTRAP))
     assert (reply.status_code, reply.json()["code"]) == (500, "internal")
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.headers["x-request-id"] in reply.json()["detail"]
-    assert "RuntimeError at test_protocol.py" in door.lines.kept[-1]["detail"]
-    assert "canary" not in reply.text + str(door.lines.kept[-1])
+    assert "RuntimeError at test_protocol.py" in console.lines.entries[-1]["detail"]
+    assert "canary" not in reply.text + str(console.lines.entries[-1])
 
 
-async def test_a_database_that_fails_is_a_503_without_its_words(door: Console) -> None:
-    door.database.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
+async def test_database_failure_is_503_without_its_message(console: Console) -> None:
+    console.database.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
     try:
-        reply = await door.client.get("/v1/keys")
+        reply = await console.client.get("/v1/keys")
     finally:
-        door.database.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
+        console.database.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
     assert (reply.status_code, reply.headers["retry-after"], reply.json()["code"]) == (503, "1", "unavailable")
     assert "api_key" not in reply.text
 
 
 @pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize("path", ["/", "/openapi.json", "/healthz", "/v1/keys", "/v1/nothing", "/style.css"])
-async def test_every_answer_carries_the_security_headers(door: Console, path: str) -> None:
-    headers = (await door.client.get(path)).headers
+async def test_every_response_has_the_security_headers(console: Console, path: str) -> None:
+    headers = (await console.client.get(path)).headers
     assert "script-src" not in headers["content-security-policy"]
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["x-content-type-options"] == "nosniff"
@@ -152,16 +152,16 @@ async def test_every_answer_carries_the_security_headers(door: Console, path: st
     assert headers["x-request-id"].startswith("req_")
 
 
-async def test_the_page_at_the_root_says_what_this_door_is_and_runs_no_script(door: Console) -> None:
-    reply = await door.client.get("/")
+async def test_root_page_names_the_service_and_has_no_script(console: Console) -> None:
+    reply = await console.client.get("/")
     assert reply.headers["content-type"].startswith("text/html")
     assert 'href="/openapi.json"' in reply.text
     assert "<script" not in reply.text
     assert "style=" not in reply.text
 
 
-async def test_the_openapi_document_is_valid_and_knows_every_problem(door: Console) -> None:
-    document = (await door.client.get("/openapi.json")).json()
+async def test_openapi_document_is_valid_and_lists_every_problem(console: Console) -> None:
+    document = (await console.client.get("/openapi.json")).json()
     validate(document)
     assert document["openapi"].startswith("3.1")
     create = document["paths"]["/v1/keys"]["post"]
@@ -171,15 +171,15 @@ async def test_the_openapi_document_is_valid_and_knows_every_problem(door: Conso
     assert create["security"] == [{"admin": []}, {"session": []}]
 
 
-async def test_liveness_readiness_and_metrics_answer(door: Console) -> None:
-    assert (await door.client.get("/healthz")).json() == {"status": "ok"}
-    assert (await door.client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok"}}
-    assert 'gatehouse_request_seconds_count{route="/readyz",service="console"' in (await door.client.get("/metrics")).text
+async def test_liveness_readiness_and_metrics_are_served(console: Console) -> None:
+    assert (await console.client.get("/healthz")).json() == {"status": "ok"}
+    assert (await console.client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok"}}
+    assert 'gatehouse_request_seconds_count{route="/readyz",service="console"' in (await console.client.get("/metrics")).text
 
 
-async def test_the_log_names_routes_and_never_the_path_that_was_sent(door: Console) -> None:
-    await door.client.get("/v1/keys/gtk_test_pasted_by_mistake")
-    line = door.lines.kept[-1]
+async def test_log_contains_the_route_not_the_path(console: Console) -> None:
+    await console.client.get("/v1/keys/gtk_test_pasted_by_mistake")
+    line = console.lines.entries[-1]
     assert (line["route"], line["path"], line["status"], line["key_id"]) == (
         "/v1/keys/{id}",
         "/v1/keys/{id}",

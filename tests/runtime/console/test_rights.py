@@ -21,7 +21,7 @@ def test_incomplete_declaration_is_an_error(missing: dict[str, Any]) -> None:
         Endpoint(method="POST", path="/v1/x", tag="x", **missing)
 
 
-def test_owner_may_do_everything_and_auditor_changes_nothing() -> None:
+def test_owner_has_all_rights_and_auditor_reads_only() -> None:
     assert len(WITH_ROLES) > 30
     assert [endpoint.path for endpoint in WITH_ROLES if Role.OWNER not in endpoint.roles] == []
     changing = [endpoint for endpoint in WITH_ROLES if endpoint.changes_state and endpoint.operation_id not in OWN_SESSIONS]
@@ -29,100 +29,100 @@ def test_owner_may_do_everything_and_auditor_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("role", list(Role))
-async def test_role_may_call_its_endpoints_only(door: Console, role: Role) -> None:
-    token = (await door.create(scopes=[f"role:{role.value}"]))["token"]
+async def test_role_may_call_its_endpoints_only(console: Console, role: Role) -> None:
+    token = (await console.create(scopes=[f"role:{role.value}"]))["token"]
     denied = set()
     for endpoint in WITH_ROLES:
         path = endpoint.path.replace("{id}", "000000000000")
-        reply = await door.client.request(endpoint.method, path, headers=door.as_(token))
+        reply = await console.client.request(endpoint.method, path, headers=console.as_(token))
         if reply.status_code == 403:
             assert reply.json()["detail"].startswith(f"The credential has the role {role.value}. This operation requires owner")
             denied.add(endpoint.operation_id)
     assert denied == {endpoint.operation_id for endpoint in WITH_ROLES if role not in endpoint.roles}
 
 
-async def test_a_refusal_by_role_is_in_the_audit_trail(door: Console) -> None:
-    token = (await door.create(scopes=["role:issuer"]))["token"]
-    door.database.sql("TRUNCATE audit_event")
-    await door.client.get("/v1/audit-events", headers=door.as_(token))
-    await door.client.get("/v1/audit-events", headers=door.as_(token))
-    events = (await door.client.get("/v1/audit-events")).json()["events"]
+async def test_denial_by_role_is_audited(console: Console) -> None:
+    token = (await console.create(scopes=["role:issuer"]))["token"]
+    console.database.sql("TRUNCATE audit_event")
+    await console.client.get("/v1/audit-events", headers=console.as_(token))
+    await console.client.get("/v1/audit-events", headers=console.as_(token))
+    events = (await console.client.get("/v1/audit-events")).json()["events"]
     assert [(event["action"], event["outcome"]) for event in events] == [("access.denied", "denied")]
 
 
 @pytest.mark.parametrize("scope", ["admin", "role:owner", "role:operator", "role:issuer", "role:of-tomorrow"])
 @pytest.mark.parametrize("role", ["operator", "issuer", "service"])
-async def test_nobody_but_an_owner_makes_a_key_that_manages(door: Console, role: str, scope: str) -> None:
-    token = (await door.create(scopes=[f"role:{role}"]))["token"]
-    wish = {"name": "mine", "scopes": ["cores:read", scope]}
-    reply = await door.client.post("/v1/keys", json=wish, headers=door.as_(token))
+async def test_only_an_owner_creates_an_admin_key(console: Console, role: str, scope: str) -> None:
+    token = (await console.create(scopes=[f"role:{role}"]))["token"]
+    properties = {"name": "mine", "scopes": ["cores:read", scope]}
+    reply = await console.client.post("/v1/keys", json=properties, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
         "Only an owner can create or change a key with the scope admin or a role.",
     )
-    assert (await door.client.post("/v1/keys", json={"name": "plain"}, headers=door.as_(token))).status_code == 201
+    assert (await console.client.post("/v1/keys", json={"name": "plain"}, headers=console.as_(token))).status_code == 201
 
 
 @pytest.mark.parametrize("role", ["operator", "issuer", "service"])
-async def test_nobody_but_an_owner_makes_a_key_that_manages_by_what_a_role_grants(door: Console, role: str) -> None:
-    token = (await door.create(scopes=[f"role:{role}"]))["token"]
-    reply = await door.client.post("/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=door.as_(token))
+async def test_only_an_owner_grants_an_admin_role(console: Console, role: str) -> None:
+    token = (await console.create(scopes=[f"role:{role}"]))["token"]
+    reply = await console.client.post("/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
         "Only an owner can create or change a key with the scope admin or a role.",
     )
-    harmless = await door.client.post("/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=door.as_(token))
+    harmless = await console.client.post("/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=console.as_(token))
     assert harmless.status_code == 201
 
 
-@pytest.mark.parametrize("wish", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
-async def test_an_operator_changes_keys_but_makes_none_that_manages_of_them(door: Console, wish: dict[str, list[str]]) -> None:
-    headers = {**door.as_((await door.create(scopes=["role:operator"]))["token"]), "If-Match": "*"}
-    plain = (await door.create())["key"]["id"]
-    assert (await door.client.patch(f"/v1/keys/{plain}", json=wish, headers=headers)).status_code == 403
-    assert (await door.client.patch(f"/v1/keys/{plain}", json={"owner": "me"}, headers=headers)).status_code == 200
+@pytest.mark.parametrize("properties", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
+async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console, properties: dict[str, list[str]]) -> None:
+    headers = {**console.as_((await console.create(scopes=["role:operator"]))["token"]), "If-Match": "*"}
+    plain = (await console.create())["key"]["id"]
+    assert (await console.client.patch(f"/v1/keys/{plain}", json=properties, headers=headers)).status_code == 403
+    assert (await console.client.patch(f"/v1/keys/{plain}", json={"owner": "me"}, headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("act", ["rotate", "disable", "enable", "end-grace", "restore"])
-async def test_an_operator_does_nothing_to_a_key_that_manages(door: Console, act: str) -> None:
-    token = (await door.create(scopes=["role:operator"]))["token"]
-    target = (await door.create(roles=["admin"]))["key"]["id"]
-    assert (await door.client.post(f"/v1/keys/{target}/{act}", headers=door.as_(token))).status_code == 403
+async def test_operator_cannot_change_an_admin_key(console: Console, act: str) -> None:
+    token = (await console.create(scopes=["role:operator"]))["token"]
+    target = (await console.create(roles=["admin"]))["key"]["id"]
+    assert (await console.client.post(f"/v1/keys/{target}/{act}", headers=console.as_(token))).status_code == 403
 
 
-async def test_an_auditor_asks_what_a_key_that_manages_may_do(door: Console) -> None:
-    token = (await door.create(scopes=["role:auditor"]))["token"]
-    target = (await door.create(roles=["admin"]))["key"]["id"]
-    reply = await door.client.post(f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=door.as_(token))
+async def test_auditor_explains_an_admin_key(console: Console) -> None:
+    token = (await console.create(scopes=["role:auditor"]))["token"]
+    target = (await console.create(roles=["admin"]))["key"]["id"]
+    reply = await console.client.post(f"/v1/keys/{target}/explain", json={"scopes": ["admin"]}, headers=console.as_(token))
     assert (reply.status_code, reply.json()["code"]) == (200, "VALID")
 
 
-async def test_nobody_but_an_owner_ends_a_key_that_manages(door: Console) -> None:
-    token = (await door.create(scopes=["role:operator"]))["token"]
+async def test_only_an_owner_ends_an_admin_key(console: Console) -> None:
+    token = (await console.create(scopes=["role:operator"]))["token"]
     for scopes in (["admin"], ["role:auditor"]):
-        target = (await door.create(scopes=scopes))["key"]["id"]
-        assert (await door.client.post(f"/v1/keys/{target}/revoke", headers=door.as_(token))).status_code == 403
-        assert (await door.client.post(f"/v1/keys/{target}/revoke")).status_code == 200
-    plain = (await door.create())["key"]["id"]
-    assert (await door.client.post(f"/v1/keys/{plain}/revoke", headers=door.as_(token))).status_code == 200
+        target = (await console.create(scopes=scopes))["key"]["id"]
+        assert (await console.client.post(f"/v1/keys/{target}/revoke", headers=console.as_(token))).status_code == 403
+        assert (await console.client.post(f"/v1/keys/{target}/revoke")).status_code == 200
+    plain = (await console.create())["key"]["id"]
+    assert (await console.client.post(f"/v1/keys/{plain}/revoke", headers=console.as_(token))).status_code == 200
 
 
-async def test_a_key_without_a_role_is_told_what_it_lacks(door: Console) -> None:
-    token = (await door.create(scopes=["cores:read", "role:nonsense"]))["token"]
-    reply = await door.client.get("/v1/keys", headers=door.as_(token))
+async def test_key_without_role_is_denied_with_missing_role(console: Console) -> None:
+    token = (await console.create(scopes=["cores:read", "role:nonsense"]))["token"]
+    reply = await console.client.get("/v1/keys", headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"].startswith("This key has neither the scope admin nor a role")) == (
         403,
         True,
     )
 
 
-def test_several_roles_add_up_and_admin_is_an_owner() -> None:
+def test_roles_are_combined_and_admin_is_owner() -> None:
     assert roles_of(["role:issuer", "role:auditor", "cores:read"]) == {Role.ISSUER, Role.AUDITOR}
     assert roles_of(["admin"]) == {Role.OWNER}
     assert not manages(["cores:read", "administrator"])
     assert manages(["role:of-tomorrow"])
 
 
-async def test_the_api_document_says_who_may_call_what(door: Console) -> None:
-    paths = (await door.client.get("/openapi.json")).json()["paths"]
+async def test_openapi_documents_the_roles_of_each_operation(console: Console) -> None:
+    paths = (await console.client.get("/openapi.json")).json()["paths"]
     assert paths["/v1/audit-events"]["get"]["x-roles"] == ["auditor", "operator", "owner"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from gatehouse.console import asgi as console
+from gatehouse.console import asgi as console_asgi
 from gatehouse.identity.models import Role
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
@@ -24,7 +24,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi import checks
 
-from tests.runtime.console.conftest import BOOTSTRAP, Lines, parts_on
+from tests.runtime.console.conftest import BOOTSTRAP, Lines, create_dependencies
 
 ASKED = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
 EXAMPLES = ASKED or 3
@@ -65,9 +65,9 @@ class Surface:
         """Raises what schemathesis found."""
         reply = self.ask(case, token)
         try:
-            case.validate_response(reply, checks=[one for one in CHECKS if one not in PASSED.get(reply.status_code, ())])
+            case.validate_response(reply, checks=[item for item in CHECKS if item not in PASSED.get(reply.status_code, ())])
         except FailureGroup as exc:
-            what = "; ".join(str(one).partition("\n")[0] for one in exc.exceptions)
+            what = "; ".join(str(item).partition("\n")[0] for item in exc.exceptions)
             raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {what}") from exc
 
     def ask(self, case: Case[Any], token: str) -> Response:
@@ -75,41 +75,41 @@ class Surface:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
         if reply.status_code >= 500:
-            raise AssertionError(f"{case.method} {case.path}: {reply.status_code} {self.lines.kept[-1]['detail']}")
+            raise AssertionError(f"{case.method} {case.path}: {reply.status_code} {self.lines.entries[-1]['detail']}")
         return reply
 
 
 @pytest.fixture(scope="module")
 def surface(database: Any) -> Iterator[Surface]:
     lines = Lines()
-    parts, pool = parts_on(database, lines)
-    app: Any = console.create(parts, on_stop=[pool.close])
+    dependencies, pool = create_dependencies(database, lines)
+    app: Any = console_asgi.create(dependencies, on_stop=[pool.close])
     with get_client(app) as client:
         document = client.get("http://testserver/openapi.json").json()
-        for operation in (one for item in document["paths"].values() for one in item.values()):
+        for operation in (entry for item in document["paths"].values() for entry in item.values()):
             operation.pop("security")  # who asks is this test's matter, not made up
         schema = schemathesis.openapi.from_dict(document)
         schema.app = app
         tokens = {"nobody": "", "stranger": "no-key-of-ours", "bootstrap": BOOTSTRAP}
         for role in Role:
-            made = client.post(
+            created = client.post(
                 "http://testserver/v1/keys",
                 json={"name": role.value, "scopes": [f"role:{role.value}"]},
                 headers={"Authorization": f"Bearer {BOOTSTRAP}"},
             )
-            tokens[role.value] = made.json()["token"]
+            tokens[role.value] = created.json()["token"]
         yield Surface(schema, client, tokens, lines)
 
 
 def _operations(surface: Surface) -> list[Any]:
-    return [found.ok() for found in surface.schema.get_all_operations()]
+    return [result.ok() for result in surface.schema.get_all_operations()]
 
 
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("who", ["nobody", "stranger", *(role.value for role in Role)])
-def test_whoever_asks_for_whatever_gets_an_answer_of_the_document(surface: Surface, who: str, mode: GenerationMode) -> None:
-    found = []
+def test_every_response_matches_the_openapi_document(surface: Surface, who: str, mode: GenerationMode) -> None:
+    result = []
     for operation in _operations(surface):
         # Who may do everything comes furthest, so most is asked in that name.
         @settings(BOUNDS, max_examples=EXAMPLES if who == Role.OWNER else max(2, EXAMPLES // 5))
@@ -122,12 +122,12 @@ def test_whoever_asks_for_whatever_gets_an_answer_of_the_document(surface: Surfa
         except Unsatisfiable:
             continue  # it takes nothing that could be wrong
         except AssertionError as exc:
-            found.append(str(exc))
-    assert "\n".join(found) == ""
+            result.append(str(exc))
+    assert "\n".join(result) == ""
 
 
 @pytest.mark.requirement("TR-16")
-def test_keys_webhooks_and_sessions_are_led_through_their_lives_by_the_links_of_the_document(surface: Surface) -> None:
+def test_openapi_links_lead_through_every_life_cycle(surface: Surface) -> None:
     machine = surface.schema.as_state_machine()
     led: set[str] = set()
     wrong: list[str] = []

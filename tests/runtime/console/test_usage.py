@@ -16,22 +16,22 @@ MINUTE = int(NOW // 60) * 60
 
 
 @pytest.fixture
-async def used(door: Console) -> str:
+async def used(console: Console) -> str:
     """A key that was used 5 times at Core docs and refused twice, and another one used once."""
-    door.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
-    key_id: str = (await door.create())["key"]["id"]
+    console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
+    key_id: str = (await console.create())["key"]["id"]
     rows = (
         UsageRow(key_id, "docs", "VALID", MINUTE, 5),
         UsageRow(key_id, "docs", "RATE_LIMITED", MINUTE, 2),
         UsageRow("another00000", "", "VALID", MINUTE, 1),
     )
     addresses = (AddressUse(key_id, "192.0.2.1"),)
-    await UsageRepository(door.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses))
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, rows, {key_id: float(MINUTE)}, addresses))
     return key_id
 
 
-async def series(door: Console, **query: str) -> dict[str, Any]:
-    reply = await door.client.get("/v1/usage", params=query)
+async def series(console: Console, **query: str) -> dict[str, Any]:
+    reply = await console.client.get("/v1/usage", params=query)
     assert reply.status_code == 200, reply.text
     document: dict[str, Any] = reply.json()
     return document
@@ -39,10 +39,10 @@ async def series(door: Console, **query: str) -> dict[str, Any]:
 
 @pytest.mark.requirement("TR-13")
 @pytest.mark.parametrize("width", ["minute", "hour", "day"])
-async def test_a_series_adds_up_everything_or_splits_as_asked(door: Console, used: str, width: str) -> None:
-    whole = await series(door, width=width)
+async def test_usage_is_summed_or_grouped(console: Console, used: str, width: str) -> None:
+    whole = await series(console, width=width)
     assert (whole["total"], [point["count"] for point in whole["points"]]) == (8, [8])
-    split = await series(door, width=width, by="key,code")
+    split = await series(console, width=width, by="key,code")
     assert {(point["key"], point["core"], point["code"]): point["count"] for point in split["points"]} == {
         (used, None, "VALID"): 5,
         (used, None, "RATE_LIMITED"): 2,
@@ -50,18 +50,18 @@ async def test_a_series_adds_up_everything_or_splits_as_asked(door: Console, use
     }
 
 
-async def test_a_series_is_narrowed_to_a_key_a_core_an_outcome_and_a_time(door: Console, used: str) -> None:
-    assert (await series(door, key=used))["total"] == 7
-    assert (await series(door, core="docs", code="RATE_LIMITED"))["total"] == 2
-    assert (await series(door, until="2020-01-01T00:00:00Z"))["total"] == 0
+async def test_usage_is_filtered(console: Console, used: str) -> None:
+    assert (await series(console, key=used))["total"] == 7
+    assert (await series(console, core="docs", code="RATE_LIMITED"))["total"] == 2
+    assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 
 
-async def test_how_one_key_is_used_is_shown(door: Console, used: str) -> None:
-    shown = (await door.client.get(f"/v1/keys/{used}/usage")).json()
+async def test_usage_of_one_key_is_returned(console: Console, used: str) -> None:
+    shown = (await console.client.get(f"/v1/keys/{used}/usage")).json()
     assert shown["last_hour"] == {"VALID": 5, "RATE_LIMITED": 2}
     assert shown["addresses"] == ["192.0.2.1"]
     assert shown["last_used_at"] is not None
-    assert (await door.client.get("/v1/keys/000000000000/usage")).status_code == 404
+    assert (await console.client.get("/v1/keys/000000000000/usage")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,7 @@ async def test_how_one_key_is_used_is_shown(door: Console, used: str) -> None:
         ({"key": "gtk_test_whole"}, "query.key", "does not match the required pattern"),
     ],
 )
-async def test_a_series_that_cannot_be_made_says_what_to_change(
-    door: Console, query: dict[str, str], location: str, message: str
-) -> None:
-    reply = await door.client.get("/v1/usage", params=query)
+async def test_invalid_usage_query_has_a_fix(console: Console, query: dict[str, str], location: str, message: str) -> None:
+    reply = await console.client.get("/v1/usage", params=query)
     error = reply.json()["errors"][0]
     assert (reply.status_code, error["location"], error["message"]) == (400, location, message)

@@ -32,11 +32,11 @@ from gatehouse.http.headers import ambiguity, forwarded, returned
         b"x-original-url",
     ],
 )
-def test_a_field_that_a_client_must_not_say_ends_at_the_gateway(name: bytes) -> None:
+def test_reserved_request_header_is_not_forwarded(name: bytes) -> None:
     assert forwarded([(name, b"x"), (b"accept", b"*/*")]) == [("accept", "*/*")]
 
 
-def test_a_field_that_connection_names_ends_at_the_gateway() -> None:
+def test_header_named_by_connection_is_not_forwarded() -> None:
     fields = [(b"connection", b"close, X-Secret-Hop"), (b"x-secret-hop", b"1"), (b"x-kept", b"2")]
     assert forwarded(fields) == [("x-kept", "2")]
 
@@ -60,15 +60,15 @@ def test_order_and_repeats_are_kept() -> None:
         ([(b"x-name", b"a\x01b")], "the header x-name contains a byte that is not visible ASCII"),
     ],
 )
-def test_a_request_that_can_be_read_in_two_ways_is_named(fields: list[tuple[bytes, bytes]], sentence: str) -> None:
+def test_ambiguous_request_has_a_reason(fields: list[tuple[bytes, bytes]], sentence: str) -> None:
     assert ambiguity(fields) == sentence
 
 
-def test_a_request_with_repeats_of_harmless_fields_is_clear() -> None:
+def test_repeated_harmless_headers_are_accepted() -> None:
     assert ambiguity([(b"host", b"a"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x-tab", b"a\tb")]) == ""
 
 
-def test_an_answer_keeps_its_cookies_and_loses_what_concerns_one_connection() -> None:
+def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
     fields = [
         ("set-cookie", "a=1"),
         ("set-cookie", "b=2"),

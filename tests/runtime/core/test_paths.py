@@ -28,7 +28,7 @@ from hypothesis import strategies as st
         (b"/cores//x", "", "/x"),
     ],
 )
-def test_the_path_goes_on_as_it_was_sent(raw: bytes, name: str, path: str) -> None:
+def test_path_is_forwarded_unchanged(raw: bytes, name: str, path: str) -> None:
     assert core_path(raw) == CorePath(name=name, path=path)
 
 
@@ -59,12 +59,12 @@ def test_the_path_goes_on_as_it_was_sent(raw: bytes, name: str, path: str) -> No
         (b"/cores/docs/" + b"a" * 9000, "the path is longer than 8192 bytes"),
     ],
 )
-def test_an_ambiguous_path_is_refused_with_its_reason(raw: bytes, sentence: str) -> None:
+def test_ambiguous_path_is_rejected_with_a_reason(raw: bytes, sentence: str) -> None:
     assert core_path(raw) == sentence
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\/"), min_size=1, max_size=30))
-def test_any_file_name_comes_out_as_it_went_in(name: str) -> None:
+def test_encoded_file_name_is_forwarded_unchanged(name: str) -> None:
     raw = b"/cores/docs/files/" + quote(name, safe="").encode()
     parts = core_path(raw)
     if name in (".", ".."):
@@ -75,14 +75,14 @@ def test_any_file_name_comes_out_as_it_went_in(name: str) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_what_passes_holds_no_dot_segment_once_decoded(rest: bytes) -> None:
+def test_accepted_path_contains_no_decoded_dot_segment(rest: bytes) -> None:
     raw = b"/cores/docs/" + rest
     if not flaw(raw):
         assert not {b".", b".."} & set(unquote_to_bytes(raw).split(b"/"))
 
 
 @pytest.mark.parametrize("name", ["docs", "a", "a-b-2", "x" * 40])
-def test_a_dns_label_is_a_name(name: str) -> None:
+def test_dns_label_is_a_core_name(name: str) -> None:
     assert CORE_NAME.fullmatch(name)
 
 

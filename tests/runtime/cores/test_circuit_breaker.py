@@ -118,7 +118,7 @@ def test_zero_budget_allows_no_retry() -> None:
 def test_retries_never_exceed_budget(share: float, requests: list[bool]) -> None:
     """`requests`: whether each request asks for a retry."""
     budget, taken = RetryBudget(share), 0
-    for wanted in requests:
+    for requested in requests:
         budget.earn()
-        taken += wanted and budget.take()
+        taken += requested and budget.take()
     assert taken <= RETRY_BUDGET_MAX + share * len(requests) + 1e-6

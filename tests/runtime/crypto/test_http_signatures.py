@@ -60,9 +60,9 @@ def test_rfc_9421_b_2_5_hmac_sha256() -> None:
         b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": application/json\n'
         b'"@signature-params": ("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"'
     )
-    made = signature.sign(base, HMAC, secret)
-    assert base64.b64encode(made) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
-    assert signature.matches(base, made, HMAC, secret)
+    created = signature.sign(base, HMAC, secret)
+    assert base64.b64encode(created) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
+    assert signature.matches(base, created, HMAC, secret)
 
 
 @pytest.mark.requirement("TR-10")
@@ -73,9 +73,9 @@ def test_rfc_9421_b_2_6_ed25519() -> None:
     components = ("date", "@method", "@path", "@authority", "content-type", "content-length")
     base = signature.signature_base(RFC_REQUEST, components, {"created": 1618884473, "keyid": "test-key-ed25519"})
     assert base is not None
-    told = base64.b64decode("wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==")
-    assert signature.matches(base, told, ED25519, public)
-    assert signature.sign(base, ED25519, private) == told
+    expected = base64.b64decode("wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==")
+    assert signature.matches(base, expected, ED25519, public)
+    assert signature.sign(base, ED25519, private) == expected
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def signed(
         digests=signature.digests_of(BODY),
     )
     given_: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
-    kept = {name: value for name, value in given_.items() if value is not None}
-    base = signature.signature_base(request, covered, kept)
-    made = signature.sign(base or b"", HMAC, secret)
-    told = f"sig1={signature.input_text(covered, kept)}"
-    fields = (*request.fields, ("signature-input", told), ("signature", http_sf.ser({"sig1": made})))
+    remaining = {name: value for name, value in given_.items() if value is not None}
+    base = signature.signature_base(request, covered, remaining)
+    created = signature.sign(base or b"", HMAC, secret)
+    expected = f"sig1={signature.input_text(covered, remaining)}"
+    fields = (*request.fields, ("signature-input", expected), ("signature", http_sf.ser({"sig1": created})))
     return msgspec.structs.replace(request, fields=fields)
 
 
@@ -290,8 +290,8 @@ def test_request_without_signature_fields_is_unsigned() -> None:
 
 def test_other_signatures_are_ignored() -> None:
     request = signed()
-    told = next(value for name, value in request.fields if name == "signature-input")
-    both = with_field(request, "signature-input", f'core=("@method");tag="core", {told}')
+    expected = next(value for name, value in request.fields if name == "signature-input")
+    both = with_field(request, "signature-input", f'core=("@method");tag="core", {expected}')
     assert isinstance(check(both), VerifiedSignature)
 
 
@@ -302,8 +302,8 @@ def test_secret_text_round_trip() -> None:
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
-def test_any_signature_field_gets_a_reason(told: str, made: str) -> None:
-    request = with_field(with_field(signed(), "signature-input", told + ';tag="gatehouse"'), "signature", made)
+def test_any_signature_field_gets_a_reason(expected: str, created: str) -> None:
+    request = with_field(with_field(signed(), "signature-input", expected + ';tag="gatehouse"'), "signature", created)
     assert isinstance(check(request), SignatureError)
 
 

@@ -142,9 +142,9 @@ class Gateway:
         """Log lines with these fields, as soon as there is one."""
         async with asyncio.timeout(20):
             while True:
-                found = [line for line in self.lines() if members.items() <= line.items()]
-                if found:
-                    return found
+                result = [line for line in self.lines() if members.items() <= line.items()]
+                if result:
+                    return result
                 await asyncio.sleep(0.005)
 
 
@@ -323,7 +323,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def refused(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Runs a gateway that fails to start; returns its exit status and output."""
 
     def run(**more: str) -> tuple[int, str]:

@@ -24,14 +24,14 @@ REPEATING = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "COR
 @pytest.fixture(scope="module")
 def begun(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[int, int, Path]]]:
     """A gateway with each of the two settings: port, process and log."""
-    children, found = [], {}
+    children, result = [], {}
     for name, given in (("resting", RESTING), ("repeating", REPEATING)):
         port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
         more = {f"GATEHOUSE_{variable}": value for variable, value in given.items()}
         child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
         children.append(child)
-        found[name] = port, child.pid, log
-    yield found
+        result[name] = port, child.pid, log
+    yield result
     for child in children:
         child.stop()
 
@@ -168,14 +168,14 @@ async def test_disabled_circuit_breaker_keeps_sending(repeating: Gateway) -> Non
 async def test_retries_stop_when_budget_is_used_up(repeating: Gateway, core: Core) -> None:
     gateway = repeating
     _, key = await registered(gateway, core.url)
-    sent, refused = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
-    before = await metric(gateway, sent), await metric(gateway, refused)
+    sent, denied = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
+    before = await metric(gateway, sent), await metric(gateway, denied)
     for _ in range(40):
         assert (await get(gateway, key, "drop")).status == 502
     again = len(core.requests) - 40
     assert 10 <= again <= 10 + len(core.requests) / 10
     assert await metric(gateway, sent) == before[0] + again
-    assert await metric(gateway, refused) == before[1] + 40 - again
+    assert await metric(gateway, denied) == before[1] + 40 - again
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     place = f"http://127.0.0.1:{gateway.port}/cores/docs"
     async with httpx.AsyncClient(auth=SignedAuth(key.token, TEXT)) as client:
-        asked = [client.get(f"{place}/status/200", params={"x": "ä y", "n": str(turn)}) for turn in range(3)]
-        replies = [*await asyncio.gather(*asked), await client.post(f"{place}/a b", content=b"body")]
+        requested = [client.get(f"{place}/status/200", params={"x": "ä y", "n": str(turn)}) for turn in range(3)]
+        replies = [*await asyncio.gather(*requested), await client.post(f"{place}/a b", content=b"body")]
     assert [reply.status_code for reply in replies] == [200] * 4
     assert docs.last[0].startswith("POST /a%20b ")
     assert docs.last[2] == b"body"
@@ -35,10 +35,10 @@ async def test_key_with_required_signatures_cannot_register(gateway: Any) -> Non
 def test_signed_headers_are_deterministic() -> None:
     """Equal arguments produce equal headers, so that other implementations can be compared."""
     token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
-    made = sign(
+    created = sign(
         "get", "https://gateway.example.com:443/a?b=c", token=token, secret=bytes(32), now=1_700_000_000.9, nonce="n" * 16
     )
-    assert made == {
+    assert created == {
         "signature-input": (
             'gatehouse=("@method" "@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
         ),

@@ -56,8 +56,8 @@ async def test_key_of_api_keys_json_is_valid(gateway: Gateway, mover: Mover) -> 
     token = secrets.token_urlsafe(24)
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
     await mover.bring({token: {"name": "nightly", "owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 50}})
-    found = (await gateway.verify(token, scopes=["cores:read"])).json
-    assert (found["valid"], found["name"], found["owner"], found["limits"][0]["limit"]) == (True, "nightly", "billing", 50)
+    result = (await gateway.verify(token, scopes=["cores:read"])).json
+    assert (result["valid"], result["name"], result["owner"], result["limits"][0]["limit"]) == (True, "nightly", "billing", 50)
     assert (await gateway.verify(token + "x")).json["code"] == "NOT_FOUND"
 
 
@@ -168,7 +168,7 @@ async def test_gateway_client_verifies(gateway: Gateway, mover: Mover) -> None:
     def ask() -> tuple[str | None, list[str], str]:
         with GatewayClient(f"http://127.0.0.1:{gateway.port}") as client:
             name = client.verify(token, scopes=["cores:read"]).name
-            codes = [one.code for one in client.verify_many([VerifyRequest(token), VerifyRequest("nobodys-token")])]
+            codes = [item.code for item in client.verify_many([VerifyRequest(token), VerifyRequest("nobodys-token")])]
             client.revoke(token)
             return name, codes, client.verify(token).code
 

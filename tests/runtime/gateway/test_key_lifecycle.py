@@ -106,8 +106,8 @@ async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
     codes = [reply.json["code"] for reply in replies]
     assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED"), await remaining_credits(gateway, key)) == (20, 28, 0)
-    refused = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
-    assert refused.status == 402
+    denied = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+    assert denied.status == 402
 
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
@@ -132,8 +132,8 @@ async def test_cost_zero_spends_no_credits(gateway: Any) -> None:
 async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     key = await gateway.mint(has_credits=True)
     await add_credits(gateway, key, 0, 5, "day")
-    refused = (await gateway.verify(key.token)).json
-    assert (refused["code"], refused["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
+    denied = (await gateway.verify(key.token)).json
+    assert (denied["code"], denied["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
     await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id)
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 4
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3

@@ -54,7 +54,7 @@ async def test_invalid_request_is_explained(gateway: Any, body: bytes, expected:
 
 async def test_same_field_in_batch_items_is_no_duplicate(gateway: Any) -> None:
     reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}')
-    assert [one["code"] for one in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
+    assert [item["code"] for item in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
 
 
 @pytest.mark.requirement("TR-16")

@@ -47,8 +47,8 @@ _KINDS = {"reader": ["cores:read"], "agent": ["cores:register"]}
 @pytest.fixture
 async def tokens(gateway: Any) -> dict[str, str]:
     limits = [{"name": "requests", "quota": 1_000_000, "window_s": 1, "burst": 1_000_000}]
-    made = {kind: (await gateway.mint(scopes=scopes, limits=limits)).token for kind, scopes in _KINDS.items()}
-    return {"nobody": "", **made}
+    created = {kind: (await gateway.mint(scopes=scopes, limits=limits)).token for kind, scopes in _KINDS.items()}
+    return {"nobody": "", **created}
 
 
 @pytest.mark.requirement("TR-16")
@@ -63,25 +63,25 @@ def test_responses_match_openapi(gateway_process: Any, tokens: dict[str, str], w
     schema = schemathesis.openapi.from_dict(described)
     session = requests.Session()
     headers = {"Authorization": f"Bearer {tokens[who]}"} if tokens[who] else {}
-    found = []
+    result = []
 
     def send(case: Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "token" in case.body:
             case.body["token"] = tokens["reader"] if "revoke-self" not in case.path else "gtk_test_unknown"
         reply = case.call(base_url=f"http://127.0.0.1:{gateway_process[0]}", session=session, headers=headers)
         try:
-            case.validate_response(reply, checks=[one for one in CHECKS if one not in PASSED.get(reply.status_code, ())])
+            case.validate_response(reply, checks=[entry for entry in CHECKS if entry not in PASSED.get(reply.status_code, ())])
         except FailureGroup as exc:
-            what = "; ".join(str(one).partition("\n")[0] for one in exc.exceptions)
+            what = "; ".join(str(entry).partition("\n")[0] for entry in exc.exceptions)
             raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {what}") from exc
 
     found_operations: list[Any] = list(schema.get_all_operations())
-    for operation in (one.ok() for one in found_operations):
+    for operation in (entry.ok() for entry in found_operations):
         ask: Any = BOUNDS(given(operation.as_strategy(generation_mode=mode))(send))  # type: ignore[no-untyped-call]
         try:
             ask()
         except Unsatisfiable:
             continue  # without parameters or body
         except AssertionError as exc:
-            found.append(str(exc))
-    assert "\n".join(found) == ""
+            result.append(str(exc))
+    assert "\n".join(result) == ""

@@ -34,17 +34,17 @@ def at(gateway: Any, port: int, pool: Any = None) -> Any:
         ("GATEHOUSE_DATABASE_URL", "postgresql://nobody:canary@127.0.0.1:1/none", "cannot connect to PostgreSQL at 127.0.0.1:1"),
     ],
 )
-def test_failed_start_is_explained(refused: Any, variable: str, value: str, message: str) -> None:
-    status, text = refused(**{variable: value})
+def test_failed_start_is_explained(failed_start: Any, variable: str, value: str, message: str) -> None:
+    status, text = failed_start(**{variable: value})
     assert status == 1
     assert message in text
     assert "canary" not in text
     assert "c2hvcnQ" not in text
 
 
-def test_port_in_use_is_named(gateway_process: Any, refused: Any) -> None:
+def test_port_in_use_is_named(gateway_process: Any, failed_start: Any) -> None:
     port = gateway_process[0]
-    status, text = refused(GATEHOUSE_GATEWAY_PORT=str(port))
+    status, text = failed_start(GATEHOUSE_GATEWAY_PORT=str(port))
     assert status == 1
     assert f"cannot listen on 127.0.0.1:{port} for the gateway service" in text
 
@@ -90,8 +90,8 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
 
 
 async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
-    away = f"redis://127.0.0.1:{free_port()}"
-    _, port, _ = start(database.app_url, away, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
+    unavailable = f"redis://127.0.0.1:{free_port()}"
+    _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
     here = at(gateway, port)
     key = await here.mint()
     reply = await here.verify(key.token)
@@ -111,13 +111,13 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
             assert (await here.verify(key.token)).json["valid"]
             await pool.close()
         os.kill(int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
-        seen: list[tuple[int, str, int]] = []
+        received: list[tuple[int, str, int]] = []
         async with asyncio.timeout(20):
-            while not seen or seen[-1][1] == "VALID":
+            while not received or received[-1][1] == "VALID":
                 reply = await here.verify(key.token)
-                seen.append((reply.status, reply.json["code"], reply.json["staleness_ms"]))
-        assert seen[-1][:2] == (503, "UNAVAILABLE")
-        assert all(staleness <= 1500 for _, code, staleness in seen if code == "VALID")
+                received.append((reply.status, reply.json["code"], reply.json["staleness_ms"]))
+        assert received[-1][:2] == (503, "UNAVAILABLE")
+        assert all(staleness <= 1500 for _, code, staleness in received if code == "VALID")
         unknown = await here.verify(never_seen.token)
         assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (503, "UNAVAILABLE", None)
         header = await here.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")

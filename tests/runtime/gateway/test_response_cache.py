@@ -46,10 +46,10 @@ class Shelf:
 
 @pytest.fixture
 async def shelf() -> AsyncIterator[Shelf]:
-    made = Shelf()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    yield made
+    created = Shelf()
+    server = await asyncio.start_server(created.serve, "127.0.0.1", 0)
+    created.port = server.sockets[0].getsockname()[1]
+    yield created
     server.close()
 
 
@@ -170,8 +170,8 @@ async def test_new_registration_starts_with_empty_cache(gateway: Gateway, shelf:
 async def test_cache_hits_are_counted(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
     async def hits() -> float:
         page = (await gateway.ask("GET", "/metrics")).body.decode()
-        found = [line for line in page.splitlines() if line.startswith('gatehouse_core_cache_total{outcome="hit"}')]
-        return float(found[0].split()[-1]) if found else 0.0
+        result = [line for line in page.splitlines() if line.startswith('gatehouse_core_cache_total{outcome="hit"}')]
+        return float(result[0].split()[-1]) if result else 0.0
 
     await read(gateway, shelf, reader)
     before = await hits()

@@ -164,8 +164,8 @@ async def written(port: int) -> int:
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\r\n")
     text = (await read_reply(reader)).body.decode()
     writer.close()
-    found = re.search(r"^gatehouse_usage_written_total (\S+)$", text, re.MULTILINE)
-    return 0 if found is None else int(float(found[1]))
+    result = re.search(r"^gatehouse_usage_written_total (\S+)$", text, re.MULTILINE)
+    return 0 if result is None else int(float(result[1]))
 
 
 def kill_postgres(server: servers.Postgres) -> None:
@@ -242,5 +242,5 @@ async def _wrote(port: int) -> bool:
 
 def _more(load: Load, number: int) -> Callable[[], bool]:
     """True once both remaining gateways have returned VALID that many more times."""
-    before = [load.count(one) for one in range(2)]
-    return lambda: all(load.count(one) >= before[one] + number for one in range(2))
+    before = [load.count(item) for item in range(2)]
+    return lambda: all(load.count(item) >= before[item] + number for item in range(2))

@@ -56,20 +56,20 @@ async def docs(gateway: Any, core: Any) -> AsyncIterator[Any]:
 async def test_only_signed_request_reaches_core(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     assert (await send(gateway, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 200
-    refused = await send(gateway, key, {})
-    assert refused.status == 401
-    assert refused.json["code"] == "SIGNATURE_INVALID"
-    assert reason(refused) == "signature_missing"
-    assert "docs/guides/signatures.md" in refused.json["errors"][0]["fix"]
-    assert 'tag="gatehouse"' in (refused.header("accept-signature") or "")
+    denied = await send(gateway, key, {})
+    assert denied.status == 401
+    assert denied.json["code"] == "SIGNATURE_INVALID"
+    assert reason(denied) == "signature_missing"
+    assert "docs/guides/signatures.md" in denied.json["errors"][0]["fix"]
+    assert 'tag="gatehouse"' in (denied.header("accept-signature") or "")
     assert len(docs.requests) == 1
 
 
 @pytest.mark.requirement("TR-10")
 async def test_signature_is_accepted_once(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
-    replies = [await send(gateway, key, made) for _ in range(2)]
+    created = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
+    replies = [await send(gateway, key, created) for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 401]
     assert reason(replies[1]) == "signature_replayed"
 
@@ -79,32 +79,32 @@ async def test_forged_signature_consumes_no_nonce(gateway: Any, docs: Any) -> No
     nonce = secrets.token_hex(16)
     forged = sign("GET", PLACE + FILE, token=key.token, secret=secret_text(bytes(32)), nonce=nonce)
     assert reason(await send(gateway, key, forged)) == "signature_wrong"
-    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT, nonce=nonce)
-    assert (await send(gateway, key, made)).status == 200
+    created = sign("GET", PLACE + FILE, token=key.token, secret=TEXT, nonce=nonce)
+    assert (await send(gateway, key, created)).status == 200
 
 
 @pytest.mark.requirement("TR-10")
 async def test_signed_body_is_verified_before_forwarding(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     body = b"pay 10 to alice"
-    made = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
-    changed = await send(gateway, key, made, "POST", body=b"pay 99 to mallo")
+    created = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
+    changed = await send(gateway, key, created, "POST", body=b"pay 99 to mallo")
     assert reason(changed) == "signature_digest"
     assert docs.requests == []
-    assert (await send(gateway, key, made, "POST", body=body)).status == 200
+    assert (await send(gateway, key, created, "POST", body=body)).status == 200
     assert docs.last[2] == body
 
 
 async def test_unsigned_body_is_rejected(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("POST", PLACE + FILE, token=key.token, secret=TEXT)
-    assert reason(await send(gateway, key, made, "POST", body=b"x")) == "signature_uncovered"
+    created = sign("POST", PLACE + FILE, token=key.token, secret=TEXT)
+    assert reason(await send(gateway, key, created, "POST", body=b"x")) == "signature_uncovered"
 
 
 async def test_chunked_body_can_be_signed(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("POST", PLACE + FILE, b"hello world", token=key.token, secret=TEXT)
-    head = [f"POST {FILE} HTTP/1.1", "Host: gateway.test", f"Authorization: Bearer {key.token}", *lines(made)]
+    created = sign("POST", PLACE + FILE, b"hello world", token=key.token, secret=TEXT)
+    head = [f"POST {FILE} HTTP/1.1", "Host: gateway.test", f"Authorization: Bearer {key.token}", *lines(created)]
     head += ["Transfer-Encoding: chunked", "Connection: close", "", ""]
     reply = await gateway.send("\r\n".join(head).encode() + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
     assert reply.status == 200
@@ -114,30 +114,30 @@ async def test_chunked_body_can_be_signed(gateway: Any, docs: Any) -> None:
 async def test_too_large_signed_body_is_413(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
     body = bytes(65_537)
-    made = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
-    reply = await send(gateway, key, made, "POST", body=body)
+    created = sign("POST", PLACE + FILE, body, token=key.token, secret=TEXT)
+    reply = await send(gateway, key, created, "POST", body=body)
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
     assert docs.requests == []
 
 
 async def test_signature_for_other_target_is_rejected(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
-    assert reason(await send(gateway, key, made, target="/cores/docs/status/200?x=2")) == "signature_wrong"
+    created = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
+    assert reason(await send(gateway, key, created, target="/cores/docs/status/200?x=2")) == "signature_wrong"
 
 
 async def test_signature_of_other_key_is_rejected(gateway: Any, docs: Any) -> None:
     key, other = await signing_key(gateway), await signing_key(gateway)
-    made = sign("GET", PLACE + FILE, token=other.token, secret=TEXT)
-    assert reason(await send(gateway, key, made)) == "signature_keyid"
+    created = sign("GET", PLACE + FILE, token=other.token, secret=TEXT)
+    assert reason(await send(gateway, key, created)) == "signature_keyid"
 
 
 async def test_ed25519_signature_is_verified(gateway: Any, docs: Any) -> None:
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
     key = await gateway.mint(signing_algorithm="ed25519", signing_key=public, require_signature=True)
-    made = sign("GET", PLACE + FILE, token=key.token, secret=private.private_bytes_raw(), algorithm=SignatureAlgorithm.ED25519)
-    assert (await send(gateway, key, made)).status == 200
+    created = sign("GET", PLACE + FILE, token=key.token, secret=private.private_bytes_raw(), algorithm=SignatureAlgorithm.ED25519)
+    assert (await send(gateway, key, created)).status == 200
 
 
 async def test_optional_but_wrong_signature_is_rejected(gateway: Any, docs: Any) -> None:
@@ -178,8 +178,8 @@ def described(method: str, headers: dict[str, str], body: bytes | None = None, u
 @pytest.mark.requirement("TR-10")
 async def test_verify_checks_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
-    request = described("POST", made, b"hello")
+    created = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
+    request = described("POST", created, b"hello")
     first, second = [(await gateway.verify(key.token, request=request)).json for _ in range(2)]
     assert (first["code"], first["reason"]) == ("VALID", None)
     assert (second["code"], second["reason"], second["valid"]) == ("SIGNATURE_INVALID", "signature_replayed", False)
@@ -203,8 +203,8 @@ async def test_verify_requires_described_request(gateway: Any) -> None:
 
 async def test_described_request_must_include_body(gateway: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
-    assert (await gateway.verify(key.token, request=described("POST", made))).json["reason"] == "signature_digest"
+    created = sign("POST", "https://api.test/v1/x?y=z", b"hello", token=key.token, secret=TEXT)
+    assert (await gateway.verify(key.token, request=described("POST", created))).json["reason"] == "signature_digest"
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ async def test_invalid_request_description_is_rejected(gateway: Any, change: Any
 
 async def test_log_has_no_secrets(gateway: Any, docs: Any) -> None:
     key = await signing_key(gateway)
-    made = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
-    await send(gateway, key, made)
+    created = sign("GET", PLACE + FILE, token=key.token, secret=TEXT)
+    await send(gateway, key, created)
     await gateway.lines_with(key_id=key.id)
     written = Path(gateway.log).read_text()
-    for canary in (TEXT, key.token, made["signature"], json.dumps(made["signature"])):
+    for canary in (TEXT, key.token, created["signature"], json.dumps(created["signature"])):
         assert canary not in written

@@ -33,6 +33,6 @@ async def test_signing_script_of_guide_works(gateway: Any, docs: Any) -> None:
     assert await run("GET", f"{place}/status/200?x=%20y", token=key.token) == (0, "core says 200")
     assert (await run("POST", f"{place}/a", "a 'body' with \"quotes\"", token=key.token))[0] == 0
     assert docs.last[2] == b"a 'body' with \"quotes\""
-    code, refused = await run("GET", f"{place}/a", token=key.token, secret="sigkey_" + "A" * 44)
+    code, denied = await run("GET", f"{place}/a", token=key.token, secret="sigkey_" + "A" * 44)
     assert code != 0
-    assert "signature_wrong" in refused
+    assert "signature_wrong" in denied

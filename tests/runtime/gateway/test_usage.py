@@ -107,8 +107,8 @@ async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
 
 @pytest.mark.requirement("CG-22", "TR-14")
 async def test_usage_lines_ignore_log_level(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
-    told = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
-    child, port, log = start(database.app_url, redis_url, **told)
+    expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
+    child, port, log = start(database.app_url, redis_url, **expected)
     here = at(gateway, port)
     key = await here.mint()
     await asyncio.gather(*(here.verify(key.token) for _ in range(20)), *(here.verify("nonsense") for _ in range(5)))

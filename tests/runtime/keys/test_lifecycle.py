@@ -23,7 +23,7 @@ NOW = 1_800_000_000.0
 
 def walk(steps: list[Action]) -> list[KeyState]:
     """States of a new key after each action."""
-    state, before, seen = KeyState.ACTIVE, None, [KeyState.ACTIVE]
+    state, before, received = KeyState.ACTIVE, None, [KeyState.ACTIVE]
     for act in steps:
         if is_repeat(state, act):
             continue
@@ -32,37 +32,37 @@ def walk(steps: list[Action]) -> list[KeyState]:
             continue
         before = state if act is Action.DELETE else None
         state = after
-        seen.append(state)
-    return seen
+        received.append(state)
+    return received
 
 
 @given(acts)
 def test_revoked_key_is_never_usable_again(steps: list[Action]) -> None:
-    seen = walk(steps)
-    if KeyState.REVOKED in seen:
-        assert not USABLE & set(seen[seen.index(KeyState.REVOKED) :])
+    received = walk(steps)
+    if KeyState.REVOKED in received:
+        assert not USABLE & set(received[received.index(KeyState.REVOKED) :])
 
 
 @given(acts)
 def test_purged_key_stays_purged(steps: list[Action]) -> None:
-    seen = walk(steps)
-    if KeyState.PURGED in seen:
-        assert set(seen[seen.index(KeyState.PURGED) :]) == {KeyState.PURGED}
+    received = walk(steps)
+    if KeyState.PURGED in received:
+        assert set(received[received.index(KeyState.PURGED) :]) == {KeyState.PURGED}
 
 
 @given(acts)
 def test_restore_returns_to_previous_state(steps: list[Action]) -> None:
-    seen = walk([*steps, Action.DELETE, Action.RESTORE])
+    received = walk([*steps, Action.DELETE, Action.RESTORE])
     without = walk(steps)
     if without[-1] not in {KeyState.PURGED, KeyState.DELETED}:
-        assert seen[-1] is without[-1]
+        assert received[-1] is without[-1]
 
 
 @given(acts)
 def test_only_deleted_or_revoked_key_is_purged(steps: list[Action]) -> None:
-    seen = walk(steps)
-    if KeyState.PURGED in seen:
-        assert seen[seen.index(KeyState.PURGED) - 1] in {KeyState.DELETED, KeyState.REVOKED}
+    received = walk(steps)
+    if KeyState.PURGED in received:
+        assert received[received.index(KeyState.PURGED) - 1] in {KeyState.DELETED, KeyState.REVOKED}
 
 
 @pytest.mark.parametrize("state", KeyState)
@@ -75,19 +75,19 @@ def test_impossible_action_has_a_message(state: KeyState, act: Action) -> None:
 
 @pytest.mark.parametrize("act", sorted(IDEMPOTENT))
 def test_idempotent_action_is_a_repeat_in_its_target(act: Action) -> None:
-    targets = {target for (_, one), found in TRANSITIONS.items() if one is act for target in found}
+    targets = {target for (_, item), result in TRANSITIONS.items() if item is act for target in result}
     assert all(is_repeat(target, act) for target in targets)
 
 
 def test_diagram_shows_every_transition_once() -> None:
     lines = lifecycle.diagram().splitlines()
     drawn = {(line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ") for line in lines[2:-1]}
-    wanted: dict[tuple[str, str], list[str]] = {}
+    requested: dict[tuple[str, str], list[str]] = {}
     for (state, act), targets in TRANSITIONS.items():
         for target in targets:
             if not (target is state and act in IDEMPOTENT):
-                wanted.setdefault((state.value, target.value), []).append(act.value)
-    assert drawn == wanted
+                requested.setdefault((state.value, target.value), []).append(act.value)
+    assert drawn == requested
 
 
 RECORD = KeyRecord(

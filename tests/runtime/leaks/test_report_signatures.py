@@ -41,17 +41,17 @@ def test_githubs_published_example_is_signed_by_github() -> None:
         (b"", GITHUB_ID, GITHUB_SIGNATURE),
     ],
 )
-def test_anything_else_is_not(body: bytes, identifier: str, signature: str) -> None:
+def test_changed_report_is_rejected(body: bytes, identifier: str, signature: str) -> None:
     assert not is_signed_by_github(body, identifier, signature, KEYS)
 
 
 @pytest.mark.parametrize("pem", ["", "x", GITHUB_PEM.replace("MFkw", "MFkx")])
-def test_a_key_that_is_none_is_refused_at_the_start(pem: str) -> None:
+def test_invalid_public_key_is_rejected(pem: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         p256_key(pem)
 
 
-def test_the_reference_signature_of_standard_webhooks_is_taken_among_several() -> None:
+def test_reference_signature_is_accepted_among_several() -> None:
     assert webhook.is_signed(SECRET, ID, AT, f"v1,aGk= {SIGNED} v2,x", BODY, now=1614265330.0)
 
 
@@ -69,16 +69,16 @@ def test_the_reference_signature_of_standard_webhooks_is_taken_among_several() -
         ({}, -301),
     ],
 )
-def test_a_message_that_was_changed_or_is_old_is_not(change: dict[str, str], now: int) -> None:
+def test_changed_or_old_message_is_rejected(change: dict[str, str], now: int) -> None:
     parts = {"message_id": ID, "timestamp": AT, "signatures": SIGNED, "body": BODY, **change}
     assert not webhook.is_signed(SECRET, **parts, now=1614265330.0 + now)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "whsec_aGk=", "whsec_?", "sigkey_" + "A" * 32])
-def test_a_secret_that_is_none_is_refused(text: str) -> None:
+def test_invalid_secret_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         webhook.secret_bytes(text)
 
 
-def test_a_place_is_who_reported_and_where() -> None:
+def test_location_has_reporter_and_url() -> None:
     assert len({place("a", "b"), place("a", "c"), place("b", "b"), place("ab", "")}) == 4

@@ -17,41 +17,41 @@ def token(prefix: str = "gtk", environment: str = "test") -> str:
 
 
 @pytest.mark.requirement("CG-14")
-def test_every_key_is_found_with_its_line_and_without_its_secret() -> None:
+def test_keys_are_reported_with_line_and_without_secret() -> None:
     first, second = token(), token("acme_sk", "live")
     text = f"a = 1\nkey = '{first}'\n\n{second} {first}\n".encode()
-    found = list(find(text))
-    assert [(one.line, one.token.text) for one in found] == [(2, first), (4, second), (4, first)]
-    assert found[1].redacted == f"acme_sk_live_{found[1].token.id}..."
-    assert [text[one.position : one.position + len(one.token.text)].decode() for one in found] == [first, second, first]
+    result = list(find(text))
+    assert [(item.line, item.token.text) for item in result] == [(2, first), (4, second), (4, first)]
+    assert result[1].redacted == f"acme_sk_live_{result[1].token.id}..."
+    assert [text[item.position : item.position + len(item.token.text)].decode() for item in result] == [first, second, first]
 
 
-def test_one_wrong_character_makes_it_none() -> None:
-    one = token()
-    for at in (0, 5, 12, 40, len(one) - 1):
-        changed = one[:at] + ("x" if one[at] != "x" else "y") + one[at + 1 :]
+def test_changed_character_is_not_a_key() -> None:
+    item = token()
+    for at in (0, 5, 12, 40, len(item) - 1):
+        changed = item[:at] + ("x" if item[at] != "x" else "y") + item[at + 1 :]
         assert list(find(changed.encode())) == []
 
 
 @pytest.mark.parametrize("before", ["", "KEY=", "x_", "my_key_", "Bearer ", "https://a/", "0" * 40, "_", "ü"])
 @pytest.mark.parametrize("after", ["", '"', "\r\n", "/x", "ABC", "_test_"])
-def test_text_that_touches_a_key_does_not_hide_it(before: str, after: str) -> None:
-    one = token()
-    assert [found.token.text for found in find(f"{before}{one}{after}".encode())] == [one]
+def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
+    item = token()
+    assert [result.token.text for result in find(f"{before}{item}{after}".encode())] == [item]
 
 
-def test_only_the_brands_that_are_named_are_looked_for() -> None:
+def test_only_the_given_prefixes_are_matched() -> None:
     ours, theirs = token("gtk"), token("acme_sk")
     text = f"{ours} {theirs}".encode()
-    assert [one.token.text for one in find(text, ["acme_sk"])] == [theirs]
+    assert [item.token.text for item in find(text, ["acme_sk"])] == [theirs]
     assert list(find(text, ["sk"])) == []
 
 
-def test_keys_in_a_text_are_redacted_and_the_rest_is_kept() -> None:
-    one = token()
-    clean = redact_keys(f"https://ü.example/{one}?again={one}#end")
-    assert one not in clean
-    assert clean == f"https://ü.example/{one[:21]}...?again={one[:21]}...#end"
+def test_keys_in_text_are_redacted() -> None:
+    item = token()
+    clean = redact_keys(f"https://ü.example/{item}?again={item}#end")
+    assert item not in clean
+    assert clean == f"https://ü.example/{item[:21]}...?again={item[:21]}...#end"
 
 
 @given(st.binary(max_size=300))
@@ -60,6 +60,6 @@ def test_noise_holds_no_key(noise: bytes) -> None:
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))
-def test_no_surroundings_hide_a_key(before: bytes, after: bytes) -> None:
-    one = token()
-    assert one in [found.token.text for found in find(before + b" " + one.encode() + after)]
+def test_surrounding_bytes_do_not_hide_a_key(before: bytes, after: bytes) -> None:
+    item = token()
+    assert item in [result.token.text for result in find(before + b" " + item.encode() + after)]

@@ -19,7 +19,7 @@ _json = st.recursive(
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_are_anything_but_read_or_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_rejected(body: bytes) -> None:
     try:
         assert isinstance(decode(body), list)
     except BadRequest:
@@ -27,7 +27,7 @@ def test_no_bytes_are_anything_but_read_or_refused(body: bytes) -> None:
 
 
 @given(_json)
-def test_no_json_is_anything_but_read_or_refused(value: object) -> None:
+def test_any_json_is_parsed_or_rejected(value: object) -> None:
     try:
         decode(json.dumps(value).encode())
     except BadRequest:
@@ -35,15 +35,15 @@ def test_no_json_is_anything_but_read_or_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize("body", [CANARY, f'[{{"token": ["{CANARY}"]}}]', f'[{{"{CANARY}": 1}}]', f'{{"token": "{CANARY}"}}'])
-def test_a_refusal_repeats_nothing_of_the_body(body: str) -> None:
+def test_error_does_not_quote_the_body(body: str) -> None:
     with pytest.raises(BadRequest) as caught:
         decode(body.encode())
     assert CANARY not in f"{caught.value} {caught.value.public} {caught.value.detail} {caught.value.errors}"
     assert CANARY not in repr(LeakReport(CANARY))
 
 
-def test_a_label_holds_the_hash_that_github_documents() -> None:
+def test_label_contains_the_documented_token_hash() -> None:
     """Base64 of the SHA-256 of the token."""
-    found = label(LeakReport("abc", "a_type"), ours=True)
-    assert found.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="  # FIPS 180-2, appendix B.1
-    assert (found.token_type, found.label) == ("a_type", "true_positive")
+    result = label(LeakReport("abc", "a_type"), ours=True)
+    assert result.token_hash == "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="  # FIPS 180-2, appendix B.1
+    assert (result.token_type, result.label) == ("a_type", "true_positive")

@@ -15,13 +15,13 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 @pytest.mark.requirement("TR-08")
-def test_a_signature_is_the_published_one() -> None:
+def test_signature_matches_the_reference_vector() -> None:
     secret = base64.b64decode(SECRET.removeprefix("whsec_"))
     assert sign(secret, NOTICE, TIMESTAMP, BODY) == SIGNATURE
     assert secret_text(secret) == SECRET
 
 
-def test_every_webhook_has_its_own_secret_of_a_length_that_the_specification_allows() -> None:
+def test_webhook_secret_is_unique_and_of_valid_length() -> None:
     pepper = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
     secrets = {secret_of(pepper, "a" * 12, 1), secret_of(pepper, "b" * 12, 1), secret_of(pepper, "a" * 12, 2)}
     assert [len(secret) for secret in secrets if secret] == [32, 32, 32]

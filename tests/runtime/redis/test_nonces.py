@@ -26,7 +26,7 @@ def memory(url: str) -> RedisNonces:
 async def workers(redis_url: str) -> AsyncIterator[list[RedisNonces]]:
     started = [memory(redis_url) for _ in range(3)]
     yield started
-    await asyncio.gather(*(one.close() for one in started))
+    await asyncio.gather(*(item.close() for item in started))
 
 
 @pytest.fixture

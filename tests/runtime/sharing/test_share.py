@@ -43,7 +43,7 @@ async def service() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_page_says_what_the_service_is_for_under_a_strict_policy(service: httpx.AsyncClient) -> None:
+async def test_page_describes_the_service_with_strict_csp(service: httpx.AsyncClient) -> None:
     reply = await service.get("/")
     assert "secret" in reply.text.lower()
     assert reply.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'")
@@ -52,29 +52,29 @@ async def test_the_page_says_what_the_service_is_for_under_a_strict_policy(servi
 
 
 @pytest.mark.parametrize("path", ["/s/abc", "/v1/shares", "/nothing", "/index.html"])
-async def test_every_other_address_is_unknown(service: httpx.AsyncClient, path: str) -> None:
+async def test_other_path_is_not_found(service: httpx.AsyncClient, path: str) -> None:
     reply = await service.get(path)
     assert (reply.status_code, "<h1>" in reply.text) == (404, True)
 
 
-async def test_the_page_takes_no_post(service: httpx.AsyncClient) -> None:
+async def test_post_to_the_page_is_405(service: httpx.AsyncClient) -> None:
     reply = await service.post("/")
     assert (reply.status_code, "GET" in reply.headers["allow"]) == (405, True)
 
 
-async def test_the_service_is_ready_when_the_tokens_table_can_be_read(table: str) -> None:
+async def test_service_is_ready_when_the_table_is_readable(table: str) -> None:
     async with await _client(table) as client:
         reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()["checks"]) == (200, {"tokens": "ok"})
 
 
-async def test_the_service_is_not_ready_without_the_table_and_says_which(table: str) -> None:
+async def test_service_without_table_is_not_ready(table: str) -> None:
     async with await _client("another") as client:
         reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()["checks"]) == (503, {"tokens": "unavailable"})
 
 
-async def test_the_service_lives_while_its_table_is_away(table: str) -> None:
+async def test_service_is_live_without_its_table(table: str) -> None:
     async with await _client("another") as client:
         replies = await asyncio.gather(client.get("/healthz"), client.get("/readyz"))
     assert [reply.status_code for reply in replies] == [200, 503]

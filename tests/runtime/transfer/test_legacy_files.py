@@ -31,11 +31,11 @@ def read(text: str, kind: str = JSON) -> list[tuple[int, str | None, Any]]:
         (" {} ", []),
     ],
 )
-def test_json_files_are_read_entry_by_entry_with_their_lines(text: str, expected: list[Any]) -> None:
+def test_json_entries_are_read_with_their_lines(text: str, expected: list[Any]) -> None:
     assert read(text) == expected
 
 
-def test_lines_of_json_and_csv_are_read_with_their_lines() -> None:
+def test_json_lines_and_csv_are_read_with_their_lines() -> None:
     assert read('{"key": "a"}\n\n{"key": "b"}\n', LINES) == [(1, None, {"key": "a"}), (3, None, {"key": "b"})]
     assert read('key,name\na,"two\nlines"\nb,\n', CSV) == [(3, None, {"key": "a", "name": "two\nlines"}), (4, None, {"key": "b"})]
     assert [kind_of(name) for name in ("a.CSV", "b.jsonl", "c.ndjson", "s3://x/api_keys.json", "d")] == [
@@ -65,42 +65,42 @@ def test_lines_of_json_and_csv_are_read_with_their_lines() -> None:
         ('a,b\n"1', CSV, 2, "is not valid CSV"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_in_which_line(text: str, kind: str, line: int, message: str) -> None:
-    with pytest.raises(MalformedFile) as refused:
+def test_malformed_file_is_rejected_with_its_line(text: str, kind: str, line: int, message: str) -> None:
+    with pytest.raises(MalformedFile) as denied:
         read(text, kind)
-    assert (refused.value.line, refused.value.message) == (line, message)
+    assert (denied.value.line, denied.value.message) == (line, message)
 
 
 @given(st.dictionaries(st.text(), MEMBERS) | st.lists(MEMBERS), st.sampled_from([None, 1, 4]))
-def test_every_json_container_is_read_as_json_reads_it(document: Any, indent: int | None) -> None:
-    found = read(json.dumps(document, indent=indent))
+def test_json_container_is_read_like_the_json_module(document: Any, indent: int | None) -> None:
+    result = read(json.dumps(document, indent=indent))
     if isinstance(document, dict) and not any(isinstance(value, list) for value in document.values()):
-        assert [(name, value) for _, name, value in found] == list(document.items())
+        assert [(name, value) for _, name, value in result] == list(document.items())
     elif isinstance(document, list):
-        assert [value for _, _, value in found] == document
+        assert [value for _, _, value in result] == document
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_rejected(text: str) -> None:
     for kind in (JSON, LINES, CSV):
         with contextlib.suppress(MalformedFile):
             read(text, kind)
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers() | st.text(), max_size=8), st.sets(st.text(min_size=1)), st.booleans())
-def test_what_is_gone_is_taken_out_and_nothing_else_changes(document: dict[str, Any], gone: set[str], wrapped: bool) -> None:
+def test_only_the_given_entries_are_removed(document: dict[str, Any], gone: set[str], wrapped: bool) -> None:
     gone |= set(list(document)[:2])
     text = json.dumps({"version": 2, "keys": document} if wrapped else document, indent=2, ensure_ascii=False) + "\n"
     left, count = without(text, lambda entry: entry.name in gone)
-    kept = {name: value for name, value in document.items() if name not in gone}
-    assert count == len(document) - len(kept)
-    expected = {"version": 2, "keys": kept} if wrapped else kept
+    remaining = {name: value for name, value in document.items() if name not in gone}
+    assert count == len(document) - len(remaining)
+    expected = {"version": 2, "keys": remaining} if wrapped else remaining
     if not (wrapped and "version" in gone):
         assert json.loads(left) == expected
     assert without(left, lambda entry: entry.name in gone) == (left, 0)
 
 
-def test_a_file_without_what_is_gone_stays_as_it_is_to_the_byte() -> None:
+def test_file_without_removed_entries_is_unchanged() -> None:
     text = '{ "a":1 ,\n\t"b": 2 }'
     assert without(text, lambda entry: entry.name == "c") == (text, 0)
     assert without('[\n    "a",\n    "b"\n]\n', lambda entry: entry.value == "a") == ('[\n    "b"\n]\n', 1)

@@ -23,11 +23,11 @@ ANY = st.recursive(
 
 def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     read = parser(cores=cores, ignored=frozenset(), prefix="gtk")
-    found: list[tuple[str, str]] = []
+    result: list[tuple[str, str]] = []
     for entry in entries(row, LINES):
-        made = read(entry)
-        found += [(one.location, one.message) for one in made] if isinstance(made, tuple) else []
-    return found
+        created = read(entry)
+        result += [(item.location, item.message) for item in created] if isinstance(created, tuple) else []
+    return result
 
 
 @pytest.mark.requirement("CG-09")
@@ -47,7 +47,7 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
         ('"colour": "red"', "colour", "is not a known field"),
     ],
 )
-def test_a_row_that_does_not_fit_is_told_where_and_why(members: str, location: str, message: str | None) -> None:
+def test_invalid_row_has_location_and_reason(members: str, location: str, message: str | None) -> None:
     ((where, what),) = _problems(f'{{"key": "{TOKEN}", {members}}}')
     assert where == location
     assert what == message or message is None
@@ -55,7 +55,7 @@ def test_a_row_that_does_not_fit_is_told_where_and_why(members: str, location: s
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=6), st.booleans())
-def test_any_row_is_taken_or_refused_in_words(row: dict[str, Any], cores: bool) -> None:
+def test_any_row_is_accepted_or_rejected(row: dict[str, Any], cores: bool) -> None:
     assume(_plain(row))
     assert TOKEN not in str(_problems(json.dumps({"key": TOKEN, **row}), cores=cores))
 
@@ -70,6 +70,6 @@ def _plain(value: Any) -> bool:
 
 
 @given(st.text(), st.sampled_from([CSV, LINES, JSON]))
-def test_any_text_is_read_or_refused_with_its_line(text: str, kind: str) -> None:
+def test_any_text_is_read_or_rejected_with_its_line(text: str, kind: str) -> None:
     with contextlib.suppress(MalformedFile):
         assert all(entry.line >= 1 for entry in entries(text, kind))

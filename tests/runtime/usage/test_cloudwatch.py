@@ -66,14 +66,14 @@ class Use:
 
     def sums(self) -> Counter[tuple[str, str, str]]:
         """Sums that CloudWatch computes: (metric, dimension, value of the dimension) -> sum."""
-        found: Counter[tuple[str, str, str]] = Counter()
+        result: Counter[tuple[str, str, str]] = Counter()
         for line in self.lines:
             for directive in line["_aws"]["CloudWatchMetrics"]:
                 for names in directive["Dimensions"]:
                     for metric in directive["Metrics"]:
                         dimension = names[0] if names else ""
-                        found[metric["Name"], dimension, line.get(dimension, "")] += line[metric["Name"]]
-        return found
+                        result[metric["Name"], dimension, line.get(dimension, "")] += line[metric["Name"]]
+        return result
 
 
 def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "docs", minute: int = MINUTE) -> UsageRow:

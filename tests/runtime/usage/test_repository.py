@@ -162,14 +162,14 @@ async def test_use_of_a_dormant_key_is_unusual_once(counting: Counting) -> None:
     for _ in range(2):
         counting.use(1)
         await counting.flusher.flush()
-    assert [(one.kind, one.number) for one in counting.unusual] == [("dormant", 40)]
+    assert [(item.kind, item.number) for item in counting.unusual] == [("dormant", 40)]
 
 
 async def test_second_address_of_a_key_is_unusual(counting: Counting) -> None:
     for address in ("192.0.2.1", "192.0.2.1", "198.51.100.7", "192.0.2.1"):
         counting.use(1, address=address)
         await counting.flusher.flush()
-    assert [(one.kind, one.address) for one in counting.unusual] == [("new_address", "198.51.100.7")]
+    assert [(item.kind, item.address) for item in counting.unusual] == [("new_address", "198.51.100.7")]
     event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY))).events[0].event
     assert (event.action, event.source_address, event.details["kind"]) == ("key.unusual", "198.51.100.7", "new_address")
 
@@ -196,7 +196,7 @@ async def test_burst_of_denials_is_unusual_once_an_hour(counting: Counting) -> N
     await counting.flusher.flush()
     counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
     await counting.flusher.flush()
-    assert [(one.kind, one.number) for one in counting.unusual] == [("denials", DENIED_THRESHOLD)]
+    assert [(item.kind, item.number) for item in counting.unusual] == [("denials", DENIED_THRESHOLD)]
     counting.clock.advance(3600)
     await counting.flusher.flush()
     counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")

@@ -33,8 +33,8 @@ class Worker:
         """Waits until the worker has confirmed change `seq`."""
         async with asyncio.timeout(5):
             while True:
-                seen = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
-                if seen is not None and seen >= seq:
+                received = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
+                if received is not None and received >= seq:
                     return
                 await asyncio.sleep(0.005)
 

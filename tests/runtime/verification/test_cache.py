@@ -29,9 +29,9 @@ def record(version: int, state: KeyState = KeyState.ACTIVE, key_id: KeyId = RECO
     return msgspec.structs.replace(RECORD, version=version, state=state, id=key_id)
 
 
-def filled(cache: KeyCache, found: KeyRecord) -> KeyCache:
-    cache.begin_load([found.id])
-    cache.end_load(found.id, found)
+def filled(cache: KeyCache, result: KeyRecord) -> KeyCache:
+    cache.begin_load([result.id])
+    cache.end_load(result.id, result)
     return cache
 
 

@@ -57,8 +57,8 @@ async def test_concurrent_lookups_share_one_query(rows: Any, worker: Any) -> Non
     key_id = KeyId("herd00000000")
     await rows.add_key(key_id)
     before = await _reads(rows)
-    found = await asyncio.gather(*(worker.keys.find(key_id) for _ in range(200)))
-    assert {record.id for record in found} == {key_id}
+    result = await asyncio.gather(*(worker.keys.find(key_id) for _ in range(200)))
+    assert {record.id for record in result} == {key_id}
     assert await _reads(rows) - before <= 1
 
 
@@ -94,10 +94,10 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     async with asyncio.timeout(5):
         while (await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")) < seq:
             await asyncio.sleep(0.005)
-    found = cache.find(key_id)
+    result = cache.find(key_id)
     await changes.close()
-    assert found is not None
-    assert found.state is KeyState.REVOKED
+    assert result is not None
+    assert result.state is KeyState.REVOKED
 
 
 async def test_start_without_schema_names_migrate(empty_database: Any) -> None:

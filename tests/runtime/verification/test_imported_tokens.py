@@ -76,11 +76,11 @@ def test_one_candidate_per_scheme_and_generation(token: str, schemes: set[str], 
         for generation in generations:
             known.add(scheme, generation)
             known.add(scheme, generation)
-    found = known.candidates(token)
-    held = len(generations - {3})
-    assert len(found) == held * sum(locator(scheme, token) is not None for scheme in schemes)
-    assert all(is_marked(one.id, PEPPER) and token not in one.material and one.material.isascii() for one in found)
-    assert len({one.id for one in found}) == len(found)
+    result = known.candidates(token)
+    current = len(generations - {3})
+    assert len(result) == current * sum(locator(scheme, token) is not None for scheme in schemes)
+    assert all(is_marked(item.id, PEPPER) and token not in item.material and item.material.isascii() for item in result)
+    assert len({item.id for item in result}) == len(result)
 
 
 @given(st.sampled_from(["sha256", "sha512"]), st.binary(max_size=40), st.sampled_from(["hex", "HEX", "base64", "url"]))
@@ -97,8 +97,8 @@ def test_hash_is_read_in_every_encoding(algorithm: str, secret: bytes, spelling:
 
 @given(st.sampled_from(["sha256", "sha512", "bcrypt"]), st.text(max_size=200))
 def test_malformed_hash_is_rejected_without_quoting_it(algorithm: str, text: str) -> None:
-    found = read_hash(algorithm, text)
-    assert isinstance(found, bytes) or len(text) < 8 or text not in found
+    result = read_hash(algorithm, text)
+    assert isinstance(result, bytes) or len(text) < 8 or text not in result
 
 
 @given(st.text(max_size=600))

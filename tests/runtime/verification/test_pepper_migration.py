@@ -54,8 +54,8 @@ def test_mark_is_valid_under_available_generations_only() -> None:
 
 
 def test_filter_is_disabled_by_unknown_generation() -> None:
-    for seen, plausible in (([], False), ([1, 2], False), ([1, 0], True), ([3], True)):
+    for received, plausible in (([], False), ([1, 2], False), ([1, 0], True), ([3], True)):
         prefilter = Prefilter(BOTH)
-        for generation in seen:
+        for generation in received:
             prefilter.add(generation)
         assert prefilter.plausible(KeyId("0" * 12)) is plausible

@@ -46,11 +46,11 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
 
 
 async def test_burst_is_allowed_then_retry_after_is_set(limits: RateLimits) -> None:
-    asked = charge(FIVE)
+    requested = charge(FIVE)
     for left in (4, 3, 2, 1, 0):
-        (state,) = await limits.take(asked)
+        (state,) = await limits.take(requested)
         assert (state.exceeded, state.remaining, state.retry_after_s) == (False, left, 0)
-    (state,) = await limits.take(asked)
+    (state,) = await limits.take(requested)
     assert (state.exceeded, state.remaining) == (True, 0)
     assert 719 < state.retry_after_s <= 720
 
@@ -74,10 +74,10 @@ async def test_cost_zero_consumes_nothing(limits: RateLimits) -> None:
 
 
 async def test_request_may_cost_several_units(limits: RateLimits) -> None:
-    asked = charge(FIVE, cost=3)
-    (state,) = await limits.take(asked)
+    requested = charge(FIVE, cost=3)
+    (state,) = await limits.take(requested)
     assert state.remaining == 2
-    (state,) = await limits.take(asked)
+    (state,) = await limits.take(requested)
     assert (state.exceeded, state.remaining) == (True, 2)
 
 
@@ -93,16 +93,16 @@ async def test_charge_without_limits_returns_nothing(limits: RateLimits) -> None
 
 @pytest.mark.requirement("CG-06", "TR-09")
 async def test_concurrent_requests_never_exceed_limit(limits: RateLimits) -> None:
-    asked = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
-    states = await asyncio.gather(*(limits.take(asked) for _ in range(500)))
+    requested = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
+    states = await asyncio.gather(*(limits.take(requested) for _ in range(500)))
     assert sum(not state.exceeded for (state,) in states) == 100
 
 
 @pytest.mark.requirement("TR-09")
 async def test_two_workers_share_one_counter(redis_url: str) -> None:
     workers = [limiter(redis_url), limiter(redis_url)]
-    asked = charge(RateLimit(name="requests", quota=50, window_s=3600, burst=50))
-    states = await asyncio.gather(*(worker.take(asked) for worker in workers for _ in range(100)))
+    requested = charge(RateLimit(name="requests", quota=50, window_s=3600, burst=50))
+    states = await asyncio.gather(*(worker.take(requested) for worker in workers for _ in range(100)))
     for worker in workers:
         await worker.close()
     assert sum(not state.exceeded for (state,) in states) == 50
@@ -111,12 +111,12 @@ async def test_two_workers_share_one_counter(redis_url: str) -> None:
 
 async def test_counter_name_has_limit_and_subject_and_expires(redis_url: str) -> None:
     counted = limiter(redis_url)
-    asked = charge(FIVE)
-    await counted.take(asked)
+    requested = charge(FIVE)
+    await counted.take(requested)
     await counted.close()
     connection = RedisConnection(redis_login(redis_url, "url"))
     await connection.open(1)
-    left = await connection.call(("PTTL", f"{KEY_PREFIX}requests:{asked.subject}"), 1)
+    left = await connection.call(("PTTL", f"{KEY_PREFIX}requests:{requested.subject}"), 1)
     connection.close()
     assert isinstance(left, int)
     assert 0 < left <= 722_000
@@ -149,8 +149,8 @@ async def test_without_redis_states_are_degraded() -> None:
     lost: list[str] = []
     counted = limiter(f"redis://127.0.0.1:{free_port()}", lost=lost)
     await counted.start()
-    asked = charge(TWO)
-    states = [await counted.take(asked) for _ in range(3)]
+    requested = charge(TWO)
+    states = [await counted.take(requested) for _ in range(3)]
     await counted.close()
     assert [state.exceeded for (state,) in states] == [False, False, True]
     assert all(state.degraded for (state,) in states)
@@ -172,16 +172,16 @@ async def test_redis_failure_fails_no_request(ending: signal.Signals) -> None:
     with servers.redis(on_start=_remember(pids)) as url:
         counted = limiter(url)
         await counted.start()
-        asked = charge(RateLimit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
+        requested = charge(RateLimit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
 
         async def traffic() -> list[bool]:
-            return [(await counted.take(asked))[0].degraded for _ in range(200)]
+            return [(await counted.take(requested))[0].degraded for _ in range(200)]
 
         running = [asyncio.create_task(traffic()) for _ in range(10)]
-        await counted.take(asked)
+        await counted.take(requested)
         os.kill(pids[0], ending)
         answers = [degraded for task in running for degraded in await task]
-        (after,) = await counted.take(asked)
+        (after,) = await counted.take(requested)
         await counted.close()
         if ending is signal.SIGSTOP:
             os.kill(pids[0], signal.SIGCONT)

@@ -71,13 +71,13 @@ def test_request_is_allowed_after_retry_after(limit: RateLimit, times: list[tupl
 
 
 @given(st.lists(limits, min_size=1, max_size=3), st.integers(1, 2000))
-def test_smallest_burst_is_allowed_at_one_instant(several: list[RateLimit], asked: int) -> None:
+def test_smallest_burst_is_allowed_at_one_instant(several: list[RateLimit], requested: int) -> None:
     ahead, passed = [0.0] * len(several), 0
-    for _ in range(min(asked, 60)):
+    for _ in range(min(requested, 60)):
         if gcra.allows(several, ahead, 1):
             ahead = [number + gcra.interval_us(limit) for number, limit in zip(ahead, several, strict=True)]
             passed += 1
-    assert passed == min(min(limit.burst for limit in several), min(asked, 60))
+    assert passed == min(min(limit.burst for limit in several), min(requested, 60))
 
 
 def test_exceeded_limit_leaves_other_limit_unchanged() -> None:
