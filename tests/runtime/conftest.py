@@ -43,7 +43,7 @@ class Database:
         return login(self.owner_url, "url")
 
     def sql(self, statements: str) -> str:
-        """As the superuser: for what no role of ours may do, such as editing the audit trail."""
+        """Runs statements as the superuser, for changes that the application's roles may not make."""
         return self.server.sql(statements, self.name)
 
 

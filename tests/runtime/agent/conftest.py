@@ -1,4 +1,4 @@
-"""A directory with everything in it that an agent must and must not serve, and the agent's application on it."""
+"""A directory with files that the agent serves or rejects, and the agent's application."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Agent:
     secrets: agent_app.GatewaySecrets
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        """`path` as it is on the wire: httpx would take out dots and escapes before it sends them."""
+        """Sends `path` unchanged: httpx would normalize dot segments and escapes."""
         raw, _, query = path.encode("latin-1").partition(b"?")
         sent = {"authorization": f"Bearer {SECRET}", **{name.lower(): value for name, value in headers.items()}}
         scope = {

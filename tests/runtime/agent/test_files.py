@@ -1,4 +1,4 @@
-"""What a Core gives out, and everything that it refuses."""
+"""Files and listings of a Core, and rejected paths."""
 
 from __future__ import annotations
 

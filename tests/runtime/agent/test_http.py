@@ -1,4 +1,4 @@
-"""The agent's HTTP: who may ask, validators, ranges."""
+"""HTTP of the agent: authentication, validators and ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease that an agent keeps: register, renew, move, lose, leave; against a gateway that answers as it is told."""
+"""Lease of an agent: registration, renewal, change of address, loss and release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent as a process: it listens before it registers, serves over a real socket, and leaves when it is told to end."""
+"""The agent process: it listens before it registers and releases its lease at shutdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 
 @pytest.fixture
 def gateway() -> Iterator[tuple[str, Seen]]:
-    """A gateway that grants everything, and asks the Core's health at the very moment of its registration."""
+    """A gateway that grants every lease and checks the health of the Core at its registration."""
     received: Seen = queue.SimpleQueue()
 
     class Gateway(BaseHTTPRequestHandler):

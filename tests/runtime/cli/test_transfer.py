@@ -91,7 +91,7 @@ def test_dry_run_writes_nothing(importer: Command, database: Database) -> None:
 
 @pytest.mark.requirement("CG-09")
 def test_interrupted_import_resumes(importer: Command, database: Database) -> None:
-    # The third batch of a thousand fails in the middle: PostgreSQL refuses one of its rows.
+    # The third batch of 1000 rows fails: PostgreSQL rejects one of its rows.
     database.sql(
         "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.name = 'client 2500' THEN"
         " RAISE EXCEPTION 'broken off'; END IF; RETURN NEW; END $$;"
@@ -297,7 +297,7 @@ def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, 
     after = database.sql(REGISTRY)
     assert after == before
     trail = "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action LIKE 'registry.%'"
-    assert database.sql(trail) == "registry.export registry.export registry.restore"  # a copy that was only tried is told, too
+    assert database.sql(trail) == "registry.export registry.export registry.restore"  # a dry run is audited, too
 
 
 @pytest.mark.requirement("CG-02")

@@ -27,7 +27,7 @@ Step = httpx.Response | Exception
 
 @dataclass
 class Server:
-    """Answers what it was told to, one after the other, and keeps what it was asked."""
+    """Returns the given responses in order and records the requests."""
 
     steps: list[Step]
     requests: list[httpx.Request] = field(default_factory=list)

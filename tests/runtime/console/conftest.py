@@ -1,4 +1,4 @@
-"""The console door on a real database, spoken to over ASGI."""
+"""A console on a real database, called over ASGI."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 @dataclass
 class Lines:
-    """A log that keeps what it is told."""
+    """A log that records its entries."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class Lines:
 
 @dataclass
 class Console:
-    """A console door and a client of it that holds the bootstrap token."""
+    """A console and a client that sends the bootstrap token."""
 
     dependencies: console_dependencies.Dependencies
     client: httpx.AsyncClient
@@ -62,7 +62,7 @@ class Console:
         return created
 
     def expire(self, key_id: str) -> None:
-        """Puts the expiry of a key into the past, which no request could."""
+        """Sets the expiry of a key to a past time, which the API does not allow."""
         self.database.sql(f"UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = '{key_id}'")  # noqa: S608
 
     def as_(self, token: str) -> dict[str, str]:
@@ -70,7 +70,7 @@ class Console:
 
 
 def create_dependencies(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, Pool]:
-    """What a console is made of, on this database; the caller closes the pool."""
+    """Dependencies of a console on this database. The caller closes the pool."""
     pool = Pool(database.app, application="tests", size_max=4)
     clock = SystemClock()
     dependencies = console_dependencies.Dependencies(

@@ -1,4 +1,4 @@
-"""Who may come in, and what refusals look like and leave behind."""
+"""Authentication at the console: denied credentials and their audit events."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_denials_share_an_audit_row_per_minute_and_address(console: Consol
     before = await denied()
     for _ in range(30):
         await console.client.get("/v1/keys", headers=console.as_("wrong"))
-    # A minute may turn while this runs: then there are two windows, and the first one's count.
+    # If a minute ends during the test, there are two windows.
     assert 1 <= await denied() - before <= 3
 
 

@@ -1,4 +1,4 @@
-"""Searching the audit trail and taking it away: every condition, both formats, and no formula for a spreadsheet to run."""
+"""Audit trail API: filters, NDJSON and CSV export."""
 
 from __future__ import annotations
 

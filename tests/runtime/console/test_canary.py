@@ -1,4 +1,4 @@
-"""A token that was issued is in its answer and nowhere else: not in logs, audit rows, problems, metrics or the database."""
+"""Issued tokens appear in no log, audit event, problem document, metric or table."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ async def test_issued_token_appears_only_in_its_response(console: Console) -> No
         _dump(console),
     ]
     for token in (admin, reader, BOOTSTRAP):
-        secret = token[-40:-6]  # beyond the id, which is public
-        # A name of a member or parameter is repeated, so that a slip can be found: cut to what no token fits in.
+        secret = token[-40:-6]  # without the ID, which is public
+        # Error messages quote names of members and parameters, truncated to less than a token.
         assert [text[:80] for text in bodies if secret in text] == []
 
 
 def _dump(console: Console) -> str:
-    """Everything that PostgreSQL holds, as text."""
+    """All rows of the database as text."""
     command = [str(console.database.server.binaries / "pg_dump"), "--inserts", console.database.owner_url]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

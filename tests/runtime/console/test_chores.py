@@ -1,4 +1,4 @@
-"""What a console does by itself, as its settings put it together."""
+"""Background jobs of the console, as configured."""
 
 from __future__ import annotations
 

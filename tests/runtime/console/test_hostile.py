@@ -1,4 +1,4 @@
-"""What nobody sends by accident: the console answers each with one clear problem, and nothing is half done."""
+"""Malformed requests to the console: each gets one problem document and changes nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_malformed_body_is_rejected_with_a_reason(console: Console, conten
 
 
 def test_unterminated_json_string_is_read_once() -> None:
-    # Quadratic reading would take minutes here.
+    # A quadratic parser would take minutes.
     with pytest.raises(BadRequest) as denied:
         body.parse(b'"' + b'\\"' * 500_000)
     assert denied.value.errors[0].message == "is not valid JSON"
@@ -187,7 +187,7 @@ async def test_malformed_key_id_is_not_found(console: Console, part: str) -> Non
 async def test_undocumented_method_is_405_with_allow_header(console: Console) -> None:
     for path, item in document()["paths"].items():
         if path.startswith("/v1/sessions/"):
-            continue  # two templates meet at /v1/sessions/current
+            continue  # two templates match /v1/sessions/current
         allowed = {method.upper() for method in item}
         for method in {"GET", "PUT", "POST", "PATCH", "DELETE", "TRACE", "PURGE"} - allowed:
             reply = await console.client.request(method, re.sub(r"\{.*?\}", "x", path))

@@ -1,4 +1,4 @@
-"""A request with an Idempotency-Key acts once, and its answer is given again: draft-ietf-httpapi-idempotency-key-header."""
+"""Idempotency-Key of console requests (draft-ietf-httpapi-idempotency-key-header)."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_purge_deletes_the_stored_response(console: Console) -> None:
 
 
 class Breaking(IdempotencyStore):
-    """Keeps no answer, as a console that dies between the act and its answer."""
+    """Stores no response, like a console that is killed between the change and its response."""
 
     async def keep(self, *_: Any, **__: Any) -> None:
         raise Unavailable
@@ -166,7 +166,7 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
         return await make(console, '"gone"', owner="gone")
 
     assert (await reply()).status_code == 201
-    # As if nothing had been done: neither an answer nor a row of the trail is under the request's id.
+    # The request changed nothing: its ID has neither a response nor an audit event.
     forget = "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody'"
     console.database.sql(forget)
     assert (await reply()).json()["code"] == "request_in_progress"

@@ -1,4 +1,4 @@
-"""The life of a key through the management API, on a real database."""
+"""Key life cycle in the management API, on a real database."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
         " UNION ALL SELECT a::text FROM key_address a UNION ALL SELECT n::text FROM usage_count n) AS t"
         f" WHERE t::text LIKE '%{key_id}%'"
     )
-    assert left.count(key_id) == 3  # its row with its lineage, and who registered the Core
+    assert left.count(key_id) == 3  # its row, its key family, and the registration of the Core
     for word in ("0wner-word", "nam3-word", "h0st-word", "192.0.2.0", "OPS-1", "two"):
         assert word not in left
     assert console.database.sql(f"SELECT count(*) FROM key_credit WHERE family_id = '{key_id}'") == "0"  # noqa: S608
@@ -267,7 +267,7 @@ async def test_purge_of_a_generation_preserves_shared_credits(console: Console) 
 
 
 async def only_admin(console: Console, **properties: Any) -> str:
-    """The id of an admin key beside which no other is alive."""
+    """ID of the only active admin key."""
     console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
     return str((await console.create(**(properties or {"scopes": ["admin"]})))["key"]["id"])
 

@@ -1,4 +1,4 @@
-"""Keys through the management API, on a real database."""
+"""Keys in the management API: creation, revocation and lists, on a real database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of keys that were found in public: signed by GitHub or by another scanner, acted on as the deployment says."""
+"""Leak reports from GitHub and other scanners: signatures, actions and notifications."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ URL = "https://github.com/octocat/Hello-World/blob/main/config.yml"
 
 @dataclasses.dataclass
 class Intake:
-    """A console that takes reports, and reporters that sign them."""
+    """A console that accepts leak reports, and a reporter that signs them."""
 
     console: Any
     client: httpx.AsyncClient
@@ -64,7 +64,7 @@ Open = Callable[..., Intake]
 
 @pytest.fixture
 async def take(console: Any) -> AsyncIterator[Open]:
-    """Opens a console with an action and an address; without keys and secret, whose reports are taken by nobody."""
+    """Starts a console with a leak action and a client address. Without keys and secret, it accepts no reports."""
     opened: list[httpx.AsyncClient] = []
 
     def begin(action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET) -> Intake:

@@ -1,4 +1,4 @@
-"""Guessing at credentials is stopped where it comes from, and is no way to keep somebody else out."""
+"""Lockout after failed authentication, per client address and credential."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices from act to receiver: signed, tried again, given up and revived; and never sent to a neighbour of the console."""
+"""Notifications: signature, retries, dead letters, and rejected private addresses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HERE = (ipaddress.ip_network("127.0.0.0/8"),)
 
 @dataclass
 class Receiver:
-    """A server that keeps what it was sent and answers `status`."""
+    """A server that records requests and returns `status`."""
 
     port: int = 0
     status: int = 200
@@ -62,7 +62,7 @@ class House:
         return NotificationDispatcher(self.outbox, WebhookSender(upstreams), topic, self.clock, self.console.dependencies.pepper)
 
     async def listen(self, **properties: Any) -> tuple[str, bytes]:
-        """A webhook at the receiver: its id and its secret."""
+        """Creates a webhook for the receiver; returns its ID and secret."""
         url = f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
         reply = await self.client.post("/v1/webhooks", json={"url": url, **properties})
         assert reply.status_code == 201, reply.text
@@ -83,7 +83,7 @@ class House:
 async def house(console: Console) -> AsyncIterator[House]:
     console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
     outbox, clock = NotificationRepository(console.pool), ManualClock(SystemClock().now())
-    await outbox.follow(now=clock.now(), topic=False)  # what happened before the first turn is told to nobody
+    await outbox.follow(now=clock.now(), topic=False)  # events before the first run are not delivered
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]

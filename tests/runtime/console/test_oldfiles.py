@@ -1,4 +1,4 @@
-"""The old files in the bucket are kept in step while they are in use: what is purged is removed there, also under a race."""
+"""Legacy files in S3: purged keys are removed, also during concurrent writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def get(bucket: Any, name: str) -> Any:
 
 
 class Racing:
-    """The files of the product, with somebody else who writes between its reading and its writing."""
+    """Legacy files with a concurrent writer between read and write."""
 
     def __init__(self, meanwhile: Callable[[int], None]) -> None:
         self.reads = 0
@@ -64,7 +64,7 @@ def keeper(
 
 
 async def imported(console: Console, token: str) -> str:
-    """The id of a key as an import stores it."""
+    """ID of a key, stored as by an import."""
     place = material("sha256", token)
     key_id = imported_key_id(place, console.dependencies.pepper, 1)
     digest = console.dependencies.pepper.digest(place, 1)

@@ -1,4 +1,4 @@
-"""What operators set while a deployment runs, and what they are told: log level, features, slow statements, degraded health."""
+"""Operations of a running console: log level, features, slow statements and health."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.runtime.console.conftest import BOOTSTRAP, Console
 
 
 class Away:
-    """A dependency that can be taken away."""
+    """A dependency that can be made unavailable."""
 
     name = "redis"
 

@@ -1,4 +1,4 @@
-"""People with a JWT of the configured issuer: let in with the roles of their claim, and with nothing else than a good token."""
+"""Users with an ID token of the configured issuer: token validation and roles."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ with pytest.warns(SecurityWarning, match="2048"):
 
 @dataclass
 class Provider:
-    """An issuer on this machine. `asked` counts what is fetched."""
+    """A local issuer. `requests` has the path of each request."""
 
     port: int = 0
     keys: list[dict[str, Any]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    away: bool = False
+    requests: list[str] = field(default_factory=list)
+    unavailable: bool = False
 
     @property
     def url(self) -> str:
@@ -46,22 +46,22 @@ class Provider:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
-        self.asked.append(path)
+        self.requests.append(path)
         documents = {
             "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
             "/keys": {"keys": self.keys},
         }
         body = json.dumps(documents[path]).encode()
-        status = "503 Away" if self.away else "200 OK"
+        status = "503 Away" if self.unavailable else "200 OK"
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         await writer.drain()
         writer.close()
 
     def token(self, key: Any = RSA, alg: str = "RS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
-        said = {"iss": self.url, "aud": "gatehouse", "sub": "alice", "exp": NOW + 300, "groups": ["platform"], **claims}
-        remaining = {name: value for name, value in said.items() if value is not None}
+        payload = {"iss": self.url, "aud": "gatehouse", "sub": "alice", "exp": NOW + 300, "groups": ["platform"], **claims}
+        present = {name: value for name, value in payload.items() if value is not None}
         named = {"alg": alg, "kid": key.kid, **(header or {})}
-        return jwt.encode(named, remaining, key, algorithms=["RS256", "ES256", "HS256", "RS512"])
+        return jwt.encode(named, present, key, algorithms=["RS256", "ES256", "HS256", "RS512"])
 
 
 def _base64(raw: bytes) -> str:
@@ -91,7 +91,7 @@ async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) ->
     assert person is not None
     assert (person.subject, person.roles) == ("alice", frozenset({Role.OPERATOR, Role.AUDITOR}))
     assert await issuer.people.person(issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
-    assert issuer.provider.asked == ["/.well-known/openid-configuration", "/keys"]
+    assert issuer.provider.requests == ["/.well-known/openid-configuration", "/keys"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
 
 async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
     good = issuer.provider.token()
-    # The public key as if it were a shared secret, which no library would do for us.
+    # HMAC with the public key as secret; the library rejects this combination.
     signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{good.split('.')[1]}"
     mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
     unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{good.split('.')[1]}."
@@ -148,7 +148,7 @@ async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> 
 async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
     header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
     assert await issuer.people.person(f"{header}.e30.AAAA") is None
-    assert issuer.provider.asked == []
+    assert issuer.provider.requests == []
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
     await issuer.people.person(issuer.provider.token())
     fresh = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})
     issuer.provider.keys = [fresh.as_dict(private=False)]
-    before = len(issuer.provider.asked)
+    before = len(issuer.provider.requests)
     for _ in range(20):
         assert await issuer.people.person(issuer.provider.token(fresh)) is None
-    assert len(issuer.provider.asked) == before
+    assert len(issuer.provider.requests) == before
     issuer.clock.advance(REFETCH_S)
     assert await issuer.people.person(issuer.provider.token(fresh)) is not None
     assert await issuer.people.person(issuer.provider.token()) is None
@@ -173,7 +173,7 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     assert await issuer.people.person(issuer.provider.token()) is not None
-    issuer.provider.away = True
+    issuer.provider.unavailable = True
     issuer.clock.advance(KEYS_S)
     assert await issuer.people.person(issuer.provider.token(exp=NOW + 10**6)) is not None
     issuer.clock.advance(STALE_S)

@@ -1,4 +1,4 @@
-"""What every answer of the console door has in common: problems, headers, strict bodies, the OpenAPI document."""
+"""Properties of all console responses: problem documents, headers, strict JSON and OpenAPI."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_strict_parser_returns_value_or_bad_request(raw: bytes) -> None:
 
 
 def _parse(raw: bytes) -> tuple[Any, str]:
-    """The value, or why it was refused."""
+    """The parsed value, or the reason for its rejection."""
     try:
         return body.parse(raw), ""
     except BadRequest as refusal:

@@ -1,4 +1,4 @@
-"""Roles at the console: every route has its row, each role may do what the table says, and none can widen itself."""
+"""Roles at the console: rights per endpoint, and no privilege escalation."""
 
 from __future__ import annotations
 

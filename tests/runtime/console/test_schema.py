@@ -1,4 +1,4 @@
-"""The console holds to its own OpenAPI document, whoever asks and whatever is sent: by schemathesis, over ASGI.
+"""Conformance of the console with its OpenAPI document, tested by schemathesis over ASGI.
 
 Bounded and the same each time. `GATEHOUSE_SCHEMA_EXAMPLES=200` looks longer, at other inputs each time.
 """
@@ -39,9 +39,9 @@ CHECKS = [
     checks.allow_header_conformance,
     checks.missing_required_header,
 ]
-#: Refusals that schemathesis does not count as such: another version, too large.
+#: Status codes that schemathesis does not treat as a rejection: version conflict, content too large.
 PASSED = dict.fromkeys((412, 413), (checks.negative_data_rejection,))
-#: What fails is not made smaller: that takes longer than reading it.
+#: No shrinking: it takes longer than reading the failure.
 BOUNDS = settings(
     max_examples=EXAMPLES,
     derandomize=not ASKED,
@@ -54,7 +54,7 @@ BOUNDS = settings(
 
 @dataclass
 class Surface:
-    """The console's document, and a client that asks in process. `tokens`: a credential of each role."""
+    """The OpenAPI document and an in-process client. `tokens` has a credential of each role."""
 
     schema: Any
     client: requests.Session
@@ -62,7 +62,7 @@ class Surface:
     lines: Lines
 
     def send(self, case: Case[Any], token: str) -> None:
-        """Raises what schemathesis found."""
+        """Validates the response with schemathesis."""
         reply = self.ask(case, token)
         try:
             case.validate_response(reply, checks=[item for item in CHECKS if item not in PASSED.get(reply.status_code, ())])
@@ -71,7 +71,7 @@ class Surface:
             raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {what}") from exc
 
     def ask(self, case: Case[Any], token: str) -> Response:
-        """The answer. A 5xx fails with the place where it came from: every server is there, so nothing may be unavailable."""
+        """Sends the request. A 5xx response fails with its origin, because every dependency is available."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
         if reply.status_code >= 500:
@@ -87,7 +87,7 @@ def surface(database: Any) -> Iterator[Surface]:
     with get_client(app) as client:
         document = client.get("http://testserver/openapi.json").json()
         for operation in (entry for item in document["paths"].values() for entry in item.values()):
-            operation.pop("security")  # who asks is this test's matter, not made up
+            operation.pop("security")  # the test sets the credential
         schema = schemathesis.openapi.from_dict(document)
         schema.app = app
         tokens = {"nobody": "", "stranger": "no-key-of-ours", "bootstrap": BOOTSTRAP}
@@ -111,7 +111,7 @@ def _operations(surface: Surface) -> list[Any]:
 def test_every_response_matches_the_openapi_document(surface: Surface, who: str, mode: GenerationMode) -> None:
     result = []
     for operation in _operations(surface):
-        # Who may do everything comes furthest, so most is asked in that name.
+        # The owner reaches the most code, so most requests use its credential.
         @settings(BOUNDS, max_examples=EXAMPLES if who == Role.OWNER else max(2, EXAMPLES // 5))
         @given(operation.as_strategy(generation_mode=mode))
         def ask(case: Case[Any]) -> None:
@@ -120,7 +120,7 @@ def test_every_response_matches_the_openapi_document(surface: Surface, who: str,
         try:
             ask()
         except Unsatisfiable:
-            continue  # it takes nothing that could be wrong
+            continue  # it has no input that could be invalid
         except AssertionError as exc:
             result.append(str(exc))
     assert "\n".join(result) == ""
@@ -146,7 +146,7 @@ def test_openapi_links_lead_through_every_life_cycle(surface: Surface) -> None:
                 wrong.append(f"{case.method} {case.path}: {exc}")
                 raise
 
-    # What the console remembers changes what an example can draw when it is played again: that alone is no finding.
+    # State of the console makes a replayed example draw other values, which is not a failure.
     with suppress(FlakyStrategyDefinition):
         Life.run(settings=settings(BOUNDS, max_examples=ASKED or 60, stateful_step_count=8))
     assert wrong == []

@@ -1,4 +1,4 @@
-"""Sessions of the console: a browser signs in, is told apart from another site's page, and proves itself before what is grave."""
+"""Console sessions: sign-in, cross-site requests and step-up authentication."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
 
 
 class OnePerson:
-    """An issuer that knows one token."""
+    """An issuer that accepts one token."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -36,7 +36,7 @@ class OnePerson:
 
 @dataclass
 class Browser:
-    """What keeps a cookie and the token of its page, and says where a request comes from."""
+    """A browser: stores the cookie and the CSRF token, and sends the origin."""
 
     client: httpx.AsyncClient
     cookie: str = ""
@@ -51,10 +51,10 @@ class Browser:
         return reply
 
     async def send(self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any) -> httpx.Response:
-        """`headers` None: without that one."""
+        """Sends a request. A header that is None is omitted."""
         sent = {"Cookie": f"{COOKIE}={self.cookie}", "X-CSRF-Token": self.csrf, **OURS, **(headers or {})}
-        remaining = {name: value for name, value in sent.items() if value is not None}
-        return await self.client.request(method, path, headers=remaining, **more)
+        present = {name: value for name, value in sent.items() if value is not None}
+        return await self.client.request(method, path, headers=present, **more)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Signing keys of API keys at the console: shown once, sealed at rest, required, removed, and moved as the pepper rotates."""
+"""Signing keys in the management API: creation, storage, requirement, removal and pepper rotation."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ async def test_required_signatures_need_a_signing_key(console: Any) -> None:
     denied = await patch(True)
     assert [error["location"] for error in denied.json()["errors"]] == ["body.require_signature"]
     await set_hmac(console, key_id)
-    remaining = await console.client.delete(f"/v1/keys/{key_id}/signing")
-    assert (remaining.status_code, "require_signature" in remaining.json()["detail"]) == (409, True)
+    response = await console.client.delete(f"/v1/keys/{key_id}/signing")
+    assert (response.status_code, "require_signature" in response.json()["detail"]) == (409, True)
     assert (await patch(False)).json()["key"]["signing"]["required"] is False
     gone = await console.client.delete(f"/v1/keys/{key_id}/signing")
     assert gone.json()["key"]["signing"] is None
@@ -105,7 +105,7 @@ async def test_successor_has_its_own_copy_of_the_signing_secret(console: Any) ->
 
 
 async def test_key_that_requires_signatures_cannot_use_console(console: Any) -> None:
-    """The console takes no signatures, so it would believe the token alone."""
+    """The console verifies no signatures, so the token alone would be sufficient."""
     await console.create(roles=["admin"])
     created = await console.create(roles=["admin"])
     assert (await console.client.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 200

@@ -1,4 +1,4 @@
-"""Reading how keys are used: series for charts, one key's use, and bounds on what may be asked for."""
+"""Usage API: time series, usage of one key, and query bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MINUTE = int(NOW // 60) * 60
 
 @pytest.fixture
 async def used(console: Console) -> str:
-    """A key that was used 5 times at Core docs and refused twice, and another one used once."""
+    """A key with five valid and two denied requests for Core docs, and a key with one request."""
     console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
     key_id: str = (await console.create())["key"]["id"]
     rows = (

@@ -1,4 +1,4 @@
-"""Header fields that cross the gateway, and those that end there."""
+"""Header fields that the gateway forwards or removes."""
 
 from __future__ import annotations
 

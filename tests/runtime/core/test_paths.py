@@ -1,4 +1,4 @@
-"""Paths to Cores: what goes through goes through unchanged, what two servers could read in two ways is refused."""
+"""Paths of Core requests: accepted paths are forwarded unchanged, ambiguous paths are rejected."""
 
 from __future__ import annotations
 

@@ -35,14 +35,14 @@ def test_too_large_body_is_not_storable() -> None:
 
 
 def test_304_updates_headers_except_those_of_the_body() -> None:
-    remaining = CachedResponse('"1"', headers(3), b"abc")
+    cached = CachedResponse('"1"', headers(3), b"abc")
     said = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
-    assert updated_headers(remaining, said) == [
+    assert updated_headers(cached, said) == [
         ("content-length", "3"),
         ("content-type", "text/plain"),
         ("etag", '"1"'),
         ("x-old", "2"),
         ("x-new", "3"),
     ]
-    assert updated_headers(remaining, [("etag", '"2"')]) is None
-    assert updated_headers(remaining, []) == remaining.headers
+    assert updated_headers(cached, [("etag", '"2"')]) is None
+    assert updated_headers(cached, []) == cached.headers

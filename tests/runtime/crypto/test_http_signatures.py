@@ -165,10 +165,10 @@ def signed(
         digests=signature.digests_of(BODY),
     )
     given_: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
-    remaining = {name: value for name, value in given_.items() if value is not None}
-    base = signature.signature_base(request, covered, remaining)
+    present = {name: value for name, value in given_.items() if value is not None}
+    base = signature.signature_base(request, covered, present)
     created = signature.sign(base or b"", HMAC, secret)
-    expected = f"sig1={signature.input_text(covered, remaining)}"
+    expected = f"sig1={signature.input_text(covered, present)}"
     fields = (*request.fields, ("signature-input", expected), ("signature", http_sf.ser({"sig1": created})))
     return msgspec.structs.replace(request, fields=fields)
 

@@ -63,7 +63,7 @@ def test_iam_token_requires_tls(mode: str) -> None:
 async def test_iam_password_is_a_token_for_host_and_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)  # a task has AWS_REGION alone
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)  # an ECS task has AWS_REGION only
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     password = login(f"{URL}?sslmode=verify-full", "iam").password
     assert callable(password)

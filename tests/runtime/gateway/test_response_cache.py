@@ -20,7 +20,7 @@ class Shelf:
     etag: str = '"1"'
     more: str = "Cache-Control: no-cache\r\n"
     status: int = 200
-    asked: list[dict[str, str]] = field(default_factory=list)
+    requests: list[dict[str, str]] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +28,7 @@ class Shelf:
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines[1:]}
-                self.asked.append({":": lines[0], **headers})
+                self.requests.append({":": lines[0], **headers})
                 status = self.status
                 if status == 200 and headers.get("if-none-match") == self.etag:
                     status = 304
@@ -95,7 +95,7 @@ async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, shelf: Shelf
     other = await gateway.mint(cores=["another"])
     await gateway.revoke(reader)
     assert [(await read(gateway, shelf, key)).status for key in (reader, other)] == [401, 403]
-    assert len(shelf.asked) == 1
+    assert len(shelf.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ async def test_conditional_request_is_forwarded_unchanged(gateway: Gateway, shel
     await read(gateway, shelf, reader)
     await read(gateway, shelf, reader, header)
     name, _, value = header.partition(": ")
-    assert shelf.asked[1][name.lower()] == value
-    assert shelf.asked[1].get("if-none-match") == (value if name == "If-None-Match" else None)
+    assert shelf.requests[1][name.lower()] == value
+    assert shelf.requests[1].get("if-none-match") == (value if name == "If-None-Match" else None)
 
 
 async def test_client_gets_its_own_304(gateway: Gateway, shelf: Shelf, reader: Key) -> None:

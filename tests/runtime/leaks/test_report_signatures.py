@@ -1,4 +1,4 @@
-"""Who reports leaks: GitHub's published example first, then every byte that could be changed, then Standard Webhooks."""
+"""Signatures of leak reports: GitHub's published example, manipulated reports and Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from gatehouse.leaks.report_signatures import is_signed_by_github, p256_key, place
 from gatehouse.notifications import webhook_signatures as webhook
 
-#: From GitHub's documentation of the partner programme: key, body and signature.
+#: Key, body and signature from GitHub's documentation of the partner program.
 GITHUB_ID = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a"
 GITHUB_PEM = """-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE9MJJHnMfn2+H4xL4YaPDA4RpJqUq

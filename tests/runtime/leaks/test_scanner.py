@@ -1,4 +1,4 @@
-"""Finding keys in text: every one, with its line, and nothing that only looks like one."""
+"""Key scanner: keys in text, their lines, and look-alikes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leak reports as JSON: whatever is sent, it is read or refused, and never repeated."""
+"""Parsing of leak reports: any input is parsed or rejected, and never quoted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures of webhooks, against the vector that the Standard Webhooks libraries publish."""
+"""Webhook signatures, compared with the vector of the Standard Webhooks libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The share service as it stands: a page, its health, and nothing that pretends to be more."""
+"""The sharing service: its page and health endpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moto import mock_aws
 def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)  # a task has AWS_REGION alone
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)  # an ECS task has AWS_REGION only
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     with mock_aws():
         key: list[Any] = [{"AttributeName": "id", "KeyType": "HASH"}]

@@ -1,4 +1,4 @@
-"""The files of older deployments: every form that they come in, line by line, and without what is gone."""
+"""Legacy files: every format, line numbers, and removal of entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of other deployments' files: whatever a file holds, a row is checked or refused in words, and nothing is repeated."""
+"""Rows of imported files: any row is accepted or rejected, and never quoted."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_any_row_is_accepted_or_rejected(row: dict[str, Any], cores: bool) -> No
 
 
 def _plain(value: Any) -> bool:
-    """No infinity and no NaN, which a file cannot hold."""
+    """Values without infinity and NaN, which JSON does not have."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The use of keys in CloudWatch's embedded metric format: lines that are within the specification, and few metrics."""
+"""Usage in CloudWatch's embedded metric format: valid lines and a bounded number of metrics."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SCHEMA = {
 
 
 class Use:
-    """Metrics whose lines are kept."""
+    """Metrics that record their lines."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
