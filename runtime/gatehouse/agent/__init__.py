@@ -1,1 +1,1 @@
-"""The Core agent: serves one directory to the gateway, and nobody else, under a lease that it keeps alive."""
+"""The Core agent: serves one directory to the gateway only and renews its lease."""

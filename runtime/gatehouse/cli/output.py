@@ -31,7 +31,7 @@ def stop(text: str, *, code: int = FAILED) -> NoReturn:
 
 
 def note(text: str) -> None:
-    """Prints a remark for people on standard error, so that standard output holds data only."""
+    """Prints a note to standard error, so that standard output contains only data."""
     print(text, file=sys.stderr)
 
 

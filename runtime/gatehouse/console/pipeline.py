@@ -76,7 +76,7 @@ def _check_parameters(http: HttpRequest) -> None:
 
 
 async def _json(request: Request) -> object:
-    """The JSON value of the body, None when there is no body. Raises UnsupportedMediaType and BadRequest."""
+    """The JSON value of the body, None without a body. Raises UnsupportedMediaType and BadRequest."""
     if request.http.method in ("GET", "HEAD") or not await request.read_body():
         return None
     asgi.check_json(request.http.headers.getlist("content-type"))

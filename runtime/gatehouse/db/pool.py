@@ -52,7 +52,7 @@ class Pool:
         slow_query_s: float = 0.0,
         on_slow_query: OnSlowQuery | None = None,
     ) -> None:
-        """`application` is shown in pg_stat_activity. Statements of `slow_query_s` or longer are reported, including failed ones."""
+        """`application` is shown in pg_stat_activity. Statements of at least `slow_query_s` are reported, also failed ones."""
         self._login = login
         self._application = application
         self._size_max = size_max

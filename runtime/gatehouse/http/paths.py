@@ -20,7 +20,7 @@ _PATH_BYTES_MAX = 8192
 
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
-    """Parts of `/cores/{name}{path}`. `name` is not validated and can be empty. `path` is percent-encoded with a leading slash."""
+    """Parts of `/cores/{name}{path}`. `name` is unvalidated and can be empty. `path` is percent-encoded, with its first slash."""
 
     name: str
     path: str

@@ -1,8 +1,8 @@
-"""People by OpenID Connect: a JWT of one issuer (RFC 7519), checked against its published keys, roles read from a claim.
+"""OpenID Connect: validation of JWTs (RFC 7519) of one issuer with its published keys. A claim contains the roles.
 
-RS256 and ES256 alone, whatever the token says; `iss`, `aud`, `exp` and `sub` must be there. Keys are fetched when needed, kept
-for KEYS_S, fetched again for a key id that is new (but not more often than REFETCH_S, or strangers could make us hammer the
-issuer), and used for STALE_S while the issuer is away. Redirects are not followed and proxies of the environment not used."""
+Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. Keys are fetched when needed and cached for KEYS_S. An
+unknown key id triggers another fetch, at most once in REFETCH_S, so forged tokens cannot overload the issuer. While the issuer is
+unavailable, cached keys are used for up to STALE_S. Redirects and proxy variables of the environment are ignored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYS_S = 600.0
 REFETCH_S = 30.0
 STALE_S = 86_400.0
 
-#: How far the issuer's clock may be from ours.
+#: Maximum clock difference to the issuer, in seconds.
 SKEW_S = 60
 RSA_BITS_MIN = 2048
 _SUBJECT_CHARS_MAX = 200
@@ -39,8 +39,12 @@ _Key = RSAKey | ECKey
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """url: `iss`, exactly. jwks_url: where its keys are; empty: as its discovery document says. claim: members joined by dots.
+    """Configuration of an issuer.
 
+    url: the exact value of `iss`.
+    audience: the required value of `aud`.
+    jwks_url: URL of its keys. Empty: from its discovery document.
+    claim: path of the claim with the roles; members are separated by dots.
     roles: value of the claim -> role.
     """
 
@@ -52,7 +56,7 @@ class Issuer:
 
 
 class OidcIdentityProvider:
-    """`ports_people.People`."""
+    """Identity provider that validates JWTs of an OpenID Connect issuer."""
 
     def __init__(self, issuer: Issuer, clock: Clock) -> None:
         self._issuer = issuer
@@ -104,7 +108,7 @@ class OidcIdentityProvider:
         return frozenset(self._issuer.roles[name] for name in named if isinstance(name, str) and name in self._issuer.roles)
 
     async def _key(self, key_id: str) -> _Key | None:
-        """The issuer's key of this id; without an id, its only one. Raises Unavailable when there is no usable set of keys."""
+        """Key of the issuer with this id; without an id, its only key. Raises Unavailable if no current keys are available."""
         now = self._clock.now()
         if now - self._fetched_at < KEYS_S and self._find(key_id) is not None:
             return self._find(key_id)
@@ -115,7 +119,7 @@ class OidcIdentityProvider:
                 self._tried_at = now
                 await self._fetch(now)
         if now - self._fetched_at >= STALE_S:
-            raise Unavailable("People cannot sign in at the moment", detail="the issuer's keys cannot be had")
+            raise Unavailable("Sign-in with the identity provider is not available at the moment", detail="no keys of the issuer")
         return self._find(key_id)
 
     def _find(self, key_id: str) -> _Key | None:
@@ -124,9 +128,9 @@ class OidcIdentityProvider:
         return self._keys.get(key_id)
 
     async def _fetch(self, now: float) -> None:
-        """A failure leaves the keys that are held."""
+        """Fetch the keys. After a failure the cached keys remain."""
         try:
-            # Timeout: TIMEOUT_S a document. Failure side: the keys that are held, for STALE_S; then closed.
+            # Timeout: 2 * TIMEOUT_S per document. On failure cached keys are used for STALE_S; then tokens are denied.
             async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
                 url = self._issuer.jwks_url
                 if not url:
@@ -134,7 +138,7 @@ class OidcIdentityProvider:
                     if document.get("issuer") != self._issuer.url:
                         return
                     url = str(document.get("jwks_uri", ""))
-                    if not same_safety(url, self._issuer.url):
+                    if not is_as_secure(url, self._issuer.url):
                         return
                 keys = _keys(await _document(client, url))
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):
@@ -144,7 +148,7 @@ class OidcIdentityProvider:
 
 
 def _proven_at(claims: Mapping[str, Any]) -> float:
-    """`auth_time`, when somebody last proved who they are; a token that lacks it was proven when it was issued (`iat`).
+    """Unix seconds of the last authentication: `auth_time`, or `iat` if the token has none; 0 if unknown.
 
     Source: OpenID Connect Core 1.0, section 2.
     """
@@ -152,36 +156,36 @@ def _proven_at(claims: Mapping[str, Any]) -> float:
     return float(at) if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < 2**33 else 0.0
 
 
-def same_safety(url: str, issuer: str) -> bool:
-    """Keys that are fetched without TLS are worth nothing, unless the issuer itself is on this machine without it."""
+def is_as_secure(url: str, issuer: str) -> bool:
+    """True if `url` uses https, or if the issuer itself uses http (local development)."""
     return url.startswith("https://") or (issuer.startswith("http://") and url.startswith("http://"))
 
 
 async def _document(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    async with asyncio.timeout(2 * TIMEOUT_S), client.stream("GET", url) as reply:
-        if reply.status_code != 200:
-            raise ValueError("no document")
+    async with asyncio.timeout(2 * TIMEOUT_S), client.stream("GET", url) as response:
+        if response.status_code != 200:
+            raise ValueError("the status is not 200")
         body = b""
-        async for piece in reply.aiter_bytes():
-            body += piece
+        async for chunk in response.aiter_bytes():
+            body += chunk
             if len(body) > DOCUMENT_BYTES_MAX:
-                raise ValueError("too large")
-    found = json.loads(body)
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
+                raise ValueError("the document is too large")
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise ValueError("the document is not an object")
+    return document
 
 
 def _keys(document: dict[str, Any]) -> dict[str, _Key]:
-    """The signing keys of a set (RFC 7517); those that cannot be used here are left out."""
-    found: dict[str, _Key] = {}
-    listed = document.get("keys")
-    for entry in listed if isinstance(listed, list) else []:
+    """Signing keys of a JWK set (RFC 7517). Unsupported and malformed keys are ignored."""
+    keys: dict[str, _Key] = {}
+    entries = document.get("keys")
+    for entry in entries if isinstance(entries, list) else []:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
         try:
             key: _Key | None = None
-            if entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN:  # base64: six bits a character
+            if entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN:  # base64: six bits per character
                 key = RSAKey.import_key(entry)
                 if key.public_key.key_size < RSA_BITS_MIN:
                     continue
@@ -190,5 +194,5 @@ def _keys(document: dict[str, Any]) -> dict[str, _Key]:
         except (JoseError, ValueError, TypeError, KeyError):
             continue
         if key is not None:
-            found[str(entry.get("kid", ""))] = key
-    return found
+            keys[str(entry.get("kid", ""))] = key
+    return keys

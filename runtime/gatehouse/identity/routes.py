@@ -70,8 +70,8 @@ async def end_session(request: Request, session: str) -> None:
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
-    anybody = Role.OWNER in request.authenticated.roles
-    if session_id is None or not await request.dependencies.sessions.end(session_id, request.actor, anybody=anybody):
+    any_actor = Role.OWNER in request.authenticated.roles
+    if session_id is None or not await request.dependencies.sessions.end(session_id, request.actor, any_actor=any_actor):
         raise NotFound("No session has this id.")
     if session_id == current:
         clear_cookie(request.response)

@@ -1,8 +1,8 @@
-"""Sessions of the console: beginning one with a proof, finding it again, ending it, and when a proof is fresh enough.
+"""Browser sessions of the console: creation, lookup, expiry, termination, and step-up authentication.
 
-The cookie is 256 random bits; the store has its HMAC under the session key alone. Every sign-in makes a new one, so that nobody
-can plant a session (fixation), and ends the one that the browser had. A session ends SessionRules.idle_s after its last use, and
-SessionRules.max_s after its sign-in whatever happens; showing the credential again is signing in again.
+The cookie has 256 random bits; the database contains only its HMAC under the session key. Each sign-in creates a new session,
+which prevents session fixation, and ends the previous session of the browser. A session expires SessionRules.idle_s after its
+last use and at the latest SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
 
 Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and 3.5 (browser origin
 separation)."""
@@ -24,20 +24,25 @@ from gatehouse.identity.repository import SessionRepository
 
 BEGIN, END, END_ALL = "session.begin", "session.end", "session.end-all"
 
-#: Characters of a cookie: 32 bytes in base64url without padding.
+#: Length of a cookie: 32 bytes in base64url without padding.
 COOKIE_CHARS = 43
 
-#: Sessions that one actor keeps at once; the oldest goes.
-KEPT_MAX = 20
+#: Maximum number of concurrent sessions of an actor. A further sign-in ends the oldest one.
+SESSIONS_MAX = 20
 
-#: `seen_at` is written once in this part of the idle time: a session may so end that much before its time, never after it.
-_TOUCHES = 20
-_AGENT_CHARS_MAX = 200
+#: `seen_at` is updated at most this often per idle timeout. A session may therefore expire early by this fraction, never late.
+_UPDATES_PER_IDLE_TIMEOUT = 20
+_USER_AGENT_CHARS_MAX = 200
 _ID_CHARS = 12
 
 
 class SessionRules(msgspec.Struct, frozen=True):
-    """Seconds: without use until a session ends, from sign-in until it ends, and how old a proof may be for a dangerous act."""
+    """Limits in seconds.
+
+    idle_s: from the last use to the expiry of a session.
+    max_s: from the sign-in to the expiry of a session.
+    step_up_max_age_s: maximum age of the last authentication for sensitive actions.
+    """
 
     idle_s: float
     max_s: float
@@ -45,7 +50,7 @@ class SessionRules(msgspec.Struct, frozen=True):
 
 
 class StartedSession(msgspec.Struct, frozen=True):
-    """`cookie` and `csrf` are secrets of the browser; each is in the answer to the sign-in and kept nowhere."""
+    """`cookie` and `csrf` are secret. They are sent in the response to the sign-in and not stored."""
 
     session: Session
     cookie: str
@@ -57,7 +62,11 @@ class StartedSession(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """key: the session key, under whose generations cookies are stored. random_bytes: `secrets.token_bytes`."""
+    """Session management.
+
+    key: the session key, under whose generations the HMACs of cookies are stored.
+    random_bytes: `secrets.token_bytes`.
+    """
 
     store: SessionRepository
     clock: Clock
@@ -76,12 +85,12 @@ class Sessions:
         replaces: Session | None,
         user_agent: str,
     ) -> StartedSession:
-        """A new session, in place of the one that the browser had. Raises Unavailable."""
+        """Create a session and end `replaces`, the previous session of the browser. Raises Unavailable."""
         now = self.clock.now()
         cookie = base64.urlsafe_b64encode(self.random_bytes(32)).rstrip(b"=").decode("ascii")
         digest = self.key.digest(_stored(cookie), self.key.current)
         if digest is None:
-            raise Unavailable("Nobody can sign in at the moment", detail="the current session key is not held")
+            raise Unavailable("Sign-in is not available at the moment", detail="the current session key is not available")
         session = Session(
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**_ID_CHARS, _ID_CHARS),
             actor_type=kind,
@@ -93,16 +102,16 @@ class Sessions:
             seen_at=now,
             ends_at=now + self.rules.max_s,
             source_address=actor.source_address,
-            user_agent="".join(one for one in user_agent if one.isascii() and one.isprintable())[:_AGENT_CHARS_MAX],
+            user_agent="".join(char for char in user_agent if char.isascii() and char.isprintable())[:_USER_AGENT_CHARS_MAX],
         )
-        old = None if replaces is None else replaces.id
-        details = {} if old is None else {"replaces": old}
+        replaced_id = None if replaces is None else replaces.id
+        details = {} if replaced_id is None else {"replaces": replaced_id}
         event = actor.did(BEGIN, target_type="session", target_id=session.id, at=now, details=dict(details))
-        await self.store.add(session, digest, keep=KEPT_MAX, replaces=old, event=event)
+        await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
     async def find(self, cookie: str) -> Session | None:
-        """The live session behind a cookie; using it puts its idle end off. Raises Unavailable."""
+        """Active session of a cookie, or None. Extends its idle timeout. Raises Unavailable."""
         if len(cookie) != COOKIE_CHARS or not cookie.isascii():
             return None
         digests = [self.key.digest(_stored(cookie), generation) for generation in self.key.generations]
@@ -110,7 +119,7 @@ class Sessions:
         now = self.clock.now()
         if session is None or not self.alive(session, now):
             return None
-        if now - session.seen_at >= self.rules.idle_s / _TOUCHES:
+        if now - session.seen_at >= self.rules.idle_s / _UPDATES_PER_IDLE_TIMEOUT:
             await self.store.touch(session.id, seen_at=now)
             return msgspec.structs.replace(session, seen_at=now)
         return session
@@ -119,19 +128,21 @@ class Sessions:
         return now < session.ends_at and now < session.seen_at + self.rules.idle_s
 
     def fresh(self, session: Session) -> bool:
-        """Whether the credential was shown recently enough for a dangerous act."""
+        """True if the last authentication is recent enough for sensitive actions."""
         return self.clock.now() - session.proven_at <= self.rules.step_up_max_age_s
 
     def csrf(self, cookie: str) -> str:
-        """The token that a page sends back in a header. It belongs to this one cookie and opens nothing by itself."""
+        """CSRF token of a cookie, which the page sends in a header. Useless without the cookie."""
         return _csrf(self.key, cookie, self.key.current) or ""
 
     def csrf_fits(self, cookie: str, sent: str) -> bool:
         expected = [_csrf(self.key, cookie, generation) for generation in self.key.generations]
-        return any(hmac.compare_digest(one.encode(), sent.encode("utf-8", "replace")) for one in expected if one is not None)
+        return any(
+            hmac.compare_digest(token.encode(), sent.encode("utf-8", "replace")) for token in expected if token is not None
+        )
 
     def bond(self, secret: str) -> bytes:
-        """What a session of the bootstrap token keeps of it: another token is another bond."""
+        """HMAC of the bootstrap token. It is stored in the sessions of the token, which end when the token changes."""
         text = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
         return self.key.digest(f"session-bond:{text}", self.key.current) or b""
 
@@ -142,23 +153,23 @@ class Sessions:
         return any(self.key.matches(f"session-bond:{text}", bond, generation) for generation in self.key.generations)
 
     async def of(self, actor: Actor) -> tuple[Session, ...]:
-        """The live sessions of the one who asks, newest first. Raises Unavailable."""
+        """Active sessions of the actor, newest first. Raises Unavailable."""
         now = self.clock.now()
-        return tuple(one for one in await self.store.of(actor.type, actor.id) if self.alive(one, now))
+        return tuple(session for session in await self.store.of(actor.type, actor.id) if self.alive(session, now))
 
-    async def end(self, session_id: str, actor: Actor, *, anybody: bool = False) -> bool:
-        """Ends one of the actor's own sessions, or with `anybody` whosoever's; False when there is none. Raises Unavailable."""
+    async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
+        """End a session of the actor, or with `any_actor` of any actor. False if it does not exist. Raises Unavailable."""
         event = actor.did(END, target_type="session", target_id=session_id, at=self.clock.now(), details={})
-        return await self.store.end(session_id, actor=None if anybody else (actor.type, actor.id), event=event)
+        return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
-        """Ends all sessions of the actor, or of everybody. Raises Unavailable."""
+        """End all sessions of the actor, or with `everybody` of all actors. Returns their number. Raises Unavailable."""
         whose = "everybody" if everybody else "own"
         event = actor.did(END_ALL, target_type="session", target_id="*", at=self.clock.now(), details={"whose": whose})
         return await self.store.end_all(actor=None if everybody else (actor.type, actor.id), event=event)
 
     async def prune(self) -> int:
-        """Takes away what has ended by itself. Raises Unavailable."""
+        """Delete expired sessions. Returns their number. Raises Unavailable."""
         now = self.clock.now()
         return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
 

@@ -213,7 +213,7 @@ class KeyRepository:
         return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].id if len(keys) > size else None)
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
-        """Lock the key and its family and write the update that `work` returns. An error of `work` is raised; then nothing is changed.
+        """Lock the key and its family and write the update that `work` returns. If `work` raises an error, nothing changes.
 
         Returns the key and its change number; None if the key does not exist. `work` returns None to change nothing.
         """

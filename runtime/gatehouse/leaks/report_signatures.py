@@ -22,7 +22,7 @@ Text = Annotated[str, Meta(max_length=2000)]
 
 
 class LeakReport(msgspec.Struct, frozen=True):
-    """A token that was found. Unknown fields are ignored."""
+    """A reported token. Unknown fields are ignored."""
 
     token: Text
     type: Text = ""
@@ -57,5 +57,5 @@ def is_signed_by_github(body: bytes, key_identifier: str, signature: str, keys: 
 
 
 def place(reporter: str, url: str) -> bytes:
-    """Identity of a place where a key was found: SHA-256 of the reporter and the URL."""
+    """Identity of a place where a key was exposed: SHA-256 of the reporter and the URL."""
     return hashlib.sha256(f"{reporter}\0{url}".encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""Places where API keys were found in public, in PostgreSQL."""
+"""Places where API keys were publicly exposed, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gatehouse.db.pool import Pool, row_count
 from gatehouse.keys.models import KeyId
 from gatehouse.timestamps import to_datetime
 
-#: Places that are stored for a key. A token that is found in more is known to be public.
+#: Maximum number of places that are stored for a key. Reports of further places are ignored.
 PLACES_MAX = 100
 
 

@@ -28,7 +28,7 @@ _LABEL = {
 
 
 class LeakLabel(msgspec.Struct, frozen=True):
-    """The answer to one report."""
+    """Result of one report."""
 
     token_hash: Annotated[str, Meta(description="Base64 of the SHA-256 of the token.")]
     token_type: str

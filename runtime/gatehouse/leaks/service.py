@@ -1,4 +1,4 @@
-"""Response to API keys that were found in public: the key is revoked or disabled, or only reported, depending on the deployment.
+"""Response to publicly exposed API keys: the key is revoked or disabled, or only reported, depending on the deployment.
 
 A report contains the token and so proves possession. A reporter that sends a token that is not a key learns nothing else; the
 work is the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
@@ -28,7 +28,7 @@ LeakAction = Literal["notify", "disable", "revoke"]
 
 @dataclass(frozen=True, slots=True)
 class LeakService:
-    """`action`: on a key that was found. The event key.leaked is sent in any case."""
+    """Response to leak reports. `action`: performed on a reported key. The event key.leaked is always sent."""
 
     keys: KeyService
     repository: LeakRepository
@@ -49,11 +49,11 @@ class LeakService:
 
     async def _act(self, key: Key, actor: Actor) -> None:
         reason = "found in public"
-        with contextlib.suppress(Conflict):  # the state is final already
+        with contextlib.suppress(Conflict):  # the key is already revoked
             if self.action == "revoke":
                 await self.keys.revoke(key.id, reason, actor)
             elif self.action == "disable" and key.state is KeyState.ACTIVE:
-                # Even the last admin key, because somebody else has its token. The bootstrap token remains.
+                # Even the last admin key, because its token is public. The bootstrap token remains.
                 await self.keys.disable(key.id, reason, actor, allow_last_admin=True)
 
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:

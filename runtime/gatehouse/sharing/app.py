@@ -1,4 +1,4 @@
-"""Puts the share service together."""
+"""Composition root of the sharing service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gatehouse.sharing import routes as sharing
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
-    """`scraped`: a scraper inside the network reads /metrics."""
+    """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
     return sharing.create(
         probes=[SecretLinksProbe(settings.secret_links_table)] if settings.secret_links_table else [],
         observer=observe.observer("sharing", settings.log_level, settings.environment),

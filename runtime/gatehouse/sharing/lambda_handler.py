@@ -1,12 +1,12 @@
-"""The share service as a function: `handler` is what contract.toml tells Lambda to call.
+"""Lambda handler of the sharing service, as configured in contract.toml.
 
-Built when the module is imported, which Lambda does before the first request; a wrong setting fails there and names its
-variable."""
+The application is built on import, before the first request. An invalid setting fails the import and is named in the error.
+"""
 
 from __future__ import annotations
 
 from gatehouse import settings as configuration
 from gatehouse.sharing import app as sharing
-from gatehouse.sharing.lambda_adapter import adapted
+from gatehouse.sharing.lambda_adapter import lambda_handler
 
-handler = adapted(sharing.build(configuration.load_sharing(), scraped=False))
+handler = lambda_handler(sharing.build(configuration.load_sharing(), scraped=False))

@@ -1,4 +1,4 @@
-"""The share door as it stands: its page, its health and its edge. No link can be made yet, so every other address is unknown."""
+"""Routes of the sharing service: its start page and operational endpoints. Secret links cannot be created yet."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from gatehouse.http.models import Probes
 from gatehouse.http.pages import page, style_route
 from gatehouse.observability import Observer
 
-_PAGE = "<p>Secrets that somebody hands to you open at this door. Its address alone opens nothing: use the whole link.</p>"
-_UNKNOWN = "<p>There is nothing at this address. A link works once and for a limited time; ask its sender for a new one.</p>"
-_METHOD = "<p>This address cannot be used in that way.</p>"
+_PAGE = "<p>To open a secret that was shared with you, use the complete link.</p>"
+_NOT_FOUND = "<p>This link does not exist, was used, or has expired. Request a new link from the sender.</p>"
+_METHOD_NOT_ALLOWED = "<p>The method is not allowed for this page.</p>"
 
 
 def create(*, probes: Probes, observer: Observer, https: bool, scraped: bool = True) -> ASGIApp:
-    """The ASGI application. `https`: the door's public address is https (HSTS is sent then). `scraped`: it has /metrics."""
+    """ASGI application. `https`: the public URL uses https, so HSTS is sent. `scraped`: /metrics is served."""
     app = Starlette(
         routes=[
             Address("/", _page, methods=["GET"]),
             style_route(),
             *operational_routes.routes(probes, observer, scraped=scraped),
         ],
-        exception_handlers={HTTPException: _refused, Exception: unexpected},
+        exception_handlers={HTTPException: _http_error, Exception: unexpected},
     )
     app.router.redirect_slashes = False
     return RequestContextMiddleware(app, observer, https=https)
 
 
 async def _page(request: Request) -> Response:
-    return page("Gatehouse: a door for secrets", _PAGE)
+    return page("Gatehouse: shared secrets", _PAGE)
 
 
-async def _refused(request: Request, exc: Exception) -> Response:
+async def _http_error(request: Request, exc: Exception) -> Response:
     if isinstance(exc, HTTPException) and exc.status_code == 405:
-        response: Response = page("Not in this way", _METHOD, 405)
+        response: Response = page("Method not allowed", _METHOD_NOT_ALLOWED, 405)
         response.headers["Allow"] = (exc.headers or {}).get("Allow", "GET, HEAD")
         return response
-    return page("Nothing here", _UNKNOWN, 404)
+    return page("Page not found", _NOT_FOUND, 404)

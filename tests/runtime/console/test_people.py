@@ -177,7 +177,7 @@ async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     issuer.clock.advance(KEYS_S)
     assert await issuer.people.person(issuer.provider.token(exp=NOW + 10**6)) is not None
     issuer.clock.advance(STALE_S)
-    with pytest.raises(Exception, match="People cannot sign in at the moment"):
+    with pytest.raises(Exception, match="Sign-in with the identity provider is not available"):
         await issuer.people.person(issuer.provider.token(exp=NOW + 10**6))
 
 

@@ -13,7 +13,7 @@ from gatehouse.console.authentication import COOKIE
 from gatehouse.console.routes import ENDPOINTS
 from gatehouse.http.endpoint import StepUp
 from gatehouse.identity.models import Identity, Role
-from gatehouse.identity.service import KEPT_MAX
+from gatehouse.identity.service import SESSIONS_MAX
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console.conftest import BOOTSTRAP, Console
@@ -283,11 +283,11 @@ async def test_sessions_are_audited(front: Front, browser: Browser) -> None:
 async def test_number_of_sessions_per_actor_is_bounded(front: Front) -> None:
     first = front.browser()
     await first.sign_in(BOOTSTRAP)
-    for _ in range(KEPT_MAX):
+    for _ in range(SESSIONS_MAX):
         front.clock.advance(1)
         await front.browser().sign_in(BOOTSTRAP)
     assert (await first.send("GET", "/v1/keys")).status_code == 401
-    assert front.console.database.sql("SELECT count(*) FROM console_session") == str(KEPT_MAX)
+    assert front.console.database.sql("SELECT count(*) FROM console_session") == str(SESSIONS_MAX)
 
 
 async def test_purge_deletes_the_sessions_of_the_key(front: Front) -> None:

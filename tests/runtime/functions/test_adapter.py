@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.sharing.lambda_adapter import NotARequest, adapted
+from gatehouse.sharing.lambda_adapter import UnsupportedEvent, lambda_handler
 from mangum.types import LambdaContext
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -45,7 +45,7 @@ async def _bytes(request: Request) -> Response:
     return Response(b"\x00\xff", media_type="application/octet-stream")
 
 
-HANDLER = adapted(
+HANDLER = lambda_handler(
     Starlette(
         routes=[
             Route("/cookies", _cookies),
@@ -112,6 +112,6 @@ def test_binary_response_is_base64() -> None:
     ],
 )
 def test_event_of_other_source_is_rejected(invalid_event: dict[str, Any], message: str) -> None:
-    with pytest.raises(NotARequest, match=message) as error:
+    with pytest.raises(UnsupportedEvent, match=message) as error:
         HANDLER(invalid_event, CONTEXT)
     assert "secret" not in str(error.value)
