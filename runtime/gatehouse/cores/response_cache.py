@@ -1,9 +1,8 @@
 """Responses of Cores in the memory of one worker: which responses are stored, and how they are revalidated.
 
-A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is used
-only after a 304. A change is therefore visible immediately, and a Core that denies the key or is down does so here too. The
-cache saves the transfer.
-Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304), 4.1 (Vary).
+A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is
+used only after a 304. A change is therefore visible immediately, and a Core that denies the key or is down does so here too.
+The cache saves the transfer. Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304), 4.1 (Vary).
 """
 
 from __future__ import annotations

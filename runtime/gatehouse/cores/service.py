@@ -1,4 +1,4 @@
-"""Registration of Cores: leases on names, each held by one key, at a URL that the gateway may call."""
+"""Registration of Cores: leases on names. Each lease belongs to one key and has a URL that the gateway calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RegistrationService:
     async def register(self, caller: Caller, name: str, url: str, ttl_s: int | None) -> Lease:
         """Creates a lease.
 
-        The key that holds the name can register again at any time. Raises BadRequest, Conflict, Unavailable.
+        The key that owns the lease can register again at any time. Raises BadRequest, Conflict, Unavailable.
         """
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         origin = await self._origin(url)

@@ -80,7 +80,7 @@ def build(settings: Settings) -> asgi.App:
 
 @dataclass(frozen=True, slots=True)
 class _KeyState:
-    """The key state of a worker, and what keeps it fresh."""
+    """Key state of a worker and the components that update it."""
 
     cache: KeyCache
     cores: CoreRegistry

@@ -25,14 +25,14 @@ _TEXTS = {
     402: ("USAGE_EXCEEDED", "The credits of the key are used up."),
     403: ("FORBIDDEN", "The key may not be used here: its Cores, scopes, methods or addresses do not allow it."),
     404: ("not_found", "No Core has this name."),
-    409: ("conflict", "Another key holds this name, or the lease has been lost."),
+    409: ("conflict", "The name is leased to another key, or the lease has ended."),
     413: ("body_too_large", "The body is larger than this deployment reads."),
     415: ("unsupported_media_type", "The body is not JSON in UTF-8; `errors` says what to send."),
     429: ("RATE_LIMITED", "A rate limit of the key is used up; `Retry-After` says how many seconds to wait."),
     500: ("internal", "Our fault; quote the request id."),
     501: ("upgrade_unsupported", "Connections are not upgraded, so no WebSocket passes."),
     502: ("core_unreachable", "The Core cannot be reached."),
-    503: ("unavailable", "A dependency, or the Core, is away; try again after `Retry-After` seconds."),
+    503: ("unavailable", "A dependency or the Core is unavailable. Try again after `Retry-After` seconds."),
     504: ("core_timeout", "The Core took too long to answer."),
 }
 
@@ -210,7 +210,7 @@ def _drain() -> Json:
 def _healthz() -> Json:
     return {
         "summary": "The process answers",
-        "description": "Touches nothing else; for whoever restarts processes.",
+        "description": "Does not check dependencies. For liveness probes.",
         "operationId": "health",
         "tags": ["health"],
         "responses": {"200": _json("It does", "Health"), **_problems(500)},

@@ -61,7 +61,7 @@ _LIMIT: Json = {
         "remaining": {"type": "integer"},
         "reset_s": {"type": "number"},
         "exceeded": {"type": "boolean"},
-        "degraded": {"type": "boolean", "description": "Counted by this worker alone, while Redis is away."},
+        "degraded": {"type": "boolean", "description": "True if only this worker counts because Redis is unavailable."},
     },
 }
 
@@ -153,7 +153,7 @@ VERIFY_REQUEST: Json = {
         "address": {
             "type": ["string", "null"],
             "maxLength": wire.ADDRESS_CHARS_MAX,
-            "description": "IPv4 or IPv6 address of who uses the key; default: of who asks.",
+            "description": "IPv4 or IPv6 address of the client that uses the key. Default: the address of the caller.",
         },
         "method": _maybe(METHOD),
         "request": {"anyOf": [{"$ref": "#/components/schemas/SignedRequest"}, {"type": "null"}]},
@@ -244,7 +244,7 @@ SELF_REVOKE: Json = {
         "reason": {
             "type": "string",
             "maxLength": selfrevoke.REASON_CHARS_MAX,
-            "description": "Printable characters; kept with the key and in the audit trail.",
+            "description": "Printable characters. Stored with the key and in the audit trail.",
         },
     },
     "examples": [{"token": TOKEN, "reason": "pasted into a chat"}],

@@ -19,7 +19,7 @@ RequestId = NewType("RequestId", str)
 
 
 class Probe(Protocol):
-    """A dependency, as /readyz asks for it."""
+    """Readiness check of a dependency, for /readyz."""
 
     name: str
 

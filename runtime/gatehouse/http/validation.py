@@ -198,24 +198,24 @@ def _translate(text: str, kind: Any, location: str) -> Problem:
     what, path = (match["what"], match["path"] or "$") if match else (text, "$")
     where = location + path.removeprefix("$")
     info = _resolve(_type_info(kind), path)
-    if found := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
         struct = _struct(info)
-        return _unknown(found[1], struct.cls if isinstance(struct, inspect.StructType) else None, where)
-    if found := re.fullmatch(r"Object missing required field `(.*)`", what):
-        return Problem(f"{where}.{found[1]}", "is missing", "add this field")
+        return _unknown(match[1], struct.cls if isinstance(struct, inspect.StructType) else None, where)
+    if match := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return Problem(f"{where}.{match[1]}", "is missing", "add this field")
     if what.startswith("Invalid enum value"):
         values = [str(value) for option in _options(info) if isinstance(option, inspect.LiteralType) for value in option.values]
         return Problem(where, "is not one of the allowed values", f"send one of {', '.join(values)}" if values else "")
-    if found := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", what):
-        name = _TYPE_NAMES.get(found[1], f"a {found[1]}")
+    if match := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", what):
+        name = _TYPE_NAMES.get(match[1], f"a {match[1]}")
         return Problem(where, f"must be {name}", f"send {name}")
-    if found := re.fullmatch(r"Expected `(str|array|object)(?: \| null)?` of length ([<>]=) (\d+).*", what):
-        return _length_problem(where, found[1], found[2] == "<=", found[3])
-    if found := re.fullmatch(r"Expected `(?:int|float)(?: \| null)?` ([<>]=) (-?[\d.]+)", what):
-        small = found[1] == ">="
-        return Problem(where, f"is too {'small' if small else 'large'}", f"send {found[2]} or {'more' if small else 'less'}")
-    if found := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
-        pattern = re.sub(r"^\^\(\?:(.*)\)\\Z$", r"^\1$", found[1].replace("\\\\", "\\"))
+    if match := re.fullmatch(r"Expected `(str|array|object)(?: \| null)?` of length ([<>]=) (\d+).*", what):
+        return _length_problem(where, match[1], match[2] == "<=", match[3])
+    if match := re.fullmatch(r"Expected `(?:int|float)(?: \| null)?` ([<>]=) (-?[\d.]+)", what):
+        small = match[1] == ">="
+        return Problem(where, f"is too {'small' if small else 'large'}", f"send {match[2]} or {'more' if small else 'less'}")
+    if match := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
+        pattern = re.sub(r"^\^\(\?:(.*)\)\\Z$", r"^\1$", match[1].replace("\\\\", "\\"))
         return Problem(where, "does not match the required pattern", f"send a string that matches {pattern}")
     if "out of range" in what:
         return Problem(where, "is too large", "send a number that fits in 64 bits")

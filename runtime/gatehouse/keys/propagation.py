@@ -1,6 +1,6 @@
 """Propagation of changes to the gateway workers, as their rows in `gateway_worker` state it.
 
-A worker that has not written its row for longer than the propagation bound denies every key by itself; one that has been silent
+A worker that has not written its row for longer than the propagation bound denies all keys; one that has been silent
 for twice the bound is not waited for.
 """
 

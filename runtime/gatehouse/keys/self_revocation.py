@@ -1,4 +1,4 @@
-"""Self-revocation: whoever holds a token can revoke its key without an account (POST /v1/keys/revoke-self)."""
+"""Self-revocation: the holder of a token can revoke its key without an account (POST /v1/keys/revoke-self)."""
 
 from __future__ import annotations
 
