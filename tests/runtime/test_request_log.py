@@ -28,7 +28,7 @@ class Out(io.BytesIO):
         return [json.loads(line) for line in self.getvalue().splitlines()]
 
 
-def asked(observer: Observer, status: int = 200, **expected: Any) -> None:
+def log_request(observer: Observer, status: int = 200, **changes: Any) -> None:
     request: dict[str, Any] = {
         "request_id": "req_1",
         "method": "GET",
@@ -39,7 +39,7 @@ def asked(observer: Observer, status: int = 200, **expected: Any) -> None:
         "key_id": "3fGh82kLmQ0a",
         "code": "VALID",
     }
-    observer.request(**(request | expected))
+    observer.request(**(request | changes))
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def observer(out: Out) -> Observer:
 
 @pytest.mark.requirement("CG-12", "TR-14")
 def test_batched_line_equals_single_line(out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    asked(observer, 502, detail="the Core is away")
-    asked(observe.observer("gateway", "info", "dev"), 502, detail="the Core is away")
+    log_request(observer, 502, detail="the Core is away")
+    log_request(observe.observer("gateway", "info", "dev"), 502, detail="the Core is away")
     (batched,) = out.lines()
     alone = json.loads(capfdbinary.readouterr().out)
     assert len(batched.pop("ts")) == len(alone.pop("ts"))
@@ -64,7 +64,7 @@ def test_batched_line_equals_single_line(out: Out, observer: Observer, capfdbina
 
 async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> None:
     for number in range(50):
-        asked(observer, request_id=f"req_{number}")
+        log_request(observer, request_id=f"req_{number}")
     assert out.writes == 0
     while not out.writes:
         await asyncio.sleep(0)
@@ -72,21 +72,21 @@ async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> N
 
 
 async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) -> None:
-    asked(observer)
+    log_request(observer)
     observer.log.warning("slow query", ms=700)
-    asked(observer, request_id="req_2")
+    log_request(observer, request_id="req_2")
     observer.log.info("stopped")
     assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
 
 
 async def test_many_lines_are_written_immediately(out: Out, observer: Observer) -> None:
     for _ in range(FLUSH_BYTES // 100):
-        asked(observer)
+        log_request(observer)
     assert out.writes >= 1
 
 
 def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:
-    asked(observer)
+    log_request(observer)
     assert len(out.lines()) == 1
 
 
@@ -94,14 +94,14 @@ def test_line_without_event_loop_is_written_immediately(out: Out, observer: Obse
 def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: Out) -> None:
     observer = observe.observer("gateway", level, "dev", stream=Stream(out))
     for status in (200, 503, 502):
-        asked(observer, status)
+        log_request(observer, status)
     assert [line["status"] for line in out.lines()] == written
 
 
 @pytest.mark.requirement("TR-14")
 def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> None:
     observer.set_level("error")
-    asked(observer)
+    log_request(observer)
     observer.set_level("info")
-    asked(observer)
+    log_request(observer)
     assert [line["event"] for line in out.lines() if line["event"] == "request"] == ["request"]

@@ -36,8 +36,8 @@ def test_invalid_variable_is_named_without_its_value(field: str, odd: str) -> No
     name = PREFIX + field.upper()
     try:
         load({**BASE, name: odd})
-    except SettingsError as refused:
-        text = str(refused)
+    except SettingsError as error:
+        text = str(error)
         assert name in text or "environment" in text
         assert "canary" not in text
         assert "1e400" not in text

@@ -15,7 +15,7 @@ from gatehouse.audit.schemas import AuditEventView, audit_row
 from tests.runtime.console.conftest import Console
 
 
-async def found(console: Console, **query: str) -> list[dict[str, Any]]:
+async def search_events(console: Console, **query: str) -> list[dict[str, Any]]:
     reply = await console.client.get("/v1/audit-events", params=query)
     assert reply.status_code == 200, reply.text
     events: list[dict[str, Any]] = reply.json()["events"]
@@ -29,13 +29,16 @@ async def test_audit_events_are_filtered(console: Console) -> None:
     key_id, admin_id = created.json()["key"]["id"], admin["key"]["id"]
     await console.client.post(f"/v1/keys/{key_id}/revoke")
     await console.client.get("/v1/keys", headers=console.as_("wrong"))
-    assert [event["target_id"] for event in await found(console, actor_id=admin_id)] == [key_id]
-    assert [event["action"] for event in await found(console, target_id=key_id, action="key.*")] == ["key.revoke", "key.create"]
-    assert await found(console, target_id=key_id, action="key.%") == []
-    assert {event["outcome"] for event in await found(console, outcome="denied")} == {"denied"}
-    at = (await found(console, target_id=key_id))[0]["occurred_at"]
-    assert [event["action"] for event in await found(console, target_id=key_id, since=at)] == ["key.revoke"]
-    assert [event["action"] for event in await found(console, target_id=key_id, until=at)] == ["key.create"]
+    assert [event["target_id"] for event in await search_events(console, actor_id=admin_id)] == [key_id]
+    assert [event["action"] for event in await search_events(console, target_id=key_id, action="key.*")] == [
+        "key.revoke",
+        "key.create",
+    ]
+    assert await search_events(console, target_id=key_id, action="key.%") == []
+    assert {event["outcome"] for event in await search_events(console, outcome="denied")} == {"denied"}
+    at = (await search_events(console, target_id=key_id))[0]["occurred_at"]
+    assert [event["action"] for event in await search_events(console, target_id=key_id, since=at)] == ["key.revoke"]
+    assert [event["action"] for event in await search_events(console, target_id=key_id, until=at)] == ["key.create"]
 
 
 async def test_audit_cursor_of_another_filter_is_rejected(console: Console) -> None:

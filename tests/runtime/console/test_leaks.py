@@ -54,7 +54,7 @@ class Intake:
     async def state(self, key_id: str) -> str:
         return str((await self.console.client.get(f"/v1/keys/{key_id}")).json()["state"])
 
-    async def told(self, key_id: str) -> list[Any]:
+    async def notifications(self, key_id: str) -> list[Any]:
         query = f"/v1/audit-events?target_id={key_id}&action=key.leak"
         return [event["details"] for event in (await self.console.client.get(query)).json()["events"]]
 
@@ -100,7 +100,7 @@ async def test_reported_key_is_disabled_notified_and_labelled(take: Open) -> Non
         {"token_hash": hashed("gtk_test_" + "0" * 61), "token_type": "gatehouse_api_key", "label": "false_positive"},
     ]
     assert await intake.state(key_id) == "disabled"
-    assert await intake.told(key_id) == [
+    assert await intake.notifications(key_id) == [
         {"url": URL, "source": "content", "action": "disable", "state": "active", "name": "a key", "owner": "billing"}
     ]
 
@@ -111,7 +111,7 @@ async def test_leak_action_follows_the_setting(take: Open, action: str, state: s
     created = await intake.console.create()
     assert (await intake.webhook([report(created["token"])])).json()[0]["label"] == "true_positive"
     assert await intake.state(created["key"]["id"]) == state
-    assert len(await intake.told(created["key"]["id"])) == 1
+    assert len(await intake.notifications(created["key"]["id"])) == 1
 
 
 async def test_leak_is_sent_to_webhooks(take: Open) -> None:
@@ -135,7 +135,7 @@ async def test_leak_is_notified_once_per_location(take: Open) -> None:
     created = await intake.console.create()
     for url in (URL, URL, URL + "#L9"):
         assert (await intake.webhook([report(created["token"], url=url)])).json()[0]["label"] == "true_positive"
-    assert [item["url"] for item in await intake.told(created["key"]["id"])] == [URL + "#L9", URL]
+    assert [item["url"] for item in await intake.notifications(created["key"]["id"])] == [URL + "#L9", URL]
 
 
 async def test_leak_notifications_per_key_are_bounded(take: Open) -> None:
@@ -180,7 +180,7 @@ async def test_token_in_a_report_is_not_stored(take: Open) -> None:
     created = await intake.console.create()
     token = created["token"]
     await intake.webhook([report(token, url=f"https://paste.example/{token}\n?k={token}", source=token)])
-    (expected,) = await intake.told(created["key"]["id"])
+    (expected,) = await intake.notifications(created["key"]["id"])
     assert expected["url"].startswith("https://paste.example/gtk_test_")
     everything = json.dumps(expected) + str(intake.console.lines.entries)
     assert token not in everything

@@ -65,8 +65,8 @@ def _parse(raw: bytes) -> tuple[Any, str]:
     """The parsed value, or the reason for its rejection."""
     try:
         return body.parse(raw), ""
-    except BadRequest as refusal:
-        return None, refusal.errors[0].message
+    except BadRequest as error:
+        return None, error.errors[0].message
 
 
 async def test_body_above_the_size_limit_is_not_parsed(console: Console) -> None:

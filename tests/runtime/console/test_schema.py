@@ -1,6 +1,6 @@
 """Conformance of the console with its OpenAPI document, tested by schemathesis over ASGI.
 
-Bounded and the same each time. `GATEHOUSE_SCHEMA_EXAMPLES=200` looks longer, at other inputs each time.
+The examples are bounded and deterministic. `GATEHOUSE_SCHEMA_EXAMPLES=200` runs more of them, with random inputs.
 """
 
 from __future__ import annotations

@@ -64,9 +64,9 @@ def test_token_is_split_at_last_separator(token: str, expected: tuple[str, str] 
 
 @given(TOKENS)
 def test_no_candidates_without_imported_keys(token: str) -> None:
-    nobody = ImportedKeyIds(PEPPER)
-    nobody.add("own", 1)
-    assert nobody.candidates(token) == []
+    without_imports = ImportedKeyIds(PEPPER)
+    without_imports.add("own", 1)
+    assert without_imports.candidates(token) == []
 
 
 @given(TOKENS, st.sets(st.sampled_from(SCHEMES), min_size=1), st.sets(st.sampled_from([1, 2, 3]), min_size=1))
