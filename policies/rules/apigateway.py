@@ -27,7 +27,7 @@ def access_logging_is_enabled(stage: Resource) -> CheckResults:
 
 
 # Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
-_SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-head", "rest-get", "rest-head", "rest-post"))
+_SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-head", "proxy-get", "proxy-head", "proxy-post"))
 
 
 @resource_rule(
