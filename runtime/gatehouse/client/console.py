@@ -13,18 +13,11 @@ from gatehouse.client.http import Client, Retries, Transport, some
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import Unavailable
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
-from gatehouse.keys.schemas import (
-    ChangedKey,
-    CreatedKey,
-    Explanation,
-    KeyPage,
-    KeyView,
-    PepperStatus,
-    PurgedKey,
-    RotatedKey,
-    SigningKeySet,
-)
+from gatehouse.keys.explanation_schemas import Explanation
+from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
+from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
+from gatehouse.operations.pepper_schemas import PepperStatus
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 

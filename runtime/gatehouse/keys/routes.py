@@ -13,6 +13,7 @@ from gatehouse.http.fields import unix_seconds
 from gatehouse.http.pagination import Cursors
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS
 from gatehouse.keys import signing
+from gatehouse.keys.explanation_schemas import ExplainKey, Explanation, check_view
 from gatehouse.keys.models import (
     GenerationUse,
     KeyEnvironment,
@@ -29,28 +30,22 @@ from gatehouse.keys.schemas import (
     CreatedKey,
     CreateKey,
     DeactivateKey,
-    ExplainKey,
-    Explanation,
     KeyPage,
     KeyView,
     ListKeys,
-    PepperGeneration,
-    PepperStatus,
     PurgedKey,
     PurgeKey,
     ReasonBody,
     RotatedKey,
     RotateKey,
-    SetSigning,
-    SigningKeySet,
     UpdateKey,
-    check_view,
     etag,
     key_view,
-    public_key_bytes,
     settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
+from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet, public_key_bytes
+from gatehouse.operations.pepper_schemas import PepperGeneration, PepperStatus
 from gatehouse.timestamps import rfc3339
 from gatehouse.verification.explanation import explain
 from gatehouse.verification.models import VerificationRequest

@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.http.fields import (
@@ -44,7 +40,6 @@ from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.keys.roles import ROLES
 from gatehouse.timestamps import rfc3339
 from gatehouse.verification.addresses import network
-from gatehouse.verification.decision import Check
 
 NAME_CHARS_MAX = 100
 NOTES_CHARS_MAX = 2000
@@ -76,14 +71,6 @@ def _networks(values: list[str]) -> str:
 
 def _distinct_names(limits: list[dict[str, Any]]) -> str:
     return "must not contain two limits with the same name" if distinct([limit["name"] for limit in limits]) else ""
-
-
-def _public_key(text: str) -> str:
-    try:
-        public_key_bytes(text)
-    except ValueError as exc:
-        return str(exc)
-    return ""
 
 
 Name = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")]
@@ -301,18 +288,6 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         _check_one_expiry(self.expires_at, self.ttl_s)
 
 
-class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A verification request to explain."""
-
-    example: ClassVar = {"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"}
-
-    scopes: Annotated[list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")] = []
-    core: Annotated[CoreName | None, Meta(description="Core that the request is for.")] = None
-    address: Annotated[str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")] = ""
-    method: Annotated[Method | None, Meta(description="HTTP method of the request.")] = None
-    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request would use.")] = 1
-
-
 class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Query of a page of keys."""
 
@@ -379,6 +354,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
         "start": "gtk_test_3fGh82kLmQ0a",
     }
 
+    name: Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="Display name of the key. Empty after a purge.")]
     id: str
     environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
@@ -466,94 +442,6 @@ class PurgedKey(msgspec.Struct, frozen=True):
     ]
 
 
-class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the key's requests are signed (RFC 9421). Replaces the current signing key immediately."""
-
-    examples: ClassVar = (
-        {"algorithm": "hmac-sha256"},
-        {"algorithm": "ed25519", "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=", "required": True},
-    )
-
-    algorithm: Annotated[Algorithm, Meta(description="The `alg` parameter of a signature is ignored.")]
-    public_key: Annotated[
-        Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
-        Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),
-    ] = None
-    required: Annotated[bool, Meta(description="Deny unsigned requests.")] = True
-    allow_last_admin: AllowLastAdmin = False
-
-
-class SigningKeySet(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "secret": "sigkey_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "key": KeyView.example,
-        "effective": "everywhere",
-    }
-
-    secret: Annotated[
-        str | None,
-        Meta(description="The HMAC secret, returned only in this response. Null for ed25519: the client has the private key."),
-    ]
-    key: KeyView
-    effective: Effective
-
-
-class CheckView(msgspec.Struct, frozen=True):
-    name: str
-    outcome: Literal["pass", "fail", "unknown"]
-    code: Annotated[str, Meta(description="Code of the verification result if this is the first check that fails.")]
-    has: Annotated[str, Meta(description="What the key has.")]
-    asked: Annotated[str, Meta(description="What the request requires.")]
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """Every check in the order of the decision, including those after the first failure."""
-
-    example: ClassVar = {
-        "code": "FORBIDDEN",
-        "checks": [{"name": "core", "outcome": "fail", "code": "FORBIDDEN", "has": "docs", "asked": "billing"}],
-        "decided_at": "2030-06-01T09:00:00Z",
-    }
-
-    code: Annotated[str, Meta(description="Code that the gateway would return.")]
-    checks: list[CheckView]
-    decided_at: Instant
-
-
-class PepperGeneration(msgspec.Struct, frozen=True):
-    generation: int
-    held: Annotated[bool, Meta(description="The console has the secret of this generation.")]
-    keys: Annotated[int, Meta(description="Keys stored under this generation. They move to the newest one when they are used.")]
-    ids: Annotated[int, Meta(description="Ids marked with this generation. Without it, the pre-filter does not cover them.")]
-    cores: Annotated[int, Meta(description="Live Cores that would have to register again without this generation.")]
-    imported: Annotated[int, Meta(description="Imported keys that can be found only with it. Rotate them before removing it.")]
-    signing: Annotated[int, Meta(description="Signing secrets sealed under it. The console reseals them in the background.")]
-    removable: Annotated[bool, Meta(description="Nothing depends on it: it can be removed from GATEHOUSE_PEPPER.")]
-
-
-class PepperStatus(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "current": 2,
-        "writing": 2,
-        "generations": [
-            {
-                "generation": 2,
-                "held": True,
-                "keys": 120,
-                "ids": 120,
-                "cores": 3,
-                "imported": 0,
-                "signing": 4,
-                "removable": False,
-            }
-        ],
-    }
-
-    current: Annotated[int, Meta(description="The newest configured generation.")]
-    writing: Annotated[int, Meta(description="Generation of new keys: the newest that every live gateway worker has.")]
-    generations: list[PepperGeneration]
-
-
 #: Fields of KeyView whose values are not those of the same field of Key.
 _VIEW: dict[str, Callable[[Key], Any]] = {
     "scopes": lambda key: key.own_scopes,
@@ -592,26 +480,6 @@ def settings_of(body: msgspec.Struct) -> dict[str, Any]:
 def etag(key: Key) -> str:
     """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
     return f'"{key.version}"'
-
-
-def check_view(check: Check) -> CheckView:
-    return CheckView(name=check.name, outcome=check.outcome.value, code=check.code.value, has=check.has, asked=check.asked)
-
-
-def public_key_bytes(text: str) -> bytes:
-    """The 32 bytes of an Ed25519 public key in base64 or PEM. Raises ValueError."""
-    try:
-        if "-----BEGIN" in text:
-            key = load_pem_public_key(text.strip().encode())
-            raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
-        else:
-            raw = base64.b64decode(text, validate=True)
-            Ed25519PublicKey.from_public_bytes(raw)
-    except (ValueError, UnsupportedAlgorithm):
-        raw = b""
-    if len(raw) != 32:
-        raise ValueError("must be an Ed25519 public key: base64 of its 32 bytes, or PEM")
-    return raw
 
 
 def _credits(plan: CreditPlan) -> Credits:

@@ -19,19 +19,7 @@ from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import CoreName, Environment
 from gatehouse.http.validation import validate
 from gatehouse.keys.models import KeyEnvironment
-from gatehouse.keys.schemas import (
-    Addresses,
-    Cores,
-    Limits,
-    Metadata,
-    Methods,
-    Name,
-    Notes,
-    Owner,
-    Scopes,
-    Tags,
-    settings_of,
-)
+from gatehouse.keys.schemas import Addresses, Cores, Limits, Metadata, Methods, Name, Notes, Owner, Scopes, Tags, settings_of
 from gatehouse.transfer.legacy_files import Entry
 from gatehouse.transfer.models import CoreRow, KeyRow
 from gatehouse.verification import imported_tokens

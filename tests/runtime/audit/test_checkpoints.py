@@ -99,7 +99,7 @@ def test_readable_or_empty_key_file_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_text("no key")
     file.chmod(0o644)
-    with pytest.raises(SettingsError, match="can be read by others"):
+    with pytest.raises(SettingsError, match="is readable by other users"):
         local_signer(file)
     file.chmod(0o600)
     with pytest.raises(SettingsError, match="holds no Ed25519 key"):

@@ -32,7 +32,7 @@ def test_log_level_is_set_shown_and_reset(operator: Command) -> None:
 
 @pytest.mark.requirement("TR-02")
 def test_features_are_listed(operator: Command) -> None:
-    assert "browsers sign in and work with a cookie" in operator.run("features").out
+    assert "use a session cookie" in operator.run("features").out
     features = json.loads(operator.run("features", "--json").out)
     assert {name: features[2][name] for name in ("name", "service", "enabled")} == {
         "name": "proxy",

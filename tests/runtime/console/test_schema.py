@@ -82,8 +82,8 @@ class Surface:
 @pytest.fixture(scope="module")
 def surface(database: Any) -> Iterator[Surface]:
     lines = Lines()
-    dependencies, pool = create_dependencies(database, lines)
-    app: Any = console_asgi.create(dependencies, on_stop=[pool.close])
+    dependencies, _ = create_dependencies(database, lines)
+    app: Any = console_asgi.create(dependencies)
     with get_client(app) as client:
         document = client.get("http://testserver/openapi.json").json()
         for operation in (entry for item in document["paths"].values() for entry in item.values()):

@@ -106,7 +106,7 @@ def test_unknown_method_gets_the_gateway_response(deployed: Deployed) -> None:
     response = httpx.delete(f"{deployed.url}/s/x", trust_env=False)
     assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
     assert response.headers["referrer-policy"] == "no-referrer"
-    assert response.json() == {"message": "This address cannot be used in that way"}
+    assert response.json() == {"message": "Method not allowed."}
 
 
 @pytest.mark.requirement("SS-13")
@@ -124,7 +124,7 @@ def test_stage_without_invoke_permission_is_rejected(deployed: Deployed) -> None
     client = deployed.client("lambda")
     alias: dict[str, Any] = {"FunctionName": "gatehouse-staging-sharing", "Qualifier": "live"}
     statement = json.loads(client.get_policy(**alias)["Policy"])["Statement"][0]
-    client.remove_permission(StatementId="ApiCalls", **alias)
+    client.remove_permission(StatementId=statement["Sid"], **alias)
     client.add_permission(
         StatementId="Other", Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com", SourceArn="arn:x", **alias
     )
@@ -135,7 +135,11 @@ def test_stage_without_invoke_permission_is_rejected(deployed: Deployed) -> None
         client.remove_permission(StatementId="Other", **alias)
         source = statement["Condition"]["ArnLike"]["AWS:SourceArn"]
         client.add_permission(
-            StatementId="ApiCalls", Action=statement["Action"], Principal="apigateway.amazonaws.com", SourceArn=source, **alias
+            StatementId=statement["Sid"],
+            Action=statement["Action"],
+            Principal="apigateway.amazonaws.com",
+            SourceArn=source,
+            **alias,
         )
 
 
