@@ -102,7 +102,7 @@ def test_readable_or_empty_key_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is readable by other users"):
         local_signer(file)
     file.chmod(0o600)
-    with pytest.raises(SettingsError, match="holds no Ed25519 key"):
+    with pytest.raises(SettingsError, match="is not an Ed25519 key"):
         local_signer(file)
 
 
