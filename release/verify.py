@@ -85,14 +85,16 @@ def deployment_errors(
             errors.append(f"{service}: the ECS service does not exist")
         elif state.definition != definition:
             errors.append(
-                f"{service}: ECS rolled the deployment back. It runs {_revision(state.definition)}, expected {_revision(definition)}. "
+                f"{service}: ECS rolled the deployment back. It runs {_revision(state.definition)}, expected "
+                f"{_revision(definition)}. "
                 f"{state.reason or 'No reason given.'} See the events of the service, and: make logs"
             )
         elif state.rollout == "FAILED":
             errors.append(f"{service}: the deployment of {_revision(definition)} failed. {state.reason}".rstrip())
         elif not state.settled:
             errors.append(
-                f"{service}: the deployment of {_revision(definition)} is still in progress: {state.running} of {state.desired} tasks"
+                f"{service}: the deployment of {_revision(definition)} is still in progress: {state.running} of "
+                f"{state.desired} tasks"
             )
         elif service in before and before[service].definition != definition and before[service].deployment == state.deployment:
             errors.append(f"{service}: no new deployment was started for {_revision(definition)}")

@@ -1,7 +1,7 @@
 """Comparison with nginx as ratios: `python -m bench.gateway.nginx [workers]`. Needs `nginx` and `wrk` on PATH.
 
-A static response is the cost of HTTP on this machine, `proxy_pass` the cost of a proxy without a decision, `auth_request` the cost
-of nginx with the verify endpoint.
+A static response is the cost of HTTP on this machine, `proxy_pass` the cost of a proxy without a decision, `auth_request` the
+cost of nginx with the verify endpoint.
 """
 
 from __future__ import annotations

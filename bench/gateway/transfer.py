@@ -35,7 +35,10 @@ def report():
 atexit.register(report)
 main()
 """
-"""Runs the command and prints its peak memory (KiB) and CPU seconds. A child inherits ru_maxrss from its parent, VmHWM is its own."""
+"""Runs the command and prints its peak memory (KiB) and CPU seconds.
+
+A child inherits ru_maxrss from its parent, VmHWM is its own.
+"""
 
 
 @dataclass(frozen=True)

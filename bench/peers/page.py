@@ -24,7 +24,7 @@ corrected one.
 | --- | --- | --- |
 | Gatehouse | run on the Pulumi programs, with unknown and with known outputs, at the levels of prod | {gatehouse} of {count} |
 | [Checkov]({checkov_url}) {checkov_version} | run on the Terraform programs with its default checks | {checkov} of {count} |
-| [cdk-nag]({cdk_nag_url}) {cdk_nag_version} | not run; rules taken from RULES.md of the npm package | {cdk_nag} of {count} have a rule |
+| [cdk-nag]({cdk_nag_url}) {cdk_nag_version} | not run; rules from RULES.md of the package | {cdk_nag} of {count} have a rule |
 
 {rows}
 

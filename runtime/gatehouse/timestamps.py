@@ -1,4 +1,7 @@
-"""Conversions between Unix seconds, the time type of the runtime, and the types of PostgreSQL and RFC 3339. Exact to the microsecond."""
+"""Conversions between Unix seconds, the time type of the runtime, and the types of PostgreSQL and RFC 3339.
+
+Exact to the microsecond.
+"""
 
 from __future__ import annotations
 

@@ -26,15 +26,15 @@ MIB_A_GIB, UNITS_A_VCPU = 1024, 1024
 HEAD = f"""# Estimated costs
 
 Fixed monthly cost of each stack in USD, without traffic: AWS list prices of us-east-1 for {HOURS} hours, rounded. Other regions
-differ; eu-west-1 is about 5 to 10 percent more expensive. Use the [AWS Pricing Calculator](https://calculator.aws/) for your region,
-discounts and usage.
+differ; eu-west-1 is about 5 to 10 percent more expensive. Use the [AWS Pricing Calculator](https://calculator.aws/) for your
+region, discounts and usage.
 """
 TAIL = """
 ## Usage-based costs
 
 The table does not include data processed by NAT gateways, endpoints and the load balancer; log ingestion and storage; requests to
-KMS, DynamoDB, S3 and WAF; backups and their copies; CloudTrail data events; and, with the account baseline, AWS Config, GuardDuty and
-Security Hub.
+KMS, DynamoDB, S3 and WAF; backups and their copies; CloudTrail data events; and, with the account baseline, AWS Config,
+GuardDuty and Security Hub.
 
 ## Reduce the costs
 

@@ -22,25 +22,26 @@ _MEANINGS = {
 _HEAD = """\
 # Key lifecycle
 
-The transition table in the runtime is the source of this page. Every transition is written to the audit trail in the same database
-transaction. The response states when the change is in effect on all gateways.
+The transition table in the runtime is the source of this page. Every transition is written to the audit trail in the same
+database transaction. The response states when the change is in effect on all gateways.
 """
 _ROTATION = f"""\
 ## Rotation
 
-A rotation creates a new key with a new token. The old key stays valid for a grace period: {lifecycle.GRACE_S_DEFAULT // _DAY_S} day
-by default, at most {lifecycle.GRACE_S_MAX // _DAY_S} days, and never longer than its own expiry. The new key copies all properties
-of the old key and gets the same lifetime.
+A rotation creates a new key with a new token. The old key stays valid for a grace period: {lifecycle.GRACE_S_DEFAULT // _DAY_S}
+day by default, at most {lifecycle.GRACE_S_MAX // _DAY_S} days, and never longer than its own expiry. The new key copies all
+properties of the old key and gets the same lifetime.
 
 - Both keys belong to one key family. Rate limits and credits are counted per family, so two valid tokens share one allowance.
-- Only the newest key of a family can be rotated. If an older key is still in its grace period, rotation ends that grace period, so
-  at most two tokens of a family are valid.
+- Only the newest key of a family can be rotated. If an older key is still in its grace period, rotation ends that grace
+  period, so at most two tokens of a family are valid.
 - `last_used_at` of the old key shows whether a client still uses it. `end-grace` ends the grace period early.
 
 ## Safeguards
 
 - The last key that can manage keys cannot be disabled, deleted, restricted or given an earlier expiry unless the request contains
-  `allow_last_admin`. A second key counts if it is valid for at least a day or as long as the first. Revocation is always possible.
+  `allow_last_admin`. A second key counts if it is valid for at least a day or as long as the first. Revocation is always
+  possible.
 - Only deleted and revoked keys can be purged, and the request must repeat the key id.
 - The bootstrap token is not a key and has no lifecycle.
 

@@ -18,9 +18,10 @@ from tools.docs.markdown import prose, table
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """# Stack settings
 
-A stack file (`Pulumi.dev.yaml`, `Pulumi.staging.yaml`, `Pulumi.prod.yaml`) sets these keys under `gatehouse:settings`. It needs the
-keys whose default is *required*; every other key has a default, which may differ between environments. Unknown keys and values that
-are not allowed are rejected before Pulumi plans anything, with all mistakes at once. "In prod" lists what the stack prod accepts.
+A stack file (`Pulumi.dev.yaml`, `Pulumi.staging.yaml`, `Pulumi.prod.yaml`) sets these keys under `gatehouse:settings`. It needs
+the keys whose default is *required*; every other key has a default, which may differ between environments. Unknown keys and
+values that are not allowed are rejected before Pulumi plans anything, with all mistakes at once. "In prod" lists what the stack
+prod accepts.
 """
 COLUMNS = ("key", "default", "allowed", "description")
 

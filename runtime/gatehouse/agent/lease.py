@@ -54,7 +54,10 @@ class Lease:
         self._lease: _ActiveLease | None = None
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set, then releases the lease. Raises Unauthorized, Forbidden or Conflict: a retry cannot succeed."""
+        """Runs until `stop` is set, then releases the lease.
+
+        Raises Unauthorized, Forbidden or Conflict: a retry cannot succeed.
+        """
         failures = 0
         while not stop.is_set():
             try:

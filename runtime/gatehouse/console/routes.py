@@ -22,13 +22,15 @@ _ID = {"type": "string", "minLength": 1, "maxLength": 100}
 
 API = Api(
     title="Gatehouse management API",
-    description="Create and manage API keys, read usage and the audit trail, and operate a deployment. Every change is recorded in"
+    description="Create and manage API keys, read usage and the audit trail, and operate a deployment. Every change "
+    "is recorded in"
     " the audit trail. Errors are problem documents (RFC 9457).",
     security_schemes={
         CREDENTIAL: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The bootstrap token, an API key with the scope `admin` or a role such as `role:operator`, or a JWT of the"
+            "description": "The bootstrap token, an API key with the scope `admin` or a role such as `role:operator`, "
+            "or a JWT of the"
             " configured identity provider.",
         },
         SESSION: {
@@ -36,14 +38,16 @@ API = Api(
             "in": "cookie",
             "name": COOKIE,
             "description": "The session cookie set by POST /v1/sessions. Requests that may change something must also send"
-            " `X-CSRF-Token`. Where `x-step-up` applies, the credential must have been shown recently; otherwise the response is 401"
+            " `X-CSRF-Token`. Where `x-step-up` applies, the credential must have been shown recently; otherwise the "
+            "response is 401"
             " with the code `step_up_required`.",
         },
         SIGNATURE: {
             "type": "apiKey",
             "in": "header",
             "name": "webhook-signature",
-            "description": "A Standard Webhooks signature, with `webhook-id` and `webhook-timestamp`. GitHub sends its own two headers.",
+            "description": "A Standard Webhooks signature, with `webhook-id` and `webhook-timestamp`. GitHub sends "
+            "its own two headers.",
         },
     },
     path_parameters={

@@ -15,7 +15,10 @@ from gatehouse.errors import Unavailable
 #: The first wait between two queries, and the longest: each wait is twice the one before.
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
-_LAGGING = "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
+_LAGGING = (
+    "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp()"
+    " - make_interval(secs => $2))"
+)
 
 _WRITABLE = (
     "SELECT max(candidate) FROM unnest($1::integer[]) AS candidate WHERE NOT EXISTS ("

@@ -436,7 +436,8 @@ class PurgedKey(msgspec.Struct, frozen=True):
     counters_removed: Annotated[
         bool,
         Meta(
-            description="Whether rate limit counters were removed. False if another generation uses them, or if Redis is unavailable:"
+            description="Whether rate limit counters were removed. False if another generation uses them, or if Redis "
+            "is unavailable:"
             " then they expire with their windows."
         ),
     ]

@@ -48,7 +48,10 @@ _PROGRESS = (
 
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
-_ADD_KEYS = f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming ON CONFLICT (id) DO NOTHING RETURNING id"
+_ADD_KEYS = (
+    f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming"
+    " ON CONFLICT (id) DO NOTHING RETURNING id"
+)
 
 _ADD_HASHES = (
     "INSERT INTO imported_hash (key_id, generation, sealed) SELECT * FROM unnest($1::text[], $2::integer[], $3::bytea[])"

@@ -1,7 +1,7 @@
 """Load tests: three gateways with PostgreSQL and Redis, while keys are revoked and servers are killed.
 
-The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with the time of the confirmation, not
-durations.
+The assertions compare values that the gateways report (`decided_at`, `staleness_ms`, counts) with the time of the confirmation,
+not durations.
 """
 
 from __future__ import annotations

@@ -364,7 +364,8 @@ GRANT USAGE ON SCHEMA public TO gatehouse_app;
 GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address, key_alert,
+GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
+    key_alert,
     key_leak, webhook, delivery, imported_hash, import_run, legacy_file_removal, idempotent_request, console_session, log_level
     TO gatehouse_app;
 """
