@@ -85,7 +85,7 @@ class Files:
                 "omitted": listing.omitted,
                 "bounds": {"depth": depth, "entries": MAX_ENTRIES},
             },
-            headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"},
+            headers={"Cache-Control": "public, no-cache", "X-Content-Type-Options": "nosniff"},
         )
 
     def _authenticate(self, request: Request) -> None:

@@ -2,7 +2,9 @@
 
 A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is
 used only after a 304. A change is therefore visible immediately, and a Core that denies the key or is down does so here too.
-The cache saves the transfer. Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304), 4.1 (Vary).
+The cache saves the transfer. It is shared by all keys, and every request is authenticated, so only a response that the Core marks
+`Cache-Control: public` is stored. Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304), 3.5 (Authorization),
+4.1 (Vary).
 """
 
 from __future__ import annotations
@@ -74,8 +76,7 @@ class ResponseCache:
             self.bytes -= _size(oldest)
 
     def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
-        """True for a complete 200 of known length with one strong ETag that is not specific to a client."""
-        control = {part.strip().lower().partition("=")[0] for part in _value(headers, "cache-control").split(",")}
+        """True for a complete, public 200 of known length with one strong ETag."""
         vary = {part.strip().lower() for part in _value(headers, "vary").split(",")} - {""}
         length = _value(headers, "content-length")
         return (
@@ -84,7 +85,7 @@ class ResponseCache:
             and length.isascii()
             and length.isdigit()
             and int(length[:12]) <= self._entry_bytes_max
-            and control.isdisjoint({"no-store", "private"})
+            and _is_public(headers)
             and vary <= {"accept-encoding"}
             and not any(name in {"set-cookie", "trailer"} for name, _ in headers)
         )
@@ -98,13 +99,22 @@ def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, str]]) -> Headers | None:
-    """Headers to serve after a 304 with the headers `not_modified`; None if it confirms a different version."""
+    """Headers to serve after a 304 with the headers `not_modified`.
+
+    None if the 304 confirms a different version, or makes the response private to this client.
+    """
     etag = _value(not_modified, "etag")
     if etag and etag.removeprefix("W/") != cached.etag:
         return None
     updates = [(name, value) for name, value in not_modified if name not in _NOT_UPDATED]
     names = {name for name, _ in updates}
-    return [(name, value) for name, value in cached.headers if name not in names] + updates
+    updated = [(name, value) for name, value in cached.headers if name not in names] + updates
+    return updated if _is_public(updated) else None
+
+
+def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
+    directives = {part.strip().lower().partition("=")[0] for part in _value(headers, "cache-control").split(",")}
+    return "public" in directives and directives.isdisjoint({"no-store", "private"})
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:

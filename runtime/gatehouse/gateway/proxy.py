@@ -149,6 +149,10 @@ class Proxy:
         except CoreUnreachable as exc:
             if context.status or not self._circuit_breakers.is_retryable(core, request, exc):
                 raise
+        if revalidation is not None and revalidation.cached is not None:
+            # The retry requests the whole response.
+            request.headers.remove(("if-none-match", revalidation.cached.etag))
+            revalidation.cached = None
         await self._exchange(context, core, request, limits, revalidation)
 
     def _revalidation(self, context: RequestContext, core: CoreRecord, request: UpstreamRequest) -> _Revalidation | None:
@@ -242,18 +246,19 @@ class Proxy:
         store = revalidation is not None and body is None and revalidation.cache.storable(response.status, response.headers)
         context.status = status
         await context.send({"type": "http.response.start", "status": status, "headers": returned})
-        chunks: list[bytes] = []
         if inline is not None:
+            if store and revalidation is not None:
+                revalidation.store(response.headers, inline)
             await context.send({"type": "http.response.body", "body": inline})
-            chunks.append(inline)
-        else:
-            while (chunk := await response.read()) is not None:
-                await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if store:
-                    chunks.append(chunk)
-            await context.send({"type": "http.response.body", "body": b""})
-        if store and revalidation is not None:
-            revalidation.store(response.headers, chunks)
+            return
+        received = bytearray()
+        while (chunk := await response.read()) is not None:
+            if store and revalidation is not None:
+                received += chunk
+                if len(received) == length:
+                    revalidation.store(response.headers, bytes(received))
+            await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await context.send({"type": "http.response.body", "body": b""})
 
 
 class _Revalidation:
@@ -272,14 +277,14 @@ class _Revalidation:
             merged = updated_headers(self.cached, headers)
             if merged is None:
                 self.cache.drop(self._key)
-                raise CoreUnreachable(detail="304 for another ETag than requested")
+                raise CoreUnreachable(detail="304 that does not confirm the stored response")
             return 200, merged, self.cached.body
         if status < 500:
             self.cache.drop(self._key)
         return status, headers, None
 
-    def store(self, headers: list[tuple[str, str]], chunks: list[bytes]) -> None:
-        self.cache.store(self._key, headers, b"".join(chunks))
+    def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.cache.store(self._key, headers, body)
 
 
 class _DisconnectWatcher:

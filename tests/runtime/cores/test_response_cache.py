@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 
 def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
-    return [("etag", etag), ("content-length", str(length)), ("content-type", "text/plain"), ("x-old", "1")]
+    return [
+        ("etag", etag),
+        ("cache-control", "public"),
+        ("content-length", str(length)),
+        ("content-type", "text/plain"),
+        ("x-old", "1"),
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9000)), max_size=60))
@@ -38,6 +44,7 @@ def test_304_updates_headers_except_those_of_the_body() -> None:
     cached = CachedResponse('"1"', headers(3), b"abc")
     said = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
     assert updated_headers(cached, said) == [
+        ("cache-control", "public"),
         ("content-length", "3"),
         ("content-type", "text/plain"),
         ("etag", '"1"'),

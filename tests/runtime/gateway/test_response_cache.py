@@ -18,7 +18,7 @@ class Shelf:
     port: int = 0
     body: bytes = b"first edition"
     etag: str = '"1"'
-    more: str = "Cache-Control: no-cache\r\n"
+    more: str = "Cache-Control: public, no-cache\r\n"
     status: int = 200
     requests: list[dict[str, str]] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
@@ -101,11 +101,14 @@ async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, shelf: Shelf
 @pytest.mark.parametrize(
     "more",
     [
-        "Cache-Control: no-store\r\n",
+        "",
+        "Cache-Control: no-cache\r\n",
+        "Cache-Control: no-store, public\r\n",
         "Cache-Control: max-age=60, Private\r\n",
-        "Vary: *\r\n",
-        "Vary: Gatehouse-Key-Id\r\n",
-        "Set-Cookie: a=1\r\n",
+        "Cache-Control: public, private\r\n",
+        "Cache-Control: public\r\nVary: *\r\n",
+        "Cache-Control: public\r\nVary: Gatehouse-Key-Id\r\n",
+        "Cache-Control: public\r\nSet-Cookie: a=1\r\n",
     ],
 )
 async def test_uncacheable_response_is_not_stored(gateway: Gateway, shelf: Shelf, reader: Key, more: str) -> None:
@@ -113,6 +116,27 @@ async def test_uncacheable_response_is_not_stored(gateway: Gateway, shelf: Shelf
     await read(gateway, shelf, reader)
     await read(gateway, shelf, reader)
     assert shelf.sent == [200, 200]
+
+
+@pytest.mark.requirement("CG-10")
+@pytest.mark.parametrize("control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"])
+async def test_response_is_not_shared_between_keys(gateway: Gateway, shelf: Shelf, reader: Key, control: str) -> None:
+    """A Core may answer each key differently under one ETag, such as the version of a row."""
+    other = await gateway.mint()
+    shelf.more = control
+    shelf.body = b"data of the first key"
+    await read(gateway, shelf, reader)
+    shelf.body = b"data of the other key"
+    assert (await read(gateway, shelf, other)).body == b"data of the other key"
+
+
+async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+    other = await gateway.mint()
+    await read(gateway, shelf, reader)
+    shelf.more, shelf.body = "Cache-Control: private\r\n", b"data of the other key"
+    reply = await read(gateway, shelf, other)
+    assert (reply.status, reply.body) == (200, b"data of the other key")
+    assert shelf.sent == [200, 304, 200]
 
 
 @pytest.mark.parametrize("etag", ['W/"1"', "1"])
