@@ -15,6 +15,7 @@ from gatehouse.db.migrations import runner
 from gatehouse.db.pool import Pool
 
 from sandbox.local import servers
+from tests.runtime.console_client import Console, open_console
 
 _numbers = itertools.count(1)
 
@@ -115,3 +116,9 @@ def database(postgres_server: servers.Postgres) -> Database:
 async def rows(database: Database) -> AsyncIterator[Rows]:
     async with opened(database.app) as pool:
         yield Rows(pool)
+
+
+@pytest.fixture
+async def console(database: Database) -> AsyncIterator[Console]:
+    async with open_console(database) as started:
+        yield started

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.crypto.token import Pepper
+from hypothesis import given
+from hypothesis import strategies as st
 
 PEPPER = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 SECRET = bytes(range(32))
@@ -62,3 +64,16 @@ def test_stored_formats_stay_readable() -> None:
     export = bytes.fromhex(EXPORT_HEX)
     assert unseal(signing, SIGNING_SECRET, PEPPER, 1, context="family") == SECRET
     assert unseal(export, "export", PEPPER, 1) == SECRET
+
+
+@given(st.binary(max_size=200), st.sampled_from(["a", "b"]), st.integers(0, 300))
+def test_sealed_value_is_bound_to_purpose_and_pepper(plain: bytes, purpose: str, flipped: int) -> None:
+    pepper, others = Pepper({1: b"p" * 32}, 1), Pepper({1: b"q" * 32}, 1)
+    sealed = seal(plain, purpose, pepper, 1, lambda size: b"n" * size)
+    assert sealed is not None
+    assert unseal(sealed, purpose, pepper, 1) == plain
+    assert unseal(sealed, "c", pepper, 1) is None
+    assert unseal(sealed, purpose, others, 1) is None
+    assert unseal(sealed, purpose, pepper, 2) is None
+    at = flipped % len(sealed)
+    assert unseal(sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :], purpose, pepper, 1) is None

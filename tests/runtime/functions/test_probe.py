@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.runtime.functions.functions import load
+from tests.runtime.functions.function_loader import load
 
 NAMESPACE = "Gatehouse/dev"
 

@@ -15,7 +15,7 @@ import pytest
 from gatehouse.crypto import token as apikey
 from moto import mock_aws
 
-from tests.runtime.functions.functions import load
+from tests.runtime.functions.function_loader import load
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 

@@ -24,7 +24,7 @@ from gatehouse.notifications.webhook_signatures import sign
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console.conftest import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 HERE = (ipaddress.ip_network("127.0.0.0/8"),)
 

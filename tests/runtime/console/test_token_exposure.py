@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.runtime.console.conftest import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 
 @pytest.mark.requirement("CG-02")
@@ -23,7 +23,7 @@ async def test_issued_token_appears_only_in_its_response(console: Console) -> No
         (await console.client.post("/v1/keys", json={"name": [admin], "environment": reader})).text,
         (await console.client.get("/v1/audit-events?limit=500")).text,
         (await console.client.get("/metrics")).text,
-        json.dumps(console.lines.entries, default=str),
+        json.dumps(console.log.entries, default=str),
         _dump(console),
     ]
     for token in (admin, reader, BOOTSTRAP):

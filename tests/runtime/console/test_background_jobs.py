@@ -14,7 +14,7 @@ from gatehouse.console import jobs as watch
 from gatehouse.errors import SettingsError
 from gatehouse.settings import Settings, load
 
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 
 def settings(console: Console, **more: str) -> Settings:

@@ -9,7 +9,7 @@ from gatehouse.console.routes import ENDPOINTS
 from gatehouse.http.endpoint import CREDENTIAL, Endpoint, StepUp
 from gatehouse.identity.models import Role, manages, roles_of
 
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 WITH_ROLES = [endpoint for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security]
 OWN_SESSIONS = {"sign_in", "end_session", "end_sessions"}

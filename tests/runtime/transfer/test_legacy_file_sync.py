@@ -17,7 +17,7 @@ from gatehouse.transfer.schemas import locators_of
 from gatehouse.verification.imported_tokens import imported_key_id, material
 from moto import mock_aws
 
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 BUCKET = "old-deployment"
 KEYS, URLS = f"s3://{BUCKET}/api_keys.json", f"s3://{BUCKET}/config/ngrok_urls.json"

@@ -1,108 +1,15 @@
-"""Properties of all console responses: problem documents, headers, strict JSON and OpenAPI."""
+"""Properties of all console responses: problem documents, security headers, logs and health."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
-from gatehouse.errors import BadRequest
-from gatehouse.http import json_body as body
-from hypothesis import given
-from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
-from tests.runtime.console.conftest import BOOTSTRAP, Console
-
-JSON = {"Content-Type": "application/json"}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b'{"name":"a","name":"b"}', 'has the name "name" twice'),
-        (b'{"name":"a","limits":[{"quota":1,"quota":2}]}', 'has the name "quota" twice'),
-        (b'{"name":"\\ud800"}', "contains a NUL character or an unpaired surrogate"),
-        (b'{"name":"\\u0000"}', "contains a NUL character or an unpaired surrogate"),
-        (b'{"a\\u0000":1}', "contains a NUL character or an unpaired surrogate"),
-        (b'{"ttl_s":NaN}', "contains NaN, which is not JSON"),
-        (b'{"ttl_s":' + b"9" * 5000 + b"}", "contains a number with too many digits"),
-        (b"[" * 5000 + b"]" * 5000, "is nested more than 16 levels deep"),
-        (b'{"name":', "is not valid JSON"),
-        (b"\xff\xfe{\x00}\x00", "is not UTF-8 text"),
-        (b"null", "must be an object"),
-        (b'"text"', "must be an object"),
-    ],
-)
-async def test_ambiguous_or_malformed_json_is_rejected(console: Console, content: bytes, message: str) -> None:
-    reply = await console.client.post("/v1/keys", content=content, headers=JSON)
-    assert reply.status_code == 400
-    assert reply.json()["errors"][0]["message"] == message
-
-
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(), st.lists, max_leaves=8))
-def test_strict_parser_agrees_with_json_module(value: Any) -> None:
-    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    denials = {
-        "contains a NUL character or an unpaired surrogate",
-        "is not UTF-8 text",
-        "is nested more than 16 levels deep",
-    }
-    parsed, denied = _parse(raw)
-    assert denied in denials if denied else parsed == value
-
-
-@given(st.binary(max_size=200))
-def test_strict_parser_returns_value_or_bad_request(raw: bytes) -> None:
-    parsed, denied = _parse(raw)
-    assert denied or parsed == json.loads(raw)
-
-
-def _parse(raw: bytes) -> tuple[Any, str]:
-    """The parsed value, or the reason for its rejection."""
-    try:
-        return body.parse(raw), ""
-    except BadRequest as error:
-        return None, error.errors[0].message
-
-
-async def test_body_above_the_size_limit_is_not_parsed(console: Console) -> None:
-    reply = await console.client.post("/v1/keys", content=b" " * 65_537, headers=JSON)
-    assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
-
-
-async def test_body_without_content_length_is_bounded(console: Console) -> None:
-    async def chunks() -> Any:
-        for _ in range(100):
-            yield b" " * 1000
-
-    reply = await console.client.post("/v1/keys", content=chunks(), headers=JSON)
-    assert reply.status_code == 413
-
-
-async def test_form_body_is_not_parsed_as_json(console: Console) -> None:
-    reply = await console.client.post("/v1/keys", data={"name": "x"})
-    assert reply.json()["errors"][0]["fix"] == "send Content-Type: application/json"
-
-
-@pytest.mark.parametrize(
-    ("query", "location"),
-    [
-        ("limit=0", "query.limit"),
-        ("limit=x", "query.limit"),
-        ("x=1", "query.x"),
-        ("owner=a&owner=b", "query.owner"),
-        ("owner=%00", "query"),
-        ("owner=%zz", "query"),
-        ("owner=%ff", "query"),
-    ],
-)
-async def test_invalid_query_parameter_is_named(console: Console, query: str, location: str) -> None:
-    reply = await console.client.get(f"/v1/keys?{query}")
-    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 
 async def test_unknown_path_is_a_problem_document(console: Console) -> None:
@@ -125,8 +32,8 @@ async def test_internal_error_is_500_with_request_id(console: Console) -> None:
     assert (reply.status_code, reply.json()["code"]) == (500, "internal")
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.headers["x-request-id"] in reply.json()["detail"]
-    assert "RuntimeError at test_protocol.py" in console.lines.entries[-1]["detail"]
-    assert "canary" not in reply.text + str(console.lines.entries[-1])
+    assert "RuntimeError at test_http.py" in console.log.entries[-1]["detail"]
+    assert "canary" not in reply.text + str(console.log.entries[-1])
 
 
 async def test_database_failure_is_503_without_its_message(console: Console) -> None:
@@ -179,7 +86,7 @@ async def test_liveness_readiness_and_metrics_are_served(console: Console) -> No
 
 async def test_log_contains_the_route_not_the_path(console: Console) -> None:
     await console.client.get("/v1/keys/gtk_test_pasted_by_mistake")
-    line = console.lines.entries[-1]
+    line = console.log.entries[-1]
     assert (line["route"], line["path"], line["status"], line["key_id"]) == (
         "/v1/keys/{id}",
         "/v1/keys/{id}",

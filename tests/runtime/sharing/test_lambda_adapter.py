@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.runtime.functions.events import CALLER, encoded, event
+from tests.runtime.sharing.api_gateway_events import CALLER, encoded, event
 
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext

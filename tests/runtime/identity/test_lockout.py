@@ -13,7 +13,7 @@ from gatehouse.keys.models import KeyEnvironment
 from starlette.types import ASGIApp
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console.conftest import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 GUESS = "gtk_admin_wrong"
 

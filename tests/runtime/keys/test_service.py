@@ -9,7 +9,7 @@ import httpx
 import pytest
 from gatehouse.crypto.token import is_marked
 
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 
 async def act(console: Console, key_id: str, what: str, **properties: Any) -> httpx.Response:

@@ -22,7 +22,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 NOW = 1_800_000_000
 RSA = RSAKey.generate_key(2048, {"kid": "r1", "use": "sig"})

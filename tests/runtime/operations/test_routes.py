@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console.conftest import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 
 class Away:
@@ -155,10 +155,10 @@ def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
 
 
 def test_slow_statement_is_logged_and_counted(console: Console) -> None:
-    lines = console.lines
-    observer = Observer("console", lines, Metrics())  # type: ignore[arg-type]
+    log = console.log
+    observer = Observer("console", log, Metrics())  # type: ignore[arg-type]
     observer.slow_query("SELECT 1", 0.75)
-    assert lines.entries[-1] == {"event": "slow query", "service": "console", "statement": "SELECT 1", "ms": 750.0}
+    assert log.entries[-1] == {"event": "slow query", "service": "console", "statement": "SELECT 1", "ms": 750.0}
     assert "gatehouse_slow_queries_total 1.0" in observer.metrics.exposition().decode()
 
 

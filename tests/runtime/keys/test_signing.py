@@ -43,7 +43,7 @@ async def test_signing_secret_is_returned_once_and_stored_sealed(console: Any) -
     assert secret not in stored.key
     shown = await console.client.get(f"/v1/keys/{created['id']}")
     audit = await console.client.get("/v1/audit-events")
-    for text in (shown.text, audit.text, str(console.lines.entries)):
+    for text in (shown.text, audit.text, str(console.log.entries)):
         assert reply.json()["secret"] not in text
         assert reply.json()["secret"].removeprefix("sigkey_") not in text
 

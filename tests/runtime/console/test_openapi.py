@@ -24,7 +24,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi import checks
 
-from tests.runtime.console.conftest import BOOTSTRAP, Lines, create_dependencies
+from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
 
 ASKED = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
 EXAMPLES = ASKED or 3
@@ -59,7 +59,7 @@ class Surface:
     schema: Any
     client: requests.Session
     tokens: dict[str, str]
-    lines: Lines
+    log: LogRecorder
 
     def send(self, case: Case[Any], token: str) -> None:
         """Validates the response with schemathesis."""
@@ -75,14 +75,14 @@ class Surface:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
         if reply.status_code >= 500:
-            raise AssertionError(f"{case.method} {case.path}: {reply.status_code} {self.lines.entries[-1]['detail']}")
+            raise AssertionError(f"{case.method} {case.path}: {reply.status_code} {self.log.entries[-1]['detail']}")
         return reply
 
 
 @pytest.fixture(scope="module")
 def surface(database: Any) -> Iterator[Surface]:
-    lines = Lines()
-    dependencies, _ = create_dependencies(database, lines)
+    log = LogRecorder()
+    dependencies, _ = create_dependencies(database, log)
     app: Any = console_asgi.create(dependencies)
     with get_client(app) as client:
         document = client.get("http://testserver/openapi.json").json()
@@ -98,7 +98,7 @@ def surface(database: Any) -> Iterator[Surface]:
                 headers={"Authorization": f"Bearer {BOOTSTRAP}"},
             )
             tokens[role.value] = created.json()["token"]
-        yield Surface(schema, client, tokens, lines)
+        yield Surface(schema, client, tokens, log)
 
 
 def _operations(surface: Surface) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gatehouse.crypto import token as apikey
 
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 
 @pytest.mark.requirement("CG-01")

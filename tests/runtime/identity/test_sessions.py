@@ -16,7 +16,7 @@ from gatehouse.identity.models import Identity, Role
 from gatehouse.identity.service import SESSIONS_MAX
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console.conftest import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 ORIGIN = "https://console.test"
 OURS = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
@@ -113,7 +113,7 @@ async def test_session_secrets_are_not_stored_or_logged(front: Front, browser: B
     rows += front.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     assert rows
     assert [
-        secret for secret in (browser.cookie, browser.csrf) if secret in rows or secret in str(front.console.lines.entries)
+        secret for secret in (browser.cookie, browser.csrf) if secret in rows or secret in str(front.console.log.entries)
     ] == []
 
 

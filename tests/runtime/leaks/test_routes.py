@@ -182,7 +182,7 @@ async def test_token_in_a_report_is_not_stored(take: Open) -> None:
     await intake.webhook([report(token, url=f"https://paste.example/{token}\n?k={token}", source=token)])
     (expected,) = await intake.notifications(created["key"]["id"])
     assert expected["url"].startswith("https://paste.example/gtk_test_")
-    everything = json.dumps(expected) + str(intake.console.lines.entries)
+    everything = json.dumps(expected) + str(intake.console.log.entries)
     assert token not in everything
     assert "\n" not in expected["url"]
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
-from gatehouse.audit.chain import GENESIS, first_break
-from gatehouse.audit.schemas import AuditEventView, audit_row
 from gatehouse.console.routes import ENDPOINTS
 from gatehouse.http.endpoint import CREDENTIAL, Endpoint
 
-from tests.runtime.console.conftest import BOOTSTRAP, Console
+from tests.runtime.console_client import BOOTSTRAP, Console
 
 WITH_CREDENTIAL = [endpoint for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security]
 
@@ -82,37 +79,3 @@ async def test_known_id_with_another_secret_is_denied(console: Console) -> None:
     forged = admin["token"][:-7] + ("A" if admin["token"][-7] != "A" else "B")
     from_us = console.client.get("/v1/keys", headers=console.as_(forged + admin["token"][-6:]))
     assert (await from_us).status_code == 401
-
-
-async def test_denials_share_an_audit_row_per_minute_and_address(console: Console) -> None:
-    async def denied() -> int:
-        page = (await console.client.get("/v1/audit-events", params={"action": "access.denied", "limit": 500})).json()
-        return len(page["events"])
-
-    before = await denied()
-    for _ in range(30):
-        await console.client.get("/v1/keys", headers=console.as_("wrong"))
-    # If a minute ends during the test, there are two windows.
-    assert 1 <= await denied() - before <= 3
-
-
-@pytest.mark.requirement("TR-11")
-async def test_every_change_is_audited_with_actor_and_address(console: Console) -> None:
-    key = (await console.create(name="audited"))["key"]
-    event = (await console.client.get("/v1/audit-events", params={"target_id": key["id"]})).json()["events"][0]
-    assert {name: event[name] for name in ("actor_type", "action", "target_type", "outcome", "source_address")} == {
-        "actor_type": "bootstrap",
-        "action": "key.create",
-        "target_type": "key",
-        "outcome": "success",
-        "source_address": "192.0.2.7",
-    }
-    assert event["details"]["name"] == "audited"
-
-
-async def test_chain_is_verified_from_the_api_response(console: Console) -> None:
-    await console.create()
-    events = (await console.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
-    rows = [audit_row(msgspec.convert(event, AuditEventView)) for event in reversed(events)]
-    assert rows[0].previous_hash == GENESIS
-    assert first_break(rows) is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import pytest
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import SystemClock
 from gatehouse.console import asgi as console_asgi
@@ -28,13 +28,14 @@ from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelService
 from gatehouse.usage.repository import UsageReports
 
-from tests.runtime.conftest import Database
+if TYPE_CHECKING:
+    from tests.runtime.conftest import Database
 
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
 @dataclass
-class Lines:
+class LogRecorder:
     """A log that records its entries."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Console:
 
     dependencies: console_dependencies.Dependencies
     client: httpx.AsyncClient
-    lines: Lines
+    log: LogRecorder
     database: Database
     pool: Pool
 
@@ -69,7 +70,7 @@ class Console:
         return {"Authorization": f"Bearer {token}"}
 
 
-def create_dependencies(database: Database, lines: Lines) -> tuple[console_dependencies.Dependencies, Pool]:
+def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_dependencies.Dependencies, Pool]:
     """Dependencies of a console on this database. The caller closes the pool."""
     pool = Pool(database.app, application="tests", size_max=4)
     clock = SystemClock()
@@ -90,7 +91,7 @@ def create_dependencies(database: Database, lines: Lines) -> tuple[console_depen
         body_max_bytes=65_536,
         addresses=asgi.ClientAddresses(()),
         probes=(DatabaseProbe(pool),),
-        observer=Observer("console", lines, Metrics()),  # type: ignore[arg-type]
+        observer=Observer("console", log, Metrics()),  # type: ignore[arg-type]
         random_bytes=secrets.token_bytes,
         https=True,
         idempotency_store=IdempotencyStore(pool),
@@ -102,12 +103,22 @@ def create_dependencies(database: Database, lines: Lines) -> tuple[console_depen
     return dependencies, pool
 
 
-@pytest.fixture
-async def console(database: Database) -> AsyncIterator[Console]:
-    lines = Lines()
-    dependencies, pool = create_dependencies(database, lines)
+@asynccontextmanager
+async def open_console(database: Database) -> AsyncIterator[Console]:
+    """A console on this database until the end of the block."""
+    log = LogRecorder()
+    dependencies, pool = create_dependencies(database, log)
     transport = httpx.ASGITransport(console_asgi.create(dependencies), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield Console(dependencies, client, lines, database, pool)
+        yield Console(dependencies, client, log, database, pool)
     await pool.close()
+
+
+def assert_problem(reply: httpx.Response, status: int, location: str, message: str, fix: str = "") -> None:
+    """Asserts that the response is a problem document with one error."""
+    problem = reply.json()
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert (reply.status_code, problem["status"]) == (status, status)
+    assert problem["errors"] == [{"location": location, "message": message, **({"fix": fix} if fix else {})}]
+    assert problem["request_id"] == reply.headers["x-request-id"]

@@ -9,7 +9,7 @@ import pytest
 from gatehouse.usage.models import AddressUse, UsageBatch, UsageRow
 from gatehouse.usage.repository import UsageRepository
 
-from tests.runtime.console.conftest import Console
+from tests.runtime.console_client import Console
 
 NOW = time.time()
 MINUTE = int(NOW // 60) * 60

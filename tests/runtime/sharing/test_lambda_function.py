@@ -17,7 +17,7 @@ from gatehouse.sharing import app as sharing
 from mangum.types import LambdaContext
 
 from tests.repository.test_contract import CONTRACT
-from tests.runtime.functions.events import HOST, event
+from tests.runtime.sharing.api_gateway_events import HOST, event
 
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
