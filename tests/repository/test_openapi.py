@@ -169,7 +169,8 @@ def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> 
     if "array" in kinds:
         if "maxItems" not in schema:
             yield where
-        yield from _unbounded(schema["items"], f"{where}[]", document)
+        for item in schema.get("prefixItems") or [schema["items"]]:
+            yield from _unbounded(item, f"{where}[]", document)
     if "object" in kinds:
         more = schema.get("additionalProperties", True)
         if isinstance(more, dict):

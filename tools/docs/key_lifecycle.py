@@ -65,7 +65,7 @@ def page() -> str:
         ("tags", f"{parts.TAGS_MAX}, each at most 64 characters"),
         ("metadata", f"{parts.METADATA_MAX} names of at most 64 characters, values of at most {parts.METADATA_CHARS_MAX}"),
         ("limits", f"{fields.LIMITS_MAX}; quota up to {fields.QUOTA_MAX}, window up to {fields.WINDOW_S_MAX // _DAY_S} days"),
-        ("limits in a verification request", f"{verify.LIMITS_MAX}"),
+        ("limits in a verification request", f"{fields.LIMITS_MAX}"),
         ("cost", f"0 to {fields.COST_MAX}"),
         ("credits", f"0 to {parts.CREDITS_MAX}"),
         ("lifetime", f"{TTL_S_MAX // (365 * _DAY_S)} years"),

@@ -11,7 +11,8 @@ import msgspec
 from gatehouse.client.http import Client, Retries, Transport
 from gatehouse.errors import Unavailable
 from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
-from gatehouse.verification.schemas import BatchReply, BatchRequest, RateLimitInput, VerifyReply, VerifyRequest
+from gatehouse.verification.models import RateLimitOverride
+from gatehouse.verification.schemas import BatchReply, BatchRequest, VerifyReply, VerifyRequest
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -36,7 +37,7 @@ class GatewayClient(Client):
         cost: int = 1,
         address: str | None = None,
         method: str | None = None,
-        limits: Sequence[RateLimitInput] = (),
+        limits: Sequence[RateLimitOverride] = (),
     ) -> VerifyReply:
         """Verifies a token. `cost` 0 consumes nothing. POST /v1/keys/verify documents the other arguments."""
         request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))

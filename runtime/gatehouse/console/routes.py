@@ -59,4 +59,5 @@ API = Api(
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
     idempotency_key=HEADER,
+    empty_body=True,
 )

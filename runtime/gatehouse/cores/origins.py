@@ -20,7 +20,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _PORTS = {"http": 80, "https": 443}
-_URL_CHARS_MAX = 300
+URL_CHARS_MAX = 300
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -46,8 +46,8 @@ class Origin(msgspec.Struct, frozen=True):
 
 def parse_origin(url: str) -> Origin | str:
     """Parses the origin of a Core. Returns an error message if the URL is not allowed."""
-    if len(url) > _URL_CHARS_MAX or not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
-        return f"must be at most {_URL_CHARS_MAX} visible ASCII characters without a backslash"
+    if len(url) > URL_CHARS_MAX or not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
+        return f"must be at most {URL_CHARS_MAX} visible ASCII characters without a backslash"
     try:
         parts = urlsplit(url)
         port = parts.port

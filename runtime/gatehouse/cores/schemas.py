@@ -1,14 +1,16 @@
-"""Request and response shapes of Cores: the listing of the console and the registration at the gateway."""
+"""Request and response shapes of Cores: the list of the console, and leases at the gateway."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.cores.models import CoreRecord
+from gatehouse.cores.origins import URL_CHARS_MAX
 from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
+from gatehouse.http.validation import decode_body, invalid
 from gatehouse.timestamps import rfc3339
 
 
@@ -58,3 +60,66 @@ def core_view(core: CoreRecord, now: float) -> CoreView:
         draining=core.draining,
         live=not core.draining and core.expires_at > now,
     )
+
+
+LEASE_S_MIN = 5
+LEASE_S_MAX = 3600
+_LEASE_ID = "vQ2rX0m3kT9sLwYbN5cD8eFg"
+
+LeaseId = Annotated[str, Meta(min_length=1, max_length=64, description="The `lease_id` of the registration.")]
+
+
+class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Without `lease_id`: registers a Core at `url`. With `lease_id`: renews the lease, and sets a new `url` if there is one."""
+
+    examples: ClassVar = [{"url": "https://docs.example.com", "ttl_s": 60}, {"lease_id": _LEASE_ID, "ttl_s": 60}]
+
+    url: Annotated[
+        Annotated[str, Meta(max_length=URL_CHARS_MAX)] | None,
+        Meta(description="Origin at which the gateway reaches the Core: https://host[:port]."),
+    ] = None
+    ttl_s: Annotated[
+        Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
+        Meta(description="Length of the lease in seconds, at most GATEHOUSE_CORE_LEASE_MAX_S of the deployment."),
+    ] = None
+    lease_id: LeaseId | None = None
+
+
+class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query of DELETE /v1/cores/{name}."""
+
+    lease_id: Annotated[LeaseId, Meta(examples=[_LEASE_ID])]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lease on the name of a Core."""
+
+    example: ClassVar = {
+        "name": "docs",
+        "url": "https://docs.example.com",
+        "lease_id": _LEASE_ID,
+        "expires_at": "2030-06-01T09:01:00.000Z",
+        "heartbeat_s": 20,
+        "core_secret": "gtk_core_...",
+    }
+
+    name: str
+    url: str
+    lease_id: str
+    expires_at: Instant
+    heartbeat_s: Annotated[int, Meta(description="Interval of renewals in seconds.")]
+    core_secret: Annotated[
+        str | UnsetType,
+        Meta(description="Secret that the gateway sends to the Core with each request. Returned by a registration only."),
+    ] = UNSET
+
+
+_decoder = msgspec.json.Decoder(LeaseRequest)
+
+
+def decode_lease(body: bytes) -> LeaseRequest:
+    """Raises BadRequest that names the invalid field."""
+    request = decode_body(_decoder, body)
+    if request.lease_id is None and request.url is None:
+        raise invalid("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")
+    return request

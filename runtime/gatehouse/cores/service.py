@@ -7,7 +7,7 @@ import ipaddress
 import secrets
 from dataclasses import dataclass
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.clock import Clock
@@ -15,26 +15,19 @@ from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.resolver import SystemResolver
+from gatehouse.cores.schemas import LEASE_S_MIN, Lease
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
 from gatehouse.http.paths import CORE_NAME
 from gatehouse.keys.models import KeyEnvironment, KeyRecord
+from gatehouse.timestamps import rfc3339
 
-LEASE_S_MIN = 5
 LEASE_S_DEFAULT = 60
 
 #: Heartbeats per lease: two may be lost before it expires.
 HEARTBEATS = 3
 
 Details = dict[str, str | int | float | bool | list[str] | None]
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """A new or renewed lease. `core_secret` is set for a new registration only."""
-
-    core: CoreRecord
-    core_secret: str | None
-    heartbeat_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +67,7 @@ class RegistrationService:
             raise Unavailable(
                 "The secret of the Core cannot be derived at the moment", detail="pepper generation is not available"
             )
-        return Lease(core=stored, core_secret=secret, heartbeat_s=_heartbeat_s(lease_s))
+        return _lease(stored, lease_s, secret)
 
     async def renew(self, caller: Caller, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
         """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict (lease lost), Unavailable."""
@@ -88,7 +81,7 @@ class RegistrationService:
         stored = await self.cores.renew(self._record(core_name, new_url, lease_id, caller, now + lease_s), event=event)
         if stored is None:
             raise _lost(name)
-        return Lease(core=stored, core_secret=None, heartbeat_s=_heartbeat_s(lease_s))
+        return _lease(stored, lease_s)
 
     async def drain(self, caller: Caller, name: str, lease_id: str) -> None:
         """Ends a lease: no further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
@@ -157,8 +150,9 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
     return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _heartbeat_s(lease_s: int) -> int:
-    return max(1, lease_s // HEARTBEATS)
+def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> Lease:
+    heartbeat_s = max(1, lease_s // HEARTBEATS)
+    return Lease(core.name, core.url, core.lease_id, rfc3339(core.expires_at), heartbeat_s, secret)
 
 
 def _bad_url(message: str) -> BadRequest:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gatehouse.cores import registration_schemas as schemas
+from gatehouse.cores.schemas import DrainCore, decode_lease
 from gatehouse.cores.service import Caller, RegistrationService
 from gatehouse.errors import BadRequest
 from gatehouse.gateway.credentials import denial, deny, missing, presented_token
 from gatehouse.gateway.request_context import RequestContext
 from gatehouse.http import asgi
 from gatehouse.http.paths import flaw
+from gatehouse.http.validation import decode_query
 from gatehouse.observability import Metrics
 from gatehouse.verification.models import VerificationRequest
 from gatehouse.verification.service import VerificationService
@@ -38,20 +39,20 @@ class CoreLease:
         caller = await self._authenticate(context, name)
         if caller is None:
             return
-        request = schemas.decode(await context.json_body(self._body_max_bytes))
+        request = decode_lease(await context.json_body(self._body_max_bytes))
         if request.lease_id is None:
             lease = await self._registration.register(caller, name, request.url or "", request.ttl_s)
         else:
             lease = await self._registration.renew(caller, name, request.lease_id, request.url, request.ttl_s)
-        response = schemas.answer(lease.core, heartbeat_s=lease.heartbeat_s, core_secret=lease.core_secret)
-        await context.reply(200, asgi.encode(response))
+        await context.reply(200, asgi.encode(lease))
 
     async def delete(self, context: RequestContext) -> None:
         name = _name(context)
         caller = await self._authenticate(context, name)
         if caller is None:
             return
-        await self._registration.drain(caller, name, schemas.lease_id(context.scope["query_string"]))
+        query = decode_query(context.scope["query_string"], DrainCore)
+        await self._registration.drain(caller, name, query.lease_id)
         await context.reply(204)
 
     async def _authenticate(self, context: RequestContext, name: str) -> Caller | None:

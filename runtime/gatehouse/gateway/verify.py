@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -18,7 +17,6 @@ from gatehouse.errors import BadRequest, Problem
 from gatehouse.gateway.credentials import ACCEPT_SIGNATURE, challenge, denial, presented_token
 from gatehouse.gateway.request_context import RequestContext
 from gatehouse.http import asgi
-from gatehouse.http.validation import check_query, invalid
 from gatehouse.observability import Metrics
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
@@ -44,7 +42,7 @@ class Verify:
         public = for_public(result)
         status = 503 if public.code is Code.UNAVAILABLE else 200
         headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
-        await context.reply(status, asgi.encode(schemas.answer(public, context.request_id)), headers=headers)
+        await context.reply(status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers)
 
 
 class VerifyBatch:
@@ -66,8 +64,8 @@ class VerifyBatch:
             self._metrics.by_code[result.code].inc()
             context.count(result, request.core, on_behalf=True)
         # Status 200 even if some results are UNAVAILABLE: each result has its own code.
-        answers = tuple(schemas.answer(for_public(result), context.request_id) for result in results)
-        await context.reply(200, asgi.encode(schemas.BatchReply(answers)))
+        replies = tuple(schemas.reply(for_public(result), context.request_id) for result in results)
+        await context.reply(200, asgi.encode(schemas.BatchReply(replies)))
 
     async def _check_overrides(self, requests: Sequence[tuple[str, VerificationRequest]]) -> None:
         """Checks rate-limit overrides at cost 0 first, so that an invalid one rejects the batch before a limit is consumed.
@@ -96,7 +94,7 @@ class VerifyHeader:
 
     async def __call__(self, context: RequestContext) -> None:
         token = presented_token(context)
-        request = _request(context.scope["query_string"], context.client(self._addresses))
+        request = schemas.decode_parameters(context.scope["query_string"], context.client(self._addresses))
         if token is None:
             await context.reply(401, headers=challenge(invalid=False))
             return
@@ -115,24 +113,3 @@ class VerifyHeader:
         elif error.status == 503:
             headers.append((b"retry-after", b"1"))
         await context.reply(error.status, headers=headers)
-
-
-def _request(query: bytes, address: str) -> VerificationRequest:
-    if not query:
-        return VerificationRequest(address=address)
-    check_query(query)
-    scopes: list[str] = []
-    core: str | None = None
-    method: str | None = None
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name == "scope":
-            scopes.append(value)
-        elif name == "core" and core is None:
-            core = value
-        elif name == "method" and method is None:
-            method = value
-        else:
-            fix = "GET /v1/keys/verify?scope=cores:read&core=docs&method=GET"
-            raise invalid("query", "has parameters other than scope, one core and one method", fix)
-    schemas.check_needs(scopes, core, method, "query", scopes_name="scope")
-    return VerificationRequest(scopes=tuple(scopes), core=core, address=address, method=method)

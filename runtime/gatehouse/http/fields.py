@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from gatehouse.http.paths import CORE_NAME
 from gatehouse.http.validation import checked, matching
 
 CORES_MAX = 50
@@ -19,6 +20,9 @@ WINDOW_S_MAX = 31 * 86_400
 COST_MAX = 1_000_000
 TOKEN_CHARS_MAX = 512
 REASON_CHARS_MAX = 300
+
+#: A request id for examples.
+REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -78,7 +82,7 @@ Effective = Annotated[
     ),
 ]
 
-CoreName = Annotated[str, matching(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", max_length=40)]
+CoreName = Annotated[str, matching(CORE_NAME.pattern, max_length=40)]
 Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
 LimitName = Annotated[
     str,
@@ -86,6 +90,9 @@ LimitName = Annotated[
         r"[a-z][a-z0-9_.-]{0,63}", max_length=64, description="Name of the limit. Clients see it in the `RateLimit` header."
     ),
 ]
+Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
+Window = Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
+Cost = Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that one request uses. 0: the limit is checked but not used.")]
 Reason = Annotated[
     str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")
 ]

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from msgspec import inspect
+from msgspec import UNSET, inspect
 
 from gatehouse import __version__
 from gatehouse.http import asgi
 from gatehouse.http.endpoint import CREDENTIAL, SIGNATURE, Endpoint, Header
+from gatehouse.http.fields import REQUEST_ID
+from gatehouse.http.validation import published
 
 Json = dict[str, Any]
 
@@ -36,7 +38,6 @@ ERRORS: dict[int, tuple[str, str]] = {
     503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
 }
 
-REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -46,6 +47,7 @@ class Api:
 
     errors: texts by status, over ERRORS. common_errors: statuses that any endpoint of a security scheme can return.
     path_parameters: name -> (description, schema, example). idempotency_key: header of the operations that accept one.
+    empty_body: a missing body is read as an empty object.
     """
 
     title: str
@@ -55,6 +57,7 @@ class Api:
     errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     common_errors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     idempotency_key: Header | None = None
+    empty_body: bool = False
 
 
 def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
@@ -62,7 +65,7 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
     paths: Json = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(api, endpoint, endpoints)
-    return {
+    result = {
         "openapi": "3.1.0",
         "info": {
             "title": api.title,
@@ -73,6 +76,18 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
         "paths": paths,
         "components": {"securitySchemes": dict(api.security_schemes), "schemas": _components(endpoints)},
     }
+    complete: Json = _published(result)
+    return complete
+
+
+def _published(value: Any) -> Any:
+    """The document as JSON values: patterns of ECMA-262, and lists instead of tuples."""
+    if isinstance(value, Mapping):
+        return {
+            name: published(item) if name == "pattern" and isinstance(item, str) else _published(item)
+            for name, item in value.items()
+        }
+    return [_published(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
@@ -87,7 +102,10 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
     if endpoint.security:
         operation["security"] = [{scheme: []} for scheme in endpoint.security]
     if endpoint.body is not None:
-        operation["requestBody"] = {"required": _is_required(endpoint.body), "content": _content(endpoint.body)}
+        operation["requestBody"] = {
+            "required": not api.empty_body or _is_required(endpoint.body),
+            "content": _content(endpoint.body),
+        }
     if endpoint.roles:
         operation["x-roles"] = sorted(str(role) for role in endpoint.roles)
     if endpoint.step_up is not None:
@@ -233,12 +251,10 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
             schema["examples"] = list(examples)
         if struct not in requested and not struct.__struct_config__.omit_defaults:
             # Responses contain every field, also those with a default.
-            schema["required"] = list(schema["properties"])
+            schema["required"] = [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not UNSET]
     schemas["ProblemDetail"], schemas["Problem"] = schemas.pop("Problem"), schemas.pop("ProblemDocument")
     schemas["Problem"]["properties"]["errors"]["items"] = {"$ref": _REFERENCE.format(name="ProblemDetail")}
-    # Defaults are Python values, such as empty tuples.
-    result: Json = msgspec.json.decode(msgspec.json.encode({name: schemas[name] for name in sorted(schemas)}))
-    return result
+    return {name: schemas[name] for name in sorted(schemas)}
 
 
 def _structs(infos: Iterable[inspect.Type]) -> Iterator[type[msgspec.Struct]]:

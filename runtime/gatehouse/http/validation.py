@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import inspect
@@ -20,6 +21,7 @@ from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.paths import query_flaw
 
 T = TypeVar("T")
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 #: Returns what is wrong with a value, or an empty string. Called with JSON values that already match the declared type.
 Check = Callable[[Any], str]
@@ -48,7 +50,12 @@ def checked(check: Check, **constraints: Any) -> msgspec.Meta:
 
 def matching(pattern: str, **constraints: Any) -> msgspec.Meta:
     """A string that matches `pattern` as a whole. Python's `$` also matches before a final line feed, hence `\\Z`."""
-    return msgspec.Meta(pattern=rf"^(?:{pattern})\Z", extra_json_schema={"pattern": f"^{pattern}$"}, **constraints)
+    return msgspec.Meta(pattern=rf"^(?:{pattern})\Z", **constraints)
+
+
+def published(pattern: str) -> str:
+    """A pattern of `matching` as a regular expression of ECMA-262, which has no `\\Z`."""
+    return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
 
 
 def validate(value: object, kind: type[T], location: str) -> T:
@@ -86,9 +93,27 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     raise BadRequest(f"{problem.location} {problem.message}", errors=(problem,))
 
 
-def rejected(exc: msgspec.ValidationError, kind: Any) -> BadRequest:
-    """The error for a body that does not match its type."""
-    problem = _translate(str(exc), kind, "body")
+def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
+    """Decode a raw query string at once. Fields that are arrays may be repeated. Raises BadRequest with the first problem."""
+    check_query(query)
+    values: dict[str, Any] = {}
+    arrays = _arrays(kind)
+    for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in arrays:
+            values.setdefault(name, []).append(text)
+        elif name in values:
+            raise invalid(f"query.{name[:NAME_CHARS_MAX]}", "is sent more than once", "send it once")
+        else:
+            values[name] = text
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as exc:
+        raise rejected(exc, kind, "query") from None
+
+
+def rejected(exc: msgspec.ValidationError, kind: Any, location: str = "body") -> BadRequest:
+    """The error for a body or query that does not match its type."""
+    problem = _translate(str(exc), kind, location)
     return BadRequest(f"{problem.location} {problem.message}", errors=(problem,))
 
 
@@ -215,7 +240,7 @@ def _translate(text: str, kind: Any, location: str) -> Problem:
         small = match[1] == ">="
         return Problem(where, f"is too {'small' if small else 'large'}", f"send {match[2]} or {'more' if small else 'less'}")
     if match := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
-        pattern = re.sub(r"^\^\(\?:(.*)\)\\Z$", r"^\1$", match[1].replace("\\\\", "\\"))
+        pattern = published(match[1].replace("\\\\", "\\"))
         return Problem(where, "does not match the required pattern", f"send a string that matches {pattern}")
     if "out of range" in what:
         return Problem(where, "is too large", "send a number that fits in 64 bits")
@@ -236,6 +261,13 @@ def _unknown(name: str, kind: Any, location: str) -> Problem:
 @cache
 def _type_info(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
+
+
+@cache
+def _arrays(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Names of the fields that are arrays."""
+    fields = {field.encode_name: _options(inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)}
+    return frozenset(name for name, options in fields.items() if isinstance(options[0], inspect.ListType | inspect.VarTupleType))
 
 
 def _options(info: inspect.Type) -> tuple[inspect.Type, ...]:

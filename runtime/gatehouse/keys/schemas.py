@@ -13,21 +13,21 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.http.fields import (
     CORES_MAX,
-    COST_MAX,
     LIMITS_MAX,
-    QUOTA_MAX,
     SCOPES_MAX,
-    WINDOW_S_MAX,
     CoreName,
+    Cost,
     Cursor,
     Effective,
     Environment,
     Instant,
     LimitName,
     NextCursor,
+    Quota,
     Reason,
     Scope,
     Timestamp,
+    Window,
     distinct,
     multi_line,
     single_line,
@@ -124,14 +124,10 @@ class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     example: ClassVar = _LIMIT_EXAMPLE
 
     name: LimitName
-    quota: Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
-    window_s: Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
-    burst: Annotated[
-        Annotated[int, Meta(ge=1, le=QUOTA_MAX)] | None, Meta(description="Units that can be used at once. Default: `quota`.")
-    ] = None
-    cost: Annotated[
-        int, Meta(ge=0, le=COST_MAX, description="Units that one request uses. 0: the limit is checked but not used.")
-    ] = 1
+    quota: Quota
+    window_s: Window
+    burst: Annotated[Quota | None, Meta(description="Units that can be used at once. Default: `quota`.")] = None
+    cost: Cost = 1
 
     def __post_init__(self) -> None:
         if self.burst is not None and self.burst > self.quota:

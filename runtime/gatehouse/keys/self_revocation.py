@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from gatehouse.audit.actions import AuditAction
 from gatehouse.audit.models import AuditEvent
@@ -12,6 +14,8 @@ from gatehouse.audit.repository import append
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, parse, proves_possession
 from gatehouse.db.pool import Pool
+from gatehouse.http import fields
+from gatehouse.http.fields import REASON_CHARS_MAX, REQUEST_ID
 from gatehouse.http.models import RequestId
 from gatehouse.http.validation import decode_body, invalid
 from gatehouse.identity.models import Actor
@@ -23,23 +27,31 @@ from gatehouse.timestamps import to_datetime
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.repository import KeyLoader
-from gatehouse.verification.schemas import TOKEN_CHARS_MAX
-
-REASON_CHARS_MAX = 300
+from gatehouse.verification.schemas import EXAMPLE_TOKEN, RequestIdView, Token
 
 #: Timeout of the write. On failure nothing is revoked and the client retries.
 WRITE_TIMEOUT_S = 5.0
 
 
 class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    token: str
-    reason: str = ""
+    """The token of the key to revoke."""
+
+    example: ClassVar = {"token": EXAMPLE_TOKEN, "reason": "pasted into a chat"}
+
+    token: Token
+    reason: Annotated[
+        str, Meta(max_length=REASON_CHARS_MAX, description="Printable text. Stored with the key and in the audit trail.")
+    ] = ""
 
 
 class SelfRevocationResponse(msgspec.Struct, frozen=True):
+    """The revoked key."""
+
+    example: ClassVar = {"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": REQUEST_ID}
+
     key_id: str
-    effective: str  # see keys.models.Effective
-    request_id: str
+    effective: fields.Effective
+    request_id: RequestIdView
 
 
 _decoder = msgspec.json.Decoder(SelfRevocationRequest)
@@ -48,10 +60,8 @@ _decoder = msgspec.json.Decoder(SelfRevocationRequest)
 def decode(body: bytes) -> SelfRevocationRequest:
     """Raises BadRequest that names the invalid field."""
     request = decode_body(_decoder, body)
-    if len(request.token) > TOKEN_CHARS_MAX:
-        raise invalid("body.token", f"is longer than {TOKEN_CHARS_MAX} characters", "send the token as it was issued")
-    if len(request.reason) > REASON_CHARS_MAX or not request.reason.isprintable():
-        raise invalid("body.reason", f"must be at most {REASON_CHARS_MAX} printable characters", "shorten it")
+    if not request.reason.isprintable():
+        raise invalid("body.reason", "must not contain control characters or invisible characters", "remove them")
     return request
 
 

@@ -6,10 +6,12 @@ Times are Unix seconds (UTC). Field names carry their unit.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
+from gatehouse.http.fields import Cost, LimitName, Quota, Window
 from gatehouse.keys.models import KeyRecord, RateLimit
 
 
@@ -48,14 +50,14 @@ class RateLimitState(msgspec.Struct, frozen=True, gc=False):
     degraded: bool = False  # counted without Redis
 
 
-class RateLimitOverride(msgspec.Struct, frozen=True, gc=False):
-    """Rate limit of a verification request: a different cost for a limit of the key, or (with `quota`) an additional limit."""
+class RateLimitOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """With `quota` and `window_s`: an additional limit. Without them: another cost for a limit of the key."""
 
-    name: str
-    cost: int = 1
-    quota: int | None = None
-    window_s: int | None = None
-    burst: int | None = None
+    name: LimitName
+    cost: Cost = 1
+    quota: Quota | None = None
+    window_s: Window | None = None
+    burst: Annotated[Quota | None, Meta(description="Units that can be used at once. Requires `quota` and `window_s`.")] = None
 
 
 class SignedRequest(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""The JSON of POST /v1/keys/verify, and the rate-limit headers that go with every decision."""
+"""Request and response shapes of verification, and the rate-limit headers of every decision."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
-from gatehouse.http.paths import CORE_NAME
-from gatehouse.http.validation import decode_body, invalid
+from gatehouse.crypto.http_signatures import SignatureError
+from gatehouse.http.fields import (
+    COST_MAX,
+    LIMITS_MAX,
+    REQUEST_ID,
+    SCOPES_MAX,
+    TOKEN_CHARS_MAX,
+    CoreName,
+    Environment,
+    Instant,
+    Scope,
+)
+from gatehouse.http.validation import decode_body, decode_query, invalid, matching
 from gatehouse.verification.models import (
+    Code,
     RateLimitOverride,
     RateLimitState,
     SignedRequest,
@@ -22,110 +36,183 @@ from gatehouse.verification.models import (
     VerificationResult,
 )
 
-TOKEN_CHARS_MAX = 512
-COST_MAX = 1_000_000
-_SCOPE = re.compile(r"[a-z0-9:_.*-]{1,64}")
-SCOPES_MAX = 50
 BATCH_MAX = 100
-LIMITS_MAX = 10
-QUOTA_MAX = 1_000_000_000
-WINDOW_S_MAX = 31 * 86_400
-ADDRESS_CHARS_MAX = 64
 URL_CHARS_MAX = 8192
 HEADERS_MAX = 100
 HEADERS_CHARS_MAX = 16_384
+EXAMPLE_TOKEN = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - not a valid token
 
 #: Absolute form (RFC 9112, section 3.2.2) of visible ASCII without user name and fragment; scheme, authority, path, query.
 _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
-URL_PATTERN = f"^{_URL.pattern}$"
-_METHOD = re.compile(r"[A-Z]{1,16}")
-_LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 #: RFC 9651, section 3.3.3: a String holds visible ASCII and spaces.
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
-
-class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """With `quota` and `window_s` a limit that the question brings; without them one of the key's, at another cost."""
-
-    name: str
-    cost: int = 1
-    quota: int | None = None
-    window_s: int | None = None
-    burst: int | None = None
+Token = Annotated[str, Meta(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
+Method = Annotated[str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in upper case.")]
+HeaderText = Annotated[str, Meta(max_length=HEADERS_CHARS_MAX)]
+Scopes = Annotated[tuple[Scope, ...], Meta(max_length=SCOPES_MAX, description="Scopes that the key must have.")]
+PublicCode = Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in Code if code is not Code.REVOKED]})]
+SignatureReason = Annotated[
+    str,
+    Meta(
+        description="With `SIGNATURE_INVALID`: the reason why the signature is invalid.",
+        extra_json_schema={"enum": [error.value for error in SignatureError]},
+    ),
+]
+RequestIdView = Annotated[str, Meta(description="Id of this request in the gateway's log.")]
 
 
 class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The client's own request, for a key whose requests are signed. `headers`: [name, value] as received, repeats too.
+    """The HTTP request of the client, for a key that requires signed requests (RFC 9421)."""
 
-    body_sha256: base64 of SHA-256 of the body as received, null when there is none. It stands for the body: whoever leaves it
-    out of a request that has one gets an answer about another request.
-    """
+    example: ClassVar = {
+        "method": "GET",
+        "url": "https://api.example.com/v1/orders",
+        "headers": [["signature-input", "gatehouse=..."], ["signature", "gatehouse=:...:"]],
+        "body_sha256": None,
+    }
 
-    method: str
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    body_sha256: str | None = None
+    method: Method
+    url: Annotated[
+        str,
+        Meta(
+            max_length=URL_CHARS_MAX,
+            description="Absolute URL as the client sent it, percent-encoded.",
+            extra_json_schema={"pattern": f"^{_URL.pattern}$"},
+        ),
+    ]
+    headers: Annotated[
+        tuple[tuple[HeaderText, HeaderText], ...],
+        Meta(
+            max_length=HEADERS_MAX,
+            description="`[name, value]` pairs as received: `Signature-Input`, `Signature` and every covered header, in total at"
+            f" most {HEADERS_CHARS_MAX} characters.",
+        ),
+    ]
+    body_sha256: Annotated[
+        Annotated[str, matching("[A-Za-z0-9+/]{43}=", max_length=44)] | None,
+        Meta(description="SHA-256 digest of the received body in base64. Null if the request has no body."),
+    ] = None
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`scopes`, `core`, `method`: what the key is needed for. `cost` 0 looks at limits and credits without using them.
+    """A token, and the use for which it is verified."""
 
-    address: who uses the key, when that is not the one who asks. limits: other costs for limits of the key, or more limits.
-    """
+    example: ClassVar = {
+        "token": EXAMPLE_TOKEN,
+        "scopes": ["cores:read"],
+        "core": "docs",
+        "address": "192.0.2.7",
+        "method": "GET",
+        "limits": [{"name": "requests", "cost": 5}, {"name": "per_file", "quota": 10, "window_s": 60}],
+    }
 
-    token: str
-    scopes: tuple[str, ...] = ()
-    core: str | None = None
-    cost: int = 1
-    address: str | None = None
-    method: str | None = None
-    limits: tuple[RateLimitInput, ...] = ()
+    token: Token
+    scopes: Scopes = ()
+    core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.")] = None
+    cost: Annotated[
+        int, Meta(ge=0, le=COST_MAX, description="Units to use of limits and credits. 0: they are checked but not used.")
+    ] = 1
+    address: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="IPv4 or IPv6 address of the client. Default: the address of the caller."),
+    ] = None
+    method: Method | None = None
+    limits: Annotated[
+        tuple[RateLimitOverride, ...],
+        Meta(max_length=LIMITS_MAX, description="Other costs for limits of the key, or additional limits, with distinct names."),
+    ] = ()
     request: SignedRequestInput | None = None
 
 
+class VerifyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query of GET /v1/keys/verify."""
+
+    scope: Annotated[Scopes, Meta(description="Scope that the key must have. Can be repeated.", examples=[["cores:read"]])] = ()
+    core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.", examples=["docs"])] = None
+    method: Annotated[Method | None, Meta(examples=["GET"])] = None
+
+
 class LimitReply(msgspec.Struct, frozen=True):
+    """State of a rate limit after the decision."""
+
     name: str
-    limit: int
+    limit: Annotated[int, Meta(description="Units per window.")]
     window_s: int
     remaining: int
-    reset_s: float
+    reset_s: Annotated[float, Meta(description="Seconds until the limit is fully available again.")]
     exceeded: bool
-    degraded: bool
+    degraded: Annotated[bool, Meta(description="True if only this gateway worker counts because Redis is unavailable.")]
 
 
 class CreditsReply(msgspec.Struct, frozen=True):
+    """Credits of the key. Null if it has none, or if it was denied before credits were checked."""
+
     remaining: int
     exceeded: bool
-    refills_at: str | None
+    refills_at: Instant | None
 
 
 class VerifyReply(msgspec.Struct, frozen=True):
-    """Fields of the key are null unless the token proved possession of a known key."""
+    """A decision. Fields of the key are null unless the token proves possession of a known key."""
+
+    example: ClassVar = {
+        "valid": True,
+        "code": "VALID",
+        "reason": None,
+        "key_id": "3fGh82kLmQ0a",
+        "name": "invoices, nightly export",
+        "owner": "billing",
+        "environment": "test",
+        "scopes": ["cores:read"],
+        "expires_at": None,
+        "limits": [
+            {
+                "name": "requests",
+                "limit": 600,
+                "window_s": 60,
+                "remaining": 599,
+                "reset_s": 0.1,
+                "exceeded": False,
+                "degraded": False,
+            }
+        ],
+        "credits": None,
+        "staleness_ms": 12,
+        "decided_at": "2030-06-01T09:00:00.123Z",
+        "request_id": REQUEST_ID,
+    }
 
     valid: bool
-    code: str
-    reason: str | None
+    code: PublicCode
+    reason: SignatureReason | None
     key_id: str | None
     name: str | None
     owner: str | None
-    environment: str | None
+    environment: Environment | None
     scopes: tuple[str, ...] | None
-    expires_at: str | None
+    expires_at: Instant | None
     limits: tuple[LimitReply, ...]
     credits: CreditsReply | None
-    staleness_ms: int
-    decided_at: str
-    request_id: str
+    staleness_ms: Annotated[int, Meta(description="Maximum age of the key state on which the decision is based.")]
+    decided_at: Instant
+    request_id: RequestIdView
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to BATCH_MAX questions; each is answered like one that came alone, in the same order."""
+    """Several verification requests."""
 
-    keys: tuple[VerifyRequest, ...]
+    example: ClassVar = {"keys": [{"token": EXAMPLE_TOKEN, "cost": 0}, {"token": "nonsense"}]}
+
+    keys: Annotated[tuple[VerifyRequest, ...], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
 class BatchReply(msgspec.Struct, frozen=True):
+    """The decisions, in the order of the request."""
+
+    example: ClassVar = {"results": [VerifyReply.example]}
+
     results: tuple[VerifyReply, ...]
 
 
@@ -134,114 +221,76 @@ _batch_decoder = msgspec.json.Decoder(BatchRequest)
 
 
 def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
-    """The token and what is asked about it; `client`: who asks. Raises BadRequest that names the member which is wrong."""
-    return _question(decode_body(_decoder, body), client, "body")
+    """The token and its verification request. `client`: address of the caller. Raises BadRequest that names the invalid field."""
+    return _verification_request(decode_body(_decoder, body), client, "body")
 
 
 def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationRequest], ...]:
-    """The same for many. Raises BadRequest."""
-    request = decode_body(_batch_decoder, body)
-    if not 1 <= len(request.keys) <= BATCH_MAX:
-        raise invalid("body.keys", f"must hold 1 to {BATCH_MAX} questions", "send the others in another request")
-    return tuple(_question(one, client, f"body.keys[{index}]") for index, one in enumerate(request.keys))
+    """`decode` for a batch."""
+    requests = decode_body(_batch_decoder, body).keys
+    return tuple(_verification_request(request, client, f"body.keys[{index}]") for index, request in enumerate(requests))
 
 
-def _question(request: VerifyRequest, client: str, at: str) -> tuple[str, VerificationRequest]:
-    if len(request.token) > TOKEN_CHARS_MAX:
-        raise invalid(
-            f"{at}.token",
-            f"is longer than {TOKEN_CHARS_MAX} characters",
-            "send one key as it was shown when it was made",
-        )
-    if not 0 <= request.cost <= COST_MAX:
-        raise invalid(f"{at}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look without using anything")
-    check_needs(request.scopes, request.core, request.method, at, scopes_name="scopes")
+def decode_parameters(query: bytes, client: str) -> VerificationRequest:
+    """The verification request in the query string of GET /v1/keys/verify. Raises BadRequest."""
+    if not query:
+        return VerificationRequest(address=client)
+    parameters = decode_query(query, VerifyQuery)
+    return VerificationRequest(scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method)
+
+
+def _verification_request(request: VerifyRequest, client: str, location: str) -> tuple[str, VerificationRequest]:
     if request.address is not None and not _is_address(request.address):
-        raise invalid(f"{at}.address", "is no IP address", "send the client's address, such as 192.0.2.7, or leave it out")
+        fix = "send the address of the client, such as 192.0.2.7, or omit the field"
+        raise invalid(f"{location}.address", "is not an IP address", fix)
+    if request.limits:
+        _check_limits(request.limits, f"{location}.limits")
     return request.token, VerificationRequest(
         scopes=request.scopes,
         core=request.core,
         cost=request.cost,
         address=client if request.address is None else request.address,
         method=request.method,
-        limits=_limits(request.limits, at) if request.limits else (),
-        signed=None if request.request is None else _signed(request.request, f"{at}.request"),
+        limits=request.limits,
+        signed=None if request.request is None else _signed_request(request.request, f"{location}.request"),
     )
 
 
-def check_needs(scopes: Sequence[str], core: str | None, method: str | None, at: str, *, scopes_name: str) -> None:
-    """What a key is asked to be good for, the same in a body and in a query. Raises BadRequest."""
-    if len(scopes) > SCOPES_MAX:
-        raise invalid(f"{at}.{scopes_name}", f"holds more than {SCOPES_MAX} names", "ask for the scopes that this request needs")
-    for index, scope in enumerate(scopes):
-        if _SCOPE.fullmatch(scope) is None:
-            raise invalid(f"{at}.{scopes_name}[{index}]", "is no name of a scope", "use 1 to 64 of a-z 0-9 : _ . * -")
-    if core is not None and CORE_NAME.fullmatch(core) is None:
-        raise invalid(f"{at}.core", "is no name of a Core", "use 1 to 40 lower-case letters, digits and inner hyphens")
-    if method is not None and _METHOD.fullmatch(method) is None:
-        raise invalid(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
-
-
-def _signed(asked: SignedRequestInput, at: str) -> SignedRequest:
-    """The described request as its client signed it."""
-    if _METHOD.fullmatch(asked.method) is None:
-        raise invalid(f"{at}.method", "is no HTTP method", "send it in upper case, such as GET")
-    match = _URL.fullmatch(asked.url) if len(asked.url) <= URL_CHARS_MAX else None
+def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest:
+    match = _URL.fullmatch(request.url)
     if match is None:
         fix = "send it as the client did, percent-encoded: https://api.example.com/v1/x?y=z"
-        raise invalid(f"{at}.url", f"is no absolute http(s) URL of up to {URL_CHARS_MAX} characters", fix)
-    if len(asked.headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in asked.headers) > HEADERS_CHARS_MAX:
-        message = f"holds more than {HEADERS_MAX} headers or {HEADERS_CHARS_MAX} characters"
-        raise invalid(f"{at}.headers", message, "send Signature-Input, Signature and the headers that it covers")
-    digest = hashlib.sha256().digest()
-    if asked.body_sha256 is not None:
-        digest = _digest(asked.body_sha256, f"{at}.body_sha256")
+        raise invalid(f"{location}.url", "is not an absolute http(s) URL", fix)
+    if sum(len(name) + len(value) for name, value in request.headers) > HEADERS_CHARS_MAX:
+        fix = "send Signature-Input, Signature and the headers that the signature covers"
+        raise invalid(f"{location}.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
     scheme, authority, path, query = match.groups()
+    has_body = request.body_sha256 is not None
+    digest = base64.b64decode(request.body_sha256) if request.body_sha256 is not None else hashlib.sha256().digest()
     return SignedRequest(
-        method=asked.method,
+        method=request.method,
         scheme=scheme,
         authority=authority,
         path=path or "/",
         query=query or "",
-        fields=tuple((name.lower(), value) for name, value in asked.headers),
-        has_body=asked.body_sha256 is not None,
+        fields=tuple((name.lower(), value) for name, value in request.headers),
+        has_body=has_body,
         digests=(("sha-256", digest),),
     )
 
 
-def _digest(text: str, at: str) -> bytes:
-    try:
-        digest = base64.b64decode(text, validate=True)
-    except ValueError:
-        digest = b""
-    if len(digest) != hashlib.sha256().digest_size:
-        raise invalid(at, "is no SHA-256 digest", "send 32 bytes as base64, or null when there is no body")
-    return digest
-
-
-def _limits(asked: tuple[RateLimitInput, ...], at: str) -> tuple[RateLimitOverride, ...]:
-    """A wrong limit is an error and not a limit that is not there: whoever sends one relies on it."""
-    if len(asked) > LIMITS_MAX:
-        raise invalid(f"{at}.limits", f"holds more than {LIMITS_MAX} limits", "send fewer")
-    if len({one.name for one in asked}) != len(asked):
-        raise invalid(f"{at}.limits", "names a limit twice", "send each name once")
-    for index, one in enumerate(asked):
-        here = f"{at}.limits[{index}]"
-        if _LIMIT_NAME.fullmatch(one.name) is None:
-            raise invalid(f"{here}.name", "is no name of a limit", "use 1 to 64 of a-z 0-9 _ . - and begin with a letter")
-        if not 0 <= one.cost <= COST_MAX:
-            raise invalid(f"{here}.cost", f"must be 0 to {COST_MAX}", "leave it out for 1, send 0 to look only")
-        if (one.quota is None) != (one.window_s is None) or (one.burst is not None and one.quota is None):
-            raise invalid(here, "needs both quota and window_s, or neither", "name a limit of the key alone, with its cost")
-        if one.quota is not None and not 1 <= one.quota <= QUOTA_MAX:
-            raise invalid(f"{here}.quota", f"must be 1 to {QUOTA_MAX}", "send how many units pass in a window")
-        if one.window_s is not None and not 1 <= one.window_s <= WINDOW_S_MAX:
-            raise invalid(f"{here}.window_s", f"must be 1 to {WINDOW_S_MAX} seconds", "send a window of up to 31 days")
-        if one.burst is not None and not 1 <= one.burst <= (one.quota or 0):
-            raise invalid(f"{here}.burst", "must be 1 to quota", "leave it out to let all of the quota come at once")
-    return tuple(
-        RateLimitOverride(name=one.name, cost=one.cost, quota=one.quota, window_s=one.window_s, burst=one.burst) for one in asked
-    )
+def _check_limits(limits: tuple[RateLimitOverride, ...], location: str) -> None:
+    """Raises BadRequest: a client that sends a limit relies on it, so an invalid one is not ignored."""
+    if len({limit.name for limit in limits}) != len(limits):
+        raise invalid(location, "must not contain two limits with the same name", "send each name once")
+    for index, limit in enumerate(limits):
+        if (limit.quota is None) != (limit.window_s is None) or (limit.burst is not None and limit.quota is None):
+            fix = "send both for an additional limit, or only name and cost for a limit of the key"
+            raise invalid(f"{location}[{index}]", "must have both quota and window_s, or neither", fix)
+        if limit.burst is not None and limit.burst > (limit.quota or 0):
+            raise invalid(
+                f"{location}[{index}].burst", "must not be larger than quota", "omit it to allow the whole quota at once"
+            )
 
 
 def _is_address(text: str) -> bool:
@@ -249,22 +298,22 @@ def _is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return len(text) <= ADDRESS_CHARS_MAX
+    return True
 
 
-def answer(verdict: VerificationResult, request_id: str) -> VerifyReply:
-    """`verdict` as the public may see it (core/decide.for_public)."""
-    record = verdict.record
+def reply(result: VerificationResult, request_id: str) -> VerifyReply:
+    """The response for a result of `decision.for_public`."""
+    record, credits = result.record, result.credits
     return VerifyReply(
-        valid=verdict.valid,
-        code=verdict.code.value,
-        reason=verdict.reason or None,
+        valid=result.valid,
+        code=result.code.value,
+        reason=result.reason or None,
         key_id=None if record is None else record.id,
         name=None if record is None else record.name,
         owner=None if record is None else record.owner,
         environment=None if record is None else record.environment.value,
         scopes=None if record is None else record.scopes,
-        expires_at=None if record is None or record.expires_at is None else rfc3339(record.expires_at),
+        expires_at=None if record is None else _rfc3339(record.expires_at),
         limits=tuple(
             LimitReply(
                 name=state.limit.name,
@@ -275,41 +324,39 @@ def answer(verdict: VerificationResult, request_id: str) -> VerifyReply:
                 exceeded=state.exceeded,
                 degraded=state.degraded,
             )
-            for state in verdict.limits
+            for state in result.limits
         ),
-        credits=None
-        if verdict.credits is None
-        else CreditsReply(
-            remaining=verdict.credits.remaining,
-            exceeded=verdict.credits.exceeded,
-            refills_at=None if verdict.credits.refills_at is None else rfc3339(verdict.credits.refills_at),
-        ),
-        staleness_ms=verdict.staleness_ms,
-        decided_at=rfc3339(verdict.decided_at),
+        credits=None if credits is None else CreditsReply(credits.remaining, credits.exceeded, _rfc3339(credits.refills_at)),
+        staleness_ms=result.staleness_ms,
+        decided_at=_milliseconds(result.decided_at),
         request_id=request_id,
     )
 
 
 def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]:
-    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers, -10 or later), Retry-After when one is exceeded.
+    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if a limit is exceeded.
 
-    `t` of an exceeded limit is the time until the next request may come, so that it names the same instant as Retry-After.
+    `t` of an exceeded limit is the time until the next request is allowed, the same as in Retry-After.
     """
-    shown = [state for state in states if _FIELD_STRING.fullmatch(state.limit.name)]
-    if not shown:
+    visible = [state for state in states if _FIELD_STRING.fullmatch(state.limit.name)]
+    if not visible:
         return []
-    policy = ", ".join(f'"{state.limit.name}";q={state.limit.quota};w={state.limit.window_s}' for state in shown)
-    now = ", ".join(
+    policy = ", ".join(f'"{state.limit.name}";q={state.limit.quota};w={state.limit.window_s}' for state in visible)
+    current = ", ".join(
         f'"{state.limit.name}";r={state.remaining};t={math.ceil(state.retry_after_s if state.exceeded else state.reset_s)}'
-        for state in shown
+        for state in visible
     )
-    headers = [(b"ratelimit-policy", policy.encode()), (b"ratelimit", now.encode())]
-    waits = [state.retry_after_s for state in states if state.exceeded]
-    if waits:
-        headers.append((b"retry-after", str(max(1, math.ceil(max(waits)))).encode()))
+    headers = [(b"ratelimit-policy", policy.encode()), (b"ratelimit", current.encode())]
+    delays_s = [state.retry_after_s for state in states if state.exceeded]
+    if delays_s:
+        headers.append((b"retry-after", str(max(1, math.ceil(max(delays_s)))).encode()))
     return headers
 
 
-def rfc3339(seconds: float) -> str:
-    """Unix seconds as RFC 3339 text in UTC with milliseconds."""
+def _rfc3339(seconds: float | None) -> str | None:
+    return None if seconds is None else _milliseconds(seconds)
+
+
+def _milliseconds(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

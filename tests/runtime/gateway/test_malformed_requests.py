@@ -36,11 +36,11 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
         (b"", NO_JSON),
         (b'{"token":"a","cost":NaN}', NO_JSON),
         (b'{"token":"a","cost":1e400}', ("body.cost", "is too large", "send a number that fits in 64 bits")),
-        (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "must be 0 to 1000000", "")),
+        (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "is too large", "")),
         (b'{"token":"a","cost":true}', ("body.cost", "must be an integer", "send an integer")),
         (b'{"token":["a"]}', ("body.token", "must be a string", "send a string")),
         (b"null", ("body", "must be an object", "send an object")),
-        (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "is no name of a Core", "")),
+        (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "does not match the required pattern", "")),
         (b'{"token":"a","scopes":' + DEEP + b"}", ("body.scopes[0]", "must be a string", "")),
         (b'{"token":"a","deep":' + DEEP + b"}", ("body.deep", "is not a known field", "")),
         (DEEP, ("body", "must be an object", "send an object")),
@@ -90,7 +90,8 @@ async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[st
         ("method=get", "query.method"),
         ("scope=Cores", "query.scope[0]"),
         ("&".join(["scope=a"] * 51), "query.scope"),
-        ("core=a&core=b", "query"),
+        ("core=a&core=b", "query.core"),
+        ("other=a", "query.other"),
     ],
 )
 async def test_query_parameters_are_validated(gateway: Any, query: str, location: str) -> None:
