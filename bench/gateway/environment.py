@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 import asyncpg
 from gatehouse.crypto.token import Pepper, build
-from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import login
 from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table

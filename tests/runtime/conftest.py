@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from gatehouse.db.connection import DatabaseLogin, login
 from gatehouse.db.migrations import runner
-from gatehouse.db.pool import Pool
+from gatehouse.db.pool import DatabaseLogin, Pool, login
 
 from sandbox.local import servers
 from tests.runtime.console_client import Console, open_console

@@ -10,8 +10,8 @@ import typer
 
 from gatehouse import settings as configuration
 from gatehouse.cli.output import FAILED, print_json
-from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import login
 
 
 def register(app: typer.Typer) -> None:

@@ -26,11 +26,11 @@ from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.settings import Settings
 from gatehouse.timestamps import rfc3339
-from gatehouse.transfer import sealed_export as sealedfile
-from gatehouse.transfer.legacy_files import MalformedFile, kind_of
-from gatehouse.transfer.models import Run
-from gatehouse.transfer.schemas import parser
-from gatehouse.transfer.service import CheckedImport, ImportJob, ImportOptions, Parse, Transfer, open_transfer
+from gatehouse.transfer import file_formats
+from gatehouse.transfer.file_formats import MalformedFile, kind_of
+from gatehouse.transfer.repository import Run
+from gatehouse.transfer.schemas import Parser
+from gatehouse.transfer.service import CheckedImport, ImportJob, ImportOptions, Transfer, open_transfer
 
 #: Number of invalid rows that are printed.
 _MAX_PRINTED_ROWS = 50
@@ -78,7 +78,7 @@ def import_(
         stop(f"{place}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8", code=USAGE)
     options = ImportOptions(cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by)
     named = bool(registered_by)
-    parse = parser(cores=cores, ignored=options.ignored, prefix=settings.key_prefix, named=named)
+    parse = Parser(cores=cores, ignored=options.ignored, prefix=settings.key_prefix, named=named)
     try:
         asyncio.run(_import(settings, text, place, options, parse, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json))
     except MalformedFile as exc:
@@ -103,7 +103,7 @@ async def _import(
     text: str,
     place: str,
     options: ImportOptions,
-    parse: Parse,
+    parse: Parser,
     *,
     dry_run: bool,
     skip_invalid: bool,
@@ -130,8 +130,7 @@ async def _import(
                 progress.update(bar, completed=run.done)
 
             run = await job.write(checked, _actor(), on_batch)
-        bound_s = settings.max_staleness_ms / 1000
-        if not await transfer.imports.repository.confirmed(live_s=2 * bound_s, timeout_s=bound_s):
+        if not await transfer.imports.repository.is_confirmed(timeout_s=settings.max_staleness_ms / 1000):
             note("Some gateways have not loaded all keys yet. They do so without further action.")
     _print_result(checked, run, place, as_json, "Done." if len(stages) > 1 else "A previous run has imported everything.")
 
@@ -142,11 +141,11 @@ async def _export(settings: Settings, place: str) -> tuple[int, int]:
         event = _actor().did(
             AuditAction.REGISTRY_EXPORT, target_type="registry", target_id=salt, at=now, details={"place": place}
         )
-        parts = [sealedfile.head(generation, salt, made_at=rfc3339(now), environment=settings.environment)]
+        parts = [file_formats.head(generation, salt, made_at=rfc3339(now), environment=settings.environment)]
         pending, rows = b"", 0
 
         def close(lines: bytes, last: bool) -> bytes:
-            return sealedfile.frame(
+            return file_formats.frame(
                 lines,
                 len(parts) - 1,
                 last=last,
@@ -169,8 +168,8 @@ async def _export(settings: Settings, place: str) -> tuple[int, int]:
 async def _restore(settings: Settings, content: bytes, place: str, dry_run: bool, as_json: bool) -> None:
     async with open_transfer(settings) as transfer:
         try:
-            head, batches = sealedfile.read_head(content), list(sealedfile.frames(content, transfer.imports.pepper))
-        except sealedfile.UnreadableExport as exc:
+            head, batches = file_formats.read_head(content), list(file_formats.frames(content, transfer.imports.pepper))
+        except file_formats.UnreadableExport as exc:
             raise BadRequest(f"{place} {exc}") from exc
         rows = sum(batch.count(b"\n") for batch in batches)
         counts = {} if dry_run else await _restore_rows(transfer, batches, place, str(head["salt"]))

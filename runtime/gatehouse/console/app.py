@@ -28,11 +28,11 @@ from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.operations import features
 from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
-from gatehouse.redis.credentials import redis_login
+from gatehouse.redis.connection import redis_login
 from gatehouse.settings import Settings
 from gatehouse.usage.repository import UsageReports
 from gatehouse.verification.probes import RedisProbe
-from gatehouse.verification.redis_rate_limits import RedisRateLimits
+from gatehouse.verification.rate_limiters import RedisRateLimits
 
 
 def build(settings: Settings) -> asgi.App:

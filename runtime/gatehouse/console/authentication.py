@@ -32,10 +32,9 @@ from gatehouse.errors import (
 )
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor, Role, Session, roles_of
-from gatehouse.keys.models import Key, KeyId, KeyState
-from gatehouse.keys.roles import ADMIN_SCOPE
+from gatehouse.keys.models import ADMIN_SCOPE, Key, KeyId, KeyState
 from gatehouse.operations.features import SESSIONS
-from gatehouse.verification import addresses
+from gatehouse.verification.decision import allows
 
 REALM = "gatehouse"
 COOKIE = "__Host-gatehouse"
@@ -203,7 +202,7 @@ def _is_usable(key: Key, request: Request) -> bool:
     """Whether a key is active, belongs to this environment and may be used from the client's address."""
     dependencies = request.dependencies
     active = key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > dependencies.clock.now())
-    allowed = not key.addresses or addresses.allows(key.addresses, request.source_address)
+    allowed = not key.addresses or allows(key.addresses, request.source_address)
     # The console does not check signatures, so it cannot accept a key that requires them.
     unsigned = not (key.signing is not None and key.signing.required)
     return active and unsigned and key.environment is dependencies.key_environment and allowed

@@ -15,7 +15,7 @@ from gatehouse.crypto.token import key_id
 from gatehouse.errors import StepUpRequired
 from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.identity.models import Role, check_reach, manages
-from gatehouse.keys.roles import granted
+from gatehouse.keys.models import granted
 
 
 async def check_target(endpoint: Endpoint, request: Request) -> None:

@@ -29,7 +29,7 @@ from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
 from gatehouse.usage.repository import UsageReports
 from gatehouse.verification.models import RateLimits
-from gatehouse.verification.redis_rate_limits import RedisRateLimits
+from gatehouse.verification.rate_limiters import RedisRateLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.db.conditions import Conditions
-from gatehouse.db.mapping import RowMapping
 from gatehouse.db.pool import Pool, Row
+from gatehouse.db.statements import Conditions, RowMapping
 from gatehouse.errors import Conflict
 from gatehouse.keys.models import KeyId
 from gatehouse.timestamps import to_datetime

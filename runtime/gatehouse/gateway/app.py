@@ -21,18 +21,18 @@ from gatehouse.cores.service import RegistrationService
 from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.crypto.pepper import pepper
 from gatehouse.crypto.token import Pepper
-from gatehouse.db.connection import DatabaseLogin, database
-from gatehouse.db.pool import DatabaseProbe, Pool, pool_of
+from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
 from gatehouse.gateway.routes import Dependencies, create
 from gatehouse.http import asgi
 from gatehouse.http.lifespan import LifespanApp
 from gatehouse.http.models import Probe
-from gatehouse.keys.self_revocation import SelfRevocationRepository, SelfRevocationService
+from gatehouse.keys.repository import KeyRepository
+from gatehouse.keys.self_revocation import SelfRevocationService
 from gatehouse.observability import Observer
 from gatehouse.operations import features
 from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelFollower
-from gatehouse.redis.credentials import RedisLogin, redis_login
+from gatehouse.redis.connection import RedisLogin, redis_login
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.request_log import Stream
 from gatehouse.settings import Settings
@@ -40,18 +40,15 @@ from gatehouse.usage.cloudwatch import UsageMetrics
 from gatehouse.usage.models import UnusualUse
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher
-from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.change_feed import ChangeFeed
-from gatehouse.verification.credits import CreditRepository
 from gatehouse.verification.imported_keys import ImportedHashRepository, ImportedKeys
 from gatehouse.verification.imported_tokens import ImportedKeyIds
-from gatehouse.verification.local_rate_limits import LocalRateLimits
 from gatehouse.verification.models import RateLimits
 from gatehouse.verification.pepper_migration import PepperMigration
-from gatehouse.verification.prefilter import Prefilter
 from gatehouse.verification.probes import FreshnessProbe, RedisProbe
-from gatehouse.verification.redis_rate_limits import RedisRateLimits
-from gatehouse.verification.repository import KeyLoader
+from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
+from gatehouse.verification.repository import CreditRepository, KeyLoader
 from gatehouse.verification.service import VerificationService
 
 
@@ -222,7 +219,7 @@ class _Gateway:
         self, stack: AsyncExitStack, pool: Pool, state: _KeyState, limits: RateLimits, nonces: RedisNonces | None
     ) -> VerificationService:
         settings = self.settings
-        migration = PepperMigration(pool, self.pepper, live_s=2 * settings.max_staleness_ms / 1000)
+        migration = PepperMigration(pool, self._key_repository(pool), self.pepper)
         stack.push_async_callback(migration.close)
         return VerificationService(
             keys=state.keys,
@@ -240,16 +237,19 @@ class _Gateway:
         )
 
     def _self_revocation(self, pool: Pool, state: _KeyState) -> SelfRevocationService:
-        max_staleness_s = self.settings.max_staleness_ms / 1000
         return SelfRevocationService(
             keys=state.keys,
-            repository=SelfRevocationRepository(pool, state.cache, max_staleness_s=max_staleness_s),
+            repository=self._key_repository(pool),
+            cache=state.cache,
             imported=state.imported,
             clock=self.clock,
             pepper=self.pepper,
             prefix=self.settings.key_prefix,
-            confirmation_timeout_s=max_staleness_s,
+            confirmation_timeout_s=self.settings.max_staleness_ms / 1000,
         )
+
+    def _key_repository(self, pool: Pool) -> KeyRepository:
+        return KeyRepository(pool, staleness_s=self.settings.max_staleness_ms / 1000)
 
     def _registration(self, cores: CoreRegistry) -> RegistrationService:
         return RegistrationService(

@@ -15,7 +15,7 @@ import msgspec
 from gatehouse.audit.models import AuditEvent, Details
 from gatehouse.errors import Forbidden
 from gatehouse.http.models import RequestId
-from gatehouse.keys.roles import ADMIN_SCOPE
+from gatehouse.keys.models import ADMIN_SCOPE
 
 
 class Actor(msgspec.Struct, frozen=True):

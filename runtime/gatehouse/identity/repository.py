@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
-from gatehouse.db.conditions import Conditions
-from gatehouse.db.mapping import RowMapping, placeholders
 from gatehouse.db.pool import Pool, row_count
+from gatehouse.db.statements import Conditions, RowMapping, placeholders
 from gatehouse.identity.models import Session
 from gatehouse.timestamps import to_datetime
 

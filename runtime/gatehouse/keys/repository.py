@@ -6,6 +6,7 @@ change here.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,13 +16,13 @@ import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
-from gatehouse.db.conditions import Conditions
-from gatehouse.db.mapping import RowMapping, placeholders
 from gatehouse.db.pool import Connection, Pool, Row
-from gatehouse.errors import Conflict
-from gatehouse.keys import propagation
+from gatehouse.db.statements import Conditions, RowMapping, placeholders
+from gatehouse.errors import Conflict, Unavailable
 from gatehouse.keys.models import (
+    ADMIN_ROLES,
     LAST_ADMIN_MARGIN_S,
+    OWNER_SCOPES,
     CreditPlan,
     GenerationUse,
     Key,
@@ -38,8 +39,8 @@ from gatehouse.keys.models import (
     SignatureAlgorithm,
     Signing,
     Update,
+    granted,
 )
-from gatehouse.keys.roles import ADMIN_ROLES, OWNER_SCOPES, granted
 from gatehouse.timestamps import to_datetime, to_seconds
 
 #: Changes of keys with an admin scope wait for this lock, so that two of them cannot each count on the other as the remaining
@@ -52,6 +53,9 @@ EXPIRED = "expired"
 
 #: Sealed secrets that are moved in one transaction.
 RESEAL_ROWS = 500
+
+#: Timeout of a self-revocation. On failure nothing is revoked and the client retries.
+REVOKE_TIMEOUT_S = 5.0
 
 #: Effective scopes are computed, a signing key has several columns, and credits and the last use are in other tables.
 _KEY = RowMapping(Key, renamed={"own_scopes": "scopes"}, skip={"scopes", "signing", "credits", "last_used_at"})
@@ -108,6 +112,11 @@ _SET_CREDITS = (
     " refill_every = excluded.refill_every, refilled_at = excluded.refilled_at"
 )
 
+_REVOKE = (
+    "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"
+    f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {RECORD_COLUMNS}, change_seq"
+)
+
 _GENERATIONS = (
     "SELECT generation, sum(keys), sum(ids), sum(cores), sum(imported), sum(signing) FROM ("
     " SELECT pepper_generation AS generation, count(*) AS keys, 0 AS ids, 0 AS cores, 0 AS imported, 0 AS signing FROM api_key"
@@ -122,6 +131,21 @@ _GENERATIONS = (
 _SEALED = (
     "SELECT id, family_id, signing_generation, signing_key FROM api_key"
     " WHERE signing_generation = ANY ($1) AND signing_generation > 0 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED"
+)
+
+
+#: The first wait between two queries, and the longest: each wait is twice the one before.
+_POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
+
+_LAGGING = (
+    "SELECT EXISTS (SELECT FROM gateway_worker WHERE confirmed_seq < $1 AND seen_at > clock_timestamp()"
+    " - make_interval(secs => $2))"
+)
+
+_WRITABLE = (
+    "SELECT max(candidate) FROM unnest($1::integer[]) AS candidate WHERE NOT EXISTS ("
+    " SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2)"
+    " AND NOT candidate = ANY (generations) AND generations <> '{}')"
 )
 
 
@@ -259,13 +283,40 @@ class KeyRepository:
         rows = await self._pool.fetch(_GENERATIONS)
         return tuple(GenerationUse(*(int(count) for count in row.values())) for row in rows)
 
-    async def writable_generation(self, generations: Sequence[int]) -> int | None:
-        """The newest of these pepper generations that every live gateway worker can read."""
-        return await propagation.writable_generation(self._pool, generations, live_s=self._live_s)
+    async def revoke_usable(
+        self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent
+    ) -> tuple[KeyRecord, int] | None:
+        """Revoke an active or disabled key. Returns the key and its change number; None if the key is in another state.
 
-    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has applied the change. Never raises; see `propagation.is_confirmed`."""
-        return await propagation.is_confirmed(self._pool, change_seq, live_s=self._live_s, timeout_s=timeout_s)
+        For the gateway, whose database role cannot use `alter`.
+        """
+        async with self._pool.transaction(timeout_s=REVOKE_TIMEOUT_S) as connection:
+            row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
+            if row is None:
+                return None
+            await append(connection, event)
+        return key_record(row), int(row["change_seq"])
+
+    async def writable_generation(self, generations: Sequence[int], connection: Connection | None = None) -> int | None:
+        """The newest of these pepper generations that every live gateway worker can read."""
+        generation: int | None = await (connection or self._pool).fetchval(_WRITABLE, list(generations), self._live_s)
+        return generation
+
+    async def is_confirmed(self, change_seq: int, *, timeout_s: float) -> bool:
+        """True once every live gateway worker has applied the change. False after `timeout_s`, or without a database connection.
+
+        A worker that has not written its row for longer than the propagation bound denies all keys. One that has been silent
+        for twice the bound is not waited for.
+        """
+        wait_s = _POLL_MIN_S
+        try:
+            async with asyncio.timeout(timeout_s):
+                while await self._pool.fetchval(_LAGGING, change_seq, self._live_s):
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, _POLL_MAX_S)
+        except (TimeoutError, Unavailable):
+            return False
+        return True
 
 
 def _conditions(only: KeyFilter) -> Conditions:

@@ -36,10 +36,9 @@ from gatehouse.http.fields import (
 )
 from gatehouse.http.validation import checked, matching
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
-from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
-from gatehouse.keys.roles import ROLES
+from gatehouse.keys.models import OWN_SCHEME, ROLES, CreditPlan, Key, RateLimit
 from gatehouse.timestamps import rfc3339
-from gatehouse.verification.addresses import network
+from gatehouse.verification.decision import network
 
 NAME_CHARS_MAX = 100
 NOTES_CHARS_MAX = 2000
@@ -162,18 +161,26 @@ class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return CreditPlan(self.remaining, *((refill.amount, refill.every) if refill else (None, None)))
 
 
-class KeySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fields with one shape in creation, update and response. A field here is also a field of NewKey, KeyPatch and Key."""
+class ImportableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields with one shape in creation, update, import and response.
+
+    A field here is also a field of NewKey, KeyPatch and Key.
+    """
 
     name: Name
     owner: Owner = ""
-    roles: Roles = []
     cores: Cores = []
     methods: Methods = []
     addresses: Addresses = []
     tags: Tags = []
     metadata: Metadata = {}
     notes: Notes = ""
+
+
+class KeySettings(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields with one shape in creation, update and response, but not in files of other systems."""
+
+    roles: Roles = []
 
 
 class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,28 +9,20 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent
-from gatehouse.audit.repository import append
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, parse, proves_possession
-from gatehouse.db.pool import Pool
 from gatehouse.http import fields
 from gatehouse.http.fields import REASON_CHARS_MAX, REQUEST_ID
 from gatehouse.http.models import RequestId
 from gatehouse.http.validation import decode_body, invalid
 from gatehouse.identity.models import Actor
-from gatehouse.keys import propagation
 from gatehouse.keys.lifecycle import Action, next_state
-from gatehouse.keys.models import Effective, KeyId, KeyRecord, KeyState
-from gatehouse.keys.repository import RECORD_COLUMNS, key_record
-from gatehouse.timestamps import to_datetime
+from gatehouse.keys.models import Effective, KeyId, KeyState
+from gatehouse.keys.repository import KeyRepository
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.repository import KeyLoader
 from gatehouse.verification.schemas import EXAMPLE_TOKEN, RequestIdView, Token
-
-#: Timeout of the write. On failure nothing is revoked and the client retries.
-WRITE_TIMEOUT_S = 5.0
 
 
 class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,45 +57,17 @@ def decode(body: bytes) -> SelfRevocationRequest:
     return request
 
 
-class SelfRevocationRepository:
-    """Revokes keys from a gateway worker and waits for the other workers."""
-
-    def __init__(self, pool: Pool, cache: KeyCache, *, max_staleness_s: float) -> None:
-        """A worker that has not reported for twice `max_staleness_s` is considered stopped."""
-        self._live_s = 2 * max_staleness_s
-        self._pool = pool
-        self._cache = cache
-
-    async def revoke(self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent) -> tuple[KeyRecord, int] | None:
-        """Revokes an active or disabled key in one transaction with its audit event, and updates this worker's cache.
-
-        Returns the key and its change number; None if the key is in another state. Raises Unavailable.
-        """
-        statement = (
-            "UPDATE api_key SET state = 'revoked', revoked_at = $2, revoked_by = $3, revoke_reason = $4"  # noqa: S608
-            f" WHERE id = $1 AND state IN ('active', 'disabled') RETURNING {RECORD_COLUMNS}, change_seq"
-        )
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-            row = await connection.fetchrow(statement, key_id, to_datetime(at), by, reason)
-            if row is not None:
-                await append(connection, event)
-        if row is None:
-            return None
-        record = key_record(row)
-        self._cache.change(record)
-        return record, int(row["change_seq"])
-
-    async def confirmed_everywhere(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has applied the change; False on timeout or if the database is unavailable."""
-        return await propagation.is_confirmed(self._pool, change_seq, live_s=self._live_s, timeout_s=timeout_s)
-
-
 @dataclass(frozen=True, slots=True)
 class SelfRevocationService:
-    """confirmation_timeout_s: longest time for which a revocation waits for the other gateway workers."""
+    """Revokes keys from a gateway worker.
+
+    cache: of this worker, which is updated at once.
+    confirmation_timeout_s: longest time for which a revocation waits for the other gateway workers.
+    """
 
     keys: KeyLoader
-    repository: SelfRevocationRepository
+    repository: KeyRepository
+    cache: KeyCache
     imported: ImportedKeys
     clock: Clock
     pepper: Pepper
@@ -133,8 +97,10 @@ class SelfRevocationService:
         now = self.clock.now()
         actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
         event = actor.did(AuditAction.KEY_SELF_REVOKE, target_type="key", target_id=record.id, at=now, details={"reason": reason})
-        written = await self.repository.revoke(record.id, at=now, by=actor.label, reason=reason, event=event)
+        written = await self.repository.revoke_usable(record.id, at=now, by=actor.label, reason=reason, event=event)
         if written is None:
             return None
-        confirmed = await self.repository.confirmed_everywhere(written[1], timeout_s=self.confirmation_timeout_s)
-        return written[0].id, Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND
+        revoked, change_seq = written
+        self.cache.change(revoked)
+        confirmed = await self.repository.is_confirmed(change_seq, timeout_s=self.confirmation_timeout_s)
+        return revoked.id, Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND

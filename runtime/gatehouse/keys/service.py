@@ -17,7 +17,18 @@ from gatehouse.clock import Clock
 from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, proves_possession
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
 from gatehouse.identity.models import Actor
-from gatehouse.keys.changes import creation_details, patch_details, patched, tombstone
+from gatehouse.keys.changes import (
+    check_expiry,
+    check_rotatable,
+    check_rotated_expiry,
+    creation_details,
+    end_of_grace_period,
+    lives_as_long,
+    patch_details,
+    patched,
+    successor,
+    tombstone,
+)
 from gatehouse.keys.lifecycle import RESTORE_WINDOW_S, Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import (
     OWN_SCHEME,
@@ -32,18 +43,11 @@ from gatehouse.keys.models import (
     LockedKey,
     NewKey,
     RotationOptions,
+    can_manage_keys,
+    granted,
 )
 from gatehouse.keys.repository import KeyRepository
-from gatehouse.keys.roles import can_manage_keys, granted
-from gatehouse.keys.rotation import (
-    check_expiry,
-    check_rotatable,
-    check_rotated_expiry,
-    end_of_grace_period,
-    lives_as_long,
-    successor,
-)
-from gatehouse.verification.redis_rate_limits import RedisRateLimits
+from gatehouse.verification.rate_limiters import RedisRateLimits
 
 #: Ids carry 47 random bits: a second collision in a row means that the source of randomness is broken.
 _ID_ATTEMPTS = 2
@@ -328,7 +332,7 @@ class KeyService:
         if written is None:
             raise NotFound("No key has this id")
         key, change_seq = written
-        confirmed = await self.store.confirmed_everywhere(change_seq, timeout_s=self.confirmation_timeout_s)
+        confirmed = await self.store.is_confirmed(change_seq, timeout_s=self.confirmation_timeout_s)
         return Changed(key=key, effective=Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND)
 
     async def writable_generation(self) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 from gatehouse.audit.actions import AuditAction
 from gatehouse.audit.models import AuditEvent, system_event
 from gatehouse.audit.repository import append
-from gatehouse.db.mapping import RowMapping
 from gatehouse.db.pool import Connection, Pool, Row, row_count
+from gatehouse.db.statements import RowMapping
 from gatehouse.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 from gatehouse.timestamps import to_datetime, to_seconds
 

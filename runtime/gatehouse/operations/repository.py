@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
-from gatehouse.db.mapping import RowMapping
 from gatehouse.db.pool import Pool
+from gatehouse.db.statements import RowMapping
 from gatehouse.operations.models import LogLevelOverride
 
 READ_TIMEOUT_S = 2.0

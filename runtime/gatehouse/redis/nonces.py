@@ -12,8 +12,7 @@ import time
 
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId
-from gatehouse.redis.connection import RedisConnection, RedisReplyError, Script
-from gatehouse.redis.credentials import RedisLogin
+from gatehouse.redis.connection import RedisConnection, RedisLogin, RedisReplyError, Script
 
 KEY_PREFIX = "gatehouse:nonce:"
 

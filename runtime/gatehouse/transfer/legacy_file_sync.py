@@ -16,9 +16,8 @@ from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import Conflict, GatehouseError, NotFound, Unavailable
 from gatehouse.keys.models import KeyId
-from gatehouse.transfer.legacy_files import Entry, MalformedFile, without
-from gatehouse.transfer.models import Removal
-from gatehouse.transfer.repository import RemovalRepository
+from gatehouse.transfer.file_formats import Entry, MalformedFile, without
+from gatehouse.transfer.repository import Removal, RemovalRepository
 from gatehouse.verification.imported_tokens import ids_of
 
 BATCH_SIZE = 500

@@ -13,14 +13,12 @@ from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.cores.models import CoreRecord
 from gatehouse.cores.repository import LEASE
-from gatehouse.db.mapping import placeholders
 from gatehouse.db.pool import Connection, Pool, row_count
+from gatehouse.db.statements import placeholders
 from gatehouse.errors import BadRequest, Conflict, Unavailable
-from gatehouse.keys import propagation
-from gatehouse.keys.models import KeyId
-from gatehouse.keys.repository import COLUMNS, column_values
+from gatehouse.keys.models import Key, KeyId
+from gatehouse.keys.repository import COLUMNS, KeyRepository, column_values
 from gatehouse.timestamps import to_datetime
-from gatehouse.transfer.models import IncomingKey, Removal, Run
 
 #: Seconds for a connection and for a statement: an import reads and writes thousands of rows at a time.
 TIMEOUT_S = 60.0
@@ -76,11 +74,38 @@ _FAIL_REMOVALS = (
 )
 
 
+class Run(msgspec.Struct, frozen=True):
+    """Progress of an import. The fields are columns of `import_run`."""
+
+    id: str  # 64 hexadecimal characters: SHA-256 of the content and the options
+    source: str
+    rows: int
+    done: int = 0  # rows that were processed
+    imported: int = 0
+    existing: int = 0  # rows whose key or Core existed; it was not changed
+    finished: bool = False
+
+
+class IncomingKey(msgspec.Struct, frozen=True):
+    """A key to insert, and its sealed hash if the scheme is bcrypt."""
+
+    key: Key
+    sealed: bytes | None = None
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """A purged key that is to be removed from the legacy files."""
+
+    key_id: KeyId
+    attempts: int  # that failed
+
+
 class ImportRepository:
     """Batches of imported keys and Cores, and the progress of each run. Methods raise Unavailable."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, keys: KeyRepository) -> None:
         self._pool = pool
+        self._keys = keys
 
     async def run(self, run: Run, *, now: float) -> Run:
         """The stored state of the run, which is started if it is new."""
@@ -96,13 +121,13 @@ class ImportRepository:
         rows = await self._pool.fetch("SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S)
         return {KeyId(row["id"]): row["scheme"] for row in rows}
 
-    async def confirmed(self, *, live_s: float, timeout_s: float) -> bool:
+    async def is_confirmed(self, *, timeout_s: float) -> bool:
         """True once every live gateway worker has read what was written; False after `timeout_s`."""
         try:
             newest = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S)
         except Unavailable:
             return False
-        return await propagation.is_confirmed(self._pool, newest, live_s=live_s, timeout_s=timeout_s)
+        return await self._keys.is_confirmed(newest, timeout_s=timeout_s)
 
     async def write(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
         """Insert rows that do not exist, set the progress of the run to `done` and append the event, in one transaction.

@@ -5,6 +5,7 @@ Fields have the same bounds as in POST /v1/keys. Messages never repeat a token o
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,10 +19,8 @@ from gatehouse.crypto.token import parse
 from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import CoreName, Environment
 from gatehouse.http.validation import validate
-from gatehouse.keys.models import KeyEnvironment
-from gatehouse.keys.schemas import Addresses, Cores, Limits, Metadata, Methods, Name, Notes, Owner, Scopes, Tags, settings_of
-from gatehouse.transfer.legacy_files import Entry
-from gatehouse.transfer.models import CoreRow, KeyRow
+from gatehouse.keys.schemas import ImportableSettings, Limits, Name, Scopes
+from gatehouse.transfer.file_formats import Entry
 from gatehouse.verification import imported_tokens
 
 #: Names in other systems -> field names here.
@@ -58,6 +57,8 @@ ALIASES: dict[str, str] = {
     "core": "core_name",
 }
 
+_CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
+
 #: A string of this length without a space may be a token.
 _TOKEN_LIKE_CHARS = 16
 _LISTS = frozenset({"scopes", "cores", "addresses", "methods", "tags"})
@@ -74,8 +75,8 @@ _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 _LOCATOR_FIELDS = ("hash", "algorithm", "hash_of", "id")
 
 
-class ImportedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A key, identified by its token or by its hash. Times are Unix seconds."""
+class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does not specify the value."""
 
     key: str | None = None
     hash: Annotated[str, Meta(max_length=200)] | None = None
@@ -83,16 +84,9 @@ class ImportedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     hash_of: Literal["token", "secret"] = "token"
     id: Annotated[str, Meta(max_length=200)] | None = None
     name: Name = "imported key"
-    owner: Owner = ""
     environment: Environment | None = None
     scopes: Scopes | None = None
-    cores: Cores = []
     limits: Limits | None = None
-    methods: Methods = []
-    addresses: Addresses = []
-    tags: Tags = []
-    metadata: Metadata = {}
-    notes: Notes = ""
     created_at: float | None = None
     expires_at: float | None = None
     enabled: bool = True
@@ -133,12 +127,9 @@ class ImportedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return imported_tokens.locator_of_id(self.scheme, self.id or "")
         return imported_tokens.material_of_hash(self.scheme, self._digest())
 
-    def row(self) -> KeyRow:
-        settings = settings_of(self)
-        fields = {name: settings[name] for name in KeyRow.__struct_fields__ if name in settings}
-        fields["environment"] = None if self.environment is None else KeyEnvironment(self.environment)
-        hashed = self._digest() if self.algorithm == "bcrypt" else None
-        return KeyRow(**fields, locator=self.locator(), scheme=self.scheme, hashed=hashed)
+    def bcrypt_hash(self) -> bytes | None:
+        """None for other algorithms, whose hash is part of the locator."""
+        return self._digest() if self.algorithm == "bcrypt" else None
 
     def _digest(self) -> bytes:
         digest = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
@@ -163,106 +154,86 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def __repr__(self) -> str:
         return f"ImportedCore({self.core_name})"
 
-    def row(self) -> CoreRow:
-        place = None if self.key is None else imported_tokens.material("sha256", self.key)
-        return CoreRow(self.url.rstrip("/"), self.core_name, place)
+    def locator(self) -> str | None:
+        """The material from which the id of its key is derived; None if the entry names no key."""
+        return None if self.key is None else imported_tokens.material("sha256", self.key)
 
 
-def members(entry: Entry, ignored: frozenset[str]) -> dict[str, Any] | None:
-    """An entry as an object with the field names of ImportedKey, None if it is neither a string nor an object."""
-    value: Any = entry.value
-    if value is None and entry.name is not None:
-        value = {}
-    if isinstance(value, str):
-        value = {("key" if entry.name is None else "name"): value}
-    if not isinstance(value, dict):
-        return None
-    fields: dict[str, Any] = {}
-    for name, item in value.items():
-        if name in ignored or item is None:
-            continue
-        field = _field_name(name)
-        fields[field] = item.split() if field in _LISTS and isinstance(item, str) else item
-    if entry.name is not None:
-        fields.setdefault("key", entry.name)
-    return fields
+def members_of(
+    entry: Entry, *, cores: bool = False, ignored: frozenset[str] = frozenset(), named: bool = False
+) -> dict[str, Any] | None:
+    """An entry as an object with the field names of ImportedKey or ImportedCore; None if it has neither form.
 
-
-def core_members(entry: Entry, ignored: frozenset[str], *, named: bool) -> dict[str, Any] | None:
-    """An entry of ngrok_urls.json with the field names of ImportedCore. `named`: its keys are names of Cores, not tokens.
-
-    This is never guessed: a token that was taken for a name would be visible to everyone.
+    named: the members of a file of Cores are names, not tokens. This is never guessed: a token that was taken for a name would
+    be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):
-        value = {"url": value}
+        text_field = "url" if cores else "key" if entry.name is None else "name"
+        value = {text_field: value}
+    elif value is None and entry.name is not None and not cores:
+        value = {}
     if not isinstance(value, dict):
         return None
-    renamed = {"name": "core_name", "created_at": "updated_at"}
-    fields = {
-        renamed.get(_field_name(name), _field_name(name)): item
-        for name, item in value.items()
-        if name not in ignored and item is not None
-    }
+    fields: dict[str, Any] = {}
+    members: dict[str, Any] = value
+    for name, item in members.items():
+        if name in ignored or item is None:
+            continue
+        field = ALIASES.get(name, name)
+        field = _CORE_ALIASES.get(field, field) if cores else field
+        fields[field] = item.split() if field in _LISTS and isinstance(item, str) else item
     if entry.name is not None:
-        fields.setdefault("core_name" if named else "key", entry.name)
+        fields.setdefault("core_name" if cores and named else "key", entry.name)
     return fields
-
-
-def _field_name(name: str) -> str:
-    return ALIASES.get(name, name)
 
 
 def locators_of(entry: Entry) -> set[str]:
     """Every locator that an id may be derived from for an entry of either file, valid or not. A purge looks for these."""
     value = entry.value if isinstance(entry.value, dict) else {}
-    tokens = {item for name, item in value.items() if isinstance(item, str) and _field_name(name) == "key"}
+    tokens = {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
     if entry.name is not None:
         tokens.add(entry.name)
     elif isinstance(entry.value, str):
         tokens.add(entry.value)
-    places: set[str] = set()
-    for token in tokens:
-        if token and imported_tokens.is_token(token):
-            places |= {
-                place for scheme in imported_tokens.SCHEMES if (place := imported_tokens.locator(scheme, token)) is not None
-            }
-    fields = members(entry, frozenset())
-    if fields is not None and "hash" in fields:
-        try:
-            places.add(validate({name: fields[name] for name in _LOCATOR_FIELDS if name in fields}, ImportedKey, "").locator())
-        except BadRequest:
-            return places
-    return places
+    valid = filter(imported_tokens.is_token, tokens)
+    locators = {imported_tokens.locator(scheme, token) for token in valid for scheme in imported_tokens.SCHEMES}
+    fields = members_of(entry) or {}
+    if "hash" in fields:
+        with contextlib.suppress(BadRequest):
+            hashed = {name: fields[name] for name in _LOCATOR_FIELDS if name in fields}
+            locators.add(validate(hashed, ImportedKey, "").locator())
+    return {locator for locator in locators if locator is not None}
 
 
-def parser(
-    *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
-) -> Callable[[Entry], KeyRow | CoreRow | tuple[Problem, ...]]:
-    """Returns a function that converts an entry to a row or lists its problems.
+class Parser:
+    """Converts entries of a file to keys or Cores."""
 
-    prefix: of this deployment's own tokens. named: see `core_members`.
-    """
+    def __init__(self, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False) -> None:
+        """`prefix`: of this deployment's own tokens. See `members_of` for the other options."""
+        self._cores = cores
+        self._ignored = ignored
+        self._prefix = prefix
+        self._named = named
 
-    def parse_entry(entry: Entry) -> KeyRow | CoreRow | tuple[Problem, ...]:
-        fields = core_members(entry, ignored, named=named) if cores else members(entry, ignored)
+    def __call__(self, entry: Entry) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
+        """The key or Core, or the problems of the entry."""
+        fields = members_of(entry, cores=self._cores, ignored=self._ignored, named=self._named)
         if fields is None:
-            shape = "a URL or an object" if cores else "a string or an object"
+            shape = "a URL or an object" if self._cores else "a string or an object"
             return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
-        if not cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
+        if not self._cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
             return (Problem("", "is a pair of strings, and either may be the key", 'write {"key": "...", "name": "..."}'),)
         fields, problems = _normalized(fields)
         if problems:
             return problems
         try:
-            row = validate(fields, ImportedCore, "") if cores else validate(fields, ImportedKey, "")
+            row = validate(fields, ImportedCore, "") if self._cores else validate(fields, ImportedKey, "")
         except BadRequest as exc:
             return tuple(_problem(problem) for problem in exc.errors)
-        if row.key is not None and parse(row.key, prefix) is not None:
+        if row.key is not None and parse(row.key, self._prefix) is not None:
             return (Problem("key", "has the format of this deployment's own keys", "restore an export with --restore"),)
-        return row.row()
-
-    return parse_entry
+        return row
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -331,9 +302,9 @@ def _may_be_token(text: str) -> bool:
 
 def _problem(problem: Problem) -> Problem:
     """A problem of a field of an entry: without the leading dot, with the fix of a file."""
-    location = problem.location.removeprefix(".")
+    location, fix = problem.location.removeprefix("."), problem.fix
     if problem.message == "is not a known field":
-        return Problem(location, problem.message, f"remove it, correct its name, or add --ignore {location[:20]}")
-    return Problem(
-        location, problem.message, problem.fix or (f"see the field {location} in docs/guides/migrate.md" if location else "")
-    )
+        fix = f"remove it, correct its name, or add --ignore {location[:20]}"
+    elif not fix and location:
+        fix = f"see the field {location} in docs/guides/migrate.md"
+    return Problem(location, problem.message, fix)

@@ -22,16 +22,16 @@ from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.crypto.pepper import pepper
 from gatehouse.crypto.sealing import seal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper
-from gatehouse.db.connection import database
-from gatehouse.db.pool import Pool
+from gatehouse.db.pool import Pool, database
 from gatehouse.errors import Problem, Unavailable
 from gatehouse.identity.models import Actor
-from gatehouse.keys import propagation
 from gatehouse.keys.models import Key, KeyEnvironment, KeyId, KeyState, RateLimit
+from gatehouse.keys.repository import KeyRepository
+from gatehouse.keys.schemas import settings_of
 from gatehouse.settings import Settings
-from gatehouse.transfer.legacy_files import Entry, entries
-from gatehouse.transfer.models import CoreRow, IncomingKey, KeyRow, Run
-from gatehouse.transfer.repository import ExportRepository, ImportRepository
+from gatehouse.transfer.file_formats import entries
+from gatehouse.transfer.repository import ExportRepository, ImportRepository, IncomingKey, Run
+from gatehouse.transfer.schemas import ImportedCore, ImportedKey, Parser
 from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
 
 BATCH_ROWS = 1000
@@ -39,13 +39,13 @@ BATCH_ROWS = 1000
 #: Lease of an imported Core. Its agent is expected to register before it ends.
 CORE_LEASE_S = 7 * 86_400.0
 
-#: Parses an entry of a file. Returns the problems of an invalid entry.
-Parse = Callable[[Entry], KeyRow | CoreRow | tuple[Problem, ...]]
-
 
 class InvalidRow(msgspec.Struct, frozen=True):
     line: int
     problems: tuple[Problem, ...]
+
+
+Row = ImportedKey | ImportedCore | InvalidRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class CheckedImport:
 class ImportJob:
     """Import of one file. The text is parsed twice: for the validation and for the import."""
 
-    def __init__(self, context: ImportContext, text: str, kind: str, source: str, options: ImportOptions, parse: Parse) -> None:
+    def __init__(self, context: ImportContext, text: str, kind: str, source: str, options: ImportOptions, parse: Parser) -> None:
         self._context = context
         self._parse = parse
         self._text = text
@@ -117,14 +117,14 @@ class ImportJob:
             if isinstance(row, InvalidRow):
                 checked.invalid.append(row)
                 continue
-            name = self._key_id(row.locator) if isinstance(row, KeyRow) else self._core_name(row)
+            name = self._key_id(row.locator()) if isinstance(row, ImportedKey) else self._core_name(row)
             if name in lines:
                 subject = "Core" if self._options.cores else "key"
                 problem = Problem("", f"is the same {subject} as line {lines[name]}", "remove one of them")
                 checked.invalid.append(InvalidRow(line, (problem,)))
                 continue
             lines[name] = line
-            if isinstance(row, KeyRow):
+            if isinstance(row, ImportedKey):
                 batch[KeyId(name)] = (line, row.scheme)
             if len(batch) >= BATCH_ROWS:
                 checked.invalid += await self._collisions(batch)
@@ -142,9 +142,9 @@ class ImportJob:
         keys: list[IncomingKey] = []
         cores: list[CoreRecord] = []
         for position, (line, row) in enumerate(self._rows(run.done), run.done + 1):
-            if isinstance(row, KeyRow) and line not in invalid:
+            if isinstance(row, ImportedKey) and line not in invalid:
                 keys.append(self._key(row))
-            elif isinstance(row, CoreRow) and line not in invalid:
+            elif isinstance(row, ImportedCore) and line not in invalid:
                 cores.append(self._core(row))
             if position - run.done >= BATCH_ROWS or position == checked.rows:
                 run = await self._write_batch(run, keys, cores, position, actor)
@@ -165,10 +165,10 @@ class ImportJob:
         except Unavailable as exc:
             raise Unavailable("The database is not available; run the same command again to resume", detail=exc.detail) from exc
 
-    def _rows(self, skip: int = 0) -> Iterator[tuple[int, KeyRow | CoreRow | InvalidRow]]:
+    def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
         for entry in islice(entries(self._text, self._kind), skip, None):
             row = self._parse(entry)
-            if isinstance(row, CoreRow) and row.locator is None and not self._options.registered_by:
+            if isinstance(row, ImportedCore) and row.key is None and not self._options.registered_by:
                 row = (Problem("key", "is missing", "specify the key that registers the Core: --registered-by ID"),)
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
@@ -188,50 +188,43 @@ class ImportJob:
             raise Unavailable("Keys cannot be imported at the moment", detail="the pepper generation is not available")
         return key_id
 
-    def _core_name(self, row: CoreRow) -> str:
-        return row.name or f"core-{self._key_id(row.locator or '')[:8].lower()}"
+    def _core_name(self, row: ImportedCore) -> str:
+        return row.core_name or f"core-{self._key_id(row.locator() or '')[:8].lower()}"
 
-    def _key(self, row: KeyRow) -> IncomingKey:
-        context = self._context
-        key_id = self._key_id(row.locator)
-        sealed, digest = None, NULL_DIGEST
-        if row.hashed is not None:
-            sealed = seal(row.hashed, hash_purpose(key_id), context.pepper, context.generation, context.random_bytes)
+    def _key(self, row: ImportedKey) -> IncomingKey:
+        context, locator = self._context, row.locator()
+        key_id = self._key_id(locator)
+        hashed, sealed, digest = row.bcrypt_hash(), None, NULL_DIGEST
+        if hashed is not None:
+            sealed = seal(hashed, hash_purpose(key_id), context.pepper, context.generation, context.random_bytes)
         else:
-            digest = context.pepper.digest(row.locator, context.generation) or NULL_DIGEST
-        scopes = self._options.scopes if row.scopes is None else row.scopes
-        key = Key(
-            id=key_id,
-            digest=digest,
-            pepper_generation=context.generation,
-            environment=row.environment or context.environment,
-            state=KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
-            name=row.name,
-            owner=row.owner,
-            scopes=scopes,
-            cores=row.cores,
-            limits=(context.default_limit,) if row.limits is None else row.limits,
-            expires_at=row.expires_at,
-            version=1,
-            family_id=key_id,
-            addresses=row.addresses,
-            methods=row.methods,
-            scheme=row.scheme,
-            created_at=self._now if row.created_at is None else row.created_at,
-            created_by=f"import:{self._id[:16]}",
-            own_scopes=scopes,
-            tags=row.tags,
-            metadata=row.metadata,
-            notes=row.notes,
-            id_generation=context.generation,
-        )
-        return IncomingKey(key, sealed)
+            digest = context.pepper.digest(locator, context.generation) or NULL_DIGEST
+        settings = {name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__}
+        scopes = self._options.scopes if row.scopes is None else settings["scopes"]
+        values = {
+            **settings,
+            "id": key_id,
+            "digest": digest,
+            "pepper_generation": context.generation,
+            "environment": context.environment if row.environment is None else KeyEnvironment(row.environment),
+            "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
+            "scopes": scopes,
+            "own_scopes": scopes,
+            "limits": (context.default_limit,) if row.limits is None else settings["limits"],
+            "version": 1,
+            "family_id": key_id,
+            "scheme": row.scheme,
+            "created_at": self._now if row.created_at is None else row.created_at,
+            "created_by": f"import:{self._id[:16]}",
+            "id_generation": context.generation,
+        }
+        return IncomingKey(Key(**values), sealed)
 
-    def _core(self, row: CoreRow) -> CoreRecord:
-        locator = row.locator
+    def _core(self, row: ImportedCore) -> CoreRecord:
+        locator = row.locator()
         return CoreRecord(
             name=CoreName(self._core_name(row)),
-            url=row.url,
+            url=row.url.rstrip("/"),
             environment=self._context.environment,
             lease_id=f"import:{self._id[:16]}",
             registered_by=KeyId(self._options.registered_by) if locator is None else self._key_id(locator),
@@ -260,13 +253,12 @@ async def open_transfer(settings: Settings) -> AsyncIterator[Transfer]:
         if await pool.fetchval("SELECT to_regclass('import_run') IS NULL"):
             raise Unavailable("the database has an older schema: run gatehouse migrate first")
         generations = [generation for generation in token_pepper.generations if generation <= token_pepper.current]
-        live_s = 2 * settings.max_staleness_ms / 1000
-        writable = await propagation.writable_generation(pool, generations, live_s=live_s)
+        keys = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         context = ImportContext(
-            repository=ImportRepository(pool),
+            repository=ImportRepository(pool, keys),
             clock=SystemClock(),
             pepper=token_pepper,
-            generation=writable or token_pepper.current,
+            generation=await keys.writable_generation(generations) or token_pepper.current,
             environment=settings.key_environment,
             default_limit=settings.default_limit,
             random_bytes=secrets.token_bytes,

@@ -9,8 +9,8 @@ import msgspec
 from gatehouse.audit.actions import AuditAction
 from gatehouse.audit.models import AuditEvent, Details, system_event
 from gatehouse.audit.repository import append
-from gatehouse.db.conditions import Conditions
 from gatehouse.db.pool import Connection, Pool, row_count
+from gatehouse.db.statements import Conditions
 from gatehouse.timestamps import to_datetime, to_seconds
 from gatehouse.usage.models import POINTS_MAX, RETENTION_S, UnusualUse, UsageBatch, UsagePoint
 

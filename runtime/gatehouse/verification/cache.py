@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from gatehouse.crypto.token import Pepper, is_marked
 from gatehouse.keys.models import KeyId, KeyRecord, KeyState
 
 #: Unknown ids that are remembered. They have their own bound, so that guessed ids cannot evict records of real keys.
@@ -99,3 +100,20 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
     if current_rank != candidate_rank:
         return current if current_rank > candidate_rank else candidate
     return candidate if candidate.version > current.version else current
+
+
+class Prefilter:
+    """Prefilter of one worker. `add` is called for every id generation in the database."""
+
+    def __init__(self, pepper: Pepper) -> None:
+        self._pepper = pepper
+        self.strict = True
+
+    def add(self, id_generation: int) -> None:
+        """Registers that a key with an id of this generation exists. An unknown generation disables the filter."""
+        if id_generation not in self._pepper.generations:
+            self.strict = False
+
+    def plausible(self, key_id: KeyId) -> bool:
+        """False if no key can have this id."""
+        return not self.strict or is_marked(key_id, self._pepper)

@@ -20,13 +20,11 @@ import asyncpg
 
 from gatehouse.cores.repository import COLUMNS as CORE_COLUMNS
 from gatehouse.cores.repository import CoreRegistry, core_record
-from gatehouse.db.connection import DatabaseLogin
-from gatehouse.db.pool import DRIVER_ERRORS
+from gatehouse.db.pool import DRIVER_ERRORS, DatabaseLogin
 from gatehouse.errors import Unavailable
 from gatehouse.keys.repository import RECORD_COLUMNS, key_record
-from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.imported_tokens import ImportedKeyIds
-from gatehouse.verification.prefilter import Prefilter
 
 CHANGE_CHANNEL = "gatehouse_change"
 

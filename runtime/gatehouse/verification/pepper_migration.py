@@ -17,8 +17,8 @@ from gatehouse.audit.repository import append
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import Pool, row_count
 from gatehouse.errors import Unavailable
-from gatehouse.keys import propagation
 from gatehouse.keys.models import KeyId
+from gatehouse.keys.repository import KeyRepository
 
 FLUSH_S = 2.0
 
@@ -34,11 +34,10 @@ _WRITE = (
 
 
 class PepperMigration:
-    def __init__(self, pool: Pool, pepper: Pepper, *, live_s: float) -> None:
-        """live_s: a worker that has not reported for longer is considered stopped."""
+    def __init__(self, pool: Pool, keys: KeyRepository, pepper: Pepper) -> None:
         self._pool = pool
+        self._keys = keys
         self._pepper = pepper
-        self._live_s = live_s
         self._queue: dict[KeyId, tuple[bytes, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -61,7 +60,7 @@ class PepperMigration:
         current = self._pepper.current
         try:
             async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-                if await propagation.writable_generation(connection, [current], live_s=self._live_s) is None:
+                if await self._keys.writable_generation([current], connection) is None:
                     return 0
                 digests, generations = zip(*queue.values(), strict=True)
                 count = row_count(await connection.execute(_WRITE, list(queue), list(digests), current, list(generations)))

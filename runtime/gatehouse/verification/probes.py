@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gatehouse.errors import Unavailable
-from gatehouse.redis.connection import RedisConnection, RedisReplyError
-from gatehouse.redis.credentials import RedisLogin
+from gatehouse.redis.connection import RedisConnection, RedisLogin, RedisReplyError
 
 PROBE_TIMEOUT_S = 2.0
 

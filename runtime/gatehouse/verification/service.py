@@ -14,7 +14,6 @@ from gatehouse.crypto.token import NULL_DIGEST, Pepper, parse, proves_possession
 from gatehouse.errors import BadRequest, Problem, Unavailable
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm
 from gatehouse.redis.nonces import RedisNonces
-from gatehouse.verification.credits import CreditRepository
 from gatehouse.verification.decision import effective_limits, evaluate, evaluate_credits, evaluate_limits
 from gatehouse.verification.imported_keys import ImportedKey, ImportedKeys
 from gatehouse.verification.models import (
@@ -26,7 +25,7 @@ from gatehouse.verification.models import (
     VerificationRequest,
     VerificationResult,
 )
-from gatehouse.verification.repository import KeyLoader
+from gatehouse.verification.repository import CreditRepository, KeyLoader
 
 #: Called with (key id, material of the digest, pepper generation) when a key that is not stored under the current pepper is used.
 OnOldPepper = Callable[[KeyId, str, int], None]

@@ -9,8 +9,7 @@ import pytest
 from gatehouse.audit.models import AuditFilter
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import ADDRESSES_MAX, DeniedAttempts
-from gatehouse.db.connection import login
-from gatehouse.db.pool import Pool
+from gatehouse.db.pool import Pool, login
 from gatehouse.http.models import RequestId
 
 from tests.runtime.clocks import ManualClock

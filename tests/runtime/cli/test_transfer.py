@@ -16,7 +16,7 @@ import boto3
 import pytest
 from gatehouse.crypto.token import Pepper, build
 from gatehouse.keys.models import KeyEnvironment
-from gatehouse.transfer import sealed_export as sealedfile
+from gatehouse.transfer import file_formats
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -322,7 +322,7 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command,
 def test_damaged_export_is_rejected_as_a_whole(frames: list[bytes], at: int, data: st.DataObject) -> None:
     pepper = Pepper({1: b"p" * 32}, 1)
     parts = [
-        sealedfile.frame(
+        file_formats.frame(
             lines,
             number,
             last=number + 1 == len(frames),
@@ -333,17 +333,17 @@ def test_damaged_export_is_rejected_as_a_whole(frames: list[bytes], at: int, dat
         )
         for number, lines in enumerate(frames)
     ]
-    head = sealedfile.head(1, "00")
-    assert list(sealedfile.frames(head + b"".join(parts), pepper)) == frames
+    head = file_formats.head(1, "00")
+    assert list(file_formats.frames(head + b"".join(parts), pepper)) == frames
     body = b"".join(parts)
     if len(parts) > 1:
         swapped = data.draw(st.permutations(parts))
         if swapped != parts:
-            with pytest.raises(sealedfile.UnreadableExport):
-                list(sealedfile.frames(head + b"".join(swapped), pepper))
-    with pytest.raises(sealedfile.UnreadableExport):
-        list(sealedfile.frames(head + body[: at % len(body)], pepper))
+            with pytest.raises(file_formats.UnreadableExport):
+                list(file_formats.frames(head + b"".join(swapped), pepper))
+    with pytest.raises(file_formats.UnreadableExport):
+        list(file_formats.frames(head + body[: at % len(body)], pepper))
     changed = bytearray(body)
     changed[at % len(body)] ^= 1
-    with pytest.raises(sealedfile.UnreadableExport):
-        list(sealedfile.frames(head + bytes(changed), pepper))
+    with pytest.raises(file_formats.UnreadableExport):
+        list(file_formats.frames(head + bytes(changed), pepper))

@@ -6,7 +6,7 @@ import ssl
 from urllib.parse import parse_qs
 
 import pytest
-from gatehouse.db.connection import login
+from gatehouse.db.pool import login
 from gatehouse.errors import SettingsError
 
 URL = "postgresql://gatehouse_app@db.example.com:5433/gatehouse"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import login
 from gatehouse.errors import BadRequest, Conflict, Unavailable
 
 from tests.runtime.conftest import Database

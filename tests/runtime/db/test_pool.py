@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.db.conditions import Conditions
-from gatehouse.db.connection import login
-from gatehouse.db.pool import DatabaseProbe, Pool
+from gatehouse.db.pool import DatabaseProbe, Pool, login
+from gatehouse.db.statements import Conditions
 from gatehouse.errors import Unavailable
 
 from tests.runtime.conftest import Database, opened

@@ -20,8 +20,8 @@ from gatehouse.identity.models import Actor
 from gatehouse.keys.models import Effective, KeyEnvironment, KeyId, RotationOptions
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
-from gatehouse.redis.credentials import redis_login
-from gatehouse.verification.redis_rate_limits import RedisRateLimits
+from gatehouse.redis.connection import redis_login
+from gatehouse.verification.rate_limiters import RedisRateLimits
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway, Start
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import login
 
 from sandbox.local import servers
 from sandbox.local.ports import free_port

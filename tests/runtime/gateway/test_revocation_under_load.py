@@ -25,9 +25,8 @@ from typing import Any
 import asyncpg
 import pytest
 from gatehouse.clock import SystemClock
-from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
-from gatehouse.db.pool import Pool
+from gatehouse.db.pool import Pool, login
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import Effective, KeyId

@@ -8,10 +8,8 @@ import msgspec
 import pytest
 from gatehouse.keys import lifecycle
 from gatehouse.keys.lifecycle import IDEMPOTENT, TRANSITIONS, Action, is_repeat, next_state, rejection
-from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
-from gatehouse.keys.roles import granted
-from gatehouse.verification.addresses import allows, network
-from gatehouse.verification.decision import Outcome, evaluate, explain
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState, granted
+from gatehouse.verification.decision import Outcome, allows, evaluate, explain, network
 from gatehouse.verification.models import Code, VerificationRequest
 from hypothesis import given
 from hypothesis import strategies as st

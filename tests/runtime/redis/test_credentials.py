@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 from gatehouse.errors import SettingsError
-from gatehouse.redis.credentials import redis_login
+from gatehouse.redis.connection import redis_login
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId
-from gatehouse.redis.connection import RedisConnection
-from gatehouse.redis.credentials import redis_login
+from gatehouse.redis.connection import RedisConnection, redis_login
 from gatehouse.redis.nonces import KEY_PREFIX, RedisNonces
 
 from sandbox.local.ports import free_port

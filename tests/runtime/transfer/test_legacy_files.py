@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.transfer.legacy_files import CSV, JSON, LINES, Entry, MalformedFile, entries, kind_of, without
+from gatehouse.transfer.file_formats import CSV, JSON, LINES, Entry, MalformedFile, entries, kind_of, without
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.transfer.legacy_files import CSV, JSON, LINES, MalformedFile, entries
-from gatehouse.transfer.schemas import ALIASES, ImportedCore, ImportedKey, parser
+from gatehouse.transfer.file_formats import CSV, JSON, LINES, MalformedFile, entries
+from gatehouse.transfer.schemas import ALIASES, ImportedCore, ImportedKey, Parser
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ ANY = st.recursive(
 
 
 def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
-    read = parser(cores=cores, ignored=frozenset(), prefix="gtk")
+    read = Parser(cores=cores, ignored=frozenset(), prefix="gtk")
     result: list[tuple[str, str]] = []
     for entry in entries(row, LINES):
         created = read(entry)

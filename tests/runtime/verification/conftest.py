@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.crypto.token import Pepper
-from gatehouse.db.connection import DatabaseLogin
-from gatehouse.verification.cache import KeyCache
+from gatehouse.db.pool import DatabaseLogin
+from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.change_feed import ChangeFeed
 from gatehouse.verification.imported_tokens import ImportedKeyIds
-from gatehouse.verification.prefilter import Prefilter
 from gatehouse.verification.repository import KeyLoader
 
 from tests.runtime.conftest import Database, Rows, opened

@@ -8,8 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from gatehouse.db.connection import login
 from gatehouse.db.migrations import runner
+from gatehouse.db.pool import login
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId, KeyState, RateLimit
 from gatehouse.verification.cache import KeyCache

@@ -6,8 +6,9 @@ from typing import Any
 
 from gatehouse.crypto.token import Pepper, build_marked, is_marked
 from gatehouse.keys.models import KeyEnvironment, KeyId
+from gatehouse.keys.repository import KeyRepository
+from gatehouse.verification.cache import Prefilter
 from gatehouse.verification.pepper_migration import PepperMigration
-from gatehouse.verification.prefilter import Prefilter
 
 BOTH = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 
@@ -20,7 +21,7 @@ async def stored(rows: Any, key_id: str) -> tuple[int, bytes]:
 async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None:
     await rows.add_key("moves0000000")
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
-    rewrap = PepperMigration(rows.pool, BOTH, live_s=60)
+    rewrap = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     rewrap.add(KeyId("moves0000000"), "the token", 1)
     assert (await rewrap.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
     await rows.pool.execute("UPDATE gateway_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'")
@@ -38,7 +39,7 @@ async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None
 async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
     await rows.add_key("raced0000000")
     await rows.pool.execute("UPDATE api_key SET pepper_generation = 2 WHERE id = 'raced0000000'")
-    rewrap = PepperMigration(rows.pool, BOTH, live_s=60)
+    rewrap = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
     rewrap.add(KeyId("raced0000000"), "the token", 1)
     assert (await rewrap.flush(), await stored(rows, "raced0000000")) == (0, (2, bytes(32)))
     await rewrap.close()

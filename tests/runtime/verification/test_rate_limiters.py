@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
-from gatehouse.redis.connection import RedisConnection
-from gatehouse.redis.credentials import redis_login
-from gatehouse.verification.local_rate_limits import LocalRateLimits
+from gatehouse.redis.connection import RedisConnection, redis_login
 from gatehouse.verification.models import Charge, RateLimits
-from gatehouse.verification.redis_rate_limits import KEY_PREFIX, OnError, RedisRateLimits
+from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, OnError, RedisRateLimits
 
 from sandbox.local import servers
 from sandbox.local.ports import free_port

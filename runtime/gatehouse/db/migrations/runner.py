@@ -17,7 +17,7 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from gatehouse.db.connection import DatabaseLogin
+from gatehouse.db.pool import DatabaseLogin
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, Unavailable
 
 #: Advisory lock of a running migration. Concurrent ones wait for it and then have no steps left.

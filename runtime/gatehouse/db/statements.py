@@ -1,7 +1,8 @@
-"""Mapping between structs and rows, so that the columns of a table stand once: as the fields of a struct.
+"""Parts of SQL statements: columns and values of structs, and conditions that are composed at run time.
 
-The type of a field decides how it is stored: float is a time (timestamptz), a tuple of strings an array, a tuple of structs or
-a dict JSON (jsonb), an enum its value. Any other type is stored as it is.
+The columns of a table stand once, as the fields of a struct. The type of a field decides how it is stored: float is a time
+(timestamptz), a tuple of strings an array, a tuple of structs or a dict JSON (jsonb), an enum its value. Any other type is
+stored as it is. Values are always bound as numbered parameters and never part of the text.
 """
 
 from __future__ import annotations
@@ -75,3 +76,33 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return lambda value: value.value, kind
     return lambda value: value, lambda value: value
+
+
+class Conditions:
+    """Conditions that are joined by AND.
+
+    `values` are the parameters of the whole statement. Values that are passed to the constructor are `$1`, `$2` and so on.
+    """
+
+    def __init__(self, *values: Any) -> None:
+        self.values = list(values)
+        self._conditions: list[str] = []
+
+    def add(self, condition: str, *values: Any) -> None:
+        """Add a condition, such as `add("owner = {}", owner)`: each `{}` becomes the parameter of the value at its position."""
+        self._conditions.append(condition.format(*(self.bind(value) for value in values)))
+
+    def add_equal(self, **columns: Any) -> None:
+        """Add `column = value` for each value that is not None."""
+        for column, value in columns.items():
+            if value is not None:
+                self.add(f"{column} = {{}}", value)
+
+    def bind(self, value: Any) -> str:
+        """Add a parameter to the statement and return its placeholder."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+    def __str__(self) -> str:
+        """The WHERE clause; empty without conditions."""
+        return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
