@@ -137,7 +137,7 @@ def explain(
         print_json(explanation)
         return
     rows = [
-        (check.name, check.outcome, check.has, check.asked, check.code if check.outcome == "fail" else "")
+        (check.name, check.outcome, check.actual, check.required, check.code if check.outcome == "fail" else "")
         for check in explanation.checks
     ]
     print_table(("check", "outcome", "key", "request", "code"), rows)

@@ -13,13 +13,13 @@ from gatehouse.client.http import Client, Retries, Transport, some
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import Unavailable
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
-from gatehouse.keys.explanation_schemas import Explanation
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
 from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.pepper_schemas import PepperStatus
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
+from gatehouse.verification.explanation import Explanation
 
 _AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)

@@ -13,7 +13,7 @@ from gatehouse.console import jobs
 from gatehouse.console.background_jobs import PeriodicJob
 from gatehouse.console.dependencies import Dependencies
 from gatehouse.cores.repository import CoreRepository
-from gatehouse.crypto.pepper import pepper
+from gatehouse.crypto.token import read_pepper
 from gatehouse.db.pool import DatabaseProbe, pool_of
 from gatehouse.http import asgi
 from gatehouse.http.idempotency_store import IdempotencyStore
@@ -28,10 +28,9 @@ from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.operations import features
 from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
-from gatehouse.redis.connection import redis_login
+from gatehouse.redis.connection import RedisProbe, redis_login
 from gatehouse.settings import Settings
 from gatehouse.usage.repository import UsageReports
-from gatehouse.verification.probes import RedisProbe
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
 
@@ -47,15 +46,15 @@ def build(settings: Settings) -> asgi.App:
         # Reads and deletes counters, but does not limit requests. On an error the state of a limit is unknown.
         counters = RedisRateLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
         helpers.append(RedisProbe(redis))
-    token_pepper = pepper(settings.pepper, "PEPPER")
-    session_key = pepper(settings.session_key, "SESSION_KEY")
+    pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
+    session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
     clock, signer = SystemClock(), jobs.signer(settings)
     log_levels = LogLevelRepository(pool)
     follower = LogLevelFollower(log_levels, clock, settings.log_level, observer.set_level)
     rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
     sessions = Sessions(SessionRepository(pool), clock, session_key, rules, secrets.token_bytes)
     keys = KeyRepository(pool, staleness_s=staleness_s)
-    service = KeyService(keys, clock, token_pepper, settings.key_prefix, secrets.token_bytes, staleness_s)
+    service = KeyService(keys, clock, pepper, settings.key_prefix, secrets.token_bytes, staleness_s)
     return console.create(
         Dependencies(
             keys=keys,
@@ -64,7 +63,7 @@ def build(settings: Settings) -> asgi.App:
             usage=UsageReports(pool),
             notifications=NotificationRepository(pool),
             clock=clock,
-            pepper=token_pepper,
+            pepper=pepper,
             cursor_pepper=session_key,
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
@@ -88,12 +87,12 @@ def build(settings: Settings) -> asgi.App:
             webhook_networks=settings.webhook_networks,
             identity_provider=jobs.identity_provider(settings, clock),
             idempotency_store=IdempotencyStore(pool),
-            leaks=leak_reporters(settings, pool, keys, clock, token_pepper),
+            leaks=leak_reporters(settings, pool, keys, clock, pepper),
         ),
         jobs=[
             *jobs.maintenance_jobs(settings, pool, clock, observer, signer),
-            *jobs.notification_jobs(settings, pool, clock, token_pepper),
-            *jobs.legacy_file_jobs(settings, pool, clock, token_pepper),
+            *jobs.notification_jobs(settings, pool, clock, pepper),
+            *jobs.legacy_file_jobs(settings, pool, clock, pepper),
             PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("reseal", jobs.RESEAL_INTERVAL_S, Resealer(service).run_once),

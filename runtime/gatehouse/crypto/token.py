@@ -16,12 +16,18 @@ needed.
 
 from __future__ import annotations
 
+import base64
 import hmac
 import zlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from gatehouse.errors import SettingsError
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_CHARS = 12
@@ -148,6 +154,30 @@ class Pepper:
         """Compares in constant time. False if the generation is not available."""
         computed = self.digest(text, generation)
         return computed is not None and hmac.compare_digest(computed, digest)
+
+
+class _PepperDocument(msgspec.Struct, forbid_unknown_fields=True):
+    current: int
+    generations: dict[str, str]
+
+
+def read_pepper(secret: SecretStr | None, variable: str) -> Pepper:
+    """Parses {"current": 2, "generations": {"1": "<base64>", "2": "<base64>"}}, the value of a setting.
+
+    Raises SettingsError, which never quotes the value.
+    """
+    if secret is None:
+        raise SettingsError(f"{variable} is required by this service")
+    try:
+        document = msgspec.json.decode(secret.get_secret_value(), type=_PepperDocument)
+        generations = {int(number): base64.b64decode(value, validate=True) for number, value in document.generations.items()}
+    except (msgspec.DecodeError, ValueError):
+        shape = '{"current": 1, "generations": {"1": "<base64 of 32 bytes>"}}'
+        raise SettingsError(f"{variable} must have the form {shape}") from None
+    try:
+        return Pepper(generations, document.current)
+    except ValueError as exc:
+        raise SettingsError(f"{variable}: {exc}") from None
 
 
 def proves_possession(pepper: Pepper, material: str, key: KeyRecord | None) -> bool:

@@ -19,8 +19,7 @@ from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
 from gatehouse.cores.upstream import UpstreamClients
-from gatehouse.crypto.pepper import pepper
-from gatehouse.crypto.token import Pepper
+from gatehouse.crypto.token import Pepper, read_pepper
 from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
 from gatehouse.gateway.routes import Dependencies, create
 from gatehouse.http import asgi
@@ -32,7 +31,7 @@ from gatehouse.observability import Observer
 from gatehouse.operations import features
 from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelFollower
-from gatehouse.redis.connection import RedisLogin, redis_login
+from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.request_log import Stream
 from gatehouse.settings import Settings
@@ -41,12 +40,11 @@ from gatehouse.usage.models import UnusualUse
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher
 from gatehouse.verification.cache import KeyCache, Prefilter
-from gatehouse.verification.change_feed import ChangeFeed
+from gatehouse.verification.change_feed import ChangeFeed, FreshnessProbe
 from gatehouse.verification.imported_keys import ImportedHashRepository, ImportedKeys
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.models import RateLimits
 from gatehouse.verification.pepper_migration import PepperMigration
-from gatehouse.verification.probes import FreshnessProbe, RedisProbe
 from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
 from gatehouse.verification.repository import CreditRepository, KeyLoader
 from gatehouse.verification.service import VerificationService
@@ -57,7 +55,7 @@ def build(settings: Settings) -> asgi.App:
     stream = Stream()
     gateway = _Gateway(
         settings=settings,
-        pepper=pepper(settings.pepper, "PEPPER"),
+        pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
         redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None,
         clock=SystemClock(),

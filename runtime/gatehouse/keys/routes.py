@@ -13,7 +13,6 @@ from gatehouse.http.fields import unix_seconds
 from gatehouse.http.pagination import Cursors
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS
 from gatehouse.keys import signing
-from gatehouse.keys.explanation_schemas import ExplainKey, Explanation, check_view
 from gatehouse.keys.models import (
     GenerationUse,
     KeyEnvironment,
@@ -47,7 +46,7 @@ from gatehouse.keys.service import Changed, KeyService
 from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet, public_key_bytes
 from gatehouse.operations.pepper_schemas import PepperGeneration, PepperStatus
 from gatehouse.timestamps import rfc3339
-from gatehouse.verification.explanation import explain
+from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
 
 _ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
@@ -235,7 +234,7 @@ async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanatio
     key = await dependencies.keys.get(existing_id(id))
     if key is None:
         raise _not_found()
-    explanation = await explain(
+    return await explain(
         key,
         VerificationRequest(scopes=tuple(body.scopes), core=body.core, cost=body.cost, address=body.address, method=body.method),
         environment=dependencies.key_environment,
@@ -243,8 +242,6 @@ async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanatio
         limits=dependencies.limits,
         now=dependencies.clock.now(),
     )
-    checks = [check_view(check) for check in explanation.checks]
-    return Explanation(explanation.code.value, checks, rfc3339(explanation.decided_at))
 
 
 async def set_signing(request: Request, id: str, body: SetSigning) -> SigningKeySet:

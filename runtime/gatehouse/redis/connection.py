@@ -20,7 +20,7 @@ import hiredis
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
-from gatehouse.errors import SettingsError
+from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_REDIS_URL"
 
@@ -32,6 +32,9 @@ _READ_BYTES = 65_536
 
 #: Timeout for opening a connection, in addition to that of the command that needs it.
 OPEN_TIMEOUT_S = 0.25
+
+#: Timeout of each step of the readiness probe.
+PROBE_TIMEOUT_S = 2.0
 
 Reply = bytes | int | None | list["Reply"]
 
@@ -196,3 +199,23 @@ class RedisConnection:
             if not data:
                 raise ConnectionError("closed by the server")
             self._parser.feed(data)
+
+
+class RedisProbe:
+    """Readiness of Redis. Uses its own connection, so that it never delays a request."""
+
+    name = "redis"
+
+    def __init__(self, login: RedisLogin) -> None:
+        self._login = login
+
+    async def check(self) -> None:
+        """Raises Unavailable."""
+        connection = RedisConnection(self._login)
+        try:
+            await connection.open(PROBE_TIMEOUT_S)
+            await connection.call(("PING",), PROBE_TIMEOUT_S)
+        except (OSError, TimeoutError, RedisReplyError) as exc:
+            raise Unavailable("Redis is not available", detail=type(exc).__name__) from exc
+        finally:
+            connection.close()

@@ -19,9 +19,8 @@ import msgspec
 from gatehouse.audit.actions import AuditAction
 from gatehouse.clock import Clock, SystemClock
 from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.crypto.pepper import pepper
 from gatehouse.crypto.sealing import seal
-from gatehouse.crypto.token import NULL_DIGEST, Pepper
+from gatehouse.crypto.token import NULL_DIGEST, Pepper, read_pepper
 from gatehouse.db.pool import Pool, database
 from gatehouse.errors import Problem, Unavailable
 from gatehouse.identity.models import Actor
@@ -246,19 +245,19 @@ class Transfer:
 @asynccontextmanager
 async def open_transfer(settings: Settings) -> AsyncIterator[Transfer]:
     """Connect to the database. Raises SettingsError, Unavailable (also if the schema is older than this version)."""
-    token_pepper = pepper(settings.pepper, "PEPPER")
+    pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     pool = Pool(database(settings), application="gatehouse import", size_max=2)
     try:
         await pool.open()
         if await pool.fetchval("SELECT to_regclass('import_run') IS NULL"):
             raise Unavailable("the database has an older schema: run gatehouse migrate first")
-        generations = [generation for generation in token_pepper.generations if generation <= token_pepper.current]
+        generations = [generation for generation in pepper.generations if generation <= pepper.current]
         keys = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         context = ImportContext(
             repository=ImportRepository(pool, keys),
             clock=SystemClock(),
-            pepper=token_pepper,
-            generation=await keys.writable_generation(generations) or token_pepper.current,
+            pepper=pepper,
+            generation=await keys.writable_generation(generations) or pepper.current,
             environment=settings.key_environment,
             default_limit=settings.default_limit,
             random_bytes=secrets.token_bytes,

@@ -28,8 +28,6 @@ from gatehouse.verification.imported_tokens import ImportedKeyIds
 
 CHANGE_CHANNEL = "gatehouse_change"
 
-CONFIRMED_CHANNEL = "gatehouse_confirmed"
-
 POLL_S = 1.0
 
 #: Timeout of a poll, after which the connection is replaced.
@@ -58,10 +56,9 @@ _ID_GENERATIONS = (
 _SCHEMES = "SELECT scheme, id_generation FROM api_key WHERE scheme <> 'own' GROUP BY 1, 2"
 
 _HEARTBEAT = (
-    "WITH heartbeat AS (INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations)"  # noqa: S608
-    " VALUES ($1, $2, clock_timestamp(), $4) ON CONFLICT (id) DO UPDATE SET"
-    " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = excluded.generations)"
-    f" SELECT CASE WHEN $3 THEN pg_notify('{CONFIRMED_CHANNEL}', $1) END"
+    "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations)"
+    " VALUES ($1, $2, clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE SET"
+    " confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, generations = excluded.generations"
 )
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -98,7 +95,6 @@ class ChangeFeed:
         self._connection: Connection | None = None
         self._keys_position = 0
         self._cores_position = 0
-        self._notified_position: int | None = None
         self._fresh_since: float | None = None
 
     def staleness_ms(self) -> int:
@@ -192,15 +188,28 @@ class ChangeFeed:
                 self._cores_position = row["change_seq"]
             if len(rows) < PAGE_ROWS:
                 break
-        notify = self._notified_position != self._keys_position
-        await connection.execute(_HEARTBEAT, self._worker_id, self._keys_position, notify, self._generations)
-        self._notified_position = self._keys_position
+        await connection.execute(_HEARTBEAT, self._worker_id, self._keys_position, self._generations)
         self._fresh_since = queried_at
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
+
+
+class FreshnessProbe:
+    """Readiness of the key state: it is recent enough for decisions."""
+
+    name = "keys"
+
+    def __init__(self, staleness_ms: Callable[[], int], max_staleness_ms: int) -> None:
+        self._staleness_ms = staleness_ms
+        self._max_staleness_ms = max_staleness_ms
+
+    async def check(self) -> None:
+        """Raises Unavailable."""
+        if self._staleness_ms() > self._max_staleness_ms:
+            raise Unavailable("The key state is too old", detail=f"older than {self._max_staleness_ms} ms")
 
 
 def _start_error(exc: Exception, login: DatabaseLogin) -> str:

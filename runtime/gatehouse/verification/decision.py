@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import lru_cache
 
 import msgspec
 
 from gatehouse.keys.models import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.verification.models import Code, CreditState, RateLimitState, VerificationRequest, VerificationResult
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def evaluate(
@@ -88,81 +90,6 @@ def for_public(result: VerificationResult) -> VerificationResult:
     if result.code is not Code.REVOKED:
         return result
     return msgspec.structs.replace(result, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason="")
-
-
-class Outcome(StrEnum):
-    """Outcome of one check of an explanation."""
-
-    PASS = "pass"  # noqa: S105 - an outcome
-    FAIL = "fail"
-    UNKNOWN = "unknown"  # the required information is not available
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One check of the decision: the code if it fails, the value of the key and the value of the request as text."""
-
-    name: str
-    code: Code
-    outcome: Outcome
-    has: str
-    asked: str
-
-
-def explain(record: KeyRecord, request: VerificationRequest, *, environment: KeyEnvironment, now: float) -> tuple[Check, ...]:
-    """All checks of `evaluate` in order, including those after the first that fails. Possession is assumed."""
-
-    def check(name: str, code: Code, passes: bool, has: str, asked: str) -> Check:
-        return Check(name, code, Outcome.PASS if passes else Outcome.FAIL, has, asked)
-
-    ended = record.state not in {KeyState.ACTIVE, KeyState.DISABLED}
-    missing = [scope for scope in request.scopes if scope not in record.scopes]
-    return (
-        check("not revoked or deleted", Code.REVOKED, not ended, record.state.value, ""),
-        check("enabled", Code.DISABLED, record.state is not KeyState.DISABLED, record.state.value, ""),
-        check(
-            "not expired",
-            Code.EXPIRED,
-            record.expires_at is None or now < record.expires_at,
-            "does not expire" if record.expires_at is None else f"{record.expires_at - now:.0f} s left",
-            "",
-        ),
-        check("environment", Code.FORBIDDEN, record.environment is environment, record.environment.value, environment.value),
-        check(
-            "address",
-            Code.FORBIDDEN,
-            not record.addresses or allows(record.addresses, request.address),
-            " ".join(record.addresses) or "any address",
-            request.address,
-        ),
-        check(
-            "method",
-            Code.FORBIDDEN,
-            request.method is None or not record.methods or request.method in record.methods,
-            " ".join(record.methods) or "any method",
-            request.method or "",
-        ),
-        check(
-            "core",
-            Code.FORBIDDEN,
-            request.core is None or not record.cores or request.core in record.cores,
-            " ".join(record.cores) or "any Core",
-            request.core or "",
-        ),
-        check("scopes", Code.INSUFFICIENT_PERMISSIONS, not missing, " ".join(record.scopes) or "none", " ".join(request.scopes)),
-        _signature_check(record),
-    )
-
-
-def _signature_check(record: KeyRecord) -> Check:
-    """Unknown if signatures are required: a future request may be signed or not."""
-    signing = record.signing
-    required = signing is not None and signing.required
-    has = "no signing key" if signing is None else f"{signing.algorithm.value}, {'required' if required else 'not required'}"
-    return Check("signature", Code.SIGNATURE_INVALID, Outcome.UNKNOWN if required else Outcome.PASS, has, "")
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def network(text: str) -> str | None:

@@ -117,7 +117,7 @@ def locator_of_id(scheme: str, identity: str) -> str:
 
 def imported_key_id(place: str, pepper: Pepper, generation: int) -> KeyId | None:
     """Key id for a locator: eight derived characters and the mark. None if the pepper generation is not available."""
-    digest = pepper.digest(f"foreign-id:{place}", generation)
+    digest = pepper.digest(f"imported-id:{place}", generation)
     if digest is None:
         return None
     stem = base62(int.from_bytes(digest[:16], "big") % len(ALPHABET) ** STEM_CHARS, STEM_CHARS)
@@ -168,7 +168,7 @@ def bcrypt_matches(scheme: str, token: str, hashed: bytes) -> bool:
 
 def hash_purpose(key_id: KeyId) -> str:
     """Purpose under which the bcrypt hash of a key is sealed."""
-    return f"foreign-hash:{key_id}"
+    return f"imported-hash:{key_id}"
 
 
 def _hashed_part(scheme: str, token: str) -> str:

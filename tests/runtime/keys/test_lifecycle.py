@@ -9,7 +9,8 @@ import pytest
 from gatehouse.keys import lifecycle
 from gatehouse.keys.lifecycle import IDEMPOTENT, TRANSITIONS, Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState, granted
-from gatehouse.verification.decision import Outcome, allows, evaluate, explain, network
+from gatehouse.verification.decision import allows, evaluate, network
+from gatehouse.verification.explanation import first_failure, key_checks
 from gatehouse.verification.models import Code, VerificationRequest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,9 +125,8 @@ questions = st.builds(
 @given(records, questions)
 def test_explanation_agrees_with_decision(record: KeyRecord, question: VerificationRequest) -> None:
     test = KeyEnvironment.TEST
-    checks = explain(record, question, environment=test, now=NOW)
-    first = next((check.code for check in checks if check.outcome is Outcome.FAIL), Code.VALID)
-    assert first is evaluate(record, question, possession=True, environment=test, now=NOW)
+    checks = key_checks(record, question, environment=test, now=NOW)
+    assert first_failure(checks) == evaluate(record, question, possession=True, environment=test, now=NOW)
 
 
 @pytest.mark.requirement("TR-10")

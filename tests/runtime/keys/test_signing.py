@@ -118,7 +118,13 @@ async def test_explanation_mentions_a_required_signature(console: Any) -> None:
     await set_hmac(console, key_id)
     result = (await console.client.post(f"/v1/keys/{key_id}/explain", json={})).json()
     assert [item for item in result["checks"] if item["name"] == "signature"] == [
-        {"name": "signature", "outcome": "unknown", "code": "SIGNATURE_INVALID", "has": "hmac-sha256, required", "asked": ""}
+        {
+            "name": "signature",
+            "outcome": "unknown",
+            "code": "SIGNATURE_INVALID",
+            "actual": "hmac-sha256, required",
+            "required": "",
+        }
     ]
 
 
