@@ -144,7 +144,7 @@ def _metadata(rule: Rule) -> dict[str, Any]:
         "enforcement_level": EnforcementLevel(rule.levels["prod"].value),
         "config_schema": PolicyConfigSchema(schema) if schema else None,
         "severity": Severity(rule.severity.value),
-        "tags": list(rule.upstream.all_ids()),
+        "tags": rule.upstream_ids(),
         "remediation_steps": rule.remedy,
         "url": rule.url,
     }

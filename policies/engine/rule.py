@@ -40,39 +40,31 @@ def levels(dev: str, staging: str, prod: str) -> Levels:
     return {"dev": letter[dev], "staging": letter[staging], "prod": letter[prod]}
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Ids of the same control in other catalogues."""
-
-    security_hub: tuple[str, ...] = ()
-    cis: tuple[str, ...] = ()  # CIS AWS Foundations Benchmark 7.0
-    checkov: tuple[str, ...] = ()
-    prowler: tuple[str, ...] = ()
-    cdk_nag: tuple[str, ...] = ()
-
-    def all_ids(self) -> tuple[str, ...]:
-        """All ids, with CIS numbers as "CIS 3.1.4"."""
-        return (*self.security_hub, *(f"CIS {number}" for number in self.cis), *self.checkov, *self.prowler, *self.cdk_nag)
-
+_DEFAULT_LEVELS = {
+    Severity.CRITICAL: levels("M", "M", "M"),
+    Severity.HIGH: levels("M", "M", "M"),
+    Severity.MEDIUM: levels("A", "M", "M"),
+    Severity.LOW: levels("A", "M", "M"),
+}
 
 _UPSTREAM_FORMATS = {
-    "security_hub": r"[A-Za-z]\w*\.\d+",
-    "cis": r"\d+(\.\d+)+",
-    "checkov": r"CKV2?_AWS_\d+",
-    "prowler": r"[a-z0-9]+(_[a-z0-9]+)+",
-    "cdk_nag": r"[A-Z]+\d+",
+    "Security Hub": r"[A-Za-z]\w*\.\d+",
+    "CIS AWS Foundations": r"\d+(\.\d+)+",  # version 7.0 of the benchmark
+    "Checkov": r"CKV2?_AWS_\d+",
+    "Prowler": r"[a-z0-9]+(_[a-z0-9]+)+",
+    "cdk-nag": r"[A-Z]+\d+",
 }
 
 
-def upstream_ids(text: str) -> Upstream:
+def upstream_ids(text: str) -> dict[str, list[str]]:
     """Assigns space-separated ids to their catalogues by format. Raises ValueError for an id of an unknown format."""
-    ids: dict[str, list[str]] = {name: [] for name in _UPSTREAM_FORMATS}
+    ids: dict[str, list[str]] = {catalogue: [] for catalogue in _UPSTREAM_FORMATS}
     for id in text.split():
-        name = next((name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None)
-        if name is None:
+        catalogue = next((name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None)
+        if catalogue is None:
             raise ValueError(f"unknown format of the upstream id {id!r}")
-        ids[name].append(id)
-    return Upstream(**{name: tuple(values) for name, values in ids.items()})
+        ids[catalogue].append(f"CIS {id}" if catalogue.startswith("CIS") else id)
+    return ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +121,9 @@ class Control:
     rationale: the risk that the control addresses.
     remedy: the change that fixes a violation, in the imperative.
     types: type tokens of the resources to evaluate, one at a time. Empty: every resource.
-    levels: enforcement level per environment.
+    levels: enforcement level per environment. Default: mandatory; for severity medium and low, advisory in dev.
     url: documentation of the AWS or Pulumi feature.
+    upstream: space-separated ids of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
     exemptible: False if `exemptions.toml` must not exempt a resource.
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
     lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides both.
@@ -145,15 +138,23 @@ class Control:
     remedy: str
     severity: Severity
     types: tuple[str, ...]
-    levels: Levels
     url: str
-    upstream: Upstream = field(default_factory=Upstream)
+    levels: Levels = field(default_factory=dict)
+    upstream: str = ""
     pack: Literal["security", "resilience"] = "security"
     exemptible: bool = True
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
     remediation: tuple[SetInput, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            object.__setattr__(self, "levels", _DEFAULT_LEVELS[self.severity])
+
+    def upstream_ids(self) -> list[str]:
+        """All upstream ids, with CIS numbers as "CIS 3.1.4"."""
+        return [id for ids in upstream_ids(self.upstream).values() for id in ids]
 
     def defaults(self, environment: str) -> dict[str, float]:
         """The numeric parameters in an environment."""

@@ -54,7 +54,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
 
 
 def _rule(policy: Rule | MetaPolicy, environment: str) -> dict[str, Any]:
-    tags = [policy.pack, *policy.upstream.all_ids()] if isinstance(policy, Rule) else ["security"]
+    tags = [policy.pack, *policy.upstream_ids()] if isinstance(policy, Rule) else ["security"]
     level = policy.levels[environment]
     return {
         "id": policy.id,

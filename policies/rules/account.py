@@ -6,7 +6,7 @@ Each account needs these resources once. A stack whose account gets them from an
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, Severity, levels, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, Severity, levels, stack_rule
 
 BASELINE_OUTPUT = "accountBaseline"
 _STACKS = (type_tokens.STACK,)
@@ -30,7 +30,7 @@ def baseline_is_external(root: Resource) -> bool:
     severity=Severity.HIGH,
     types=_STACKS,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids("S3.1 3.1.4 s3_account_level_public_access_blocks"),
+    upstream="S3.1 3.1.4 s3_account_level_public_access_blocks",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
@@ -62,7 +62,7 @@ _BASELINE = {
     severity=Severity.HIGH,
     types=_STACKS,
     levels=levels("-", "A", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV2_AWS_45 CKV2_AWS_3 config_recorder_all_regions_enabled "
         "guardduty_is_enabled securityhub_enabled accessanalyzer_enabled"
     ),
@@ -85,16 +85,10 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-COST-001",
     title="Budgets and cost anomaly detection are configured",
-    rationale=(
-        "Unexpected cost is often the first sign of a defect or an attack; a forecast shows it before the end of the month."
-    ),
-    remedy=(
-        "add an aws.budgets.Budget with ACTUAL and FORECASTED notifications and subscribers, and an "
-        "aws.costexplorer.AnomalyMonitor"
-    ),
+    rationale="Unexpected cost is often the first sign of a defect or an attack. A forecast shows it before the month ends.",
+    remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost, and an AnomalyMonitor",
     severity=Severity.LOW,
     types=_STACKS,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )

@@ -2,7 +2,7 @@
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource
-from policies.engine.rule import CheckResults, Severity, levels, resource_rule, upstream_ids
+from policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
 _WEAK_KEYS = ("RSA_1024",)
@@ -11,17 +11,12 @@ _WEAK_KEYS = ("RSA_1024",)
 @resource_rule(
     "GH-ACM-001",
     title="ACM certificates use DNS validation, strong keys and no wildcards",
-    rationale=(
-        "DNS-validated certificates renew automatically. The stolen key of a wildcard certificate is valid for every host."
-    ),
-    remedy=(
-        'set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency logging enabled, and list each host name'
-    ),
+    rationale="DNS-validated certificates renew automatically. A stolen wildcard certificate is valid for every host.",
+    remedy='set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", keep transparency logging, and list each host name',
     severity=Severity.MEDIUM,
     types=type_tokens.CERTIFICATE,
-    levels=levels("A", "M", "M"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
-    upstream=upstream_ids(
+    upstream=(
         "ACM.2 CKV_AWS_234 CKV2_AWS_71 acm_certificates_with_secure_key_algorithms acm_certificates_transparency_logs_enabled"
     ),
     url=f"{_GUIDE}/dns-validation.html",

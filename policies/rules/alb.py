@@ -4,7 +4,7 @@ import re
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"
@@ -25,8 +25,7 @@ _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)
     remedy='set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" and statusCode="HTTP_301"',
     severity=Severity.HIGH,
     types=type_tokens.LISTENER,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners"),
+    upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners",
     url=f"{_GUIDE}/create-http-listener.html",
     remediation=(SetInput("defaultActions", _HTTPS_REDIRECT),),
 )
@@ -49,8 +48,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
     remedy='set sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"',
     severity=Severity.HIGH,
     types=type_tokens.LISTENER,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled"),
+    upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled",
     url=f"{_GUIDE}/describe-ssl-policies.html",
     remediation=(SetInput("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"),),
 )
@@ -71,7 +69,7 @@ def tls_policy_is_current(listener: Resource) -> CheckResults:
     severity=Severity.MEDIUM,
     types=type_tokens.LOAD_BALANCER,
     levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled"),
+    upstream="ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled",
     url=_ATTRIBUTES,
     remediation=(SetInput("dropInvalidHeaderFields", True),),
 )
@@ -87,8 +85,7 @@ def invalid_headers_are_dropped(balancer: Resource) -> CheckResults:
     remedy="set accessLogs with enabled=True and a bucket",
     severity=Severity.MEDIUM,
     types=type_tokens.LOAD_BALANCER,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2"),
+    upstream="ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
 )
 def access_logging_is_enabled(balancer: Resource) -> CheckResults:
@@ -105,7 +102,7 @@ def access_logging_is_enabled(balancer: Resource) -> CheckResults:
     types=type_tokens.LOAD_BALANCER,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("ELB.6 CKV_AWS_150 elbv2_deletion_protection"),
+    upstream="ELB.6 CKV_AWS_150 elbv2_deletion_protection",
     url=_ATTRIBUTES,
     remediation=(SetInput("enableDeletionProtection", True),),
 )
@@ -122,7 +119,7 @@ def deletion_protection_is_enabled(balancer: Resource) -> CheckResults:
     severity=Severity.MEDIUM,
     types=type_tokens.LOAD_BALANCER,
     levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode"),
+    upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
     remediation=(SetInput("desyncMitigationMode", "defensive"),),
 )
@@ -139,10 +136,9 @@ def desync_mitigation_is_enabled(balancer: Resource) -> CheckResults:
     remedy="set subnets to subnets in two Availability Zones",
     severity=Severity.MEDIUM,
     types=type_tokens.LOAD_BALANCER,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
-    upstream=upstream_ids("ELB.13 elbv2_is_in_multiple_az"),
+    upstream="ELB.13 elbv2_is_in_multiple_az",
     url=f"{_GUIDE}/application-load-balancers.html#load-balancer-subnets",
 )
 def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
@@ -159,7 +155,7 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
     severity=Severity.HIGH,
     types=type_tokens.LOAD_BALANCER,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids("ELB.16 CKV2_AWS_28 elbv2_waf_acl_attached"),
+    upstream="ELB.16 CKV2_AWS_28 elbv2_waf_acl_attached",
     url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
 )
 def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
@@ -186,7 +182,7 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
     levels=levels("A", "A", "A"),
     settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
-    upstream=upstream_ids("ELB.21 ELB.22 CKV_AWS_261 CKV_AWS_378"),
+    upstream="ELB.21 ELB.22 CKV_AWS_261 CKV_AWS_378",
     url=f"{_GUIDE}/target-group-health-checks.html",
 )
 def targets_have_health_check_and_tls(group: Resource) -> CheckResults:

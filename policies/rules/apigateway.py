@@ -2,7 +2,7 @@
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
@@ -14,8 +14,7 @@ _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
     remedy="set accessLogSettings with destinationArn and format",
     severity=Severity.MEDIUM,
     types=type_tokens.REST_STAGE + type_tokens.HTTP_STAGE,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "APIGateway.1 APIGateway.9 4.10 CKV_AWS_76 CKV2_AWS_4 apigateway_restapi_logging_enabled "
         "apigatewayv2_api_access_logging_enabled APIG1 APIG6"
     ),
@@ -37,9 +36,8 @@ _SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-he
     remedy="set an authorizer, or add the route to the list `public` of this rule in the pack configuration",
     severity=Severity.HIGH,
     types=type_tokens.REST_METHOD + type_tokens.HTTP_ROUTE,
-    levels=levels("M", "M", "M"),
     lists={"public": _SHARING_METHODS},
-    upstream=upstream_ids("APIGateway.8 CKV_AWS_59 CKV_AWS_309 apigatewayv2_api_authorizers_enabled APIG4"),
+    upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 apigatewayv2_api_authorizers_enabled APIG4",
     url=f"{_GUIDE}/apigateway-control-access-to-api.html",
 )
 def routes_have_authorizer(route: Resource) -> CheckResults:
@@ -60,7 +58,7 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
     severity=Severity.HIGH,
     types=type_tokens.REST_STAGE + type_tokens.HTTP_API,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids("APIGateway.4 CKV2_AWS_29 apigateway_restapi_waf_acl_attached APIG3"),
+    upstream="APIGateway.4 CKV2_AWS_29 apigateway_restapi_waf_acl_attached APIG3",
     url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
 )
 def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
@@ -80,8 +78,7 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
     remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
     severity=Severity.MEDIUM,
     types=type_tokens.REST_API + type_tokens.HTTP_API + type_tokens.REST_DOMAIN + type_tokens.HTTP_DOMAIN,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_206 apigateway_domain_name_pqc_tls_enabled"),
+    upstream="CKV_AWS_206 apigateway_domain_name_pqc_tls_enabled",
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
     remediation=(
         SetInput("disableExecuteApiEndpoint", True, types=type_tokens.REST_API + type_tokens.HTTP_API),
@@ -105,15 +102,11 @@ def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
 @resource_rule(
     "GH-API-005",
     title="REST API stages have throttling, tracing and validation, and do not log bodies",
-    rationale=(
-        "Without throttling, one client can use the whole capacity. Data trace writes request bodies, including credentials, "
-        "to the log."
-    ),
+    rationale="Without throttling, one client can use the whole capacity. Data trace logs request bodies with credentials.",
     remedy="set the property that the message names",
     severity=Severity.MEDIUM,
     types=type_tokens.REST_METHOD_SETTINGS + type_tokens.REST_STAGE + type_tokens.REST_METHOD,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 apigateway_restapi_tracing_enabled "
         "apigateway_restapi_cache_encrypted APIG2"
     ),

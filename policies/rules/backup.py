@@ -6,7 +6,7 @@ from policies.analysis import type_tokens
 from policies.analysis.iam.grammar import matches, parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 from policies.rules.s3 import is_replica
 
 _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
@@ -20,8 +20,7 @@ _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 da
     remedy="set kmsKeyArn on the vault",
     severity=Severity.MEDIUM,
     types=type_tokens.BACKUP_VAULT,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("Backup.1 CKV_AWS_166 backup_vaults_encrypted"),
+    upstream="Backup.1 CKV_AWS_166 backup_vaults_encrypted",
     url=f"{_GUIDE}/encryption.html",
 )
 def vault_uses_customer_key(vault: Resource) -> CheckResults:
@@ -60,15 +59,13 @@ def _denies_deletion(policy: Resource) -> bool:
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
     rationale="Backups in the same Region or account are lost together with the data.",
-    remedy=(
-        "add a rule with a daily schedule, lifecycle.deleteAfter of at least the required days, and copyActions to another Region"
-    ),
+    remedy="add a rule with a daily schedule, lifecycle.deleteAfter of the required days, and copyActions to another Region",
     severity=Severity.HIGH,
     types=type_tokens.BACKUP_PLAN,
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream=upstream_ids("backup_plans_exist"),
+    upstream="backup_plans_exist",
     url=f"{_GUIDE}/creating-a-backup-plan.html",
 )
 def plan_creates_daily_copies(plan: Resource) -> CheckResults:
@@ -110,9 +107,7 @@ _SERVICE = {
     types=tuple(_SERVICE),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids(
-        "RDS.26 DynamoDB.4 CKV2_AWS_8 rds_instance_protected_by_backup_plan dynamodb_table_protected_by_backup_plan"
-    ),
+    upstream=("RDS.26 DynamoDB.4 CKV2_AWS_8 rds_instance_protected_by_backup_plan dynamodb_table_protected_by_backup_plan"),
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:

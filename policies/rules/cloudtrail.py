@@ -5,7 +5,7 @@ from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 
@@ -18,7 +18,7 @@ _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
     severity=Severity.HIGH,
     types=type_tokens.TRAIL,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled"),
+    upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
     remediation=(
         SetInput("isMultiRegionTrail", True),
@@ -41,8 +41,7 @@ def trail_covers_all_regions(trail: Resource) -> CheckResults:
     remedy="set kmsKeyId",
     severity=Severity.MEDIUM,
     types=type_tokens.TRAIL,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled"),
+    upstream="CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled",
     url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
 )
 def trail_uses_customer_key(trail: Resource) -> CheckResults:
@@ -57,8 +56,7 @@ def trail_uses_customer_key(trail: Resource) -> CheckResults:
     remedy="set enableLogFileValidation=True",
     severity=Severity.HIGH,
     types=type_tokens.TRAIL,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled"),
+    upstream="CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled",
     url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
     remediation=(SetInput("enableLogFileValidation", True),),
 )
@@ -74,8 +72,7 @@ def log_file_validation_is_enabled(trail: Resource) -> CheckResults:
     remedy="set cloudWatchLogsGroupArn and cloudWatchLogsRoleArn",
     severity=Severity.MEDIUM,
     types=type_tokens.TRAIL,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled"),
+    upstream="CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled",
     url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
 )
 def trail_delivers_to_cloudwatch_logs(trail: Resource) -> CheckResults:
@@ -92,7 +89,7 @@ def trail_delivers_to_cloudwatch_logs(trail: Resource) -> CheckResults:
     severity=Severity.MEDIUM,
     types=type_tokens.TRAIL,
     levels=levels("-", "A", "M"),
-    upstream=upstream_ids("S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled cloudtrail_s3_dataevents_read_enabled"),
+    upstream="S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled cloudtrail_s3_dataevents_read_enabled",
     url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
 )
 def object_events_are_recorded(trail: Resource) -> CheckResults:
@@ -115,18 +112,12 @@ def _records_objects_basic(selector: Properties) -> bool:
 @stack_rule(
     "GH-CT-006",
     title="The bucket of a trail accepts this trail only and has access logging",
-    rationale=(
-        "Without aws:SourceArn in the bucket policy, trails of other accounts can deliver to the bucket. Access logs show who "
-        "read the trail."
-    ),
-    remedy=(
-        "restrict cloudtrail.amazonaws.com in the bucket policy to the trail with aws:SourceArn, and add an aws.s3.BucketLogging"
-    ),
+    rationale="Without aws:SourceArn, trails of other accounts can deliver to the bucket. Access logs show who read the trail.",
+    remedy="allow cloudtrail.amazonaws.com in the bucket policy for the aws:SourceArn of the trail only; add an aws.s3.BucketLogging",
     severity=Severity.MEDIUM,
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
     types=type_tokens.TRAIL,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "CloudTrail.6 CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_is_not_publicly_accessible "
         "cloudtrail_logs_s3_bucket_access_logging_enabled"
     ),

@@ -7,13 +7,11 @@ from policies.engine.rule import (
     CheckResults,
     SetInput,
     Severity,
-    Upstream,
     Violation,
     levels,
     resource_rule,
     setting,
     stack_rule,
-    upstream_ids,
 )
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
@@ -26,10 +24,9 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
     remedy="set retentionInDays to at least the days that this environment requires",
     severity=Severity.MEDIUM,
     types=type_tokens.LOG_GROUP,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
-    upstream=upstream_ids("CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled"),
+    upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled",
     url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
     remediation=(SetInput("retentionInDays", setting("days_min")),),
 )
@@ -49,8 +46,7 @@ def log_retention_is_set(group: Resource) -> CheckResults:
     remedy="set kmsKeyId",
     severity=Severity.MEDIUM,
     types=type_tokens.LOG_GROUP,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled"),
+    upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
 )
 def log_group_uses_customer_key(group: Resource) -> CheckResults:
@@ -65,9 +61,8 @@ def log_group_uses_customer_key(group: Resource) -> CheckResults:
     remedy="set alarmActions to an SNS topic and leave actionsEnabled at its default",
     severity=Severity.MEDIUM,
     types=type_tokens.METRIC_ALARM + type_tokens.COMPOSITE_ALARM,
-    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled"),
+    upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled",
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
 )
 def alarm_has_action(alarm: Resource) -> CheckResults:
@@ -101,16 +96,16 @@ _CIS_FILTERS = (
     "GH-CW-004",
     title="Metric filters and alarms exist for administrator activity",
     rationale="An alarm reports an intrusion within minutes; an unmonitored trail reveals it months later.",
-    remedy=(
-        "add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric"
-    ),
+    remedy="add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric",
     severity=Severity.MEDIUM,
     types=type_tokens.TRAIL,
     levels=levels("-", "A", "M"),
-    upstream=Upstream(
-        security_hub=tuple(f"CloudWatch.{number}" for number in range(1, 15)),
-        cis=tuple(number for number, _, _ in _CIS_FILTERS),
-        prowler=("cloudwatch_log_metric_filter_root_usage", "cloudwatch_log_metric_filter_sign_in_without_mfa"),
+    upstream=" ".join(
+        [
+            *(f"CloudWatch.{number}" for number in range(1, 15)),
+            *(number for number, _, _ in _CIS_FILTERS),
+            "cloudwatch_log_metric_filter_root_usage cloudwatch_log_metric_filter_sign_in_without_mfa",
+        ]
     ),
     url=f"{_GUIDE}/logs/MonitoringLogData.html",
 )
@@ -179,7 +174,7 @@ def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack)
     severity=Severity.MEDIUM,
     types=type_tokens.TASK_DEFINITION,
     levels=levels("-", "A", "M"),
-    upstream=upstream_ids("cloudwatch_log_group_no_secrets_in_logs"),
+    upstream="cloudwatch_log_group_no_secrets_in_logs",
     unknown_allowed={"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"},
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )

@@ -2,7 +2,7 @@
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 
@@ -16,7 +16,7 @@ _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
     types=type_tokens.TABLE,
     levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3"),
+    upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
     remediation=(SetInput("pointInTimeRecovery.enabled", True),),
 )
@@ -28,14 +28,11 @@ def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
 @resource_rule(
     "GH-DDB-002",
     title="DynamoDB tables are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, reading the table also requires permission on the key, and CloudTrail records its use."
-    ),
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
     remedy="set serverSideEncryption to {enabled: True, kmsKeyArn: the key's ARN}",
     severity=Severity.MEDIUM,
     types=type_tokens.TABLE,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled"),
+    upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 )
 def table_uses_customer_key(table: Resource) -> CheckResults:
@@ -55,7 +52,7 @@ def table_uses_customer_key(table: Resource) -> CheckResults:
     types=type_tokens.TABLE,
     levels=levels("-", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("DynamoDB.6 dynamodb_table_deletion_protection_enabled"),
+    upstream="DynamoDB.6 dynamodb_table_deletion_protection_enabled",
     url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
     remediation=(SetInput("deletionProtectionEnabled", True),),
 )
@@ -71,7 +68,6 @@ def deletion_protection_is_enabled(table: Resource) -> CheckResults:
     remedy="set ttl to {enabled: True, attributeName: the attribute that contains the expiry time}",
     severity=Severity.MEDIUM,
     types=type_tokens.TABLE,
-    levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/TTL.html",
 )
 def time_to_live_is_enabled(table: Resource) -> CheckResults:
@@ -90,7 +86,7 @@ def time_to_live_is_enabled(table: Resource) -> CheckResults:
     types=type_tokens.TABLE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("DynamoDB.1 CKV2_AWS_16 dynamodb_table_autoscaling_enabled"),
+    upstream="DynamoDB.1 CKV2_AWS_16 dynamodb_table_autoscaling_enabled",
     url=f"{_GUIDE}/capacity-mode.html",
 )
 def capacity_scales(table: Resource, stack: Stack) -> CheckResults:

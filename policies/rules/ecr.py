@@ -2,7 +2,7 @@
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 
@@ -14,8 +14,7 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
     remedy="set imageScanningConfiguration to {scanOnPush: True}",
     severity=Severity.MEDIUM,
     types=type_tokens.REPOSITORY,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled"),
+    upstream="ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled",
     url=f"{_GUIDE}/image-scanning.html",
     remediation=(SetInput("imageScanningConfiguration.scanOnPush", True),),
 )
@@ -31,8 +30,7 @@ def images_are_scanned_on_push(repository: Resource) -> CheckResults:
     remedy='set imageTagMutability="IMMUTABLE"',
     severity=Severity.MEDIUM,
     types=type_tokens.REPOSITORY,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability"),
+    upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
     url=f"{_GUIDE}/image-tag-mutability.html",
     remediation=(SetInput("imageTagMutability", "IMMUTABLE"),),
 )
@@ -48,9 +46,8 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
     remedy="add an aws.ecr.LifecyclePolicy for the repository",
     severity=Severity.LOW,
     types=type_tokens.REPOSITORY,
-    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("ECR.3 ecr_repositories_lifecycle_policy_enabled"),
+    upstream="ECR.3 ecr_repositories_lifecycle_policy_enabled",
     url=f"{_GUIDE}/LifecyclePolicies.html",
 )
 def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
@@ -65,8 +62,7 @@ def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
     remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
     severity=Severity.LOW,
     types=type_tokens.REPOSITORY,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_136"),
+    upstream="CKV_AWS_136",
     url=f"{_GUIDE}/encryption-at-rest.html",
 )
 def repository_uses_customer_key(repository: Resource) -> CheckResults:

@@ -17,7 +17,6 @@ from policies.engine.rule import (
     levels,
     resource_rule,
     stack_rule,
-    upstream_ids,
 )
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
@@ -45,10 +44,9 @@ def _label(container: Properties) -> str:
     remedy="remove privileged from the container definition",
     severity=Severity.CRITICAL,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
-    upstream=upstream_ids("ECS.4 CKV_AWS_334 ecs_task_definitions_no_privileged_containers"),
+    upstream="ECS.4 CKV_AWS_334 ecs_task_definitions_no_privileged_containers",
     url=f"{_PARAMETERS}#container_definition_security",
     remediation=(SetInput("privileged", False, json_property="containerDefinitions"),),
 )
@@ -67,9 +65,8 @@ def containers_are_unprivileged(task: Resource) -> CheckResults:
     remedy="set readonlyRootFilesystem to true and mount a volume for paths that the process writes",
     severity=Severity.HIGH,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
-    upstream=upstream_ids("ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access"),
+    upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
     url=f"{_PARAMETERS}#container_definition_storage",
     remediation=(SetInput("readonlyRootFilesystem", True, json_property="containerDefinitions"),),
 )
@@ -88,9 +85,8 @@ def root_filesystem_is_read_only(task: Resource) -> CheckResults:
     remedy='set user to a number other than 0, such as "65532:65532"',
     severity=Severity.HIGH,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
-    upstream=upstream_ids("ECS.20 ecs_task_definitions_host_networking_mode_users"),
+    upstream="ECS.20 ecs_task_definitions_host_networking_mode_users",
     url=f"{_PARAMETERS}#container_definition_security",
 )
 def containers_run_as_non_root(task: Resource) -> CheckResults:
@@ -113,8 +109,7 @@ def containers_run_as_non_root(task: Resource) -> CheckResults:
     remedy='set networkMode="awsvpc" and remove pidMode and ipcMode, or set them to "task"',
     severity=Severity.HIGH,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ECS.3 CKV_AWS_335 ecs_task_definitions_host_namespace_not_shared"),
+    upstream="ECS.3 CKV_AWS_335 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
     remediation=(SetInput("networkMode", "awsvpc"), SetInput("pidMode", REMOVE), SetInput("ipcMode", REMOVE)),
 )
@@ -129,16 +124,13 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
 @resource_rule(
     "GH-ECS-005",
     title="ECS container environments do not contain secrets",
-    rationale=(
-        "Everyone who can describe the task definition can read its environment variables, including those of old revisions."
-    ),
+    rationale="Everyone who can describe the task definition can read the environment variables of all its revisions.",
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
-    upstream=upstream_ids("ECS.8 ecs_task_definitions_no_environment_secrets ECS2"),
+    upstream="ECS.8 ecs_task_definitions_no_environment_secrets ECS2",
     url=f"{_GUIDE}/specifying-sensitive-data.html",
 )
 def environment_has_no_secrets(task: Resource) -> CheckResults:
@@ -158,9 +150,8 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
     remedy='set logConfiguration with logDriver "awslogs", mode "non-blocking" and awslogs-group of a LogGroup in the stack',
     severity=Severity.HIGH,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
-    upstream=upstream_ids("ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7"),
+    upstream="ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7",
     url=f"{_GUIDE}/using_awslogs.html",
 )
 def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
@@ -188,8 +179,7 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
     severity=Severity.HIGH,
     types=type_tokens.SERVICE,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip"),
+    upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
     url=f"{_GUIDE}/fargate-task-networking.html",
     remediation=(SetInput("networkConfiguration.assignPublicIp", False),),
 )
@@ -205,8 +195,7 @@ def tasks_have_no_public_ip(service: Resource) -> CheckResults:
     remedy='remove platformVersion or set it to "LATEST"',
     severity=Severity.MEDIUM,
     types=type_tokens.SERVICE,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version"),
+    upstream="ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version",
     url=f"{_GUIDE}/platform-fargate.html",
     remediation=(SetInput("platformVersion", "LATEST"),),
 )
@@ -222,9 +211,8 @@ def platform_version_is_current(service: Resource) -> CheckResults:
     remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
     severity=Severity.MEDIUM,
     types=type_tokens.CLUSTER,
-    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4"),
+    upstream="ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4",
     url=f"{_GUIDE}/cloudwatch-container-insights.html",
     remediation=(SetInput("settings", [{"name": "containerInsights", "value": "enhanced"}]),),
 )
@@ -241,8 +229,7 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
     remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity=Severity.HIGH,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_249"),
+    upstream="CKV_AWS_249",
     url=f"{_GUIDE}/security-iam-roles.html",
 )
 def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults:
@@ -265,7 +252,6 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
     remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
     severity=Severity.MEDIUM,
     types=type_tokens.SERVICE,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
     remediation=(SetInput("deploymentCircuitBreaker", {"enable": True, "rollback": True}),),
@@ -335,13 +321,10 @@ def images_are_pinned_by_digest(task: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-015",
     title="ECS containers drop all Linux capabilities and have a health check",
-    rationale=(
-        "Linux capabilities grant parts of the root privileges. Without a health check, an unhealthy container receives traffic."
-    ),
+    rationale="Capabilities grant parts of the root privileges. Without a health check, an unhealthy container receives traffic.",
     remedy='set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck',
     severity=Severity.MEDIUM,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("A", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     url=f"{_PARAMETERS}#container_definition_linuxparameters",
 )
@@ -368,8 +351,7 @@ def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
     severity=Severity.HIGH,
     types=type_tokens.TASK_DEFINITION,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ECS.18 CKV_AWS_97"),
+    upstream="ECS.18 CKV_AWS_97",
     url=f"{_GUIDE}/efs-volumes.html",
     remediation=(SetInput("volumes[].efsVolumeConfiguration.transitEncryption", "ENABLED"),),
 )
@@ -389,7 +371,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     types=type_tokens.SERVICE,
     levels=levels("A", "M", "M"),
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
-    upstream=upstream_ids("CKV_AWS_223 CKV_AWS_224"),
+    upstream="CKV_AWS_223 CKV_AWS_224",
     url=f"{_GUIDE}/ecs-exec.html",
 )
 def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResults:

@@ -2,7 +2,7 @@
 
 from policies.analysis import type_tokens
 from policies.analysis.resources import Resource
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 
@@ -14,8 +14,7 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
     remedy="set atRestEncryptionEnabled=True and kmsKeyId",
     severity=Severity.HIGH,
     types=type_tokens.CACHE + type_tokens.CACHE_CLUSTER + type_tokens.CACHE_SERVERLESS,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ElastiCache.4 CKV_AWS_29 CKV_AWS_191 elasticache_redis_cluster_rest_encryption_enabled AEC3"),
+    upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 elasticache_redis_cluster_rest_encryption_enabled AEC3",
     url=f"{_GUIDE}/at-rest-encryption.html",
 )
 def cache_uses_customer_key(cache: Resource) -> CheckResults:
@@ -39,8 +38,7 @@ def cache_uses_customer_key(cache: Resource) -> CheckResults:
     remedy='set transitEncryptionEnabled=True, and transitEncryptionMode="required" if it is set',
     severity=Severity.HIGH,
     types=type_tokens.CACHE,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3"),
+    upstream="ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3",
     url=f"{_GUIDE}/in-transit-encryption.html",
     remediation=(SetInput("transitEncryptionEnabled", True), SetInput("transitEncryptionMode", "required")),
 )
@@ -54,15 +52,11 @@ def tls_is_required(cache: Resource) -> CheckResults:
 @resource_rule(
     "GH-EC-003",
     title="ElastiCache replication groups authenticate users instead of a shared token",
-    rationale=(
-        "A shared token is part of the state and is the same for all clients. Users have individual permissions and support "
-        "IAM authentication."
-    ),
+    rationale="All clients share the token, and the state contains it. Users have their own permissions and IAM authentication.",
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=type_tokens.CACHE + type_tokens.CACHE_USER,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled AEC6"),
+    upstream="ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled AEC6",
     url=f"{_GUIDE}/Clusters.RBAC.html",
 )
 def users_authenticate(cache: Resource) -> CheckResults:
@@ -89,7 +83,7 @@ def users_authenticate(cache: Resource) -> CheckResults:
     types=type_tokens.CACHE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids(
+    upstream=(
         "ElastiCache.3 CKV2_AWS_50 elasticache_redis_cluster_automatic_failover_enabled "
         "elasticache_redis_cluster_multi_az_enabled AEC4"
     ),
@@ -111,7 +105,7 @@ def automatic_failover_is_enabled(cache: Resource) -> CheckResults:
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
-    upstream=upstream_ids("ElastiCache.1 CKV_AWS_134 elasticache_redis_cluster_backup_enabled"),
+    upstream="ElastiCache.1 CKV_AWS_134 elasticache_redis_cluster_backup_enabled",
     url=f"{_GUIDE}/backups-automatic.html",
     remediation=(SetInput("snapshotRetentionLimit", setting("days_min")),),
 )
@@ -128,8 +122,7 @@ def snapshots_are_retained(cache: Resource) -> CheckResults:
     remedy='leave autoMinorVersionUpgrade at its default, and write engine in lower case ("valkey")',
     severity=Severity.MEDIUM,
     types=type_tokens.CACHE,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("ElastiCache.2 CKV_AWS_322 elasticache_redis_cluster_auto_minor_version_upgrades"),
+    upstream="ElastiCache.2 CKV_AWS_322 elasticache_redis_cluster_auto_minor_version_upgrades",
     url=f"{_GUIDE}/VersionManagement.html",
     remediation=(SetInput("autoMinorVersionUpgrade", True),),
 )
@@ -148,8 +141,7 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
     remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
     severity=Severity.HIGH,
     types=type_tokens.CACHE,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("ElastiCache.7 CKV_AWS_323 elasticache_cluster_uses_public_subnet AEC1"),
+    upstream="ElastiCache.7 CKV_AWS_323 elasticache_cluster_uses_public_subnet AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
 )
 def subnet_group_is_set(cache: Resource) -> CheckResults:

@@ -7,7 +7,7 @@ from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = type_tokens.POLICY + type_tokens.ROLE_POLICY + type_tokens.GROUP_POLICY + type_tokens.ROLE
@@ -48,9 +48,8 @@ _WITHOUT_RESOURCE = re.compile(
     remedy="list the required actions and the ARNs of their resources",
     severity=Severity.CRITICAL,
     types=_IDENTITY_POLICIES,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids("IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 iam_inline_policy_no_administrative_privileges IAM5"),
+    upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 iam_inline_policy_no_administrative_privileges IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
@@ -66,8 +65,7 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
     remedy="list the actions, and the ARNs in Resource",
     severity=Severity.MEDIUM,
     types=_IDENTITY_POLICIES,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("IAM.21 iam_policy_allows_privilege_escalation IAM5"),
+    upstream="IAM.21 iam_policy_allows_privilege_escalation IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
@@ -91,8 +89,7 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
     + type_tokens.POLICY_ATTACHMENT
     + type_tokens.GROUP_POLICY_ATTACHMENT
     + type_tokens.ROLE,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("IAM.1 2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4"),
+    upstream="IAM.1 2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
@@ -114,7 +111,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     severity=Severity.HIGH,
     types=type_tokens.ROLE,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "CKV_AWS_60 CKV_AWS_61 iam_role_cross_service_confused_deputy_prevention iam_no_custom_policy_permissive_role_assumption"
     ),
     url=f"{_GUIDE}/confused-deputy.html",
@@ -150,9 +147,8 @@ _SERVICES_WITHOUT_SOURCE = frozenset(
     remedy='use StringEquals with aud "sts.amazonaws.com" and sub "repo:ORG/REPO:environment:ENV"',
     severity=Severity.CRITICAL,
     types=type_tokens.ROLE,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids("CKV_AWS_393 CKV_AWS_358"),
+    upstream="CKV_AWS_393 CKV_AWS_358",
     url=f"{_GUIDE}/id_roles_providers_create_oidc_secure-by-default.html",
 )
 def github_trust_is_restricted(role: Resource) -> CheckResults:
@@ -166,8 +162,7 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
     remedy="remove it; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
     types=type_tokens.USER_RESOURCES,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("IAM.2 IAM.3 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles"),
+    upstream="IAM.2 IAM.3 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
     url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
 def no_iam_users(user: Resource) -> CheckResults:
@@ -177,10 +172,7 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale=(
-        "inlinePolicies and managedPolicyArns own the whole list, so every second deployment removes the policies of separate "
-        "resources."
-    ),
+    rationale="The role's lists are exclusive: every second deployment removes the policies of separate resources.",
     remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
     severity=Severity.MEDIUM,
     types=type_tokens.ROLE,
@@ -202,7 +194,7 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     severity=Severity.MEDIUM,
     types=_IDENTITY_POLICIES,
     levels=levels("A", "A", "M"),
-    upstream=upstream_ids("iam_inline_policy_allows_privilege_escalation"),
+    upstream="iam_inline_policy_allows_privilege_escalation",
     url=f"{_GUIDE}/access_policies_boundaries.html",
 )
 def privilege_escalation_is_limited(holder: Resource) -> CheckResults:

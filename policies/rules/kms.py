@@ -14,7 +14,6 @@ from policies.engine.rule import (
     resource_rule,
     setting,
     stack_rule,
-    upstream_ids,
 )
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
@@ -23,15 +22,12 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 @resource_rule(
     "GH-KMS-001",
     title="Symmetric KMS keys rotate every year",
-    rationale=(
-        "Rotation limits the amount of data under one key material. KMS keeps earlier material, so existing data stays readable."
-    ),
+    rationale="Rotation limits the data under one key material. KMS keeps earlier material, so existing data stays readable.",
     remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
     severity=Severity.HIGH,
     types=type_tokens.KEY,
-    levels=levels("M", "M", "M"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
-    upstream=upstream_ids("KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5"),
+    upstream="KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5",
     url=f"{_GUIDE}/rotate-keys.html",
     remediation=(SetInput("enableKeyRotation", True), SetInput("rotationPeriodInDays", setting("days_max"))),
 )
@@ -53,9 +49,8 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
     remedy='set policy on the aws.kms.Key to a policy that names its principals, with kms:CallerAccount for the principal "*"',
     severity=Severity.CRITICAL,
     types=type_tokens.KEY,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids("KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64 kms_key_not_publicly_accessible"),
+    upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64 kms_key_not_publicly_accessible",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
@@ -76,10 +71,9 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     remedy="remove deletionWindowInDays (30 days), or set it to at least the days that this environment requires",
     severity=Severity.MEDIUM,
     types=type_tokens.KEY,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
-    upstream=upstream_ids("KMS.3 kms_cmk_not_deleted_unintentionally"),
+    upstream="KMS.3 kms_cmk_not_deleted_unintentionally",
     url=f"{_GUIDE}/deleting-keys.html",
     remediation=(SetInput("deletionWindowInDays", setting("days_min")),),
 )
@@ -96,7 +90,6 @@ def deletion_window_is_sufficient(key: Resource) -> CheckResults:
     remedy="remove bypassPolicyLockoutSafetyCheck",
     severity=Severity.HIGH,
     types=type_tokens.KEY + type_tokens.KEY_POLICY,
-    levels=levels("M", "M", "M"),
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
     remediation=(SetInput("bypassPolicyLockoutSafetyCheck", REMOVE),),
 )
@@ -112,8 +105,7 @@ def lockout_check_is_enabled(key: Resource) -> CheckResults:
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
     types=type_tokens.POLICY + type_tokens.ROLE_POLICY + type_tokens.GROUP_POLICY + type_tokens.ROLE,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("KMS.1 KMS.2 iam_inline_policy_no_full_access_to_kms IAM5"),
+    upstream="KMS.1 KMS.2 iam_inline_policy_no_full_access_to_kms IAM5",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
 )
 def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> CheckResults:
@@ -159,8 +151,7 @@ def _restricts_service(condition: Condition) -> bool:
     remedy="give administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
     severity=Severity.MEDIUM,
     types=type_tokens.KEY + type_tokens.KEY_POLICY,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("iam_policy_no_full_access_to_kms IAM5"),
+    upstream="iam_policy_no_full_access_to_kms IAM5",
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
 def administration_and_use_are_separate(key: Resource) -> CheckResults:
@@ -197,17 +188,13 @@ _ENCRYPTED_BY = {
 @stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
-    rationale=(
-        "People select keys by alias and description. A key without them can be confused with another, or deleted as unused."
-    ),
-    remedy=(
-        "set description on the key and add an aws.kms.Alias for it; use a customer managed key instead of one under alias/aws/"
-    ),
+    rationale="People select keys by alias and description. A key without them can be mistaken for another or deleted as unused.",
+    remedy="set description on the key and add an aws.kms.Alias; replace AWS managed keys (alias/aws/) by customer managed keys",
     severity=Severity.LOW,
     types=type_tokens.KEY + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("kms_cmk_are_used"),
+    upstream="kms_cmk_are_used",
     url=f"{_GUIDE}/kms-alias.html",
 )
 def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResults:
@@ -230,7 +217,7 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
     severity=Severity.LOW,
     types=type_tokens.KEY,
     levels=levels("A", "A", "M"),
-    upstream=upstream_ids("kms_cmk_not_multi_region"),
+    upstream="kms_cmk_not_multi_region",
     url=f"{_GUIDE}/multi-region-keys-overview.html",
 )
 def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:

@@ -4,7 +4,7 @@ from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
-from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 
@@ -12,15 +12,12 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 @resource_rule(
     "GH-LAM-003",
     title="Lambda environments do not contain secrets and use a customer managed key",
-    rationale=(
-        "Everyone who can read the function configuration can read its environment variables, including those of old versions."
-    ),
+    rationale="Everyone who can read the function configuration can read the environment variables of all its versions.",
     remedy="read the value from Secrets Manager in the function, and set an environment variable to the ARN of the secret",
     severity=Severity.CRITICAL,
     types=type_tokens.FUNCTION,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids(
+    upstream=(
         "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
     ),
     url=f"{_GUIDE}/configuration-envvars-encryption.html",
@@ -41,8 +38,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
     severity=Severity.HIGH,
     types=type_tokens.FUNCTION_PERMISSION + type_tokens.FUNCTION_URL,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 awslambda_function_not_publicly_accessible "
         "awslambda_function_url_public"
     ),
@@ -77,8 +73,7 @@ _RUNTIMES = frozenset(
     remedy="set runtime to a supported version",
     severity=Severity.MEDIUM,
     types=type_tokens.FUNCTION,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1"),
+    upstream="Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1",
     url=f"{_GUIDE}/lambda-runtimes.html",
 )
 def runtime_is_supported(function: Resource) -> CheckResults:
@@ -89,14 +84,11 @@ def runtime_is_supported(function: Resource) -> CheckResults:
 @stack_rule(
     "GH-LAM-002",
     title="Lambda functions that use data stores run in a VPC in at least two subnets",
-    rationale=(
-        "Outside of the VPC, the data store would need a public endpoint. With one subnet, a zone outage stops the function."
-    ),
+    rationale="Outside the VPC, the data store would need a public endpoint. With one subnet, a zone outage stops the function.",
     remedy="set vpcConfig with private subnets of two Availability Zones and a security group",
     severity=Severity.MEDIUM,
     types=type_tokens.FUNCTION,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az"),
+    upstream="Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
     url=f"{_GUIDE}/configuration-vpc.html",
 )
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
@@ -116,16 +108,13 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
 @stack_rule(
     "GH-LAM-005",
     title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
-    rationale=(
-        "A failed asynchronous invocation is dropped after its retries. Without reserved concurrency, one function can use the "
-        "capacity of the account."
-    ),
+    rationale="Failed asynchronous events are dropped after their retries. One function can use the concurrency of the account.",
     remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
     severity=Severity.LOW,
     types=type_tokens.FUNCTION,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("CKV_AWS_116 CKV_AWS_115 CKV_AWS_50 awslambda_function_no_dead_letter_queue"),
+    upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50 awslambda_function_no_dead_letter_queue",
     url=f"{_GUIDE}/invocation-async-retain-records.html",
 )
 def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:

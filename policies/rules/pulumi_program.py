@@ -79,7 +79,6 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     + type_tokens.SERVICE
     + type_tokens.FUNCTION
     + type_tokens.VPC,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
@@ -111,7 +110,6 @@ def _default_tags(resource: Resource) -> dict[str, object]:
     remedy="use an allowed Region (policies/allowed_regions.toml), or extend the list `regions` in the pack configuration",
     severity=Severity.HIGH,
     types=(),
-    levels=levels("M", "M", "M"),
     lists={"regions": tuple(ALLOWED_REGIONS)},
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
 )
@@ -133,10 +131,7 @@ _BUCKET_INPUTS = (
 @stack_rule(
     "GH-PUL-004",
     title="The program does not use deprecated resource types or inputs",
-    rationale=(
-        "The next provider version removes deprecated names. Until then, two resources that manage the same setting overwrite "
-        "each other."
-    ),
+    rationale="The next provider version removes deprecated names. Two resources with the same setting overwrite each other.",
     remedy="use the class without V2, a separate resource instead of the input of the bucket, and aws.lb instead of aws.alb",
     severity=Severity.LOW,
     types=type_tokens.S3_DEPRECATED
@@ -144,7 +139,6 @@ _BUCKET_INPUTS = (
     + type_tokens.LOAD_BALANCER
     + type_tokens.LISTENER
     + type_tokens.TARGET_GROUP,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/7-0-migration/",
 )
@@ -166,15 +160,12 @@ _SECRET_OUTPUT = re.compile(
 @stack_rule(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
-    rationale=(
-        "Everyone who can read the stack can read its outputs, including secret outputs, and so can all stacks that refer to it."
-    ),
+    rationale="Everyone who can read the stack, and every stack that refers to it, can read its outputs, also secret ones.",
     remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
     severity=Severity.CRITICAL,
     # The SDK passes outputs without secret marks. A mark would not hide the value from readers of the stack anyway:
     # https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(type_tokens.STACK,),
-    levels=levels("M", "M", "M"),
     exemptible=False,
     unknown_allowed={"outputs": "AWS assigns many of them, and the rule is evaluated again when they are known"},
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",

@@ -12,7 +12,6 @@ from policies.engine.rule import (
     resource_rule,
     setting,
     stack_rule,
-    upstream_ids,
 )
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
@@ -26,16 +25,12 @@ def _log_types(database: Resource) -> list[str]:
 @resource_rule(
     "GH-RDS-001",
     title="RDS instances are not publicly accessible",
-    rationale=(
-        "A publicly accessible database has a public address, so one permissive security group rule exposes it to password "
-        "guessing."
-    ),
+    rationale="With a public address, one permissive security group rule exposes the database to password guessing.",
     remedy="set publiclyAccessible=False, or remove it",
     severity=Severity.CRITICAL,
     types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids("RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access"),
+    upstream="RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access",
     url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
     remediation=(SetInput("publiclyAccessible", False),),
 )
@@ -51,8 +46,7 @@ def database_is_not_public(instance: Resource) -> CheckResults:
     remedy="set storageEncrypted=True and kmsKeyId",
     severity=Severity.HIGH,
     types=_DATABASES,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2"),
+    upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2",
     url=f"{_GUIDE}/Overview.Encryption.html",
 )
 def storage_uses_customer_key(database: Resource) -> CheckResults:
@@ -72,7 +66,7 @@ def storage_uses_customer_key(database: Resource) -> CheckResults:
     levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream=upstream_ids("RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13"),
+    upstream="RDS.11 CKV_AWS_133 rds_instance_backup_enabled RDS13",
     url=f"{_GUIDE}/USER_PIT.html",
     remediation=(SetInput("backupRetentionPeriod", setting("days_min")), SetInput("deleteAutomatedBackups", False)),
 )
@@ -93,7 +87,7 @@ def backups_are_retained(database: Resource) -> CheckResults:
     types=type_tokens.DB_INSTANCE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("RDS.5 RDS.15 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3"),
+    upstream="RDS.5 RDS.15 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3",
     url=f"{_GUIDE}/Concepts.MultiAZ.html",
     remediation=(SetInput("multiAz", True),),
 )
@@ -111,7 +105,7 @@ def multi_az_is_enabled(instance: Resource) -> CheckResults:
     types=_DATABASES,
     levels=levels("-", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10"),
+    upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
     remediation=(SetInput("deletionProtection", True), SetInput("skipFinalSnapshot", False)),
 )
@@ -129,8 +123,7 @@ def deletion_protection_is_enabled(database: Resource) -> CheckResults:
     remedy="set iamDatabaseAuthenticationEnabled=True",
     severity=Severity.MEDIUM,
     types=_DATABASES,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6"),
+    upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6",
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
     remediation=(SetInput("iamDatabaseAuthenticationEnabled", True),),
 )
@@ -151,8 +144,7 @@ _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secur
     remedy="attach a parameter group of the stack that sets rds.force_ssl (MySQL: require_secure_transport) to 1",
     severity=Severity.HIGH,
     types=_DATABASES,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted"),
+    upstream="RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted",
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
 )
 def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
@@ -177,9 +169,8 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     remedy='set enabledCloudwatchLogsExports, for PostgreSQL to ["postgresql", "upgrade"]',
     severity=Severity.MEDIUM,
     types=_DATABASES,
-    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("RDS.9 RDS.36 CKV_AWS_129 CKV2_AWS_30 rds_instance_integration_cloudwatch_logs"),
+    upstream="RDS.9 RDS.36 CKV_AWS_129 CKV2_AWS_30 rds_instance_integration_cloudwatch_logs",
     url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
     remediation=(SetInput("enabledCloudwatchLogsExports", _log_types),),
 )
@@ -195,8 +186,7 @@ def logs_are_exported(database: Resource) -> CheckResults:
     remedy="set autoMinorVersionUpgrade=True, or remove it",
     severity=Severity.MEDIUM,
     types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("RDS.13 RDS.35 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled"),
+    upstream="RDS.13 RDS.35 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
     remediation=(SetInput("autoMinorVersionUpgrade", True),),
 )
@@ -208,13 +198,10 @@ def minor_upgrades_are_automatic(instance: Resource) -> CheckResults:
 @resource_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
-    rationale=(
-        "A password in the program is part of its state and history. RDS can create, store and rotate it in Secrets Manager."
-    ),
+    rationale="A password in the program is part of its state and history. RDS can create and rotate it in Secrets Manager.",
     remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
     severity=Severity.CRITICAL,
     types=_DATABASES,
-    levels=levels("M", "M", "M"),
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
 )
@@ -233,14 +220,11 @@ def master_password_is_managed(database: Resource) -> CheckResults:
 @stack_rule(
     "GH-RDS-016",
     title="RDS databases are in private subnets and accept traffic from security groups only",
-    rationale=(
-        "An address range admits every resource that later gets an address in it; a security group admits its members only."
-    ),
+    rationale="An address range admits every resource that gets an address in it; a security group admits its members only.",
     remedy="use private subnets, and ingress rules with referencedSecurityGroupId instead of address ranges",
     severity=Severity.HIGH,
     types=_DATABASES,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "RDS.18 EC2.19 RDS.46 rds_instance_inside_vpc ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_postgres_5432 "
         "RDS8"
     ),
@@ -270,8 +254,7 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
     remedy="remove sharedAccounts",
     severity=Severity.CRITICAL,
     types=type_tokens.DB_SNAPSHOT,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("RDS.1 CKV_AWS_302 rds_snapshots_public_access"),
+    upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
 )
 def snapshots_are_private(snapshot: Resource) -> CheckResults:
@@ -291,7 +274,7 @@ _COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotId
     types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled"),
+    upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled",
     url=f"{_GUIDE}/USER_PerfInsights.html",
 )
 def monitoring_is_enabled(instance: Resource) -> CheckResults:
@@ -312,7 +295,7 @@ def monitoring_is_enabled(instance: Resource) -> CheckResults:
     types=_DATABASES,
     levels=levels("A", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots"),
+    upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots",
     url=f"{_GUIDE}/USER_Tagging.html",
     remediation=(SetInput("copyTagsToSnapshot", True),),
 )
@@ -332,7 +315,7 @@ _DEFAULT_USERNAMES = frozenset({"admin", "administrator", "awsuser", "mysql", "p
     severity=Severity.LOW,
     types=_DATABASES,
     levels=levels("A", "A", "M"),
-    upstream=upstream_ids("RDS.25 RDS.24 rds_instance_default_admin"),
+    upstream="RDS.25 RDS.24 rds_instance_default_admin",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
 )
 def username_is_not_default(database: Resource) -> CheckResults:
@@ -354,7 +337,7 @@ _DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "m
     severity=Severity.LOW,
     types=_DATABASES,
     levels=levels("-", "-", "A"),
-    upstream=upstream_ids("RDS.23 rds_instance_non_default_port RDS11"),
+    upstream="RDS.23 rds_instance_non_default_port RDS11",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
 )
 def port_is_not_default(database: Resource) -> CheckResults:
@@ -374,8 +357,7 @@ _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
     remedy='set caCertIdentifier="rds-ca-rsa2048-g1", or remove it',
     severity=Severity.MEDIUM,
     types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_211 rds_instance_certificate_expiration"),
+    upstream="CKV_AWS_211 rds_instance_certificate_expiration",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
     remediation=(SetInput("caCertIdentifier", "rds-ca-rsa2048-g1"),),
 )
@@ -395,7 +377,7 @@ def certificate_is_current(instance: Resource) -> CheckResults:
     types=_DATABASES,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("RDS.20 RDS.21 RDS.22 rds_instance_critical_event_subscription"),
+    upstream="RDS.20 RDS.21 RDS.22 rds_instance_critical_event_subscription",
     url=f"{_GUIDE}/USER_Events.overview.html",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:

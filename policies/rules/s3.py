@@ -14,7 +14,7 @@ from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.engine.guard import check_each
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
 
@@ -33,9 +33,8 @@ _LOG_SINK = "log-sink"
     remedy="add an aws.s3.BucketPublicAccessBlock for the bucket with all four settings True",
     severity=Severity.CRITICAL,
     types=type_tokens.BUCKET,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids(
+    upstream=(
         "S3.8 S3.2 S3.3 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2"
     ),
     url=f"{_GUIDE}/access-control-block-public-access.html",
@@ -53,14 +52,11 @@ def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-S3-003",
     title="S3 buckets require TLS",
-    rationale=(
-        "S3 accepts HTTP requests unless the bucket policy denies them. HTTP transfers data and signatures in clear text."
-    ),
+    rationale="S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and signatures in clear text.",
     remedy='deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in an aws.s3.BucketPolicy',
     severity=Severity.HIGH,
     types=type_tokens.BUCKET,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("S3.5 3.1.1 CKV_AWS_379 s3_bucket_secure_transport_policy S10"),
+    upstream="S3.5 3.1.1 CKV_AWS_379 s3_bucket_secure_transport_policy S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
@@ -79,7 +75,6 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     remedy='deny s3:* to "*" on the bucket and its objects if s3:TlsVersion is NumericLessThan 1.2',
     severity=Severity.MEDIUM,
     types=type_tokens.BUCKET,
-    levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
 def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
@@ -91,14 +86,11 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-S3-005",
     title="S3 buckets are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, reading an object also requires permission on the key, and CloudTrail records its use."
-    ),
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
     remedy='set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the encryption configuration of the bucket',
     severity=Severity.MEDIUM,
     types=type_tokens.BUCKET,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("S3.17 CKV_AWS_145 CKV_AWS_19 s3_bucket_kms_encryption s3_bucket_default_encryption"),
+    upstream="S3.17 CKV_AWS_145 CKV_AWS_19 s3_bucket_kms_encryption s3_bucket_default_encryption",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
@@ -128,8 +120,7 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
     remedy='set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning of the bucket',
     severity=Severity.MEDIUM,
     types=type_tokens.BUCKET,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("S3.14 CKV_AWS_21 s3_bucket_object_versioning"),
+    upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
     url=f"{_GUIDE}/Versioning.html",
 )
 def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
@@ -145,9 +136,8 @@ def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     remedy="add an enabled rule with noncurrentVersionExpiration to an aws.s3.BucketLifecycleConfiguration of the bucket",
     severity=Severity.LOW,
     types=type_tokens.BUCKET,
-    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("S3.10 S3.13 CKV2_AWS_61 s3_bucket_lifecycle_enabled"),
+    upstream="S3.10 S3.13 CKV2_AWS_61 s3_bucket_lifecycle_enabled",
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
@@ -172,7 +162,7 @@ def _expires_versions(rule: Properties) -> bool:
     levels=levels("A", "A", "M"),
     pack="resilience",
     settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
-    upstream=upstream_ids("CKV_AWS_300"),
+    upstream="CKV_AWS_300",
     url=f"{_GUIDE}/mpu-abort-incomplete-mpu-lifecycle-config.html",
 )
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
@@ -192,8 +182,7 @@ def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResul
     remedy="add an aws.s3.BucketLogging of the bucket with a log bucket in the same Region as its target",
     severity=Severity.MEDIUM,
     types=type_tokens.BUCKET,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("S3.9 CKV_AWS_18 s3_bucket_server_access_logging_enabled S1"),
+    upstream="S3.9 CKV_AWS_18 s3_bucket_server_access_logging_enabled S1",
     url=f"{_GUIDE}/ServerLogs.html",
 )
 def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
@@ -214,8 +203,7 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     remedy='set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and remove every BucketAcl',
     severity=Severity.HIGH,
     types=type_tokens.BUCKET,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375 s3_bucket_acl_prohibited"),
+    upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375 s3_bucket_acl_prohibited",
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
@@ -235,9 +223,8 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
     remedy="name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or aws:PrincipalOrgID",
     severity=Severity.CRITICAL,
     types=type_tokens.BUCKET_POLICY,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids("S3.6 2.21 CKV_AWS_70 s3_bucket_policy_public_write_access s3_bucket_cross_account_access"),
+    upstream="S3.6 2.21 CKV_AWS_70 s3_bucket_policy_public_write_access s3_bucket_cross_account_access",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
 )
 def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
@@ -255,14 +242,10 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
     "GH-S3-016",
     title="S3 bucket policies do not lock out administrators",
     rationale="If everyone is denied to change the policy, only the root user of the account can restore access.",
-    remedy=(
-        "exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy from the Deny statement, or exempt the deployment role with "
-        "aws:PrincipalArn"
-    ),
+    remedy="exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy from the Deny, or the deployment role with aws:PrincipalArn",
     severity=Severity.HIGH,
     types=type_tokens.BUCKET_POLICY,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_93"),
+    upstream="CKV_AWS_93",
     url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
 )
 def bucket_policy_can_be_changed(policy: Resource) -> CheckResults:
@@ -329,7 +312,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     types=type_tokens.BUCKET,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=upstream_ids("S3.7 CKV_AWS_144 s3_bucket_cross_region_replication"),
+    upstream="S3.7 CKV_AWS_144 s3_bucket_cross_region_replication",
     url=f"{_GUIDE}/replication.html",
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
@@ -363,13 +346,11 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
     "GH-S3-014",
     title="S3 buckets of CloudTrail trails have Object Lock with default retention",
     rationale="An audit trail is reliable after an intrusion only if administrators cannot modify it.",
-    remedy=(
-        "add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket"
-    ),
+    remedy="add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket",
     severity=Severity.HIGH,
     types=type_tokens.BUCKET,
     levels=levels("-", "A", "M"),
-    upstream=upstream_ids("S3.15 CKV_AWS_143 s3_bucket_object_lock"),
+    upstream="S3.15 CKV_AWS_143 s3_bucket_object_lock",
     url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
@@ -390,7 +371,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
     levels=levels("-", "-", "A"),
-    upstream=upstream_ids("S3.20 3.1.2 s3_bucket_no_mfa_delete"),
+    upstream="S3.20 3.1.2 s3_bucket_no_mfa_delete",
     url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
 )
 def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResults:

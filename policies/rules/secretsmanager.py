@@ -11,11 +11,9 @@ from policies.engine.rule import (
     CheckResults,
     SetInput,
     Severity,
-    levels,
     resource_rule,
     setting,
     stack_rule,
-    upstream_ids,
 )
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
@@ -24,15 +22,11 @@ _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 @resource_rule(
     "GH-SM-001",
     title="Secrets are encrypted with a customer managed key",
-    rationale=(
-        "With a customer managed key, reading a secret also requires permission on the key, and cross-account access is not "
-        "possible by mistake."
-    ),
+    rationale="With a customer managed key, a reader also needs permission on the key, including readers in other accounts.",
     remedy="set kmsKeyId to a customer managed key",
     severity=Severity.MEDIUM,
     types=type_tokens.SECRET,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_149"),
+    upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
 )
 def secret_uses_customer_key(secret: Resource) -> CheckResults:
@@ -47,8 +41,7 @@ def secret_uses_customer_key(secret: Resource) -> CheckResults:
     remedy="add an aws.secretsmanager.SecretRotation for the secret",
     severity=Severity.MEDIUM,
     types=type_tokens.SECRET,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4"),
+    upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
     url=f"{_GUIDE}/rotating-secrets.html",
 )
 def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
@@ -63,9 +56,8 @@ def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
     remedy="set rotationRules.automaticallyAfterDays to the days that this environment allows, or less",
     severity=Severity.MEDIUM,
     types=type_tokens.SECRET_ROTATION,
-    levels=levels("A", "M", "M"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
-    upstream=upstream_ids("SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically"),
+    upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
     url=f"{_GUIDE}/rotate-secrets_schedule.html",
     remediation=(
         SetInput("rotationRules.scheduleExpression", REMOVE),
@@ -93,9 +85,8 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     remedy="name the principals and set blockPublicPolicy=True",
     severity=Severity.CRITICAL,
     types=type_tokens.SECRET_POLICY + type_tokens.SECRET,
-    levels=levels("M", "M", "M"),
     exemptible=False,
-    upstream=upstream_ids("2.21 secretsmanager_not_publicly_accessible secretsmanager_has_restrictive_resource_policy"),
+    upstream="2.21 secretsmanager_not_publicly_accessible secretsmanager_has_restrictive_resource_policy",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
     remediation=(SetInput("blockPublicPolicy", True, types=type_tokens.SECRET_POLICY),),
 )
@@ -119,7 +110,6 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
     remedy="remove recoveryWindowInDays (30 days), or set it to at least the days that this environment requires",
     severity=Severity.MEDIUM,
     types=type_tokens.SECRET,
-    levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
     url=f"{_GUIDE}/manage_delete-secret.html",
@@ -138,7 +128,6 @@ def recovery_window_is_sufficient(secret: Resource) -> CheckResults:
     remedy="remove the value; let RDS manage it, or create it in the rotation function of the secret",
     severity=Severity.CRITICAL,
     types=type_tokens.SECRET_VERSION,
-    levels=levels("M", "M", "M"),
     exemptible=False,
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )

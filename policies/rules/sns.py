@@ -5,7 +5,7 @@ from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Condition, Document
 from policies.analysis.policy_holders import resource_documents
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, Severity, Violation, levels, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, Severity, Violation, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 
@@ -14,14 +14,10 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
     "GH-SNS-001",
     title="SNS topics are encrypted, require TLS and do not allow public access",
     rationale="Notifications show what is monitored; a forged notification misdirects responders.",
-    remedy=(
-        "set kmsMasterKeyId to a customer managed key, and add an aws.sns.TopicPolicy that denies requests if "
-        "aws:SecureTransport is false"
-    ),
+    remedy="set kmsMasterKeyId to a customer managed key; in an aws.sns.TopicPolicy, deny if aws:SecureTransport is false",
     severity=Severity.MEDIUM,
     types=type_tokens.TOPIC,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 sns_topics_kms_encryption_at_rest_enabled "
         "sns_topics_not_publicly_accessible SNS3"
     ),

@@ -13,7 +13,6 @@ from policies.engine.rule import (
     levels,
     resource_rule,
     stack_rule,
-    upstream_ids,
 )
 from policies.rules.account import baseline_is_external
 
@@ -27,8 +26,7 @@ _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
     remedy='add an aws.ec2.FlowLog with trafficType="ALL" to a log group with kmsKeyId',
     severity=Severity.HIGH,
     types=type_tokens.VPC,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7"),
+    upstream="EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7",
     url=f"{_GUIDE}/flow-logs.html",
 )
 def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
@@ -46,15 +44,11 @@ def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
-    rationale=(
-        "Resources without a security group use the default group, which allows its members to reach each other and all "
-        "destinations."
-    ),
+    rationale="Resources without a security group use the default group, which allows all traffic to its members and outbound.",
     remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress and egress",
     severity=Severity.HIGH,
     types=type_tokens.VPC,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic"),
+    upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
     url=f"{_GUIDE}/default-security-group.html",
 )
 def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults:
@@ -75,7 +69,7 @@ def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults
     severity=Severity.MEDIUM,
     types=type_tokens.SUBNET,
     levels=levels("M", "M", "M"),
-    upstream=upstream_ids("EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default"),
+    upstream="EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default",
     url=f"{_GUIDE}/subnet-public-ip.html",
     remediation=(SetInput("mapPublicIpOnLaunch", False),),
 )
@@ -91,8 +85,7 @@ def public_addresses_are_not_assigned(subnet: Resource) -> CheckResults:
     remedy="use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0",
     severity=Severity.CRITICAL,
     types=type_tokens.SECURITY_GROUP + type_tokens.SECURITY_GROUP_RULE + type_tokens.SECURITY_GROUP_INGRESS,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids(
+    upstream=(
         "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 "
         "ec2_securitygroup_allow_ingress_from_internet_to_any_port EC23"
     ),
@@ -126,8 +119,7 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     remedy="set policy on the endpoint to a policy that restricts requests to this account and its resources",
     severity=Severity.MEDIUM,
     types=type_tokens.VPC_ENDPOINT,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("vpc_endpoint_connections_trust_boundaries"),
+    upstream="vpc_endpoint_connections_trust_boundaries",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
 )
 def endpoint_has_policy(endpoint: Resource) -> CheckResults:
@@ -153,8 +145,7 @@ _SUBNET_PROPERTIES = {
     + type_tokens.FUNCTION
     + type_tokens.CACHE_SUBNETS
     + type_tokens.DB_SUBNETS,
-    levels=levels("M", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_148 CKV2_AWS_35 vpc_subnet_separate_private_public"),
+    upstream="CKV_AWS_148 CKV2_AWS_35 vpc_subnet_separate_private_public",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
 def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
@@ -176,8 +167,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
     remedy="set the ports and the security groups or prefix lists of the destinations",
     severity=Severity.MEDIUM,
     types=type_tokens.SECURITY_GROUP + type_tokens.SECURITY_GROUP_RULE + type_tokens.SECURITY_GROUP_EGRESS,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_382"),
+    upstream="CKV_AWS_382",
     url=f"{_GUIDE}/security-group-rules.html",
 )
 def egress_is_limited(holder: Resource) -> CheckResults:
@@ -201,8 +191,7 @@ def egress_is_limited(holder: Resource) -> CheckResults:
     + type_tokens.SECURITY_GROUP_RULE
     + type_tokens.SECURITY_GROUP_INGRESS
     + type_tokens.SECURITY_GROUP_EGRESS,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("CKV_AWS_23 EC27"),
+    upstream="CKV_AWS_23 EC27",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
 )
 def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> CheckResults:
@@ -229,10 +218,7 @@ def _check_description(rule: Properties) -> CheckResults:
     types=type_tokens.NETWORK_ACL,
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids(
-        "EC2.21 6.2 CKV_AWS_229 CKV_AWS_230 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22 VPC3"
-    ),
+    upstream=("EC2.21 6.2 CKV_AWS_229 CKV_AWS_230 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22 VPC3"),
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
@@ -253,8 +239,7 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
     remedy="add an aws.ec2.VpcEndpoint for the service",
     severity=Severity.MEDIUM,
     types=type_tokens.VPC,
-    levels=levels("A", "M", "M"),
-    upstream=upstream_ids("EC2.10 EC2.55 EC2.56 EC2.57 6.8 vpc_endpoint_for_ec2_enabled vpc_endpoint_multi_az_enabled"),
+    upstream="EC2.10 EC2.55 EC2.56 EC2.57 6.8 vpc_endpoint_for_ec2_enabled vpc_endpoint_multi_az_enabled",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
 )
 def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
@@ -272,14 +257,11 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     "GH-VPC-011",
     title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
     rationale="The setting overrides routes and security groups in all VPCs of the account and Region.",
-    remedy=(
-        'add aws.ec2.VpcBlockPublicAccessOptions with internetGatewayBlockMode="block-ingress", and an exclusion for the '
-        "subnets of the load balancer"
-    ),
+    remedy='add aws.ec2.VpcBlockPublicAccessOptions with internetGatewayBlockMode="block-ingress", and exclude public subnets',
     severity=Severity.LOW,
     types=type_tokens.VPC,
     levels=levels("-", "A", "A"),
-    upstream=upstream_ids("EC2.172"),
+    upstream="EC2.172",
     url=f"{_GUIDE}/security-vpc-bpa.html",
 )
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from policies.analysis import type_tokens
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule, upstream_ids
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _GROUPS = (
@@ -24,7 +24,7 @@ _REDACTED = ("authorization", "cookie", "x-api-key")
     severity=Severity.HIGH,
     types=type_tokens.WEB_ACL,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids("WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules"),
+    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
 def managed_rules_and_rate_limit_exist(acl: Resource) -> CheckResults:
@@ -46,7 +46,7 @@ def managed_rules_and_rate_limit_exist(acl: Resource) -> CheckResults:
     severity=Severity.HIGH,
     types=type_tokens.WEB_ACL,
     levels=levels("A", "M", "M"),
-    upstream=upstream_ids("WAF.11 CKV2_AWS_31 wafv2_webacl_logging_enabled"),
+    upstream="WAF.11 CKV2_AWS_31 wafv2_webacl_logging_enabled",
     url=f"{_GUIDE}/logging-management.html",
 )
 def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
@@ -71,9 +71,8 @@ def _header(redacted: Properties) -> str:
     remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
     severity=Severity.LOW,
     types=type_tokens.WEB_ACL,
-    levels=levels("A", "M", "M"),
     pack="resilience",
-    upstream=upstream_ids("WAF.12 wafv2_webacl_rule_logging_enabled"),
+    upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
     remediation=(
         SetInput("visibilityConfig.cloudwatchMetricsEnabled", True),

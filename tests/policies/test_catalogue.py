@@ -96,7 +96,10 @@ def test_levels_do_not_decrease_towards_prod() -> None:
 def test_upstream_ids_are_assigned_by_format() -> None:
     upstream = upstream_ids("S3.8 3.1.4 CKV2_AWS_6 s3_bucket_level_public_access_block S2")
 
-    assert upstream.all_ids() == ("S3.8", "CIS 3.1.4", "CKV2_AWS_6", "s3_bucket_level_public_access_block", "S2")
+    assert upstream == {
+        **{"Security Hub": ["S3.8"], "CIS AWS Foundations": ["CIS 3.1.4"], "Checkov": ["CKV2_AWS_6"]},
+        **{"Prowler": ["s3_bucket_level_public_access_block"], "cdk-nag": ["S2"]},
+    }
     with pytest.raises(ValueError, match="unknown"):
         upstream_ids("S3.8 unknown")
 

@@ -7,16 +7,9 @@ from collections.abc import Iterator
 
 from policies.catalogue import PACKS, RULES
 from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.rule import ENVIRONMENTS, Rule, Severity, Upstream
+from policies.engine.rule import ENVIRONMENTS, Rule, Severity, upstream_ids
 from tools.docs.markdown import prose, table
 
-UPSTREAM = {
-    "security_hub": "Security Hub",
-    "cis": "CIS AWS Foundations",
-    "checkov": "Checkov",
-    "prowler": "Prowler",
-    "cdk_nag": "cdk-nag",
-}
 HEAD = """# Controls of the policy packs
 
 Both packs evaluate every resource before it is created: during `pulumi preview`, `pulumi up` and `make check`. The level of a
@@ -79,15 +72,10 @@ def _section(rule: Rule) -> str:
         notes.append("- Supports automatic remediation")
     if not rule.exemptible:
         notes.append("- Exemptions are not accepted")
-    notes += [f"- Upstream: {'; '.join(_upstream(rule.upstream)) or 'none'}", f"- Source: <{rule.url}>"]
+    upstream = (f"{catalogue} {', '.join(ids)}" for catalogue, ids in upstream_ids(rule.upstream).items() if ids)
+    notes += [f"- Upstream: {'; '.join(upstream) or 'none'}", f"- Source: <{rule.url}>"]
     return f"## {rule.id}: {prose(rule.title)}\n\n{prose(rule.rationale)}\n\n" + "\n".join(notes) + "\n"
 
 
 def _levels(policy: Rule | MetaPolicy) -> Iterator[str]:
     yield from (policy.levels[environment].value for environment in ENVIRONMENTS)
-
-
-def _upstream(upstream: Upstream) -> Iterator[str]:
-    for name, title in UPSTREAM.items():
-        if ids := getattr(upstream, name):
-            yield f"{title} {', '.join(ids)}"
