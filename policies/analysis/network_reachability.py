@@ -4,9 +4,9 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from policies.analysis import type_tokens
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
 
 INTERNET = ("0.0.0.0/0", "::/0")
 _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
@@ -26,9 +26,9 @@ def ingress_rules(group: Resource, stack: Stack) -> Iterator[IngressRule]:
     """All ingress rules of a security group: inline, SecurityGroupIngressRule and SecurityGroupRule."""
     for block in group.props.blocks("ingress"):
         yield IngressRule(f"{group.name} ({block.path})", block)
-    for rule in stack.referencing(group, type_tokens.SECURITY_GROUP_INGRESS, "securityGroupId"):
+    for rule in stack.referencing(group, aws("vpc.SecurityGroupIngressRule"), "securityGroupId"):
         yield IngressRule(rule.name, rule.props)
-    for rule in stack.referencing(group, type_tokens.SECURITY_GROUP_RULE, "securityGroupId"):
+    for rule in stack.referencing(group, aws("ec2.SecurityGroupRule"), "securityGroupId"):
         if rule.props.text("type") == "ingress":
             yield IngressRule(rule.name, rule.props)
 
@@ -89,13 +89,13 @@ def acl_matches(rule: Properties, cidr: str, port: int) -> bool:
 
 def required_endpoints(stack: Stack) -> list[str]:
     """The AWS services that ECS services call from inside the VPC. Empty for a program without ECS services."""
-    services = stack.of_type(type_tokens.SERVICE)
+    services = stack.of_type(aws("ecs.Service"))
     if not services:
         return []
     optional = {
-        "dynamodb": bool(stack.of_type(type_tokens.TABLE)),
-        "secretsmanager": bool(stack.of_type(type_tokens.SECRET)),
-        "kms": bool(stack.of_type(type_tokens.KEY)),
+        "dynamodb": bool(stack.of_type(aws("dynamodb.Table"))),
+        "secretsmanager": bool(stack.of_type(aws("secretsmanager.Secret"))),
+        "kms": bool(stack.of_type(aws("kms.Key"))),
         "ssmmessages": any(service.props.flag("enableExecuteCommand") for service in services),
     }
     return ["s3", "ecr.api", "ecr.dkr", "logs", "sts", *(name for name, required in optional.items() if required)]
@@ -110,29 +110,27 @@ def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
 
 def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
     """The route tables that are associated with a subnet."""
-    associations = stack.referencing(subnet, type_tokens.ROUTE_TABLE_ASSOCIATION, "subnetId")
+    associations = stack.referencing(subnet, aws("ec2.RouteTableAssociation"), "subnetId")
     return [
-        table
-        for association in associations
-        for table in stack.referenced_by(association, "routeTableId", type_tokens.ROUTE_TABLE)
+        table for association in associations for table in stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable"))
     ]
 
 
 def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:
     """True if a route of the table has an internet gateway as its target."""
-    for route in stack.referencing(table, type_tokens.ROUTE, "routeTableId"):
-        if stack.referenced_by(route, "gatewayId", type_tokens.INTERNET_GATEWAY) or _is_internet_gateway(route.props):
+    for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"):
+        if stack.referenced_by(route, "gatewayId", aws("ec2.InternetGateway")) or _is_internet_gateway(route.props):
             return True
     inline = table.props.blocks("routes")
     if any(_is_internet_gateway(route) for route in inline):
         return True
     has_gateway = any(route.has("gatewayId") for route in inline)
-    return has_gateway and bool(stack.referenced_by(table, "routes", type_tokens.INTERNET_GATEWAY))
+    return has_gateway and bool(stack.referenced_by(table, "routes", aws("ec2.InternetGateway")))
 
 
 def routes_to_nat_gateway(table: Resource, stack: Stack) -> bool:
     """True if a route of the table has a NAT gateway as its target."""
-    standalone = (route.props for route in stack.referencing(table, type_tokens.ROUTE, "routeTableId"))
+    standalone = (route.props for route in stack.referencing(table, aws("ec2.Route"), "routeTableId"))
     return any(route.has("natGatewayId") for route in (*standalone, *table.props.blocks("routes")))
 
 

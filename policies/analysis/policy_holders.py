@@ -1,10 +1,10 @@
 """IAM policy documents of the resources that contain them."""
 
-from policies.analysis import type_tokens
 from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
 
-_ATTACHMENTS = type_tokens.ROLE_POLICY_ATTACHMENT + type_tokens.POLICY_ATTACHMENT + type_tokens.GROUP_POLICY_ATTACHMENT
+_ATTACHMENTS = aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment")
 
 
 def identity_documents(resource: Resource) -> list[Document]:
@@ -12,7 +12,7 @@ def identity_documents(resource: Resource) -> list[Document]:
 
     Raises UnknownValueError for an unknown document and DocumentError for a malformed one.
     """
-    if resource.type in type_tokens.ROLE:
+    if resource.type in aws("iam.Role"):
         inline = [block.value("policy") for block in resource.props.blocks("inlinePolicies") if block.has("policy")]
         return [parse(document) for document in inline]
     return [parse(resource.props.value("policy"))]
@@ -30,7 +30,7 @@ def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
     Security Hub excludes these too (KMS.1, parameter excludePermissionBoundaryPolicy).
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1
     """
-    if policy.type not in type_tokens.POLICY or not stack.referencing(policy, type_tokens.ROLE, "permissionsBoundary"):
+    if policy.type not in aws("iam.Policy") or not stack.referencing(policy, aws("iam.Role"), "permissionsBoundary"):
         return False
     attached = any(stack.references(attachment, "policyArn", policy) for attachment in stack.of_type(_ATTACHMENTS))
-    return not attached and not stack.referencing(policy, type_tokens.ROLE, "managedPolicyArns")
+    return not attached and not stack.referencing(policy, aws("iam.Role"), "managedPolicyArns")

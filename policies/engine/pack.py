@@ -18,9 +18,9 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from policies.analysis import type_tokens
 from policies.analysis.properties import Properties, plain
 from policies.analysis.resources import Resource, Stack, identifiers_of
+from policies.analysis.type_tokens import STACK
 from policies.engine import meta_policies, sdk_cache
 from policies.engine.deployment_state import DeploymentState, Report
 from policies.engine.exemptions import Exemptions, load
@@ -97,7 +97,7 @@ def _stack_resource(rule: Rule, source: PolicyResource, state: DeploymentState, 
         rule,
         source,
         # The properties of the stack resource are the program's outputs, all of which are computed.
-        properties if source.resource_type == type_tokens.STACK else state.program_inputs(source.urn, properties),
+        properties if source.resource_type == STACK else state.program_inputs(source.urn, properties),
         config,
         identifiers=_IDENTIFIERS.of(properties),
         parent=source.parent.urn if source.parent else "",

@@ -5,8 +5,9 @@ One declaration in `policies/rules` feeds the policy packs, the catalogue, the l
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Any, Literal
 
 from policies.analysis.resources import Resource, Stack
@@ -169,11 +170,29 @@ class Rule(Control):
     check: StackCheck
 
 
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A required state of one property, from `policies/engine/requirements.py`.
+
+    check: yields a message if the property is in another state.
+    remediation: the steps that set the property, if the engine may do so.
+    """
+
+    check: ResourceCheck
+    remediation: tuple[SetInput, ...] = ()
+
+
 class resource_rule(Control):  # a decorator
     """Declares a rule whose check needs the resource alone."""
 
     def __call__(self, check: ResourceCheck) -> Rule:
         return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
+
+    def requires(self, *requirements: Requirement) -> Rule:
+        """Declares a rule without a function of its own: the requirements are its check and its remediation."""
+        steps = (step for requirement in requirements for step in requirement.remediation)
+        rule = self(lambda resource: chain.from_iterable(requirement.check(resource) for requirement in requirements))
+        return replace(rule, remediation=(*self.remediation, *steps))
 
 
 class stack_rule(Control):  # a decorator

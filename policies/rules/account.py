@@ -4,12 +4,12 @@ Each account needs these resources once. A stack whose account gets them from an
 "project/stack" in its output `accountBaseline`. The other stack is evaluated by its own check.
 """
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import STACK, aws
 from policies.engine.rule import CheckResults, Severity, levels, stack_rule
 
 BASELINE_OUTPUT = "accountBaseline"
-_STACKS = (type_tokens.STACK,)
+_STACKS = (STACK,)
 _PUBLIC_ACCESS_FLAGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 
@@ -34,9 +34,9 @@ def baseline_is_external(root: Resource) -> bool:
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
-    if baseline_is_external(root) or not stack.of_type(type_tokens.BUCKET):
+    if baseline_is_external(root) or not stack.of_type(aws("s3.Bucket")):
         return
-    blocks = stack.of_type(type_tokens.ACCOUNT_PUBLIC_ACCESS_BLOCK)
+    blocks = stack.of_type(aws("s3.AccountPublicAccessBlock"))
     if not blocks:
         yield "the program has buckets but no AccountPublicAccessBlock"
     for block in blocks:
@@ -46,11 +46,11 @@ def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
 
 
 _BASELINE = {
-    "AWS Config (aws.cfg.Recorder)": type_tokens.CONFIG_RECORDER,
-    "GuardDuty (aws.guardduty.Detector)": type_tokens.GUARD_DUTY,
-    "Security Hub (aws.securityhub.Account)": type_tokens.SECURITY_HUB,
-    "Access Analyzer (aws.accessanalyzer.Analyzer)": type_tokens.ACCESS_ANALYZER,
-    "EBS encryption by default (aws.ebs.EncryptionByDefault)": type_tokens.EBS_ENCRYPTION,
+    "AWS Config (aws.cfg.Recorder)": aws("cfg.Recorder"),
+    "GuardDuty (aws.guardduty.Detector)": aws("guardduty.Detector"),
+    "Security Hub (aws.securityhub.Account)": aws("securityhub.Account"),
+    "Access Analyzer (aws.accessanalyzer.Analyzer)": aws("accessanalyzer.Analyzer"),
+    "EBS encryption by default (aws.ebs.EncryptionByDefault)": aws("ebs.EncryptionByDefault"),
 }
 
 
@@ -74,10 +74,10 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     for service, types in _BASELINE.items():
         if not stack.of_type(types):
             yield f"{service} is not enabled"
-    for detector in stack.of_type(type_tokens.GUARD_DUTY):
+    for detector in stack.of_type(aws("guardduty.Detector")):
         if not detector.props.flag("enable", True):
             yield f"enable is false in {detector.name}"
-    for setting in stack.of_type(type_tokens.EBS_ENCRYPTION):
+    for setting in stack.of_type(aws("ebs.EncryptionByDefault")):
         if not setting.props.flag("enabled", True):
             yield f"enabled is false in {setting.name}"
 
@@ -93,15 +93,15 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )
 def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
-    if baseline_is_external(root) and not stack.of_type(type_tokens.BUDGET):
+    if baseline_is_external(root) and not stack.of_type(aws("budgets.Budget")):
         return
     notified = set()
-    for budget in stack.of_type(type_tokens.BUDGET):
+    for budget in stack.of_type(aws("budgets.Budget")):
         for notification in budget.props.blocks("notifications"):
             if notification.has("subscriberEmailAddresses") or notification.has("subscriberSnsTopicArns"):
                 notified.add(notification.text("notificationType"))
     for kind in ("ACTUAL", "FORECASTED"):
         if kind not in notified:
             yield f"no budget has a {kind} notification with subscribers"
-    if not stack.of_type(type_tokens.ANOMALY_MONITOR):
+    if not stack.of_type(aws("costexplorer.AnomalyMonitor")):
         yield "no AnomalyMonitor is configured"

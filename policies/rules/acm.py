@@ -1,7 +1,7 @@
 """Rules for ACM certificates."""
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource
+from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, Severity, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
@@ -14,7 +14,7 @@ _WEAK_KEYS = ("RSA_1024",)
     rationale="DNS-validated certificates renew automatically. A stolen wildcard certificate is valid for every host.",
     remedy='set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", keep transparency logging, and list each host name',
     severity=Severity.MEDIUM,
-    types=type_tokens.CERTIFICATE,
+    types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream=(
         "ACM.2 CKV_AWS_234 CKV2_AWS_71 acm_certificates_with_secure_key_algorithms acm_certificates_transparency_logs_enabled"

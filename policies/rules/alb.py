@@ -2,8 +2,9 @@
 
 import re
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
@@ -24,7 +25,7 @@ _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)
     rationale="A listener that serves HTTP accepts keys and cookies in clear text.",
     remedy='set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" and statusCode="HTTP_301"',
     severity=Severity.HIGH,
-    types=type_tokens.LISTENER,
+    types=aws("lb.Listener"),
     upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners",
     url=f"{_GUIDE}/create-http-listener.html",
     remediation=(SetInput("defaultActions", _HTTPS_REDIRECT),),
@@ -47,7 +48,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
     rationale="The provider's default policy of 2016 accepts TLS 1.0 and its ciphers.",
     remedy='set sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"',
     severity=Severity.HIGH,
-    types=type_tokens.LISTENER,
+    types=aws("lb.Listener"),
     upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled",
     url=f"{_GUIDE}/describe-ssl-policies.html",
     remediation=(SetInput("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"),),
@@ -67,7 +68,7 @@ def tls_policy_is_current(listener: Resource) -> CheckResults:
     rationale="Header names that servers parse differently enable HTTP request smuggling.",
     remedy="set dropInvalidHeaderFields=True",
     severity=Severity.MEDIUM,
-    types=type_tokens.LOAD_BALANCER,
+    types=aws("lb.LoadBalancer"),
     levels=levels("M", "M", "M"),
     upstream="ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled",
     url=_ATTRIBUTES,
@@ -78,37 +79,30 @@ def invalid_headers_are_dropped(balancer: Resource) -> CheckResults:
         yield "dropInvalidHeaderFields is not true"
 
 
-@resource_rule(
+access_logging_is_enabled = resource_rule(
     "GH-ALB-004",
     title="Load balancers have access logging enabled",
     rationale="The access log is the only record of requests that the load balancer or the web ACL rejected.",
     remedy="set accessLogs with enabled=True and a bucket",
     severity=Severity.MEDIUM,
-    types=type_tokens.LOAD_BALANCER,
+    types=aws("lb.LoadBalancer"),
     upstream="ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
-)
-def access_logging_is_enabled(balancer: Resource) -> CheckResults:
-    if not balancer.props.block("accessLogs").flag("enabled"):
-        yield "accessLogs.enabled is not true"
+).requires(is_true("accessLogs.enabled", remediate=False))
 
 
-@resource_rule(
+deletion_protection_is_enabled = resource_rule(
     "GH-ALB-005",
     title="Load balancers have deletion protection enabled",
     rationale="Deleting a load balancer deletes its DNS name; a replacement gets a different one.",
     remedy="set enableDeletionProtection=True",
     severity=Severity.MEDIUM,
-    types=type_tokens.LOAD_BALANCER,
+    types=aws("lb.LoadBalancer"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="ELB.6 CKV_AWS_150 elbv2_deletion_protection",
     url=_ATTRIBUTES,
-    remediation=(SetInput("enableDeletionProtection", True),),
-)
-def deletion_protection_is_enabled(balancer: Resource) -> CheckResults:
-    if not balancer.props.flag("enableDeletionProtection"):
-        yield "enableDeletionProtection is not true"
+).requires(is_true("enableDeletionProtection"))
 
 
 @resource_rule(
@@ -117,7 +111,7 @@ def deletion_protection_is_enabled(balancer: Resource) -> CheckResults:
     rationale="A request that the load balancer and the server parse differently can contain a second, hidden request.",
     remedy='set desyncMitigationMode="strictest", or remove it for the default "defensive"',
     severity=Severity.MEDIUM,
-    types=type_tokens.LOAD_BALANCER,
+    types=aws("lb.LoadBalancer"),
     levels=levels("M", "M", "M"),
     upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
@@ -135,7 +129,7 @@ def desync_mitigation_is_enabled(balancer: Resource) -> CheckResults:
     rationale="With one zone, an outage of the zone makes every target unavailable.",
     remedy="set subnets to subnets in two Availability Zones",
     severity=Severity.MEDIUM,
-    types=type_tokens.LOAD_BALANCER,
+    types=aws("lb.LoadBalancer"),
     pack="resilience",
     settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
     upstream="ELB.13 elbv2_is_in_multiple_az",
@@ -153,7 +147,7 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
     rationale="The web ACL counts, blocks and logs attacks before they reach the service.",
     remedy="add an aws.wafv2.WebAclAssociation for the load balancer and remove enableWafFailOpen",
     severity=Severity.HIGH,
-    types=type_tokens.LOAD_BALANCER,
+    types=aws("lb.LoadBalancer"),
     levels=levels("A", "M", "M"),
     upstream="ELB.16 CKV2_AWS_28 elbv2_waf_acl_attached",
     url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
@@ -161,7 +155,7 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
 def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     if balancer.props.flag("internal") or not _is_application_load_balancer(balancer):
         return
-    if not stack.referencing(balancer, type_tokens.WEB_ACL_ASSOCIATION, "resourceArn"):
+    if not stack.referencing(balancer, aws("wafv2.WebAclAssociation"), "resourceArn"):
         yield "no web ACL is associated with this load balancer"
     if balancer.props.flag("enableWafFailOpen"):
         yield "enableWafFailOpen is true, so requests pass while AWS WAF is unavailable"
@@ -177,7 +171,7 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     ),
     remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its health check',
     severity=Severity.MEDIUM,
-    types=type_tokens.TARGET_GROUP,
+    types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
     levels=levels("A", "A", "A"),
@@ -202,7 +196,7 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
     rationale="Headers of the listener apply to every response, including errors of the load balancer itself.",
     remedy="set the listener attribute that the message names",
     severity=Severity.LOW,
-    types=type_tokens.LISTENER,
+    types=aws("lb.Listener"),
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
     remediation=(

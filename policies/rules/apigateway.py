@@ -1,28 +1,26 @@
 """Rules for API Gateway REST and HTTP APIs: stages, methods, routes and domain names."""
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_set
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
 
-@resource_rule(
+access_logging_is_enabled = resource_rule(
     "GH-API-001",
     title="API Gateway stages have access logging enabled",
     rationale="The access log is the only record of calls that API Gateway rejected.",
     remedy="set accessLogSettings with destinationArn and format",
     severity=Severity.MEDIUM,
-    types=type_tokens.REST_STAGE + type_tokens.HTTP_STAGE,
+    types=aws("apigateway.Stage", "apigatewayv2.Stage"),
     upstream=(
         "APIGateway.1 APIGateway.9 4.10 CKV_AWS_76 CKV2_AWS_4 apigateway_restapi_logging_enabled "
         "apigatewayv2_api_access_logging_enabled APIG1 APIG6"
     ),
     url=f"{_GUIDE}/set-up-logging.html",
-)
-def access_logging_is_enabled(stage: Resource) -> CheckResults:
-    if not stage.props.block("accessLogSettings").has("destinationArn"):
-        yield "accessLogSettings.destinationArn is not set"
+).requires(is_set("accessLogSettings.destinationArn"))
 
 
 # Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
@@ -35,13 +33,13 @@ _SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-he
     rationale="A route without an authorizer accepts requests from everyone.",
     remedy="set an authorizer, or add the route to the list `public` of this rule in the pack configuration",
     severity=Severity.HIGH,
-    types=type_tokens.REST_METHOD + type_tokens.HTTP_ROUTE,
+    types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},
     upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 apigatewayv2_api_authorizers_enabled APIG4",
     url=f"{_GUIDE}/apigateway-control-access-to-api.html",
 )
 def routes_have_authorizer(route: Resource) -> CheckResults:
-    is_rest = route.type in type_tokens.REST_METHOD
+    is_rest = route.type in aws("apigateway.Method")
     name_property, type_property = ("httpMethod", "authorization") if is_rest else ("routeKey", "authorizationType")
     name = route.props.text(name_property)
     if name.partition(" ")[0] == "OPTIONS" or name in route.lists["public"] or route.name in route.lists["public"]:
@@ -56,17 +54,17 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
     rationale="A REST API stage can have a web ACL; an HTTP API needs a CloudFront distribution with one.",
     remedy="associate a web ACL with the stage; put an HTTP API behind an aws.cloudfront.Distribution with webAclId",
     severity=Severity.HIGH,
-    types=type_tokens.REST_STAGE + type_tokens.HTTP_API,
+    types=aws("apigateway.Stage", "apigatewayv2.Api"),
     levels=levels("A", "M", "M"),
     upstream="APIGateway.4 CKV2_AWS_29 apigateway_restapi_waf_acl_attached APIG3",
     url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
 )
 def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
-    if api.type in type_tokens.REST_STAGE:
-        if not stack.referencing(api, type_tokens.WEB_ACL_ASSOCIATION, "resourceArn"):
+    if api.type in aws("apigateway.Stage"):
+        if not stack.referencing(api, aws("wafv2.WebAclAssociation"), "resourceArn"):
             yield "no web ACL is associated with this stage"
     elif api.props.text("protocolType", "HTTP") == "HTTP" and not any(
-        distribution.props.has("webAclId") for distribution in stack.of_type(type_tokens.DISTRIBUTION)
+        distribution.props.has("webAclId") for distribution in stack.of_type(aws("cloudfront.Distribution"))
     ):
         yield "no CloudFront distribution with a web ACL is in front of this HTTP API"
 
@@ -77,22 +75,22 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
     rationale="The execute-api endpoint bypasses the TLS policy of the custom domain and the services in front of it.",
     remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
     severity=Severity.MEDIUM,
-    types=type_tokens.REST_API + type_tokens.HTTP_API + type_tokens.REST_DOMAIN + type_tokens.HTTP_DOMAIN,
+    types=aws("apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"),
     upstream="CKV_AWS_206 apigateway_domain_name_pqc_tls_enabled",
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
     remediation=(
-        SetInput("disableExecuteApiEndpoint", True, types=type_tokens.REST_API + type_tokens.HTTP_API),
-        SetInput("securityPolicy", "TLS_1_2", types=type_tokens.REST_DOMAIN),
-        SetInput("domainNameConfiguration.securityPolicy", "TLS_1_2", types=type_tokens.HTTP_DOMAIN),
+        SetInput("disableExecuteApiEndpoint", True, types=aws("apigateway.RestApi", "apigatewayv2.Api")),
+        SetInput("securityPolicy", "TLS_1_2", types=aws("apigateway.DomainName")),
+        SetInput("domainNameConfiguration.securityPolicy", "TLS_1_2", types=aws("apigatewayv2.DomainName")),
     ),
 )
 def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
-    if api.type in type_tokens.REST_API + type_tokens.HTTP_API:
+    if api.type in aws("apigateway.RestApi", "apigatewayv2.Api"):
         if not api.props.flag("disableExecuteApiEndpoint"):
             yield "disableExecuteApiEndpoint is not true"
         return
     # Policies after TLS_1_2 are named SecurityPolicy_TLS13_...
-    holder = api.props if api.type in type_tokens.REST_DOMAIN else api.props.block("domainNameConfiguration")
+    holder = api.props if api.type in aws("apigateway.DomainName") else api.props.block("domainNameConfiguration")
     policy = holder.text("securityPolicy")
     if policy != "TLS_1_2" and not policy.startswith("SecurityPolicy_TLS1"):
         fix = f'set {holder.path_of("securityPolicy")}="TLS_1_2"'
@@ -105,24 +103,24 @@ def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
     rationale="Without throttling, one client can use the whole capacity. Data trace logs request bodies with credentials.",
     remedy="set the property that the message names",
     severity=Severity.MEDIUM,
-    types=type_tokens.REST_METHOD_SETTINGS + type_tokens.REST_STAGE + type_tokens.REST_METHOD,
+    types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
     upstream=(
         "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 apigateway_restapi_tracing_enabled "
         "apigateway_restapi_cache_encrypted APIG2"
     ),
     url=f"{_GUIDE}/api-gateway-request-throttling.html",
     remediation=(
-        SetInput("xrayTracingEnabled", True, types=type_tokens.REST_STAGE),
-        SetInput("settings.dataTraceEnabled", False, types=type_tokens.REST_METHOD_SETTINGS),
-        SetInput("settings.cacheDataEncrypted", True, types=type_tokens.REST_METHOD_SETTINGS),
+        SetInput("xrayTracingEnabled", True, types=aws("apigateway.Stage")),
+        SetInput("settings.dataTraceEnabled", False, types=aws("apigateway.MethodSettings")),
+        SetInput("settings.cacheDataEncrypted", True, types=aws("apigateway.MethodSettings")),
     ),
 )
 def stage_settings_are_secure(holder: Resource) -> CheckResults:
-    if holder.type in type_tokens.REST_STAGE:
+    if holder.type in aws("apigateway.Stage"):
         if not holder.props.flag("xrayTracingEnabled"):
             yield Violation("xrayTracingEnabled is not true", "set xrayTracingEnabled=True")
         return
-    if holder.type in type_tokens.REST_METHOD:
+    if holder.type in aws("apigateway.Method"):
         has_body = holder.props.text("httpMethod") in ("POST", "PUT", "PATCH", "ANY")
         if has_body and not holder.props.has("requestValidatorId"):
             yield Violation("requestValidatorId is not set, so request bodies are not validated", "set requestValidatorId")

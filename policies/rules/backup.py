@@ -2,10 +2,11 @@
 
 import re
 
-from policies.analysis import type_tokens
 from policies.analysis.iam.grammar import matches, parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_set
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 from policies.rules.s3 import is_replica
 
@@ -13,19 +14,16 @@ _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
 _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")
 
 
-@resource_rule(
+vault_uses_customer_key = resource_rule(
     "GH-BAK-001",
     title="Backup vaults are encrypted with a customer managed key",
     rationale="A recovery point contains a full copy of the data. The key policy controls who can read it.",
     remedy="set kmsKeyArn on the vault",
     severity=Severity.MEDIUM,
-    types=type_tokens.BACKUP_VAULT,
+    types=aws("backup.Vault"),
     upstream="Backup.1 CKV_AWS_166 backup_vaults_encrypted",
     url=f"{_GUIDE}/encryption.html",
-)
-def vault_uses_customer_key(vault: Resource) -> CheckResults:
-    if not vault.props.has("kmsKeyArn"):
-        yield "kmsKeyArn is not set, so an AWS managed key is used"
+).requires(is_set("kmsKeyArn", "an AWS managed key is used"))
 
 
 @stack_rule(
@@ -37,15 +35,15 @@ def vault_uses_customer_key(vault: Resource) -> CheckResults:
         "backup:DeleteRecoveryPoint to everyone"
     ),
     severity=Severity.HIGH,
-    types=type_tokens.BACKUP_VAULT,
+    types=aws("backup.Vault"),
     levels=levels("-", "A", "M"),
     url=f"{_GUIDE}/vault-lock.html",
 )
 def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
-    locks = stack.referencing(vault, type_tokens.BACKUP_VAULT_LOCK, "backupVaultName")
+    locks = stack.referencing(vault, aws("backup.VaultLockConfiguration"), "backupVaultName")
     if not any(lock.props.number("minRetentionDays") > 0 for lock in locks):
         yield "the vault has no VaultLockConfiguration with minRetentionDays"
-    policies = stack.referencing(vault, type_tokens.BACKUP_VAULT_POLICY, "backupVaultName")
+    policies = stack.referencing(vault, aws("backup.VaultPolicy"), "backupVaultName")
     if not any(_denies_deletion(policy) for policy in policies):
         yield "no vault policy denies backup:DeleteRecoveryPoint to everyone"
 
@@ -61,7 +59,7 @@ def _denies_deletion(policy: Resource) -> bool:
     rationale="Backups in the same Region or account are lost together with the data.",
     remedy="add a rule with a daily schedule, lifecycle.deleteAfter of the required days, and copyActions to another Region",
     severity=Severity.HIGH,
-    types=type_tokens.BACKUP_PLAN,
+    types=aws("backup.Plan"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
@@ -92,9 +90,9 @@ def _retention_days(rule: Properties) -> float:
 # data (secret links, sessions) must not survive in a backup.
 _EXCLUDED_PURPOSES = ("log-sink", "trail", "ephemeral")
 _SERVICE = {
-    **dict.fromkeys(type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER, "rds"),
-    **dict.fromkeys(type_tokens.TABLE, "dynamodb"),
-    **dict.fromkeys(type_tokens.BUCKET, "s3"),
+    **dict.fromkeys(aws("rds.Instance", "rds.Cluster"), "rds"),
+    **dict.fromkeys(aws("dynamodb.Table"), "dynamodb"),
+    **dict.fromkeys(aws("s3.Bucket"), "s3"),
 }
 
 
@@ -113,7 +111,7 @@ _SERVICE = {
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
     if store.props.block("tags").text("gatehouse:purpose") in _EXCLUDED_PURPOSES or is_replica(store, stack):
         return
-    if not any(_selects(selection, store, stack) for selection in stack.of_type(type_tokens.BACKUP_SELECTION)):
+    if not any(_selects(selection, store, stack) for selection in stack.of_type(aws("backup.Selection"))):
         yield "no backup selection contains this resource or one of its tags"
 
 

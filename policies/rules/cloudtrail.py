@@ -1,84 +1,63 @@
 """Rules for CloudTrail trails."""
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_not_false, is_set, is_true
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 
 
-@resource_rule(
+trail_covers_all_regions = resource_rule(
     "GH-CT-001",
     title="CloudTrail trails record all Regions and global service events",
     rationale="A single-Region trail does not record activity in other Regions.",
     remedy="set isMultiRegionTrail=True, and remove enableLogging and includeGlobalServiceEvents if they are False",
     severity=Severity.HIGH,
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     levels=levels("A", "M", "M"),
     upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
-    remediation=(
-        SetInput("isMultiRegionTrail", True),
-        SetInput("enableLogging", True),
-        SetInput("includeGlobalServiceEvents", True),
-    ),
-)
-def trail_covers_all_regions(trail: Resource) -> CheckResults:
-    if not trail.props.flag("isMultiRegionTrail"):
-        yield "isMultiRegionTrail is not true"
-    for name in ("enableLogging", "includeGlobalServiceEvents"):
-        if not trail.props.flag(name, True):
-            yield f"{name} is false"
+).requires(is_true("isMultiRegionTrail"), is_not_false("enableLogging"), is_not_false("includeGlobalServiceEvents"))
 
 
-@resource_rule(
+trail_uses_customer_key = resource_rule(
     "GH-CT-002",
     title="CloudTrail trails are encrypted with a customer managed key",
     rationale="The trail shows which activity is monitored. The key policy controls who can read it.",
     remedy="set kmsKeyId",
     severity=Severity.MEDIUM,
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     upstream="CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled",
     url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
-)
-def trail_uses_customer_key(trail: Resource) -> CheckResults:
-    if not trail.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set"
+).requires(is_set("kmsKeyId"))
 
 
-@resource_rule(
+log_file_validation_is_enabled = resource_rule(
     "GH-CT-003",
     title="CloudTrail trails have log file validation enabled",
     rationale="Signed digest files show whether a log file was modified or deleted after CloudTrail delivered it.",
     remedy="set enableLogFileValidation=True",
     severity=Severity.HIGH,
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     upstream="CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled",
     url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
-    remediation=(SetInput("enableLogFileValidation", True),),
-)
-def log_file_validation_is_enabled(trail: Resource) -> CheckResults:
-    if not trail.props.flag("enableLogFileValidation"):
-        yield "enableLogFileValidation is not true"
+).requires(is_true("enableLogFileValidation"))
 
 
-@resource_rule(
+trail_delivers_to_cloudwatch_logs = resource_rule(
     "GH-CT-004",
     title="CloudTrail trails deliver to CloudWatch Logs",
     rationale="Alarms on administrator activity need the events in a log group.",
     remedy="set cloudWatchLogsGroupArn and cloudWatchLogsRoleArn",
     severity=Severity.MEDIUM,
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     upstream="CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled",
     url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
-)
-def trail_delivers_to_cloudwatch_logs(trail: Resource) -> CheckResults:
-    for name in ("cloudWatchLogsGroupArn", "cloudWatchLogsRoleArn"):
-        if not trail.props.has(name):
-            yield f"{name} is not set"
+).requires(is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn"))
 
 
 @resource_rule(
@@ -87,7 +66,7 @@ def trail_delivers_to_cloudwatch_logs(trail: Resource) -> CheckResults:
     rationale="Management events show that someone gained access; data events show which objects were read or changed.",
     remedy="add an advancedEventSelector with eventCategory Data and resources.type AWS::S3::Object, without a readOnly field",
     severity=Severity.MEDIUM,
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     levels=levels("-", "A", "M"),
     upstream="S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled cloudtrail_s3_dataevents_read_enabled",
     url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
@@ -113,10 +92,10 @@ def _records_objects_basic(selector: Properties) -> bool:
     "GH-CT-006",
     title="The bucket of a trail accepts this trail only and has access logging",
     rationale="Without aws:SourceArn, trails of other accounts can deliver to the bucket. Access logs show who read the trail.",
-    remedy="allow cloudtrail.amazonaws.com in the bucket policy for the aws:SourceArn of the trail only; add an aws.s3.BucketLogging",
+    remedy="restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket policy, and add an aws.s3.BucketLogging",
     severity=Severity.MEDIUM,
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     upstream=(
         "CloudTrail.6 CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_is_not_publicly_accessible "
         "cloudtrail_logs_s3_bucket_access_logging_enabled"
@@ -124,10 +103,10 @@ def _records_objects_basic(selector: Properties) -> bool:
     url=f"{_GUIDE}/create-s3-bucket-policy-for-cloudtrail.html",
 )
 def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:
-    for bucket in stack.referenced_by(trail, "s3BucketName", type_tokens.BUCKET):
-        if not stack.referencing(bucket, type_tokens.BUCKET_LOGGING, "bucket"):
+    for bucket in stack.referenced_by(trail, "s3BucketName", aws("s3.Bucket")):
+        if not stack.referencing(bucket, aws("s3.BucketLogging"), "bucket"):
             yield f"the bucket {bucket.name} of the trail has no access logging"
-        for policy in stack.referencing(bucket, type_tokens.BUCKET_POLICY, "bucket"):
+        for policy in stack.referencing(bucket, aws("s3.BucketPolicy"), "bucket"):
             document = parse(policy.props.value("policy"))
             if "cloudtrail.amazonaws.com" in iam_document.unrestricted_services(document):
                 yield f"the policy of {bucket.name} allows CloudTrail without aws:SourceArn"

@@ -1,18 +1,10 @@
 """Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
 
-from policies.analysis import type_tokens
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import (
-    CheckResults,
-    SetInput,
-    Severity,
-    Violation,
-    levels,
-    resource_rule,
-    setting,
-    stack_rule,
-)
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_set
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
@@ -23,7 +15,7 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
     rationale="Breaches are often discovered after months. Without a retention period, logs are kept and billed indefinitely.",
     remedy="set retentionInDays to at least the days that this environment requires",
     severity=Severity.MEDIUM,
-    types=type_tokens.LOG_GROUP,
+    types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
     upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled",
@@ -39,19 +31,16 @@ def log_retention_is_set(group: Resource) -> CheckResults:
         yield f"retentionInDays is below {days_min:g}"
 
 
-@resource_rule(
+log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
     rationale="Logs contain user names, addresses and key ids. The key policy controls who can read them.",
     remedy="set kmsKeyId",
     severity=Severity.MEDIUM,
-    types=type_tokens.LOG_GROUP,
+    types=aws("cloudwatch.LogGroup"),
     upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
-)
-def log_group_uses_customer_key(group: Resource) -> CheckResults:
-    if not group.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set"
+).requires(is_set("kmsKeyId"))
 
 
 @resource_rule(
@@ -60,7 +49,7 @@ def log_group_uses_customer_key(group: Resource) -> CheckResults:
     rationale="An alarm without an action does not notify anyone.",
     remedy="set alarmActions to an SNS topic and leave actionsEnabled at its default",
     severity=Severity.MEDIUM,
-    types=type_tokens.METRIC_ALARM + type_tokens.COMPOSITE_ALARM,
+    types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
     pack="resilience",
     upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled",
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
@@ -98,7 +87,7 @@ _CIS_FILTERS = (
     rationale="An alarm reports an intrusion within minutes; an unmonitored trail reveals it months later.",
     remedy="add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric",
     severity=Severity.MEDIUM,
-    types=type_tokens.TRAIL,
+    types=aws("cloudtrail.Trail"),
     levels=levels("-", "A", "M"),
     upstream=" ".join(
         [
@@ -110,8 +99,8 @@ _CIS_FILTERS = (
     url=f"{_GUIDE}/logs/MonitoringLogData.html",
 )
 def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> CheckResults:
-    filters = [metric_filter.props for metric_filter in stack.of_type(type_tokens.METRIC_FILTER)]
-    alarms = [alarm.props for alarm in stack.of_type(type_tokens.METRIC_ALARM)]
+    filters = [metric_filter.props for metric_filter in stack.of_type(aws("cloudwatch.LogMetricFilter"))]
+    alarms = [alarm.props for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))]
     alarmed = {alarm.text("metricName") for alarm in alarms if alarm.known("metricName")}
     for number, subject, terms in _CIS_FILTERS:
         matching = [props for props in filters if all(term in props.text("pattern") for term in terms)]
@@ -123,12 +112,12 @@ def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> Check
 
 # Namespace of the metrics of each monitored type.
 _NAMESPACES = {
-    **dict.fromkeys(type_tokens.LOAD_BALANCER, "AWS/ApplicationELB"),
-    **dict.fromkeys(type_tokens.SERVICE, "AWS/ECS"),
-    **dict.fromkeys(type_tokens.DB_INSTANCE, "AWS/RDS"),
-    **dict.fromkeys(type_tokens.CACHE, "AWS/ElastiCache"),
-    **dict.fromkeys(type_tokens.TABLE, "AWS/DynamoDB"),
-    **dict.fromkeys(type_tokens.FUNCTION, "AWS/Lambda"),
+    **dict.fromkeys(aws("lb.LoadBalancer"), "AWS/ApplicationELB"),
+    **dict.fromkeys(aws("ecs.Service"), "AWS/ECS"),
+    **dict.fromkeys(aws("rds.Instance"), "AWS/RDS"),
+    **dict.fromkeys(aws("elasticache.ReplicationGroup"), "AWS/ElastiCache"),
+    **dict.fromkeys(aws("dynamodb.Table"), "AWS/DynamoDB"),
+    **dict.fromkeys(aws("lambda.Function"), "AWS/Lambda"),
 }
 
 
@@ -146,9 +135,9 @@ _NAMESPACES = {
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
     namespace = _NAMESPACES[resource.type]
-    if not any(_monitors(alarm, namespace, resource, stack) for alarm in stack.of_type(type_tokens.METRIC_ALARM)):
+    if not any(_monitors(alarm, namespace, resource, stack) for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))):
         yield f"no alarm on {namespace} monitors this resource"
-    bodies = [dashboard.props.text("dashboardBody") for dashboard in stack.of_type(type_tokens.DASHBOARD)]
+    bodies = [dashboard.props.text("dashboardBody") for dashboard in stack.of_type(aws("cloudwatch.Dashboard"))]
     if not any(f'"{namespace}"' in body for body in bodies):
         yield f"no dashboard shows {namespace}"
 
@@ -172,7 +161,7 @@ def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack)
     rationale="Masking limits the exposure of keys and tokens that are logged by mistake.",
     remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
     severity=Severity.MEDIUM,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
     upstream="cloudwatch_log_group_no_secrets_in_logs",
     unknown_allowed={"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"},
@@ -180,10 +169,10 @@ def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack)
 )
 def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
     names = {_log_group(container) for container in task.props.json_blocks("containerDefinitions")}
-    for group in stack.of_type(type_tokens.LOG_GROUP):
+    for group in stack.of_type(aws("cloudwatch.LogGroup")):
         if not group.identifiers & names:
             continue
-        protections = stack.referencing(group, type_tokens.LOG_DATA_PROTECTION, "logGroupName")
+        protections = stack.referencing(group, aws("cloudwatch.LogDataProtectionPolicy"), "logGroupName")
         if not protections:
             yield f"the log group {group.name} has no data protection policy"
         elif not any(_masks(policy.props.decoded("policyDocument").block("policyDocument")) for policy in protections):

@@ -1,64 +1,51 @@
 """Rules for DynamoDB tables."""
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_true, uses_customer_key
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 
 
-@resource_rule(
+point_in_time_recovery_is_enabled = resource_rule(
     "GH-DDB-001",
     title="DynamoDB tables have point-in-time recovery enabled",
     rationale="Point-in-time recovery restores data that a defective program overwrote.",
     remedy="set pointInTimeRecovery to {enabled: True}",
     severity=Severity.HIGH,
-    types=type_tokens.TABLE,
+    types=aws("dynamodb.Table"),
     levels=levels("A", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
-    remediation=(SetInput("pointInTimeRecovery.enabled", True),),
-)
-def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
-    if not table.props.block("pointInTimeRecovery").flag("enabled"):
-        yield "pointInTimeRecovery.enabled is not true"
+).requires(is_true("pointInTimeRecovery.enabled"))
 
 
-@resource_rule(
+table_uses_customer_key = resource_rule(
     "GH-DDB-002",
     title="DynamoDB tables are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
     remedy="set serverSideEncryption to {enabled: True, kmsKeyArn: the key's ARN}",
     severity=Severity.MEDIUM,
-    types=type_tokens.TABLE,
+    types=aws("dynamodb.Table"),
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
-)
-def table_uses_customer_key(table: Resource) -> CheckResults:
-    encryption = table.props.block("serverSideEncryption")
-    if not encryption.flag("enabled"):
-        yield "serverSideEncryption.enabled is not true"
-    elif not encryption.has("kmsKeyArn"):
-        yield "serverSideEncryption.kmsKeyArn is not set, so an AWS managed key is used"
+).requires(uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"))
 
 
-@resource_rule(
+deletion_protection_is_enabled = resource_rule(
     "GH-DDB-003",
     title="DynamoDB tables have deletion protection enabled",
     rationale="Deletion protection prevents accidental deletion of the table and its indexes.",
     remedy="set deletionProtectionEnabled=True",
     severity=Severity.HIGH,
-    types=type_tokens.TABLE,
+    types=aws("dynamodb.Table"),
     levels=levels("-", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.6 dynamodb_table_deletion_protection_enabled",
     url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
-    remediation=(SetInput("deletionProtectionEnabled", True),),
-)
-def deletion_protection_is_enabled(table: Resource) -> CheckResults:
-    if not table.props.flag("deletionProtectionEnabled"):
-        yield "deletionProtectionEnabled is not true"
+).requires(is_true("deletionProtectionEnabled"))
 
 
 @resource_rule(
@@ -67,7 +54,7 @@ def deletion_protection_is_enabled(table: Resource) -> CheckResults:
     rationale="Without TTL, expired tokens accumulate and stay readable.",
     remedy="set ttl to {enabled: True, attributeName: the attribute that contains the expiry time}",
     severity=Severity.MEDIUM,
-    types=type_tokens.TABLE,
+    types=aws("dynamodb.Table"),
     url=f"{_GUIDE}/TTL.html",
 )
 def time_to_live_is_enabled(table: Resource) -> CheckResults:
@@ -83,7 +70,7 @@ def time_to_live_is_enabled(table: Resource) -> CheckResults:
     rationale="With fixed capacity, peak load causes throttled requests.",
     remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
     severity=Severity.LOW,
-    types=type_tokens.TABLE,
+    types=aws("dynamodb.Table"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="DynamoDB.1 CKV2_AWS_16 dynamodb_table_autoscaling_enabled",
@@ -92,7 +79,7 @@ def time_to_live_is_enabled(table: Resource) -> CheckResults:
 def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
     if table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST":
         return
-    for target in stack.of_type(type_tokens.SCALING_TARGET):
+    for target in stack.of_type(aws("appautoscaling.Target")):
         name = target.props.text("resourceId").rpartition("/")[2] if target.props.known("resourceId") else ""
         if name in table.identifiers or stack.references(target, "resourceId", table):
             return

@@ -1,26 +1,23 @@
 """Rules for ECR repositories."""
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 
 
-@resource_rule(
+images_are_scanned_on_push = resource_rule(
     "GH-ECR-001",
     title="ECR repositories scan images on push",
     rationale="Scanning reports known vulnerabilities before the image runs.",
     remedy="set imageScanningConfiguration to {scanOnPush: True}",
     severity=Severity.MEDIUM,
-    types=type_tokens.REPOSITORY,
+    types=aws("ecr.Repository"),
     upstream="ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled",
     url=f"{_GUIDE}/image-scanning.html",
-    remediation=(SetInput("imageScanningConfiguration.scanOnPush", True),),
-)
-def images_are_scanned_on_push(repository: Resource) -> CheckResults:
-    if not repository.props.block("imageScanningConfiguration").flag("scanOnPush"):
-        yield "imageScanningConfiguration.scanOnPush is not true"
+).requires(is_true("imageScanningConfiguration.scanOnPush"))
 
 
 @resource_rule(
@@ -29,7 +26,7 @@ def images_are_scanned_on_push(repository: Resource) -> CheckResults:
     rationale="An immutable tag always refers to the image that was tested.",
     remedy='set imageTagMutability="IMMUTABLE"',
     severity=Severity.MEDIUM,
-    types=type_tokens.REPOSITORY,
+    types=aws("ecr.Repository"),
     upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
     url=f"{_GUIDE}/image-tag-mutability.html",
     remediation=(SetInput("imageTagMutability", "IMMUTABLE"),),
@@ -45,13 +42,13 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
     rationale="Without a lifecycle policy, every image is stored and billed indefinitely.",
     remedy="add an aws.ecr.LifecyclePolicy for the repository",
     severity=Severity.LOW,
-    types=type_tokens.REPOSITORY,
+    types=aws("ecr.Repository"),
     pack="resilience",
     upstream="ECR.3 ecr_repositories_lifecycle_policy_enabled",
     url=f"{_GUIDE}/LifecyclePolicies.html",
 )
 def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(repository, type_tokens.REPOSITORY_LIFECYCLE, "repository"):
+    if not stack.referencing(repository, aws("ecr.LifecyclePolicy"), "repository"):
         yield "the repository has no lifecycle policy"
 
 
@@ -61,7 +58,7 @@ def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
     rationale="Images contain the product's code and configuration.",
     remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
     severity=Severity.LOW,
-    types=type_tokens.REPOSITORY,
+    types=aws("ecr.Repository"),
     upstream="CKV_AWS_136",
     url=f"{_GUIDE}/encryption-at-rest.html",
 )

@@ -3,21 +3,13 @@
 import re
 from collections.abc import Callable
 
-from policies.analysis import type_tokens
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
+from policies.analysis.type_tokens import aws
 from policies.engine.guard import check_each
-from policies.engine.rule import (
-    REMOVE,
-    CheckResults,
-    SetInput,
-    Severity,
-    Violation,
-    levels,
-    resource_rule,
-    stack_rule,
-)
+from policies.engine.requirements import is_not_true
+from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
@@ -43,7 +35,7 @@ def _label(container: Properties) -> str:
     rationale="A privileged container has root access to its host and all devices.",
     remedy="remove privileged from the container definition",
     severity=Severity.CRITICAL,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
     upstream="ECS.4 CKV_AWS_334 ecs_task_definitions_no_privileged_containers",
@@ -64,7 +56,7 @@ def containers_are_unprivileged(task: Resource) -> CheckResults:
     rationale="An attacker in the process cannot modify code or install tools.",
     remedy="set readonlyRootFilesystem to true and mount a volume for paths that the process writes",
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
     url=f"{_PARAMETERS}#container_definition_storage",
@@ -84,7 +76,7 @@ def root_filesystem_is_read_only(task: Resource) -> CheckResults:
     rationale="A container without a user runs as root. The image can map a user name to uid 0.",
     remedy='set user to a number other than 0, such as "65532:65532"',
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     upstream="ECS.20 ecs_task_definitions_host_networking_mode_users",
     url=f"{_PARAMETERS}#container_definition_security",
@@ -108,7 +100,7 @@ def containers_run_as_non_root(task: Resource) -> CheckResults:
     rationale="In the network, process or IPC namespace of the host, a task can access all other tasks of the host.",
     remedy='set networkMode="awsvpc" and remove pidMode and ipcMode, or set them to "task"',
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     upstream="ECS.3 CKV_AWS_335 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
     remediation=(SetInput("networkMode", "awsvpc"), SetInput("pidMode", REMOVE), SetInput("ipcMode", REMOVE)),
@@ -127,7 +119,7 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
     rationale="Everyone who can describe the task definition can read the environment variables of all its revisions.",
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
     upstream="ECS.8 ecs_task_definitions_no_environment_secrets ECS2",
@@ -149,13 +141,13 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
     rationale="Without logs an incident cannot be investigated. In blocking mode, a slow log destination stops the container.",
     remedy='set logConfiguration with logDriver "awslogs", mode "non-blocking" and awslogs-group of a LogGroup in the stack',
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     upstream="ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7",
     url=f"{_GUIDE}/using_awslogs.html",
 )
 def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
-    groups = stack.of_type(type_tokens.LOG_GROUP)
+    groups = stack.of_type(aws("cloudwatch.LogGroup"))
     names = {name for group in groups for name in group.identifiers}
 
     def check(container: Properties) -> CheckResults:
@@ -172,20 +164,16 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     return _check_containers(task, check)
 
 
-@resource_rule(
+tasks_have_no_public_ip = resource_rule(
     "GH-ECS-007",
     title="ECS services do not assign public IP addresses",
     rationale="A public IP address exposes the task to the internet without the load balancer and its web ACL.",
     remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
     severity=Severity.HIGH,
-    types=type_tokens.SERVICE,
+    types=aws("ecs.Service"),
     upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
     url=f"{_GUIDE}/fargate-task-networking.html",
-    remediation=(SetInput("networkConfiguration.assignPublicIp", False),),
-)
-def tasks_have_no_public_ip(service: Resource) -> CheckResults:
-    if service.props.block("networkConfiguration").flag("assignPublicIp"):
-        yield "networkConfiguration.assignPublicIp is true"
+).requires(is_not_true("networkConfiguration.assignPublicIp"))
 
 
 @resource_rule(
@@ -194,7 +182,7 @@ def tasks_have_no_public_ip(service: Resource) -> CheckResults:
     rationale="Older platform versions do not receive security updates.",
     remedy='remove platformVersion or set it to "LATEST"',
     severity=Severity.MEDIUM,
-    types=type_tokens.SERVICE,
+    types=aws("ecs.Service"),
     upstream="ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version",
     url=f"{_GUIDE}/platform-fargate.html",
     remediation=(SetInput("platformVersion", "LATEST"),),
@@ -210,7 +198,7 @@ def platform_version_is_current(service: Resource) -> CheckResults:
     rationale="Container Insights shows CPU, memory and task failures that other metrics do not.",
     remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
     severity=Severity.MEDIUM,
-    types=type_tokens.CLUSTER,
+    types=aws("ecs.Cluster"),
     pack="resilience",
     upstream="ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4",
     url=f"{_GUIDE}/cloudwatch-container-insights.html",
@@ -228,7 +216,7 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
     rationale="The execution role reads the injected secrets; a task that uses it can read all of them.",
     remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     upstream="CKV_AWS_249",
     url=f"{_GUIDE}/security-iam-roles.html",
 )
@@ -238,8 +226,8 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
         yield f"{name} is not set"
     if missing:
         return
-    task_roles = {role.urn for role in stack.referenced_by(task, "taskRoleArn", type_tokens.ROLE)}
-    execution_roles = {role.urn for role in stack.referenced_by(task, "executionRoleArn", type_tokens.ROLE)}
+    task_roles = {role.urn for role in stack.referenced_by(task, "taskRoleArn", aws("iam.Role"))}
+    execution_roles = {role.urn for role in stack.referenced_by(task, "executionRoleArn", aws("iam.Role"))}
     in_stack = bool(task_roles and execution_roles)
     if task_roles == execution_roles if in_stack else task.props.text("taskRoleArn") == task.props.text("executionRoleArn"):
         yield "taskRoleArn and executionRoleArn are the same role"
@@ -251,7 +239,7 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
     rationale="Without rollback, a failed release stays partially deployed until someone intervenes.",
     remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
     severity=Severity.MEDIUM,
-    types=type_tokens.SERVICE,
+    types=aws("ecs.Service"),
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
     remediation=(SetInput("deploymentCircuitBreaker", {"enable": True, "rollback": True}),),
@@ -270,7 +258,7 @@ def failed_deployments_roll_back(service: Resource) -> CheckResults:
     rationale="A single task is an outage during every deployment, crash or zone failure.",
     remedy="increase desiredCount or minCapacity of the scaling target, use two subnets, and add an aws.appautoscaling.Target",
     severity=Severity.MEDIUM,
-    types=type_tokens.SERVICE,
+    types=aws("ecs.Service"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"tasks_min": {"dev": 1, "staging": 2, "prod": 2}},
@@ -278,7 +266,7 @@ def failed_deployments_roll_back(service: Resource) -> CheckResults:
 )
 def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
     tasks_min = service.settings["tasks_min"]
-    targets = [target for target in stack.of_type(type_tokens.SCALING_TARGET) if _scales(target, service)]
+    targets = [target for target in stack.of_type(aws("appautoscaling.Target")) if _scales(target, service)]
     if not targets:
         yield "the service has no scaling target"
     if service.props.number("desiredCount", 1) < tasks_min:
@@ -305,7 +293,7 @@ def _scales(target: Resource, service: Resource) -> bool:
     rationale="A tag can be moved to another image after it was tested; a digest cannot.",
     remedy="set image to repository@sha256:digest",
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     levels=levels("A", "M", "M"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     url=f"{_GUIDE}/container-considerations.html",
@@ -324,12 +312,12 @@ def images_are_pinned_by_digest(task: Resource) -> CheckResults:
     rationale="Capabilities grant parts of the root privileges. Without a health check, an unhealthy container receives traffic.",
     remedy='set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck',
     severity=Severity.MEDIUM,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     url=f"{_PARAMETERS}#container_definition_linuxparameters",
 )
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
-    is_service = bool(stack.referencing(task, type_tokens.SERVICE, "taskDefinition"))
+    is_service = bool(stack.referencing(task, aws("ecs.Service"), "taskDefinition"))
 
     def check(container: Properties) -> CheckResults:
         capabilities = container.block("linuxParameters").block("capabilities")
@@ -350,7 +338,7 @@ def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     rationale="NFS without TLS transfers files in clear text.",
     remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
     severity=Severity.HIGH,
-    types=type_tokens.TASK_DEFINITION,
+    types=aws("ecs.TaskDefinition"),
     upstream="ECS.18 CKV_AWS_97",
     url=f"{_GUIDE}/efs-volumes.html",
     remediation=(SetInput("volumes[].efsVolumeConfiguration.transitEncryption", "ENABLED"),),
@@ -368,7 +356,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     rationale="A shell in a task has its role, secrets and network access. Unlogged sessions leave no record.",
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
-    types=type_tokens.SERVICE,
+    types=aws("ecs.Service"),
     levels=levels("A", "M", "M"),
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream="CKV_AWS_223 CKV_AWS_224",
@@ -381,7 +369,7 @@ def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResu
         yield "enableExecuteCommand is true"
         return
     fix = 'set configuration.executeCommandConfiguration on the cluster: kmsKeyId, logging="OVERRIDE", logConfiguration'
-    clusters = stack.referenced_by(service, "cluster", type_tokens.CLUSTER)
+    clusters = stack.referenced_by(service, "cluster", aws("ecs.Cluster"))
     if not clusters:
         yield Violation("enableExecuteCommand is true, but the cluster with the session logging is not in the stack", fix)
     for cluster in clusters:

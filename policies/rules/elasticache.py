@@ -1,8 +1,9 @@
 """Rules for ElastiCache."""
 
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_at_least, is_true
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 
@@ -13,16 +14,16 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
     rationale="Snapshots and swap files contain the data of the cache.",
     remedy="set atRestEncryptionEnabled=True and kmsKeyId",
     severity=Severity.HIGH,
-    types=type_tokens.CACHE + type_tokens.CACHE_CLUSTER + type_tokens.CACHE_SERVERLESS,
+    types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
     upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 elasticache_redis_cluster_rest_encryption_enabled AEC3",
     url=f"{_GUIDE}/at-rest-encryption.html",
 )
 def cache_uses_customer_key(cache: Resource) -> CheckResults:
-    if cache.type in type_tokens.CACHE_CLUSTER:
+    if cache.type in aws("elasticache.Cluster"):
         # A node of a replication group inherits the settings of the group, which is evaluated itself.
         if not cache.props.has("replicationGroupId"):
             yield Violation("a standalone cluster does not support encryption at rest", "use an aws.elasticache.ReplicationGroup")
-    elif cache.type in type_tokens.CACHE_SERVERLESS:
+    elif cache.type in aws("elasticache.ServerlessCache"):
         if not cache.props.has("kmsKeyId"):
             yield Violation("kmsKeyId is not set, so an AWS managed key is used", "set kmsKeyId")
     elif not cache.props.flag("atRestEncryptionEnabled"):
@@ -37,7 +38,7 @@ def cache_uses_customer_key(cache: Resource) -> CheckResults:
     rationale='In mode "preferred", clients can connect without TLS.',
     remedy='set transitEncryptionEnabled=True, and transitEncryptionMode="required" if it is set',
     severity=Severity.HIGH,
-    types=type_tokens.CACHE,
+    types=aws("elasticache.ReplicationGroup"),
     upstream="ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3",
     url=f"{_GUIDE}/in-transit-encryption.html",
     remediation=(SetInput("transitEncryptionEnabled", True), SetInput("transitEncryptionMode", "required")),
@@ -55,12 +56,12 @@ def tls_is_required(cache: Resource) -> CheckResults:
     rationale="All clients share the token, and the state contains it. Users have their own permissions and IAM authentication.",
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
-    types=type_tokens.CACHE + type_tokens.CACHE_USER,
+    types=aws("elasticache.ReplicationGroup", "elasticache.User"),
     upstream="ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled AEC6",
     url=f"{_GUIDE}/Clusters.RBAC.html",
 )
 def users_authenticate(cache: Resource) -> CheckResults:
-    if cache.type in type_tokens.CACHE_USER:
+    if cache.type in aws("elasticache.User"):
         mode = cache.props.block("authenticationMode").text("type")
         no_password = cache.props.flag("noPasswordRequired") or mode == "no-password-required"
         if no_password and cache.props.text("accessString").split()[:1] != ["off"]:
@@ -74,13 +75,13 @@ def users_authenticate(cache: Resource) -> CheckResults:
         yield "userGroupIds is empty, so clients are not authenticated"
 
 
-@resource_rule(
+automatic_failover_is_enabled = resource_rule(
     "GH-EC-004",
     title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
     rationale="Without failover, the loss of a node is an outage until the node is replaced.",
     remedy="set automaticFailoverEnabled=True and multiAzEnabled=True, with at least one replica",
     severity=Severity.MEDIUM,
-    types=type_tokens.CACHE,
+    types=aws("elasticache.ReplicationGroup"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream=(
@@ -88,31 +89,22 @@ def users_authenticate(cache: Resource) -> CheckResults:
         "elasticache_redis_cluster_multi_az_enabled AEC4"
     ),
     url=f"{_GUIDE}/AutoFailover.html",
-)
-def automatic_failover_is_enabled(cache: Resource) -> CheckResults:
-    for name in ("automaticFailoverEnabled", "multiAzEnabled"):
-        if not cache.props.flag(name):
-            yield f"{name} is not true"
+).requires(is_true("automaticFailoverEnabled", remediate=False), is_true("multiAzEnabled", remediate=False))
 
 
-@resource_rule(
+snapshots_are_retained = resource_rule(
     "GH-EC-005",
     title="ElastiCache replication groups retain snapshots",
     rationale="Snapshots restore counters and sessions after accidental deletion.",
     remedy="set snapshotRetentionLimit to 1 or more",
     severity=Severity.LOW,
-    types=type_tokens.CACHE,
+    types=aws("elasticache.ReplicationGroup"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
     upstream="ElastiCache.1 CKV_AWS_134 elasticache_redis_cluster_backup_enabled",
     url=f"{_GUIDE}/backups-automatic.html",
-    remediation=(SetInput("snapshotRetentionLimit", setting("days_min")),),
-)
-def snapshots_are_retained(cache: Resource) -> CheckResults:
-    days_min = cache.settings["days_min"]
-    if cache.props.number("snapshotRetentionLimit") < days_min:
-        yield f"snapshotRetentionLimit is below {days_min:g}"
+).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
 
 @resource_rule(
@@ -121,7 +113,7 @@ def snapshots_are_retained(cache: Resource) -> CheckResults:
     rationale="Minor versions contain security updates.",
     remedy='leave autoMinorVersionUpgrade at its default, and write engine in lower case ("valkey")',
     severity=Severity.MEDIUM,
-    types=type_tokens.CACHE,
+    types=aws("elasticache.ReplicationGroup"),
     upstream="ElastiCache.2 CKV_AWS_322 elasticache_redis_cluster_auto_minor_version_upgrades",
     url=f"{_GUIDE}/VersionManagement.html",
     remediation=(SetInput("autoMinorVersionUpgrade", True),),
@@ -140,7 +132,7 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
     rationale="The default subnet group contains all subnets of the default VPC, including public ones.",
     remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
     severity=Severity.HIGH,
-    types=type_tokens.CACHE,
+    types=aws("elasticache.ReplicationGroup"),
     upstream="ElastiCache.7 CKV_AWS_323 elasticache_cluster_uses_public_subnet AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
 )

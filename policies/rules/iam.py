@@ -2,15 +2,15 @@
 
 import re
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
-_IDENTITY_POLICIES = type_tokens.POLICY + type_tokens.ROLE_POLICY + type_tokens.GROUP_POLICY + type_tokens.ROLE
+_IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
 # AWS managed policies for one function of an AWS service, or for reading configuration without data.
 _MANAGED_ALLOWED = frozenset(
@@ -85,16 +85,13 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
     rationale="Most AWS managed policies allow more than one application needs, and AWS can extend them.",
     remedy="replace the attachment by an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
-    types=type_tokens.ROLE_POLICY_ATTACHMENT
-    + type_tokens.POLICY_ATTACHMENT
-    + type_tokens.GROUP_POLICY_ATTACHMENT
-    + type_tokens.ROLE,
+    types=aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment", "iam.Role"),
     upstream="IAM.1 2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
-    prop = "managedPolicyArns" if holder.type in type_tokens.ROLE else "policyArn"
-    if stack.referenced_by(holder, prop, type_tokens.POLICY) and prop == "policyArn":
+    prop = "managedPolicyArns" if holder.type in aws("iam.Role") else "policyArn"
+    if stack.referenced_by(holder, prop, aws("iam.Policy")) and prop == "policyArn":
         return  # Policies of the program are evaluated themselves.
     arns = holder.props.texts(prop) if prop == "managedPolicyArns" else [holder.props.text(prop)]
     for arn in arns:
@@ -109,7 +106,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     rationale="Without a source condition, an AWS service can be made to use the role for another customer.",
     remedy="name the principal, and add aws:SourceAccount or aws:SourceArn to statements of AWS services",
     severity=Severity.HIGH,
-    types=type_tokens.ROLE,
+    types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
     upstream=(
         "CKV_AWS_60 CKV_AWS_61 iam_role_cross_service_confused_deputy_prevention iam_no_custom_policy_permissive_role_assumption"
@@ -146,7 +143,7 @@ _SERVICES_WITHOUT_SOURCE = frozenset(
     rationale="Without an exact subject, other repositories or branches can assume the role.",
     remedy='use StringEquals with aud "sts.amazonaws.com" and sub "repo:ORG/REPO:environment:ENV"',
     severity=Severity.CRITICAL,
-    types=type_tokens.ROLE,
+    types=aws("iam.Role"),
     exemptible=False,
     upstream="CKV_AWS_393 CKV_AWS_358",
     url=f"{_GUIDE}/id_roles_providers_create_oidc_secure-by-default.html",
@@ -161,7 +158,7 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
     rationale="Access keys of users do not expire; role credentials do.",
     remedy="remove it; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
-    types=type_tokens.USER_RESOURCES,
+    types=aws("iam.User", "iam.AccessKey", "iam.UserPolicy", "iam.UserPolicyAttachment", "iam.UserLoginProfile"),
     upstream="IAM.2 IAM.3 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
     url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
@@ -175,14 +172,14 @@ def no_iam_users(user: Resource) -> CheckResults:
     rationale="The role's lists are exclusive: every second deployment removes the policies of separate resources.",
     remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
     severity=Severity.MEDIUM,
-    types=type_tokens.ROLE,
+    types=aws("iam.Role"),
     levels=levels("M", "M", "M"),
     url="https://www.pulumi.com/registry/packages/aws/api-docs/iam/role/",
 )
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
-    if role.props.has("inlinePolicies") and stack.referencing(role, type_tokens.ROLE_POLICY, "role"):
+    if role.props.has("inlinePolicies") and stack.referencing(role, aws("iam.RolePolicy"), "role"):
         yield "the role sets inlinePolicies and has RolePolicy resources as well"
-    if role.props.has("managedPolicyArns") and stack.referencing(role, type_tokens.ROLE_POLICY_ATTACHMENT, "role"):
+    if role.props.has("managedPolicyArns") and stack.referencing(role, aws("iam.RolePolicyAttachment"), "role"):
         yield Violation("the role sets managedPolicyArns and has RolePolicyAttachment resources as well", "")
 
 
@@ -198,7 +195,7 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/access_policies_boundaries.html",
 )
 def privilege_escalation_is_limited(holder: Resource) -> CheckResults:
-    if holder.type in type_tokens.ROLE and not holder.props.has("permissionsBoundary"):
+    if holder.type in aws("iam.Role") and not holder.props.has("permissionsBoundary"):
         yield "permissionsBoundary is not set"
     for document in identity_documents(holder):
         for allow in document.allows:

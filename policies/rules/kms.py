@@ -1,20 +1,12 @@
 """Rules for KMS keys and key policies."""
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Condition, parse
 from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import (
-    REMOVE,
-    CheckResults,
-    SetInput,
-    Severity,
-    levels,
-    resource_rule,
-    setting,
-    stack_rule,
-)
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_at_least, is_not_true
+from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, levels, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 
@@ -25,7 +17,7 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
     rationale="Rotation limits the data under one key material. KMS keeps earlier material, so existing data stays readable.",
     remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
     severity=Severity.HIGH,
-    types=type_tokens.KEY,
+    types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
     upstream="KMS.4 4.6 CKV_AWS_7 kms_cmk_rotation_enabled KMS5",
     url=f"{_GUIDE}/rotate-keys.html",
@@ -48,14 +40,14 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
     rationale="The default key policy delegates to all administrators of the account.",
     remedy='set policy on the aws.kms.Key to a policy that names its principals, with kms:CallerAccount for the principal "*"',
     severity=Severity.CRITICAL,
-    types=type_tokens.KEY,
+    types=aws("kms.Key"),
     exemptible=False,
     upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64 kms_key_not_publicly_accessible",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     holders = [key] if key.props.has("policy") else []
-    holders += stack.referencing(key, type_tokens.KEY_POLICY, "keyId")
+    holders += stack.referencing(key, aws("kms.KeyPolicy"), "keyId")
     if not holders:
         yield "the key has no key policy"
     for holder in holders:
@@ -64,38 +56,29 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
             yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
 
 
-@resource_rule(
+deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003",
     title="KMS keys have a sufficient deletion waiting period",
     rationale="Deleting a key makes its data unreadable. The waiting period is the only time to cancel the deletion.",
     remedy="remove deletionWindowInDays (30 days), or set it to at least the days that this environment requires",
     severity=Severity.MEDIUM,
-    types=type_tokens.KEY,
+    types=aws("kms.Key"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
     upstream="KMS.3 kms_cmk_not_deleted_unintentionally",
     url=f"{_GUIDE}/deleting-keys.html",
-    remediation=(SetInput("deletionWindowInDays", setting("days_min")),),
-)
-def deletion_window_is_sufficient(key: Resource) -> CheckResults:
-    days_min = key.settings["days_min"]
-    if key.props.number("deletionWindowInDays", 30) < days_min:
-        yield f"deletionWindowInDays is below {days_min:g}"
+).requires(is_at_least("deletionWindowInDays", "days_min", 30))
 
 
-@resource_rule(
+lockout_check_is_enabled = resource_rule(
     "GH-KMS-004",
     title="KMS keys use the policy lockout safety check",
     rationale="A key without an administrator can be recovered by AWS Support only.",
     remedy="remove bypassPolicyLockoutSafetyCheck",
     severity=Severity.HIGH,
-    types=type_tokens.KEY + type_tokens.KEY_POLICY,
+    types=aws("kms.Key", "kms.KeyPolicy"),
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
-    remediation=(SetInput("bypassPolicyLockoutSafetyCheck", REMOVE),),
-)
-def lockout_check_is_enabled(key: Resource) -> CheckResults:
-    if key.props.flag("bypassPolicyLockoutSafetyCheck"):
-        yield "bypassPolicyLockoutSafetyCheck is true"
+).requires(is_not_true("bypassPolicyLockoutSafetyCheck", value=REMOVE))
 
 
 @stack_rule(
@@ -104,7 +87,7 @@ def lockout_check_is_enabled(key: Resource) -> CheckResults:
     rationale="A role that can decrypt with every key defeats the separation of data by key.",
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
-    types=type_tokens.POLICY + type_tokens.ROLE_POLICY + type_tokens.GROUP_POLICY + type_tokens.ROLE,
+    types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
     upstream="KMS.1 KMS.2 iam_inline_policy_no_full_access_to_kms IAM5",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
 )
@@ -122,7 +105,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     rationale="Without a source condition, an AWS service can be made to use the key for another customer.",
     remedy="add aws:SourceAccount, aws:SourceArn, kms:ViaService or kms:EncryptionContext:... to the statement of the service",
     severity=Severity.HIGH,
-    types=type_tokens.KEY + type_tokens.KEY_POLICY,
+    types=aws("kms.Key", "kms.KeyPolicy"),
     levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/least-privilege.html",
 )
@@ -150,7 +133,7 @@ def _restricts_service(condition: Condition) -> bool:
     rationale="A principal with both permissions can read the data and remove the access of all others.",
     remedy="give administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
     severity=Severity.MEDIUM,
-    types=type_tokens.KEY + type_tokens.KEY_POLICY,
+    types=aws("kms.Key", "kms.KeyPolicy"),
     upstream="iam_policy_no_full_access_to_kms IAM5",
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
@@ -177,11 +160,11 @@ def _is_account(principal: str) -> bool:
 # Property with the encryption key of each type.
 _ENCRYPTED_BY = {
     **dict.fromkeys(
-        type_tokens.SECRET + type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER + type_tokens.CACHE + type_tokens.LOG_GROUP,
+        aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup", "cloudwatch.LogGroup"),
         "kmsKeyId",
     ),
-    **dict.fromkeys(type_tokens.TRAIL, "kmsKeyId"),
-    **dict.fromkeys(type_tokens.FUNCTION + type_tokens.BACKUP_VAULT, "kmsKeyArn"),
+    **dict.fromkeys(aws("cloudtrail.Trail"), "kmsKeyId"),
+    **dict.fromkeys(aws("lambda.Function", "backup.Vault"), "kmsKeyArn"),
 }
 
 
@@ -191,17 +174,17 @@ _ENCRYPTED_BY = {
     rationale="People select keys by alias and description. A key without them can be mistaken for another or deleted as unused.",
     remedy="set description on the key and add an aws.kms.Alias; replace AWS managed keys (alias/aws/) by customer managed keys",
     severity=Severity.LOW,
-    types=type_tokens.KEY + tuple(_ENCRYPTED_BY),
+    types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
     pack="resilience",
     upstream="kms_cmk_are_used",
     url=f"{_GUIDE}/kms-alias.html",
 )
 def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResults:
-    if holder.type in type_tokens.KEY:
+    if holder.type in aws("kms.Key"):
         if not holder.props.has("description"):
             yield "the key has no description"
-        if not stack.referencing(holder, type_tokens.KEY_ALIAS, "targetKeyId"):
+        if not stack.referencing(holder, aws("kms.Alias"), "targetKeyId"):
             yield "the key has no alias"
         return
     prop = _ENCRYPTED_BY[holder.type]
@@ -215,11 +198,11 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
     rationale="The material of a multi-Region key can be replicated to any Region by everyone with kms:ReplicateKey.",
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
-    types=type_tokens.KEY,
+    types=aws("kms.Key"),
     levels=levels("A", "A", "M"),
     upstream="kms_cmk_not_multi_region",
     url=f"{_GUIDE}/multi-region-keys-overview.html",
 )
 def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
-    if key.props.flag("multiRegion") and not stack.referencing(key, type_tokens.REPLICA_KEY, "primaryKeyArn"):
+    if key.props.flag("multiRegion") and not stack.referencing(key, aws("kms.ReplicaKey"), "primaryKeyArn"):
         yield "multiRegion is true, but the program has no ReplicaKey of the key"

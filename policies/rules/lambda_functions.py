@@ -1,9 +1,9 @@
 """Rules for Lambda functions, permissions and function URLs."""
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
+from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
@@ -15,7 +15,7 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
     rationale="Everyone who can read the function configuration can read the environment variables of all its versions.",
     remedy="read the value from Secrets Manager in the function, and set an environment variable to the ARN of the secret",
     severity=Severity.CRITICAL,
-    types=type_tokens.FUNCTION,
+    types=aws("lambda.Function"),
     exemptible=False,
     upstream=(
         "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
@@ -37,7 +37,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     rationale="Without a source condition, an AWS service can be made to invoke the function for another customer.",
     remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
     severity=Severity.HIGH,
-    types=type_tokens.FUNCTION_PERMISSION + type_tokens.FUNCTION_URL,
+    types=aws("lambda.Permission", "lambda.FunctionUrl"),
     upstream=(
         "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 awslambda_function_not_publicly_accessible "
         "awslambda_function_url_public"
@@ -45,7 +45,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     url=f"{_GUIDE}/access-control-resource-based.html",
 )
 def invocation_is_restricted(resource: Resource) -> CheckResults:
-    if resource.type in type_tokens.FUNCTION_URL:
+    if resource.type in aws("lambda.FunctionUrl"):
         if resource.props.text("authorizationType") != "AWS_IAM":
             yield "authorizationType is not AWS_IAM, so everyone can call the URL"
         return
@@ -72,7 +72,7 @@ _RUNTIMES = frozenset(
     rationale="AWS does not patch deprecated runtimes and later blocks updates of the function.",
     remedy="set runtime to a supported version",
     severity=Severity.MEDIUM,
-    types=type_tokens.FUNCTION,
+    types=aws("lambda.Function"),
     upstream="Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1",
     url=f"{_GUIDE}/lambda-runtimes.html",
 )
@@ -87,13 +87,13 @@ def runtime_is_supported(function: Resource) -> CheckResults:
     rationale="Outside the VPC, the data store would need a public endpoint. With one subnet, a zone outage stops the function.",
     remedy="set vpcConfig with private subnets of two Availability Zones and a security group",
     severity=Severity.MEDIUM,
-    types=type_tokens.FUNCTION,
+    types=aws("lambda.Function"),
     upstream="Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
     url=f"{_GUIDE}/configuration-vpc.html",
 )
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
     # A function uses a data store if its environment takes values from one.
-    stores = stack.referenced_by(function, "environment", type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER + type_tokens.CACHE)
+    stores = stack.referenced_by(function, "environment", aws("rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup"))
     if not function.props.has("vpcConfig"):
         for store in stores:
             yield f"vpcConfig is not set, and the function uses {store.name}"
@@ -111,7 +111,7 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
     rationale="Failed asynchronous events are dropped after their retries. One function can use the concurrency of the account.",
     remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
     severity=Severity.LOW,
-    types=type_tokens.FUNCTION,
+    types=aws("lambda.Function"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50 awslambda_function_no_dead_letter_queue",
@@ -119,11 +119,10 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
 )
 def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:
     callers = {
-        permission.props.text("principal")
-        for permission in stack.referencing(function, type_tokens.FUNCTION_PERMISSION, "function")
+        permission.props.text("principal") for permission in stack.referencing(function, aws("lambda.Permission"), "function")
     }
     synchronous = bool(callers) and callers <= _SYNCHRONOUS
-    events = stack.referencing(function, type_tokens.FUNCTION_EVENTS, "functionName")
+    events = stack.referencing(function, aws("lambda.FunctionEventInvokeConfig"), "functionName")
     has_destination = any(event.props.block("destinationConfig").has("onFailure") for event in events)
     if not has_destination and not synchronous and not function.props.has("deadLetterConfig"):
         yield "deadLetterConfig is not set, so failed invocations are lost"

@@ -5,31 +5,17 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from policies.analysis import type_tokens
 from policies.analysis.properties import MalformedError, Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
+from policies.analysis.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, aws
 from policies.engine.rule import CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 
-_STATEFUL = (
-    type_tokens.BUCKET
-    + type_tokens.KEY
-    + type_tokens.SECRET
-    + type_tokens.DB_INSTANCE
-    + type_tokens.DB_CLUSTER
-    + type_tokens.TABLE
-    + type_tokens.BACKUP_VAULT
-)
-_TAGGED_WITH_DATA_CLASS = (
-    type_tokens.BUCKET
-    + type_tokens.KEY
-    + type_tokens.SECRET
-    + type_tokens.DB_INSTANCE
-    + type_tokens.DB_CLUSTER
-    + type_tokens.TABLE
-    + type_tokens.LOG_GROUP
+_STATEFUL = aws("s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table", "backup.Vault")
+_TAGGED_WITH_DATA_CLASS = aws(
+    "s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table", "cloudwatch.LogGroup"
 )
 _FOLDER = Path(__file__).parents[1]
 REQUIRED_TAGS: list[str] = tomllib.loads((_FOLDER / "required_tags.toml").read_text(encoding="utf-8"))["tags"]
@@ -58,7 +44,7 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     rationale="With the credentials of another account, the program would otherwise deploy into that account.",
     remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
     severity=Severity.HIGH,
-    types=(type_tokens.AWS_PROVIDER,),
+    types=(AWS_PROVIDER,),
     levels=levels("A", "M", "M"),
     url=f"{_OPTIONS}/provider/",
 )
@@ -74,11 +60,7 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     remedy="set the tag on the resource, or in the defaultTags of the provider",
     severity=Severity.LOW,
     types=_TAGGED_WITH_DATA_CLASS
-    + type_tokens.CACHE
-    + type_tokens.LOAD_BALANCER
-    + type_tokens.SERVICE
-    + type_tokens.FUNCTION
-    + type_tokens.VPC,
+    + aws("elasticache.ReplicationGroup", "lb.LoadBalancer", "ecs.Service", "lambda.Function", "ec2.Vpc"),
     pack="resilience",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
@@ -114,7 +96,7 @@ def _default_tags(resource: Resource) -> dict[str, object]:
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
 )
 def region_is_allowed(resource: Resource) -> CheckResults:
-    if not resource.type.startswith("aws:") and resource.type != type_tokens.AWS_PROVIDER:
+    if not resource.type.startswith("aws:") and resource.type != AWS_PROVIDER:
         return
     if resource.props.has("region") and resource.props.text("region") not in resource.lists["regions"]:
         yield "region is not in the list of allowed Regions"
@@ -134,18 +116,14 @@ _BUCKET_INPUTS = (
     rationale="The next provider version removes deprecated names. Two resources with the same setting overwrite each other.",
     remedy="use the class without V2, a separate resource instead of the input of the bucket, and aws.lb instead of aws.alb",
     severity=Severity.LOW,
-    types=type_tokens.S3_DEPRECATED
-    + type_tokens.BUCKET
-    + type_tokens.LOAD_BALANCER
-    + type_tokens.LISTENER
-    + type_tokens.TARGET_GROUP,
+    types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
     pack="resilience",
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/7-0-migration/",
 )
 def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResults:
-    if resource.type in type_tokens.S3_DEPRECATED:
+    if resource.type in S3_DEPRECATED:
         yield f"{resource.type.rpartition(':')[2]} is deprecated"
-    for name in _BUCKET_INPUTS if resource.type in type_tokens.BUCKET else ():
+    for name in _BUCKET_INPUTS if resource.type in aws("s3.Bucket") else ():
         if resource.props.has(name):
             yield f"{name} is set on the bucket itself"
     if resource.type.startswith("aws:alb/") and any(other.type.startswith("aws:lb/") for other in stack):
@@ -165,7 +143,7 @@ _SECRET_OUTPUT = re.compile(
     severity=Severity.CRITICAL,
     # The SDK passes outputs without secret marks. A mark would not hide the value from readers of the stack anyway:
     # https://www.pulumi.com/docs/iac/concepts/secrets/
-    types=(type_tokens.STACK,),
+    types=(STACK,),
     exemptible=False,
     unknown_allowed={"outputs": "AWS assigns many of them, and the rule is evaluated again when they are known"},
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",

@@ -1,45 +1,33 @@
 """Rules for RDS instances, clusters and snapshots."""
 
 from policies.analysis import network_reachability as network
-from policies.analysis import type_tokens
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import (
-    CheckResults,
-    SetInput,
-    Severity,
-    Violation,
-    levels,
-    resource_rule,
-    setting,
-    stack_rule,
-)
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_not_false, is_not_true, is_true, uses_customer_key
+from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
-_DATABASES = type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER
+_DATABASES = aws("rds.Instance", "rds.Cluster")
 
 
 def _log_types(database: Resource) -> list[str]:
     return ["postgresql", "upgrade"] if "postgres" in database.props.text("engine") else ["error", "slowquery"]
 
 
-@resource_rule(
+database_is_not_public = resource_rule(
     "GH-RDS-001",
     title="RDS instances are not publicly accessible",
     rationale="With a public address, one permissive security group rule exposes the database to password guessing.",
     remedy="set publiclyAccessible=False, or remove it",
     severity=Severity.CRITICAL,
-    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    types=aws("rds.Instance", "rds.ClusterInstance"),
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access",
     url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
-    remediation=(SetInput("publiclyAccessible", False),),
-)
-def database_is_not_public(instance: Resource) -> CheckResults:
-    if instance.props.flag("publiclyAccessible"):
-        yield "publiclyAccessible is true"
+).requires(is_not_true("publiclyAccessible"))
 
 
-@resource_rule(
+storage_uses_customer_key = resource_rule(
     "GH-RDS-002",
     title="RDS storage is encrypted with a customer managed key",
     rationale="Backups and replicas inherit the encryption. An existing database cannot be encrypted in place.",
@@ -48,12 +36,7 @@ def database_is_not_public(instance: Resource) -> CheckResults:
     types=_DATABASES,
     upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2",
     url=f"{_GUIDE}/Overview.Encryption.html",
-)
-def storage_uses_customer_key(database: Resource) -> CheckResults:
-    if not database.props.flag("storageEncrypted"):
-        yield "storageEncrypted is not true"
-    elif not database.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set, so an AWS managed key is used"
+).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
 
 
 @resource_rule(
@@ -78,25 +61,21 @@ def backups_are_retained(database: Resource) -> CheckResults:
         yield "deleteAutomatedBackups is not false, so deleting the database deletes its backups"
 
 
-@resource_rule(
+multi_az_is_enabled = resource_rule(
     "GH-RDS-004",
     title="RDS instances are Multi-AZ",
     rationale="Without a standby, a zone outage or disk failure requires a restore of an hour or more.",
     remedy="set multiAz=True",
     severity=Severity.MEDIUM,
-    types=type_tokens.DB_INSTANCE,
+    types=aws("rds.Instance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="RDS.5 RDS.15 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3",
     url=f"{_GUIDE}/Concepts.MultiAZ.html",
-    remediation=(SetInput("multiAz", True),),
-)
-def multi_az_is_enabled(instance: Resource) -> CheckResults:
-    if not instance.props.flag("multiAz"):
-        yield "multiAz is not true"
+).requires(is_true("multiAz"))
 
 
-@resource_rule(
+deletion_protection_is_enabled = resource_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
     rationale="Deletion protection prevents accidental deletion; the final snapshot is the last copy of the data.",
@@ -107,16 +86,10 @@ def multi_az_is_enabled(instance: Resource) -> CheckResults:
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
-    remediation=(SetInput("deletionProtection", True), SetInput("skipFinalSnapshot", False)),
-)
-def deletion_protection_is_enabled(database: Resource) -> CheckResults:
-    if not database.props.flag("deletionProtection"):
-        yield "deletionProtection is not true"
-    if database.props.flag("skipFinalSnapshot"):
-        yield "skipFinalSnapshot is true"
+).requires(is_true("deletionProtection"), is_not_true("skipFinalSnapshot"))
 
 
-@resource_rule(
+iam_authentication_is_enabled = resource_rule(
     "GH-RDS-006",
     title="RDS databases have IAM authentication enabled",
     rationale="IAM authentication tokens expire after 15 minutes, so there is no password to leak or rotate.",
@@ -125,11 +98,7 @@ def deletion_protection_is_enabled(database: Resource) -> CheckResults:
     types=_DATABASES,
     upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6",
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
-    remediation=(SetInput("iamDatabaseAuthenticationEnabled", True),),
-)
-def iam_authentication_is_enabled(database: Resource) -> CheckResults:
-    if not database.props.flag("iamDatabaseAuthenticationEnabled"):
-        yield "iamDatabaseAuthenticationEnabled is not true"
+).requires(is_true("iamDatabaseAuthenticationEnabled"))
 
 
 # Parameter of each engine that requires TLS.
@@ -152,8 +121,8 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     parameter = _FORCE_TLS.get("sqlserver" if engine.startswith("sqlserver") else engine)
     if parameter is None:
         return  # Oracle and Db2 require TLS by option groups. A replica inherits engine and parameter group from its source.
-    prop = "parameterGroupName" if database.type in type_tokens.DB_INSTANCE else "dbClusterParameterGroupName"
-    groups = stack.referenced_by(database, prop, type_tokens.DB_PARAMETERS + type_tokens.DB_CLUSTER_PARAMETERS)
+    prop = "parameterGroupName" if database.type in aws("rds.Instance") else "dbClusterParameterGroupName"
+    groups = stack.referenced_by(database, prop, aws("rds.ParameterGroup", "rds.ClusterParameterGroup"))
     if not groups:
         yield f"{prop} is not a parameter group of this stack"
     for group in groups:
@@ -179,20 +148,16 @@ def logs_are_exported(database: Resource) -> CheckResults:
         yield "enabledCloudwatchLogsExports is empty"
 
 
-@resource_rule(
+minor_upgrades_are_automatic = resource_rule(
     "GH-RDS-010",
     title="RDS instances upgrade minor versions automatically",
     rationale="Minor versions contain security updates.",
     remedy="set autoMinorVersionUpgrade=True, or remove it",
     severity=Severity.MEDIUM,
-    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    types=aws("rds.Instance", "rds.ClusterInstance"),
     upstream="RDS.13 RDS.35 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
-    remediation=(SetInput("autoMinorVersionUpgrade", True),),
-)
-def minor_upgrades_are_automatic(instance: Resource) -> CheckResults:
-    if not instance.props.flag("autoMinorVersionUpgrade", True):
-        yield "autoMinorVersionUpgrade is false"
+).requires(is_not_false("autoMinorVersionUpgrade"))
 
 
 @resource_rule(
@@ -231,17 +196,17 @@ def master_password_is_managed(database: Resource) -> CheckResults:
     url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
 )
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
-    subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", type_tokens.DB_SUBNETS)
+    subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
     if not database.props.has("dbSubnetGroupName"):
         yield Violation("dbSubnetGroupName is not set, so the database is in the default VPC", "set dbSubnetGroupName")
-    for subnet in (subnet for group in subnet_groups for subnet in stack.referenced_by(group, "subnetIds", type_tokens.SUBNET)):
+    for subnet in (subnet for group in subnet_groups for subnet in stack.referenced_by(group, "subnetIds", aws("ec2.Subnet"))):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
     if not database.props.size("vpcSecurityGroupIds"):
         yield Violation(
             "vpcSecurityGroupIds is empty, so the default security group of the VPC applies", "set vpcSecurityGroupIds"
         )
-    for group in stack.referenced_by(database, "vpcSecurityGroupIds", type_tokens.SECURITY_GROUP):
+    for group in stack.referenced_by(database, "vpcSecurityGroupIds", aws("ec2.SecurityGroup")):
         for rule in network.ingress_rules(group, stack):
             if network.address_ranges(rule.props):
                 yield f"{rule.location} allows an address range"
@@ -253,7 +218,7 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
     rationale='A snapshot contains the whole database. Sharing it with "all" publishes it.',
     remedy="remove sharedAccounts",
     severity=Severity.CRITICAL,
-    types=type_tokens.DB_SNAPSHOT,
+    types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
     upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
 )
@@ -271,7 +236,7 @@ _COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotId
     rationale="These show which query, lock or disk makes the database slow.",
     remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
     severity=Severity.LOW,
-    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    types=aws("rds.Instance", "rds.ClusterInstance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled",
@@ -286,7 +251,7 @@ def monitoring_is_enabled(instance: Resource) -> CheckResults:
         yield "performanceInsightsKmsKeyId is not set, so an AWS managed key encrypts query data"
 
 
-@resource_rule(
+snapshots_have_tags = resource_rule(
     "GH-RDS-011",
     title="RDS databases copy tags to snapshots",
     rationale="A snapshot without tags has no owner, data class or cost center.",
@@ -297,11 +262,7 @@ def monitoring_is_enabled(instance: Resource) -> CheckResults:
     pack="resilience",
     upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots",
     url=f"{_GUIDE}/USER_Tagging.html",
-    remediation=(SetInput("copyTagsToSnapshot", True),),
-)
-def snapshots_have_tags(database: Resource) -> CheckResults:
-    if not database.props.flag("copyTagsToSnapshot"):
-        yield "copyTagsToSnapshot is not true"
+).requires(is_true("copyTagsToSnapshot"))
 
 
 _DEFAULT_USERNAMES = frozenset({"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"})
@@ -356,7 +317,7 @@ _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
     rationale="The CA rds-ca-2019 expired in 2024, so clients that verify certificates cannot connect.",
     remedy='set caCertIdentifier="rds-ca-rsa2048-g1", or remove it',
     severity=Severity.MEDIUM,
-    types=type_tokens.DB_INSTANCE + type_tokens.DB_CLUSTER_INSTANCE,
+    types=aws("rds.Instance", "rds.ClusterInstance"),
     upstream="CKV_AWS_211 rds_instance_certificate_expiration",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
     remediation=(SetInput("caCertIdentifier", "rds-ca-rsa2048-g1"),),
@@ -382,10 +343,12 @@ def certificate_is_current(instance: Resource) -> CheckResults:
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
     subscriptions = [
-        subscription.props for subscription in stack.of_type(type_tokens.DB_EVENTS) if subscription.props.flag("enabled", True)
+        subscription.props
+        for subscription in stack.of_type(aws("rds.EventSubscription"))
+        if subscription.props.flag("enabled", True)
     ]
     subscribed = {props.text("sourceType") for props in subscriptions if props.has("snsTopic")}
-    source_types = ("db-instance" if database.type in type_tokens.DB_INSTANCE else "db-cluster", "db-parameter-group")
+    source_types = ("db-instance" if database.type in aws("rds.Instance") else "db-cluster", "db-parameter-group")
     for source_type in source_types if "" not in subscribed else ():
         if source_type not in subscribed:
             yield f"no event subscription for {source_type} events"

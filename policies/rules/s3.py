@@ -1,6 +1,5 @@
 """Rules for S3 buckets and bucket policies."""
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.bucket_policy import (
     denies_customer_provided_keys,
@@ -13,8 +12,10 @@ from policies.analysis.iam.bucket_policy import (
 from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
 from policies.engine.guard import check_each
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+from policies.engine.requirements import is_not_true
+from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
 
@@ -32,7 +33,7 @@ _LOG_SINK = "log-sink"
     rationale="Block Public Access overrides ACLs and bucket policies, including those that are added later.",
     remedy="add an aws.s3.BucketPublicAccessBlock for the bucket with all four settings True",
     severity=Severity.CRITICAL,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     exemptible=False,
     upstream=(
         "S3.8 S3.2 S3.3 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2"
@@ -40,7 +41,7 @@ _LOG_SINK = "log-sink"
     url=f"{_GUIDE}/access-control-block-public-access.html",
 )
 def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
-    blocks = stack.referencing(bucket, type_tokens.BUCKET_PUBLIC_ACCESS_BLOCK, "bucket")
+    blocks = stack.referencing(bucket, aws("s3.BucketPublicAccessBlock"), "bucket")
     if not blocks:
         yield "the bucket has no BucketPublicAccessBlock"
     for block in blocks:
@@ -55,7 +56,7 @@ def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
     rationale="S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and signatures in clear text.",
     remedy='deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in an aws.s3.BucketPolicy',
     severity=Severity.HIGH,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     upstream="S3.5 3.1.1 CKV_AWS_379 s3_bucket_secure_transport_policy S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
@@ -74,7 +75,7 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     rationale="TLS 1.0 and 1.1 have known vulnerabilities.",
     remedy='deny s3:* to "*" on the bucket and its objects if s3:TlsVersion is NumericLessThan 1.2',
     severity=Severity.MEDIUM,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
 def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
@@ -89,14 +90,14 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
     remedy='set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the encryption configuration of the bucket',
     severity=Severity.MEDIUM,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     upstream="S3.17 CKV_AWS_145 CKV_AWS_19 s3_bucket_kms_encryption s3_bucket_default_encryption",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
     if _purpose(bucket) == _LOG_SINK:
         return  # Log delivery supports SSE-S3 only.
-    configurations = stack.referencing(bucket, type_tokens.BUCKET_ENCRYPTION, "bucket")
+    configurations = stack.referencing(bucket, aws("s3.BucketServerSideEncryptionConfiguration"), "bucket")
     if not configurations:
         yield "the bucket has no encryption configuration"
     for configuration in configurations:
@@ -119,12 +120,12 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
     rationale="Versioning restores overwritten and deleted objects.",
     remedy='set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning of the bucket',
     severity=Severity.MEDIUM,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
     url=f"{_GUIDE}/Versioning.html",
 )
 def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
-    configurations = stack.referencing(bucket, type_tokens.BUCKET_VERSIONING, "bucket")
+    configurations = stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket")
     if not any(block.props.block("versioningConfiguration").text("status") == "Enabled" for block in configurations):
         yield "versioning is not enabled"
 
@@ -135,13 +136,13 @@ def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     rationale="Without it, noncurrent versions are stored and billed indefinitely, and deleted data stays readable.",
     remedy="add an enabled rule with noncurrentVersionExpiration to an aws.s3.BucketLifecycleConfiguration of the bucket",
     severity=Severity.LOW,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     pack="resilience",
     upstream="S3.10 S3.13 CKV2_AWS_61 s3_bucket_lifecycle_enabled",
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
-    configurations = stack.referencing(bucket, type_tokens.BUCKET_LIFECYCLE, "bucket")
+    configurations = stack.referencing(bucket, aws("s3.BucketLifecycleConfiguration"), "bucket")
     if not configurations:
         yield "the bucket has no lifecycle configuration"
     elif not any(_expires_versions(rule) for block in configurations for rule in block.props.blocks("rules")):
@@ -158,7 +159,7 @@ def _expires_versions(rule: Properties) -> bool:
     rationale="Parts of incomplete uploads are not listed, but billed.",
     remedy="set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled lifecycle rule",
     severity=Severity.LOW,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     levels=levels("A", "A", "M"),
     pack="resilience",
     settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
@@ -167,7 +168,7 @@ def _expires_versions(rule: Properties) -> bool:
 )
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
     days_max = bucket.settings["days_max"]
-    for configuration in stack.referencing(bucket, type_tokens.BUCKET_LIFECYCLE, "bucket"):
+    for configuration in stack.referencing(bucket, aws("s3.BucketLifecycleConfiguration"), "bucket"):
         for rule in configuration.props.blocks("rules"):
             days = rule.block("abortIncompleteMultipartUpload").number("daysAfterInitiation")
             if rule.text("status") == "Enabled" and 0 < days <= days_max:
@@ -181,14 +182,14 @@ def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResul
     rationale="Access logs show who read an object and from where, also without CloudTrail data events.",
     remedy="add an aws.s3.BucketLogging of the bucket with a log bucket in the same Region as its target",
     severity=Severity.MEDIUM,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     upstream="S3.9 CKV_AWS_18 s3_bucket_server_access_logging_enabled S1",
     url=f"{_GUIDE}/ServerLogs.html",
 )
 def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     if _purpose(bucket) == _LOG_SINK:
         return
-    logging = stack.referencing(bucket, type_tokens.BUCKET_LOGGING, "bucket")
+    logging = stack.referencing(bucket, aws("s3.BucketLogging"), "bucket")
     if not logging:
         yield f'access logging is not enabled; tag buckets that receive logs with {_PURPOSE_TAG}="{_LOG_SINK}"'
     for configuration in logging:
@@ -202,15 +203,15 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     rationale="ACLs are a second permission system. With object ownership enforced, policies alone control access.",
     remedy='set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and remove every BucketAcl',
     severity=Severity.HIGH,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375 s3_bucket_acl_prohibited",
     url=f"{_GUIDE}/about-object-ownership.html",
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
-    controls = stack.referencing(bucket, type_tokens.BUCKET_OWNERSHIP, "bucket")
+    controls = stack.referencing(bucket, aws("s3.BucketOwnershipControls"), "bucket")
     if not any(block.props.block("rule").text("objectOwnership") == "BucketOwnerEnforced" for block in controls):
         yield "object ownership is not BucketOwnerEnforced"
-    for acl in stack.referencing(bucket, type_tokens.BUCKET_ACL, "bucket"):
+    for acl in stack.referencing(bucket, aws("s3.BucketAcl"), "bucket"):
         yield Violation(f"the bucket has the ACL {acl.name}", "remove the ACL and grant the access in the bucket policy")
     if bucket.props.has("acl") or bucket.props.has("grants"):
         yield Violation("the bucket sets acl or grants", "remove acl and grants")
@@ -222,7 +223,7 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
     rationale="Such a statement publishes the bucket or gives access to an account that is not yours.",
     remedy="name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or aws:PrincipalOrgID",
     severity=Severity.CRITICAL,
-    types=type_tokens.BUCKET_POLICY,
+    types=aws("s3.BucketPolicy"),
     exemptible=False,
     upstream="S3.6 2.21 CKV_AWS_70 s3_bucket_policy_public_write_access s3_bucket_cross_account_access",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
@@ -244,7 +245,7 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
     rationale="If everyone is denied to change the policy, only the root user of the account can restore access.",
     remedy="exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy from the Deny, or the deployment role with aws:PrincipalArn",
     severity=Severity.HIGH,
-    types=type_tokens.BUCKET_POLICY,
+    types=aws("s3.BucketPolicy"),
     upstream="CKV_AWS_93",
     url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
 )
@@ -253,21 +254,17 @@ def bucket_policy_can_be_changed(policy: Resource) -> CheckResults:
         yield "a statement denies everyone to change the bucket policy"
 
 
-@resource_rule(
+bucket_is_not_force_destroyed = resource_rule(
     "GH-S3-015",
     title="S3 buckets do not use forceDestroy",
     rationale="With forceDestroy, `pulumi destroy` deletes all objects and versions.",
     remedy="remove forceDestroy and set protect=True",
     severity=Severity.HIGH,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
-    remediation=(SetInput("forceDestroy", False),),
-)
-def bucket_is_not_force_destroyed(bucket: Resource) -> CheckResults:
-    if bucket.props.flag("forceDestroy"):
-        yield "forceDestroy is true"
+).requires(is_not_true("forceDestroy"))
 
 
 def _bucket_name(bucket: Resource) -> str:
@@ -276,7 +273,7 @@ def _bucket_name(bucket: Resource) -> str:
 
 
 def _policies(bucket: Resource, stack: Stack) -> list[Document]:
-    policies = stack.referencing(bucket, type_tokens.BUCKET_POLICY, "bucket")
+    policies = stack.referencing(bucket, aws("s3.BucketPolicy"), "bucket")
     return [parse(policy.props.value("policy")) for policy in policies]
 
 
@@ -289,7 +286,7 @@ def _policies(bucket: Resource, stack: Stack) -> list[Document]:
         "s3:x-amz-server-side-encryption-aws-kms-key-id is not the key of the bucket"
     ),
     severity=Severity.MEDIUM,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/UsingKMSEncryption.html#require-sse-kms",
 )
@@ -309,7 +306,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     rationale="Data in a single Region is unavailable during an outage of the Region.",
     remedy="add an aws.s3.BucketReplicationConfig of the bucket with a destination in another Region",
     severity=Severity.MEDIUM,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="S3.7 CKV_AWS_144 s3_bucket_cross_region_replication",
@@ -319,7 +316,7 @@ def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     # Logs and trails belong to one Region and are also in CloudWatch Logs. Replicas are not replicated again.
     if _purpose(bucket) in (_LOG_SINK, "trail") or is_replica(bucket, stack):
         return
-    configurations = stack.referencing(bucket, type_tokens.BUCKET_REPLICATION, "bucket")
+    configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
     if not configurations:
         yield "the bucket has no replication configuration"
     for configuration in configurations:
@@ -348,13 +345,13 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
     rationale="An audit trail is reliable after an intrusion only if administrators cannot modify it.",
     remedy="add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket",
     severity=Severity.HIGH,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     levels=levels("-", "A", "M"),
     upstream="S3.15 CKV_AWS_143 s3_bucket_object_lock",
     url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(bucket, type_tokens.TRAIL, "s3BucketName") and _purpose(bucket) != "trail":
+    if not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName") and _purpose(bucket) != "trail":
         return
     if not _locks(bucket, stack):
         yield "the bucket receives a trail and has no Object Lock with default retention"
@@ -366,7 +363,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     rationale="With permission to delete versions, stolen credentials can delete all data despite versioning.",
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
     severity=Severity.LOW,
-    types=type_tokens.BUCKET,
+    types=aws("s3.Bucket"),
     # CIS requires MFA delete, which needs the root user's device and excludes a lifecycle configuration (GH-S3-008):
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
@@ -375,7 +372,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
 )
 def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResults:
-    for versioning in stack.referencing(bucket, type_tokens.BUCKET_VERSIONING, "bucket"):
+    for versioning in stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket"):
         if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
             return
     if _locks(bucket, stack) or any(denies_version_deletion(policy, _bucket_name(bucket)) for policy in _policies(bucket, stack)):
@@ -384,7 +381,7 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
 
 
 def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
-    locks = stack.referencing(bucket, type_tokens.BUCKET_OBJECT_LOCK, "bucket")
+    locks = stack.referencing(bucket, aws("s3.BucketObjectLockConfiguration"), "bucket")
     return [lock for lock in locks if lock.props.block("rule").has("defaultRetention")]
 
 
@@ -392,7 +389,7 @@ def is_replica(bucket: Resource, stack: Stack) -> bool:
     """True for a bucket that is a replication destination."""
     return any(
         stack.references(replication, "rules", bucket) and not stack.references(replication, "bucket", bucket)
-        for replication in stack.of_type(type_tokens.BUCKET_REPLICATION)
+        for replication in stack.of_type(aws("s3.BucketReplicationConfig"))
     )
 
 

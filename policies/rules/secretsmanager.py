@@ -2,36 +2,26 @@
 
 import re
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.resources import Resource, Stack
-from policies.engine.rule import (
-    REMOVE,
-    CheckResults,
-    SetInput,
-    Severity,
-    resource_rule,
-    setting,
-    stack_rule,
-)
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_at_least, is_not_set, is_set
+from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
 
-@resource_rule(
+secret_uses_customer_key = resource_rule(
     "GH-SM-001",
     title="Secrets are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, including readers in other accounts.",
     remedy="set kmsKeyId to a customer managed key",
     severity=Severity.MEDIUM,
-    types=type_tokens.SECRET,
+    types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
-)
-def secret_uses_customer_key(secret: Resource) -> CheckResults:
-    if not secret.props.has("kmsKeyId"):
-        yield "kmsKeyId is not set, so an AWS managed key is used"
+).requires(is_set("kmsKeyId", "an AWS managed key is used"))
 
 
 @stack_rule(
@@ -40,12 +30,12 @@ def secret_uses_customer_key(secret: Resource) -> CheckResults:
     rationale="Rotation ends the use of a leaked secret.",
     remedy="add an aws.secretsmanager.SecretRotation for the secret",
     severity=Severity.MEDIUM,
-    types=type_tokens.SECRET,
+    types=aws("secretsmanager.Secret"),
     upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
     url=f"{_GUIDE}/rotating-secrets.html",
 )
 def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(secret, type_tokens.SECRET_ROTATION, "secretId"):
+    if not stack.referencing(secret, aws("secretsmanager.SecretRotation"), "secretId"):
         yield "the secret has no SecretRotation"
 
 
@@ -55,7 +45,7 @@ def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
     rationale="The rotation period is the maximum time that a leaked value stays valid.",
     remedy="set rotationRules.automaticallyAfterDays to the days that this environment allows, or less",
     severity=Severity.MEDIUM,
-    types=type_tokens.SECRET_ROTATION,
+    types=aws("secretsmanager.SecretRotation"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
     upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
     url=f"{_GUIDE}/rotate-secrets_schedule.html",
@@ -84,14 +74,14 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     rationale="A resource policy can give everyone access to the value; blockPublicPolicy makes AWS reject such a policy.",
     remedy="name the principals and set blockPublicPolicy=True",
     severity=Severity.CRITICAL,
-    types=type_tokens.SECRET_POLICY + type_tokens.SECRET,
+    types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     upstream="2.21 secretsmanager_not_publicly_accessible secretsmanager_has_restrictive_resource_policy",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
-    remediation=(SetInput("blockPublicPolicy", True, types=type_tokens.SECRET_POLICY),),
+    remediation=(SetInput("blockPublicPolicy", True, types=aws("secretsmanager.SecretPolicy")),),
 )
 def secret_policy_is_not_public(holder: Resource) -> CheckResults:
-    if holder.type in type_tokens.SECRET_POLICY and not holder.props.flag("blockPublicPolicy"):
+    if holder.type in aws("secretsmanager.SecretPolicy") and not holder.props.flag("blockPublicPolicy"):
         yield "blockPublicPolicy is not true"
     if not holder.props.has("policy"):
         return
@@ -103,35 +93,26 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
             yield f"the resource policy allows account {account}, which is not in allowedAccountIds of the provider"
 
 
-@resource_rule(
+recovery_window_is_sufficient = resource_rule(
     "GH-SM-005",
     title="Secrets have a sufficient recovery window",
     rationale="Without a recovery window, deleting a secret is immediate and permanent.",
     remedy="remove recoveryWindowInDays (30 days), or set it to at least the days that this environment requires",
     severity=Severity.MEDIUM,
-    types=type_tokens.SECRET,
+    types=aws("secretsmanager.Secret"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
     url=f"{_GUIDE}/manage_delete-secret.html",
-    remediation=(SetInput("recoveryWindowInDays", setting("days_min")),),
-)
-def recovery_window_is_sufficient(secret: Resource) -> CheckResults:
-    days_min = secret.settings["days_min"]
-    if secret.props.number("recoveryWindowInDays", 30) < days_min:
-        yield f"recoveryWindowInDays is below {days_min:g}"
+).requires(is_at_least("recoveryWindowInDays", "days_min", 30))
 
 
-@resource_rule(
+program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
     title="The program does not set secret values",
     rationale="A value in the program is part of its state and history, also with write-only arguments.",
     remedy="remove the value; let RDS manage it, or create it in the rotation function of the secret",
     severity=Severity.CRITICAL,
-    types=type_tokens.SECRET_VERSION,
+    types=aws("secretsmanager.SecretVersion"),
     exemptible=False,
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
-)
-def program_sets_no_secret_value(version: Resource) -> CheckResults:
-    for name in ("secretString", "secretBinary", "secretStringWo"):
-        if version.props.has(name):
-            yield f"{name} is set by the program"
+).requires(is_not_set("secretString"), is_not_set("secretBinary"), is_not_set("secretStringWo"))

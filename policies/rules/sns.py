@@ -1,10 +1,10 @@
 """Rules for SNS topics."""
 
-from policies.analysis import type_tokens
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Condition, Document
 from policies.analysis.policy_holders import resource_documents
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, Severity, Violation, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
@@ -16,7 +16,7 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
     rationale="Notifications show what is monitored; a forged notification misdirects responders.",
     remedy="set kmsMasterKeyId to a customer managed key; in an aws.sns.TopicPolicy, deny if aws:SecureTransport is false",
     severity=Severity.MEDIUM,
-    types=type_tokens.TOPIC,
+    types=aws("sns.Topic"),
     upstream=(
         "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 sns_topics_kms_encryption_at_rest_enabled "
         "sns_topics_not_publicly_accessible SNS3"
@@ -28,7 +28,7 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
         yield "kmsMasterKeyId is not set"
     elif topic.props.known("kmsMasterKeyId") and topic.props.text("kmsMasterKeyId").startswith("alias/aws/"):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
-    documents = resource_documents(topic, stack, type_tokens.TOPIC_POLICY, "arn")
+    documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
     if not any(_denies_plain_http(document) for document in documents):
         yield "no topic policy denies requests without TLS"
     if any(iam_document.allows_public(document) for document in documents):

@@ -1,19 +1,12 @@
 """Rules for VPCs: security groups, network ACLs, subnets, endpoints and flow logs."""
 
 from policies.analysis import network_reachability as network
-from policies.analysis import type_tokens
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import STACK, aws
 from policies.engine.guard import check_each
-from policies.engine.rule import (
-    CheckResults,
-    SetInput,
-    Severity,
-    Violation,
-    levels,
-    resource_rule,
-    stack_rule,
-)
+from policies.engine.requirements import is_not_true
+from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 from policies.rules.account import baseline_is_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
@@ -25,18 +18,18 @@ _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
     rationale="Flow logs show which hosts communicated, including rejected traffic.",
     remedy='add an aws.ec2.FlowLog with trafficType="ALL" to a log group with kmsKeyId',
     severity=Severity.HIGH,
-    types=type_tokens.VPC,
+    types=aws("ec2.Vpc"),
     upstream="EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7",
     url=f"{_GUIDE}/flow-logs.html",
 )
 def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
-    logs = stack.referencing(vpc, type_tokens.FLOW_LOG, "vpcId")
+    logs = stack.referencing(vpc, aws("ec2.FlowLog"), "vpcId")
     if not logs:
         yield "the VPC has no flow log"
     for log in logs:
         if log.props.text("trafficType") != "ALL":
             yield f"trafficType is not ALL in {log.name}"
-        for group in stack.referenced_by(log, "logDestination", type_tokens.LOG_GROUP):
+        for group in stack.referenced_by(log, "logDestination", aws("cloudwatch.LogGroup")):
             if not group.props.has("kmsKeyId"):
                 yield Violation(f"the log group {group.name} has no customer managed key", "set kmsKeyId on the log group")
 
@@ -47,12 +40,12 @@ def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
     rationale="Resources without a security group use the default group, which allows all traffic to its members and outbound.",
     remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress and egress",
     severity=Severity.HIGH,
-    types=type_tokens.VPC,
+    types=aws("ec2.Vpc"),
     upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
     url=f"{_GUIDE}/default-security-group.html",
 )
 def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults:
-    groups = stack.referencing(vpc, type_tokens.DEFAULT_SECURITY_GROUP, "vpcId")
+    groups = stack.referencing(vpc, aws("ec2.DefaultSecurityGroup"), "vpcId")
     if not groups:
         yield "the VPC has no DefaultSecurityGroup"
     for group in groups:
@@ -61,21 +54,17 @@ def default_security_group_is_empty(vpc: Resource, stack: Stack) -> CheckResults
                 yield f"{direction} is not empty in {group.name}"
 
 
-@resource_rule(
+public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-003",
     title="Subnets do not assign public IP addresses",
     rationale="An unintended public address exposes a host to the internet.",
     remedy="set mapPublicIpOnLaunch=False, or remove it",
     severity=Severity.MEDIUM,
-    types=type_tokens.SUBNET,
+    types=aws("ec2.Subnet"),
     levels=levels("M", "M", "M"),
     upstream="EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default",
     url=f"{_GUIDE}/subnet-public-ip.html",
-    remediation=(SetInput("mapPublicIpOnLaunch", False),),
-)
-def public_addresses_are_not_assigned(subnet: Resource) -> CheckResults:
-    if subnet.props.flag("mapPublicIpOnLaunch"):
-        yield "mapPublicIpOnLaunch is true"
+).requires(is_not_true("mapPublicIpOnLaunch"))
 
 
 @stack_rule(
@@ -84,7 +73,7 @@ def public_addresses_are_not_assigned(subnet: Resource) -> CheckResults:
     rationale="Other ports bypass the load balancer and its web ACL.",
     remedy="use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0",
     severity=Severity.CRITICAL,
-    types=type_tokens.SECURITY_GROUP + type_tokens.SECURITY_GROUP_RULE + type_tokens.SECURITY_GROUP_INGRESS,
+    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
     upstream=(
         "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 "
         "ec2_securitygroup_allow_ingress_from_internet_to_any_port EC23"
@@ -100,16 +89,16 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
         elif not _belongs_to_load_balancer(holder, stack):
             yield f"{rule.path or 'the rule'} allows the internet, but the group does not belong to a load balancer"
 
-    if holder.type in type_tokens.SECURITY_GROUP:
+    if holder.type in aws("ec2.SecurityGroup"):
         yield from check_each(holder.props.blocks("ingress"), check)
-    elif holder.type in type_tokens.SECURITY_GROUP_INGRESS or holder.props.text("type") == "ingress":
+    elif holder.type in aws("vpc.SecurityGroupIngressRule") or holder.props.text("type") == "ingress":
         yield from check(holder.props)
 
 
 def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
-    own = [holder] if holder.type in type_tokens.SECURITY_GROUP else []
-    groups = own or stack.referenced_by(holder, "securityGroupId", type_tokens.SECURITY_GROUP)
-    return any(stack.referencing(group, type_tokens.LOAD_BALANCER, "securityGroups") for group in groups)
+    own = [holder] if holder.type in aws("ec2.SecurityGroup") else []
+    groups = own or stack.referenced_by(holder, "securityGroupId", aws("ec2.SecurityGroup"))
+    return any(stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups)
 
 
 @resource_rule(
@@ -118,7 +107,7 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     rationale="The default endpoint policy allows all requests to all accounts, which enables data exfiltration.",
     remedy="set policy on the endpoint to a policy that restricts requests to this account and its resources",
     severity=Severity.MEDIUM,
-    types=type_tokens.VPC_ENDPOINT,
+    types=aws("ec2.VpcEndpoint"),
     upstream="vpc_endpoint_connections_trust_boundaries",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
 )
@@ -129,8 +118,8 @@ def endpoint_has_policy(endpoint: Resource) -> CheckResults:
 
 # Property with the subnets of each type; "subnetIds" otherwise.
 _SUBNET_PROPERTIES = {
-    **dict.fromkeys(type_tokens.SERVICE, "networkConfiguration"),
-    **dict.fromkeys(type_tokens.FUNCTION, "vpcConfig"),
+    **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
+    **dict.fromkeys(aws("lambda.Function"), "vpcConfig"),
 }
 
 
@@ -140,20 +129,16 @@ _SUBNET_PROPERTIES = {
     rationale="Only load balancers and NAT gateways need a route to the internet. Data stores need no outbound route either.",
     remedy="use subnets whose route table has no internet gateway, and for data stores no NAT gateway",
     severity=Severity.HIGH,
-    types=type_tokens.DEFAULT_VPC
-    + type_tokens.SERVICE
-    + type_tokens.FUNCTION
-    + type_tokens.CACHE_SUBNETS
-    + type_tokens.DB_SUBNETS,
+    types=aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function", "elasticache.SubnetGroup", "rds.SubnetGroup"),
     upstream="CKV_AWS_148 CKV2_AWS_35 vpc_subnet_separate_private_public",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
 def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
-    if holder.type in type_tokens.DEFAULT_VPC:
+    if holder.type in aws("ec2.DefaultVpc"):
         yield Violation("the default VPC is used", "create an aws.ec2.Vpc")
         return
-    is_data_store = holder.type in type_tokens.CACHE_SUBNETS + type_tokens.DB_SUBNETS
-    for subnet in stack.referenced_by(holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), type_tokens.SUBNET):
+    is_data_store = holder.type in aws("elasticache.SubnetGroup", "rds.SubnetGroup")
+    for subnet in stack.referenced_by(holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")):
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
         elif is_data_store and any(network.routes_to_nat_gateway(table, stack) for table in network.route_tables(subnet, stack)):
@@ -166,7 +151,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
     rationale="Unrestricted egress allows a compromised workload to connect to any host.",
     remedy="set the ports and the security groups or prefix lists of the destinations",
     severity=Severity.MEDIUM,
-    types=type_tokens.SECURITY_GROUP + type_tokens.SECURITY_GROUP_RULE + type_tokens.SECURITY_GROUP_EGRESS,
+    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule"),
     upstream="CKV_AWS_382",
     url=f"{_GUIDE}/security-group-rules.html",
 )
@@ -175,9 +160,9 @@ def egress_is_limited(holder: Resource) -> CheckResults:
         if network.allows_internet(rule) and network.allows_all_ports(rule):
             yield f"{rule.path or 'the rule'} allows all traffic to the internet"
 
-    if holder.type in type_tokens.SECURITY_GROUP:
+    if holder.type in aws("ec2.SecurityGroup"):
         yield from check_each(holder.props.blocks("egress"), check)
-    elif holder.type in type_tokens.SECURITY_GROUP_EGRESS or holder.props.text("type") == "egress":
+    elif holder.type in aws("vpc.SecurityGroupEgressRule") or holder.props.text("type") == "egress":
         yield from check(holder.props)
 
 
@@ -187,10 +172,7 @@ def egress_is_limited(holder: Resource) -> CheckResults:
     rationale="Inline rules remove separate rules at every second deployment. Rules without a description are not cleaned up.",
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
     severity=Severity.LOW,
-    types=type_tokens.SECURITY_GROUP
-    + type_tokens.SECURITY_GROUP_RULE
-    + type_tokens.SECURITY_GROUP_INGRESS
-    + type_tokens.SECURITY_GROUP_EGRESS,
+    types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"),
     upstream="CKV_AWS_23 EC27",
     url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
 )
@@ -199,7 +181,7 @@ def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> Chec
         yield "description is not set"
     inline = [block for name in ("ingress", "egress") for block in holder.props.blocks(name)]
     yield from check_each(inline, _check_description)
-    separate = type_tokens.SECURITY_GROUP_RULE + type_tokens.SECURITY_GROUP_INGRESS + type_tokens.SECURITY_GROUP_EGRESS
+    separate = aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
     if inline and stack.referencing(holder, separate, "securityGroupId"):
         yield "the group has both inline and separate rules"
 
@@ -215,14 +197,14 @@ def _check_description(rule: Properties) -> CheckResults:
     rationale="The network ACL protects these ports if a security group rule is too permissive.",
     remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the rule that allows them",
     severity=Severity.MEDIUM,
-    types=type_tokens.NETWORK_ACL,
+    types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
     upstream=("EC2.21 6.2 CKV_AWS_229 CKV_AWS_230 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22 VPC3"),
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
-    separate = [rule.props for rule in stack.referencing(acl, type_tokens.NETWORK_ACL_RULE, "networkAclId")]
+    separate = [rule.props for rule in stack.referencing(acl, aws("ec2.NetworkAclRule"), "networkAclId")]
     ingress = [*acl.props.blocks("ingress"), *(rule for rule in separate if not rule.flag("egress"))]
     rules = sorted(ingress, key=network.acl_rule_number)
     for port in (22, 3389):
@@ -238,13 +220,13 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
     rationale="Without an endpoint, secrets, images and logs pass through the NAT gateway, outside of all endpoint policies.",
     remedy="add an aws.ec2.VpcEndpoint for the service",
     severity=Severity.MEDIUM,
-    types=type_tokens.VPC,
+    types=aws("ec2.Vpc"),
     upstream="EC2.10 EC2.55 EC2.56 EC2.57 6.8 vpc_endpoint_for_ec2_enabled vpc_endpoint_multi_az_enabled",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
 )
 def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     required = network.required_endpoints(stack)
-    endpoints = stack.referencing(vpc, type_tokens.VPC_ENDPOINT, "vpcId")
+    endpoints = stack.referencing(vpc, aws("ec2.VpcEndpoint"), "vpcId")
     # com.amazonaws.<region>.<service>, where the service may contain dots.
     names = [endpoint.props.text("serviceName") for endpoint in endpoints] if required else []
     present = {name.partition("com.amazonaws.")[2].partition(".")[2] for name in names}
@@ -259,20 +241,20 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     rationale="The setting overrides routes and security groups in all VPCs of the account and Region.",
     remedy='add aws.ec2.VpcBlockPublicAccessOptions with internetGatewayBlockMode="block-ingress", and exclude public subnets',
     severity=Severity.LOW,
-    types=type_tokens.VPC,
+    types=aws("ec2.Vpc"),
     levels=levels("-", "A", "A"),
     upstream="EC2.172",
     url=f"{_GUIDE}/security-vpc-bpa.html",
 )
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
-    roots = stack.of_type((type_tokens.STACK,))
+    roots = stack.of_type((STACK,))
     if any(baseline_is_external(root) for root in roots):
         return  # The setting applies to an account and Region.
-    options = stack.of_type(type_tokens.VPC_BLOCK_PUBLIC_ACCESS)
+    options = stack.of_type(aws("ec2.VpcBlockPublicAccessOptions"))
     modes = {option.props.text("internetGatewayBlockMode") for option in options}
     if not modes & {"block-ingress", "block-bidirectional"}:
         yield "VPC Block Public Access is not enabled"
-    elif any(not balancer.props.flag("internal") for balancer in stack.of_type(type_tokens.LOAD_BALANCER)) and not stack.of_type(
-        type_tokens.VPC_BLOCK_EXCLUSION
+    elif any(not balancer.props.flag("internal") for balancer in stack.of_type(aws("lb.LoadBalancer"))) and not stack.of_type(
+        aws("ec2.VpcBlockPublicAccessExclusion")
     ):
         yield "no exclusion allows traffic to the load balancer"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from policies.analysis import type_tokens
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
@@ -22,7 +22,7 @@ _REDACTED = ("authorization", "cookie", "x-api-key")
     rationale="The rule groups block common attacks; a rate-based rule limits brute force.",
     remedy="add the managed rule groups Common, KnownBadInputs and AmazonIpReputation, and a rateBasedStatement",
     severity=Severity.HIGH,
-    types=type_tokens.WEB_ACL,
+    types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
     upstream="WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
@@ -44,13 +44,13 @@ def managed_rules_and_rate_limit_exist(acl: Resource) -> CheckResults:
     rationale="Without redaction, the log contains the API keys and cookies of all requests.",
     remedy="add a WebAclLoggingConfiguration with redactedFields for the headers authorization, cookie and x-api-key",
     severity=Severity.HIGH,
-    types=type_tokens.WEB_ACL,
+    types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
     upstream="WAF.11 CKV2_AWS_31 wafv2_webacl_logging_enabled",
     url=f"{_GUIDE}/logging-management.html",
 )
 def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
-    configurations = stack.referencing(acl, type_tokens.WEB_ACL_LOGGING, "resourceArn")
+    configurations = stack.referencing(acl, aws("wafv2.WebAclLoggingConfiguration"), "resourceArn")
     if not configurations:
         yield "the web ACL has no logging configuration"
     for configuration in configurations:
@@ -70,7 +70,7 @@ def _header(redacted: Properties) -> str:
     rationale="Metrics show attacks and rules that block legitimate clients.",
     remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
     severity=Severity.LOW,
-    types=type_tokens.WEB_ACL,
+    types=aws("wafv2.WebAcl"),
     pack="resilience",
     upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
@@ -92,7 +92,7 @@ def metrics_are_enabled(acl: Resource) -> CheckResults:
     rationale="A rule in count mode does not block requests.",
     remedy="remove the count action, or exempt the resource during a trial",
     severity=Severity.MEDIUM,
-    types=type_tokens.WEB_ACL,
+    types=aws("wafv2.WebAcl"),
     levels=levels("-", "A", "M"),
     url=f"{_GUIDE}/web-acl-testing.html",
 )

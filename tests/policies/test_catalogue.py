@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from google.protobuf import empty_pb2
 
 import policies
 from policies import catalogue
-from policies.analysis import type_tokens
+from policies.analysis.type_tokens import aws
 from policies.catalogue import PACKS, RULES, of_pack
 from policies.engine.levels import write
 from policies.engine.meta_policies import META_POLICIES
@@ -105,8 +106,14 @@ def test_upstream_ids_are_assigned_by_format() -> None:
 
 
 def test_type_tokens_exist_in_pulumi_aws() -> None:
+    calls = [
+        node
+        for file in Path(policies.__path__[0]).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "aws"
+    ]
+    tokens = {token for call in calls for token in aws(*map(ast.literal_eval, call.args))}
     package = Path(pulumi_aws.__file__).parent
-    tokens = {token for value in vars(type_tokens).values() if isinstance(value, tuple) for token in value}
     services = {token.split(":")[1].split("/")[0] for token in tokens}
     folders = [package / ("lambda_" if service == "lambda" else service) for service in services]
     known = {

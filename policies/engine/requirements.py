@@ -1,0 +1,76 @@
+"""Requirements on one property, for rules without a function of their own (`resource_rule(...).requires(...)`).
+
+A path may lead through nested blocks: "accessLogs.enabled". `remediate=False` declares that the engine must not set the
+property, because it adds cost, replaces a resource or needs another input.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from policies.analysis.properties import Properties
+from policies.analysis.resources import Resource
+from policies.engine.rule import CheckResults, Requirement, SetInput, setting
+
+
+def is_true(path: str, *, remediate: bool = True) -> Requirement:
+    """The property is set to true."""
+    return _requirement(path, lambda block, key: block.flag(key), "is not true", True if remediate else None)
+
+
+def is_not_false(path: str) -> Requirement:
+    """The property is true or absent, for properties that are true by default."""
+    return _requirement(path, lambda block, key: block.flag(key, True), "is false", True)
+
+
+def is_not_true(path: str, *, value: Any = False) -> Requirement:
+    """The property is false or absent. value: what the remediation sets, such as `REMOVE`."""
+    return _requirement(path, lambda block, key: not block.flag(key), "is true", value)
+
+
+def is_set(path: str, effect: str = "") -> Requirement:
+    """The property is set. effect: what applies without it, such as "an AWS managed key is used"."""
+    return _requirement(path, lambda block, key: block.has(key), f"is not set, so {effect}" if effect else "is not set")
+
+
+def is_not_set(path: str) -> Requirement:
+    """The program does not set the property."""
+    return _requirement(path, lambda block, key: not block.has(key), "is set by the program")
+
+
+def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
+    """The property is a number of at least this parameter of the rule. default: value of an absent property."""
+
+    def check(resource: Resource) -> CheckResults:
+        block, key = _locate(resource, path)
+        if block.number(key, default) < resource.settings[parameter]:
+            yield f"{path} is below {resource.settings[parameter]:g}"
+
+    return Requirement(check, (SetInput(path, setting(parameter)),))
+
+
+def uses_customer_key(key_path: str, enabled_path: str) -> Requirement:
+    """Encryption is enabled and uses a customer managed key."""
+    enabled, key = is_true(enabled_path), is_set(key_path, "an AWS managed key is used")
+
+    def check(resource: Resource) -> CheckResults:
+        disabled = tuple(enabled.check(resource))
+        yield from disabled or key.check(resource)
+
+    return Requirement(check)
+
+
+def _requirement(path: str, holds: Callable[[Properties, str], bool], message: str, value: Any = None) -> Requirement:
+    def check(resource: Resource) -> CheckResults:
+        if not holds(*_locate(resource, path)):
+            yield f"{path} {message}"
+
+    return Requirement(check, () if value is None else (SetInput(path, value),))
+
+
+def _locate(resource: Resource, path: str) -> tuple[Properties, str]:
+    """The block that contains the property, and its name in the block."""
+    *blocks, key = path.split(".")
+    block = resource.props
+    for name in blocks:
+        block = block.block(name)
+    return block, key
