@@ -1,7 +1,7 @@
 """Rules for ECS clusters, services and task definitions."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
@@ -19,14 +19,22 @@ _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
 _UNKNOWN_ALLOWED = {"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"}
 
 
-def _check_containers(task: Resource, check: Callable[[Properties], CheckResults]) -> CheckResults:
-    return check_each(task.props.json_blocks("containerDefinitions"), check)
+_ContainerCheck = Callable[[Properties], Iterator[str]]
+"""Yields the predicate of a message whose subject is the container, such as "is privileged"."""
 
 
-def _label(container: Properties) -> str:
-    """Name of the container for messages, or its path if it has no name."""
-    name = container.text("name") if container.known("name") else ""
-    return f"container {name}" if name else container.path
+def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
+
+    def check_container(container: Properties) -> CheckResults:
+        name = container.text("name") if container.known("name") else ""
+        for predicate in check(container):
+            yield f"container {name} {predicate}" if name else f"{container.path} {predicate}"
+
+    return check_each(task.props.json_blocks("containerDefinitions"), check_container)
+
+
+def _each_container(check: _ContainerCheck) -> Callable[[Resource], CheckResults]:  # a decorator
+    return lambda task: _check_containers(task, check)
 
 
 @resource_rule(
@@ -42,12 +50,10 @@ def _label(container: Properties) -> str:
     url=f"{_PARAMETERS}#container_definition_security",
     remediation=(SetInput("privileged", False, json_property="containerDefinitions"),),
 )
-def containers_are_unprivileged(task: Resource) -> CheckResults:
-    def check(container: Properties) -> CheckResults:
-        if container.flag("privileged"):
-            yield f"{_label(container)} is privileged"
-
-    return _check_containers(task, check)
+@_each_container
+def containers_are_unprivileged(container: Properties) -> Iterator[str]:
+    if container.flag("privileged"):
+        yield "is privileged"
 
 
 @resource_rule(
@@ -62,12 +68,10 @@ def containers_are_unprivileged(task: Resource) -> CheckResults:
     url=f"{_PARAMETERS}#container_definition_storage",
     remediation=(SetInput("readonlyRootFilesystem", True, json_property="containerDefinitions"),),
 )
-def root_filesystem_is_read_only(task: Resource) -> CheckResults:
-    def check(container: Properties) -> CheckResults:
-        if not container.flag("readonlyRootFilesystem"):
-            yield f"{_label(container)} has a writable root filesystem"
-
-    return _check_containers(task, check)
+@_each_container
+def root_filesystem_is_read_only(container: Properties) -> Iterator[str]:
+    if not container.flag("readonlyRootFilesystem"):
+        yield "has a writable root filesystem"
 
 
 @resource_rule(
@@ -81,17 +85,15 @@ def root_filesystem_is_read_only(task: Resource) -> CheckResults:
     upstream="ECS.20 ecs_task_definitions_host_networking_mode_users",
     url=f"{_PARAMETERS}#container_definition_security",
 )
-def containers_run_as_non_root(task: Resource) -> CheckResults:
-    def check(container: Properties) -> CheckResults:
-        user = container.text("user")
-        if not user:
-            yield f"{_label(container)} has no user and runs as root"
-        elif not re.fullmatch(r"\d+(:\d+)?", user):
-            yield f"{_label(container)} has a non-numeric user"
-        elif int(user.partition(":")[0]) == 0:
-            yield f"{_label(container)} runs as root"
-
-    return _check_containers(task, check)
+@_each_container
+def containers_run_as_non_root(container: Properties) -> Iterator[str]:
+    user = container.text("user")
+    if not user:
+        yield "has no user and runs as root"
+    elif not re.fullmatch(r"\d+(:\d+)?", user):
+        yield "has a non-numeric user"
+    elif int(user.partition(":")[0]) == 0:
+        yield "runs as root"
 
 
 @resource_rule(
@@ -125,14 +127,12 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
     upstream="ECS.8 ecs_task_definitions_no_environment_secrets ECS2",
     url=f"{_GUIDE}/specifying-sensitive-data.html",
 )
-def environment_has_no_secrets(task: Resource) -> CheckResults:
-    def check(container: Properties) -> CheckResults:
-        for variable in container.blocks("environment"):
-            name, value = variable.text("name"), variable.text("value")
-            if looks_secret(name, value):
-                yield f"{_label(container)} has a likely secret in the environment variable {name}"
-
-    return _check_containers(task, check)
+@_each_container
+def environment_has_no_secrets(container: Properties) -> Iterator[str]:
+    for variable in container.blocks("environment"):
+        name, value = variable.text("name"), variable.text("value")
+        if looks_secret(name, value):
+            yield f"has a likely secret in the environment variable {name}"
 
 
 @stack_rule(
@@ -150,16 +150,16 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     groups = stack.of_type(aws("cloudwatch.LogGroup"))
     names = {name for group in groups for name in group.identifiers}
 
-    def check(container: Properties) -> CheckResults:
+    def check(container: Properties) -> Iterator[str]:
         logging = container.block("logConfiguration")
         options = logging.block("options")
         if not logging.text("logDriver"):
-            yield f"{_label(container)} has no logConfiguration"
+            yield "has no logConfiguration"
         elif logging.text("logDriver") == "awslogs":
             if options.text("mode") != "non-blocking":
-                yield f"{_label(container)} logs in blocking mode (mode is not non-blocking)"
+                yield "logs in blocking mode (mode is not non-blocking)"
             if options.text("awslogs-group") not in names:
-                yield f"{_label(container)} logs to a log group that is not in the stack"
+                yield "logs to a log group that is not in the stack"
 
     return _check_containers(task, check)
 
@@ -298,12 +298,10 @@ def _scales(target: Resource, service: Resource) -> bool:
     unknown_allowed=_UNKNOWN_ALLOWED,
     url=f"{_GUIDE}/container-considerations.html",
 )
-def images_are_pinned_by_digest(task: Resource) -> CheckResults:
-    def check(container: Properties) -> CheckResults:
-        if not re.search(r"@sha256:[0-9a-f]{64}$", container.text("image")):
-            yield f"{_label(container)} does not use an image digest"
-
-    return _check_containers(task, check)
+@_each_container
+def images_are_pinned_by_digest(container: Properties) -> Iterator[str]:
+    if not re.search(r"@sha256:[0-9a-f]{64}$", container.text("image")):
+        yield "does not use an image digest"
 
 
 @stack_rule(
@@ -319,15 +317,15 @@ def images_are_pinned_by_digest(task: Resource) -> CheckResults:
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     is_service = bool(stack.referencing(task, aws("ecs.Service"), "taskDefinition"))
 
-    def check(container: Properties) -> CheckResults:
+    def check(container: Properties) -> Iterator[str]:
         capabilities = container.block("linuxParameters").block("capabilities")
         if "ALL" not in capabilities.texts("drop"):
-            yield f"{_label(container)} does not drop ALL capabilities"
+            yield "does not drop ALL capabilities"
         if capabilities.texts("add"):
-            yield f"{_label(container)} adds capabilities"
+            yield "adds capabilities"
         # One-off tasks report their result by exit code and need no health check.
         if is_service and container.flag("essential", True) and not container.has("healthCheck"):
-            yield f"{_label(container)} has no healthCheck"
+            yield "has no healthCheck"
 
     return _check_containers(task, check)
 
