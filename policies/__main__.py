@@ -6,8 +6,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from policies.catalogue import PACKS, RULES, of_pack, write_levels
-from policies.engine.levels import remediation_config
+from policies.catalogue import PACKS, RULES, remediation_config, write_levels
 
 _USAGE = """usage: python -m policies COMMAND
 
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if len(arguments) == 3 and arguments[0] == "remediate" and arguments[1] in PACKS:
         try:
-            print(json.dumps(remediation_config(of_pack(arguments[1]), arguments[2]), indent=2, sort_keys=True))
+            print(json.dumps(remediation_config(arguments[1], arguments[2]), indent=2, sort_keys=True))
         except ValueError as error:
             print(f"policies: {error}", file=sys.stderr)
             return 2

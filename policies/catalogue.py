@@ -1,15 +1,16 @@
-"""All rules and packs, with look-ups by id and pack."""
+"""All rules and packs, with look-ups by id and pack, and the level files for `--policy-pack-config`."""
 
+import json
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 import policies.rules
-from policies.engine import levels
 from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.rule import Level, Rule
+from policies.engine.rule import ENVIRONMENTS, Level, Rule
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack by its folder."""
@@ -47,12 +48,37 @@ def enabled(environment: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if rule.levels[environment] is not Level.DISABLED)
 
 
-def write_levels() -> list[Path]:
-    """Writes `policies/<pack>/levels/<environment>.json`. Returns the files that changed."""
-    folder = Path(__file__).parent
-    return [file for pack in PACKS for file in levels.write(folder / pack / "levels", of_pack(pack))]
-
-
 def level_config(pack: str, environment: str) -> dict[str, Any]:
-    """Levels and parameters of a pack for `--policy-pack-config`. Raises KeyError for an unknown environment."""
-    return levels.level_config(of_pack(pack), environment)
+    """Levels and parameters of a pack: {"GH-S3-009": {"enforcementLevel": "mandatory", "days_max": 7}}.
+
+    The format of `--policy-pack-config`. Raises KeyError for an unknown environment.
+    """
+    config: dict[str, Any] = {}
+    for rule in of_pack(pack):
+        lists = {name: list(values) for name, values in rule.lists.items()}
+        config[rule.id] = {"enforcementLevel": rule.levels[environment].value, **rule.defaults(environment), **lists}
+    return config | {policy.id: {"enforcementLevel": policy.levels[environment].value} for policy in META_POLICIES}
+
+
+def remediation_config(pack: str, environment: str) -> dict[str, Any]:
+    """As `level_config`, with the level "remediate" for every rule that has a remediation.
+
+    Raises ValueError outside dev, where the program itself must set the values.
+    """
+    if environment != "dev":
+        raise ValueError(f"remediation is available in dev only, not in {environment}; set the values in the program")
+    fixed = {rule.id: {"enforcementLevel": "remediate"} for rule in of_pack(pack) if rule.remediation}
+    return {id: values | fixed.get(id, {}) for id, values in level_config(pack, environment).items()}
+
+
+def write_levels(folder: Path = Path(__file__).parent) -> list[Path]:
+    """Writes `<folder>/<pack>/levels/<environment>.json`. Returns the files that changed."""
+    changed = []
+    for pack, environment in product(PACKS, ENVIRONMENTS):
+        file = folder / pack / "levels" / f"{environment}.json"
+        text = json.dumps(level_config(pack, environment), indent=2, sort_keys=True) + "\n"
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            changed.append(file)
+    return changed

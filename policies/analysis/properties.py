@@ -14,6 +14,7 @@ from pulumi_policy.proxy import (
     UNKNOWN_STRING_VALUE,
     UnknownValueError,
 )
+from pulumi_policy.secret import Secret
 
 # Wire markers of values that are unknown until the deployment. The SDK exports the markers but no test for them.
 UNKNOWNS = frozenset(
@@ -39,32 +40,27 @@ class MalformedError(Exception):
         super().__init__(f"{path} must be {expected}, not {actual}")
 
 
-def plain(value: Any) -> tuple[Any, tuple[str, ...]]:
-    """Converts the SDK's proxies to dicts, lists and scalars.
+def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) -> Any:
+    """Converts the SDK's proxies to dicts, lists and scalars. Unknown values stay wire markers.
 
-    Returns the plain value, in which unknown values stay wire markers, and the paths of all unknown values, such as
-    `rules[0].kmsMasterKeyId`. Rules must not receive proxies: they are neither dict nor list, compare unequal to both, raise
-    on `in`, and do not detect unknown values in slices.
+    Rules must not receive proxies: they are neither dict nor list, compare unequal to both, raise on `in`, and do not detect
+    unknown values in slices.
+
+    reveal: replace marked secrets by their values. The result must not be returned to the engine.
+    provider_defaults: keep the provider's record of nested defaults.
     """
-    unknown: list[str] = []
-    return _plain(value, "", unknown), tuple(unknown)
-
-
-def _plain(value: Any, path: str, unknown: list[str]) -> Any:
-    if is_unknown(value):
-        unknown.append(path)
-        return value
+    if isinstance(value, Secret):
+        return plain(value.value, reveal=reveal, provider_defaults=provider_defaults) if reveal else value
     if isinstance(value, str | bytes):
         return value
     if isinstance(value, Mapping):
-        target = _target(value)
         return {
-            key: _plain(inner, f"{path}.{key}" if path else str(key), unknown)
-            for key, inner in target.items()
-            if key != _PROVIDER_DEFAULTS
+            key: plain(inner, reveal=reveal, provider_defaults=provider_defaults)
+            for key, inner in _target(value).items()
+            if provider_defaults or key != _PROVIDER_DEFAULTS
         }
     if isinstance(value, Sequence):
-        return [_plain(inner, f"{path}[{index}]", unknown) for index, inner in enumerate(_target(value))]
+        return [plain(inner, reveal=reveal, provider_defaults=provider_defaults) for inner in _target(value)]
     return value
 
 

@@ -32,7 +32,6 @@ class Resource:
     identifiers: frozenset[str] = frozenset()
     protect: bool = False
     parent: str = ""
-    depends_on: tuple[str, ...] = ()
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     provider: Properties | None = None
     settings: Mapping[str, float] = field(default_factory=dict)

@@ -26,12 +26,12 @@ from policies.engine.deployment_state import DeploymentState, Report
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
 from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.remediation import remediate, reveal_secrets
+from policies.engine.remediation import remediate
 from policies.engine.rule import Rule
 
 EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
 
-_PLAIN = sdk_cache.ByIdentity[dict[str, Any]](lambda properties: plain(properties)[0])
+_PLAIN = sdk_cache.ByIdentity[dict[str, Any]](plain)
 _IDENTIFIERS = sdk_cache.ByIdentity[frozenset[str]](identifiers_of)
 
 
@@ -72,7 +72,7 @@ def _resource_policy(rule: Rule, state: DeploymentState) -> Policy:
     def fix(args: ResourceValidationArgs) -> Any:
         if args.resource_type not in rule.types or (rule.exemptible and state.exemptions.find(rule.id, args.urn)):
             return None
-        resource = _resource(rule, args, reveal_secrets(args.props), args.get_config())
+        resource = _resource(rule, args, plain(args.props, reveal=True), args.get_config())
         result = remediate(rule, resource, args.props)
         state.remediated.record((rule.id, args.urn), result[1] if result else ())
         return result[0] if result else None
@@ -101,7 +101,6 @@ def _stack_resource(rule: Rule, source: PolicyResource, state: DeploymentState, 
         config,
         identifiers=_IDENTIFIERS.of(properties),
         parent=source.parent.urn if source.parent else "",
-        depends_on=tuple(peer.urn for peer in source.dependencies),
         property_dependencies={name: tuple(peer.urn for peer in peers) for name, peers in source.property_dependencies.items()},
     )
 

@@ -6,14 +6,14 @@ Neither do rules whose fix would replace a resource that holds data, add cost, o
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pulumi_policy.proxy import UnknownValueError
 from pulumi_policy.secret import Secret
 
-from policies.analysis.properties import MalformedError, Properties, is_unknown
+from policies.analysis.properties import MalformedError, Properties, is_unknown, plain
 from policies.analysis.resources import Resource, Stack
 from policies.engine.guard import evaluate
 from policies.engine.rule import REMOVE, Rule, SetInput
@@ -37,7 +37,7 @@ def remediate(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, An
 
     inputs: as the SDK passes them, with marked secrets. Unchanged values are returned as they are.
     """
-    fixed = unwrap(inputs)
+    fixed: dict[str, Any] = plain(inputs, provider_defaults=True)
     changes: list[InputChange] = []
     for step in rule.remediation:
         if not _fails(rule, resource, fixed):
@@ -50,7 +50,7 @@ def remediate(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, An
 
 
 def _fails(rule: Rule, resource: Resource, inputs: Any, or_undecided: bool = False) -> bool:
-    candidate = replace(resource, props=Properties(reveal_secrets(inputs)))
+    candidate = replace(resource, props=Properties(plain(inputs, reveal=True)))
     decision = evaluate(rule, candidate, Stack([candidate]))
     return bool(decision.violations or (or_undecided and (decision.undecided or decision.allowed or decision.broken)))
 
@@ -98,26 +98,3 @@ def _set(container: Any, path: str, value: Any, prefix: str = "", create: bool =
     elif container.get(head) != value and not isinstance(container.get(head), Secret) and not is_unknown(container.get(head)):
         container[head] = copy.deepcopy(value)
         yield f"{prefix}{head}"
-
-
-def unwrap(value: Any) -> Any:
-    """The SDK's proxies as dicts and lists. Secrets stay marked; unknown values stay their wire marker."""
-    if isinstance(value, str | bytes | Secret):
-        return value
-    if isinstance(value, Mapping):
-        target = value if isinstance(value, dict) else value["__target"]
-        return {key: unwrap(inner) for key, inner in target.items()}
-    if isinstance(value, Sequence):
-        target = value if isinstance(value, list | tuple) else value["__target"]  # type: ignore[call-overload]
-        return [unwrap(inner) for inner in target]
-    return value
-
-
-def reveal_secrets(value: Any) -> Any:
-    """Plain values without secret marks, to evaluate a rule on. Must not be returned to the engine."""
-    value = unwrap(value)
-    if isinstance(value, Secret):
-        return reveal_secrets(value.value)
-    if isinstance(value, dict):
-        return {key: reveal_secrets(inner) for key, inner in value.items()}
-    return [reveal_secrets(inner) for inner in value] if isinstance(value, list) else value

@@ -10,7 +10,11 @@ from policies.engine.rule import CheckResults, SetInput, Severity, Violation, le
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"
 
-_RESPONSE = "routingHttpResponse"  # prefix of the listener's attributes for response headers
+# Attributes of a listener that set or remove response headers.
+_HSTS = "routingHttpResponseStrictTransportSecurityHeaderValue"
+_CONTENT_TYPE = "routingHttpResponseXContentTypeOptionsHeaderValue"
+_FRAME = "routingHttpResponseXFrameOptionsHeaderValue"
+_SERVER = "routingHttpResponseServerEnabled"
 _YEAR_S = 31_536_000
 _HTTPS_REDIRECT = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}]
 
@@ -200,28 +204,23 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
     remediation=(
-        SetInput(f"{_RESPONSE}StrictTransportSecurityHeaderValue", "max-age=31536000; includeSubDomains"),
-        SetInput(f"{_RESPONSE}XContentTypeOptionsHeaderValue", "nosniff"),
-        SetInput(f"{_RESPONSE}XFrameOptionsHeaderValue", "DENY"),
-        SetInput(f"{_RESPONSE}ServerEnabled", False),
+        *(SetInput(_HSTS, f"max-age={_YEAR_S}; includeSubDomains"), SetInput(_CONTENT_TYPE, "nosniff")),
+        *(SetInput(_FRAME, "DENY"), SetInput(_SERVER, False)),
     ),
 )
 def responses_have_security_headers(listener: Resource) -> CheckResults:
     props = listener.props
     if props.text("protocol", "HTTP") != "HTTPS":
         return
-    age = re.search(r"max-age=(\d+)", props.text(f"{_RESPONSE}StrictTransportSecurityHeaderValue"))
+    age = re.search(r"max-age=(\d+)", props.text(_HSTS))
     if age is None or int(age[1]) < _YEAR_S:
-        fix = f'set {_RESPONSE}StrictTransportSecurityHeaderValue="max-age={_YEAR_S}; includeSubDomains"'
-        yield Violation(f"{_RESPONSE}StrictTransportSecurityHeaderValue is shorter than one year", fix)
-    if props.text(f"{_RESPONSE}XContentTypeOptionsHeaderValue").lower() != "nosniff":
-        fix = f'set {_RESPONSE}XContentTypeOptionsHeaderValue="nosniff"'
-        yield Violation(f"{_RESPONSE}XContentTypeOptionsHeaderValue is not nosniff", fix)
-    if props.text(f"{_RESPONSE}XFrameOptionsHeaderValue").upper() not in ("DENY", "SAMEORIGIN"):
-        fix = f'set {_RESPONSE}XFrameOptionsHeaderValue="DENY"'
-        yield Violation(f"{_RESPONSE}XFrameOptionsHeaderValue is neither DENY nor SAMEORIGIN", fix)
-    if props.flag(f"{_RESPONSE}ServerEnabled", True):
-        yield Violation(f"{_RESPONSE}ServerEnabled is not false", f"set {_RESPONSE}ServerEnabled=False")
+        yield Violation(f"{_HSTS} is shorter than one year", f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"')
+    if props.text(_CONTENT_TYPE).lower() != "nosniff":
+        yield Violation(f"{_CONTENT_TYPE} is not nosniff", f'set {_CONTENT_TYPE}="nosniff"')
+    if props.text(_FRAME).upper() not in ("DENY", "SAMEORIGIN"):
+        yield Violation(f"{_FRAME} is neither DENY nor SAMEORIGIN", f'set {_FRAME}="DENY"')
+    if props.flag(_SERVER, True):
+        yield Violation(f"{_SERVER} is not false", f"set {_SERVER}=False")
 
 
 def _is_application_load_balancer(balancer: Resource) -> bool:

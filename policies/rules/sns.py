@@ -1,7 +1,7 @@
 """Rules for SNS topics."""
 
-from policies.analysis.iam import document as iam_document
-from policies.analysis.iam.grammar import Condition, Document
+from policies.analysis.iam.document import allows_public, is_without_tls
+from policies.analysis.iam.grammar import Document
 from policies.analysis.policy_holders import resource_documents
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
@@ -31,18 +31,13 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
     if not any(_denies_plain_http(document) for document in documents):
         yield "no topic policy denies requests without TLS"
-    if any(iam_document.allows_public(document) for document in documents):
+    if any(allows_public(document) for document in documents):
         fix = "name the principals, or add a condition on aws:SourceAccount or aws:SourceArn"
         yield Violation('the topic policy allows everyone ("*")', fix)
 
 
 def _denies_plain_http(document: Document) -> bool:
     return any(
-        deny.applies_to_everyone() and deny.covers_action("sns:Publish") and _requires_no_tls(deny.conditions)
+        deny.applies_to_everyone() and deny.covers_action("sns:Publish") and list(map(is_without_tls, deny.conditions)) == [True]
         for deny in document.denies
     )
-
-
-def _requires_no_tls(conditions: tuple[Condition, ...]) -> bool:
-    criteria = [(condition.operator, condition.key, condition.values) for condition in conditions]
-    return criteria == [("bool", "aws:securetransport", ("false",))]

@@ -16,7 +16,6 @@ import policies
 from policies import catalogue
 from policies.analysis.type_tokens import aws
 from policies.catalogue import PACKS, RULES, of_pack
-from policies.engine.levels import write
 from policies.engine.meta_policies import META_POLICIES
 from policies.engine.rule import ENVIRONMENTS, upstream_ids
 from policies.testing.pack_process import RunningPack
@@ -64,9 +63,9 @@ def test_every_rule_is_in_one_pack() -> None:
 
 
 def test_level_files_contain_levels_and_parameters(tmp_path: Path) -> None:
-    assert len(write(tmp_path, of_pack("security"))) == len(ENVIRONMENTS)
-    assert write(tmp_path, of_pack("security")) == []
-    config = json.loads((tmp_path / "prod.json").read_text())
+    assert len(catalogue.write_levels(tmp_path)) == len(PACKS) * len(ENVIRONMENTS)
+    assert catalogue.write_levels(tmp_path) == []
+    config = json.loads((tmp_path / "security" / "levels" / "prod.json").read_text())
     assert config == catalogue.level_config("security", "prod")
     assert config["GH-KMS-001"] == {"enforcementLevel": "mandatory", "days_max": 365}
 

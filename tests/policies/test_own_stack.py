@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from policies.analysis import type_tokens
-from policies.analysis.properties import Properties, plain
+from policies.analysis.properties import Properties, is_unknown, plain
 from policies.analysis.resources import Resource, Stack, identifiers_of
 from policies.catalogue import RULES, rule
 from policies.engine.guard import Decision, evaluate
@@ -44,8 +44,8 @@ def decisions(form: str) -> dict[tuple[str, str], Decision]:
 
 
 def resources(deployment: types.Deployment) -> list[Resource]:
-    inputs = {resource.registration.urn: plain(resource.registration.inputs)[0] for resource in deployment.resources}
-    root = Resource(deployment.stack_urn, type_tokens.STACK, "gatehouse-prod", Properties(plain(deployment.exports)[0]))
+    inputs = {resource.registration.urn: plain(resource.registration.inputs) for resource in deployment.resources}
+    root = Resource(deployment.stack_urn, type_tokens.STACK, "gatehouse-prod", Properties(plain(deployment.exports)))
     return [root, *(resource(item, inputs) for item in deployment.resources)]
 
 
@@ -53,7 +53,7 @@ def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resourc
     """A resource as the engine shows it after a deployment: the program's inputs with their actual values."""
     registration = item.registration
     provider = inputs.get(registration.provider.rpartition("::")[0])
-    outputs = plain(item.outputs)[0]
+    outputs = plain(item.outputs)
     properties = {key: outputs.get(key, value) for key, value in inputs[registration.urn].items() if not key.startswith("__")}
     return Resource(
         urn=registration.urn,
@@ -63,7 +63,6 @@ def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resourc
         identifiers=identifiers_of({**outputs, "id": item.id}),
         protect=registration.protect,
         parent=registration.parent,
-        depends_on=registration.dependencies,
         property_dependencies=dict(registration.property_dependencies),
         provider=Properties(provider, "provider") if provider else None,
     )
@@ -87,9 +86,8 @@ def test_every_rule_is_decided(form: str) -> None:
 def test_resource_names_are_known_at_preview() -> None:
     """Except DNS validation records, whose names ACM assigns."""
     registrations = [item.registration for item in deployment("container", preview=True).resources]
-    unknown = [(registration.type, plain(registration.inputs)[1]) for registration in registrations]
-    assert sum(bool(paths) for _, paths in unknown) > 100
-    unnamed = {type for type, paths in unknown if "name" in paths}
+    assert sum(any(map(is_unknown, registration.inputs.values())) for registration in registrations) > 100
+    unnamed = {registration.type for registration in registrations if is_unknown(registration.inputs.get("name"))}
     assert unnamed == {"aws:route53/record:Record"}
 
 

@@ -1,7 +1,8 @@
 """Analysis of the Deny statements of S3 bucket policies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from policies.analysis.iam.document import is_without_tls
 from policies.analysis.iam.grammar import Condition, Document, Statement
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
@@ -18,28 +19,17 @@ def denies_plain_http(document: Document, bucket: str = "") -> bool:
 
     https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
     """
-    covered: set[str] = set()
-    for deny in document.denies:
-        conditions = [
-            (condition.operator, condition.key, tuple(value.lower() for value in condition.values))
-            for condition in deny.conditions
-        ]
-        if _denies_all_actions(deny) and conditions == [("bool", "aws:securetransport", ("false",))]:
-            covered |= set(deny.resources or ())
-    return _covers_bucket(covered, bucket)
+    return _covers_bucket(document, bucket, is_without_tls)
 
 
 def denies_tls_below_1_2(document: Document, bucket: str = "") -> bool:
     """True if everyone is denied all actions with TLS below 1.2 on the bucket and its objects."""
-    covered: set[str] = set()
-    for deny in document.denies:
-        if not _denies_all_actions(deny) or len(deny.conditions) != 1:
-            continue
-        [condition] = deny.conditions
+
+    def is_below(condition: Condition) -> bool:
         below = condition.key == "s3:tlsversion" and condition.operator == "numericlessthan"
-        if below and all(_number(value) >= 1.2 for value in condition.values):
-            covered |= set(deny.resources or ())
-    return _covers_bucket(covered, bucket)
+        return below and all(_number(value) >= 1.2 for value in condition.values)
+
+    return _covers_bucket(document, bucket, is_below)
 
 
 def denies_policy_changes(document: Document, actions: Iterable[str] = ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy")) -> bool:
@@ -100,23 +90,24 @@ def _applies_to_everyone(deny: Statement) -> bool:
     return deny.not_principals is None and deny.applies_to_everyone()
 
 
-def _denies_all_actions(deny: Statement) -> bool:
-    return _applies_to_everyone(deny) and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
-
-
 def _covers_objects(deny: Statement, bucket: str) -> bool:
     names = [arn.rpartition(":::")[2] for arn in deny.resources or ()]
     return any(name == "*" or (name.endswith("/*") and bucket in ("", name[:-2])) for name in names)
 
 
-def _covers_bucket(covered: set[str], bucket: str) -> bool:
-    if "*" in covered:
-        return True
-    for arn in covered:
-        name = arn.rpartition(":::")[2]
-        if "/" not in name and (not bucket or name == bucket) and (f"{arn}/*" in covered or arn.endswith("*")):
-            return True
-    return False
+def _covers_bucket(document: Document, bucket: str, condition: Callable[[Condition], bool]) -> bool:
+    """True if everyone is denied all actions on the bucket and its objects under this one condition."""
+    denies = (deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1)
+    covered = {
+        resource
+        for deny in denies
+        if condition(deny.conditions[0]) and any(action.lower() in ("*", "s3:*") for action in deny.actions or ())
+        for resource in deny.resources or ()
+    }
+    names = {arn: arn.rpartition(":::")[2] for arn in covered}
+    return "*" in covered or any(
+        "/" not in name and bucket in ("", name) and (f"{arn}/*" in covered or arn.endswith("*")) for arn, name in names.items()
+    )
 
 
 def _number(value: str) -> float:

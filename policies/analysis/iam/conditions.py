@@ -5,6 +5,7 @@ keys", "Variables and tags".
 """
 
 import ipaddress
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from policies.analysis.iam.grammar import Condition, DocumentError, escape, matc
 Context = Mapping[str, str | Sequence[str]]
 """Value or values of each condition key, such as {"aws:SecureTransport": "true"}. An absent key is not in the request."""
 
+_Match = Callable[[str, str], bool]
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _LITERALS = {"*": "[*]", "?": "[?]", "$": "$"}
 _QUANTIFIERS = ("", "foranyvalue", "forallvalues")
@@ -93,30 +95,21 @@ def _arn_matches(pattern: str, arn: str) -> bool:
     return len(expected) == len(actual) == 6 and all(matches(b, a) for a, b in zip(expected, actual, strict=True))
 
 
-def _numeric(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
+def _compares(convert: Callable[[str], float], compare: Callable[[float, float], bool]) -> _Match:
     def match(expected: str, actual: str) -> bool:
         try:
-            return compare(float(actual), float(expected))
+            return compare(convert(actual), convert(expected))
         except ValueError:
             return False
 
     return match
 
 
-def _date(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
-    def seconds(text: str) -> float:
-        if re.fullmatch(r"\d+(\.\d+)?", text):
-            return float(text)
-        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-    def match(expected: str, actual: str) -> bool:
-        try:
-            return compare(seconds(actual), seconds(expected))
-        except ValueError:
-            return False
-
-    return match
+def _seconds(text: str) -> float:
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _address_matches(network: str, address: str) -> bool:
@@ -126,32 +119,35 @@ def _address_matches(network: str, address: str) -> bool:
         return False
 
 
-def _operators() -> Iterable[tuple[str, Callable[[str, str], bool], bool]]:
-    """Name, match function of (expected, actual), and whether the operator negates it."""
-    for name, negation, match in (
-        ("stringequals", "stringnotequals", lambda expected, actual: unescape(expected) == actual),
-        (
-            "stringequalsignorecase",
-            "stringnotequalsignorecase",
-            lambda expected, actual: unescape(expected).lower() == actual.lower(),
-        ),
-        ("stringlike", "stringnotlike", lambda pattern, actual: matches(actual, pattern)),
-        # ArnEquals and ArnLike are equivalent.
-        ("arnequals", "arnnotequals", _arn_matches),
-        ("arnlike", "arnnotlike", _arn_matches),
-        ("numericequals", "numericnotequals", _numeric(lambda actual, expected: actual == expected)),
-        ("dateequals", "datenotequals", _date(lambda actual, expected: actual == expected)),
-        ("ipaddress", "notipaddress", _address_matches),
-    ):
-        yield name, match, False
-        yield negation, match, True
-    yield "bool", lambda expected, actual: expected.lower() == actual.lower(), False
-    yield "binaryequals", lambda expected, actual: expected == actual, False
-    for kind, build in (("numeric", _numeric), ("date", _date)):
-        yield f"{kind}lessthan", build(lambda actual, expected: actual < expected), False
-        yield f"{kind}lessthanequals", build(lambda actual, expected: actual <= expected), False
-        yield f"{kind}greaterthan", build(lambda actual, expected: actual > expected), False
-        yield f"{kind}greaterthanequals", build(lambda actual, expected: actual >= expected), False
-
-
-_OPERATORS = {name: (match, negated) for name, match, negated in _operators()}
+# Functions of (expected, actual) for each operator, and the name of its negation.
+_NEGATABLE: dict[tuple[str, str], _Match] = {
+    ("stringequals", "stringnotequals"): lambda expected, actual: unescape(expected) == actual,
+    ("stringequalsignorecase", "stringnotequalsignorecase"): lambda expected, actual: (
+        unescape(expected).lower() == actual.lower()
+    ),
+    ("stringlike", "stringnotlike"): lambda pattern, actual: matches(actual, pattern),
+    # ArnEquals and ArnLike are equivalent.
+    ("arnequals", "arnnotequals"): _arn_matches,
+    ("arnlike", "arnnotlike"): _arn_matches,
+    ("numericequals", "numericnotequals"): _compares(float, operator.eq),
+    ("dateequals", "datenotequals"): _compares(_seconds, operator.eq),
+    ("ipaddress", "notipaddress"): _address_matches,
+}
+_COMPARISONS = {
+    "lessthan": operator.lt,
+    "lessthanequals": operator.le,
+    "greaterthan": operator.gt,
+    "greaterthanequals": operator.ge,
+}
+_OPERATORS: dict[str, tuple[_Match, bool]] = {
+    "bool": (lambda expected, actual: expected.lower() == actual.lower(), False),
+    "binaryequals": (operator.eq, False),
+    **{
+        name: (match, name == negation)
+        for (affirmation, negation), match in _NEGATABLE.items()
+        for name in (affirmation, negation)
+    },
+    **{f"numeric{name}": (_compares(float, compare), False) for name, compare in _COMPARISONS.items()},
+    **{f"date{name}": (_compares(_seconds, compare), False) for name, compare in _COMPARISONS.items()},
+}
+"""The match function of each operator, and whether the operator negates it."""

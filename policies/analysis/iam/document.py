@@ -122,6 +122,12 @@ def unrestricted_services(document: Document) -> tuple[str, ...]:
     return tuple(sorted(value for allow in statements for kind, value in allow.principals or () if kind == "Service"))
 
 
+def is_without_tls(condition: Condition) -> bool:
+    """True for a condition that matches requests without TLS."""
+    values = [value.lower() for value in condition.values]
+    return (condition.operator, condition.key, values) == ("bool", "aws:securetransport", ["false"])
+
+
 def github_trust_defects(document: Document) -> tuple[str, ...]:
     """Defects of a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name it.
 

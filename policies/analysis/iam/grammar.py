@@ -60,14 +60,6 @@ class Statement:
             return not any(matches(action.lower(), pattern.lower()) for pattern in self.not_actions)
         return False
 
-    def covers_resource(self, arn: str) -> bool:
-        """True if the statement applies to this ARN, or to every ARN that matches this pattern."""
-        if self.resources is not None:
-            return any(matches(arn, pattern) for pattern in self.resources)
-        if self.not_resources is not None:
-            return not any(matches(arn, pattern) or matches(pattern, arn) for pattern in self.not_resources)
-        return True  # Trust policies have no Resource, and key and endpoint policies may omit it.
-
     def applies_to_everyone(self) -> bool:
         """True if the principal is "*", {"AWS": "*"} or NotPrincipal."""
         if self.not_principals is not None:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from policies import catalogue
-from policies.catalogue import RULES, level_config, of_pack
-from policies.engine.levels import remediation_config
+from policies.catalogue import RULES, level_config, remediation_config
 from policies.engine.rule import ENVIRONMENTS
 from policies.testing.pack_process import Declared, RunningPack, Unknown
 from tests.policies.rules import builders, network_programs, programs
@@ -137,11 +136,11 @@ def test_remediation_is_disabled_by_default(pack: str, environment: str) -> None
 @pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_remediation_config_is_for_dev_only(environment: str) -> None:
     with pytest.raises(ValueError, match=f"not in {environment}"):
-        remediation_config(of_pack("security"), environment)
+        remediation_config("security", environment)
 
 
 def test_remediation_config_enables_all_remediations() -> None:
-    config = {id: row for pack in catalogue.PACKS for id, row in remediation_config(of_pack(pack), "dev").items()}
+    config = {id: row for pack in catalogue.PACKS for id, row in remediation_config(pack, "dev").items()}
     assert sorted(id for id, row in config.items() if row["enforcementLevel"] == "remediate") == sorted(REMEDIABLE)
 
 

@@ -40,8 +40,8 @@ def test_decoded_value_is_equal_to_sdk_result() -> None:
 def test_equal_messages_share_one_value() -> None:
     cache = _SdkCache()
     assert decoded(cache, PROPERTIES) is decoded(cache, PROPERTIES)
-    assert plain(decoded(cache, {**PROPERTIES, "name": "b"}))[0]["name"] == "b"
-    assert plain(decoded(cache, PROPERTIES))[0]["name"] == "a"
+    assert plain(decoded(cache, {**PROPERTIES, "name": "b"}))["name"] == "b"
+    assert plain(decoded(cache, PROPERTIES))["name"] == "a"
 
 
 def test_modified_configuration_is_not_shared() -> None:
