@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import policies.rules
-from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.rule import ENVIRONMENTS, Level, Rule
+from policies.engine.meta_policies import META_POLICIES
+from policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
 """Name of each pack by its folder."""
@@ -21,7 +21,7 @@ RULES: tuple[Rule, ...] = tuple(
 )
 """The rules of all modules in `policies/rules`, sorted by id. A new module needs no registration."""
 
-_POLICIES: tuple[Rule | MetaPolicy, ...] = (*META_POLICIES, *RULES)
+_POLICIES: tuple[Control, ...] = (*META_POLICIES, *RULES)
 _BY_ID = {policy.id: policy for policy in _POLICIES}
 
 
@@ -33,7 +33,7 @@ def rule(id: str) -> Rule:
     return policy
 
 
-def find(id: str) -> Rule | MetaPolicy | None:
+def find(id: str) -> Control | None:
     """The rule or meta policy with this id, or None."""
     return _BY_ID.get(id)
 

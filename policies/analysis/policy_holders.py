@@ -1,5 +1,6 @@
 """IAM policy documents of the resources that contain them."""
 
+from policies.analysis.iam.document import allowed_accounts
 from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
@@ -22,6 +23,15 @@ def resource_documents(resource: Resource, stack: Stack, types: tuple[str, ...],
     """The resource policies of a resource: its own `policy` and those of the policy resources that refer to it by `prop`."""
     holders = [resource] if resource.props.has("policy") else []
     return [parse(holder.props.value("policy")) for holder in (*holders, *stack.referencing(resource, types, prop))]
+
+
+def foreign_accounts(document: Document, holder: Resource) -> list[str]:
+    """The accounts to which an unrestricted statement allows access and which are not in allowedAccountIds of the provider.
+
+    Raises UnknownValueError if the provider does not set allowedAccountIds.
+    """
+    accounts = allowed_accounts(document)
+    return sorted(accounts - holder.own_accounts()) if accounts else []
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:

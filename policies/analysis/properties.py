@@ -4,30 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pulumi_policy.proxy import (
-    UNKNOWN_ARCHIVE_VALUE,
-    UNKNOWN_ARRAY_VALUE,
-    UNKNOWN_ASSET_VALUE,
-    UNKNOWN_BOOLEAN_VALUE,
-    UNKNOWN_NUMBER_VALUE,
-    UNKNOWN_OBJECT_VALUE,
-    UNKNOWN_STRING_VALUE,
-    UnknownValueError,
-)
+from pulumi_policy import proxy
+from pulumi_policy.proxy import UnknownValueError
 from pulumi_policy.secret import Secret
 
-# Wire markers of values that are unknown until the deployment. The SDK exports the markers but no test for them.
-UNKNOWNS = frozenset(
-    {
-        UNKNOWN_ARCHIVE_VALUE,
-        UNKNOWN_ARRAY_VALUE,
-        UNKNOWN_ASSET_VALUE,
-        UNKNOWN_BOOLEAN_VALUE,
-        UNKNOWN_NUMBER_VALUE,
-        UNKNOWN_OBJECT_VALUE,
-        UNKNOWN_STRING_VALUE,
-    }
-)
+# Wire markers of values that are unknown until the deployment: UNKNOWN_STRING_VALUE and so on. The SDK has no test for them.
+UNKNOWNS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_") and name.endswith("_VALUE"))
 
 # The provider's Check adds this key to record which nested defaults it set.
 _PROVIDER_DEFAULTS = "__defaults"
@@ -215,15 +197,8 @@ def _require_known(value: Any, path: str) -> None:
         raise UnknownValueError(value, [path])
 
 
+_TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+
+
 def _type_name(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list):
-        return "a list"
-    return "an object" if isinstance(value, Mapping) else f"a value of type {type(value).__name__}"
+    return "null" if value is None else _TYPE_NAMES.get(type(value), f"a value of type {type(value).__name__}")

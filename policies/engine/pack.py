@@ -25,9 +25,9 @@ from policies.engine import meta_policies, sdk_cache
 from policies.engine.deployment_state import DeploymentState, Report
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
-from policies.engine.meta_policies import META_POLICIES, MetaPolicy
+from policies.engine.meta_policies import META_POLICIES
 from policies.engine.remediation import remediate
-from policies.engine.rule import Rule
+from policies.engine.rule import Control, Rule
 
 EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
 
@@ -129,23 +129,23 @@ def _resource(
     )
 
 
-def _metadata(rule: Rule) -> dict[str, Any]:
+def _metadata(control: Control) -> dict[str, Any]:
     schema: dict[str, Any] = {
-        name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in rule.settings.items()
+        name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in control.settings.items()
     }
     schema |= {
-        name: {"type": "array", "items": {"type": "string"}, "default": list(values)} for name, values in rule.lists.items()
+        name: {"type": "array", "items": {"type": "string"}, "default": list(values)} for name, values in control.lists.items()
     }
     return {
-        "name": rule.id,
-        "description": rule.title,
-        "display_name": rule.title,
-        "enforcement_level": EnforcementLevel(rule.levels["prod"].value),
+        "name": control.id,
+        "description": control.title,
+        "display_name": control.title,
+        "enforcement_level": EnforcementLevel(control.levels["prod"].value),
         "config_schema": PolicyConfigSchema(schema) if schema else None,
-        "severity": Severity(rule.severity.value),
-        "tags": rule.upstream_ids(),
-        "remediation_steps": rule.remedy,
-        "url": rule.url,
+        "severity": Severity(control.severity.value),
+        "tags": control.upstream_ids(),
+        "remediation_steps": control.remedy,
+        "url": control.url,
     }
 
 
@@ -191,23 +191,9 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
             if reports(control):
                 report(error, None)
 
-    return [
-        _meta_policy(meta_policies.BROKEN, broken),
-        _meta_policy(meta_policies.REMEDIATED, remediated),
-        _meta_policy(meta_policies.EXEMPTION_USED, exempted),
-        _meta_policy(meta_policies.EXEMPTION_INVALID, invalid),
-        _meta_policy(meta_policies.UNDECIDED, undecided),
-        _meta_policy(meta_policies.UNDECIDED_ALLOWED, allowed),
-    ]
-
-
-def _meta_policy(policy: MetaPolicy, validate: Callable[[StackValidationArgs, Report], None]) -> Policy:
-    return StackValidationPolicy(
-        name=policy.id,
-        description=policy.title,
-        validate=validate,
-        enforcement_level=EnforcementLevel(policy.levels["prod"].value),
-        severity=Severity(policy.severity.value),
-        remediation_steps=policy.remedy,
-        url=policy.url,
+    reporters = (
+        *((meta_policies.BROKEN, broken), (meta_policies.REMEDIATED, remediated), (meta_policies.EXEMPTION_USED, exempted)),
+        *((meta_policies.EXEMPTION_INVALID, invalid), (meta_policies.UNDECIDED, undecided)),
+        (meta_policies.UNDECIDED_ALLOWED, allowed),
     )
+    return [StackValidationPolicy(validate=reporter, **_metadata(policy)) for policy, reporter in reporters]

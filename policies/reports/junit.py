@@ -5,15 +5,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 from policies import catalogue
-from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.rule import Level, Rule
+from policies.engine.meta_policies import META_POLICIES
+from policies.engine.rule import Control, Level
 from policies.reports.findings import Finding, Run, count
 
 
 def junit(findings: Sequence[Finding], run: Run) -> str:
     """The XML document. Suites of other packs contain only the rules with findings."""
     root = ElementTree.Element("testsuites", name="gatehouse")
-    suites: dict[str, Sequence[Rule | MetaPolicy]] = {
+    suites: dict[str, Sequence[Control]] = {
         name: [*catalogue.of_pack(folder), *META_POLICIES] for folder, name in catalogue.PACKS.items()
     }
     suites |= {finding.pack: [] for finding in findings if finding.pack not in suites}
@@ -23,7 +23,7 @@ def junit(findings: Sequence[Finding], run: Run) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _add_suite(root: Any, name: str, policies: Sequence[Rule | MetaPolicy], findings: Sequence[Finding], run: Run) -> None:
+def _add_suite(root: Any, name: str, policies: Sequence[Control], findings: Sequence[Finding], run: Run) -> None:
     cases = {policy.id: f"{policy.id} {policy.title}" for policy in policies}
     cases |= {finding.rule: finding.rule for finding in findings if finding.rule == finding.title}
     disabled = {policy.id for policy in policies if policy.levels.get(run.environment) is Level.DISABLED}

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from policies import catalogue
-from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.rule import ENVIRONMENTS, Level, Rule
+from policies.engine.meta_policies import META_POLICIES
+from policies.engine.rule import ENVIRONMENTS, Control, Level
 from policies.reports.findings import Finding, Run
 
 # GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support for code scanning)
@@ -24,7 +24,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
 
     A resource without a source line, such as a default provider, is located in the first line of `run.file`.
     """
-    policies: list[Rule | MetaPolicy] = [*catalogue.RULES, *META_POLICIES]
+    policies: list[Control] = [*catalogue.RULES, *META_POLICIES]
     other_rules = dict.fromkeys(finding.rule for finding in findings if catalogue.find(finding.rule) is None)
     index = {id: position for position, id in enumerate([*(policy.id for policy in policies), *other_rules])}
     environment = run.environment if run.environment in ENVIRONMENTS else "prod"
@@ -53,13 +53,12 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     }
 
 
-def _rule(policy: Rule | MetaPolicy, environment: str) -> dict[str, Any]:
-    tags = [policy.pack, *policy.upstream_ids()] if isinstance(policy, Rule) else ["security"]
+def _rule(policy: Control, environment: str) -> dict[str, Any]:
     level = policy.levels[environment]
     return {
         "id": policy.id,
         "shortDescription": {"text": policy.title},
-        "fullDescription": {"text": policy.rationale if isinstance(policy, Rule) else policy.title},
+        "fullDescription": {"text": policy.rationale or policy.title},
         "help": {"text": f"Fix: {policy.remedy}"},
         "helpUri": policy.url,
         "defaultConfiguration": {
@@ -67,7 +66,7 @@ def _rule(policy: Rule | MetaPolicy, environment: str) -> dict[str, Any]:
             "level": "error" if level is Level.MANDATORY else "warning",
         },
         "properties": {
-            "tags": list(dict.fromkeys(tags))[:_TAGS_MAX],
+            "tags": list(dict.fromkeys([policy.pack, *policy.upstream_ids()]))[:_TAGS_MAX],
             "security-severity": _SECURITY_SEVERITY[policy.severity],
         },
     }

@@ -4,6 +4,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true, uses_customer_key
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from policies.rules.s3 import purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 
@@ -59,8 +60,7 @@ deletion_protection_is_enabled = resource_rule(
 )
 def time_to_live_is_enabled(table: Resource) -> CheckResults:
     # The program marks tables with expiring items by this tag.
-    ephemeral = table.props.block("tags").text("gatehouse:purpose") == "ephemeral"
-    if ephemeral and not table.props.block("ttl").flag("enabled"):
+    if purpose(table) == "ephemeral" and not table.props.block("ttl").flag("enabled"):
         yield "ttl.enabled is not true"
 
 

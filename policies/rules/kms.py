@@ -1,8 +1,8 @@
 """Rules for KMS keys and key policies."""
 
 from policies.analysis.iam import document as iam_document
-from policies.analysis.iam.grammar import Condition, parse
-from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
+from policies.analysis.iam.grammar import Condition, Statement, parse
+from policies.analysis.policy_holders import identity_documents, is_permissions_boundary, resource_documents
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_true
@@ -46,12 +46,10 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
-    holders = [key] if key.props.has("policy") else []
-    holders += stack.referencing(key, aws("kms.KeyPolicy"), "keyId")
-    if not holders:
+    documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
+    if not documents:
         yield "the key has no key policy"
-    for holder in holders:
-        document = parse(holder.props.value("policy"))
+    for document in documents:
         if iam_document.allows_public(document):
             yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
 
@@ -110,9 +108,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     url=f"{_GUIDE}/least-privilege.html",
 )
 def service_access_has_source_condition(key: Resource) -> CheckResults:
-    if not key.props.has("policy"):
-        return
-    for allow in parse(key.props.value("policy")).allows:
+    for allow in _allow_statements(key):
         if any(_restricts_service(condition) for condition in allow.conditions):
             continue
         for kind, service in allow.principals or ():
@@ -138,11 +134,9 @@ def _restricts_service(condition: Condition) -> bool:
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
 def administration_and_use_are_separate(key: Resource) -> CheckResults:
-    if not key.props.has("policy"):
-        return
     users: set[str] = set()
     administrators: set[str] = set()
-    for allow in parse(key.props.value("policy")).allows:
+    for allow in _allow_statements(key):
         # The account itself may have both: that delegates to its IAM policies, which GH-KMS-007 evaluates.
         principals = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
         if allow.covers_action("kms:Decrypt"):
@@ -153,17 +147,18 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
         yield f"the key policy allows {principal} to both administer and use the key"
 
 
+def _allow_statements(key: Resource) -> tuple[Statement, ...]:
+    return parse(key.props.value("policy")).allows if key.props.has("policy") else ()
+
+
 def _is_account(principal: str) -> bool:
     return principal.endswith(":root") or principal.isdigit()
 
 
 # Property with the encryption key of each type.
 _ENCRYPTED_BY = {
-    **dict.fromkeys(
-        aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup", "cloudwatch.LogGroup"),
-        "kmsKeyId",
-    ),
-    **dict.fromkeys(aws("cloudtrail.Trail"), "kmsKeyId"),
+    **dict.fromkeys(aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"), "kmsKeyId"),
+    **dict.fromkeys(aws("elasticache.ReplicationGroup", "cloudwatch.LogGroup"), "kmsKeyId"),
     **dict.fromkeys(aws("lambda.Function", "backup.Vault"), "kmsKeyArn"),
 }
 

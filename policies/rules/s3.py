@@ -1,5 +1,7 @@
 """Rules for S3 buckets and bucket policies."""
 
+from collections.abc import Callable
+
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.bucket_policy import (
     denies_customer_provided_keys,
@@ -10,6 +12,7 @@ from policies.analysis.iam.bucket_policy import (
     denies_version_deletion,
 )
 from policies.analysis.iam.grammar import Document, parse
+from policies.analysis.policy_holders import foreign_accounts
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
@@ -61,11 +64,9 @@ def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    name = _bucket_name(bucket)
-    documents = _policies(bucket, stack)
-    if not documents:
+    if not _policies(bucket, stack):
         yield "the bucket has no bucket policy, so HTTP is accepted"
-    elif not any(denies_plain_http(document, name) for document in documents):
+    elif not _policies_meet(denies_plain_http, bucket, stack):
         yield "the bucket policy does not deny requests without TLS on the bucket and on its objects"
 
 
@@ -79,8 +80,7 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
 def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    name = _bucket_name(bucket)
-    if not any(denies_tls_below_1_2(document, name) for document in _policies(bucket, stack)):
+    if not _policies_meet(denies_tls_below_1_2, bucket, stack):
         yield "no bucket policy denies TLS below 1.2 on the bucket and on its objects"
 
 
@@ -95,7 +95,7 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
-    if _purpose(bucket) == _LOG_SINK:
+    if purpose(bucket) == _LOG_SINK:
         return  # Log delivery supports SSE-S3 only.
     configurations = stack.referencing(bucket, aws("s3.BucketServerSideEncryptionConfiguration"), "bucket")
     if not configurations:
@@ -187,7 +187,7 @@ def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResul
     url=f"{_GUIDE}/ServerLogs.html",
 )
 def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
-    if _purpose(bucket) == _LOG_SINK:
+    if purpose(bucket) == _LOG_SINK:
         return
     logging = stack.referencing(bucket, aws("s3.BucketLogging"), "bucket")
     if not logging:
@@ -234,9 +234,8 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
         yield "a statement allows access with NotPrincipal"
     elif iam_document.allows_public(document):
         yield 'a statement allows everyone ("*") without a restricting condition'
-    if iam_document.has_account_principals(document):
-        for account in iam_document.foreign_accounts(document, policy.own_accounts()):
-            yield f"a statement allows account {account}, which is not in allowedAccountIds of the provider"
+    for account in foreign_accounts(document, policy):
+        yield f"a statement allows account {account}, which is not in allowedAccountIds of the provider"
 
 
 @resource_rule(
@@ -267,14 +266,15 @@ bucket_is_not_force_destroyed = resource_rule(
 ).requires(is_not_true("forceDestroy"))
 
 
-def _bucket_name(bucket: Resource) -> str:
-    """The physical name, "" if it is assigned at creation and unknown."""
-    return bucket.props.text("bucket") if bucket.props.known("bucket") else ""
-
-
 def _policies(bucket: Resource, stack: Stack) -> list[Document]:
     policies = stack.referencing(bucket, aws("s3.BucketPolicy"), "bucket")
     return [parse(policy.props.value("policy")) for policy in policies]
+
+
+def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stack: Stack) -> bool:
+    """True if a bucket policy meets the test, which gets the bucket's name, or "" if it is assigned at creation."""
+    name = bucket.props.text("bucket") if bucket.props.known("bucket") else ""
+    return any(test(document, name) for document in _policies(bucket, stack))
 
 
 @stack_rule(
@@ -291,12 +291,10 @@ def _policies(bucket: Resource, stack: Stack) -> list[Document]:
     url=f"{_GUIDE}/UsingKMSEncryption.html#require-sse-kms",
 )
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    name = _bucket_name(bucket)
-    documents = _policies(bucket, stack)
-    if not any(denies_customer_provided_keys(document, name) for document in documents):
+    if not _policies_meet(denies_customer_provided_keys, bucket, stack):
         yield "no bucket policy denies objects with customer-provided keys (SSE-C)"
     # Log delivery uses SSE-S3 and names no key.
-    if _purpose(bucket) != _LOG_SINK and not any(denies_other_kms_keys(document, name) for document in documents):
+    if purpose(bucket) != _LOG_SINK and not _policies_meet(denies_other_kms_keys, bucket, stack):
         yield "no bucket policy denies objects with other KMS keys"
 
 
@@ -314,7 +312,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     # Logs and trails belong to one Region and are also in CloudWatch Logs. Replicas are not replicated again.
-    if _purpose(bucket) in (_LOG_SINK, "trail") or is_replica(bucket, stack):
+    if purpose(bucket) in (_LOG_SINK, "trail") or is_replica(bucket, stack):
         return
     configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
     if not configurations:
@@ -351,7 +349,7 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
     url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
-    if not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName") and _purpose(bucket) != "trail":
+    if not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName") and purpose(bucket) != "trail":
         return
     if not _locks(bucket, stack):
         yield "the bucket receives a trail and has no Object Lock with default retention"
@@ -375,9 +373,8 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
     for versioning in stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket"):
         if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
             return
-    if _locks(bucket, stack) or any(denies_version_deletion(policy, _bucket_name(bucket)) for policy in _policies(bucket, stack)):
-        return
-    yield "the bucket has neither Object Lock, a Deny of s3:DeleteObjectVersion nor MFA delete"
+    if not _locks(bucket, stack) and not _policies_meet(denies_version_deletion, bucket, stack):
+        yield "the bucket has neither Object Lock, a Deny of s3:DeleteObjectVersion nor MFA delete"
 
 
 def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
@@ -393,5 +390,6 @@ def is_replica(bucket: Resource, stack: Stack) -> bool:
     )
 
 
-def _purpose(bucket: Resource) -> str:
-    return bucket.props.block("tags").text(_PURPOSE_TAG)
+def purpose(resource: Resource) -> str:
+    """Value of the tag by which a program declares what a bucket or table is for."""
+    return resource.props.block("tags").text(_PURPOSE_TAG)

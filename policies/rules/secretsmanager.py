@@ -4,6 +4,7 @@ import re
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
+from policies.analysis.policy_holders import foreign_accounts
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_set, is_set
@@ -88,9 +89,8 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
     document = parse(holder.props.value("policy"))
     if iam_document.allows_public(document):
         yield 'the resource policy allows everyone ("*") without a restricting condition'
-    if iam_document.has_account_principals(document):
-        for account in iam_document.foreign_accounts(document, holder.own_accounts()):
-            yield f"the resource policy allows account {account}, which is not in allowedAccountIds of the provider"
+    for account in foreign_accounts(document, holder):
+        yield f"the resource policy allows account {account}, which is not in allowedAccountIds of the provider"
 
 
 recovery_window_is_sufficient = resource_rule(

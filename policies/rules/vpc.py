@@ -89,10 +89,7 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
         elif not _belongs_to_load_balancer(holder, stack):
             yield f"{rule.path or 'the rule'} allows the internet, but the group does not belong to a load balancer"
 
-    if holder.type in aws("ec2.SecurityGroup"):
-        yield from check_each(holder.props.blocks("ingress"), check)
-    elif holder.type in aws("vpc.SecurityGroupIngressRule") or holder.props.text("type") == "ingress":
-        yield from check(holder.props)
+    yield from check_each(_rules(holder, "ingress"), check)
 
 
 def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
@@ -160,10 +157,15 @@ def egress_is_limited(holder: Resource) -> CheckResults:
         if network.allows_internet(rule) and network.allows_all_ports(rule):
             yield f"{rule.path or 'the rule'} allows all traffic to the internet"
 
+    yield from check_each(_rules(holder, "egress"), check)
+
+
+def _rules(holder: Resource, direction: str) -> list[Properties]:
+    """The rules of one direction in a security group, or the one rule of a rule resource."""
     if holder.type in aws("ec2.SecurityGroup"):
-        yield from check_each(holder.props.blocks("egress"), check)
-    elif holder.type in aws("vpc.SecurityGroupEgressRule") or holder.props.text("type") == "egress":
-        yield from check(holder.props)
+        return holder.props.blocks(direction)
+    separate = holder.type in aws("vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
+    return [holder.props] if separate or holder.props.text("type") == direction else []
 
 
 @stack_rule(

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from policies.catalogue import PACKS, RULES
-from policies.engine.meta_policies import META_POLICIES, MetaPolicy
-from policies.engine.rule import ENVIRONMENTS, Rule, Severity, upstream_ids
+from policies.engine.meta_policies import META_POLICIES
+from policies.engine.rule import ENVIRONMENTS, Control, Rule, Severity, upstream_ids
 from tools.docs.markdown import prose, table
 
 HEAD = """# Controls of the policy packs
@@ -77,5 +77,5 @@ def _section(rule: Rule) -> str:
     return f"## {rule.id}: {prose(rule.title)}\n\n{prose(rule.rationale)}\n\n" + "\n".join(notes) + "\n"
 
 
-def _levels(policy: Rule | MetaPolicy) -> Iterator[str]:
+def _levels(policy: Control) -> Iterator[str]:
     yield from (policy.levels[environment].value for environment in ENVIRONMENTS)

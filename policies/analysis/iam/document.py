@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from policies.analysis.iam.grammar import Condition, Document, Statement, matches
 
@@ -50,22 +50,11 @@ def allows_not_principal(document: Document) -> bool:
     return any(allow.not_principals is not None for allow in document.allows)
 
 
-def has_account_principals(document: Document) -> bool:
-    """True if an unrestricted statement allows access to a principal of an account."""
-    return any(True for _ in _allowed_accounts(document))
-
-
-def foreign_accounts(document: Document, own: Iterable[str]) -> tuple[str, ...]:
-    """The accounts other than `own` to which an unrestricted statement allows access, sorted."""
-    return tuple(sorted(set(_allowed_accounts(document)) - frozenset(own)))
-
-
-def _allowed_accounts(document: Document) -> Iterator[str]:
-    for allow in document.allows:
-        if not is_restricted(allow):
-            for kind, value in allow.principals or ():
-                if kind == "AWS" and (account := account_of(value)):
-                    yield account
+def allowed_accounts(document: Document) -> frozenset[str]:
+    """The accounts of the principals that an unrestricted statement allows."""
+    statements = (allow for allow in document.allows if not is_restricted(allow))
+    principals = (value for allow in statements for kind, value in allow.principals or () if kind == "AWS")
+    return frozenset(account for principal in principals if (account := account_of(principal)))
 
 
 def account_of(principal: str) -> str:

@@ -129,12 +129,12 @@ def test_wildcard_organization_does_not_restrict(operator: str, values: list[str
     assert iam.allows_public(parsed(Condition={operator: {"aws:PrincipalOrgID": with_wildcard}}))
 
 
-def test_foreign_accounts_exclude_own_accounts() -> None:
+def test_allowed_accounts_are_those_of_unrestricted_statements() -> None:
     principals = ["111111111111", f"arn:aws:iam::{ACCOUNT}:role/a", "arn:aws:iam::222222222222:role/b"]
     document = parsed(Principal={"AWS": principals})
 
-    assert iam.foreign_accounts(document, {ACCOUNT}) == ("111111111111", "222222222222")
-    assert iam.foreign_accounts(parsed(Principal={"AWS": principals}, Condition=RESTRICTED), {ACCOUNT}) == ()
+    assert iam.allowed_accounts(document) - {ACCOUNT} == {"111111111111", "222222222222"}
+    assert not iam.allowed_accounts(parsed(Principal={"AWS": principals}, Condition=RESTRICTED))
 
 
 def without_tls(**changes: Any) -> Document:
