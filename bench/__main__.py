@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bench.gateway import nginx, proxy, scale, transfer, verify
+from bench.gateway import nginx, scale, throughput, transfer
 
-verify.main()
-proxy.main()
+throughput.main()
 scale.main()
 transfer.main()
 if nginx.missing():

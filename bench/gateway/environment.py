@@ -1,4 +1,4 @@
-"""Environment of a benchmark: PostgreSQL, Redis, the gateway as in production, an API key and an upstream."""
+"""Shared by the benchmarks: PostgreSQL, Redis, the gateway as in production, API keys, an upstream and the result table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import os
 import secrets
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
-from gatehouse.crypto.token import Pepper, build
+from gatehouse.crypto.token import Pepper, build_marked
 from gatehouse.db.migrations import runner
 from gatehouse.db.pool import login
 from gatehouse.keys.models import KeyEnvironment
@@ -29,9 +29,15 @@ from sandbox.local import servers
 from sandbox.local.ports import free_port
 
 _SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
-_UPSTREAM = Path(__file__).with_name("upstream.py")
-_LIMITS = [{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")]
+_LIMITS = json.dumps([{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")])
 """Two rate limits for each decision. Neither is reached."""
+_INSERT_KEY = """
+INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits,
+                     created_at, created_by)
+VALUES ($1, $2, 1, 1, 'test', 'active', 'bench', 'bench', '{cores:read}', '{}', $3, now(), 'bench')"""
+_INSERT_CORE = """
+INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at)
+VALUES ('docs', $1, 'test', 'bench', $2, 1, now() + interval '1 hour')"""
 
 
 @dataclass(frozen=True)
@@ -47,69 +53,88 @@ class Environment:
 
 
 @contextmanager
-def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[Environment]:
-    """Start the environment. upstream_port: port of the Core; by default an upstream is started."""
+def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
+    """Start PostgreSQL with the current schema. Returns the variables of a process that uses it, its URL and the pepper."""
     pepper = secrets.token_bytes(32)
-    with servers.postgres() as postgres, servers.redis() as redis, TemporaryDirectory() as folder:
+    with servers.postgres() as postgres:
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
-        gateway_port, start_upstream = free_port(), upstream_port is None
-        upstream_port = upstream_port or free_port()
         variables = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
             "GATEHOUSE_ENVIRONMENT": "bench",
             "GATEHOUSE_DATABASE_URL": postgres.app_url,
             "GATEHOUSE_DATABASE_AUTH": "url",
+            "GATEHOUSE_PEPPER": json.dumps({"current": 1, "generations": {"1": base64.b64encode(pepper).decode()}}),
+        }
+        yield variables, postgres.app_url, Pepper({1: pepper}, 1)
+
+
+@contextmanager
+def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[Environment]:
+    """Start the environment. upstream_port: port of the Core; by default an upstream is started."""
+    with database() as (variables, url, pepper), servers.redis() as redis, TemporaryDirectory() as folder:
+        gateway_port, core_port = free_port(), upstream_port or free_port()
+        variables |= {
             "GATEHOUSE_REDIS_URL": redis,
             "GATEHOUSE_REDIS_AUTH": "url",
-            "GATEHOUSE_PEPPER": json.dumps({"current": 1, "generations": {"1": base64.b64encode(pepper).decode()}}),
             "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
             "GATEHOUSE_BIND": "127.0.0.1",
             "GATEHOUSE_GATEWAY_PORT": str(gateway_port),
             "GATEHOUSE_WORKERS": str(workers),
         }
-        gateway = child_processes.start(
-            "gateway", [sys.executable, "-c", _SERVE], log=Path(folder) / "gateway.log", env=variables
-        )
-        command = [sys.executable, str(_UPSTREAM), str(upstream_port)]
-        upstream = child_processes.start("upstream", command, log=Path(folder) / "up.log") if start_upstream else None
+        commands = {"gateway": [sys.executable, "-c", _SERVE]}
+        if upstream_port is None:
+            commands["upstream"] = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(core_port)]
+        processes = {
+            name: child_processes.start(name, command, log=Path(folder) / f"{name}.log", env=variables)
+            for name, command in commands.items()
+        }
         try:
-            child_processes.wait_until(gateway, lambda: _is_ready(gateway_port), "ready", 60)
-            peppers = Pepper({1: pepper}, 1)
-            token = asyncio.run(_prepare(postgres.app_url, peppers, upstream_port))
-            yield Environment(gateway_port, upstream_port, token, gateway.pid, postgres.app_url, peppers)
+            child_processes.wait_until(processes["gateway"], lambda: _is_ready(gateway_port), "ready", 60)
+            [token] = asyncio.run(create_keys(url, pepper, 1, core_url=f"http://127.0.0.1:{core_port}"))
+            yield Environment(gateway_port, core_port, token, processes["gateway"].pid, url, pepper)
         finally:
-            gateway.stop()
-            if upstream is not None:
-                upstream.stop()
+            for process in processes.values():
+                process.stop()
 
 
-def show(title: str, baseline: str, rows: dict[str, Result]) -> None:
-    """Print a table with ratios to the row `baseline`."""
-    table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", f"ratio to {baseline}", title=title)
-    for name, row in rows.items():
-        ratio = f"{row.rps / rows[baseline].rps:.2f}"
-        table.add_row(name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio)
-    Console().print(table)
-
-
-async def _prepare(database_url: str, pepper: Pepper, upstream_port: int) -> str:
-    token = build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32))
+async def create_keys(database_url: str, pepper: Pepper, number: int, *, core_url: str = "") -> list[str]:
+    """Insert keys, and with `core_url` the Core `docs`, which the first key registered. Returns the tokens."""
+    random = ((secrets.token_bytes(9), secrets.token_bytes(32)) for _ in range(number))
+    built = (build_marked("gtk", KeyEnvironment.TEST, id, secret, pepper=pepper, generation=1) for id, secret in random)
+    tokens = [token for token in built if token is not None]
     connection = await asyncpg.connect(database_url)
-    await connection.execute(
-        "INSERT INTO api_key (id, digest, pepper_generation, environment, state, name, owner, scopes, cores, limits, created_at,"
-        " created_by) VALUES ($1, $2, 1, 'test', 'active', 'bench', 'bench', '{cores:read}', '{}', $3, now(), 'bench')",
-        token.id,
-        pepper.digest(token.text, 1),
-        json.dumps(_LIMITS),
-    )
-    await connection.execute(
-        "INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at)"
-        " VALUES ('docs', $1, 'test', 'bench', $2, 1, now() + interval '1 hour')",
-        f"http://127.0.0.1:{upstream_port}",
-        token.id,
-    )
+    async with connection.transaction():
+        await connection.executemany(_INSERT_KEY, [(token.id, pepper.digest(token.text, 1), _LIMITS) for token in tokens])
+        if core_url:
+            await connection.execute(_INSERT_CORE, core_url, tokens[0].id)
     await connection.close()
-    return token.text
+    return [token.text for token in tokens]
+
+
+def request(path: str, *headers: str, body: object = None) -> bytes:
+    """An HTTP request: POST with a JSON body, or GET without a body."""
+    data = b"" if body is None else json.dumps(body).encode()
+    length = [f"Content-Length: {len(data)}"] if data else []
+    lines = [f"{'POST' if data else 'GET'} {path} HTTP/1.1", "Host: bench", *headers, *length, "", ""]
+    return "\r\n".join(lines).encode() + data
+
+
+def show_results(title: str, rows: Mapping[str, Result], baselines: Mapping[str, str]) -> None:
+    """Print rates and latencies. baselines: for each row, the row that its ratio refers to."""
+    cells = []
+    for name, row in rows.items():
+        baseline = baselines.get(name)
+        ratio = f"{row.rps / rows[baseline].rps:.2f} of {baseline}" if baseline else ""
+        cells.append((name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio))
+    show(title, ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio"), cells)
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=110).print(table)
 
 
 def _is_ready(port: int) -> bool:

@@ -6,6 +6,7 @@ cost of nginx with the verify endpoint.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
@@ -16,10 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-from rich.table import Table
-
-from bench.gateway.environment import Environment, environment
+from bench.gateway.environment import Environment, environment, show_results
 from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
 from sandbox.local.ports import free_port
@@ -55,6 +53,12 @@ http {{
 """
 
 
+_BASELINES = {
+    **dict.fromkeys(("verify, JSON", "verify, header"), "nginx, return 200 (POST)"),
+    **dict.fromkeys(("nginx, auth_request + proxy_pass", "proxy through the gateway"), "nginx, proxy_pass"),
+}
+
+
 def missing() -> list[str]:
     """Required programs that are not on PATH."""
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
@@ -77,8 +81,9 @@ def main(workers: int = 1) -> None:
             "nginx, auth_request + proxy_pass": [*key, nginx + "/guarded/"],
             "proxy through the gateway": [*key, gateway + "/cores/docs/"],
         }
-        measured = {name: _median(arguments) for name, arguments in targets.items()}
-    _show(measured, workers)
+        rows = {name: _median(arguments) for name, arguments in targets.items()}
+    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
+    show_results(title, rows, _BASELINES)
 
 
 @contextmanager
@@ -123,21 +128,7 @@ def _milliseconds(text: str, percentile: str) -> float:
     return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]] if match else 0.0
 
 
-def _show(measured: dict[str, Result], workers: int) -> None:
-    baselines = {
-        "verify, JSON": "nginx, return 200 (POST)",
-        "verify, header": "nginx, return 200 (POST)",
-        "nginx, auth_request + proxy_pass": "nginx, proxy_pass",
-        "proxy through the gateway": "nginx, proxy_pass",
-    }
-    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
-    table = Table("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio", title=title)
-    for name, row in measured.items():
-        baseline = baselines.get(name)
-        ratio = f"{row.rps / measured[baseline].rps:.2f} of {baseline}" if baseline else ""
-        table.add_row(name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio)
-    Console().print(table)
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workers", type=int, nargs="?", default=1, help="number of gateway workers (default: 1)")
+    main(parser.parse_args().workers)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 
-from bench.peers import checkov, gatehouse, mistakes
-from bench.peers.page import PAGE, page
+from bench.peers import checkov, comparison, mistakes
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["checkov"]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tool", nargs="?", choices=("checkov",), help="tool to install and run first")
+    if parser.parse_args().tool:
         checkov.measure(mistakes.read())
-    PAGE.write_text(page(gatehouse.caught(mistakes.read())), encoding="utf-8")
+    comparison.PAGE.write_text(comparison.page(comparison.caught(mistakes.read())), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.peers import checkov, gatehouse, page
+from bench.peers import checkov, comparison
 from bench.peers.mistakes import VARIANTS, read, variant
 from policies import catalogue
 
@@ -12,13 +12,13 @@ MISTAKES = read()
 
 
 def test_results_are_current() -> None:
-    assert page.PAGE.read_text() == page.page(gatehouse.caught(MISTAKES)), f"run: {page.COMMAND}"
+    assert comparison.PAGE.read_text() == comparison.page(comparison.caught(MISTAKES)), f"run: {comparison.COMMAND}"
 
 
 def test_checkov_results_cover_every_mistake() -> None:
     version, caught = checkov.caught()
     assert version == checkov.VERSION
-    assert sorted(caught) == sorted(mistake.key for mistake in MISTAKES), f"run: {page.COMMAND} checkov"
+    assert sorted(caught) == sorted(mistake.key for mistake in MISTAKES), f"run: {comparison.COMMAND} checkov"
 
 
 def test_programs_differ_by_the_mistake() -> None:
@@ -31,5 +31,5 @@ def test_programs_differ_by_the_mistake() -> None:
 
 
 def test_controls_of_the_results_exist() -> None:
-    named = set(re.findall(r"GH-[A-Z0-9]+-\d+", page.PAGE.read_text()))
+    named = set(re.findall(r"GH-[A-Z0-9]+-\d+", comparison.PAGE.read_text()))
     assert named - {rule.id for rule in catalogue.RULES} == set()
