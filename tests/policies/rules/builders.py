@@ -27,6 +27,13 @@ def violation(rule: str, name: str, mention: str, program: Program) -> Case:
     return Case(rule, name, mention, program)
 
 
+def by_change(
+    rule: str, program: Callable[[], Program], name: str, mention: str, /, *, reported: str = "", **inputs: Any
+) -> Case:
+    """A compliant program with changed inputs of one resource. reported: another resource that the violation is reported for."""
+    return Case(rule, reported or name, mention, changed(program(), name, **inputs))
+
+
 def find(program: Program, name: str) -> Declared:
     """The resource with this name."""
     [resource] = [resource for resource in program if resource.name == name]

@@ -7,6 +7,7 @@ from tests.policies.rules import account_programs, builders, network_programs, p
 from tests.policies.rules.builders import (
     TAGS,
     Program,
+    by_change,
     changed,
     data_events,
     document,
@@ -33,13 +34,14 @@ def trail_without_access_log() -> Program:
 
 
 VIOLATIONS = [
-    violation(
+    by_change(
         "GH-IAM-002",
+        builders.roles,
         "task-rights",
         "dynamodb:*",
-        changed(builders.roles(), "task-rights", policy=grant(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a")),
+        policy=grant(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a"),
     ),
-    violation("GH-IAM-002", "task-rights", "s3:GetObject", changed(builders.roles(), "task-rights", policy=grant(Resource="*"))),
+    by_change("GH-IAM-002", builders.roles, "task-rights", "s3:GetObject", policy=grant(Resource="*")),
     violation(
         "GH-IAM-002",
         "boundary",
@@ -50,93 +52,74 @@ VIOLATIONS = [
             policyArn=Ref("boundary", "arn"),
         ),
     ),
-    violation(
-        "GH-IAM-003",
-        "audit-for-deployer",
-        "policyArn",
-        changed(builders.roles(), "audit-for-deployer", policyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
+    by_change(
+        "GH-IAM-003", builders.roles, "audit-for-deployer", "policyArn", policyArn="arn:aws:iam::aws:policy/AdministratorAccess"
     ),
-    violation(
+    by_change(
         "GH-IAM-004",
+        builders.roles,
         "task-role",
         "ecs-tasks.amazonaws.com",
-        changed(
-            builders.roles(),
-            "task-role",
-            assumeRolePolicy=document(
-                {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
-            ),
+        assumeRolePolicy=document(
+            {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
         ),
     ),
-    violation(
+    by_change(
         "GH-IAM-005",
+        builders.roles,
         "deployer",
         "StringEquals",
-        changed(
-            builders.roles(),
-            "deployer",
-            assumeRolePolicy=github_trust(
-                StringEquals={"token.actions.githubusercontent.com:aud": "sts.amazonaws.com"},
-                StringLike={"token.actions.githubusercontent.com:sub": "repo:acme/*"},
-            ),
+        assumeRolePolicy=github_trust(
+            StringEquals={"token.actions.githubusercontent.com:aud": "sts.amazonaws.com"},
+            StringLike={"token.actions.githubusercontent.com:sub": "repo:acme/*"},
         ),
     ),
     violation("GH-IAM-006", "robot", "AccessKey", [Declared("aws:iam/accessKey:AccessKey", "robot", {"user": "robot"})]),
-    violation("GH-IAM-007", "task-role", "permissionsBoundary", changed(builders.roles(), "task-role", permissionsBoundary=None)),
-    violation(
+    by_change("GH-IAM-007", builders.roles, "task-role", "permissionsBoundary", permissionsBoundary=None),
+    by_change(
         "GH-IAM-007",
+        builders.roles,
         "task-rights",
         "iam:PassRole",
-        changed(
-            builders.roles(),
-            "task-rights",
-            policy=grant(Action="iam:PassRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/acme-*"),
-        ),
+        policy=grant(Action="iam:PassRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/acme-*"),
     ),
-    violation(
-        "GH-IAM-008",
-        "task-role",
-        "inlinePolicies",
-        changed(builders.roles(), "task-role", inlinePolicies=[{"name": "more", "policy": grant()}]),
-    ),
-    violation("GH-CT-001", "trail", "isMultiRegionTrail", changed(programs.watch(), "trail", isMultiRegionTrail=False)),
-    violation("GH-CT-002", "trail", "kmsKeyId", changed(programs.watch(), "trail", kmsKeyId=None)),
-    violation("GH-CT-003", "trail", "enableLogFileValidation", changed(programs.watch(), "trail", enableLogFileValidation=None)),
-    violation("GH-CT-004", "trail", "cloudWatchLogsRoleArn", changed(programs.watch(), "trail", cloudWatchLogsRoleArn=None)),
-    violation(
-        "GH-CT-005", "trail", "S3", changed(programs.watch(), "trail", advancedEventSelectors=[data_events(readOnly="false")])
-    ),
+    by_change("GH-IAM-008", builders.roles, "task-role", "inlinePolicies", inlinePolicies=[{"name": "more", "policy": grant()}]),
+    by_change("GH-CT-001", programs.watch, "trail", "isMultiRegionTrail", isMultiRegionTrail=False),
+    by_change("GH-CT-002", programs.watch, "trail", "kmsKeyId", kmsKeyId=None),
+    by_change("GH-CT-003", programs.watch, "trail", "enableLogFileValidation", enableLogFileValidation=None),
+    by_change("GH-CT-004", programs.watch, "trail", "cloudWatchLogsRoleArn", cloudWatchLogsRoleArn=None),
+    by_change("GH-CT-005", programs.watch, "trail", "S3", advancedEventSelectors=[data_events(readOnly="false")]),
     violation("GH-CT-006", "trail", "logging", trail_without_access_log()),
-    violation(
+    by_change(
         "GH-CT-006",
-        "trail",
+        account_programs.trail,
+        "files-policy",
         "CloudTrail",
-        changed(
-            account_programs.trail(),
-            "files-policy",
-            policy=document(*tls_only("acme-files"), account_programs.trail_writes(Condition={})),
-        ),
+        reported="trail",
+        policy=document(*tls_only("acme-files"), account_programs.trail_writes(Condition={})),
     ),
-    violation("GH-CW-001", "trail-logs", "retentionInDays", changed(programs.watch(), "trail-logs", retentionInDays=30)),
-    violation("GH-CW-002", "trail-logs", "kmsKeyId", changed(programs.watch(), "trail-logs", kmsKeyId=None)),
-    violation("GH-CW-003", "errors", "alarmActions", changed(programs.watch(), "errors", alarmActions=[])),
+    by_change("GH-CW-001", programs.watch, "trail-logs", "retentionInDays", retentionInDays=30),
+    by_change("GH-CW-002", programs.watch, "trail-logs", "kmsKeyId", kmsKeyId=None),
+    by_change("GH-CW-003", programs.watch, "errors", "alarmActions", alarmActions=[]),
     violation("GH-CW-004", "trail", "5.3", without(programs.watch(), "root-filter")),
     violation("GH-CW-004", "trail", "5.14", without(programs.watch(), "vpcs-observed")),
     violation("GH-CW-005", "database", "monitors", without(programs.rds(), "database-alarm")),
-    violation("GH-CW-005", "balancer", "AWS/ApplicationELB", changed(network_programs.edge(), "dashboard", dashboardBody="{}")),
+    by_change("GH-CW-005", network_programs.edge, "dashboard", "AWS/ApplicationELB", reported="balancer", dashboardBody="{}"),
     violation("GH-CW-006", "task", "gateway-logs", without(programs.ecs(), "gateway-logs-masking")),
-    violation(
-        "GH-CW-006", "task", "gateway-logs", changed(programs.ecs(), "gateway-logs-masking", policyDocument=masking("Audit"))
+    by_change(
+        "GH-CW-006", programs.ecs, "gateway-logs-masking", "gateway-logs", reported="task", policyDocument=masking("Audit")
     ),
-    violation(
+    by_change(
         "GH-CW-006",
-        "task",
+        programs.ecs,
+        "gateway-logs-masking",
         "gateway-logs",
-        changed(programs.ecs(), "gateway-logs-masking", policyDocument=masking(identifier="EmailAddress")),
+        reported="task",
+        policyDocument=masking(identifier="EmailAddress"),
     ),
-    violation("GH-SNS-001", "alarms", "kmsMasterKeyId", changed(programs.watch(), "alarms", kmsMasterKeyId=None)),
+    by_change("GH-SNS-001", programs.watch, "alarms", "kmsMasterKeyId", kmsMasterKeyId=None),
     violation("GH-SNS-001", "alarms", "TLS", without(programs.watch(), "alarms-policy")),
-    violation("GH-SNS-001", "alarms", '"*"', changed(programs.watch(), "alarms-policy", policy=topic_policy(PUBLISH))),
+    by_change("GH-SNS-001", programs.watch, "alarms-policy", '"*"', reported="alarms", policy=topic_policy(PUBLISH)),
     *(
         violation("GH-ACC-001", "acme-prod", type, without(account_programs.account(), name))
         for name, type in {
@@ -147,32 +130,25 @@ VIOLATIONS = [
             "ebs-encryption": "aws.ebs.EncryptionByDefault",
         }.items()
     ),
-    violation("GH-ACC-001", "acme-prod", "detector", changed(account_programs.account(), "detector", enable=False)),
-    violation(
+    by_change("GH-ACC-001", account_programs.account, "detector", "detector", reported="acme-prod", enable=False),
+    by_change(
         "GH-COST-001",
-        "acme-prod",
+        account_programs.account,
+        "budget",
         "FORECASTED",
-        changed(
-            account_programs.account(),
-            "budget",
-            notifications=[
-                {"notificationType": "ACTUAL", "subscriberEmailAddresses": ["owner@example.com"]},
-                {"notificationType": "FORECASTED", "subscriberEmailAddresses": []},
-            ],
-        ),
+        reported="acme-prod",
+        notifications=[
+            {"notificationType": "ACTUAL", "subscriberEmailAddresses": ["owner@example.com"]},
+            {"notificationType": "FORECASTED", "subscriberEmailAddresses": []},
+        ],
     ),
     violation("GH-COST-001", "acme-prod", "AnomalyMonitor", without(account_programs.account(), "anomalies")),
-    violation(
-        "GH-TAG-001",
-        "key",
-        "Owner",
-        changed(builders.kms(), "key", tags={key: value for key, value in TAGS.items() if key != "Owner"}),
-    ),
-    violation("GH-TAG-001", "key", "DataClass", changed(builders.kms(), "key", tags={**TAGS, "DataClass": "none"})),
+    by_change("GH-TAG-001", builders.kms, "key", "Owner", tags={key: value for key, value in TAGS.items() if key != "Owner"}),
+    by_change("GH-TAG-001", builders.kms, "key", "DataClass", tags={**TAGS, "DataClass": "none"}),
     violation("GH-PUL-001", "key", "protect", unprotected(builders.kms(), "key")),
-    violation("GH-PUL-002", "main", "allowedAccountIds", changed(programs.watch(), "main", allowedAccountIds=None)),
-    violation("GH-PUL-003", "key-alias", "Regions", changed(kms(), "key-alias", region="us-west-2")),
-    violation("GH-PUL-004", "files", "versioning", changed(programs.s3(), "files", versioning={"enabled": True})),
+    by_change("GH-PUL-002", programs.watch, "main", "allowedAccountIds", allowedAccountIds=None),
+    by_change("GH-PUL-003", kms, "key-alias", "Regions", region="us-west-2"),
+    by_change("GH-PUL-004", programs.s3, "files", "versioning", versioning={"enabled": True}),
     violation(
         "GH-PUL-004",
         "old",

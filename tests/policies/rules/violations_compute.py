@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules import account_programs, network_programs, programs
-from tests.policies.rules.builders import Program, changed, container, find, violation, without
+from tests.policies.rules.builders import Program, by_change, changed, container, find, violation, without
 
 
 def task(**inputs: Any) -> Program:
@@ -54,28 +54,26 @@ VIOLATIONS = [
     violation("GH-ECS-006", "task", "logConfiguration", with_container(logConfiguration=None)),
     violation("GH-ECS-006", "task", "non-blocking", with_container(logConfiguration=logging(mode=None))),
     violation("GH-ECS-006", "task", "container", with_container(logConfiguration=logging(**{"awslogs-group": "/elsewhere"}))),
-    violation(
+    by_change(
         "GH-ECS-007",
+        programs.ecs,
         "service",
         "networkConfiguration.assignPublicIp",
-        changed(
-            programs.ecs(),
-            "service",
-            networkConfiguration={"subnets": [Ref("app-a"), Ref("app-b")], "assignPublicIp": True},
-        ),
+        networkConfiguration={"subnets": [Ref("app-a"), Ref("app-b")], "assignPublicIp": True},
     ),
-    violation("GH-ECS-008", "service", "platformVersion", changed(programs.ecs(), "service", platformVersion="1.3.0")),
-    violation("GH-ECS-009", "cluster", "Container", changed(programs.ecs(), "cluster", settings=None)),
+    by_change("GH-ECS-008", programs.ecs, "service", "platformVersion", platformVersion="1.3.0"),
+    by_change("GH-ECS-009", programs.ecs, "cluster", "Container", settings=None),
     violation("GH-ECS-010", "service", "enableExecuteCommand", exec_enabled()),
     violation("GH-ECS-011", "task", "taskRoleArn", task(taskRoleArn=None)),
     violation("GH-ECS-011", "task", "taskRoleArn", task(taskRoleArn=Ref("execution-role", "arn"))),
-    violation(
+    by_change(
         "GH-ECS-012",
+        programs.ecs,
         "service",
         "deploymentCircuitBreaker",
-        changed(programs.ecs(), "service", deploymentCircuitBreaker={"enable": True, "rollback": False}),
+        deploymentCircuitBreaker={"enable": True, "rollback": False},
     ),
-    violation("GH-ECS-013", "service", "desiredCount", changed(programs.ecs(), "service", desiredCount=1)),
+    by_change("GH-ECS-013", programs.ecs, "service", "desiredCount", desiredCount=1),
     violation("GH-ECS-013", "service", "service", without(programs.ecs(), "scaling")),
     violation("GH-ECS-014", "task", "container", with_container(image="acme/gateway:latest")),
     violation("GH-ECS-015", "task", "ALL", with_container(linuxParameters={"capabilities": {}})),
@@ -86,60 +84,38 @@ VIOLATIONS = [
         "volumes[0].efsVolumeConfiguration.transitEncryption",
         task(volumes=[{"name": "files", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]),
     ),
-    violation(
-        "GH-ECR-001",
-        "images",
-        "imageScanningConfiguration.scanOnPush",
-        changed(programs.ecs(), "images", imageScanningConfiguration=None),
-    ),
-    violation("GH-ECR-002", "images", "imageTagMutability", changed(programs.ecs(), "images", imageTagMutability=None)),
+    by_change("GH-ECR-001", programs.ecs, "images", "imageScanningConfiguration.scanOnPush", imageScanningConfiguration=None),
+    by_change("GH-ECR-002", programs.ecs, "images", "imageTagMutability", imageTagMutability=None),
     violation("GH-ECR-003", "images", "repository", without(programs.ecs(), "images-lifecycle")),
-    violation(
-        "GH-ECR-004",
-        "images",
-        "encryptionConfigurations",
-        changed(programs.ecs(), "images", encryptionConfigurations=[{"encryptionType": "AES256"}]),
+    by_change(
+        "GH-ECR-004", programs.ecs, "images", "encryptionConfigurations", encryptionConfigurations=[{"encryptionType": "AES256"}]
     ),
-    violation("GH-LAM-001", "rotate", "supported", changed(programs.watch(), "rotate", runtime="python3.8")),
-    violation(
+    by_change("GH-LAM-001", programs.watch, "rotate", "supported", runtime="python3.8"),
+    by_change(
         "GH-LAM-002",
+        programs.watch,
         "rotate",
         "vpcConfig.subnetIds",
-        changed(programs.watch(), "rotate", vpcConfig={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]}),
+        vpcConfig={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
     ),
     violation("GH-LAM-002", "reader", "vpcConfig", function_with_database()),
-    violation(
-        "GH-LAM-003",
-        "rotate",
-        "environment",
-        changed(programs.watch(), "rotate", environment={"variables": {"API_TOKEN": "hunter2"}}),
-    ),
-    violation(
-        "GH-LAM-004", "rotate-from-secrets", "sourceArn", changed(programs.watch(), "rotate-from-secrets", sourceAccount=None)
-    ),
-    violation(
-        "GH-LAM-005", "rotate", "tracingConfig.mode", changed(programs.watch(), "rotate", tracingConfig={"mode": "PassThrough"})
-    ),
-    violation("GH-LAM-005", "rotate", "deadLetterConfig", changed(programs.watch(), "rotate", deadLetterConfig=None)),
-    violation(
-        "GH-API-001",
-        "http-stage",
-        "accessLogSettings.destinationArn",
-        changed(account_programs.api(), "http-stage", accessLogSettings=None),
-    ),
-    violation("GH-API-002", "route", "authorizationType", changed(account_programs.api(), "route", authorizationType=None)),
-    violation("GH-API-002", "post", "NONE", changed(account_programs.api(), "post", authorization="NONE")),
+    by_change("GH-LAM-003", programs.watch, "rotate", "environment", environment={"variables": {"API_TOKEN": "hunter2"}}),
+    by_change("GH-LAM-004", programs.watch, "rotate-from-secrets", "sourceArn", sourceAccount=None),
+    by_change("GH-LAM-005", programs.watch, "rotate", "tracingConfig.mode", tracingConfig={"mode": "PassThrough"}),
+    by_change("GH-LAM-005", programs.watch, "rotate", "deadLetterConfig", deadLetterConfig=None),
+    by_change("GH-API-001", account_programs.api, "http-stage", "accessLogSettings.destinationArn", accessLogSettings=None),
+    by_change("GH-API-002", account_programs.api, "route", "authorizationType", authorizationType=None),
+    by_change("GH-API-002", account_programs.api, "post", "NONE", authorization="NONE"),
     violation("GH-API-003", "stage", "ACL", without(account_programs.api(), "stage-firewall")),
-    violation("GH-API-003", "http", "CloudFront", changed(account_programs.api(), "front", webAclId=None)),
-    violation(
-        "GH-API-004", "http", "disableExecuteApiEndpoint", changed(account_programs.api(), "http", disableExecuteApiEndpoint=None)
-    ),
-    violation("GH-API-004", "domain", "securityPolicy", changed(account_programs.api(), "domain", securityPolicy="TLS_1_0")),
-    violation(
+    by_change("GH-API-003", account_programs.api, "front", "CloudFront", reported="http", webAclId=None),
+    by_change("GH-API-004", account_programs.api, "http", "disableExecuteApiEndpoint", disableExecuteApiEndpoint=None),
+    by_change("GH-API-004", account_programs.api, "domain", "securityPolicy", securityPolicy="TLS_1_0"),
+    by_change(
         "GH-API-005",
+        account_programs.api,
         "settings",
         "settings.dataTraceEnabled",
-        changed(account_programs.api(), "settings", settings={"dataTraceEnabled": True, "throttlingRateLimit": 1}),
+        settings={"dataTraceEnabled": True, "throttlingRateLimit": 1},
     ),
-    violation("GH-API-005", "stage", "xrayTracingEnabled", changed(account_programs.api(), "stage", xrayTracingEnabled=None)),
+    by_change("GH-API-005", account_programs.api, "stage", "xrayTracingEnabled", xrayTracingEnabled=None),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared
 from tests.policies.rules import programs
-from tests.policies.rules.builders import TAGS, Program, changed, violation, without
+from tests.policies.rules.builders import TAGS, Program, by_change, changed, violation, without
 
 STANDALONE_CLUSTER = Declared("aws:elasticache/cluster:Cluster", "standalone-cluster", {"engine": "memcached", "tags": TAGS})
 
@@ -20,60 +20,44 @@ def database(**inputs: Any) -> Program:
 
 
 VIOLATIONS = [
-    violation("GH-RDS-001", "database", "publiclyAccessible", changed(programs.rds(), "database", publiclyAccessible=True)),
-    violation("GH-RDS-002", "database", "storageEncrypted", changed(programs.rds(), "database", storageEncrypted=False)),
-    violation("GH-RDS-002", "database", "kmsKeyId", changed(programs.rds(), "database", kmsKeyId=None)),
-    violation("GH-RDS-003", "database", "backupRetentionPeriod", changed(programs.rds(), "database", backupRetentionPeriod=7)),
-    violation("GH-RDS-004", "database", "multiAz", changed(programs.rds(), "database", multiAz=False)),
-    violation("GH-RDS-005", "database", "deletionProtection", changed(programs.rds(), "database", deletionProtection=None)),
-    violation(
-        "GH-RDS-006",
-        "database",
-        "iamDatabaseAuthenticationEnabled",
-        changed(programs.rds(), "database", iamDatabaseAuthenticationEnabled=False),
-    ),
-    violation(
+    by_change("GH-RDS-001", programs.rds, "database", "publiclyAccessible", publiclyAccessible=True),
+    by_change("GH-RDS-002", programs.rds, "database", "storageEncrypted", storageEncrypted=False),
+    by_change("GH-RDS-002", programs.rds, "database", "kmsKeyId", kmsKeyId=None),
+    by_change("GH-RDS-003", programs.rds, "database", "backupRetentionPeriod", backupRetentionPeriod=7),
+    by_change("GH-RDS-004", programs.rds, "database", "multiAz", multiAz=False),
+    by_change("GH-RDS-005", programs.rds, "database", "deletionProtection", deletionProtection=None),
+    by_change("GH-RDS-006", programs.rds, "database", "iamDatabaseAuthenticationEnabled", iamDatabaseAuthenticationEnabled=False),
+    by_change(
         "GH-RDS-007",
-        "database",
+        programs.rds,
+        "parameters",
         "rds.force_ssl",
-        changed(programs.rds(), "parameters", parameters=[{"name": "rds.force_ssl", "value": "0"}]),
+        reported="database",
+        parameters=[{"name": "rds.force_ssl", "value": "0"}],
     ),
-    violation(
-        "GH-RDS-007",
-        "database",
-        "parameterGroupName",
-        changed(programs.rds(), "database", parameterGroupName="default.postgres18"),
-    ),
-    violation(
-        "GH-RDS-008",
-        "database",
-        "enabledCloudwatchLogsExports",
-        changed(programs.rds(), "database", enabledCloudwatchLogsExports=[]),
-    ),
+    by_change("GH-RDS-007", programs.rds, "database", "parameterGroupName", parameterGroupName="default.postgres18"),
+    by_change("GH-RDS-008", programs.rds, "database", "enabledCloudwatchLogsExports", enabledCloudwatchLogsExports=[]),
     violation("GH-RDS-009", "database", "monitoringInterval", database(monitoringInterval=None)),
     violation("GH-RDS-009", "database", "performanceInsightsEnabled", database(performanceInsightsEnabled=False)),
-    violation(
-        "GH-RDS-010", "database", "autoMinorVersionUpgrade", changed(programs.rds(), "database", autoMinorVersionUpgrade=False)
-    ),
+    by_change("GH-RDS-010", programs.rds, "database", "autoMinorVersionUpgrade", autoMinorVersionUpgrade=False),
     violation("GH-RDS-011", "database", "copyTagsToSnapshot", database(copyTagsToSnapshot=None)),
-    violation("GH-RDS-012", "database", "password", changed(programs.rds(), "database", password="correct horse battery staple")),
-    violation(
-        "GH-RDS-012", "database", "manageMasterUserPassword", changed(programs.rds(), "database", manageMasterUserPassword=False)
-    ),
+    by_change("GH-RDS-012", programs.rds, "database", "password", password="correct horse battery staple"),
+    by_change("GH-RDS-012", programs.rds, "database", "manageMasterUserPassword", manageMasterUserPassword=False),
     violation("GH-RDS-013", "database", "username", database(username="postgres")),
     violation("GH-RDS-014", "database", "default", database(port=None)),
     violation("GH-RDS-015", "database", "caCertIdentifier", database(caCertIdentifier="rds-ca-2019")),
-    violation(
+    by_change(
         "GH-RDS-016",
-        "database",
+        programs.rds,
         "from-gateway",
-        changed(programs.rds(), "from-gateway", referencedSecurityGroupId=None, cidrIpv4="10.0.0.0/8"),
+        "from-gateway",
+        reported="database",
+        referencedSecurityGroupId=None,
+        cidrIpv4="10.0.0.0/8",
     ),
     violation("GH-RDS-017", "database", "subscription", without(programs.rds(), "db-instance")),
-    violation("GH-RDS-018", "snapshot", "sharedAccounts", changed(programs.rds(), "snapshot", sharedAccounts=["all"])),
-    violation(
-        "GH-EC-001", "cache", "atRestEncryptionEnabled", changed(programs.stores(), "cache", atRestEncryptionEnabled=False)
-    ),
+    by_change("GH-RDS-018", programs.rds, "snapshot", "sharedAccounts", sharedAccounts=["all"]),
+    by_change("GH-EC-001", programs.stores, "cache", "atRestEncryptionEnabled", atRestEncryptionEnabled=False),
     violation("GH-EC-001", "standalone-cluster", "standalone", [*programs.stores(), STANDALONE_CLUSTER]),
     violation(
         "GH-EC-001",
@@ -81,19 +65,15 @@ VIOLATIONS = [
         "kmsKeyId",
         [*programs.stores(), Declared("aws:elasticache/serverlessCache:ServerlessCache", "serverless-cache", {"tags": TAGS})],
     ),
-    violation(
-        "GH-EC-002", "cache", "transitEncryptionMode", changed(programs.stores(), "cache", transitEncryptionMode="preferred")
-    ),
-    violation("GH-EC-003", "cache", "userGroupIds", changed(programs.stores(), "cache", userGroupIds=None)),
+    by_change("GH-EC-002", programs.stores, "cache", "transitEncryptionMode", transitEncryptionMode="preferred"),
+    by_change("GH-EC-003", programs.stores, "cache", "userGroupIds", userGroupIds=None),
     *(
         violation("GH-EC-003", "cache-user", "user", [*programs.stores(), cache_user(**without_password)])
         for without_password in ({"noPasswordRequired": True}, {"authenticationMode": {"type": "no-password-required"}})
     ),
-    violation("GH-EC-004", "cache", "multiAzEnabled", changed(programs.stores(), "cache", multiAzEnabled=False)),
-    violation("GH-EC-005", "cache", "snapshotRetentionLimit", changed(programs.stores(), "cache", snapshotRetentionLimit=0)),
-    violation("GH-EC-006", "cache", "engine", changed(programs.stores(), "cache", engine="Valkey")),
-    violation(
-        "GH-EC-006", "cache", "autoMinorVersionUpgrade", changed(programs.stores(), "cache", autoMinorVersionUpgrade=False)
-    ),
-    violation("GH-EC-007", "cache", "subnetGroupName", changed(programs.stores(), "cache", subnetGroupName=None)),
+    by_change("GH-EC-004", programs.stores, "cache", "multiAzEnabled", multiAzEnabled=False),
+    by_change("GH-EC-005", programs.stores, "cache", "snapshotRetentionLimit", snapshotRetentionLimit=0),
+    by_change("GH-EC-006", programs.stores, "cache", "engine", engine="Valkey"),
+    by_change("GH-EC-006", programs.stores, "cache", "autoMinorVersionUpgrade", autoMinorVersionUpgrade=False),
+    by_change("GH-EC-007", programs.stores, "cache", "subnetGroupName", subnetGroupName=None),
 ]

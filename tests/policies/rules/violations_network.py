@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules import network_programs, programs
-from tests.policies.rules.builders import Program, changed, find, violation, without
+from tests.policies.rules.builders import Program, by_change, changed, find, violation, without
 from tests.policies.rules.network_programs import WORLD
 
 SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
@@ -34,19 +34,17 @@ def network_acl(*ingress: dict[str, Any]) -> Program:
 
 VIOLATIONS = [
     violation("GH-VPC-001", "vpc", "VPC", without(network_programs.network(), "flow")),
-    violation("GH-VPC-001", "vpc", "trafficType", changed(network_programs.network(), "flow", trafficType="REJECT")),
+    by_change("GH-VPC-001", network_programs.network, "flow", "trafficType", reported="vpc", trafficType="REJECT"),
     violation("GH-VPC-002", "vpc", "DefaultSecurityGroup", without(network_programs.network(), "default-group")),
-    violation(
+    by_change(
         "GH-VPC-002",
-        "vpc",
+        network_programs.network,
         "default-group",
-        changed(
-            network_programs.network(), "default-group", ingress=[{"protocol": "-1", "self": True, "fromPort": 0, "toPort": 0}]
-        ),
+        "default-group",
+        reported="vpc",
+        ingress=[{"protocol": "-1", "self": True, "fromPort": 0, "toPort": 0}],
     ),
-    violation(
-        "GH-VPC-003", "app-a", "mapPublicIpOnLaunch", changed(network_programs.network(), "app-a", mapPublicIpOnLaunch=True)
-    ),
+    by_change("GH-VPC-003", network_programs.network, "app-a", "mapPublicIpOnLaunch", mapPublicIpOnLaunch=True),
     violation(
         "GH-VPC-004",
         "from-balancer",
@@ -82,22 +80,14 @@ VIOLATIONS = [
             security_group("open-group", ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}]),
         ],
     ),
-    violation(
-        "GH-VPC-005",
-        "to-cores",
-        "internet",
-        changed(network_programs.edge(), "to-cores", ipProtocol="-1", fromPort=None, toPort=None),
-    ),
-    violation("GH-VPC-006", "to-cores", "description", changed(network_programs.edge(), "to-cores", description=None)),
-    violation(
+    by_change("GH-VPC-005", network_programs.edge, "to-cores", "internet", ipProtocol="-1", fromPort=None, toPort=None),
+    by_change("GH-VPC-006", network_programs.edge, "to-cores", "description", description=None),
+    by_change(
         "GH-VPC-006",
+        network_programs.edge,
         "gateway-group",
         "separate",
-        changed(
-            network_programs.edge(),
-            "gateway-group",
-            egress=[{"description": "Cores", "protocol": "tcp", "fromPort": 443, "toPort": 443, "cidrBlocks": ["10.0.0.0/8"]}],
-        ),
+        egress=[{"description": "Cores", "protocol": "tcp", "fromPort": 443, "toPort": 443, "cidrBlocks": ["10.0.0.0/8"]}],
     ),
     violation(
         "GH-VPC-007",
@@ -110,70 +100,35 @@ VIOLATIONS = [
         ),
     ),
     violation("GH-VPC-008", "vpc", "ecr.dkr", without(programs.ecs(), "ecr.dkr-endpoint")),
-    violation("GH-VPC-009", "s3-endpoint", "endpoint", changed(network_programs.network(), "s3-endpoint", policy=None)),
-    violation(
-        "GH-VPC-010",
-        "service",
-        "subnet",
-        changed(programs.ecs(), "service", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
-    ),
-    violation(
-        "GH-VPC-010", "cache-subnets", "NAT", changed(programs.stores(), "cache-subnets", subnetIds=[Ref("app-a"), Ref("data-b")])
-    ),
+    by_change("GH-VPC-009", network_programs.network, "s3-endpoint", "endpoint", policy=None),
+    by_change("GH-VPC-010", programs.ecs, "service", "subnet", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
+    by_change("GH-VPC-010", programs.stores, "cache-subnets", "NAT", subnetIds=[Ref("app-a"), Ref("data-b")]),
     violation("GH-VPC-010", "default", "VPC", [Declared("aws:ec2/defaultVpc:DefaultVpc", "default", {})]),
     violation("GH-VPC-011", "vpc", "VPC", without(network_programs.network(), "block")),
     violation("GH-VPC-011", "vpc", "exclusion", without(network_programs.edge(), "block-exclusion")),
-    violation(
-        "GH-ALB-001", "http", "defaultActions[0]", changed(network_programs.edge(), "http", defaultActions=[{"type": "forward"}])
-    ),
-    violation(
-        "GH-ALB-002", "https", "sslPolicy", changed(network_programs.edge(), "https", sslPolicy="ELBSecurityPolicy-2016-08")
-    ),
-    violation("GH-ALB-002", "https", "sslPolicy", changed(network_programs.edge(), "https", sslPolicy=None)),
-    violation(
-        "GH-ALB-003",
-        "balancer",
-        "dropInvalidHeaderFields",
-        changed(network_programs.edge(), "balancer", dropInvalidHeaderFields=None),
-    ),
-    violation("GH-ALB-004", "balancer", "accessLogs.enabled", changed(network_programs.edge(), "balancer", accessLogs=None)),
-    violation(
-        "GH-ALB-005",
-        "balancer",
-        "enableDeletionProtection",
-        changed(network_programs.edge(), "balancer", enableDeletionProtection=False),
-    ),
-    violation(
-        "GH-ALB-006",
-        "balancer",
-        "desyncMitigationMode",
-        changed(network_programs.edge(), "balancer", desyncMitigationMode="monitor"),
-    ),
-    violation("GH-ALB-007", "balancer", "2", changed(network_programs.edge(), "balancer", subnets=[Ref("edge-a")])),
+    by_change("GH-ALB-001", network_programs.edge, "http", "defaultActions[0]", defaultActions=[{"type": "forward"}]),
+    by_change("GH-ALB-002", network_programs.edge, "https", "sslPolicy", sslPolicy="ELBSecurityPolicy-2016-08"),
+    by_change("GH-ALB-002", network_programs.edge, "https", "sslPolicy", sslPolicy=None),
+    by_change("GH-ALB-003", network_programs.edge, "balancer", "dropInvalidHeaderFields", dropInvalidHeaderFields=None),
+    by_change("GH-ALB-004", network_programs.edge, "balancer", "accessLogs.enabled", accessLogs=None),
+    by_change("GH-ALB-005", network_programs.edge, "balancer", "enableDeletionProtection", enableDeletionProtection=False),
+    by_change("GH-ALB-006", network_programs.edge, "balancer", "desyncMitigationMode", desyncMitigationMode="monitor"),
+    by_change("GH-ALB-007", network_programs.edge, "balancer", "2", subnets=[Ref("edge-a")]),
     violation("GH-ALB-008", "balancer", "ACL", without(network_programs.edge(), "firewall-on-balancer")),
-    violation("GH-ALB-009", "targets", "TLS", changed(network_programs.edge(), "targets", protocol="HTTP")),
-    violation("GH-ALB-009", "targets", "healthCheck", changed(network_programs.edge(), "targets", healthCheck=None)),
-    violation(
+    by_change("GH-ALB-009", network_programs.edge, "targets", "TLS", protocol="HTTP"),
+    by_change("GH-ALB-009", network_programs.edge, "targets", "healthCheck", healthCheck=None),
+    by_change(
         "GH-ALB-010",
+        network_programs.edge,
         "https",
         "routingHttpResponseStrictTransportSecurityHeaderValue",
-        changed(network_programs.edge(), "https", routingHttpResponseStrictTransportSecurityHeaderValue="max-age=300"),
+        routingHttpResponseStrictTransportSecurityHeaderValue="max-age=300",
     ),
-    violation(
-        "GH-ALB-010",
-        "https",
-        "routingHttpResponseServerEnabled",
-        changed(network_programs.edge(), "https", routingHttpResponseServerEnabled=None),
+    by_change(
+        "GH-ALB-010", network_programs.edge, "https", "routingHttpResponseServerEnabled", routingHttpResponseServerEnabled=None
     ),
-    violation(
-        "GH-ACM-001",
-        "certificate",
-        "certificate",
-        changed(network_programs.edge(), "certificate", subjectAlternativeNames=["*.example.com"]),
-    ),
-    violation(
-        "GH-ACM-001", "certificate", "validationMethod", changed(network_programs.edge(), "certificate", validationMethod="EMAIL")
-    ),
+    by_change("GH-ACM-001", network_programs.edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]),
+    by_change("GH-ACM-001", network_programs.edge, "certificate", "validationMethod", validationMethod="EMAIL"),
     violation(
         "GH-WAF-001",
         "web-acl",
@@ -181,15 +136,13 @@ VIOLATIONS = [
         web_acl(rules=find(network_programs.edge(), "web-acl").inputs["rules"][:3]),
     ),
     violation("GH-WAF-002", "web-acl", "ACL", without(network_programs.edge(), "firewall-logging")),
-    violation(
+    by_change(
         "GH-WAF-002",
-        "web-acl",
+        network_programs.edge,
         "firewall-logging",
-        changed(
-            network_programs.edge(),
-            "firewall-logging",
-            redactedFields=[{"singleHeader": {"name": name}} for name in ("authorization", "cookie")],
-        ),
+        "firewall-logging",
+        reported="web-acl",
+        redactedFields=[{"singleHeader": {"name": name}} for name in ("authorization", "cookie")],
     ),
     violation(
         "GH-WAF-003",
