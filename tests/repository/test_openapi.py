@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gatehouse.console.asgi import document as console_document
-from gatehouse.gateway.openapi import document as gateway_document
+from gatehouse.gateway.routes import document as gateway_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
@@ -97,7 +97,7 @@ def test_errors_are_problem_documents() -> None:
         for status in statuses:
             content = operation.body["responses"][status].get("content")
             if content is None:  # GET /v1/keys/verify answers with the status alone.
-                assert operation.body["operationId"] == "verifyKeyHeader"
+                assert operation.body["operationId"] == "verify_key_header"
             elif (operation.route, status) != ("GET /readyz", "503"):
                 problem = content["application/problem+json"]
                 assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}, operation.name

@@ -1,24 +1,27 @@
-"""ASGI application of the Core agent: directory listings and files, only for requests with the secret of the gateway."""
+"""ASGI application of the Core agent: listings and files (RFC 9110), only for requests with the secret of the gateway."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import hmac
+import mimetypes
+import os
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gatehouse.agent import paths
-from gatehouse.agent.directory import Directory, Entry
-from gatehouse.agent.file_response import FileResponse
+from gatehouse.agent.directory import Directory, Entry, OpenFile, decode_path, split_path
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound, Problem, Unauthorized
 from gatehouse.http import asgi
 
@@ -26,6 +29,15 @@ from gatehouse.http import asgi
 MAX_DEPTH = 16
 MAX_ENTRIES = 5000
 _PREFIX = b"/files/"
+CHUNK_BYTES = 262_144
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+#: The content is not trusted: a browser must neither execute it nor guess its type.
+_HEADERS = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "public, no-cache",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 @dataclass(slots=True)
@@ -60,13 +72,13 @@ class Files:
         unknown = sorted(set(request.query_params) - {"path", "depth"})
         if unknown or len(request.query_params.multi_items()) != len(request.query_params):
             raise _bad_query("query", "accepts path and depth, once each")
-        path = paths.split(request.query_params.get("path", "").removeprefix("/"))
+        path = split_path(request.query_params.get("path", "").removeprefix("/"))
         return await self._listing(path, _depth(request.query_params.get("depth")))
 
     async def content(self, request: Request) -> Response:
         """GET /files/{path}: the content of a file, or the listing of a directory."""
         self._authenticate(request)
-        path = paths.decode(_raw_path(request))
+        path = decode_path(_raw_path(request))
         file = await asyncio.to_thread(self.directory.open, path)
         if file is None:
             return await self._listing(path, MAX_DEPTH)
@@ -174,3 +186,111 @@ def _problem(error: GatehouseError, headers: dict[str, str]) -> Response:
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+class FileResponse(Response):
+    """Streams an open file and always closes it."""
+
+    def __init__(self, file: OpenFile, request: Request) -> None:
+        self._file = file
+        tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
+        headers = {**_HEADERS, "ETag": tag, "Last-Modified": modified}
+        self._first, self._length, status = 0, file.size, 200
+        if not_modified(request, tag, file.modified_ns):
+            self._length, status = 0, 304
+        else:
+            headers["Content-Type"] = content_type(file.name)
+            headers["Content-Disposition"] = disposition(file.name)
+            part = byte_range(request, tag, modified, file.size)
+            if part == "unsatisfiable":
+                self._length, status = 0, 416
+                headers["Content-Range"] = f"bytes */{file.size}"
+            elif isinstance(part, tuple):
+                self._first, self._length, status = part[0], part[1] - part[0] + 1, 206
+                headers["Content-Range"] = f"bytes {part[0]}-{part[1]}/{file.size}"
+            headers["Content-Length"] = str(self._length)
+        if request.method == "HEAD":
+            self._length = 0
+        super().__init__(None, status, headers)
+        if status != 304:
+            self.headers["Content-Length"] = headers["Content-Length"]
+        elif "content-length" in self.headers:
+            del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            position, end = self._first, self._first + self._length
+            while position < end:
+                size = min(CHUNK_BYTES, end - position)
+                chunk = await asyncio.to_thread(os.pread, self._file.fd, size, position)
+                if not chunk:
+                    # The body is shorter than Content-Length: only closing the connection signals this.
+                    raise ConnectionAbortedError("the file was truncated while it was sent")
+                position += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._file.close()
+
+
+def etag(file: OpenFile) -> str:
+    """A strong validator: a write changes the modification time, a replacement the inode."""
+    return f'"{file.modified_ns:x}-{file.size:x}-{file.inode:x}"'
+
+
+def content_type(name: str) -> str:
+    """The media type by file name. Text is declared as UTF-8. A compressed file has the type of its compression."""
+    guessed, encoding = mimetypes.guess_type(name, strict=True)
+    if encoding is not None:
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
+            encoding, "application/octet-stream"
+        )
+    if guessed is None:
+        return "application/octet-stream"
+    return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed
+
+
+def disposition(name: str) -> str:
+    """`attachment` with the plain and the extended file name (RFC 6266, RFC 8187)."""
+    plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
+    """Evaluates If-None-Match or, without it, If-Modified-Since (RFC 9110, section 13.2.2)."""
+    tags = request.headers.get("if-none-match")
+    if tags is not None:
+        return tags.strip() == "*" or tag in {value.strip().removeprefix("W/") for value in tags.split(",")}
+    since = _date(request.headers.get("if-modified-since"))
+    return since is not None and modified_ns // 1_000_000_000 <= since
+
+
+def byte_range(request: Request, tag: str, modified: str, size: int) -> tuple[int, int] | str | None:
+    """The first and last byte of the range, or "unsatisfiable".
+
+    None for the whole file: without a range, with several, with a malformed one, or if If-Range does not match.
+    """
+    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    condition = request.headers.get("if-range")
+    if match is None or (condition is not None and condition not in {tag, modified}):
+        return None
+    first, last = match.groups()
+    if not first:
+        if not last:
+            return None
+        return (max(0, size - int(last)), size - 1) if int(last) and size else "unsatisfiable"
+    if last and int(last) < int(first):
+        return None
+    if int(first) >= size:
+        return "unsatisfiable"
+    return int(first), min(int(last), size - 1) if last else size - 1
+
+
+def _date(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -14,24 +14,24 @@ import typer
 from gatehouse.cli.output import FAILED, USAGE, fail, stop
 from gatehouse.errors import GatehouseError
 
-#: Module that registers each command. The health check of a container runs every few seconds and starts in a third of the time
-#: when the other modules are not imported.
+#: Module of this package that registers each command. The health check of a container runs every few seconds and starts in
+#: a third of the time when the other modules are not imported.
 COMMANDS = {
-    "serve": "gatehouse.cli.serve",
-    "migrate": "gatehouse.cli.migrate",
-    "core": "gatehouse.cli.core",
-    "keys": "gatehouse.cli.keys",
-    "audit": "gatehouse.cli.audit",
-    "pepper": "gatehouse.cli.operations",
-    "usage": "gatehouse.cli.usage",
-    "import": "gatehouse.cli.transfer",
-    "export": "gatehouse.cli.transfer",
-    "sessions": "gatehouse.cli.sessions",
-    "log-level": "gatehouse.cli.operations",
-    "features": "gatehouse.cli.operations",
-    "scan": "gatehouse.cli.scan",
-    "health": "gatehouse.cli.health",
-    "version": "gatehouse.cli.version",
+    "serve": "services",
+    "migrate": "services",
+    "core": "core",
+    "keys": "keys",
+    "audit": "audit",
+    "pepper": "operations",
+    "usage": "operations",
+    "import": "transfer",
+    "export": "transfer",
+    "sessions": "operations",
+    "log-level": "operations",
+    "features": "operations",
+    "scan": "scan",
+    "health": "health",
+    "version": "health",
 }
 #: Commands with subcommands only. Without one, they show their help.
 GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])
@@ -45,9 +45,9 @@ def build(command: str = "") -> typer.Typer:
     app = typer.Typer(
         name="gatehouse", help=_HELP, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
-    app.callback(help=_HELP)(_root)
+    app.callback(help=_HELP)(lambda: None)
     for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
-        importlib.import_module(module).register(app)
+        importlib.import_module(f"gatehouse.cli.{module}").register(app)
     return app
 
 
@@ -73,7 +73,3 @@ def main() -> NoReturn:
         place = traceback.extract_tb(exc.__traceback__)[-1]
         stop(f"internal error: {type(exc).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it")
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _root() -> None:
-    pass

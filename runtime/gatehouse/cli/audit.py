@@ -15,8 +15,7 @@ from gatehouse.audit.chain import first_break
 from gatehouse.audit.checkpoint import Checkpoint, PublicKey, disagreement, public_keys
 from gatehouse.audit.models import AuditRow
 from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
-from gatehouse.cli.connection import connect
-from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption
+from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, print_table, stop
 
 TargetOption = Annotated[str, typer.Option(help="Only events on this key or Core.")]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gatehouse.agent import server
-from gatehouse.agent.lease import Registration
-from gatehouse.cli.connection import is_url, read_token
+from gatehouse.agent.server import Registration
+from gatehouse.cli.options import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
 from gatehouse.errors import Unavailable
+from gatehouse.http.paths import CORE_NAME
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -55,7 +54,7 @@ def core(
     """
     if not directory.is_dir():
         stop(f"--dir {directory} is not a directory", code=USAGE)
-    if not _NAME.fullmatch(name):
+    if not CORE_NAME.fullmatch(name):
         stop("--name must be 1 to 40 lowercase letters, digits and hyphens between them, such as docs", code=USAGE)
     _check_url("--gateway", gateway)
     if url and url_file:

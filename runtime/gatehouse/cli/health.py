@@ -1,29 +1,40 @@
-"""`gatehouse health`: the health check of the container. It runs often and therefore imports little."""
+"""`gatehouse health` and `gatehouse version`. The container runs its health check often, so this module imports little."""
 
 from __future__ import annotations
 
 import os
+import platform
 import urllib.request
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from gatehouse.cli.options import Service
-from gatehouse.cli.output import USAGE, stop
+from gatehouse import __version__
+from gatehouse.cli.output import USAGE, print_json, stop
 from gatehouse.settings import Settings
 
 TIMEOUT_S = 3.0
 
 
+class Service(StrEnum):
+    """A service of the container image."""
+
+    GATEWAY = "gateway"
+    CONSOLE = "console"
+    SHARING = "sharing"
+
+
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command(name="health")(health)
+    """Adds the commands."""
+    app.command()(health)
+    app.command()(version)
 
 
 def health(
     services: Annotated[list[Service], typer.Argument(help="Services to check: gateway, console, sharing, or several of them.")],
 ) -> None:
-    """Check the liveness of services on this machine. Exits with 0 if every /healthz answers 200, with 1 otherwise."""
+    """Check the liveness of services on this machine. Exits with 0 if every /healthz returns 200, otherwise with 1."""
     for service in services:
         _check(service, _port(service))
     print("healthy")
@@ -48,3 +59,12 @@ def _check(service: Service, port: int) -> None:
         stop(f"{service}: no response from 127.0.0.1:{port} ({getattr(exc, 'reason', None) or exc})")
     if status != 200:
         stop(f"{service}: /healthz on 127.0.0.1:{port} returned {status}")
+
+
+def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the versions of Gatehouse and Python."""
+    versions = {"gatehouse": __version__, "python": platform.python_version()}
+    if as_json:
+        print_json(versions)
+    else:
+        print(" ".join(f"{name} {value}" for name, value in versions.items()))

@@ -1,30 +1,32 @@
-"""`gatehouse keys`: creates, lists, shows and changes API keys through the console."""
+"""`gatehouse keys`: creates, shows and changes API keys through the console."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import typer
 
-from gatehouse.cli import key_actions
-from gatehouse.cli.connection import connect
 from gatehouse.cli.options import (
     CREDITS_FORM,
     LIMIT_FORM,
-    ConsoleOption,
-    JsonOption,
     KeyIdArgument,
     LastAdminOption,
-    TokenOption,
+    Output,
+    ReasonOption,
+    console_command,
     credits_plan,
     key_id,
-    non_empty,
     rate_limit,
     seconds,
 )
-from gatehouse.cli.output import USAGE, count, note, print_json, print_table, stop
-from gatehouse.keys.schemas import KeyView
+from gatehouse.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.client.services import ConsoleClient
+from gatehouse.keys import schemas
+from gatehouse.keys.schemas import ChangedKey, KeyView
 
 
 class Environment(StrEnum):
@@ -45,152 +47,298 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
+def _described(field: Any, suffix: str = "") -> str:
+    """The description of a field of the API, as the help of its option."""
+    return f"{get_args(field)[1].description}{suffix}"
+
+
+_repeatable = partial(_described, suffix=" Repeatable.")
+OwnerOption = Annotated[str | None, typer.Option(help=_described(schemas.Owner))]
+ScopeOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Scopes))]
+RoleOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Roles))]
+CoreOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Cores))]
+MethodOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Methods))]
+AddressOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Addresses))]
+TagOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Tags))]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500. Repeatable."),
+]
+CreditsOption = Annotated[
+    str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, 5000:5000/month (hour, day, week, month), or `none`.")
+]
+ExpiresOption = Annotated[str, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`.")]
+
+
 def register(app: typer.Typer) -> None:
     """Adds `gatehouse keys`."""
     keys = typer.Typer(help="Create and manage API keys.")
-    keys.command()(create)
-    keys.command(name="list")(list_)
-    keys.command()(show)
-    keys.command()(update)
-    key_actions.register(keys)
+    for command in (create, list_, show, update, revoke, rotate, purge, explain, set_signing, remove_signing):
+        console_command(keys, command.__name__.rstrip("_").replace("_", "-"))(command)
+    for name, done, help, protects_last_admin in (
+        ("disable", "Disabled", "Deny a key until it is enabled again.", True),
+        ("enable", "Enabled", "Enable a disabled key.", False),
+        ("end-grace", "Ended the grace period of", "End the grace period of a rotated key now.", False),
+        ("delete", "Deleted", "Delete a key. It can be restored for 30 days.", True),
+        ("restore", "Restored", "Restore a deleted key to its previous state.", False),
+    ):
+        console_command(keys, name, help=help)(_action(name, done, protects_last_admin=protects_last_admin))
     app.add_typer(keys, name="keys")
 
 
 def create(
-    name: Annotated[str, typer.Option(help="Purpose of the key.")],
-    owner: Annotated[str, typer.Option(help="Person or team responsible for the key.")] = "",
+    client: ConsoleClient,
+    name: Annotated[str, typer.Option(help=_described(schemas.Name))],
+    owner: OwnerOption = None,
     environment: Annotated[Environment | None, typer.Option(help="Default: the environment of the deployment.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Scope; repeatable. Default: cores:read.")] = None,
-    core: Annotated[list[str] | None, typer.Option(help="Core that the key may use; repeatable. Default: all Cores.")] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500; repeatable."),
-    ] = None,
-    role: Annotated[list[str] | None, typer.Option(help="Role: reader, agent or admin; repeatable.")] = None,
-    address: Annotated[list[str] | None, typer.Option(help="Allowed client network in CIDR notation; repeatable.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Allowed HTTP method; repeatable.")] = None,
-    credits: Annotated[
-        str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, or 5000:5000/month (hour, day, week, month).")
-    ] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="Tag; repeatable.")] = None,
+    scope: ScopeOption = None,
+    core: CoreOption = None,
+    limit: LimitOption = None,
+    role: RoleOption = None,
+    address: AddressOption = None,
+    method: MethodOption = None,
+    credits: CreditsOption = "",
+    tag: TagOption = None,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime, such as 90d. Default: the key does not expire.")] = "",
-    expires_at: Annotated[
-        str, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, instead of --ttl.")
-    ] = "",
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Create a key and print its token to standard output. The token is shown only once."""
-    request: dict[str, Any] = {
-        "name": name,
-        "owner": owner,
-        **non_empty(scopes=scope, cores=core, roles=role, addresses=address, methods=method, tags=tag),
-        **non_empty(limits=[rate_limit(text) for text in limit or ()]),
-    }
+    expires_at: ExpiresOption = "",
+) -> Output:
+    """Create a key and print its token to standard output. The token is shown only once.
+
+    Without --scope and --role, the key has the scope cores:read.
+    """
+    lists = _lists(scopes=scope, cores=core, roles=role, addresses=address, methods=method, tags=tag)
+    request = {**_settings(limit, credits, expires_at, name=name, owner=owner), **lists}
     if environment is not None:
         request["environment"] = environment.value
-    if credits:
-        request["credits"] = credits_plan(credits)
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)
-    if expires_at:
-        request["expires_at"] = expires_at
-    with connect(console, token) as client:
-        created = client.create_key(request)
-    if as_json:
-        print_json(created)
-        return
-    note(f"Created key {created.key.id} ({created.key.name}). Store the token now; it is not shown again:")
-    print(created.token)
+    created = client.create_key(request)
+
+    def show() -> None:
+        note(f"Created key {created.key.id} ({created.key.name}). Store the token now; it is not shown again:")
+        print(created.token)
+
+    return created, show
 
 
 def list_(
+    client: ConsoleClient,
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[State | None, typer.Option(help="Only keys in this state.")] = None,
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
     family: Annotated[str, typer.Option(metavar="ID", help="Only keys of this key family: a key and its rotations.")] = "",
     expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that expire within this time.")] = "",
     unused_for: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that were not used for this time.")] = "",
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """List keys."""
-    with connect(console, token) as client:
-        keys = list(
-            client.keys(
-                owner=owner or None,
-                state=None if state is None else state.value,
-                tag=tag or None,
-                family_id=family or None,
-                expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,
-                unused_for_s=seconds("--unused-for", unused_for) if unused_for else None,
-            )
+    keys = list(
+        client.keys(
+            owner=owner or None,
+            state=None if state is None else state.value,
+            tag=tag or None,
+            family_id=family or None,
+            expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,
+            unused_for_s=seconds("--unused-for", unused_for) if unused_for else None,
         )
-    if as_json:
-        print_json(keys)
-        return
+    )
     rows = [
         (key.id, key.name, key.owner, key.environment, key.state, " ".join(key.scopes), key.expires_at or "never") for key in keys
     ]
-    print_table(("id", "name", "owner", "env", "state", "scopes", "expires"), rows)
-    note(count(len(rows), "key"))
+
+    def show() -> None:
+        print_table(("id", "name", "owner", "env", "state", "scopes", "expires"), rows)
+        note(count(len(rows), "key"))
+
+    return keys, show
 
 
-def show(id: KeyIdArgument, console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
+def show(client: ConsoleClient, id: KeyIdArgument) -> Output:
     """Show a key."""
-    with connect(console, token) as client:
-        key = client.key(key_id(id))
-    if as_json:
-        print_json(key)
-    else:
-        print_table(("", ""), list(_properties(key).items()))
+    key = client.key(key_id(id))
+    return key, lambda: print_table(("", ""), list(_properties(key).items()))
 
 
 def update(
+    client: ConsoleClient,
     id: KeyIdArgument,
-    name: Annotated[str | None, typer.Option(help="Purpose of the key.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Person or team responsible for the key.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="New list of scopes; repeatable.")] = None,
-    role: Annotated[list[str] | None, typer.Option(help="New list of roles; repeatable.")] = None,
-    core: Annotated[list[str] | None, typer.Option(help="New list of Cores that the key may use; repeatable.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="New list of allowed HTTP methods; repeatable.")] = None,
-    address: Annotated[list[str] | None, typer.Option(help="New list of allowed client networks (CIDR); repeatable.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="New list of tags; repeatable.")] = None,
-    limit: Annotated[list[str] | None, typer.Option(metavar=LIMIT_FORM, help="New list of rate limits; repeatable.")] = None,
-    credits: Annotated[str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses, or `none` to stop counting them.")] = "",
-    expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Expiry date, or `never`.")] = "",
-    notes: Annotated[str | None, typer.Option(help="Free text for administrators.")] = None,
-    require_signature: Annotated[bool | None, typer.Option(help="Deny requests that are not signed.")] = None,
+    name: Annotated[str | None, typer.Option(help=_described(schemas.Name))] = None,
+    owner: OwnerOption = None,
+    scope: ScopeOption = None,
+    role: RoleOption = None,
+    core: CoreOption = None,
+    method: MethodOption = None,
+    address: AddressOption = None,
+    tag: TagOption = None,
+    limit: LimitOption = None,
+    credits: CreditsOption = "",
+    expires_at: ExpiresOption = "",
+    notes: Annotated[str | None, typer.Option(help=_described(schemas.Notes))] = None,
+    require_signature: Annotated[bool | None, typer.Option(help=_described(schemas.RequireSignature))] = None,
     empty: Annotated[
-        list[str] | None, typer.Option(metavar="LIST", help="Empty a list, such as cores, methods or addresses; repeatable.")
+        list[str] | None, typer.Option(metavar="LIST", help="Empty a list, such as cores, methods or addresses. Repeatable.")
     ] = None,
     allow_last_admin: LastAdminOption = False,
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Change a key. Options that are not given stay unchanged. Fails if the key is changed concurrently."""
-    request: dict[str, Any] = {
-        **non_empty(scopes=scope, roles=role, cores=core, methods=method, addresses=address, tags=tag),
-        **{member: value for member, value in (("name", name), ("owner", owner), ("notes", notes)) if value is not None},
+) -> Output:
+    """Change a key. A list replaces the current one. Omitted options stay unchanged. Fails if the key is changed concurrently."""
+    request = {
+        **_lists(scopes=scope, roles=role, cores=core, methods=method, addresses=address, tags=tag),
         **{member: [] for member in empty or ()},
-        **non_empty(limits=[rate_limit(text) for text in limit or ()]),
+        **_settings(limit, credits, expires_at, name=name, owner=owner, notes=notes, require_signature=require_signature),
     }
-    if credits:
-        request["credits"] = None if credits == "none" else credits_plan(credits)
-    if expires_at:
-        request["expires_at"] = None if expires_at == "never" else expires_at
-    if require_signature is not None:
-        request["require_signature"] = require_signature
     if not request:
         stop("nothing to change: use at least one option, such as --owner", code=USAGE)
     if allow_last_admin:
         request["allow_last_admin"] = True
-    with connect(console, token) as client:
-        version = client.key(key_id(id)).version
-        key_actions.print_change("Updated", client.update_key(id, request, version=version), as_json)
+    version = client.key(key_id(id)).version
+    return _change("Updated", client.update_key(id, request, version=version))
+
+
+def revoke(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
+    """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation bound has passed."""
+    revoked = client.revoke_key(key_id(id), reason)
+    key = revoked.key
+    return revoked, lambda: print(f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}")
+
+
+def rotate(
+    client: ConsoleClient,
+    id: KeyIdArgument,
+    grace: Annotated[
+        str, typer.Option(metavar="DURATION", help="Grace period of the old key. It never outlives its own expiry.")
+    ] = "1d",
+    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: as the old key.")] = "",
+    reason: ReasonOption = "",
+    allow_last_admin: LastAdminOption = False,
+) -> Output:
+    """Replace the token of a key and print the new one, once. The old token works until the grace period ends."""
+    request: dict[str, Any] = {"grace_s": seconds("--grace", grace), "reason": reason, "allow_last_admin": allow_last_admin}
+    if ttl:
+        request["ttl_s"] = seconds("--ttl", ttl)
+    rotated = client.rotate_key(key_id(id), request)
+    key, previous = rotated.key, rotated.previous
+
+    def show() -> None:
+        note(f"Created key {key.id}, generation {key.generation}. {previous.id} works until {previous.expires_at}.")
+        note("Store the new token now; it is not shown again:")
+        print(rotated.token)
+
+    return rotated, show
+
+
+def purge(
+    client: ConsoleClient,
+    id: KeyIdArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm. A purge cannot be undone.")] = False,
+    reason: ReasonOption = "",
+) -> Output:
+    """Erase all data of a deleted or revoked key. This cannot be undone."""
+    key_id(id)
+    if not yes:
+        stop(f"a purge cannot be undone: add --yes to purge {id}", code=USAGE)
+    purged = client.purge_key(id, reason)
+    counters = "Its rate limit counters were removed." if purged.counters_removed else "Its rate limit counters expire."
+    return purged, lambda: print(f"Purged {purged.id} at {purged.purged_at}. {counters} {_propagation(purged.effective)}")
+
+
+def explain(
+    client: ConsoleClient,
+    id: KeyIdArgument,
+    scope: Annotated[list[str] | None, typer.Option(help="Required scope. Repeatable.")] = None,
+    core: Annotated[str, typer.Option(help="Requested Core.")] = "",
+    address: Annotated[str, typer.Option(help="Client address.")] = "",
+    method: Annotated[str, typer.Option(help="HTTP method.")] = "",
+) -> Output:
+    """Show how the gateway would decide on a key, check by check. Consumes neither limits nor credits."""
+    request = {name: value for name, value in (("core", core), ("address", address), ("method", method)) if value}
+    explanation = client.explain_key(key_id(id), {**request, **_lists(scopes=scope)})
+    rows = [
+        (check.name, check.outcome, check.actual, check.required, check.code if check.outcome == "fail" else "")
+        for check in explanation.checks
+    ]
+
+    def show() -> None:
+        print_table(("check", "outcome", "key", "request", "code"), rows)
+        print(explanation.code)
+
+    return explanation, show
+
+
+def set_signing(
+    client: ConsoleClient,
+    id: KeyIdArgument,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Ed25519 public key (PEM). Default: an HMAC secret is generated and shown."),
+    ] = None,
+    optional: Annotated[
+        bool, typer.Option("--optional", help="Accept requests without a signature. Invalid signatures are always denied.")
+    ] = False,
+) -> Output:
+    """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only once."""
+    request: dict[str, Any] = {"algorithm": "hmac-sha256", "required": not optional}
+    if public_key is not None:
+        try:
+            request |= {"algorithm": "ed25519", "public_key": public_key.read_text()}
+        except (OSError, UnicodeDecodeError) as exc:
+            stop(f"--public-key {public_key} cannot be read ({type(exc).__name__}): use a PEM file", code=USAGE)
+    changed = client.set_signing(key_id(id), request)
+    key = changed.key
+
+    def show() -> None:
+        if changed.secret is None:
+            print(f"Signatures of {key.id} ({key.name}) are verified with the public key. {_propagation(changed.effective)}")
+            return
+        note(f"Signing secret of {key.id} ({key.name}). Store it now; it is not shown again:")
+        print(changed.secret)
+
+    return changed, show
+
+
+def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
+    """Remove the signing key. First run `gatehouse keys update ID --no-require-signature`."""
+    return _change("Removed the signing key of", client.remove_signing(key_id(id)))
+
+
+def _action(name: str, done: str, *, protects_last_admin: bool) -> Callable[..., Output]:
+    """A command without options of its own. protects_last_admin: the last key that can manage keys needs --allow-last-admin."""
+
+    def plain(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
+        return _change(done, client.act(key_id(id), name, {"reason": reason}))
+
+    def protected(
+        client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "", allow_last_admin: LastAdminOption = False
+    ) -> Output:
+        request = {"reason": reason, "allow_last_admin": allow_last_admin}
+        key = key_id(id)
+        return _change(done, client.delete_key(key, request) if name == "delete" else client.act(key, name, request))
+
+    return protected if protects_last_admin else plain
+
+
+def _change(done: str, changed: ChangedKey) -> Output:
+    text = f"{done} {changed.key.id} ({changed.key.name}), state {changed.key.state}. {_propagation(changed.effective)}"
+    return changed, lambda: print(text)
+
+
+def _propagation(effective: str) -> str:
+    return "In effect at every gateway" + ("." if effective == "everywhere" else " within the propagation bound.")
+
+
+def _lists(**lists: list[str] | None) -> dict[str, Any]:
+    """The lists that have at least one item."""
+    return {name: values for name, values in lists.items() if values}
+
+
+def _settings(limit: list[str] | None, credits: str, expires_at: str, **values: str | bool | None) -> dict[str, Any]:
+    """The request members of the options that are set."""
+    settings: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    if limit:
+        settings["limits"] = [rate_limit(text) for text in limit]
+    if credits:
+        settings["credits"] = None if credits == "none" else credits_plan(credits)
+    if expires_at:
+        settings["expires_at"] = None if expires_at == "never" else expires_at
+    return settings
 
 
 def _properties(key: KeyView) -> dict[str, str]:

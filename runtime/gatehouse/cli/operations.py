@@ -1,15 +1,21 @@
-"""`gatehouse log-level`, `features` and `pepper`: inspects and adjusts a running deployment."""
+"""Commands that inspect and adjust a running deployment: log level, features, pepper, sessions and usage."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from gatehouse.cli.connection import connect
-from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption, seconds
-from gatehouse.cli.output import USAGE, note, print_json, print_table, stop
+from gatehouse.cli.options import Output, console_command, seconds
+from gatehouse.cli.output import USAGE, count, note, print_table, stop
+from gatehouse.client.services import ConsoleClient
+
+_BAR_WIDTH = 30
+_LAST = re.compile(r"\d{1,5}[mhd]", re.ASCII)
+_DIMENSIONS = ("key", "core", "code")
 
 
 class Level(StrEnum):
@@ -21,60 +27,60 @@ class Level(StrEnum):
     ERROR = "error"
 
 
+class Width(StrEnum):
+    """The width of a time bucket."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command(name="log-level")(log_level)
-    app.command()(features)
+    for name, command in (("log-level", log_level), ("features", features), ("usage", usage)):
+        console_command(app, name)(command)
     pepper = typer.Typer(help="Inspect the generations of the pepper.")
-    pepper.callback()(_pepper)
-    pepper.command()(status)
+    pepper.callback()(lambda: None)
+    console_command(pepper, "status")(pepper_status)
     app.add_typer(pepper, name="pepper")
+    sessions = typer.Typer(help="List and end browser sessions of the console.")
+    console_command(sessions, "list")(list_sessions)
+    console_command(sessions, "end")(end_sessions)
+    app.add_typer(sessions, name="sessions")
 
 
 def log_level(
+    client: ConsoleClient,
     level: Annotated[Level | None, typer.Argument(help="New log level. Without it, the current log level is shown.")] = None,
     for_: Annotated[
         str, typer.Option("--for", metavar="DURATION", help="Time after which the configured level applies again: 10s to 1d.")
     ] = "15m",
     reset: Annotated[bool, typer.Option("--reset", help="Apply the configured level again now.")] = False,
-    console: ConsoleOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Show or set the log level of all gateway and console workers. A change applies within three seconds."""
     if reset and level is not None:
         stop("LEVEL and --reset exclude each other", code=USAGE)
     for_s = seconds("--for", for_)
-    with connect(console, token) as client:
-        if reset:
-            client.reset_log_level()
-        current = client.log_level() if level is None else client.set_log_level(level.value, for_s=for_s)
-    if as_json:
-        print_json(current)
-    elif current.until is None:
-        print(f"{current.level} (configured)")
+    if reset:
+        client.reset_log_level()
+    current = client.log_level() if level is None else client.set_log_level(level.value, for_s=for_s)
+    if current.until is None:
+        text = f"{current.level} (configured)"
     else:
-        print(f"{current.level} until {current.until}, set by {current.set_by}; configured: {current.configured}")
+        text = f"{current.level} until {current.until}, set by {current.set_by}; configured: {current.configured}"
+    return current, lambda: print(text)
 
 
-def features(console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
+def features(client: ConsoleClient) -> Output:
     """List the features that GATEHOUSE_FEATURES can switch off, and their state at this console."""
-    with connect(console, token) as client:
-        listed = client.features()
-    if as_json:
-        print_json(list(listed))
-        return
+    listed = client.features()
     rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.meaning) for feature in listed]
-    print_table(("feature", "service", "state", "description"), rows)
+    return listed, lambda: print_table(("feature", "service", "state", "description"), rows)
 
 
-def status(console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False) -> None:
+def pepper_status(client: ConsoleClient) -> Output:
     """Show the use of each pepper generation. Keys move to the newest generation when they are used."""
-    with connect(console, token) as client:
-        pepper = client.pepper_status()
-    if as_json:
-        print_json(pepper)
-        return
+    pepper = client.pepper_status()
     rows = [
         (
             str(row.generation),
@@ -84,9 +90,77 @@ def status(console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOp
         )
         for row in pepper.generations
     ]
-    print_table(("generation", "available", "keys", "ids", "cores", "imported", "signing", ""), rows)
-    note(f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, which every live gateway can read.")
+
+    def show() -> None:
+        print_table(("generation", "available", "keys", "ids", "cores", "imported", "signing", ""), rows)
+        note(
+            f"Current generation: {pepper.current}. New keys use generation {pepper.writing}, which every live gateway can read."
+        )
+
+    return pepper, show
 
 
-def _pepper() -> None:
-    """Inspect the generations of the pepper."""
+def list_sessions(client: ConsoleClient) -> Output:
+    """List the active sessions of your credential, newest first."""
+    sessions = client.sessions()
+    rows = [
+        (session.id, session.created_at, session.seen_at, session.ends_at, session.source_address, session.user_agent)
+        for session in sessions
+    ]
+    return sessions, lambda: print_table(("id", "signed in", "last used", "expires", "address", "browser"), rows)
+
+
+def end_sessions(
+    client: ConsoleClient,
+    session: Annotated[str, typer.Argument(metavar="ID", help="Session ID. Owners can end the session of any user.")] = "",
+    everywhere: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="End the sessions of all users. Requires the owner role.")
+    ] = False,
+) -> Output:
+    """End one session, all of your sessions, or the sessions of all users."""
+    if (bool(session), everywhere, everybody).count(True) != 1:
+        stop("use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody", code=USAGE)
+    if session and not (session.isascii() and session.isalnum()):
+        stop("ID must be a session ID (see `gatehouse sessions list`)", code=USAGE)
+    ended = client.end_session(session) if session else client.end_sessions(everybody=everybody)
+    return {"ended": ended}, lambda: print(f"Ended {count(ended, 'session')}.")
+
+
+def usage(
+    client: ConsoleClient,
+    width: Annotated[
+        Width, typer.Option(help="Bucket width. Retention: minutes 2 days, hours 90 days, days 3 years.")
+    ] = Width.HOUR,
+    last: Annotated[str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")] = "",
+    by: Annotated[str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")] = "",
+    key: Annotated[str, typer.Option(help="Only this key ID.")] = "",
+    core: Annotated[str, typer.Option(help="Only this Core.")] = "",
+    code: Annotated[str, typer.Option(help="Only this result code, such as RATE_LIMITED.")] = "",
+) -> Output:
+    """Show the number of requests per minute, hour or day."""
+    selected = by.split(",") if by else []
+    if not set(selected) <= set(_DIMENSIONS) or len(selected) > len(_DIMENSIONS):
+        stop("--by must be key, core or code, or several of them separated by commas, such as key,code", code=USAGE)
+    if last and not _LAST.fullmatch(last):
+        stop("--last must be a duration such as 90m, 24h or 30d", code=USAGE)
+    start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last)) if last else None
+    since = None if start is None else start.isoformat().replace("+00:00", "Z")
+    series = client.usage(width=width.value, since=since, by=by or None, key=key or None, core=core or None, code=code or None)
+    dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
+    most = max((point.count for point in series.points), default=1)
+    rows = [
+        (
+            point.at,
+            *(getattr(point, dimension) or "-" for dimension in dimensions),
+            str(point.count),
+            "#" * -(-point.count * _BAR_WIDTH // most),
+        )
+        for point in series.points
+    ]
+
+    def show() -> None:
+        print_table(("from", *dimensions, "requests", ""), rows)
+        note(f"{count(series.total, 'request')} from {series.since} to {series.until}")
+
+    return series, show

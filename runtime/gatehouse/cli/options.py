@@ -1,15 +1,21 @@
-"""Options and arguments that several commands share, and the parsing of their values."""
+"""Commands that call the console, the options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
-from enum import StrEnum
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
-from gatehouse.cli.output import USAGE, stop
+from gatehouse.cli.output import USAGE, print_json, stop
+from gatehouse.client.http import Retries
+from gatehouse.client.services import ConsoleClient
 
 #: Written by `make up DETACH=1` next to the Makefile.
 UP_FILE = Path(".gatehouse/up.json")
@@ -39,6 +45,10 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in
 LastAdminOption = Annotated[
     bool, typer.Option("--allow-last-admin", help="Allow the change for the last key that can manage keys.")
 ]
+#: Bridges the restart of a console, and no more: a person is waiting.
+RETRIES = Retries(attempts=3, wait_s_max=5.0)
+_TOKEN_MAX_CHARS = 512
+
 LIMIT_FORM = "[NAME=]QUOTA/WINDOW[:BURST]"
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
 
@@ -49,12 +59,34 @@ _LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})/([0-9]{1,9}[sm
 _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
 
 
-class Service(StrEnum):
-    """A service of the container image."""
+#: What a command returns: the value that --json prints, and a function that prints it for people.
+Output = tuple[object, Callable[[], None]]
 
-    GATEWAY = "gateway"
-    CONSOLE = "console"
-    SHARING = "sharing"
+
+def console_command(app: typer.Typer, name: str = "", *, help: str = "") -> Callable[[Callable[..., Output]], None]:
+    """Decorator that registers a command of the console, with the options --console, --token and --json.
+
+    The command receives a client as its first argument.
+    """
+
+    def register(command: Callable[..., Output]) -> None:
+        def run(console: ConsoleOption = "", token: TokenOption = "", as_json: JsonOption = False, **arguments: Any) -> None:
+            with connect(console, token) as client:
+                value, show = command(client, **arguments)
+            if as_json:
+                print_json(value)
+            else:
+                show()
+
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        shared = list(inspect.signature(run, eval_str=True).parameters.values())[:-1]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__doc__ = command.__doc__
+        app.command(name=name or command.__name__, help=help or None)(run)
+
+    return register
 
 
 def key_id(text: str) -> str:
@@ -91,6 +123,46 @@ def credits_plan(text: str) -> dict[str, Any]:
     return {"remaining": int(remaining), **({"refill": {"amount": int(amount), "every": every}} if amount else {})}
 
 
-def non_empty(**lists: list[Any] | None) -> dict[str, Any]:
-    """Returns the lists that have at least one item."""
-    return {name: values for name, values in lists.items() if values}
+def connect(console: str, token: str) -> ConsoleClient:
+    """Returns a client. Exits with a usage error if the address or the credential is missing or malformed."""
+    running = _read_up_file()
+    # The token of the file belongs to its console and is never sent to another one.
+    same_console = not console or console.rstrip("/") == running.get("console", "").rstrip("/")
+    console = console or running.get("console", "")
+    token = token or (running.get("admin_token", "") if same_console else "")
+    if not console:
+        stop("no console: set GATEHOUSE_CONSOLE_URL, use --console https://console.example.com, or run `make up`", code=USAGE)
+    if not is_url(console):
+        stop("--console must be a URL such as https://console.example.com", code=USAGE)
+    return ConsoleClient(console, read_token(token, "--token", "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES)
+
+
+def read_token(value: str, option: str, variable: str) -> str:
+    """Returns the token; `-` reads one line of standard input. Exits with a usage error if it is missing or malformed."""
+    token = sys.stdin.readline().strip() if value == "-" else value.strip()
+    if not token:
+        stop(f"no token: set {variable}, or use {option} - and write it to standard input", code=USAGE)
+    if len(token) > _TOKEN_MAX_CHARS or not token.isascii() or not token.isprintable() or " " in token:
+        stop(f"the value of {option} or {variable} is not a token: it contains characters that tokens do not have", code=USAGE)
+    return token
+
+
+def is_url(text: str) -> bool:
+    """True for an http or https URL with a host and without credentials."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _read_up_file() -> dict[str, str]:
+    try:
+        content = json.loads(UP_FILE.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        stop(f"{UP_FILE} cannot be read: run `make down`, then `make up DETACH=1`")
+    if not isinstance(content, dict):
+        return {}
+    return {name: value for name, value in content.items() if isinstance(value, str)}

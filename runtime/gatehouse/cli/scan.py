@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def scan(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Files and directories; `-` reads standard input.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Files and directories; `-` reads standard input.")
     ] = None,
     prefix: Annotated[list[str] | None, typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix.")] = None,
     staged: Annotated[bool, typer.Option("--staged", help="Scan the staged changes of the git repository.")] = False,

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
+import msgspec
 
 from gatehouse import __version__
 from gatehouse.errors import (
@@ -55,6 +56,9 @@ _BY_STATUS: dict[int, type[GatehouseError]] = {
 }
 
 
+_Model = TypeVar("_Model", bound=msgspec.Struct)
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """Retry policy. `attempts` includes the first one. `wait_s` is the wait before the second one and doubles from there."""
@@ -83,7 +87,7 @@ class Transport:
     def __init__(
         self, service: str, url: str, headers: dict[str, str], *, retries: Retries, transport: httpx.BaseTransport | None = None
     ) -> None:
-        self._service = service
+        self.service = service
         self.url = url.rstrip("/")
         self._retries = retries
         self._client = httpx.Client(
@@ -109,13 +113,13 @@ class Transport:
             try:
                 reply = self._client.request(method, path, **arguments)
             except httpx.InvalidURL as exc:
-                raise BadRequest(f"{self.url} is not a valid URL of a {self._service}") from exc
+                raise BadRequest(f"{self.url} is not a valid URL of a {self.service}") from exc
             except httpx.HTTPError as exc:
                 failure, may_retry = self._unavailable(exc), retryable or isinstance(exc, _NEVER_SENT)
             else:
                 if reply.is_success:
                     return reply
-                failure, delay_s = problem(reply, self._service), retry_after_s(reply)
+                failure, delay_s = problem(reply, self.service), retry_after_s(reply)
                 # The first request with this Idempotency-Key is still being processed.
                 in_progress = failure.code == "request_in_progress"
                 may_retry = retryable and (reply.status_code in _RETRYABLE_STATUSES or in_progress)
@@ -139,16 +143,16 @@ class Transport:
             with self._client.stream("GET", path, **arguments) as reply:
                 if not reply.is_success:
                     reply.read()
-                    raise problem(reply, self._service)
+                    raise problem(reply, self.service)
                 yield from reply.iter_bytes()
         except httpx.HTTPError as exc:
             raise Unavailable(f"the download from {self.url} was interrupted: {_reason(exc)}") from exc
 
     def _unavailable(self, exc: httpx.HTTPError) -> GatehouseError:
         if isinstance(exc, httpx.TimeoutException):
-            failure = Unavailable(f"the {self._service} at {self.url} did not respond in time")
+            failure = Unavailable(f"the {self.service} at {self.url} did not respond in time")
         else:
-            failure = Unavailable(f"cannot reach the {self._service} at {self.url}: {_reason(exc)}")
+            failure = Unavailable(f"cannot reach the {self.service} at {self.url}: {_reason(exc)}")
         failure.__cause__ = exc
         return failure
 
@@ -167,6 +171,14 @@ class Client:
 
     def close(self) -> None:
         self._transport.close()
+
+    def _decode(self, model: type[_Model], reply: httpx.Response) -> _Model:
+        try:
+            return msgspec.json.decode(reply.content, type=model)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            transport = self._transport
+            text = f"{transport.url} returned an unexpected response: is it a {transport.service} of this version?"
+            raise Unavailable(text) from exc
 
 
 def problem(reply: httpx.Response, service: str) -> GatehouseError:

@@ -11,8 +11,7 @@ from gatehouse.audit.service import Checkpointer
 from gatehouse.aws.signing_key import KmsSigner, local_signer
 from gatehouse.clock import Clock
 from gatehouse.console.background_jobs import PeriodicJob
-from gatehouse.cores.resolver import SystemResolver
-from gatehouse.cores.upstream import UpstreamClients
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import Pool
 from gatehouse.http.idempotency_store import IdempotencyStore

@@ -14,8 +14,8 @@ from gatehouse.clock import Clock
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
 from gatehouse.cores.repository import CoreRegistry
-from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.schemas import LEASE_S_MIN, Lease
+from gatehouse.cores.upstream import SystemResolver
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
 from gatehouse.http.paths import CORE_NAME

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,9 +24,9 @@ from pyreqwest.response import Response
 
 from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
-from gatehouse.cores.resolver import SystemResolver
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 
+RESOLVE_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 3.0
 
 #: Longest time without data from a Core, before or during its response.
@@ -38,6 +39,19 @@ PIN_S = 60.0
 IDLE_CLIENT_S = 600.0
 
 POOL_IDLE_S = 20.0
+
+
+class SystemResolver:
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        """Distinct addresses of a host name, in the resolver's order. Empty if it does not resolve within RESOLVE_TIMEOUT_S."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                results = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError, UnicodeError):
+            return ()
+        # Removes a scope id (fe80::1%eth0): only the address is checked.
+        return tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
 
 
 class _Pinned:

@@ -15,13 +15,13 @@ from gatehouse import observability
 from gatehouse.clock import Clock, SystemClock
 from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
 from gatehouse.cores.repository import CoreRegistry
-from gatehouse.cores.resolver import SystemResolver
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
-from gatehouse.cores.upstream import UpstreamClients
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper, read_pepper
 from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
-from gatehouse.gateway.routes import Dependencies, create
+from gatehouse.gateway.asgi import Dependencies
+from gatehouse.gateway.routes import create
 from gatehouse.http import asgi
 from gatehouse.http.lifespan import LifespanApp
 from gatehouse.http.models import Probe

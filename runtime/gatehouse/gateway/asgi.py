@@ -1,4 +1,4 @@
-"""The gateway as a raw ASGI application: routing, error handling and request logging.
+"""The gateway as a raw ASGI application: dependencies, context of a request, dispatch, error handling and request log.
 
 Raw ASGI, because a web framework would dominate the latency (measured: 1.6 times the throughput of Starlette, 3.5 times FastAPI).
 """
@@ -6,31 +6,180 @@ Raw ASGI, because a web framework would dominate the latency (measured: 1.6 time
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from gatehouse.clock import Clock
+from gatehouse.cores.circuit_breaker import CircuitBreakers
+from gatehouse.cores.repository import CoreRegistry
+from gatehouse.cores.response_cache import ResponseCache
+from gatehouse.cores.service import RegistrationService
+from gatehouse.crypto.token import Pepper
 from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound
-from gatehouse.gateway.request_context import RequestContext
 from gatehouse.http import asgi
+from gatehouse.http.models import Probes, RequestId
+from gatehouse.keys.self_revocation import SelfRevocationService
 from gatehouse.observability import Observer
 from gatehouse.usage.service import UsageCounter
-
-Endpoint = Callable[[RequestContext], Awaitable[None]]
+from gatehouse.verification.models import Code, VerificationResult
+from gatehouse.verification.service import VerificationService
 
 _PATH_CHARS_LOGGED = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Dependencies of the gateway's endpoints.
+
+    probes: the gateway is not ready if one of them fails.
+    helpers: the gateway is `degraded` if one of them fails.
+    refresh_gauges: called before metrics are read.
+    response_cache: None disables caching.
+    features_off: names of disabled features.
+    """
+
+    verification: VerificationService
+    self_revocation: SelfRevocationService
+    registration: RegistrationService
+    cores: CoreRegistry
+    circuit_breakers: CircuitBreakers
+    pepper: Pepper
+    clock: Clock
+    addresses: asgi.ClientAddresses
+    usage: UsageCounter
+    observer: Observer
+    probes: Probes
+    helpers: Probes
+    refresh_gauges: Callable[[], None]
+    body_max_bytes: int
+    response_cache: ResponseCache | None
+    features_off: frozenset[str]
+
+
+class RequestContext:
+    """A request, the state of its response and the fields of its log line. `status` is 0 until the response has started."""
+
+    __slots__ = (
+        "code",
+        "dependencies",
+        "detail",
+        "fields",
+        "key_id",
+        "receive",
+        "request_id",
+        "scope",
+        "send",
+        "status",
+        "template",
+        "verifications",
+    )
+
+    def __init__(self, dependencies: Dependencies, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        self.dependencies = dependencies
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.fields: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        self.request_id: RequestId = asgi.request_id()
+        self.template = ""
+        self.status = 0
+        self.key_id: str | None = None
+        self.code: str | None = None
+        self.detail = ""
+        #: (key id, Core, code, on behalf of a client) of each verification, for the usage statistics
+        self.verifications: list[tuple[str, str, str, bool]] = []
+
+    @property
+    def method(self) -> str:
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def is_head(self) -> bool:
+        return self.method == "HEAD"
+
+    @property
+    def raw_path(self) -> bytes:
+        raw_path: bytes = self.scope["raw_path"]
+        return raw_path
+
+    @property
+    def peer(self) -> str:
+        client = self.scope.get("client")
+        return "" if client is None else str(client[0])
+
+    def values(self, name: bytes) -> list[str]:
+        """All values of a header, in order; `name` in lower case."""
+        return [value.decode("latin-1") for field, value in self.fields if field == name]
+
+    @property
+    def client(self) -> str:
+        """Client address, as reported by trusted proxies."""
+        peer, addresses = self.peer, self.dependencies.addresses
+        return addresses.client(peer, self.values(b"x-forwarded-for")) if addresses.trusts(peer) else peer
+
+    async def json_body(self) -> bytes:
+        """The JSON body. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone if the client disconnected."""
+        asgi.check_json(self.values(b"content-type"), lenient=True)
+        return await asgi.read_body(self.receive, self.dependencies.body_max_bytes)
+
+    def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
+        """Records the result for the log line (with the id of a revoked key), the metrics and the usage statistics.
+
+        on_behalf: the caller is a service that verifies the token of its own client, so its address is not the client's.
+        """
+        self.count(result, core, on_behalf=on_behalf)
+        self.code = result.code.value
+        if result.record is not None and result.code is not Code.NOT_FOUND:
+            self.key_id = result.record.id
+
+    def count(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
+        """Records one result of a batch for the metrics and the usage statistics."""
+        self.dependencies.observer.metrics.by_code[result.code].inc()
+        self.verifications.append(("" if result.record is None else result.record.id, core or "", result.code.value, on_behalf))
+
+    async def reply(
+        self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
+    ) -> None:
+        self.status = status
+        await asgi.reply(
+            self.send,
+            status,
+            body,
+            content_type=content_type,
+            headers=[(b"x-request-id", self.request_id.encode()), *headers],
+            head=self.is_head,
+        )
+
+    async def fail(self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()) -> None:
+        """Sends a problem document."""
+        self.status = error.status
+        self.detail = self.detail or error.detail
+        self.code = self.code or code or error.code
+        await asgi.reply_problem(self.send, error, self.request_id, code=code, headers=headers, head=self.is_head)
+
+
+Handler = Callable[[RequestContext], Awaitable[None]]
+
+
 class Route:
-    """Endpoints of a path by method, or one endpoint for any method. A GET endpoint also serves HEAD."""
+    """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD."""
 
-    __slots__ = ("allow", "any_method", "methods", "template")
+    __slots__ = ("any_method", "methods", "template")
 
-    def __init__(self, template: str, methods: Mapping[str, Endpoint] | None = None, any_method: Endpoint | None = None) -> None:
+    def __init__(self, template: str) -> None:
         self.template = template
-        self.methods = dict(methods or {})
-        if "GET" in self.methods:
-            self.methods["HEAD"] = self.methods["GET"]
-        self.any_method = any_method
-        self.allow = ", ".join(sorted({*self.methods, "OPTIONS"})).encode()
+        self.methods: dict[str, Handler] = {}
+        self.any_method: Handler | None = None
+
+    def add(self, method: str, handler: Handler) -> None:
+        self.methods[method] = handler
+        if method == "GET":
+            self.methods["HEAD"] = handler
+
+    @property
+    def allow(self) -> str:
+        return ", ".join(sorted({*self.methods, "OPTIONS"}))
 
 
 class GatewayApp:
@@ -38,32 +187,23 @@ class GatewayApp:
 
     exact: raw path -> route.
     prefixes: raw path prefix -> route, tried in order.
-    token_prefix: the start of every token, which is never logged.
     """
 
-    def __init__(
-        self,
-        exact: Mapping[bytes, Route],
-        prefixes: Mapping[bytes, Route],
-        observer: Observer,
-        *,
-        token_prefix: str,
-        usage: UsageCounter,
-        addresses: asgi.ClientAddresses,
-    ) -> None:
-        self._exact = dict(exact)
+    def __init__(self, dependencies: Dependencies, exact: dict[bytes, Route], prefixes: dict[bytes, Route]) -> None:
+        self._dependencies = dependencies
+        self._exact = exact
         self._prefixes = tuple(prefixes.items())
-        self._observer = observer
-        self._token_prefix = token_prefix
-        self._usage = usage
-        self._addresses = addresses
+        self._observer = dependencies.observer
+        verification = dependencies.verification
+        # The start of every token, which is never logged.
+        self._token_prefix = f"{verification.prefix}_{verification.environment.value}_"
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] != "http":
             await _reject_websocket(scope, receive, send)
             return
         started = time.perf_counter()
-        context = RequestContext(scope, receive, send)
+        context = RequestContext(self._dependencies, scope, receive, send)
         try:
             await self._dispatch(context)
         except asgi.ClientGone:
@@ -82,7 +222,7 @@ class GatewayApp:
             await context.fail(GatehouseError("Internal error. Include the request id when you contact support."))
         finally:
             for key_id, core, code, on_behalf in context.verifications:
-                self._usage.count(key_id, core, code, "" if on_behalf else context.client(self._addresses))
+                self._dependencies.usage.count(key_id, core, code, "" if on_behalf else context.client)
             self._log(context, time.perf_counter() - started)
 
     async def _dispatch(self, context: RequestContext) -> None:
@@ -96,20 +236,20 @@ class GatewayApp:
         if route.any_method is not None:
             await route.any_method(context)
             return
-        endpoint = route.methods.get(context.method)
-        if endpoint is not None:
-            await endpoint(context)
+        handler = route.methods.get(context.method)
+        if handler is not None:
+            await handler(context)
         elif context.method == "OPTIONS":
-            await context.reply(204, headers=[(b"allow", route.allow)])
+            await context.reply(204, headers=[(b"allow", route.allow.encode())])
         else:
-            error = MethodNotAllowed(f"Allowed methods: {route.allow.decode()}")
-            await context.fail(error, headers=[(b"allow", route.allow)])
+            error = MethodNotAllowed(f"Allowed methods: {route.allow}")
+            await context.fail(error, headers=[(b"allow", route.allow.encode())])
 
     def _log(self, context: RequestContext, seconds: float) -> None:
         path = context.raw_path.decode("latin-1")[:_PATH_CHARS_LOGGED]
         # Some clients put their token into the path by mistake.
         if self._token_prefix in path:
-            path = "(hidden: contains what looks like an API key)"
+            path = "(hidden: may contain an API key)"
         self._observer.request(
             request_id=context.request_id,
             method=context.method,

@@ -1,13 +1,14 @@
-"""Reads the token of a request, and turns a verification result into an HTTP response."""
+"""Authentication of requests by API key, and the HTTP responses for verification results."""
 
 from __future__ import annotations
 
 from gatehouse.crypto.http_signatures import TEXTS, SignatureError
 from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, RateLimited, Unauthorized, Unavailable, UsageExceeded
-from gatehouse.gateway.request_context import RequestContext
+from gatehouse.gateway.asgi import RequestContext
 from gatehouse.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
+from gatehouse.keys.models import KeyRecord
 from gatehouse.verification.decision import for_public
-from gatehouse.verification.models import Code, VerificationResult
+from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
 from gatehouse.verification.schemas import limit_headers
 
 _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
@@ -50,8 +51,22 @@ def presented_token(context: RequestContext) -> str | None:
     return bearer or (header[0].strip() if header else None) or None
 
 
-def missing() -> Unauthorized:
-    return Unauthorized("An API key is required: " + _FIX)
+async def authenticate(
+    context: RequestContext, token: str | None, request: VerificationRequest, core: str | None = None
+) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
+    """The key of a request and the state of its rate limits; None if it was denied, and the response is sent.
+
+    core: name under which the request is counted. Raises Unauthorized without a token.
+    """
+    if token is None:
+        raise Unauthorized("An API key is required: " + _FIX)
+    result = await context.dependencies.verification.verify(token, request)
+    context.verified(result, core)
+    error = denial(result)
+    if error is None and result.record is not None:
+        return result.record, result.limits
+    await _deny(context, result, error or Unauthorized())
+    return None
 
 
 def denial(result: VerificationResult) -> GatehouseError | None:
@@ -66,8 +81,8 @@ def denial(result: VerificationResult) -> GatehouseError | None:
     return error(text)
 
 
-async def deny(context: RequestContext, result: VerificationResult, error: GatehouseError) -> None:
-    """Sends a denial: problem document, challenge with 401, rate-limit headers with 429."""
+async def _deny(context: RequestContext, result: VerificationResult, error: GatehouseError) -> None:
+    """Sends a problem document, with a challenge for 401 and rate-limit headers for 429."""
     public = for_public(result)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:

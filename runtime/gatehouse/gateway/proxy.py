@@ -1,4 +1,4 @@
-"""ANY /cores/{name}/{path}: verifies the token, then streams the request to the Core and the response to the client.
+"""Reverse proxy: verifies the key, then streams the request to the Core and the response to the client.
 
 The Core receives neither the token nor headers that only the gateway may set: it gets its own secret, the id and owner of the
 key, and the checked client address. The path is forwarded as received, so that only the Core decodes it.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from gatehouse.clock import Clock
-from gatehouse.cores.circuit_breaker import CircuitBreakers
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
-from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import CachedResponse, CacheKey, ResponseCache, is_cacheable, updated_headers
 from gatehouse.cores.service import core_secret
 from gatehouse.cores.upstream import UpstreamResponse
 from gatehouse.crypto.http_signatures import digests_of, is_signed
-from gatehouse.crypto.token import Pepper
 from gatehouse.errors import (
     BadRequest,
     CoreCircuitOpen,
@@ -29,16 +26,14 @@ from gatehouse.errors import (
     NotFound,
     UpgradeUnsupported,
 )
-from gatehouse.gateway.credentials import challenge, denial, deny, missing, presented_token
-from gatehouse.gateway.request_context import RequestContext
+from gatehouse.gateway.asgi import Dependencies, RequestContext
+from gatehouse.gateway.credentials import authenticate, presented_token
 from gatehouse.http import asgi
 from gatehouse.http import headers as fields
 from gatehouse.http.paths import CORE_NAME, CorePath, core_path
 from gatehouse.keys.models import KeyRecord
-from gatehouse.observability import Metrics
 from gatehouse.verification.models import RateLimitState, SignedRequest, VerificationRequest
 from gatehouse.verification.schemas import limit_headers
-from gatehouse.verification.service import VerificationService
 
 SCOPE = "cores:read"
 
@@ -54,163 +49,139 @@ FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 _WATCH_AFTER_S = 0.1
 
 
-class Proxy:
-    def __init__(
-        self,
-        verification: VerificationService,
-        cores: CoreRegistry,
-        circuit_breakers: CircuitBreakers,
-        pepper: Pepper,
-        clock: Clock,
-        addresses: asgi.ClientAddresses,
-        metrics: Metrics,
-        *,
-        body_max_bytes: int,
-        cache: ResponseCache | None = None,
-    ) -> None:
-        """body_max_bytes: largest body of a signed request. cache: None disables caching."""
-        self._verification = verification
-        self._cores = cores
-        self._circuit_breakers = circuit_breakers
-        self._pepper = pepper
-        self._clock = clock
-        self._addresses = addresses
-        self._metrics = metrics
-        self._body_max_bytes = body_max_bytes
-        self._cache = cache
+async def forward(context: RequestContext) -> None:
+    """Forward a request to a Core.
 
-    async def __call__(self, context: RequestContext) -> None:
-        path = _checked_path(context)
-        token = presented_token(context)
-        if token is None:
-            await context.fail(missing(), headers=challenge(invalid=False))
-            return
-        body: bytes | None = None
-        signed: SignedRequest | None = None
-        if is_signed(context.values(b"signature-input")):
-            # The body of a signed request is read and verified before any of it is forwarded; a larger one is rejected (413).
-            body = await asgi.read_body(context.receive, self._body_max_bytes) if _has_body(context) else None
-            signed = self._signed_request(context, body)
-        address = context.client(self._addresses)
-        request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=address, method=context.method, signed=signed)
-        result = await self._verification.verify(token, request)
-        self._metrics.by_code[result.code].inc()
-        context.verified(result, path.name)
-        error = denial(result)
-        if error is not None or result.record is None:
-            await deny(context, result, error or missing())
-            return
-        try:
-            core, secret = self._find_core(path.name)
-            framed = await _framed_body(context) if signed is None else _framed(body)
-            await self._forward(context, core, secret, path.path, result.record, result.limits, framed)
-        except GatehouseError as exc:
-            if context.status:
-                raise  # the response has started: closing the connection is the only way to report the error
-            if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
-                self._metrics.core_errors.labels(exc.code).inc()
-            context.detail = f"{exc.code} {exc.detail}".strip()
-            retry_after = [(b"retry-after", str(exc.retry_after_s).encode())] if isinstance(exc, CoreCircuitOpen) else []
-            await context.fail(exc, headers=[*limit_headers(result.limits), *retry_after])
+    If the key permits it, forwards the request with its path, query and body, and returns the response of the Core.
+    """
+    path = _checked_path(context)
+    token = presented_token(context)
+    dependencies = context.dependencies
+    body: bytes | None = None
+    signed: SignedRequest | None = None
+    if token is not None and is_signed(context.values(b"signature-input")):
+        # The body of a signed request is read and verified before any of it is forwarded; a larger one is rejected (413).
+        body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if _has_body(context) else None
+        signed = _signed_request(context, body)
+    request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=context.client, method=context.method, signed=signed)
+    authenticated = await authenticate(context, token, request, path.name)
+    if authenticated is None:
+        return
+    key, limits = authenticated
+    try:
+        core, secret = _find_core(dependencies, path.name)
+        framed = await _framed_body(context) if signed is None else _framed(body)
+        upstream_request = _upstream_request(context, path.path, [*framed[1], *_gateway_headers(context, secret, key)], framed[0])
+        await _Forwarding(context, core, upstream_request, limits).run()
+    except GatehouseError as exc:
+        if context.status:
+            raise  # the response has started: closing the connection is the only way to report the error
+        if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
+            dependencies.observer.metrics.core_errors.labels(exc.code).inc()
+        context.detail = f"{exc.code} {exc.detail}".strip()
+        retry_after = [(b"retry-after", str(exc.retry_after_s).encode())] if isinstance(exc, CoreCircuitOpen) else []
+        await context.fail(exc, headers=[*limit_headers(limits), *retry_after])
 
-    def _find_core(self, name: str) -> tuple[CoreRecord, str]:
-        core = self._cores.find(name) if CORE_NAME.fullmatch(name) else None
-        if core is None or core.environment is not self._verification.environment:
-            raise NotFound("No Core has this name")
-        secret = core_secret(self._pepper, core)
-        if core.draining or core.expires_at <= self._clock.now() or secret is None:
-            raise CoreNotRegistered
-        return core, secret
 
-    async def _forward(
-        self,
-        context: RequestContext,
-        core: CoreRecord,
-        secret: str,
-        path: str,
-        key: KeyRecord,
-        limits: tuple[RateLimitState, ...],
-        framed: FramedBody,
-    ) -> None:
-        query = context.scope["query_string"].decode("ascii")
-        body, framing = framed
-        request = UpstreamRequest(
-            method=context.method,
-            target=f"{path}?{query}" if query else path,
-            headers=[*fields.forwarded(context.fields), *framing, *self._gateway_headers(context, secret, key)],
-            body=body,
-        )
-        revalidation = self._revalidation(context, core, request)
+def _find_core(dependencies: Dependencies, name: str) -> tuple[CoreRecord, str]:
+    """The Core and its secret. Raises NotFound, CoreNotRegistered."""
+    core = dependencies.cores.find(name) if CORE_NAME.fullmatch(name) else None
+    if core is None or core.environment is not dependencies.verification.environment:
+        raise NotFound("No Core has this name")
+    secret = core_secret(dependencies.pepper, core)
+    if core.draining or core.expires_at <= dependencies.clock.now() or secret is None:
+        raise CoreNotRegistered
+    return core, secret
+
+
+def _upstream_request(
+    context: RequestContext, path: str, headers: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None
+) -> UpstreamRequest:
+    query = context.scope["query_string"].decode("ascii")
+    target = f"{path}?{query}" if query else path
+    return UpstreamRequest(context.method, target, [*fields.forwarded(context.fields), *headers], body)
+
+
+def _gateway_headers(context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
+    """Headers that the gateway sets. The client's own headers of these names were removed."""
+    headers = [
+        ("authorization", f"Bearer {secret}"),
+        ("gatehouse-key-id", key.id),
+        ("gatehouse-request-id", context.request_id),
+        ("x-forwarded-for", context.client),
+        ("x-forwarded-proto", _scheme(context)),
+    ]
+    host = context.values(b"host")
+    if host:
+        headers.append(("x-forwarded-host", host[0]))
+    if key.owner and key.owner.isascii() and key.owner.isprintable():
+        headers.append(("gatehouse-key-owner", key.owner))
+    if not any(name == b"accept" for name, _ in context.fields):
+        headers.append(("accept", "*/*"))
+    if not any(name == b"user-agent" for name, _ in context.fields):
+        headers.append(("user-agent", "gatehouse"))
+    return headers
+
+
+def _scheme(context: RequestContext) -> str:
+    """Scheme that the client used, as reported by trusted proxies."""
+    proto = context.values(b"x-forwarded-proto") if context.dependencies.addresses.trusts(context.peer) else []
+    return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
+
+
+def _signed_request(context: RequestContext, body: bytes | None) -> SignedRequest:
+    return SignedRequest(
+        method=context.method,
+        scheme=_scheme(context),
+        authority=next(iter(context.values(b"host")), ""),
+        path=context.raw_path.decode("ascii"),
+        query=context.scope["query_string"].decode("ascii"),
+        fields=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in context.fields),
+        has_body=bool(body),
+        digests=digests_of(body or b""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Forwarding:
+    """Sends one request to a Core and its response to the client."""
+
+    context: RequestContext
+    core: CoreRecord
+    request: UpstreamRequest
+    limits: tuple[RateLimitState, ...]
+
+    async def run(self) -> None:
+        """Retries once if the circuit breaker allows it. Raises CoreUnreachable, CoreTimeout, CoreCircuitOpen."""
+        revalidation = self._revalidation()
         if revalidation is not None and revalidation.cached is not None:
-            request.headers.append(("if-none-match", revalidation.cached.etag))
+            self.request.headers.append(("if-none-match", revalidation.cached.etag))
         try:
-            await self._exchange(context, core, request, limits, revalidation)
+            await self._send(revalidation)
             return
         except CoreUnreachable as exc:
-            if context.status or not self._circuit_breakers.is_retryable(core, request, exc):
+            circuit_breakers = self.context.dependencies.circuit_breakers
+            if self.context.status or not circuit_breakers.is_retryable(self.core, self.request, exc):
                 raise
         if revalidation is not None and revalidation.cached is not None:
             # The retry requests the whole response.
-            request.headers.remove(("if-none-match", revalidation.cached.etag))
+            self.request.headers.remove(("if-none-match", revalidation.cached.etag))
             revalidation.cached = None
-        await self._exchange(context, core, request, limits, revalidation)
+        await self._send(revalidation)
 
-    def _revalidation(self, context: RequestContext, core: CoreRecord, request: UpstreamRequest) -> _Revalidation | None:
+    def _revalidation(self) -> _Revalidation | None:
         """None if the request cannot be served from the cache."""
-        if self._cache is None or request.body is not None or not is_cacheable(context.method, context.fields):
+        context, cache = self.context, self.context.dependencies.response_cache
+        if cache is None or self.request.body is not None or not is_cacheable(context.method, context.fields):
             return None
-        key = (core.name, core.lease_id, request.target, ", ".join(context.values(b"accept-encoding")))
-        return _Revalidation(self._cache, key, self._cache.find(key))
+        key = (self.core.name, self.core.lease_id, self.request.target, ", ".join(context.values(b"accept-encoding")))
+        return _Revalidation(cache, key, cache.find(key))
 
-    def _gateway_headers(self, context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
-        """Headers that the gateway sets. The client's own headers of these names were removed."""
-        headers = [
-            ("authorization", f"Bearer {secret}"),
-            ("gatehouse-key-id", key.id),
-            ("gatehouse-request-id", context.request_id),
-            ("x-forwarded-for", self._addresses.client(context.peer, context.values(b"x-forwarded-for"))),
-            ("x-forwarded-proto", self._scheme(context)),
-        ]
-        host = context.values(b"host")
-        if host:
-            headers.append(("x-forwarded-host", host[0]))
-        if key.owner and key.owner.isascii() and key.owner.isprintable():
-            headers.append(("gatehouse-key-owner", key.owner))
-        if not any(name == b"accept" for name, _ in context.fields):
-            headers.append(("accept", "*/*"))
-        if not any(name == b"user-agent" for name, _ in context.fields):
-            headers.append(("user-agent", "gatehouse"))
-        return headers
-
-    def _scheme(self, context: RequestContext) -> str:
-        """Scheme that the client used, as reported by trusted proxies."""
-        proto = context.values(b"x-forwarded-proto") if self._addresses.trusts(context.peer) else []
-        return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
-
-    def _signed_request(self, context: RequestContext, body: bytes | None) -> SignedRequest:
-        return SignedRequest(
-            method=context.method,
-            scheme=self._scheme(context),
-            authority=next(iter(context.values(b"host")), ""),
-            path=context.raw_path.decode("ascii"),
-            query=context.scope["query_string"].decode("ascii"),
-            fields=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in context.fields),
-            has_body=bool(body),
-            digests=digests_of(body or b""),
-        )
-
-    async def _exchange(
-        self,
-        context: RequestContext,
-        core: CoreRecord,
-        request: UpstreamRequest,
-        limits: tuple[RateLimitState, ...],
-        revalidation: _Revalidation | None,
-    ) -> None:
-        watcher = _DisconnectWatcher(context, armed=request.body is None or isinstance(request.body, bytes))
+    async def _send(self, revalidation: _Revalidation | None) -> None:
+        watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
         try:
-            async with self._circuit_breakers.send(core, request) as response:
-                await self._respond(context, response, limits, watcher, revalidation)
+            async with self.context.dependencies.circuit_breakers.send(self.core, self.request) as response:
+                await self._respond(response, watcher, revalidation)
         except asyncio.CancelledError:
             if watcher.client_gone:
                 raise asgi.ClientGone from None
@@ -218,45 +189,38 @@ class Proxy:
         finally:
             watcher.stop()
 
-    async def _respond(
-        self,
-        context: RequestContext,
-        response: UpstreamResponse,
-        limits: tuple[RateLimitState, ...],
-        watcher: _DisconnectWatcher,
-        revalidation: _Revalidation | None,
-    ) -> None:
+    async def _respond(self, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: _Revalidation | None) -> None:
+        context = self.context
         status, headers, body = response.status, response.headers, None
         if revalidation is not None:
             status, headers, body = revalidation.apply(status, headers)
             outcome = "hit" if body is not None else "changed" if revalidation.cached else "miss"
-            self._metrics.core_cache.labels(outcome).inc()
-        rate = limit_headers(limits)
+            context.dependencies.observer.metrics.core_cache.labels(outcome).inc()
+        rate = limit_headers(self.limits)
         returned = fields.returned(headers, replaced=[name for name, _ in rate])
         returned += [*rate, (b"x-request-id", context.request_id.encode())]
-        if context.is_head or status in (204, 304):
-            inline: bytes | None = b""
-        else:
-            inline = body
+        inline: bytes | None = b"" if context.is_head or status in (204, 304) else body
         length = next((int(value) for name, value in returned if name == b"content-length" and value.isdigit()), None)
         if inline is None and length is not None and length <= INLINE_BYTES_MAX:
             inline = await response.read_all()
         if inline is None:
             watcher.start()
-        store = revalidation is not None and body is None and revalidation.cache.storable(response.status, response.headers)
+        store = revalidation if body is None else None
+        if store is not None and not store.cache.storable(response.status, response.headers):
+            store = None
         context.status = status
         await context.send({"type": "http.response.start", "status": status, "headers": returned})
         if inline is not None:
-            if store and revalidation is not None:
-                revalidation.store(response.headers, inline)
+            if store is not None:
+                store.store(response.headers, inline)
             await context.send({"type": "http.response.body", "body": inline})
             return
         received = bytearray()
         while (chunk := await response.read()) is not None:
-            if store and revalidation is not None:
+            if store is not None:
                 received += chunk
                 if len(received) == length:
-                    revalidation.store(response.headers, bytes(received))
+                    store.store(response.headers, bytes(received))
             await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await context.send({"type": "http.response.body", "body": b""})
 

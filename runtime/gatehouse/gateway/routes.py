@@ -1,122 +1,177 @@
-"""Routes of the gateway: which path leads to which endpoint."""
+"""Endpoints of the gateway in one declaration, from which its routes and its OpenAPI document are derived."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from gatehouse.clock import Clock
-from gatehouse.cores.circuit_breaker import CircuitBreakers
-from gatehouse.cores.repository import CoreRegistry
-from gatehouse.cores.response_cache import ResponseCache
-from gatehouse.cores.service import RegistrationService
-from gatehouse.crypto.token import Pepper
-from gatehouse.gateway.asgi import Endpoint, GatewayApp, Route
-from gatehouse.gateway.health import MetricsPage, Readyz, healthz
-from gatehouse.gateway.openapi import OpenApi
-from gatehouse.gateway.proxy import Proxy
-from gatehouse.gateway.registration import PREFIX as CORE_LEASES
-from gatehouse.gateway.registration import CoreLease
-from gatehouse.gateway.self_revocation import RevokeSelf
-from gatehouse.gateway.verify import Verify, VerifyBatch, VerifyHeader
-from gatehouse.http.asgi import ClientAddresses
-from gatehouse.http.models import Probes
-from gatehouse.http.paths import CORES
-from gatehouse.keys.self_revocation import SelfRevocationService
-from gatehouse.observability import Observer
+import msgspec
+
+from gatehouse.cores.schemas import DrainCore, Lease, LeaseRequest
+from gatehouse.gateway import endpoints
+from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route
+from gatehouse.gateway.proxy import forward
+from gatehouse.http import asgi, openapi
+from gatehouse.http.endpoint import Endpoint, Response
+from gatehouse.http.fields import CoreName
+from gatehouse.http.health import Health, Readiness
+from gatehouse.http.openapi import Api
+from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.operations.features import BATCH, HEADER, PROXY, SELF
-from gatehouse.usage.service import UsageCounter
-from gatehouse.verification.service import VerificationService
+from gatehouse.verification.schemas import BatchReply, BatchRequest, VerifyQuery, VerifyReply, VerifyRequest
+
+_KEY = ("bearer", "header")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+API = Api(
+    title="Gatehouse gateway",
+    description="Verifies API keys and forwards requests to Cores. Errors are problem documents (RFC 9457). Request bodies"
+    " are JSON encoded as UTF-8; a missing Content-Type, or the form type that curl sends by default, is accepted too.",
+    security_schemes={
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    },
+    path_parameters={
+        "name": (
+            "Name of the Core.",
+            msgspec.json.schema(CoreName),
+            "docs",
+        ),
+        "path": (
+            "Path at the Core, forwarded unchanged. It may contain slashes.",
+            {"type": "string", "maxLength": 8192},
+            "reports/2030.pdf",
+        ),
+    },
+    errors={
+        401: ("unauthorized", "The API key is missing or invalid. `WWW-Authenticate` names the accepted schemes."),
+        402: ("USAGE_EXCEEDED", "The credits of the key are used up."),
+        403: ("FORBIDDEN", "The key does not permit this request: its Cores, scopes, methods or addresses do not match."),
+        404: ("not_found", "No Core has this name."),
+        409: ("conflict", "Another key registered this name, or the lease has ended."),
+        429: ("RATE_LIMITED", "A rate limit of the key is exceeded. Retry after `Retry-After` seconds."),
+        501: ("upgrade_unsupported", "Connection upgrades such as WebSocket are not supported."),
+        502: ("core_unreachable", "The Core cannot be reached."),
+        503: ("unavailable", "A dependency or the Core is unavailable. Retry after `Retry-After` seconds."),
+        504: ("core_timeout", "The Core did not respond in time."),
+    },
+)
+
+_key = partial(Endpoint, tag="keys", security=())
+_core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY.name)
+_probe = partial(Endpoint, method="GET", tag="health", security=())
+
+ENDPOINTS = (
+    _key(
+        method="POST",
+        path="/v1/keys/verify",
+        handler=endpoints.verify_key,
+        body=VerifyRequest,
+        response=VerifyReply,
+        response_description="The decision.",
+        responses={503: Response("No decision is possible at the moment (code `UNAVAILABLE`).", VerifyReply, problem=True)},
+    ),
+    _key(
+        method="GET",
+        path="/v1/keys/verify",
+        handler=endpoints.verify_key_header,
+        security=_KEY,
+        feature=HEADER.name,
+        query=VerifyQuery,
+        response_description="The key is valid.",
+        errors=(400,),
+        responses={
+            401: Response("The key is missing, unknown, disabled or expired."),
+            402: Response("The credits of the key are used up."),
+            403: Response("The key does not permit this request."),
+            429: Response("A rate limit of the key is exceeded."),
+            503: Response("No decision is possible at the moment."),
+        },
+    ),
+    _key(
+        method="POST",
+        path="/v1/keys/verify-batch",
+        handler=endpoints.verify_keys,
+        feature=BATCH.name,
+        body=BatchRequest,
+        response=BatchReply,
+        errors=(503,),
+    ),
+    _key(
+        method="POST",
+        path="/v1/keys/revoke-self",
+        handler=endpoints.revoke_self,
+        feature=SELF.name,
+        body=SelfRevocationRequest,
+        response=SelfRevocationResponse,
+        errors=(401, 503),
+    ),
+    *(
+        _core(
+            method=method,
+            path="/cores/{name}/{path}",
+            handler=forward,
+            operation_id=f"{method.lower()}_core",
+            status=0,
+            response_description="The response of the Core.",
+            errors=(400, 401, 402, 403, 404, 413, 429, 501, 502, 503, 504),
+        )
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    ),
+    _core(
+        method="PUT",
+        path="/v1/cores/{name}",
+        handler=endpoints.register_core,
+        body=LeaseRequest,
+        response=Lease,
+        errors=(401, 402, 403, 409, 429, 503),
+    ),
+    _core(
+        method="DELETE",
+        path="/v1/cores/{name}",
+        handler=endpoints.drain_core,
+        query=DrainCore,
+        status=204,
+        errors=(400, 401, 402, 403, 409, 429, 503),
+    ),
+    _probe(path="/healthz", handler=endpoints.health, response=Health),
+    _probe(
+        path="/readyz",
+        handler=endpoints.readiness,
+        response=Readiness,
+        responses={503: Response("A required dependency is unavailable.", Readiness)},
+    ),
+    _probe(
+        path="/metrics",
+        handler=endpoints.metrics,
+        content={"text/plain": {"schema": {"type": "string"}, "example": 'gatehouse_decisions_total{code="VALID"} 42.0\n'}},
+    ),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """Dependencies of the gateway's endpoints.
+def create(dependencies: Dependencies) -> GatewayApp:
+    """The application with the endpoints of the enabled features. Paths with parameters are matched by their start."""
+    exact: dict[bytes, Route] = {}
+    prefixes: dict[bytes, Route] = {}
+    for endpoint in ENDPOINTS:
+        if endpoint.feature in dependencies.features_off or endpoint.handler is None:
+            continue
+        start, parameter, _ = endpoint.path.partition("{")
+        route = (prefixes if parameter else exact).setdefault(start.encode(), Route(endpoint.path))
+        if endpoint.handler is forward:
+            route.any_method = forward
+        else:
+            route.add(endpoint.method, endpoint.handler)
+    exact[b"/openapi.json"] = route = Route("/openapi.json")
+    body = asgi.encode(document())
 
-    probes: the gateway is not ready if one of them fails.
-    helpers: the gateway is `degraded` if one of them fails.
-    refresh_gauges: called before metrics are read.
-    response_cache: None disables caching.
-    features_off: names of disabled features.
-    """
+    async def openapi_json(context: RequestContext) -> None:
+        await context.reply(200, body)
 
-    verification: VerificationService
-    self_revocation: SelfRevocationService
-    registration: RegistrationService
-    cores: CoreRegistry
-    circuit_breakers: CircuitBreakers
-    pepper: Pepper
-    clock: Clock
-    addresses: ClientAddresses
-    usage: UsageCounter
-    observer: Observer
-    probes: Probes
-    helpers: Probes
-    refresh_gauges: Callable[[], None]
-    body_max_bytes: int
-    response_cache: ResponseCache | None
-    features_off: frozenset[str]
+    route.add("GET", openapi_json)
+    return GatewayApp(dependencies, exact, prefixes)
 
 
-#: Paths, or path prefixes, that belong to a feature (operations/features.py).
-_FEATURES = {
-    b"/v1/keys/verify-batch": BATCH,
-    b"/v1/keys/revoke-self": SELF,
-    CORES.encode(): PROXY,
-    CORE_LEASES: PROXY,
-}
-
-
-def create(parts: Dependencies) -> GatewayApp:
-    off = parts.features_off
-    return GatewayApp(
-        exact=_enabled(_exact_routes(parts), off),
-        prefixes=_enabled(_prefix_routes(parts), off),
-        observer=parts.observer,
-        token_prefix=f"{parts.verification.prefix}_{parts.verification.environment.value}_",
-        usage=parts.usage,
-        addresses=parts.addresses,
-    )
-
-
-def _exact_routes(parts: Dependencies) -> dict[bytes, Route]:
-    service, addresses, metrics = parts.verification, parts.addresses, parts.observer.metrics
-    body_max_bytes = parts.body_max_bytes
-    verify: dict[str, Endpoint] = {"POST": Verify(service, addresses, metrics, body_max_bytes=body_max_bytes)}
-    if HEADER.name not in parts.features_off:
-        verify["GET"] = VerifyHeader(service, addresses, metrics)
-    verify_batch = VerifyBatch(service, addresses, metrics, body_max_bytes=body_max_bytes)
-    revoke_self = RevokeSelf(parts.self_revocation, addresses, body_max_bytes=body_max_bytes)
-    return {
-        b"/v1/keys/verify": Route("/v1/keys/verify", verify),
-        b"/v1/keys/verify-batch": Route("/v1/keys/verify-batch", {"POST": verify_batch}),
-        b"/v1/keys/revoke-self": Route("/v1/keys/revoke-self", {"POST": revoke_self}),
-        b"/healthz": Route("/healthz", {"GET": healthz}),
-        b"/readyz": Route("/readyz", {"GET": Readyz(parts.probes, parts.helpers, parts.features_off)}),
-        b"/metrics": Route("/metrics", {"GET": MetricsPage(metrics, parts.refresh_gauges)}),
-        b"/openapi.json": Route("/openapi.json", {"GET": OpenApi()}),
-    }
-
-
-def _prefix_routes(parts: Dependencies) -> dict[bytes, Route]:
-    metrics = parts.observer.metrics
-    lease = CoreLease(parts.verification, parts.registration, parts.addresses, metrics, body_max_bytes=parts.body_max_bytes)
-    proxy = Proxy(
-        parts.verification,
-        parts.cores,
-        parts.circuit_breakers,
-        parts.pepper,
-        parts.clock,
-        parts.addresses,
-        metrics,
-        body_max_bytes=parts.body_max_bytes,
-        cache=parts.response_cache,
-    )
-    return {
-        CORES.encode(): Route("/cores/{name}/{path}", any_method=proxy),
-        CORE_LEASES: Route("/v1/cores/{name}", {"PUT": lease.put, "DELETE": lease.delete}),
-    }
-
-
-def _enabled(routes: dict[bytes, Route], off: frozenset[str]) -> dict[bytes, Route]:
-    return {path: route for path, route in routes.items() if path not in _FEATURES or _FEATURES[path].name not in off}
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the gateway."""
+    return openapi.document(API, ENDPOINTS)

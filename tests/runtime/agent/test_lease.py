@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.agent.app import GatewaySecrets
-from gatehouse.agent.lease import MAX_BACKOFF_S, Lease, Registration, backoff_s
+from gatehouse.agent.server import MAX_BACKOFF_S, Lease, Registration, backoff_s
 from gatehouse.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,7 +71,7 @@ async def test_heartbeat_sends_a_changed_url() -> None:
 
 async def test_lost_lease_is_reacquired_with_a_new_secret() -> None:
     again = {**GRANTED, "lease_id": "L2", "core_secret": "other"}
-    gateway = Gateway([(200, GRANTED), (409, {"detail": "lost"}), (200, again)])
+    gateway = Gateway([(200, GRANTED), (409, {"code": "conflict", "detail": "lost"}), (200, again)])
     await gateway.run()
     assert gateway.requests[2][2] == {"url": "http://core:1", "ttl_s": 30}
     assert gateway.requests[3][1].endswith("lease_id=L2")
@@ -91,7 +91,7 @@ async def test_unavailable_gateway_is_retried(status: int, body: Any) -> None:
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (403, Forbidden), (400, Forbidden), (409, Conflict)])
 async def test_permanent_error_stops_the_agent(status: int, error: type[Exception]) -> None:
-    gateway = Gateway([(status, {"detail": "no"}), (200, GRANTED)])
+    gateway = Gateway([(status, {"code": "error", "detail": "no"}), (200, GRANTED)])
     with pytest.raises(error, match="no"):
         await gateway.run()
 

@@ -13,9 +13,8 @@ import gatehouse.client
 import httpx
 import pytest
 from gatehouse import errors
-from gatehouse.client.console import ConsoleClient
-from gatehouse.client.gateway import GatewayClient
 from gatehouse.client.http import ONCE, Retries, retry_after_s
+from gatehouse.client.services import ConsoleClient, GatewayClient
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, IdempotencyKeyReused, RateLimited, Unauthorized, Unavailable
 from gatehouse.keys.schemas import KeyView
 from hypothesis import given

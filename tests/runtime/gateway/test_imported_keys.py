@@ -12,7 +12,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from gatehouse.client.gateway import GatewayClient
+from gatehouse.client.services import GatewayClient
 from gatehouse.verification.schemas import VerifyRequest
 
 from tests.runtime.cli.conftest import Command, Result

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from gatehouse.gateway.openapi import document
+from gatehouse.gateway.routes import document
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode

@@ -15,8 +15,7 @@ import httpx
 import pytest
 from gatehouse.clock import SystemClock
 from gatehouse.console import asgi as console_asgi
-from gatehouse.cores.resolver import SystemResolver
-from gatehouse.cores.upstream import UpstreamClients
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.senders import SnsTopic, WebhookSender
 from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher

@@ -1,8 +1,8 @@
-"""Client of the management API. Repeated requests take effect once."""
+"""Clients of the management API and of the gateway, whose methods return the response types of the services."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -11,18 +11,21 @@ import msgspec
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, Transport, some
 from gatehouse.cores.schemas import CorePage, CoreView
-from gatehouse.errors import Unavailable
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
+from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.pepper_schemas import PepperStatus
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
+from gatehouse.verification.models import RateLimitOverride
+from gatehouse.verification.schemas import BatchReply, BatchRequest, VerifyReply, VerifyRequest
 
 _AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)
+_Page = TypeVar("_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage)
 
 
 class ConsoleClient(Client):
@@ -42,24 +45,19 @@ class ConsoleClient(Client):
 
     def create_key(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedKey:
         """Creates a key. `request`: the JSON members of POST /v1/keys."""
-        return self._model(CreatedKey, self._transport.post("/v1/keys", key=idempotency_key, json=request))
+        return self._decode(CreatedKey, self._transport.post("/v1/keys", key=idempotency_key, json=request))
 
     def keys(self, **query: str | int | None) -> Iterator[KeyView]:
         """All keys that match the query of GET /v1/keys; reads page after page."""
-        cursor: str | None = None
-        while True:
-            page = self._model(KeyPage, self._transport.send("GET", "/v1/keys", params=some(**query, cursor=cursor)))
+        for page in self._pages(KeyPage, "/v1/keys", **query):
             yield from page.keys
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def key(self, key_id: str) -> KeyView:
         """Raises NotFound."""
-        return self._model(KeyView, self._transport.send("GET", f"/v1/keys/{key_id}"))
+        return self._get(KeyView, f"/v1/keys/{key_id}")
 
     def revoke_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> ChangedKey:
-        return self._model(
+        return self._decode(
             ChangedKey, self._transport.post(f"/v1/keys/{key_id}/revoke", key=idempotency_key, json={"reason": reason})
         )
 
@@ -69,46 +67,40 @@ class ConsoleClient(Client):
         Raises PreconditionFailed if the key has another version.
         """
         match = {"If-Match": "*" if version is None else f'"{version}"'}
-        return self._model(ChangedKey, self._transport.send("PATCH", f"/v1/keys/{key_id}", json=request, headers=match))
+        return self._decode(ChangedKey, self._transport.send("PATCH", f"/v1/keys/{key_id}", json=request, headers=match))
 
     def act(self, key_id: str, action: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> ChangedKey:
         """`action`: disable, enable, restore or end-grace."""
-        return self._model(ChangedKey, self._transport.post(f"/v1/keys/{key_id}/{action}", key=idempotency_key, json=request))
+        return self._decode(ChangedKey, self._transport.post(f"/v1/keys/{key_id}/{action}", key=idempotency_key, json=request))
 
     def delete_key(self, key_id: str, request: dict[str, Any]) -> ChangedKey:
-        return self._model(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}", json=request))
+        return self._decode(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}", json=request))
 
     def rotate_key(self, key_id: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> RotatedKey:
-        return self._model(RotatedKey, self._transport.post(f"/v1/keys/{key_id}/rotate", key=idempotency_key, json=request))
+        return self._decode(RotatedKey, self._transport.post(f"/v1/keys/{key_id}/rotate", key=idempotency_key, json=request))
 
     def purge_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> PurgedKey:
         """Erases the data of a deleted or revoked key. This cannot be undone."""
         request = {"confirm": key_id, "reason": reason}
-        return self._model(PurgedKey, self._transport.post(f"/v1/keys/{key_id}/purge", key=idempotency_key, json=request))
+        return self._decode(PurgedKey, self._transport.post(f"/v1/keys/{key_id}/purge", key=idempotency_key, json=request))
 
     def explain_key(self, key_id: str, request: dict[str, Any]) -> Explanation:
-        return self._model(Explanation, self._transport.send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
+        return self._decode(Explanation, self._transport.send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
 
     def set_signing(self, key_id: str, request: dict[str, Any]) -> SigningKeySet:
         """Sets the signing key. `request`: the JSON members of PUT /v1/keys/{id}/signing."""
-        return self._model(SigningKeySet, self._transport.send("PUT", f"/v1/keys/{key_id}/signing", json=request))
+        return self._decode(SigningKeySet, self._transport.send("PUT", f"/v1/keys/{key_id}/signing", json=request))
 
     def remove_signing(self, key_id: str) -> ChangedKey:
-        return self._model(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}/signing"))
+        return self._decode(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}/signing"))
 
     def pepper_status(self) -> PepperStatus:
-        return self._model(PepperStatus, self._transport.send("GET", "/v1/pepper"))
+        return self._get(PepperStatus, "/v1/pepper")
 
     def audit_events(self, **query: str | None) -> Iterator[AuditEventView]:
         """Audit events that match the query of GET /v1/audit-events, newest first; reads page after page."""
-        cursor: str | None = None
-        while True:
-            params = some(**query, cursor=cursor, limit=_AUDIT_PAGE_SIZE)
-            page = self._model(AuditEventPage, self._transport.send("GET", "/v1/audit-events", params=params))
+        for page in self._pages(AuditEventPage, "/v1/audit-events", **query, limit=_AUDIT_PAGE_SIZE):
             yield from page.events
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
         """The content of GET /v1/audit-export in chunks."""
@@ -118,65 +110,52 @@ class ConsoleClient(Client):
         """All checkpoints, oldest first."""
         after: int | None = 0
         while after is not None:
-            query = {"after": after, "limit": _AUDIT_PAGE_SIZE}
-            page = self._model(CheckpointPage, self._transport.send("GET", "/v1/audit-checkpoints", params=query))
+            page = self._get(CheckpointPage, "/v1/audit-checkpoints", after=after, limit=_AUDIT_PAGE_SIZE)
             yield from page.checkpoints
             after = page.next_after
 
     def audit_verification(self) -> AuditVerification:
         """The verification of the hash chain by the server."""
-        return self._model(AuditVerification, self._transport.send("GET", "/v1/audit-verification"))
+        return self._get(AuditVerification, "/v1/audit-verification")
 
     def usage(self, **query: str | None) -> UsageSeries:
         """The number of requests over time. `query`: the parameters of GET /v1/usage."""
-        return self._model(UsageSeries, self._transport.send("GET", "/v1/usage", params=some(**query)))
+        return self._get(UsageSeries, "/v1/usage", **query)
 
     def key_usage(self, key_id: str) -> KeyUsage:
-        return self._model(KeyUsage, self._transport.send("GET", f"/v1/keys/{key_id}/usage"))
+        return self._get(KeyUsage, f"/v1/keys/{key_id}/usage")
 
     def cores(self) -> Iterator[CoreView]:
         """All registered Cores; reads page after page."""
-        cursor: str | None = None
-        while True:
-            page = self._model(CorePage, self._transport.send("GET", "/v1/cores", params=some(cursor=cursor)))
+        for page in self._pages(CorePage, "/v1/cores"):
             yield from page.cores
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
         """Creates a webhook. The secret is returned only in this response. `events`: empty for all events."""
         request = {"url": url, "events": events or []}
-        return self._model(CreatedWebhook, self._transport.post("/v1/webhooks", key=idempotency_key, json=request))
+        return self._decode(CreatedWebhook, self._transport.post("/v1/webhooks", key=idempotency_key, json=request))
 
     def webhooks(self) -> list[WebhookView]:
-        return self._model(WebhookList, self._transport.send("GET", "/v1/webhooks")).webhooks
+        return self._get(WebhookList, "/v1/webhooks").webhooks
 
     def delete_webhook(self, webhook: str) -> None:
         self._transport.send("DELETE", f"/v1/webhooks/{webhook}")
 
     def deliveries(self, state: str = "dead") -> Iterator[DeliveryView]:
         """Deliveries in a state: pending, delivered or dead; reads page after page."""
-        cursor: str | None = None
-        while True:
-            page = self._model(
-                DeliveryPage, self._transport.send("GET", "/v1/deliveries", params=some(state=state, cursor=cursor))
-            )
+        for page in self._pages(DeliveryPage, "/v1/deliveries", state=state):
             yield from page.deliveries
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def retry_delivery(self, notification: str, destination: str, *, idempotency_key: str | None = None) -> None:
         """Retries a failed delivery."""
         self._transport.post(f"/v1/deliveries/{notification}/{destination}/retry", key=idempotency_key)
 
     def log_level(self) -> LogLevel:
-        return self._model(LogLevel, self._transport.send("GET", "/v1/log-level"))
+        return self._get(LogLevel, "/v1/log-level")
 
     def set_log_level(self, level: str, *, for_s: int) -> LogLevel:
         """Sets the log level of all gateway and console workers for `for_s` seconds."""
-        return self._model(LogLevel, self._transport.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
+        return self._decode(LogLevel, self._transport.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
 
     def reset_log_level(self) -> None:
         """Restores the configured log level."""
@@ -184,11 +163,11 @@ class ConsoleClient(Client):
 
     def features(self) -> list[FeatureView]:
         """The features and their state at the console that responds."""
-        return self._model(FeatureList, self._transport.send("GET", "/v1/features")).features
+        return self._get(FeatureList, "/v1/features").features
 
     def sessions(self) -> list[SessionView]:
         """The active sessions of this credential, newest first."""
-        return self._model(SessionList, self._transport.send("GET", "/v1/sessions")).sessions
+        return self._get(SessionList, "/v1/sessions").sessions
 
     def end_session(self, session: str) -> int:
         """Ends a session and returns 1. Owners can end the session of any user. Raises NotFound."""
@@ -198,10 +177,57 @@ class ConsoleClient(Client):
     def end_sessions(self, *, everybody: bool = False) -> int:
         """Ends all sessions of this credential, or of all users (owners only), and returns their number."""
         reply = self._transport.send("DELETE", "/v1/sessions", params={"everybody": everybody})
-        return self._model(EndedSessions, reply).ended
+        return self._decode(EndedSessions, reply).ended
 
-    def _model(self, model: type[_Model], reply: httpx.Response) -> _Model:
-        try:
-            return msgspec.json.decode(reply.content, type=model)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise Unavailable(f"{self._transport.url} returned an unexpected response: is it a console of this version?") from exc
+    def _get(self, model: type[_Model], path: str, **query: str | int | None) -> _Model:
+        return self._decode(model, self._transport.send("GET", path, params=some(**query)))
+
+    def _pages(self, model: type[_Page], path: str, **query: str | int | None) -> Iterator[_Page]:
+        cursor: str | None = None
+        while True:
+            page = self._get(model, path, **query, cursor=cursor)
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+class GatewayClient(Client):
+    """A synchronous client without a credential; in asyncio call it with `asyncio.to_thread`.
+
+    A verification consumes limits, so it is repeated only if the request was never sent. A denial is a result, not an error:
+    see `valid` and `code`. Raises a GatehouseError otherwise; Unavailable if the gateway cannot decide.
+    """
+
+    def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        """Arguments: URL of the gateway, retry policy, HTTP transport (for tests)."""
+        super().__init__(Transport("gateway", gateway, {}, retries=retries or Retries(), transport=transport))
+
+    def verify(
+        self,
+        token: str,
+        *,
+        scopes: Sequence[str] = (),
+        core: str | None = None,
+        cost: int = 1,
+        address: str | None = None,
+        method: str | None = None,
+        limits: Sequence[RateLimitOverride] = (),
+    ) -> VerifyReply:
+        """Verifies a token. `cost` 0 consumes nothing. POST /v1/keys/verify documents the other arguments."""
+        request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
+        return self._call("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
+
+    def verify_many(self, requests: Sequence[VerifyRequest]) -> tuple[VerifyReply, ...]:
+        """Verifies up to 100 tokens. The results are in the order of the requests."""
+        return self._call("/v1/keys/verify-batch", BatchRequest(tuple(requests)), BatchReply).results
+
+    def revoke(self, token: str, reason: str = "") -> SelfRevocationResponse:
+        """Revokes the key of the token. Raises Unauthorized if the token belongs to no active or disabled key."""
+        return self._call("/v1/keys/revoke-self", SelfRevocationRequest(token, reason), SelfRevocationResponse)
+
+    def _call(self, path: str, request: msgspec.Struct, response: type[_Model], *, retryable: bool = False) -> _Model:
+        headers = {"Content-Type": "application/json"}
+        content = msgspec.json.encode(request)
+        reply = self._transport.send("POST", path, retryable=retryable, content=content, headers=headers)
+        return self._decode(response, reply)

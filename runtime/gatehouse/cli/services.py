@@ -1,4 +1,4 @@
-"""`gatehouse migrate`: migrates the database schema."""
+"""`gatehouse serve` and `gatehouse migrate`: run the services, and migrate their database."""
 
 from __future__ import annotations
 
@@ -9,14 +9,29 @@ from typing import Annotated
 import typer
 
 from gatehouse import settings as configuration
+from gatehouse.cli.health import Service
+from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, print_json
 from gatehouse.db.migrations import runner
 from gatehouse.db.pool import login
+from gatehouse.http import server
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command(name="migrate")(migrate)
+    """Adds the commands."""
+    app.command()(serve)
+    app.command()(migrate)
+
+
+def serve(
+    services: Annotated[list[Service], typer.Argument(help="Services to run: gateway, console, sharing, or several of them.")],
+) -> None:
+    """Run one or more services until SIGTERM or Ctrl-C.
+
+    Configuration is read from GATEHOUSE_* environment variables. If one is invalid, the error names it and nothing starts.
+    """
+    settings = configuration.load()
+    server.serve(tuple(service.value for service in dict.fromkeys(services)), settings)
 
 
 def migrate(
@@ -25,7 +40,7 @@ def migrate(
     ] = "head",
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 if migrations are pending.")] = False,
     downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Migrate the database schema to this version. Waits while another migration is running.
 

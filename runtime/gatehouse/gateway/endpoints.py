@@ -1,0 +1,196 @@
+"""Handlers of the gateway, except for the proxy. Summary and description of the API reference are their docstrings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from gatehouse.cores.schemas import DrainCore, decode_lease
+from gatehouse.cores.service import Caller
+from gatehouse.errors import BadRequest, Problem, Unauthorized
+from gatehouse.gateway.asgi import RequestContext
+from gatehouse.gateway.credentials import ACCEPT_SIGNATURE, authenticate, challenge, denial, presented_token
+from gatehouse.http import asgi
+from gatehouse.http.health import Health
+from gatehouse.http.health import readiness as run_probes
+from gatehouse.http.paths import flaw
+from gatehouse.http.validation import decode_query
+from gatehouse.keys import self_revocation
+from gatehouse.keys.self_revocation import SelfRevocationResponse
+from gatehouse.observability import METRICS_TYPE
+from gatehouse.verification import schemas
+from gatehouse.verification.decision import for_public
+from gatehouse.verification.models import Code, VerificationRequest
+
+REGISTER_SCOPE = "cores:register"
+_HEALTHY = asgi.encode(Health())
+
+
+async def verify_key(context: RequestContext) -> None:
+    """Verify a key.
+
+    Returns 200 for every decision: `valid` and `code` contain the result. A denied request uses no limits or credits.
+    """
+    token, request = schemas.decode(await context.json_body(), context.client)
+    result = await context.dependencies.verification.verify(token, request)
+    context.verified(result, request.core, on_behalf=True)
+    public = for_public(result)
+    status = 503 if public.code is Code.UNAVAILABLE else 200
+    headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
+    await context.reply(status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers)
+
+
+async def verify_keys(context: RequestContext) -> None:
+    """Verify several keys.
+
+    Each result equals that of a single verification, in the order of the request. If a limit of one entry cannot be counted,
+    the whole batch is rejected before any limits or credits are used.
+    """
+    requests = schemas.decode_batch(await context.json_body(), context.client)
+    await _check_overrides(context, requests)
+    # Concurrently, so that cache misses become one query and all rate limits one call to Redis.
+    verify = context.dependencies.verification.verify
+    results = await asyncio.gather(*(verify(token, request) for token, request in requests))
+    for (_, request), result in zip(requests, results, strict=True):
+        context.count(result, request.core, on_behalf=True)
+    # Status 200 even if some results are UNAVAILABLE: each result has its own code.
+    replies = tuple(schemas.reply(for_public(result), context.request_id) for result in results)
+    await context.reply(200, asgi.encode(schemas.BatchReply(replies)))
+
+
+async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str, VerificationRequest]]) -> None:
+    """Checks rate-limit overrides at cost 0 first, so that an invalid one rejects the batch before a limit is consumed.
+
+    Raises BadRequest.
+    """
+    for index, (token, request) in enumerate(requests):
+        if not request.limits:
+            continue
+        try:
+            await context.dependencies.verification.verify(token, msgspec.structs.replace(request, cost=0))
+        except BadRequest as exc:
+            location = f"body.keys[{index}]"
+            errors = tuple(
+                Problem(location + problem.location.removeprefix("body"), problem.message, problem.fix) for problem in exc.errors
+            )
+            raise BadRequest(exc.public, errors=errors) from None
+
+
+async def verify_key_header(context: RequestContext) -> None:
+    """Verify the key of the request.
+
+    The status contains the result and the body is empty, for nginx `auth_request` and similar gateways. The client address is
+    that of the caller, as reported by trusted proxies.
+    """
+    token = presented_token(context)
+    request = schemas.decode_parameters(context.scope["query_string"], context.client)
+    if token is None:
+        await context.reply(401, headers=challenge(invalid=False))
+        return
+    result = await context.dependencies.verification.verify(token, request)
+    context.verified(result, request.core)
+    error = denial(result)
+    headers = schemas.limit_headers(result.limits)
+    if error is None:
+        key_id = [] if result.record is None else [(b"gatehouse-key-id", result.record.id.encode())]
+        await context.reply(200, headers=[*headers, *key_id])
+        return
+    if error.status == 401:
+        headers += challenge(invalid=True)
+        headers += [ACCEPT_SIGNATURE] if result.reason else []
+    elif error.status == 503:
+        headers.append((b"retry-after", b"1"))
+    await context.reply(error.status, headers=headers)
+
+
+async def revoke_self(context: RequestContext) -> None:
+    """Revoke a key with its token.
+
+    The token is the only credential. The response is the same for every token that does not belong to an active or disabled key.
+    """
+    request = self_revocation.decode(await context.json_body())
+    revoked = await context.dependencies.self_revocation.revoke(
+        request.token, request.reason, request_id=context.request_id, source_address=context.client
+    )
+    if revoked is None:
+        error = Unauthorized("The token does not belong to an active or disabled key")
+        await context.fail(error, headers=challenge(invalid=True))
+        return
+    context.key_id, effective = revoked
+    await context.reply(200, asgi.encode(SelfRevocationResponse(context.key_id, effective.value, context.request_id)))
+
+
+async def register_core(context: RequestContext) -> None:
+    """Register a Core or renew its lease.
+
+    With `url`, registers the Core; the name then belongs to the key. With `lease_id`, renews the lease, which is due every
+    `heartbeat_s` seconds.
+    """
+    name = _core_name(context)
+    caller = await _caller(context, name)
+    if caller is None:
+        return
+    request, registration = decode_lease(await context.json_body()), context.dependencies.registration
+    if request.lease_id is None:
+        lease = await registration.register(caller, name, request.url or "", request.ttl_s)
+    else:
+        lease = await registration.renew(caller, name, request.lease_id, request.url, request.ttl_s)
+    await context.reply(200, asgi.encode(lease))
+
+
+async def drain_core(context: RequestContext) -> None:
+    """Drain a Core.
+
+    Requests in progress are completed. The Core receives no new requests.
+    """
+    name = _core_name(context)
+    caller = await _caller(context, name)
+    if caller is None:
+        return
+    query = decode_query(context.scope["query_string"], DrainCore)
+    await context.dependencies.registration.drain(caller, name, query.lease_id)
+    await context.reply(204)
+
+
+def _core_name(context: RequestContext) -> str:
+    problem = flaw(context.raw_path)
+    if problem:
+        raise BadRequest(problem[0].upper() + problem[1:])
+    return context.raw_path.removeprefix(b"/v1/cores/").decode("ascii")
+
+
+async def _caller(context: RequestContext, name: str) -> Caller | None:
+    """None if the request was denied; the response is then sent."""
+    address = context.client
+    request = VerificationRequest(scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method)
+    authenticated = await authenticate(context, presented_token(context), request)
+    return None if authenticated is None else Caller(authenticated[0], context.request_id, address)
+
+
+async def health(context: RequestContext) -> None:
+    """Check liveness.
+
+    Returns 200 while the process is running. Dependencies are not checked.
+    """
+    await context.reply(200, _HEALTHY)
+
+
+async def readiness(context: RequestContext) -> None:
+    """Check readiness.
+
+    `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required dependency is unavailable.
+    """
+    dependencies = context.dependencies
+    report, context.detail = await run_probes(dependencies.probes, dependencies.helpers, dependencies.features_off)
+    await context.reply(503 if report.status == "unavailable" else 200, asgi.encode(report))
+
+
+async def metrics(context: RequestContext) -> None:
+    """Retrieve metrics.
+
+    Metrics in the Prometheus text format, for a scraper inside the network. The load balancer does not route this path.
+    """
+    context.dependencies.refresh_gauges()
+    await context.reply(200, context.dependencies.observer.metrics.exposition(), content_type=METRICS_TYPE)
