@@ -82,7 +82,6 @@ def from_diagnostic(
     message: str,
     level: str,
     urn: str,
-    resource_type: str = "",
     passes: Iterable[str] = (),
     source: str = "",
 ) -> Finding:
@@ -92,7 +91,7 @@ def from_diagnostic(
     policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to the message, is removed.
     level: "advisory" or "mandatory".
     """
-    message, urn, resource_type, source = (_UNPRINTABLE.sub("\ufffd", text) for text in (message, urn, resource_type, source))
+    message, urn, source = (_UNPRINTABLE.sub("\ufffd", text) for text in (message, urn, source))
     reporter = catalogue.find(policy)
     text = message.removeprefix(f"{reporter.title}\n") if reporter else message
     defect, _, fix = text.partition(". Fix: ")
@@ -113,7 +112,7 @@ def from_diagnostic(
         pack=catalogue.PACKS.get(pack, pack),
         level=level,
         urn=urn,
-        resource_type=resource_type or _type_of(urn),
+        resource_type=_type_of(urn),
         message=defect,
         remedy=fix or (reporter.remedy if reporter else ""),
         severity=str(subject.severity) if subject else "medium",

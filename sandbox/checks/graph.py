@@ -1,5 +1,6 @@
 """Draws the components of a deployment by tier with their connections, as Mermaid or SVG."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -78,30 +79,25 @@ def graph(deployment: Deployment) -> Graph:
     """The graph of a deployment with known outputs. An ECS service includes its task definition."""
     resources = {resource.registration.urn: resource for resource in deployment.resources}
     owner = {urn: _owner(resource, resources) for urn, resource in resources.items()}
-    sizes: dict[str, int] = {}
-    for urn, resource in resources.items():
-        if resource.registration.custom and owner[urn]:
-            sizes[owner[urn]] = sizes.get(owner[urn], 0) + 1
+    sizes = Counter(owner[urn] for urn, resource in resources.items() if resource.registration.custom and owner[urn])
     # Composites, which contain only components, are not drawn.
     components = (row for row in resources.values() if _is_component(row) and _key(row) in sizes)
     types = {_key(row): row.registration.type.rpartition(":")[2] for row in components}
-    with_service = {key.partition("_")[2] for key, type_ in types.items() if type_ == "EcsService"}
-    merged = {f"TaskDefinition_{name}": f"EcsService_{name}" for name in with_service if f"TaskDefinition_{name}" in types}
+    services = (key for key, type_ in types.items() if type_ == "EcsService")
+    merged = {key.replace("EcsService", "TaskDefinition", 1): key for key in services}
     edges = {*_traffic(resources, types), *_relations(resources, owner), *_readers(resources, owner)}
-    merged_edges = {Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic) for e in edges}
-    nodes = [
-        Node(
-            key=key,
-            title=_title(key, type_, several=list(types.values()).count(type_) > 1),
-            tier=_tier(type_),
-            size=sizes.get(key, 0) + _task_size(key, sizes, merged),
-        )
+    for task, service in merged.items():
+        sizes[service] += sizes[task]
+    several = {type_ for type_, count in Counter(types.values()).items() if count > 1}
+    nodes = tuple(
+        Node(key, _title(key, type_) if type_ in several else type_, _tier(type_), sizes[key])
         for key, type_ in sorted(types.items())
         if key not in merged
-    ]
+    )
     drawn = {node.key for node in nodes} | {_INTERNET}
-    shown = {edge for edge in merged_edges if edge.source != edge.target and {edge.source, edge.target} <= drawn}
-    return Graph(deployment.stack, tuple(nodes), tuple(sorted(shown)))
+    joined = {Edge(merged.get(e.source, e.source), merged.get(e.target, e.target), e.label, e.traffic) for e in edges}
+    shown = {edge for edge in joined if edge.source != edge.target and {edge.source, edge.target} <= drawn}
+    return Graph(deployment.stack, nodes, tuple(sorted(shown)))
 
 
 def draw(diagram: Graph, form: str) -> str:
@@ -176,13 +172,9 @@ def _tier(type_: str) -> str:
     return next((tier for tier, types in TIERS.items() if type_ in types), _OTHER)
 
 
-def _title(key: str, type_: str, several: bool) -> str:
-    """Type and name, such as `EcsService gateway`; only the type if it has one component."""
-    return f"{type_} {key.partition('_')[2].replace('_', '-')}" if several else type_
-
-
-def _task_size(key: str, sizes: Mapping[str, int], merged: Mapping[str, str]) -> int:
-    return sum(sizes.get(task, 0) for task, service in merged.items() if service == key)
+def _title(key: str, type_: str) -> str:
+    """Type and name, such as `EcsService gateway`."""
+    return f"{type_} {key.partition('_')[2].replace('_', '-')}"
 
 
 def _traffic(resources: Mapping[str, Resource], types: Mapping[str, str]) -> Iterable[Edge]:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -28,7 +28,13 @@ from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY
 
 PACKS: Final = (REPOSITORY / "policies" / "security", REPOSITORY / "policies" / "resilience")
-FORMATS: Final = ("table", "json", "sarif", "junit", "markdown")
+FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
+    "table": table.text,
+    "json": lambda findings, _: json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2) + "\n",
+    "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
+    "junit": junit,
+    "markdown": markdown,
+}
 PASSES: Final = ("unknown", "known")
 NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 _COLUMNS_MAX: Final = 120
@@ -50,15 +56,7 @@ class CheckResult:
 
     def text(self, form: str) -> str:
         """The report in one of `FORMATS`."""
-        if form == "json":
-            return json.dumps([dataclasses.asdict(finding) for finding in self.findings], indent=2) + "\n"
-        if form == "sarif":
-            return json.dumps(sarif.document(self.findings, self.run), indent=2) + "\n"
-        if form == "junit":
-            return junit(self.findings, self.run)
-        if form == "markdown":
-            return markdown(self.findings, self.run)
-        return table.text(self.findings, self.run)
+        return FORMATS[form](self.findings, self.run)
 
 
 def check(
@@ -128,22 +126,18 @@ def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
 def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> list[Finding]:
     """The findings of the packs for a deployment, most severe first."""
     registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
-    collected = []
-    for row in chain.from_iterable(analyzer.analyze(packs, deployment).values()):
-        registration = registrations.get(row.urn)
-        collected.append(
-            from_diagnostic(
-                pack=row.pack,
-                policy=row.rule,
-                message=row.message,
-                level=row.level,
-                urn=row.urn,
-                resource_type=registration.type if registration else "",
-                passes=(pass_name,),
-                source=registration.source if registration else "",
-            )
+    return merge(
+        from_diagnostic(
+            pack=row.pack,
+            policy=row.rule,
+            message=row.message,
+            level=row.level,
+            urn=row.urn,
+            passes=(pass_name,),
+            source=registrations[row.urn].source if row.urn in registrations else "",
         )
-    return merge(collected)
+        for row in chain.from_iterable(analyzer.analyze(packs, deployment).values())
+    )
 
 
 def write(result: CheckResult, home: Path = HOME) -> list[Path]:

@@ -108,31 +108,26 @@ def accepted(stack: str = "", file: Path = ACCEPTED) -> list[AcceptedFinding]:
 
 def classify(rows: Iterable[dict[str, Any]], entries: Sequence[AcceptedFinding]) -> ScanResult:
     """Match the findings of Prowler (OCSF, "Detection Finding") with the accepted ones."""
-    passed, matched, unmatched, used = 0, [], [], set()
-    for row in rows:
-        if row.get("status_code") != "FAIL":
-            passed += row.get("status_code") == "PASS"
-            continue
-        resource = (row.get("resources") or [{}])[0]
-        finding = Finding(
-            str(row["metadata"]["event_code"]),
-            str(row["severity"]).lower(),
-            str(resource.get("uid", "")),
-            str(row["status_detail"]),
-        )
-        entry = next((entry for entry in entries if entry.covers(finding)), None)
-        if entry is None:
-            unmatched.append(finding)
-        else:
-            used.add(entry)
-            matched.append((finding, entry))
-    unused = tuple(entry for entry in entries if entry not in used)
-    return ScanResult(passed, tuple(matched), tuple(sorted(unmatched, key=_order)), unused)
+    rows = list(rows)
+    failed = [_finding(row) for row in rows if row.get("status_code") == "FAIL"]
+    entry_of = {finding: next((entry for entry in entries if entry.covers(finding)), None) for finding in failed}
+    matched = [(finding, entry) for finding in failed if (entry := entry_of[finding])]
+    return ScanResult(
+        passed=sum(row.get("status_code") == "PASS" for row in rows),
+        accepted=tuple(matched),
+        open=tuple(sorted((finding for finding in failed if entry_of[finding] is None), key=_order)),
+        unused=tuple(entry for entry in entries if entry not in entry_of.values()),
+    )
+
+
+def _finding(row: dict[str, Any]) -> Finding:
+    resource = str((row.get("resources") or [{}])[0].get("uid", ""))
+    return Finding(str(row["metadata"]["event_code"]), str(row["severity"]).lower(), resource, str(row["status_detail"]))
 
 
 def _order(finding: Finding) -> tuple[int, str, str]:
-    levels = ("critical", "high", "medium", "low", "informational")
-    return (levels.index(finding.severity) if finding.severity in levels else len(levels), finding.check, finding.resource)
+    severities = (*SERIOUS, "medium", "low", finding.severity)
+    return severities.index(finding.severity), finding.check, finding.resource
 
 
 def _print(result: ScanResult, progress: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
-from tests.policies.rules.builders import Program, changed, data_events, document, find, kms, tls_only, without
+from tests.policies.rules.builders import Program, changed, data_events, declared, document, find, kms, tls_only, without
 from tests.policies.rules.programs import s3, watch
 
 ROOT = "pulumi:pulumi:Stack"
@@ -17,27 +17,25 @@ def account(**outputs: Any) -> Program:
         # The properties of the stack resource are the outputs; constants are known at a first preview.
         Declared(ROOT, "acme-prod", {"environment": "prod", **outputs}),
         *s3(),
-        Declared(
-            "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
+        declared(
+            "s3.AccountPublicAccessBlock",
             "account-block",
-            dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
+            **dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
         ),
-        Declared("aws:cfg/recorder:Recorder", "recorder", {"roleArn": f"arn:aws:iam::{ACCOUNT}:role/config"}),
-        Declared("aws:guardduty/detector:Detector", "detector", {"enable": True}),
-        Declared("aws:securityhub/account:Account", "hub"),
-        Declared("aws:accessanalyzer/analyzer:Analyzer", "analyzer", {"analyzerName": "acme"}),
-        Declared("aws:ebs/encryptionByDefault:EncryptionByDefault", "ebs-encryption", {"enabled": True}),
-        Declared(
-            "aws:budgets/budget:Budget",
+        declared("cfg.Recorder", "recorder", roleArn=f"arn:aws:iam::{ACCOUNT}:role/config"),
+        declared("guardduty.Detector", "detector", enable=True),
+        declared("securityhub.Account", "hub"),
+        declared("accessanalyzer.Analyzer", "analyzer", analyzerName="acme"),
+        declared("ebs.EncryptionByDefault", "ebs-encryption", enabled=True),
+        declared(
+            "budgets.Budget",
             "budget",
-            {
-                "notifications": [
-                    {"notificationType": kind, "threshold": 80, "subscriberEmailAddresses": ["owner@example.com"]}
-                    for kind in ("ACTUAL", "FORECASTED")
-                ]
-            },
+            notifications=[
+                {"notificationType": kind, "threshold": 80, "subscriberEmailAddresses": ["owner@example.com"]}
+                for kind in ("ACTUAL", "FORECASTED")
+            ],
         ),
-        Declared("aws:costexplorer/anomalyMonitor:AnomalyMonitor", "anomalies", {"monitorType": "DIMENSIONAL"}),
+        declared("costexplorer.AnomalyMonitor", "anomalies", monitorType="DIMENSIONAL"),
     ]
 
 
@@ -46,10 +44,10 @@ def backup() -> Program:
     deny = {"Effect": "Deny", "Principal": "*", "Action": "backup:DeleteRecoveryPoint", "Resource": "*"}
     return [
         *kms(),
-        Declared("aws:backup/vault:Vault", "vault", {"kmsKeyArn": Ref("key", "arn")}, protect=True),
-        Declared("aws:backup/vaultLockConfiguration:VaultLockConfiguration", "lock", {**vault, "minRetentionDays": 7}),
-        Declared("aws:backup/vaultPolicy:VaultPolicy", "vault-policy", {**vault, "policy": document(deny)}),
-        Declared("aws:backup/plan:Plan", "plan", {"rules": [backup_rule()]}),
+        declared("backup.Vault", "vault", kmsKeyArn=Ref("key", "arn"), protect=True),
+        declared("backup.VaultLockConfiguration", "lock", **vault, minRetentionDays=7),
+        declared("backup.VaultPolicy", "vault-policy", **vault, policy=document(deny)),
+        declared("backup.Plan", "plan", rules=[backup_rule()]),
     ]
 
 
@@ -64,42 +62,25 @@ def backup_rule(**changes: Any) -> dict[str, Any]:
 
 def api() -> Program:
     return [
-        Declared("aws:apigateway/restApi:RestApi", "rest", {"disableExecuteApiEndpoint": True}),
-        Declared(
-            "aws:apigateway/stage:Stage",
+        declared("apigateway.RestApi", "rest", disableExecuteApiEndpoint=True),
+        declared(
+            "apigateway.Stage",
             "stage",
-            {"accessLogSettings": {"destinationArn": "arn:aws:logs:::group", "format": "{}"}, "xrayTracingEnabled": True},
+            accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"},
+            xrayTracingEnabled=True,
         ),
-        Declared(
-            "aws:wafv2/webAclAssociation:WebAclAssociation",
-            "stage-firewall",
-            {"resourceArn": Ref("stage", "arn"), "webAclArn": "a"},
+        declared("wafv2.WebAclAssociation", "stage-firewall", resourceArn=Ref("stage", "arn"), webAclArn="a"),
+        declared("apigateway.Method", "post", httpMethod="POST", authorization="AWS_IAM", requestValidatorId="v-1"),
+        declared("apigateway.Method", "preflight", httpMethod="OPTIONS", authorization="NONE"),
+        declared("apigateway.MethodSettings", "settings", settings={"throttlingRateLimit": 100, "throttlingBurstLimit": 50}),
+        declared("apigateway.DomainName", "domain", securityPolicy="TLS_1_2"),
+        declared("apigatewayv2.Api", "http", protocolType="HTTP", disableExecuteApiEndpoint=True),
+        declared("apigatewayv2.Route", "route", routeKey="GET /things", authorizationType="JWT"),
+        declared(
+            "apigatewayv2.Stage", "http-stage", accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"}
         ),
-        Declared(
-            "aws:apigateway/method:Method",
-            "post",
-            {"httpMethod": "POST", "authorization": "AWS_IAM", "requestValidatorId": "v-1"},
-        ),
-        Declared("aws:apigateway/method:Method", "preflight", {"httpMethod": "OPTIONS", "authorization": "NONE"}),
-        Declared(
-            "aws:apigateway/methodSettings:MethodSettings",
-            "settings",
-            {"settings": {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}},
-        ),
-        Declared("aws:apigateway/domainName:DomainName", "domain", {"securityPolicy": "TLS_1_2"}),
-        Declared("aws:apigatewayv2/api:Api", "http", {"protocolType": "HTTP", "disableExecuteApiEndpoint": True}),
-        Declared("aws:apigatewayv2/route:Route", "route", {"routeKey": "GET /things", "authorizationType": "JWT"}),
-        Declared(
-            "aws:apigatewayv2/stage:Stage",
-            "http-stage",
-            {"accessLogSettings": {"destinationArn": "arn:aws:logs:::group", "format": "{}"}},
-        ),
-        Declared(
-            "aws:apigatewayv2/domainName:DomainName",
-            "http-domain",
-            {"domainNameConfiguration": {"securityPolicy": "TLS_1_2"}},
-        ),
-        Declared("aws:cloudfront/distribution:Distribution", "front", {"webAclId": "arn:aws:wafv2:::acl"}),
+        declared("apigatewayv2.DomainName", "http-domain", domainNameConfiguration={"securityPolicy": "TLS_1_2"}),
+        declared("cloudfront.Distribution", "front", webAclId="arn:aws:wafv2:::acl"),
     ]
 
 
@@ -122,23 +103,22 @@ def trail() -> Program:
     program = changed(without(s3(), "files-replication", "selection"), "files", tags=purpose)
     return [
         *changed(program, "files-policy", policy=document(*tls_only("acme-files"), trail_writes())),
-        Declared(
-            "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+        declared(
+            "s3.BucketObjectLockConfiguration",
             "files-lock",
-            {"bucket": Ref("files", "bucket"), "rule": {"defaultRetention": {"mode": "COMPLIANCE", "days": 365}}},
+            bucket=Ref("files", "bucket"),
+            rule={"defaultRetention": {"mode": "COMPLIANCE", "days": 365}},
         ),
-        Declared(
-            "aws:cloudtrail/trail:Trail",
+        declared(
+            "cloudtrail.Trail",
             "trail",
-            {
-                "s3BucketName": Ref("files", "bucket"),
-                "advancedEventSelectors": [data_events()],
-                "isMultiRegionTrail": True,
-                "enableLogFileValidation": True,
-                "kmsKeyId": Ref("key", "arn"),
-                "cloudWatchLogsGroupArn": "arn:aws:logs:::group",
-                "cloudWatchLogsRoleArn": "arn:aws:iam:::role",
-            },
+            s3BucketName=Ref("files", "bucket"),
+            advancedEventSelectors=[data_events()],
+            isMultiRegionTrail=True,
+            enableLogFileValidation=True,
+            kmsKeyId=Ref("key", "arn"),
+            cloudWatchLogsGroupArn="arn:aws:logs:::group",
+            cloudWatchLogsRoleArn="arn:aws:iam:::role",
         ),
         *watch_of_trail(),
     ]

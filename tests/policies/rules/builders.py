@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from policies.analysis.type_tokens import aws
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
 
 Program = list[Declared]
@@ -25,6 +26,13 @@ class Case:
 def violation(rule: str, name: str, mention: str, program: Program) -> Case:
     """name: the resource that the violation is reported for."""
     return Case(rule, name, mention, program)
+
+
+def declared(
+    resource_class: str, name: str, /, *, protect: bool = False, computed: Mapping[str, Any] | None = None, **inputs: Any
+) -> Declared:
+    """A resource of a class such as "s3.Bucket"."""
+    return Declared(aws(resource_class)[0], name, inputs, protect=protect, computed=computed or {})
 
 
 def by_change(
@@ -86,10 +94,7 @@ def tls_only(bucket: str) -> list[dict[str, Any]]:
         {**deny, "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}},
         *(
             {**deny, "Action": "s3:PutObject", "Resource": arns[1:], "Condition": {"Null": {key: "false"}}}
-            for key in (
-                "s3:x-amz-server-side-encryption-customer-algorithm",
-                "s3:x-amz-server-side-encryption-aws-kms-key-id",
-            )
+            for key in ("s3:x-amz-server-side-encryption-customer-algorithm", "s3:x-amz-server-side-encryption-aws-kms-key-id")
         ),
         {**deny, "Action": "s3:DeleteObjectVersion", "Resource": arns[1:]},
     ]
@@ -103,8 +108,8 @@ KEY_POLICY = document(
 def kms() -> list[Declared]:
     inputs = {"description": "everything", "enableKeyRotation": True, "policy": KEY_POLICY, "tags": TAGS}
     return [
-        Declared("aws:kms/key:Key", "key", inputs, protect=True),
-        Declared("aws:kms/alias:Alias", "key-alias", {"name": "alias/acme", "targetKeyId": Ref("key")}),
+        declared("kms.Key", "key", **inputs, protect=True),
+        declared("kms.Alias", "key-alias", name="alias/acme", targetKeyId=Ref("key")),
     ]
 
 
@@ -112,22 +117,20 @@ def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
     """An alarm per resource, by namespace and dimension, and a dashboard with all namespaces."""
     return [
         *(
-            Declared(
-                "aws:cloudwatch/metricAlarm:MetricAlarm",
+            declared(
+                "cloudwatch.MetricAlarm",
                 f"{name}-alarm",
-                {
-                    "namespace": namespace,
-                    "metricName": f"{name}-errors",
-                    "dimensions": {dimension: Ref(name)},
-                    "alarmActions": [f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"],
-                },
+                namespace=namespace,
+                metricName=f"{name}-errors",
+                dimensions={dimension: Ref(name)},
+                alarmActions=[f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"],
             )
             for name, (namespace, dimension) in metrics.items()
         ),
-        Declared(
-            "aws:cloudwatch/dashboard:Dashboard",
+        declared(
+            "cloudwatch.Dashboard",
             "dashboard",
-            {"dashboardBody": json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in metrics.values()]})},
+            dashboardBody=json.dumps({"widgets": [{"metrics": [namespace]} for namespace, _ in metrics.values()]}),
         ),
     ]
 
@@ -139,7 +142,7 @@ def masking(operation: str = "Deidentify", identifier: str = "AwsSecretKey") -> 
 
 
 def backed_up(*names: str) -> Declared:
-    return Declared("aws:backup/selection:Selection", "selection", {"resources": [Ref(name, "arn") for name in names]})
+    return declared("backup.Selection", "selection", resources=[Ref(name, "arn") for name in names])
 
 
 TRUST = document(
@@ -191,29 +194,25 @@ def container(**changes: Any) -> dict[str, Any]:
 
 def roles() -> list[Declared]:
     return [
-        Declared(
-            "aws:iam/role:Role",
+        declared(
+            "iam.Role",
             "task-role",
-            {"assumeRolePolicy": TRUST, "permissionsBoundary": BOUNDARY},
+            assumeRolePolicy=TRUST,
+            permissionsBoundary=BOUNDARY,
             computed={"managedPolicyArns": [], "inlinePolicies": []},
         ),
         # A permissions boundary may allow wildcards, because it grants nothing.
-        Declared("aws:iam/policy:Policy", "boundary", {"policy": grant(Action=["kms:Decrypt", "s3:*"], Resource="*")}),
-        Declared(
-            "aws:iam/role:Role", "execution-role", {"assumeRolePolicy": TRUST, "permissionsBoundary": Ref("boundary", "arn")}
-        ),
-        Declared("aws:iam/role:Role", "deployer", {"assumeRolePolicy": github_trust(), "permissionsBoundary": BOUNDARY}),
-        Declared("aws:iam/rolePolicy:RolePolicy", "task-rights", {"role": Ref("task-role"), "policy": grant()}),
-        Declared("aws:iam/policy:Policy", "reading", {"policy": grant()}),
-        Declared(
-            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-            "reading-for-task",
-            {"role": Ref("task-role"), "policyArn": Ref("reading", "arn")},
-        ),
-        Declared(
-            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+        declared("iam.Policy", "boundary", policy=grant(Action=["kms:Decrypt", "s3:*"], Resource="*")),
+        declared("iam.Role", "execution-role", assumeRolePolicy=TRUST, permissionsBoundary=Ref("boundary", "arn")),
+        declared("iam.Role", "deployer", assumeRolePolicy=github_trust(), permissionsBoundary=BOUNDARY),
+        declared("iam.RolePolicy", "task-rights", role=Ref("task-role"), policy=grant()),
+        declared("iam.Policy", "reading", policy=grant()),
+        declared("iam.RolePolicyAttachment", "reading-for-task", role=Ref("task-role"), policyArn=Ref("reading", "arn")),
+        declared(
+            "iam.RolePolicyAttachment",
             "audit-for-deployer",
-            {"role": Ref("deployer"), "policyArn": "arn:aws:iam::aws:policy/SecurityAudit"},
+            role=Ref("deployer"),
+            policyArn="arn:aws:iam::aws:policy/SecurityAudit",
         ),
     ]
 
@@ -242,19 +241,19 @@ def cis_alarms() -> list[Declared]:
         item
         for name, pattern in PATTERNS.items()
         for item in (
-            Declared(
-                "aws:cloudwatch/logMetricFilter:LogMetricFilter",
+            declared(
+                "cloudwatch.LogMetricFilter",
                 f"{name}-filter",
-                {
-                    "logGroupName": Ref("trail-logs", "name"),
-                    "pattern": pattern,
-                    "metricTransformation": {"name": name, "namespace": "Acme", "value": "1"},
-                },
+                logGroupName=Ref("trail-logs", "name"),
+                pattern=pattern,
+                metricTransformation={"name": name, "namespace": "Acme", "value": "1"},
             ),
-            Declared(
-                "aws:cloudwatch/metricAlarm:MetricAlarm",
+            declared(
+                "cloudwatch.MetricAlarm",
                 f"{name}-observed",
-                {"metricName": name, "namespace": "Acme", "alarmActions": [Ref("alarms", "arn")]},
+                metricName=name,
+                namespace="Acme",
+                alarmActions=[Ref("alarms", "arn")],
             ),
         )
     ]

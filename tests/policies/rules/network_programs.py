@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies.testing.pack_process import Declared, Ref
-from tests.policies.rules.builders import TAGS, kms, monitoring
+from tests.policies.rules.builders import TAGS, declared, kms, monitoring
 
 WORLD = "0.0.0.0/0"
 
@@ -13,68 +13,48 @@ def network() -> list[Declared]:
     tiers = {"edge": "edge-table", "app": "app-table", "data": "data-table"}
     return [
         *kms(),
-        Declared("aws:ec2/vpc:Vpc", "vpc", {"cidrBlock": "10.0.0.0/16", "tags": TAGS}),
-        Declared("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "default-group", dict(vpc), computed={"ingress": []}),
-        Declared(
-            "aws:cloudwatch/logGroup:LogGroup",
-            "flow-logs",
-            {"name": "/acme/flow", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
+        declared("ec2.Vpc", "vpc", cidrBlock="10.0.0.0/16", tags=TAGS),
+        declared("ec2.DefaultSecurityGroup", "default-group", **dict(vpc), computed={"ingress": []}),
+        declared(
+            "cloudwatch.LogGroup", "flow-logs", name="/acme/flow", kmsKeyId=Ref("key", "arn"), retentionInDays=365, tags=TAGS
         ),
-        Declared("aws:ec2/flowLog:FlowLog", "flow", {**vpc, "trafficType": "ALL", "logDestination": Ref("flow-logs", "arn")}),
-        Declared("aws:ec2/internetGateway:InternetGateway", "internet", dict(vpc)),
-        *(Declared("aws:ec2/routeTable:RouteTable", table, dict(vpc)) for table in tiers.values()),
-        Declared(
-            "aws:ec2/route:Route",
-            "edge-out",
-            {"routeTableId": Ref("edge-table"), "destinationCidrBlock": "0.0.0.0/0", "gatewayId": Ref("internet")},
+        declared("ec2.FlowLog", "flow", **vpc, trafficType="ALL", logDestination=Ref("flow-logs", "arn")),
+        declared("ec2.InternetGateway", "internet", **dict(vpc)),
+        *(declared("ec2.RouteTable", table, **dict(vpc)) for table in tiers.values()),
+        declared(
+            "ec2.Route", "edge-out", routeTableId=Ref("edge-table"), destinationCidrBlock="0.0.0.0/0", gatewayId=Ref("internet")
         ),
-        Declared(
-            "aws:ec2/route:Route",
-            "app-out",
-            {"routeTableId": Ref("app-table"), "destinationCidrBlock": "0.0.0.0/0", "natGatewayId": "nat-1"},
-        ),
+        declared("ec2.Route", "app-out", routeTableId=Ref("app-table"), destinationCidrBlock="0.0.0.0/0", natGatewayId="nat-1"),
         *(
             item
             for tier, table in tiers.items()
             for zone in "ab"
             for item in (
-                Declared("aws:ec2/subnet:Subnet", f"{tier}-{zone}", {**vpc, "availabilityZone": f"eu-west-1{zone}"}),
-                Declared(
-                    "aws:ec2/routeTableAssociation:RouteTableAssociation",
-                    f"{tier}-{zone}-table",
-                    {"subnetId": Ref(f"{tier}-{zone}"), "routeTableId": Ref(table)},
+                declared("ec2.Subnet", f"{tier}-{zone}", **vpc, availabilityZone=f"eu-west-1{zone}"),
+                declared(
+                    "ec2.RouteTableAssociation", f"{tier}-{zone}-table", subnetId=Ref(f"{tier}-{zone}"), routeTableId=Ref(table)
                 ),
             )
         ),
         *(
-            Declared(
-                "aws:ec2/vpcEndpoint:VpcEndpoint",
-                f"{service}-endpoint",
-                {**vpc, "serviceName": f"com.amazonaws.eu-west-1.{service}", "policy": "{}"},
+            declared(
+                "ec2.VpcEndpoint", f"{service}-endpoint", **vpc, serviceName=f"com.amazonaws.eu-west-1.{service}", policy="{}"
             )
             for service in ("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")
         ),
-        Declared(
-            "aws:ec2/networkAcl:NetworkAcl",
+        declared(
+            "ec2.NetworkAcl",
             "acl",
-            {
-                **vpc,
-                "ingress": [
-                    {"ruleNo": 10, "action": "deny", "protocol": "tcp", "fromPort": port, "toPort": port, "cidrBlock": WORLD}
-                    for port in (22, 3389)
-                ]
-                + [{"ruleNo": 20, "action": "allow", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlock": WORLD}],
-            },
+            **vpc,
+            ingress=[
+                {"ruleNo": 10, "action": "deny", "protocol": "tcp", "fromPort": port, "toPort": port, "cidrBlock": WORLD}
+                for port in (22, 3389)
+            ]
+            + [{"ruleNo": 20, "action": "allow", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlock": WORLD}],
         ),
-        Declared(
-            "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions",
-            "block",
-            {"internetGatewayBlockMode": "block-ingress"},
-        ),
-        Declared(
-            "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion",
-            "block-exclusion",
-            {**vpc, "internetGatewayExclusionMode": "allow-bidirectional"},
+        declared("ec2.VpcBlockPublicAccessOptions", "block", internetGatewayBlockMode="block-ingress"),
+        declared(
+            "ec2.VpcBlockPublicAccessExclusion", "block-exclusion", **vpc, internetGatewayExclusionMode="allow-bidirectional"
         ),
     ]
 
@@ -103,112 +83,97 @@ def edge() -> list[Declared]:
     ]
     return [
         *network(),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "balancer-group", {"vpcId": Ref("vpc"), "description": "load balancer"}),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "gateway-group", {"vpcId": Ref("vpc"), "description": "gateway"}),
+        declared("ec2.SecurityGroup", "balancer-group", vpcId=Ref("vpc"), description="load balancer"),
+        declared("ec2.SecurityGroup", "gateway-group", vpcId=Ref("vpc"), description="gateway"),
         *(
-            Declared(
-                "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            declared(
+                "vpc.SecurityGroupIngressRule",
                 f"from-internet-{port}",
-                {
-                    "securityGroupId": Ref("balancer-group"),
-                    "description": "clients",
-                    "cidrIpv4": "0.0.0.0/0",
-                    "ipProtocol": "tcp",
-                    "fromPort": port,
-                    "toPort": port,
-                },
+                securityGroupId=Ref("balancer-group"),
+                description="clients",
+                cidrIpv4="0.0.0.0/0",
+                ipProtocol="tcp",
+                fromPort=port,
+                toPort=port,
             )
             for port in (80, 443)
         ),
-        Declared(
-            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        declared(
+            "vpc.SecurityGroupIngressRule",
             "from-balancer",
-            {
-                "securityGroupId": Ref("gateway-group"),
-                "description": "requests",
-                "referencedSecurityGroupId": Ref("balancer-group"),
-                "ipProtocol": "tcp",
-                "fromPort": 8080,
-                "toPort": 8080,
-            },
+            securityGroupId=Ref("gateway-group"),
+            description="requests",
+            referencedSecurityGroupId=Ref("balancer-group"),
+            ipProtocol="tcp",
+            fromPort=8080,
+            toPort=8080,
         ),
-        Declared(
-            "aws:lb/loadBalancer:LoadBalancer",
+        declared(
+            "lb.LoadBalancer",
             "balancer",
-            {
-                "securityGroups": [Ref("balancer-group")],
-                "subnets": [Ref("edge-a"), Ref("edge-b")],
-                "dropInvalidHeaderFields": True,
-                "desyncMitigationMode": "strictest",
-                "enableDeletionProtection": True,
-                "accessLogs": {"enabled": True, "bucket": "acme-sink"},
-                "tags": TAGS,
-            },
+            securityGroups=[Ref("balancer-group")],
+            subnets=[Ref("edge-a"), Ref("edge-b")],
+            dropInvalidHeaderFields=True,
+            desyncMitigationMode="strictest",
+            enableDeletionProtection=True,
+            accessLogs={"enabled": True, "bucket": "acme-sink"},
+            tags=TAGS,
         ),
-        Declared(
-            "aws:lb/listener:Listener",
+        declared(
+            "lb.Listener",
             "http",
-            {
-                **balancer,
-                "port": 80,
-                "protocol": "HTTP",
-                "defaultActions": [{"type": "redirect", "redirect": {"protocol": "HTTPS", "statusCode": "HTTP_301"}}],
-            },
+            **balancer,
+            port=80,
+            protocol="HTTP",
+            defaultActions=[{"type": "redirect", "redirect": {"protocol": "HTTPS", "statusCode": "HTTP_301"}}],
         ),
-        Declared(
-            "aws:lb/listener:Listener",
+        declared(
+            "lb.Listener",
             "https",
-            {
-                **balancer,
-                "port": 443,
-                "protocol": "HTTPS",
-                "sslPolicy": "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
-                "routingHttpResponseStrictTransportSecurityHeaderValue": "max-age=31536000; includeSubDomains",
-                "routingHttpResponseXContentTypeOptionsHeaderValue": "nosniff",
-                "routingHttpResponseXFrameOptionsHeaderValue": "DENY",
-                "routingHttpResponseServerEnabled": False,
-                "defaultActions": [{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway"}],
-            },
+            **balancer,
+            port=443,
+            protocol="HTTPS",
+            sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
+            routingHttpResponseStrictTransportSecurityHeaderValue="max-age=31536000; includeSubDomains",
+            routingHttpResponseXContentTypeOptionsHeaderValue="nosniff",
+            routingHttpResponseXFrameOptionsHeaderValue="DENY",
+            routingHttpResponseServerEnabled=False,
+            defaultActions=[{"type": "forward", "targetGroupArn": "arn:aws:elasticloadbalancing:::targetgroup/gateway"}],
         ),
-        Declared(
-            "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+        declared(
+            "vpc.SecurityGroupEgressRule",
             "to-cores",
-            {
-                "securityGroupId": Ref("gateway-group"),
-                "description": "Cores",
-                "ipProtocol": "tcp",
-                "fromPort": 443,
-                "toPort": 443,
-                "cidrIpv4": WORLD,
-            },
+            securityGroupId=Ref("gateway-group"),
+            description="Cores",
+            ipProtocol="tcp",
+            fromPort=443,
+            toPort=443,
+            cidrIpv4=WORLD,
         ),
-        Declared(
-            "aws:lb/targetGroup:TargetGroup",
+        declared(
+            "lb.TargetGroup",
             "targets",
-            {**vpc, "protocol": "HTTPS", "targetType": "ip", "healthCheck": {"path": "/readyz", "protocol": "HTTPS"}},
+            **vpc,
+            protocol="HTTPS",
+            targetType="ip",
+            healthCheck={"path": "/readyz", "protocol": "HTTPS"},
         ),
-        Declared(
-            "aws:acm/certificate:Certificate",
+        declared(
+            "acm.Certificate",
             "certificate",
-            {"domainName": "gateway.example.com", "validationMethod": "DNS", "keyAlgorithm": "EC_prime256v1"},
+            domainName="gateway.example.com",
+            validationMethod="DNS",
+            keyAlgorithm="EC_prime256v1",
         ),
         *monitoring(balancer=("AWS/ApplicationELB", "LoadBalancer")),
-        Declared(
-            "aws:wafv2/webAcl:WebAcl",
-            "web-acl",
-            {"rules": rules, "visibilityConfig": {"cloudwatchMetricsEnabled": True}},
+        declared("wafv2.WebAcl", "web-acl", rules=rules, visibilityConfig={"cloudwatchMetricsEnabled": True}),
+        declared(
+            "wafv2.WebAclAssociation", "firewall-on-balancer", resourceArn=Ref("balancer", "arn"), webAclArn=Ref("web-acl", "arn")
         ),
-        Declared(
-            "aws:wafv2/webAclAssociation:WebAclAssociation",
-            "firewall-on-balancer",
-            {"resourceArn": Ref("balancer", "arn"), "webAclArn": Ref("web-acl", "arn")},
-        ),
-        Declared(
-            "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration",
+        declared(
+            "wafv2.WebAclLoggingConfiguration",
             "firewall-logging",
-            {
-                "resourceArn": Ref("web-acl", "arn"),
-                "redactedFields": [{"singleHeader": {"name": name}} for name in ("authorization", "cookie", "x-api-key")],
-            },
+            resourceArn=Ref("web-acl", "arn"),
+            redactedFields=[{"singleHeader": {"name": name}} for name in ("authorization", "cookie", "x-api-key")],
         ),
     ]

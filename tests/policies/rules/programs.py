@@ -12,6 +12,7 @@ from tests.policies.rules.builders import (
     cis_alarms,
     container,
     data_events,
+    declared,
     document,
     kms,
     masking,
@@ -26,46 +27,22 @@ from tests.policies.rules.network_programs import network
 def s3() -> list[Declared]:
     bucket = {"bucket": Ref("files", "bucket")}
     return [
-        Declared(
-            "aws:s3/bucket:Bucket",
-            "files",
-            {"bucket": "acme-files", "tags": TAGS},
-            protect=True,
-            computed={"policy": "{}"},
-        ),
-        Declared(
-            "aws:s3/bucket:Bucket",
-            "sink",
-            {"bucket": "acme-sink", "tags": {**TAGS, "gatehouse:purpose": "log-sink"}},
-            protect=True,
-        ),
+        declared("s3.Bucket", "files", bucket="acme-files", tags=TAGS, protect=True, computed={"policy": "{}"}),
+        declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}, protect=True),
         *(side for name in ("files", "sink") for side in _sides(name)),
-        Declared(
-            "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        declared(
+            "s3.BucketServerSideEncryptionConfiguration",
             "files-encryption",
-            {
-                **bucket,
-                "rules": [
-                    {
-                        "applyServerSideEncryptionByDefault": {
-                            "sseAlgorithm": "aws:kms",
-                            "kmsMasterKeyId": Ref("key", "arn"),
-                        },
-                        "bucketKeyEnabled": True,
-                    }
-                ],
-            },
+            **bucket,
+            rules=[
+                {
+                    "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": Ref("key", "arn")},
+                    "bucketKeyEnabled": True,
+                }
+            ],
         ),
-        Declared(
-            "aws:s3/bucketLogging:BucketLogging",
-            "files-logging",
-            {**bucket, "targetBucket": Ref("sink", "bucket"), "targetPrefix": "s3/"},
-        ),
-        Declared(
-            "aws:s3/bucketReplicationConfig:BucketReplicationConfig",
-            "files-replication",
-            {**bucket, "rules": [replication()]},
-        ),
+        declared("s3.BucketLogging", "files-logging", **bucket, targetBucket=Ref("sink", "bucket"), targetPrefix="s3/"),
+        declared("s3.BucketReplicationConfig", "files-replication", **bucket, rules=[replication()]),
         backed_up("files"),
         *kms(),
     ]
@@ -83,46 +60,30 @@ def replication(**changed: Any) -> dict[str, Any]:
 def _sides(name: str) -> list[Declared]:
     bucket = {"bucket": Ref(name, "bucket")}
     return [
-        Declared(
-            "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        declared(
+            "s3.BucketPublicAccessBlock",
             f"{name}-block",
-            {
-                **bucket,
-                "blockPublicAcls": True,
-                "blockPublicPolicy": True,
-                "ignorePublicAcls": True,
-                "restrictPublicBuckets": True,
-            },
+            **bucket,
+            blockPublicAcls=True,
+            blockPublicPolicy=True,
+            ignorePublicAcls=True,
+            restrictPublicBuckets=True,
         ),
-        Declared(
-            "aws:s3/bucketPolicy:BucketPolicy",
-            f"{name}-policy",
-            {**bucket, "policy": document(*tls_only(f"acme-{name}"))},
-        ),
-        Declared(
-            "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
-            f"{name}-ownership",
-            {**bucket, "rule": {"objectOwnership": "BucketOwnerEnforced"}},
-        ),
-        Declared(
-            "aws:s3/bucketVersioning:BucketVersioning",
-            f"{name}-versioning",
-            {**bucket, "versioningConfiguration": {"status": "Enabled"}},
-        ),
-        Declared(
-            "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        declared("s3.BucketPolicy", f"{name}-policy", **bucket, policy=document(*tls_only(f"acme-{name}"))),
+        declared("s3.BucketOwnershipControls", f"{name}-ownership", **bucket, rule={"objectOwnership": "BucketOwnerEnforced"}),
+        declared("s3.BucketVersioning", f"{name}-versioning", **bucket, versioningConfiguration={"status": "Enabled"}),
+        declared(
+            "s3.BucketLifecycleConfiguration",
             f"{name}-lifecycle",
-            {
-                **bucket,
-                "rules": [
-                    {
-                        "id": "tidy",
-                        "status": "Enabled",
-                        "noncurrentVersionExpiration": {"noncurrentDays": 30},
-                        "abortIncompleteMultipartUpload": {"daysAfterInitiation": 7},
-                    }
-                ],
-            },
+            **bucket,
+            rules=[
+                {
+                    "id": "tidy",
+                    "status": "Enabled",
+                    "noncurrentVersionExpiration": {"noncurrentDays": 30},
+                    "abortIncompleteMultipartUpload": {"daysAfterInitiation": 7},
+                }
+            ],
         ),
     ]
 
@@ -136,22 +97,15 @@ def secrets() -> list[Declared]:
     }
     return [
         *kms(),
-        Declared(
-            "aws:secretsmanager/secret:Secret",
-            "pepper",
-            {"name": "acme/pepper", "kmsKeyId": Ref("key", "arn"), "tags": TAGS},
-            protect=True,
-        ),
-        Declared(
-            "aws:secretsmanager/secretPolicy:SecretPolicy",
+        declared("secretsmanager.Secret", "pepper", name="acme/pepper", kmsKeyId=Ref("key", "arn"), tags=TAGS, protect=True),
+        declared(
+            "secretsmanager.SecretPolicy",
             "pepper-policy",
-            {**secret, "blockPublicPolicy": True, "policy": document({**reader, "Resource": "*"})},
+            **secret,
+            blockPublicPolicy=True,
+            policy=document({**reader, "Resource": "*"}),
         ),
-        Declared(
-            "aws:secretsmanager/secretRotation:SecretRotation",
-            "pepper-rotation",
-            {**secret, "rotationRules": {"automaticallyAfterDays": 30}},
-        ),
+        declared("secretsmanager.SecretRotation", "pepper-rotation", **secret, rotationRules={"automaticallyAfterDays": 30}),
     ]
 
 
@@ -159,177 +113,150 @@ def ecs() -> list[Declared]:
     return [
         *network(),
         *roles(),
-        Declared(
-            "aws:cloudwatch/logGroup:LogGroup",
+        declared(
+            "cloudwatch.LogGroup",
             "gateway-logs",
-            {"name": "/acme/gateway", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
+            name="/acme/gateway",
+            kmsKeyId=Ref("key", "arn"),
+            retentionInDays=365,
+            tags=TAGS,
         ),
-        Declared(
-            "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy",
+        declared(
+            "cloudwatch.LogDataProtectionPolicy",
             "gateway-logs-masking",
-            {"logGroupName": Ref("gateway-logs", "name"), "policyDocument": masking()},
+            logGroupName=Ref("gateway-logs", "name"),
+            policyDocument=masking(),
         ),
         *monitoring(service=("AWS/ECS", "ServiceName")),
-        Declared("aws:ecs/cluster:Cluster", "cluster", {"settings": [{"name": "containerInsights", "value": "enhanced"}]}),
-        Declared(
-            "aws:ecs/taskDefinition:TaskDefinition",
+        declared("ecs.Cluster", "cluster", settings=[{"name": "containerInsights", "value": "enhanced"}]),
+        declared(
+            "ecs.TaskDefinition",
             "task",
-            {
-                "family": "gateway",
-                "networkMode": "awsvpc",
-                "taskRoleArn": Ref("task-role", "arn"),
-                "executionRoleArn": Ref("execution-role", "arn"),
-                "containerDefinitions": json.dumps([container()]),
-                "volumes": [
-                    {
-                        "name": "files",
-                        "efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"},
-                    }
-                ],
-            },
+            family="gateway",
+            networkMode="awsvpc",
+            taskRoleArn=Ref("task-role", "arn"),
+            executionRoleArn=Ref("execution-role", "arn"),
+            containerDefinitions=json.dumps([container()]),
+            volumes=[{"name": "files", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}}],
         ),
-        Declared(
-            "aws:ecs/service:Service",
+        declared(
+            "ecs.Service",
             "service",
-            {
-                "name": "gateway",
-                "cluster": Ref("cluster", "arn"),
-                "taskDefinition": Ref("task", "arn"),
-                "desiredCount": 2,
-                "platformVersion": "LATEST",
-                "networkConfiguration": {"subnets": [Ref("app-a"), Ref("app-b")], "assignPublicIp": False},
-                "deploymentCircuitBreaker": {"enable": True, "rollback": True},
-                "tags": TAGS,
-            },
+            name="gateway",
+            cluster=Ref("cluster", "arn"),
+            taskDefinition=Ref("task", "arn"),
+            desiredCount=2,
+            platformVersion="LATEST",
+            networkConfiguration={"subnets": [Ref("app-a"), Ref("app-b")], "assignPublicIp": False},
+            deploymentCircuitBreaker={"enable": True, "rollback": True},
+            tags=TAGS,
         ),
-        Declared(
-            "aws:appautoscaling/target:Target",
-            "scaling",
-            {"resourceId": "service/acme/gateway", "minCapacity": 2, "maxCapacity": 8},
-        ),
-        Declared(
-            "aws:ecr/repository:Repository",
+        declared("appautoscaling.Target", "scaling", resourceId="service/acme/gateway", minCapacity=2, maxCapacity=8),
+        declared(
+            "ecr.Repository",
             "images",
-            {
-                "imageScanningConfiguration": {"scanOnPush": True},
-                "imageTagMutability": "IMMUTABLE",
-                "encryptionConfigurations": [{"encryptionType": "KMS", "kmsKey": Ref("key", "arn")}],
-            },
+            imageScanningConfiguration={"scanOnPush": True},
+            imageTagMutability="IMMUTABLE",
+            encryptionConfigurations=[{"encryptionType": "KMS", "kmsKey": Ref("key", "arn")}],
         ),
-        Declared("aws:ecr/lifecyclePolicy:LifecyclePolicy", "images-lifecycle", {"repository": Ref("images"), "policy": "{}"}),
+        declared("ecr.LifecyclePolicy", "images-lifecycle", repository=Ref("images"), policy="{}"),
     ]
 
 
 def rds() -> list[Declared]:
     return [
         *network(),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "gateway-group", {"vpcId": Ref("vpc"), "description": "gateway"}),
-        Declared("aws:ec2/securityGroup:SecurityGroup", "database-group", {"vpcId": Ref("vpc"), "description": "database"}),
-        Declared(
-            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        declared("ec2.SecurityGroup", "gateway-group", vpcId=Ref("vpc"), description="gateway"),
+        declared("ec2.SecurityGroup", "database-group", vpcId=Ref("vpc"), description="database"),
+        declared(
+            "vpc.SecurityGroupIngressRule",
             "from-gateway",
-            {
-                "securityGroupId": Ref("database-group"),
-                "description": "queries",
-                "referencedSecurityGroupId": Ref("gateway-group"),
-                "ipProtocol": "tcp",
-                "fromPort": 5432,
-                "toPort": 5432,
-            },
+            securityGroupId=Ref("database-group"),
+            description="queries",
+            referencedSecurityGroupId=Ref("gateway-group"),
+            ipProtocol="tcp",
+            fromPort=5432,
+            toPort=5432,
         ),
-        Declared(
-            "aws:rds/subnetGroup:SubnetGroup",
-            "database-subnets",
-            {"name": "acme", "subnetIds": [Ref("data-a"), Ref("data-b")]},
-        ),
-        Declared(
-            "aws:rds/parameterGroup:ParameterGroup",
+        declared("rds.SubnetGroup", "database-subnets", name="acme", subnetIds=[Ref("data-a"), Ref("data-b")]),
+        declared(
+            "rds.ParameterGroup",
             "parameters",
-            {"name": "acme-pg", "family": "postgres18", "parameters": [{"name": "rds.force_ssl", "value": "1"}]},
+            name="acme-pg",
+            family="postgres18",
+            parameters=[{"name": "rds.force_ssl", "value": "1"}],
         ),
-        Declared(
-            "aws:rds/instance:Instance",
+        declared(
+            "rds.Instance",
             "database",
-            {
-                "engine": "postgres",
-                "username": "acme_owner",
-                "port": 5433,
-                "caCertIdentifier": "rds-ca-rsa2048-g1",
-                "copyTagsToSnapshot": True,
-                "monitoringInterval": 30,
-                "performanceInsightsEnabled": True,
-                "performanceInsightsKmsKeyId": Ref("key", "arn"),
-                "publiclyAccessible": False,
-                "storageEncrypted": True,
-                "kmsKeyId": Ref("key", "arn"),
-                "backupRetentionPeriod": 35,
-                "deleteAutomatedBackups": False,
-                "multiAz": True,
-                "deletionProtection": True,
-                "skipFinalSnapshot": False,
-                "iamDatabaseAuthenticationEnabled": True,
-                "parameterGroupName": Ref("parameters", "name"),
-                "dbSubnetGroupName": Ref("database-subnets", "name"),
-                "vpcSecurityGroupIds": [Ref("database-group")],
-                "enabledCloudwatchLogsExports": ["postgresql", "upgrade"],
-                "autoMinorVersionUpgrade": True,
-                "manageMasterUserPassword": True,
-                "masterUserSecretKmsKeyId": Ref("key", "arn"),
-                "tags": TAGS,
-            },
+            engine="postgres",
+            username="acme_owner",
+            port=5433,
+            caCertIdentifier="rds-ca-rsa2048-g1",
+            copyTagsToSnapshot=True,
+            monitoringInterval=30,
+            performanceInsightsEnabled=True,
+            performanceInsightsKmsKeyId=Ref("key", "arn"),
+            publiclyAccessible=False,
+            storageEncrypted=True,
+            kmsKeyId=Ref("key", "arn"),
+            backupRetentionPeriod=35,
+            deleteAutomatedBackups=False,
+            multiAz=True,
+            deletionProtection=True,
+            skipFinalSnapshot=False,
+            iamDatabaseAuthenticationEnabled=True,
+            parameterGroupName=Ref("parameters", "name"),
+            dbSubnetGroupName=Ref("database-subnets", "name"),
+            vpcSecurityGroupIds=[Ref("database-group")],
+            enabledCloudwatchLogsExports=["postgresql", "upgrade"],
+            autoMinorVersionUpgrade=True,
+            manageMasterUserPassword=True,
+            masterUserSecretKmsKeyId=Ref("key", "arn"),
+            tags=TAGS,
             protect=True,
         ),
         *(
-            Declared(
-                "aws:rds/eventSubscription:EventSubscription", kind, {"sourceType": kind, "snsTopic": "arn:aws:sns:::alarms"}
-            )
+            declared("rds.EventSubscription", kind, sourceType=kind, snsTopic="arn:aws:sns:::alarms")
             for kind in ("db-instance", "db-parameter-group")
         ),
         backed_up("database"),
         *monitoring(database=("AWS/RDS", "DBInstanceIdentifier")),
-        Declared("aws:rds/snapshot:Snapshot", "snapshot", {"dbInstanceIdentifier": Ref("database")}),
+        declared("rds.Snapshot", "snapshot", dbInstanceIdentifier=Ref("database")),
     ]
 
 
 def stores() -> list[Declared]:
     return [
         *network(),
-        Declared(
-            "aws:dynamodb/table:Table",
+        declared(
+            "dynamodb.Table",
             "tokens",
-            {
-                "billingMode": "PAY_PER_REQUEST",
-                "pointInTimeRecovery": {"enabled": True},
-                "serverSideEncryption": {"enabled": True, "kmsKeyArn": Ref("key", "arn")},
-                "deletionProtectionEnabled": True,
-                "ttl": {"enabled": True, "attributeName": "ends"},
-                "tags": {**TAGS, "gatehouse:purpose": "ephemeral"},
-            },
+            billingMode="PAY_PER_REQUEST",
+            pointInTimeRecovery={"enabled": True},
+            serverSideEncryption={"enabled": True, "kmsKeyArn": Ref("key", "arn")},
+            deletionProtectionEnabled=True,
+            ttl={"enabled": True, "attributeName": "ends"},
+            tags={**TAGS, "gatehouse:purpose": "ephemeral"},
             protect=True,
         ),
         *monitoring(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
-        Declared(
-            "aws:elasticache/user:User",
-            "nobody",
-            {"userName": "default", "accessString": "off -@all", "noPasswordRequired": True, "tags": TAGS},
-        ),
-        Declared("aws:elasticache/cluster:Cluster", "node", {"replicationGroupId": Ref("cache"), "tags": TAGS}),
-        Declared("aws:elasticache/subnetGroup:SubnetGroup", "cache-subnets", {"subnetIds": [Ref("data-a"), Ref("data-b")]}),
-        Declared(
-            "aws:elasticache/replicationGroup:ReplicationGroup",
+        declared("elasticache.User", "nobody", userName="default", accessString="off -@all", noPasswordRequired=True, tags=TAGS),
+        declared("elasticache.Cluster", "node", replicationGroupId=Ref("cache"), tags=TAGS),
+        declared("elasticache.SubnetGroup", "cache-subnets", subnetIds=[Ref("data-a"), Ref("data-b")]),
+        declared(
+            "elasticache.ReplicationGroup",
             "cache",
-            {
-                "engine": "valkey",
-                "subnetGroupName": Ref("cache-subnets"),
-                "atRestEncryptionEnabled": True,
-                "kmsKeyId": Ref("key", "arn"),
-                "transitEncryptionEnabled": True,
-                "userGroupIds": ["acme-users"],
-                "automaticFailoverEnabled": True,
-                "multiAzEnabled": True,
-                "snapshotRetentionLimit": 7,
-                "tags": TAGS,
-            },
+            engine="valkey",
+            subnetGroupName=Ref("cache-subnets"),
+            atRestEncryptionEnabled=True,
+            kmsKeyId=Ref("key", "arn"),
+            transitEncryptionEnabled=True,
+            userGroupIds=["acme-users"],
+            automaticFailoverEnabled=True,
+            multiAzEnabled=True,
+            snapshotRetentionLimit=7,
+            tags=TAGS,
         ),
     ]
 
@@ -339,46 +266,36 @@ def watch() -> list[Declared]:
         *kms(),
         *roles(),
         Declared("pulumi:providers:aws", "main", {"region": "eu-west-1", "allowedAccountIds": f'["{ACCOUNT}"]'}),
-        Declared(
-            "aws:cloudwatch/logGroup:LogGroup",
-            "trail-logs",
-            {"name": "/acme/trail", "kmsKeyId": Ref("key", "arn"), "retentionInDays": 365, "tags": TAGS},
+        declared(
+            "cloudwatch.LogGroup", "trail-logs", name="/acme/trail", kmsKeyId=Ref("key", "arn"), retentionInDays=365, tags=TAGS
         ),
-        Declared(
-            "aws:cloudtrail/trail:Trail",
+        declared(
+            "cloudtrail.Trail",
             "trail",
-            {
-                "s3BucketName": "acme-trail",
-                "advancedEventSelectors": [data_events()],
-                "isMultiRegionTrail": True,
-                "enableLogFileValidation": True,
-                "kmsKeyId": Ref("key", "arn"),
-                "cloudWatchLogsGroupArn": Ref("trail-logs", "arn"),
-                "cloudWatchLogsRoleArn": Ref("task-role", "arn"),
-            },
+            s3BucketName="acme-trail",
+            advancedEventSelectors=[data_events()],
+            isMultiRegionTrail=True,
+            enableLogFileValidation=True,
+            kmsKeyId=Ref("key", "arn"),
+            cloudWatchLogsGroupArn=Ref("trail-logs", "arn"),
+            cloudWatchLogsRoleArn=Ref("task-role", "arn"),
         ),
         *cis_alarms(),
         *monitoring(rotate=("AWS/Lambda", "FunctionName")),
-        Declared("aws:sns/topic:Topic", "alarms", {"kmsMasterKeyId": Ref("key", "arn")}),
-        Declared("aws:sns/topicPolicy:TopicPolicy", "alarms-policy", {"arn": Ref("alarms", "arn"), "policy": topic_policy()}),
-        Declared("aws:cloudwatch/metricAlarm:MetricAlarm", "errors", {"alarmActions": [Ref("alarms", "arn")]}),
-        Declared(
-            "aws:lambda/function:Function",
+        declared("sns.Topic", "alarms", kmsMasterKeyId=Ref("key", "arn")),
+        declared("sns.TopicPolicy", "alarms-policy", arn=Ref("alarms", "arn"), policy=topic_policy()),
+        declared("cloudwatch.MetricAlarm", "errors", alarmActions=[Ref("alarms", "arn")]),
+        declared(
+            "lambda.Function",
             "rotate",
-            {
-                "runtime": "python3.13",
-                "reservedConcurrentExecutions": 2,
-                "deadLetterConfig": {"targetArn": "arn:aws:sqs:::failed"},
-                "tracingConfig": {"mode": "Active"},
-                "environment": {"variables": {"GATEHOUSE_KEY_PREFIX": "gtk"}},
-                "kmsKeyArn": Ref("key", "arn"),
-                "tags": TAGS,
-            },
+            runtime="python3.13",
+            reservedConcurrentExecutions=2,
+            deadLetterConfig={"targetArn": "arn:aws:sqs:::failed"},
+            tracingConfig={"mode": "Active"},
+            environment={"variables": {"GATEHOUSE_KEY_PREFIX": "gtk"}},
+            kmsKeyArn=Ref("key", "arn"),
+            tags=TAGS,
         ),
-        Declared(
-            "aws:lambda/permission:Permission",
-            "rotate-from-secrets",
-            {"principal": "secretsmanager.amazonaws.com", "sourceAccount": ACCOUNT},
-        ),
-        Declared("aws:lambda/functionUrl:FunctionUrl", "rotate-url", {"authorizationType": "AWS_IAM"}),
+        declared("lambda.Permission", "rotate-from-secrets", principal="secretsmanager.amazonaws.com", sourceAccount=ACCOUNT),
+        declared("lambda.FunctionUrl", "rotate-url", authorizationType="AWS_IAM"),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from policies.testing.pack_process import ACCOUNT, Ref
 from tests.policies.rules import account_programs, builders, network_programs, programs
 from tests.policies.rules.builders import (
     TAGS,
@@ -10,6 +10,7 @@ from tests.policies.rules.builders import (
     by_change,
     changed,
     data_events,
+    declared,
     document,
     github_trust,
     grant,
@@ -74,7 +75,7 @@ VIOLATIONS = [
             StringLike={"token.actions.githubusercontent.com:sub": "repo:acme/*"},
         ),
     ),
-    violation("GH-IAM-006", "robot", "AccessKey", [Declared("aws:iam/accessKey:AccessKey", "robot", {"user": "robot"})]),
+    violation("GH-IAM-006", "robot", "AccessKey", [declared("iam.AccessKey", "robot", user="robot")]),
     by_change("GH-IAM-007", builders.roles, "task-role", "permissionsBoundary", permissionsBoundary=None),
     by_change(
         "GH-IAM-007",
@@ -155,11 +156,7 @@ VIOLATIONS = [
         "aws.alb",
         [
             *network_programs.edge(),
-            Declared(
-                "aws:alb/targetGroup:TargetGroup",
-                "old",
-                {"vpcId": Ref("vpc"), "protocol": "HTTPS", "healthCheck": {"path": "/"}},
-            ),
+            declared("alb.TargetGroup", "old", vpcId=Ref("vpc"), protocol="HTTPS", healthCheck={"path": "/"}),
         ],
     ),
     violation(

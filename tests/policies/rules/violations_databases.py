@@ -6,13 +6,13 @@ from typing import Any
 
 from policies.testing.pack_process import Declared
 from tests.policies.rules import programs
-from tests.policies.rules.builders import TAGS, Program, by_change, changed, violation, without
+from tests.policies.rules.builders import TAGS, Program, by_change, changed, declared, violation, without
 
-STANDALONE_CLUSTER = Declared("aws:elasticache/cluster:Cluster", "standalone-cluster", {"engine": "memcached", "tags": TAGS})
+STANDALONE_CLUSTER = declared("elasticache.Cluster", "standalone-cluster", engine="memcached", tags=TAGS)
 
 
 def cache_user(**inputs: Any) -> Declared:
-    return Declared("aws:elasticache/user:User", "cache-user", {"accessString": "on ~* +@all", "tags": TAGS, **inputs})
+    return declared("elasticache.User", "cache-user", accessString="on ~* +@all", tags=TAGS, **inputs)
 
 
 def database(**inputs: Any) -> Program:
@@ -63,7 +63,7 @@ VIOLATIONS = [
         "GH-EC-001",
         "serverless-cache",
         "kmsKeyId",
-        [*programs.stores(), Declared("aws:elasticache/serverlessCache:ServerlessCache", "serverless-cache", {"tags": TAGS})],
+        [*programs.stores(), declared("elasticache.ServerlessCache", "serverless-cache", tags=TAGS)],
     ),
     by_change("GH-EC-002", programs.stores, "cache", "transitEncryptionMode", transitEncryptionMode="preferred"),
     by_change("GH-EC-003", programs.stores, "cache", "userGroupIds", userGroupIds=None),

@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules import network_programs, programs
-from tests.policies.rules.builders import Program, by_change, changed, find, violation, without
+from tests.policies.rules.builders import Program, by_change, changed, declared, find, violation, without
 from tests.policies.rules.network_programs import WORLD
 
 SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
@@ -23,7 +23,7 @@ def web_acl_rule(**rule: Any) -> Program:
 
 
 def security_group(name: str, **inputs: Any) -> Declared:
-    return Declared("aws:ec2/securityGroup:SecurityGroup", name, {"vpcId": Ref("vpc"), "description": name, **inputs})
+    return declared("ec2.SecurityGroup", name, vpcId=Ref("vpc"), description=name, **inputs)
 
 
 def network_acl(*ingress: dict[str, Any]) -> Program:
@@ -103,7 +103,7 @@ VIOLATIONS = [
     by_change("GH-VPC-009", network_programs.network, "s3-endpoint", "endpoint", policy=None),
     by_change("GH-VPC-010", programs.ecs, "service", "subnet", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
     by_change("GH-VPC-010", programs.stores, "cache-subnets", "NAT", subnetIds=[Ref("app-a"), Ref("data-b")]),
-    violation("GH-VPC-010", "default", "VPC", [Declared("aws:ec2/defaultVpc:DefaultVpc", "default", {})]),
+    violation("GH-VPC-010", "default", "VPC", [declared("ec2.DefaultVpc", "default")]),
     violation("GH-VPC-011", "vpc", "VPC", without(network_programs.network(), "block")),
     violation("GH-VPC-011", "vpc", "exclusion", without(network_programs.edge(), "block-exclusion")),
     by_change("GH-ALB-001", network_programs.edge, "http", "defaultActions[0]", defaultActions=[{"type": "forward"}]),
@@ -130,10 +130,7 @@ VIOLATIONS = [
     by_change("GH-ACM-001", network_programs.edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]),
     by_change("GH-ACM-001", network_programs.edge, "certificate", "validationMethod", validationMethod="EMAIL"),
     violation(
-        "GH-WAF-001",
-        "web-acl",
-        "rateBasedStatement",
-        web_acl(rules=find(network_programs.edge(), "web-acl").inputs["rules"][:3]),
+        "GH-WAF-001", "web-acl", "rateBasedStatement", web_acl(rules=find(network_programs.edge(), "web-acl").inputs["rules"][:3])
     ),
     violation("GH-WAF-002", "web-acl", "ACL", without(network_programs.edge(), "firewall-logging")),
     by_change(

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from policies.testing.pack_process import ACCOUNT, Ref
 from tests.policies.rules import account_programs, builders, programs
-from tests.policies.rules.builders import Program, by_change, changed, document, grant, kms, tls_only, violation, without
+from tests.policies.rules.builders import (
+    Program,
+    by_change,
+    changed,
+    declared,
+    document,
+    grant,
+    kms,
+    tls_only,
+    violation,
+    without,
+)
 from tests.policies.rules.programs import replication
 
 ALL_KEYS = "arn:aws:kms:*:123456789012:key/*"
@@ -120,10 +131,7 @@ VIOLATIONS = [
         "GH-S3-011",
         "files",
         "ACL",
-        [
-            *programs.s3(),
-            Declared("aws:s3/bucketAcl:BucketAcl", "files-acl", {"bucket": Ref("files", "bucket"), "acl": "private"}),
-        ],
+        [*programs.s3(), declared("s3.BucketAcl", "files-acl", bucket=Ref("files", "bucket"), acl="private")],
     ),
     by_change("GH-S3-012", programs.s3, "files-policy", '"*"', policy=with_statement(ANYONE)),
     by_change(
@@ -212,10 +220,11 @@ VIOLATIONS = [
         "secretString",
         [
             *programs.secrets(),
-            Declared(
-                "aws:secretsmanager/secretVersion:SecretVersion",
+            declared(
+                "secretsmanager.SecretVersion",
                 "pepper-value",
-                {"secretId": Ref("pepper"), "secretString": "correct horse battery staple"},
+                secretId=Ref("pepper"),
+                secretString="correct horse battery staple",
             ),
         ],
     ),
