@@ -8,29 +8,8 @@ from collections.abc import Iterator
 from policies.catalogue import PACKS, RULES
 from policies.engine.meta_policies import META_POLICIES
 from policies.engine.rule import ENVIRONMENTS, Control, Rule, Severity, upstream_ids
+from tools.docs import markdown
 from tools.docs.markdown import prose, table
-
-HEAD = """# Controls of the policy packs
-
-Both packs evaluate every resource before it is created: during `pulumi preview`, `pulumi up` and `make check`. The level of a
-control depends on the environment: a violation of a **mandatory** control stops the deployment, a violation of an **advisory**
-control is reported, a **disabled** control is not evaluated. [guides/policies.md](guides/policies.md) explains how to change
-levels and how to add an exemption.
-
-`make docs` writes the rationale, remediation, parameters and upstream ids of each control to `.gatehouse/docs/policies.md`. A
-violation prints its remediation.
-"""
-OUTCOMES = """## Outcomes
-
-| outcome | meaning |
-| --- | --- |
-| pass | The resource complies with the control. |
-| violation | The resource does not comply. The message names the resource, the property and the fix. |
-| undecided | A property that the control reads is unknown during the preview. It is not counted as passed. |
-| broken | The control raised an error. The resource was not evaluated and the deployment stops. |
-
-Meta policies report everything that is neither pass nor violation:
-"""
 
 
 def page() -> str:
@@ -39,14 +18,12 @@ def page() -> str:
     severities = ", ".join(f"{by_severity[severity]} {severity.value}" for severity in reversed(Severity))
     meta = ((f"`{policy.id}`", prose(policy.title), policy.severity.value, *_levels(policy)) for policy in META_POLICIES)
     rows = ((f"`{rule.id}`", prose(rule.title), rule.severity.value, rule.pack, *_levels(rule)) for rule in RULES)
-    return "\n".join(
-        [
-            HEAD,
-            OUTCOMES,
-            table(("meta policy", "title", "severity", *ENVIRONMENTS), meta),
-            f"\n## Controls\n\n{len(RULES)} controls: {severities}.\n",
-            table(("id", "title", "severity", "pack", *ENVIRONMENTS), rows) + "\n",
-        ]
+    return markdown.page(
+        "policies",
+        meta_policies=table(("meta policy", "title", "severity", *ENVIRONMENTS), meta),
+        count=len(RULES),
+        severities=severities,
+        controls=table(("id", "title", "severity", "pack", *ENVIRONMENTS), rows),
     )
 
 

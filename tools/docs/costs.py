@@ -10,6 +10,7 @@ from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
+from tools.docs import markdown
 from tools.docs.markdown import table
 
 STACKS = ("dev", "staging", "prod")
@@ -23,25 +24,6 @@ CACHE = {"cache.t4g.micro": 0.0128, "cache.t4g.small": 0.0256, "cache.m7g.large"
 VCPU, GIB = 0.03238, 0.00356
 """Fargate on ARM, USD an hour."""
 MIB_A_GIB, UNITS_A_VCPU = 1024, 1024
-HEAD = f"""# Estimated costs
-
-Fixed monthly cost of each stack in USD, without traffic: AWS list prices of us-east-1 for {HOURS} hours, rounded. Other regions
-differ; eu-west-1 is about 5 to 10 percent more expensive. Use the [AWS Pricing Calculator](https://calculator.aws/) for your
-region, discounts and usage.
-"""
-TAIL = """
-## Usage-based costs
-
-The table does not include data processed by NAT gateways, endpoints and the load balancer; log ingestion and storage; requests to
-KMS, DynamoDB, S3 and WAF; backups and their copies; CloudTrail data events; and, with the account baseline, AWS Config,
-GuardDuty and Security Hub.
-
-## Reduce the costs
-
-The sizes are settings ([settings.md](settings.md)): `network.nat`, `network.endpoint_zones`, `database.instance_class`,
-`database.multi_az`, `cache.node_type`, `cache.replicas`, and CPU, memory and task counts under `services`. Set
-`budget.monthly_usd` to get a notification before a month exceeds the budget.
-"""
 
 
 def _tasks(services: list[Registration], definitions: list[Registration]) -> Iterator[float]:
@@ -128,7 +110,7 @@ def page() -> str:
         for index, (item, _, _) in enumerate(ROWS)
     ]
     totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in STACKS))
-    return f"{HEAD}\n{table(('item (quantity: USD a month)', *STACKS), [*rows, totals])}\n{TAIL}"
+    return markdown.page("costs", hours=HOURS, table=table(("item (quantity: USD a month)", *STACKS), [*rows, totals]))
 
 
 def _each(resources: list[Registration], usd: float) -> tuple[str, float]:

@@ -8,16 +8,9 @@ from sandbox.checks.graph import Graph, graph, mermaid
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.paths import REPOSITORY
+from tools.docs import markdown
 
 STACKS = ("dev", "staging", "prod")
-HEAD = """# The {stack} stack
-
-Each box is a component with the number of its AWS resources. A solid arrow is a connection that a security group allows, with its
-ports. A dotted arrow is an access through an AWS API. Encryption keys, roles and log groups are omitted.
-
-```mermaid
-{drawing}```
-"""
 
 
 @cache
@@ -28,4 +21,4 @@ def stack_graph(stack: str) -> Graph:
 
 def page(stack: str) -> str:
     """The diagram of a stack as a Markdown page."""
-    return HEAD.format(stack=stack, drawing=mermaid(stack_graph(stack)))
+    return markdown.page("diagram", stack=stack, drawing=mermaid(stack_graph(stack)))

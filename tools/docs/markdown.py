@@ -1,11 +1,18 @@
-"""Markdown tables and escaped prose for generated pages."""
+"""Templates, Markdown tables and escaped prose of the generated pages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+_TEMPLATES = Path(__file__).with_name("templates")
 _CODE = re.compile(r"(`[^`]*`|\bGATEHOUSE_[A-Z_]+(?:=[a-z]+)?)")
+
+
+def page(template: str, **values: object) -> str:
+    """The template `templates/<template>.md` with its `{placeholders}` replaced."""
+    return (_TEMPLATES / f"{template}.md").read_text(encoding="utf-8").format(**values)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,21 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from policies.analysis.iam.grammar import listed, raw_statements
+from tools.docs import markdown
 from tools.docs.iam_documents import NAMES, STACK, documents, reasons, short_name
 from tools.docs.markdown import table
 
 USED = "used by the end-to-end tests"
-HEAD = f"""# Permissions
-
-The IAM roles of the {STACK} stack. The prefix `gatehouse-{STACK}-` is omitted. `make docs` writes every statement of every role,
-resource policy and permissions boundary to `.gatehouse/docs/permissions.md`.
-
-Least privilege is tested in two ways:
-
-- The end-to-end tests run every process under its role with IAM enforced. An action that is granted but not used needs a reason
-  in [tests/permissions.toml](../tests/permissions.toml).
-- `tests/repository/test_permissions.py` evaluates requests with conditions against the policy documents, as IAM does.
-"""
 RESOURCE_POLICIES = {
     "key": "Key policies are the only source of access to KMS keys. No identity policy grants access to a key.",
     "bucket": "Deny statements for every principal, and the AWS services that may write.",
@@ -47,8 +37,12 @@ def page() -> str:
         for kind, text in RESOURCE_POLICIES.items()
         if kind in kinds
     )
-    parts = [HEAD, "## Roles\n", table(("role", "purpose", "assumed by", "services in its policies"), roles)]
-    return "\n".join([*parts, "\n## Resource policies\n", table(("type", "resources", "purpose"), policies) + "\n"])
+    return markdown.page(
+        "permissions",
+        stack=STACK,
+        roles=table(("role", "purpose", "assumed by", "services in its policies"), roles),
+        policies=table(("type", "resources", "purpose"), policies),
+    )
 
 
 def full_page() -> str:

@@ -7,13 +7,10 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+from tools.docs import markdown
 from tools.docs.markdown import table
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = """# Requirements and their tests
-
-The right column lists the tests that carry the requirement's marker (`@pytest.mark.requirement`).
-"""
 
 
 def requirements() -> dict[str, str]:
@@ -51,4 +48,4 @@ def page() -> str:
         (requirement, text, "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests.get(requirement, [])) or "none")
         for requirement, text in requirements().items()
     )
-    return f"{HEAD}\n{table(('id', 'requirement', 'tests'), rows)}\n"
+    return markdown.page("requirements", table=table(("id", "requirement", "tests"), rows))

@@ -16,42 +16,24 @@ from gatehouse.keys.models import RateLimit
 from gatehouse.settings import PREFIX, Settings
 from pydantic.fields import FieldInfo
 
+from tools.docs import markdown
 from tools.docs.markdown import prose, table
 
 CONTRACT = tomllib.loads((Path(__file__).resolve().parents[2] / "runtime" / "contract.toml").read_text(encoding="utf-8"))
 AWS_VARIABLES = {"AWS_REGION": "Region of the AWS services that the process calls."}
-PACKS = {
-    "GATEHOUSE_EXEMPTIONS": "Path of the exemptions file. Default: `policies/exemptions.toml`.",
-    "GATEHOUSE_IGNORE_EXEMPTIONS": "`1` ignores all exemptions.",
-}
-HEAD = """# Runtime settings
-
-A process of the container reads its settings from environment variables once, when it starts. An invalid, missing or unknown
-`GATEHOUSE_*` variable stops it; the message names the variable and never contains its value. An empty value counts as unset. The
-variables are declared in [runtime/contract.toml](../runtime/contract.toml).
-"""
 COLUMNS = ("variable", "description", "default", "allowed", "processes", "secret")
 
 
 def page() -> str:
     """One table for each way in which a variable is set."""
     stand_ins = ", ".join(f"`{row['name']}`" for row in CONTRACT["variable"] if row.get("stand_in"))
-    return "\n".join(
-        (
-            HEAD,
-            "## Set by every deployment\n\nThe ECS task definitions and Lambda functions set these variables.\n",
-            table(COLUMNS, (_row(row["name"], _processes(row)) for row in CONTRACT["variable"])),
-            f"\nThe sandbox replaces the variables that hold addresses ({stand_ins}) and adds `GATEHOUSE_BIND` and the ports.\n",
-            "## Secrets\n\nECS injects these variables from Secrets Manager.\n",
-            table(COLUMNS, (_row(row["name"], row["processes"]) for row in CONTRACT["secret"])),
-            "\n## Optional\n\nSet these in a stack file: by the key in the last column, or as an entry of"
-            " [`environment_variables`](settings.md). `image` marks a variable for use outside of a stack.\n",
-            table((*COLUMNS, "set by"), ((*_row(row["name"], row["processes"]), _key(row)) for row in CONTRACT["optional"])),
-            "\n## Command line\n\nEach variable is the default of an option.\n",
-            table(("variable", "option", "description", "commands", "secret"), _options()),
-            "\n## Policy packs\n",
-            table(("variable", "description"), ((f"`{name}`", meaning) for name, meaning in PACKS.items())) + "\n",
-        )
+    return markdown.page(
+        "settings-runtime",
+        deployed=table(COLUMNS, (_row(row["name"], _processes(row)) for row in CONTRACT["variable"])),
+        stand_ins=stand_ins,
+        secrets=table(COLUMNS, (_row(row["name"], row["processes"]) for row in CONTRACT["secret"])),
+        optional=table((*COLUMNS, "set by"), ((*_row(row["name"], row["processes"]), _key(row)) for row in CONTRACT["optional"])),
+        options=table(("variable", "option", "description", "commands", "secret"), _options()),
     )
 
 

@@ -13,16 +13,10 @@ from pydantic.fields import FieldInfo
 from components.settings.checks import CHECKS, MEMORY_MIB
 from components.settings.fields import ENVIRONMENTS, PROD, Allowed, EnvironmentDefault, Production, Section
 from components.settings.model import Settings
+from tools.docs import markdown
 from tools.docs.markdown import prose, table
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = """# Stack settings
-
-A stack file (`Pulumi.dev.yaml`, `Pulumi.staging.yaml`, `Pulumi.prod.yaml`) sets these keys under `gatehouse:settings`. It needs
-the keys whose default is *required*; every other key has a default, which may differ between environments. Unknown keys and
-values that are not allowed are rejected before Pulumi plans anything, with all mistakes at once. "In prod" lists what the stack
-prod accepts.
-"""
 COLUMNS = ("key", "default", "allowed", "description")
 
 
@@ -85,20 +79,17 @@ def page() -> str:
     for setting in settings():
         row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.field.description or ""))
         rows.setdefault(setting.section, []).append(row)
-    parts = [HEAD]
-    for path, lines in rows.items():
-        title = f"## `{path}`" if path else "## General"
-        parts.append(f"{title}\n\n{prose(description(path))}\n\n{table(COLUMNS, lines)}\n")
-    sizes = ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items())
-    parts += [
-        "## Rules between settings\n",
-        "\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in CHECKS) + "\n",
-        "Fargate supports these sizes. Above 1024 MiB the memory is a multiple of 1024:\n",
-        table(("cpu", "memory_mib"), sizes) + "\n",
-        "## Example\n\n`Pulumi.dev.yaml`:\n",
-        f"```yaml\n{(ROOT / 'Pulumi.dev.yaml').read_text(encoding='utf-8')}```\n",
+    sections = [
+        f"## {f'`{path}`' if path else 'General'}\n\n{prose(description(path))}\n\n{table(COLUMNS, lines)}\n"
+        for path, lines in rows.items()
     ]
-    return "\n".join(parts)
+    return markdown.page(
+        "settings",
+        sections="\n".join(sections),
+        rules="\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in CHECKS),
+        sizes=table(("cpu", "memory_mib"), ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items())),
+        example=(ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"),
+    )
 
 
 def _section(field: FieldInfo) -> type[Section] | None:
