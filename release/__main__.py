@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import boto3
@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _reject(options.command, messages)
     try:
         return _run(options, stack)
+    except ValueError as exc:
+        return _reject(options.command, [str(exc)])
     except DeploymentFailed as exc:
-        for line in str(exc).splitlines():
-            print(f"{options.command}: {line}", file=sys.stderr)
-        return FAILED
+        return _reject(options.command, str(exc).splitlines(), FAILED)
 
 
 def _run(options: argparse.Namespace, stack: Stack) -> int:
@@ -58,11 +58,11 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
         except (ClientError, BotoCoreError) as exc:
             return _reject("logs", [f"CloudWatch returned {type(exc).__name__}. Is the stack {stack.name} deployed?"])
     if options.command == "verify":
-        return _reject_on_error("verify", lambda: verify(stack, root=options.root))
+        return verify(stack, root=options.root)
     if options.command == "deploy":
         return deploy(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
     if options.command == "rollback":
-        return _reject_on_error("rollback", lambda: _rollback(options, stack))
+        return _rollback(options, stack)
     if options.command == "destroy" and not _confirm(stack, "destroys"):
         return _reject("destroy", ["not confirmed; nothing was changed"])
     return subprocess.run(pulumi_command(options.command, stack), cwd=options.root, check=False).returncode
@@ -96,13 +96,6 @@ def _previous_digest(stack: Stack, root: Path) -> str:
         raise ValueError(f"cannot read the previous image from ECS ({type(exc).__name__}). Set it: --digest sha256:...") from exc
 
 
-def _reject_on_error(command: str, action: Callable[[], int]) -> int:
-    try:
-        return action()
-    except ValueError as exc:
-        return _reject(command, [str(exc)])
-
-
 def _confirm(stack: Stack, verb: str) -> bool:
     note = " Protected resources are kept until you remove their protection." if verb == "destroys" else ""
     print(f"This {verb} the stack {stack.name} in account {stack.account}.{note}")
@@ -121,10 +114,10 @@ def _print(lines: Iterable[str]) -> int:
     return 0
 
 
-def _reject(command: str, messages: list[str]) -> int:
+def _reject(command: str, messages: list[str], status: int = REJECTED) -> int:
     for message in messages:
         print(f"{command}: {message}", file=sys.stderr)
-    return REJECTED
+    return status
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from policies.catalogue import write_levels
-from release.migrate import Migration, MigrationFailed, migrate
+from release.migrate import MigrationFailed, migrate
 from release.preflight import PACKS, ROOT, Stack, stack_output
 from release.verify import (
     HEALTH_CHECK_ATTEMPTS,
@@ -99,8 +99,7 @@ def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
 
 def _migrate(stack: Stack, root: Path) -> str:
     try:
-        migration = Migration.of(str(stack_output(stack, "cluster", root)), stack_output(stack, "migration", root))
-        return migrate(_ecs(stack), migration)
+        return migrate(_ecs(stack), str(stack_output(stack, "cluster", root)), stack_output(stack, "migration", root))
     except (MigrationFailed, ValueError) as exc:
         raise DeploymentFailed(
             f"{exc}\nThe ECS services were not changed. Logs: make logs ENV={stack.name} PROCESS=migrate"

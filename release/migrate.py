@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import WaiterError
@@ -16,45 +15,23 @@ class MigrationFailed(Exception):
     """The migration task did not start, finish or succeed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """Network and task definition of the migration task.
+def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
+    """Run the task and wait until it stops. Returns the task id.
 
-    cluster: name of the ECS cluster.
-    definition: ARN of the task definition.
-    subnets: ids of the app-tier subnets.
-    group: id of the security group.
+    output: the stack output `migration`. Raises ValueError if it has no task definition, subnets or security group, and
+    MigrationFailed.
     """
-
-    cluster: str
-    definition: str
-    subnets: tuple[str, ...]
-    group: str
-
-    @classmethod
-    def of(cls, cluster: str, export: Mapping[str, Any]) -> Migration:
-        """From the stack output `migration`. Raises ValueError if a member is missing."""
-        missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not export.get(key)]
-        if missing:
-            raise ValueError(f"the stack output `migration` has no {', '.join(missing)}; deploy the current program first")
-        return cls(cluster, str(export["taskDefinition"]), tuple(export["subnets"]), str(export["securityGroup"]))
-
-
-def migrate(ecs: Any, migration: Migration, *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
-    """Run the task and wait until it stops. Returns the task id. Raises MigrationFailed."""
+    missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
+    if missing:
+        raise ValueError(f"the stack output `migration` has no {', '.join(missing)}; deploy the current program first")
+    network = {"subnets": output["subnets"], "securityGroups": [output["securityGroup"]], "assignPublicIp": "DISABLED"}
     response = ecs.run_task(
-        cluster=migration.cluster,
-        taskDefinition=migration.definition,
+        cluster=cluster,
+        taskDefinition=output["taskDefinition"],
         launchType="FARGATE",
         count=1,
         startedBy="release",
-        networkConfiguration={
-            "awsvpcConfiguration": {
-                "subnets": list(migration.subnets),
-                "securityGroups": [migration.group],
-                "assignPublicIp": "DISABLED",
-            }
-        },
+        networkConfiguration={"awsvpcConfiguration": network},
     )
     if not response["tasks"]:
         reasons = ", ".join(str(failure.get("reason", "no reason")) for failure in response.get("failures", []))
@@ -62,13 +39,13 @@ def migrate(ecs: Any, migration: Migration, *, poll_s: int = POLL_S, timeout_s: 
     arn = str(response["tasks"][0]["taskArn"])
     try:
         ecs.get_waiter("tasks_stopped").wait(
-            cluster=migration.cluster, tasks=[arn], WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)}
+            cluster=cluster, tasks=[arn], WaiterConfig={"Delay": poll_s, "MaxAttempts": max(1, timeout_s // poll_s)}
         )
     except WaiterError as exc:
         raise MigrationFailed(
             f"the migration task {_id(arn)} is still running after {timeout_s} s; check it before you retry"
         ) from exc
-    (task,) = ecs.describe_tasks(cluster=migration.cluster, tasks=[arn])["tasks"]
+    (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
     codes = {str(container["name"]): container.get("exitCode") for container in task["containers"]}
     # A container without an exit code did not start: the image could not be pulled or a secret could not be read.
     failures = {name: code for name, code in codes.items() if code != 0}

@@ -64,31 +64,22 @@ def read_stack(name: str, root: Path = ROOT) -> Stack:
 
 def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
     """One message for each missing prerequisite, with its fix. image: whether a pushed image is required."""
-    messages = [_check_cli(), _check_login(root), _check_account(stack), _check_image(stack) if image else None]
+    messages = [_check_pulumi(root), _check_account(stack), _check_image(stack) if image else None]
     return [message for message in messages if message]
 
 
-def _check_cli() -> str | None:
+def _check_pulumi(root: Path) -> str | None:
     path = shutil.which("pulumi")
     if path is None:
         return f"the Pulumi CLI is not on PATH. Install it: {_INSTALL}"
     version = subprocess.run([path, "version"], capture_output=True, text=True, timeout=30, check=False).stdout.strip()
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    if match and tuple(int(part) for part in match.groups()) < CLI_MIN:
+    if match and tuple(map(int, match.groups())) < CLI_MIN:
         return f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or later is required: {_INSTALL}"
+    command = [path, "whoami", "--non-interactive"]
+    if subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=root).returncode:
+        return "the Pulumi CLI is not logged in. Run: pulumi login s3://<state bucket>, or pulumi login"
     return None
-
-
-def _check_login(root: Path) -> str | None:
-    path = shutil.which("pulumi")
-    if path is None:
-        return None  # Reported by _check_cli.
-    result = subprocess.run(
-        [path, "whoami", "--non-interactive"], capture_output=True, text=True, timeout=60, check=False, cwd=root
-    )
-    if result.returncode == 0:
-        return None
-    return "the Pulumi CLI is not logged in. Run: pulumi login s3://<state bucket>, or pulumi login"
 
 
 def _check_account(stack: Stack) -> str | None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,20 +80,13 @@ class FakeAccount:
             return {"services": [self._service(name) for name in request["services"]], "failures": []}
         if action == "RunTask":
             self.steps.append(f"run {request['taskDefinition'].rpartition('/')[2]}")
-            assert request["networkConfiguration"]["awsvpcConfiguration"] == {
-                "subnets": ["subnet-1"],
-                "securityGroups": ["sg-1"],
-                "assignPublicIp": "DISABLED",
-            }
+            network = {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
+            assert request["networkConfiguration"] == {"awsvpcConfiguration": network}
             return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
         if action == "DescribeTasks":
             code = {} if self.migration is None else {"exitCode": self.migration}
-            task = {
-                "lastStatus": "STOPPED",
-                "stoppedReason": "Essential container exited",
-                "containers": [{"name": "migrate", **code}],
-            }
-            return {"tasks": [task], "failures": []}
+            task = {"lastStatus": "STOPPED", "stoppedReason": "Essential container exited"}
+            return {"tasks": [{**task, "containers": [{"name": "migrate", **code}]}], "failures": []}
         if action == "ListTaskDefinitions":
             process = request["familyPrefix"].rpartition("-")[2]
             return {"taskDefinitionArns": [arn(process, 2 if request["status"] == "ACTIVE" else 1)]}
@@ -164,29 +157,21 @@ def serving(account: FakeAccount) -> Iterator[str]:
         server.server_close()
 
 
-def checkout(folder: Path, digest: str, url: str) -> Path:
-    """A project directory with the dev stack, this image digest and the fake Pulumi CLI."""
+def release(
+    account: FakeAccount, folder: Path, *words: str, image: str = NEW, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m release <words> --env dev` in a project with the dev stack, this image digest and the fake Pulumi CLI."""
     text = (ROOT / "Pulumi.dev.yaml").read_text()
-    (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {digest}", text))
+    (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
     cli = folder / "bin" / "pulumi"
     cli.parent.mkdir()
-    cli.write_text(_CLI.format(python=sys.executable, url=url))
+    cli.write_text(_CLI.format(python=sys.executable, url=account.url))
     cli.chmod(cli.stat().st_mode | stat.S_IXUSR)
-    return folder
-
-
-def release(folder: Path, url: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `python -m release <words> --env dev` in that directory."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environ |= {
-        "PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}",
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1",
+        **{"PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}", "NO_PROXY": "127.0.0.1"},
+        **{"AWS_ENDPOINT_URL": account.url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
+        **{"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
     }
     command = [sys.executable, "-m", "release", *words, "--env", "dev", "--root", str(folder)]
-    return subprocess.run(command, cwd=ROOT, env=environ, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    return run(command, cwd=ROOT, env=environ, input=stdin, capture_output=True, text=True, timeout=120, check=False)

@@ -11,7 +11,7 @@ import pytest
 
 from release.deploy import pulumi_command
 from release.preflight import Stack
-from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, checkout, release, serving
+from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, release, serving
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def digest(folder: Path) -> str:
 
 @pytest.mark.requirement("TR-17")
 def test_migration_runs_before_services_change(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
     assert "verified: gatehouse-dev-console, gatehouse-dev-gateway" in result.stdout
@@ -39,9 +39,8 @@ def test_first_update_excludes_task_definitions_only() -> None:
     patterns = [after for option, after in pairwise(command) if option == "--exclude"]
     component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
     for process in ("gateway", "console"):
-        assert any(
-            fnmatch.fnmatch(f"{component}$aws:ecs/taskDefinition:TaskDefinition::{process}", pattern) for pattern in patterns
-        )
+        definition = f"{component}$aws:ecs/taskDefinition:TaskDefinition::{process}"
+        assert any(fnmatch.fnmatch(definition, pattern) for pattern in patterns)
         assert not any(fnmatch.fnmatch(f"{component}::{process}", pattern) for pattern in patterns)
     assert not any(pattern.endswith("::migrate") for pattern in patterns)
 
@@ -49,7 +48,7 @@ def test_first_update_excludes_task_definitions_only() -> None:
 @pytest.mark.requirement("SS-08", "TR-17")
 def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Path) -> None:
     account.rolls_back = True
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 1
     assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
     assert "gatehouse-dev-gateway:1, expected gatehouse-dev-gateway:2" in result.stderr
@@ -57,7 +56,7 @@ def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Pat
 
 def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
     account.unhealthy, account.rolls_back = ("sharing",), True  # After a rollback, health is checked once only.
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "verify")
+    result = release(account, tmp_path, "verify")
     assert result.returncode == 1
     assert f"verify: sharing: {account.url}/sharing/healthz returned 503" in result.stderr
 
@@ -65,7 +64,7 @@ def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Pa
 @pytest.mark.parametrize(("code", "message"), [(1, "migrate exited with 1"), (None, "migrate did not start")])
 def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_path: Path, code: int | None, message: str) -> None:
     account.migration = code
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 1
     assert account.steps[-1].startswith("run ")
     assert account.running == {"gateway": 1, "console": 1}
@@ -74,14 +73,14 @@ def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_pa
 
 def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
     account.preview = 255
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", "--yes")
+    result = release(account, tmp_path, "deploy", "--yes")
     assert (result.returncode, account.steps) == (1, ["preview"])
     assert "pulumi preview exited with 255" in result.stderr
 
 
 @pytest.mark.parametrize("stdin", ["", "yes\n", "prod\n"])
 def test_unconfirmed_deployment_changes_nothing(account: FakeAccount, tmp_path: Path, stdin: str) -> None:
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "deploy", stdin=stdin)
+    result = release(account, tmp_path, "deploy", stdin=stdin)
     assert (result.returncode, account.steps) == (1, ["preview"])
     assert "not confirmed" in result.stderr
 
@@ -89,25 +88,25 @@ def test_unconfirmed_deployment_changes_nothing(account: FakeAccount, tmp_path: 
 @pytest.mark.requirement("SS-09", "TR-17")
 def test_rollback_deploys_previous_image_without_migration(account: FakeAccount, tmp_path: Path) -> None:
     account.running, account.expected = dict.fromkeys(account.running, 2), 2
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes")
+    result = release(account, tmp_path, "rollback", "--yes")
     assert result.returncode == 0, result.stderr
     assert digest(tmp_path) == OLD
     assert account.steps == ["preview", "up"]
 
 
 def test_unconfirmed_rollback_restores_the_stack_file(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", stdin="no\n")
+    result = release(account, tmp_path, "rollback", stdin="no\n")
     assert (result.returncode, digest(tmp_path)) == (1, NEW)
 
 
 @pytest.mark.parametrize(("target", "message"), [(NEW, "already contains"), ("latest", "'latest' is not a digest")])
 def test_invalid_rollback_target_is_rejected(account: FakeAccount, tmp_path: Path, target: str, message: str) -> None:
-    result = release(checkout(tmp_path, NEW, account.url), account.url, "rollback", "--yes", "--digest", target)
+    result = release(account, tmp_path, "rollback", "--yes", "--digest", target)
     assert (result.returncode, account.steps) == (2, [])
     assert message in result.stderr
 
 
 def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> None:
-    result = release(checkout(tmp_path, f"sha256:{'0' * 64}", account.url), account.url, "deploy", "--yes")
+    result = release(account, tmp_path, "deploy", "--yes", image=f"sha256:{'0' * 64}")
     assert (result.returncode, account.steps) == (2, [])
     assert "Pulumi.dev.yaml contains no image" in result.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from release.migrate import Migration, MigrationFailed, migrate
+from release.migrate import MigrationFailed, migrate
 from release.rollback import previous_digest
 from release.verify import ServiceState, check_health, deployment_errors, describe_services, wait_for_rollouts
 from sandbox.emulator.server import Emulator
@@ -45,22 +45,20 @@ def test_no_services_before_first_deployment(ecs: Any) -> None:
     assert describe_services(ecs, "main", ["gateway"]) == {}
 
 
-def test_rollout_that_never_ends_is_an_error(ecs: Any) -> None:
-    sleeps = list[float]()
+@pytest.mark.parametrize(
+    ("tasks", "sleeps", "errors"),
+    [(0, [], []), (2, [10.0, 10.0], ["gateway: the deployment of gateway:1 is still in progress: 0 of 2 tasks"])],
+    ids=["completed", "never ends"],
+)
+def test_rollout_is_waited_for_until_the_timeout(ecs: Any, tasks: int, sleeps: list[float], errors: list[str]) -> None:
+    waited = list[float]()
     definition = register(ecs, NEW)
-    create_service(ecs, definition, tasks=2)
-    after = wait_for_rollouts(ecs, "main", ["gateway"], timeout_s=20, sleep=sleeps.append)
-    assert sleeps == [10.0, 10.0]
-    (error,) = deployment_errors({}, after, {"gateway": definition})
-    assert error.endswith("is still in progress: 0 of 2 tasks")
-
-
-def test_completed_rollout_is_not_waited_for(ecs: Any) -> None:
-    sleeps = list[float]()
-    definition = register(ecs, NEW)
-    create_service(ecs, definition, tasks=0)
-    after = wait_for_rollouts(ecs, "main", ["gateway"], sleep=sleeps.append)
-    assert (sleeps, deployment_errors({}, after, {"gateway": definition})) == ([], [])
+    create_service(ecs, definition, tasks=tasks)
+    after = wait_for_rollouts(ecs, "main", ["gateway"], timeout_s=20, sleep=waited.append)
+    assert waited == sleeps
+    assert [
+        error[-len(end) :] for error, end in zip(deployment_errors({}, after, {"gateway": definition}), errors, strict=True)
+    ] == errors
 
 
 def test_old_task_definition_after_update_is_a_rollback(ecs: Any) -> None:
@@ -137,7 +135,7 @@ def test_first_image_has_no_previous_one(ecs: Any) -> None:
 
 def test_incomplete_migration_output_is_rejected() -> None:
     with pytest.raises(ValueError, match="no subnets, securityGroup"):
-        Migration.of("main", {"taskDefinition": ARN})
+        migrate(EcsWithoutCapacity(), "main", {"taskDefinition": ARN})
 
 
 class EcsWithoutCapacity:
@@ -149,4 +147,4 @@ class EcsWithoutCapacity:
 
 def test_migration_task_that_does_not_start_is_an_error() -> None:
     with pytest.raises(MigrationFailed, match="RESOURCE:MEMORY"):
-        migrate(EcsWithoutCapacity(), Migration("main", f"{ARN}:1", ("subnet-1",), "sg-1"))
+        migrate(EcsWithoutCapacity(), "main", {"taskDefinition": f"{ARN}:1", "subnets": ["subnet-1"], "securityGroup": "sg-1"})

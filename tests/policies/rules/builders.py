@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,11 +28,10 @@ def violation(rule: str, name: str, mention: str, program: Program) -> Case:
     return Case(rule, name, mention, program)
 
 
-def declared(
-    resource_class: str, name: str, /, *, protect: bool = False, computed: Mapping[str, Any] | None = None, **inputs: Any
-) -> Declared:
-    """A resource of a class such as "s3.Bucket"."""
-    return Declared(aws(resource_class)[0], name, inputs, protect=protect, computed=computed or {})
+def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
+    """A resource of a class such as "s3.Bucket". The inputs `protect` and `computed` are fields of `Declared`."""
+    protect, computed = inputs.pop("protect", False), inputs.pop("computed", {})
+    return Declared(aws(resource_class)[0], name, inputs, protect=protect, computed=computed)
 
 
 def by_change(
