@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import run
+from subprocess import CompletedProcess, run
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,9 +157,7 @@ def serving(account: FakeAccount) -> Iterator[str]:
         server.server_close()
 
 
-def release(
-    account: FakeAccount, folder: Path, *words: str, image: str = NEW, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
+def release(account: FakeAccount, folder: Path, *words: str, image: str = NEW, stdin: str = "") -> CompletedProcess[str]:
     """Run `python -m release <words> --env dev` in a project with the dev stack, this image digest and the fake Pulumi CLI."""
     text = (ROOT / "Pulumi.dev.yaml").read_text()
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
