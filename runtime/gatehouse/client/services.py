@@ -12,9 +12,8 @@ from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerific
 from gatehouse.client.http import Client, Retries, Transport, some
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
-from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
+from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
 from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
-from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.pepper_schemas import PepperStatus
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel

@@ -1,8 +1,9 @@
-"""Changed keys and the details of their audit events. Pure."""
+"""The key that an action results in, and the details of its audit event; rules of expiry and rotation. Pure."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,14 +11,19 @@ from msgspec import UNSET, UnsetType
 from gatehouse.audit.models import Details
 from gatehouse.crypto.token import NULL_DIGEST
 from gatehouse.errors import BadRequest, Conflict, Problem
-from gatehouse.keys.lifecycle import TTL_S_MAX
-from gatehouse.keys.models import CreditPlan, Key, KeyPatch, KeyState, RateLimit, RotationOptions, granted
+from gatehouse.keys.lifecycle import RESTORE_WINDOW_S, TTL_S_MAX, Action
+from gatehouse.keys.models import CreditPlan, Key, KeyPatch, KeyState, NewKey, RateLimit, RotationOptions, granted
 
 #: Fields that KeyPatch shares with Key and that are copied unchanged.
 _PATCHED = tuple(name for name in KeyPatch.__struct_fields__ if name in Key.__struct_fields__ and name != "scopes")
 
 #: Free-text fields: the audit trail records that they changed, not their values.
 _UNRECORDED = frozenset({"metadata", "notes"})
+
+#: Fields that the event of a creation records as they are.
+_RECORDED = tuple(
+    name for name in NewKey.__struct_fields__ if name in Key.__struct_fields__ and name not in {*_UNRECORDED, "tags", "credits"}
+)
 
 
 def patched(key: Key, patch: KeyPatch) -> Key:
@@ -34,6 +40,40 @@ def patched(key: Key, patch: KeyPatch) -> Key:
     return msgspec.structs.replace(
         changed, scopes=granted(own_scopes, changed.roles), has_credits=changed.credits is not None, signing=signing
     )
+
+
+class KeyChange(msgspec.Struct, frozen=True):
+    """Result of an action on a key, and the details that its audit event records. See `KeyUpdate` for the other fields."""
+
+    key: Key
+    details: Details
+    successor: Key | None = None
+    others_end_at: float | None = None
+
+
+def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: str, reason: str) -> KeyChange:
+    """Result of an action that needs nothing but a reason. `state`: next state of the key. `by`: label of the actor.
+
+    Raises Conflict if the grace period or the restore window has ended.
+    """
+    replace = msgspec.structs.replace
+    if action is Action.REVOKE:
+        return KeyChange(replace(key, state=state, revoked_at=now, revoked_by=by, revoke_reason=reason), {"reason": reason})
+    if action is Action.DELETE:
+        deleted = replace(key, state=state, state_before=key.state, deleted_at=now, deleted_by=by)
+        return KeyChange(deleted, {"reason": reason, "state_before": key.state.value})
+    if action is Action.RESTORE:
+        if key.deleted_at is not None and now > key.deleted_at + RESTORE_WINDOW_S:
+            raise Conflict(f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create a new key")
+        restored = replace(key, state=state, state_before=None, deleted_at=None, deleted_by=None)
+        return KeyChange(restored, {"reason": reason, "state": state.value})
+    if action is Action.END_GRACE_PERIOD:
+        if key.successor_id is None:
+            raise Conflict("The key was not rotated, so it has no grace period; rotate or revoke it")
+        if key.expires_at is not None and key.expires_at <= now:
+            raise Conflict("The grace period of the key has already ended")
+        return KeyChange(replace(key, expires_at=now), {"reason": reason, "successor_id": key.successor_id})
+    return KeyChange(replace(key, state=state), {"reason": reason})
 
 
 def tombstone(key: Key, now: float) -> Key:
@@ -62,17 +102,9 @@ def tombstone(key: Key, now: float) -> Key:
 
 def creation_details(key: Key) -> Details:
     return {
-        "name": key.name,
-        "owner": key.owner,
-        "environment": key.environment.value,
+        **{name: _detail(name, getattr(key, name)) for name in _RECORDED},
         "scopes": list(key.own_scopes),
-        "roles": list(key.roles),
-        "cores": list(key.cores),
-        "methods": list(key.methods),
-        "addresses": list(key.addresses),
-        "limits": _limit_texts(key.limits),
         "credits": None if key.credits is None else key.credits.remaining,
-        "expires_at": key.expires_at,
         "pepper_generation": key.pepper_generation,
     }
 
@@ -80,20 +112,17 @@ def creation_details(key: Key) -> Details:
 def patch_details(key: Key, patch: KeyPatch) -> Details:
     """Names of the changed fields, and the new values of those that a verification depends on."""
     names = sorted(name for name in patch.__struct_fields__ if getattr(patch, name) is not UNSET)
-    details: Details = {"changed": list(names), "version": key.version}
-    for name in names:
-        value = getattr(patch, name)
-        if name in _UNRECORDED:
-            continue
-        if name == "limits":
-            details[name] = _limit_texts(value)
-        elif isinstance(value, CreditPlan):
-            details[name] = f"{value.remaining}" + (
-                f", {value.refill_amount} every {value.refill_every}" if value.refill_every else ""
-            )
-        else:
-            details[name] = list(value) if isinstance(value, tuple) else value
-    return details
+    values = {name: _detail(name, getattr(patch, name)) for name in names if name not in _UNRECORDED}
+    return {"changed": list(names), "version": key.version, **values}
+
+
+def _detail(name: str, value: Any) -> Any:
+    if name == "limits":
+        return _limit_texts(value)
+    if isinstance(value, CreditPlan):
+        refill = f", {value.refill_amount} every {value.refill_every}" if value.refill_every else ""
+        return f"{value.remaining}{refill}"
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
@@ -11,8 +14,9 @@ from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired,
 from gatehouse.http.endpoint import Endpoint, Header, Links, StepUp
 from gatehouse.http.fields import unix_seconds
 from gatehouse.http.pagination import Cursors
-from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS
+from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.keys import signing
+from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import (
     GenerationUse,
     KeyEnvironment,
@@ -21,10 +25,8 @@ from gatehouse.keys.models import (
     KeyPatch,
     NewKey,
     RotationOptions,
-    SignatureAlgorithm,
 )
 from gatehouse.keys.schemas import (
-    DEFAULT_SCOPES,
     ChangedKey,
     CreatedKey,
     CreateKey,
@@ -37,18 +39,20 @@ from gatehouse.keys.schemas import (
     ReasonBody,
     RotatedKey,
     RotateKey,
+    SigningKeySet,
     UpdateKey,
     etag,
     key_view,
     settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
-from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet, public_key_bytes
+from gatehouse.keys.signing import SetSigning
 from gatehouse.operations.pepper_schemas import PepperGeneration, PepperStatus
 from gatehouse.timestamps import rfc3339
 from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
 
+DEFAULT_SCOPES = ("cores:read",)
 _ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
 _IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
 _IF_MATCH = Header("if-match", 'The ETag that was read, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
@@ -78,15 +82,7 @@ async def list_keys(request: Request, query: ListKeys) -> KeyPage:
     Ordered by id. All filters must match.
     """
     dependencies = request.dependencies
-    only = KeyFilter(
-        owner=query.owner,
-        state=query.state,
-        environment=query.environment,
-        tag=query.tag,
-        family_id=query.family_id,
-        expires_within_s=query.expires_within_s,
-        unused_for_s=query.unused_for_s,
-    )
+    only = msgspec.convert(query, KeyFilter, from_attributes=True)
     cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}")
     after = None if query.cursor is None else KeyId(cursors.read(query.cursor))
     page = await dependencies.keys.page(after=after, size=query.limit, only=only)
@@ -130,23 +126,12 @@ async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
     Creates a new key with the same settings. The previous key works until the grace period ends; an earlier grace period of the
     key family ends immediately. The token is returned only in this response.
     """
-    dependencies = request.dependencies
-    options = RotationOptions(
-        grace_s=body.grace_s,
-        ttl_s=body.ttl_s,
-        expires_at=None if body.expires_at is None else unix_seconds(body.expires_at),
-        reason=body.reason,
-    )
-    rotated = await key_service(dependencies).rotate(
-        existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin
-    )
+    expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
+    options = RotationOptions(body.grace_s, body.ttl_s, expires_at, body.reason)
+    keys, prefix = key_service(request.dependencies), request.dependencies.key_prefix
+    rotated = await keys.rotate(existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
     request.response.headers["Location"] = f"/v1/keys/{rotated.key.id}"
-    return RotatedKey(
-        token=rotated.token,
-        key=key_view(rotated.key, dependencies.key_prefix),
-        previous=key_view(rotated.previous, dependencies.key_prefix),
-        effective=rotated.effective.value,
-    )
+    return RotatedKey(rotated.token, key_view(rotated.key, prefix), key_view(rotated.previous, prefix), rotated.effective.value)
 
 
 async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
@@ -154,8 +139,7 @@ async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 
     Ends the grace period of a rotated key immediately. Its `last_used_at` shows whether it is still in use.
     """
-    keys = key_service(request.dependencies)
-    return _changed(request, await keys.end_grace_period(existing_id(id), body.reason, request.actor))
+    return await _act(request, id, Action.END_GRACE_PERIOD, body)
 
 
 async def disable_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
@@ -163,10 +147,7 @@ async def disable_key(request: Request, id: str, body: DeactivateKey) -> Changed
 
     The gateway denies the key until it is enabled again. Idempotent.
     """
-    keys = key_service(request.dependencies)
-    return _changed(
-        request, await keys.disable(existing_id(id), body.reason, request.actor, allow_last_admin=body.allow_last_admin)
-    )
+    return await _act(request, id, Action.DISABLE, body)
 
 
 async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
@@ -174,8 +155,7 @@ async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 
     Idempotent.
     """
-    keys = key_service(request.dependencies)
-    return _changed(request, await keys.enable(existing_id(id), body.reason, request.actor))
+    return await _act(request, id, Action.ENABLE, body)
 
 
 async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
@@ -184,8 +164,7 @@ async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     Cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has passed.
     Idempotent.
     """
-    keys = key_service(request.dependencies)
-    return _changed(request, await keys.revoke(existing_id(id), body.reason, request.actor))
+    return await _act(request, id, Action.REVOKE, body)
 
 
 async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
@@ -193,10 +172,7 @@ async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedK
 
     The gateway denies the key like an unknown one. It can be restored for 30 days. Idempotent.
     """
-    keys = key_service(request.dependencies)
-    return _changed(
-        request, await keys.delete(existing_id(id), body.reason, request.actor, allow_last_admin=body.allow_last_admin)
-    )
+    return await _act(request, id, Action.DELETE, body)
 
 
 async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
@@ -204,8 +180,7 @@ async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey
 
     The key returns to the state it had before: active, disabled or revoked.
     """
-    keys = key_service(request.dependencies)
-    return _changed(request, await keys.restore(existing_id(id), body.reason, request.actor))
+    return await _act(request, id, Action.RESTORE, body)
 
 
 async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
@@ -213,16 +188,10 @@ async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
 
     Erases a deleted or revoked key; its id stays reserved. Cannot be undone. The audit trail keeps its events. Idempotent.
     """
-    dependencies = request.dependencies
-    purged = await key_service(dependencies).purge(
-        existing_id(id), body.confirm, body.reason, request.actor, counters=dependencies.counters
-    )
-    return PurgedKey(
-        id=purged.key_id,
-        purged_at=rfc3339(purged.purged_at),
-        effective=purged.effective.value,
-        counters_removed=purged.counters_removed,
-    )
+    keys, counters = key_service(request.dependencies), request.dependencies.counters
+    changed, counters_removed = await keys.purge(existing_id(id), body.confirm, body.reason, request.actor, counters=counters)
+    purged_at = rfc3339(changed.key.purged_at or request.dependencies.clock.now())
+    return PurgedKey(changed.key.id, purged_at, changed.effective.value, counters_removed)
 
 
 async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanation:
@@ -249,15 +218,8 @@ async def set_signing(request: Request, id: str, body: SetSigning) -> SigningKey
 
     Replaces the current signing key. For hmac-sha256, the secret is returned only in this response.
     """
-    dependencies = request.dependencies
-    options = signing.SigningOptions(
-        algorithm=SignatureAlgorithm(body.algorithm),
-        public_key=None if body.public_key is None else public_key_bytes(body.public_key),
-        required=body.required,
-    )
-    keys = key_service(dependencies)
-    result = await signing.set_signing(keys, existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
-    return SigningKeySet(result.secret, key_view(result.key, dependencies.key_prefix), result.effective.value)
+    secret, changed = await signing.set_signing(key_service(request.dependencies), existing_id(id), body, request.actor)
+    return SigningKeySet(secret, key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
 
 
 async def remove_signing(request: Request, id: str) -> ChangedKey:
@@ -280,18 +242,8 @@ async def pepper_status(request: Request) -> PepperStatus:
     for generation in sorted({*uses, *pepper.generations} - {0}):
         use = uses.get(generation, GenerationUse(generation, 0, 0, 0))
         unused = not (use.keys or use.cores or use.imported or use.signing)
-        rows.append(
-            PepperGeneration(
-                generation=generation,
-                held=generation in pepper.generations,
-                keys=use.keys,
-                ids=use.ids,
-                cores=use.cores,
-                imported=use.imported,
-                signing=use.signing,
-                removable=unused and generation not in {pepper.current, writing},
-            )
-        )
+        removable = unused and generation not in {pepper.current, writing}
+        rows.append(PepperGeneration(**msgspec.structs.asdict(use), held=generation in pepper.generations, removable=removable))
     return PepperStatus(pepper.current, writing, rows)
 
 
@@ -318,6 +270,14 @@ def key_service(dependencies: Dependencies) -> KeyService:
     )
 
 
+async def _act(request: Request, id: str, action: Action, body: ReasonBody) -> ChangedKey:
+    allow_last_admin = isinstance(body, DeactivateKey) and body.allow_last_admin
+    keys = key_service(request.dependencies)
+    return _changed(
+        request, await keys.act(existing_id(id), action, body.reason, request.actor, allow_last_admin=allow_last_admin)
+    )
+
+
 def _changed(request: Request, changed: Changed) -> ChangedKey:
     return ChangedKey(key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
 
@@ -335,100 +295,34 @@ def _version(if_match: str | None) -> int | None:
     return int(match[1])
 
 
-_key = partial(Endpoint, tag="keys")
+def _key(
+    method: str, path: str, handler: Callable[..., Any], roles: frozenset[Role], step_up: StepUp | None = None, **options: Any
+) -> Endpoint:
+    return Endpoint(method=method, path=path, handler=handler, roles=roles, step_up=step_up, tag="keys", **options)
+
+
+_ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING
+_KEY = "/v1/keys/{id}"
+_TO_KEY = Links("id", "/key/id")
+_FROM_DELETED = Links("id", "/key/id", ("restore_key", "purge_key", "show_key"))
+_FROM_REVOKED = Links("id", "/key/id", ("purge_key", "show_key"))
 
 ENDPOINTS = (
-    _key(
-        method="POST",
-        path="/v1/keys",
-        handler=create_key,
-        roles=KEY_CREATORS,
-        step_up=StepUp.MANAGING,
-        status=201,
-        links=Links("id", "/key/id"),
-    ),
-    _key(method="GET", path="/v1/keys", handler=list_keys, roles=READERS, links=Links("id", "/keys/0/id", ("show_key",))),
-    _key(method="GET", path="/v1/keys/{id}", handler=show_key, roles=KEY_READERS, errors=(404,)),
-    _key(
-        method="PATCH",
-        path="/v1/keys/{id}",
-        handler=update_key,
-        roles=OPERATORS,
-        step_up=StepUp.MANAGING,
-        errors=(404, 409, 412, 428),
-        headers=(_IF_MATCH,),
-    ),
-    _key(
-        method="DELETE",
-        path="/v1/keys/{id}",
-        handler=delete_key,
-        roles=OPERATORS,
-        step_up=StepUp.ALWAYS,
-        errors=(404, 409),
-        links=Links("id", "/key/id", ("restore_key", "purge_key", "show_key")),
-    ),
-    _key(
-        method="POST",
-        path="/v1/keys/{id}/restore",
-        handler=restore_key,
-        roles=OPERATORS,
-        step_up=StepUp.MANAGING,
-        errors=(404,),
-    ),
-    _key(
-        method="POST",
-        path="/v1/keys/{id}/disable",
-        handler=disable_key,
-        roles=KEY_MANAGERS,
-        step_up=StepUp.MANAGING,
-        errors=(404,),
-    ),
-    _key(method="POST", path="/v1/keys/{id}/enable", handler=enable_key, roles=OPERATORS, step_up=StepUp.MANAGING, errors=(404,)),
-    _key(
-        method="POST",
-        path="/v1/keys/{id}/rotate",
-        handler=rotate_key,
-        roles=KEY_MANAGERS,
-        step_up=StepUp.MANAGING,
-        status=201,
-        errors=(404,),
-        links=Links("id", "/key/id"),
-    ),
-    _key(
-        method="POST",
-        path="/v1/keys/{id}/end-grace",
-        handler=end_grace,
-        roles=KEY_MANAGERS,
-        step_up=StepUp.MANAGING,
-        errors=(404,),
-    ),
-    _key(
-        method="POST",
-        path="/v1/keys/{id}/revoke",
-        handler=revoke_key,
-        roles=KEY_MANAGERS,
-        step_up=StepUp.MANAGING,
-        errors=(404,),
-        links=Links("id", "/key/id", ("purge_key", "show_key")),
-    ),
-    _key(method="POST", path="/v1/keys/{id}/purge", handler=purge_key, roles=OWNERS, step_up=StepUp.ALWAYS, errors=(404,)),
-    _key(method="POST", path="/v1/keys/{id}/explain", handler=explain_key, roles=KEY_READERS, read_only=True, errors=(404,)),
-    _key(
-        method="PUT",
-        path="/v1/keys/{id}/signing",
-        handler=set_signing,
-        roles=OPERATORS,
-        step_up=StepUp.MANAGING,
-        errors=(404, 409),
-    ),
+    _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201, links=_TO_KEY),
+    _key("GET", "/v1/keys", list_keys, READERS, links=Links("id", "/keys/0/id", ("show_key",))),
+    _key("GET", _KEY, show_key, KEY_READERS, errors=(404,)),
+    _key("PATCH", _KEY, update_key, OPERATORS, _MANAGING, errors=(404, 409, 412, 428), headers=(_IF_MATCH,)),
+    _key("DELETE", _KEY, delete_key, OPERATORS, _ALWAYS, errors=(404, 409), links=_FROM_DELETED),
+    _key("POST", f"{_KEY}/restore", restore_key, OPERATORS, _MANAGING, errors=(404,)),
+    _key("POST", f"{_KEY}/disable", disable_key, KEY_MANAGERS, _MANAGING, errors=(404,)),
+    _key("POST", f"{_KEY}/enable", enable_key, OPERATORS, _MANAGING, errors=(404,)),
+    _key("POST", f"{_KEY}/rotate", rotate_key, KEY_MANAGERS, _MANAGING, status=201, errors=(404,), links=_TO_KEY),
+    _key("POST", f"{_KEY}/end-grace", end_grace, KEY_MANAGERS, _MANAGING, errors=(404,)),
+    _key("POST", f"{_KEY}/revoke", revoke_key, KEY_MANAGERS, _MANAGING, errors=(404,), links=_FROM_REVOKED),
+    _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
+    _key("POST", f"{_KEY}/explain", explain_key, KEY_READERS, read_only=True, errors=(404,)),
+    _key("PUT", f"{_KEY}/signing", set_signing, OPERATORS, _MANAGING, errors=(404, 409)),
     # Without a signing key, requests are no longer checked for signatures.
-    _key(
-        method="DELETE",
-        path="/v1/keys/{id}/signing",
-        handler=remove_signing,
-        roles=OPERATORS,
-        step_up=StepUp.ALWAYS,
-        errors=(404, 409),
-    ),
-    _key(method="GET", path="/v1/pepper", handler=pepper_status, roles=AUDITORS),
+    _key("DELETE", f"{_KEY}/signing", remove_signing, OPERATORS, _ALWAYS, errors=(404, 409)),
+    _key("GET", "/v1/pepper", pepper_status, AUDITORS),
 )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -35,8 +35,8 @@ from gatehouse.http.fields import (
     unix_seconds,
 )
 from gatehouse.http.validation import checked, matching
-from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
-from gatehouse.keys.models import OWN_SCHEME, ROLES, CreditPlan, Key, RateLimit
+from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX, TTL_S_MAX
+from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.timestamps import rfc3339
 from gatehouse.verification.decision import network
 
@@ -47,10 +47,6 @@ TAGS_MAX = 20
 METADATA_MAX = 20
 METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
-TTL_S_MAX = 10 * 365 * 86_400
-PUBLIC_KEY_CHARS_MAX = 512
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-DEFAULT_SCOPES = ("cores:read",)
 
 Period = Literal["hour", "day", "week", "month"]
 Role = Literal["reader", "agent", "admin"]
@@ -75,6 +71,8 @@ def _distinct_names(limits: list[dict[str, Any]]) -> str:
 Name = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")]
 Owner = Annotated[str, checked(single_line, max_length=NAME_CHARS_MAX, description="Person or team responsible for the key.")]
 Notes = Annotated[str, checked(multi_line, max_length=NOTES_CHARS_MAX, description="Free text. Do not store secrets here.")]
+Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
+Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
 Tag = Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]
 Scopes = Annotated[
     list[Scope],
@@ -83,7 +81,7 @@ Scopes = Annotated[
 Roles = Annotated[
     list[Role],
     unique_items(
-        max_length=len(ROLES),
+        max_length=len(get_args(Role)),
         description="Sets of scopes: `reader` grants `cores:read`, `agent` grants `cores:register`, `admin` grants `admin`.",
     ),
 ]
@@ -93,7 +91,7 @@ Cores = Annotated[
 ]
 Methods = Annotated[
     list[Method],
-    unique_items(max_length=len(METHODS), description="HTTP methods that the key can be used with. Empty: every method."),
+    unique_items(max_length=len(get_args(Method)), description="HTTP methods that the key allows. Empty: every method."),
 ]
 Addresses = Annotated[
     list[Annotated[str, Meta(max_length=64)]],
@@ -199,9 +197,7 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
     limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
     expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years ahead.")] = None
-    ttl_s: Annotated[
-        Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None, Meta(description="Lifetime in seconds, instead of `expires_at`.")
-    ] = None
+    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime in seconds, instead of `expires_at`.")] = None
     credits: Credits | None = None
 
     def __post_init__(self) -> None:
@@ -274,17 +270,10 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     grace_s: Annotated[
         int,
-        Meta(
-            ge=0,
-            le=GRACE_S_MAX,
-            description="Grace period: seconds for which the previous key still works, but never beyond its own expiry.",
-        ),
+        Meta(ge=0, le=GRACE_S_MAX, description="Seconds for which the previous key still works, at most until it expires."),
     ] = GRACE_S_DEFAULT
     expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, an RFC 3339 timestamp.")] = None
-    ttl_s: Annotated[
-        Annotated[int, Meta(ge=1, le=TTL_S_MAX)] | None,
-        Meta(description="Lifetime of the new key in seconds, instead of `expires_at`."),
-    ] = None
+    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")] = None
     allow_last_admin: AllowLastAdmin = False
 
     def __post_init__(self) -> None:
@@ -302,12 +291,9 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
     tag: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")] = None
     family_id: Annotated[Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")] = None
-    expires_within_s: Annotated[
-        Annotated[int, Meta(ge=0, le=TTL_S_MAX)] | None, Meta(description="Active keys that expire within this many seconds.")
-    ] = None
+    expires_within_s: Annotated[Seconds | None, Meta(description="Active keys that expire within this many seconds.")] = None
     unused_for_s: Annotated[
-        Annotated[int, Meta(ge=0, le=TTL_S_MAX)] | None,
-        Meta(description="Active keys neither created nor used within this many seconds."),
+        Seconds | None, Meta(description="Active keys neither created nor used within this many seconds.")
     ] = None
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
@@ -384,12 +370,11 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     start: Annotated[str, Meta(description="First characters of the token, to identify it. Empty for an imported key.")]
 
 
-_TOKEN_EXAMPLE = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - an example
 Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
 
 
 class CreatedKey(msgspec.Struct, frozen=True):
-    example: ClassVar = {"token": _TOKEN_EXAMPLE, "key": KeyView.example}
+    example: ClassVar = {"token": "gtk_test_3fGh82kLmQ0a...", "key": KeyView.example}
 
     token: Token
     key: KeyView
@@ -439,11 +424,25 @@ class PurgedKey(msgspec.Struct, frozen=True):
     counters_removed: Annotated[
         bool,
         Meta(
-            description="Whether rate limit counters were removed. False if another generation uses them, or if Redis "
-            "is unavailable:"
-            " then they expire with their windows."
+            description="Whether rate limit counters were removed. False if another generation uses them, or if Redis is"
+            " unavailable: then they expire with their windows."
         ),
     ]
+
+
+class SigningKeySet(msgspec.Struct, frozen=True):
+    example: ClassVar = {
+        "secret": "sigkey_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "key": KeyView.example,
+        "effective": "everywhere",
+    }
+
+    secret: Annotated[
+        str | None,
+        Meta(description="The HMAC secret, returned only in this response. Null for ed25519: the client has the private key."),
+    ]
+    key: KeyView
+    effective: Effective
 
 
 #: Fields of KeyView whose values are not those of the same field of Key.

@@ -18,6 +18,7 @@ from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, pro
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.keys.changes import (
+    KeyChange,
     check_expiry,
     check_rotatable,
     check_rotated_expiry,
@@ -26,10 +27,11 @@ from gatehouse.keys.changes import (
     lives_as_long,
     patch_details,
     patched,
+    state_change,
     successor,
     tombstone,
 )
-from gatehouse.keys.lifecycle import RESTORE_WINDOW_S, Action, is_repeat, next_state, rejection
+from gatehouse.keys.lifecycle import Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import (
     OWN_SCHEME,
     Effective,
@@ -90,27 +92,6 @@ class Rotated(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Rotated({self.previous.id} -> {self.key.id})"
-
-
-class Purged(msgspec.Struct, frozen=True):
-    """Result of a purge.
-
-    counters_removed: False if another key of the family uses the counters, or Redis was unavailable (they then expire).
-    """
-
-    key_id: KeyId
-    purged_at: float
-    effective: Effective
-    counters_removed: bool
-
-
-class KeyChange(msgspec.Struct, frozen=True):
-    """Result of an action on a key, and the details that its audit event records. See `KeyUpdate` for the other fields."""
-
-    key: Key
-    details: Details
-    successor: Key | None = None
-    others_end_at: float | None = None
 
 
 #: (key, next state, now) -> change. Pure, except that it may raise.
@@ -194,13 +175,16 @@ class KeyService:
 
         return await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
 
-    async def disable(self, key_id: KeyId, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
-        """Denies requests with the key until it is enabled again. Idempotent."""
-        return await self.transition(key_id, Action.DISABLE, actor, _to_state(reason), allow_last_admin=allow_last_admin)
+    async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
+        """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See `lifecycle.IDEMPOTENT`.
 
-    async def enable(self, key_id: KeyId, reason: str, actor: Actor) -> Changed:
-        """Enables a disabled key. Idempotent."""
-        return await self.transition(key_id, Action.ENABLE, actor, _to_state(reason))
+        Raises Conflict if the grace period or the restore window has ended, and what `transition` raises.
+        """
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            return state_change(key, action, state, now, by=actor.label, reason=reason)
+
+        return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
 
     async def rotate(self, key_id: KeyId, options: RotationOptions, actor: Actor, *, allow_last_admin: bool = False) -> Rotated:
         """Creates the successor of a key; the old token stays valid for the grace period, and never longer than it would have.
@@ -239,53 +223,14 @@ class KeyService:
         token, key = created[-1]
         return Rotated(token=token, key=key, previous=changed.key, effective=changed.effective)
 
-    async def end_grace_period(self, key_id: KeyId, reason: str, actor: Actor) -> Changed:
-        """Ends the grace period of a rotated key immediately. Raises Conflict if it was not rotated or the period has ended."""
-
-        def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            if key.successor_id is None:
-                raise Conflict("The key was not rotated, so it has no grace period; rotate or revoke it")
-            if key.expires_at is not None and key.expires_at <= now:
-                raise Conflict("The grace period of the key has already ended")
-            ended = msgspec.structs.replace(key, expires_at=now)
-            return KeyChange(ended, {"reason": reason, "successor_id": key.successor_id})
-
-        return await self.transition(key_id, Action.END_GRACE_PERIOD, actor, change)
-
-    async def revoke(self, key_id: KeyId, reason: str, actor: Actor) -> Changed:
-        """Revokes a key. Idempotent. Raises NotFound, Conflict (a deleted key), Unavailable (the key was not revoked)."""
-
-        def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            revoked = msgspec.structs.replace(key, state=state, revoked_at=now, revoked_by=actor.label, revoke_reason=reason)
-            return KeyChange(revoked, {"reason": reason})
-
-        return await self.transition(key_id, Action.REVOKE, actor, change)
-
-    async def delete(self, key_id: KeyId, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
-        """Deletes a key; it can be restored for RESTORE_WINDOW_S. Idempotent."""
-
-        def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            deleted = msgspec.structs.replace(key, state=state, state_before=key.state, deleted_at=now, deleted_by=actor.label)
-            return KeyChange(deleted, {"reason": reason, "state_before": key.state.value})
-
-        return await self.transition(key_id, Action.DELETE, actor, change, allow_last_admin=allow_last_admin)
-
-    async def restore(self, key_id: KeyId, reason: str, actor: Actor) -> Changed:
-        """Restores a deleted key to its previous state. Raises Conflict if the restore window has passed."""
-
-        def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            if key.deleted_at is not None and now > key.deleted_at + RESTORE_WINDOW_S:
-                raise Conflict(f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create a new key")
-            restored = msgspec.structs.replace(key, state=state, state_before=None, deleted_at=None, deleted_by=None)
-            return KeyChange(restored, {"reason": reason, "state": state.value})
-
-        return await self.transition(key_id, Action.RESTORE, actor, change)
-
-    async def purge(self, key_id: KeyId, confirm: str, reason: str, actor: Actor, *, counters: RedisRateLimits | None) -> Purged:
+    async def purge(
+        self, key_id: KeyId, confirm: str, reason: str, actor: Actor, *, counters: RedisRateLimits | None
+    ) -> tuple[Changed, bool]:
         """Removes all data of a deleted or revoked key except its id, which stays reserved. Audit events remain. Idempotent.
 
         `confirm` must repeat the id. `counters`: rate-limit counters to remove; None if each gateway worker counts for itself.
-        Raises BadRequest, NotFound, Conflict (neither deleted nor revoked), Unavailable.
+        The second value is True if they were removed; False if another key of the family uses them, or Redis is unavailable
+        (they then expire). Raises BadRequest, NotFound, Conflict (neither deleted nor revoked), Unavailable.
         """
         if confirm != key_id:
             problem = Problem("body.confirm", "is not the id of this key", "repeat the id: a purge cannot be undone")
@@ -298,13 +243,7 @@ class KeyService:
         changed = await self.transition(key_id, Action.PURGE, actor, change)
         subject = changed.key.subject
         remaining = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
-        removed = counters is not None and not remaining.keys and await counters.forget(subject)
-        return Purged(
-            key_id=key_id,
-            purged_at=changed.key.purged_at or self.clock.now(),
-            effective=changed.effective,
-            counters_removed=removed,
-        )
+        return changed, counters is not None and not remaining.keys and await counters.forget(subject)
 
     async def transition(
         self, key_id: KeyId, action: Action, actor: Actor, change: Change, *, allow_last_admin: bool = False
@@ -357,13 +296,6 @@ class KeyService:
         if token is None or digest is None:
             raise Unavailable("Keys cannot be created at the moment", detail=f"pepper generation {generation} is not available")
         return token, digest
-
-
-def _to_state(reason: str) -> Change:
-    def change(key: Key, state: KeyState, now: float) -> KeyChange:
-        return KeyChange(msgspec.structs.replace(key, state=state), {"reason": reason})
-
-    return change
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:

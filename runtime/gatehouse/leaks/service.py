@@ -15,6 +15,7 @@ from gatehouse.audit.actions import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.errors import Conflict
 from gatehouse.identity.models import Actor
+from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import Key, KeyState
 from gatehouse.keys.service import KeyService
 from gatehouse.leaks.report_signatures import LeakReport, place
@@ -51,10 +52,10 @@ class LeakService:
         reason = "found in public"
         with contextlib.suppress(Conflict):  # the key is already revoked
             if self.action == "revoke":
-                await self.keys.revoke(key.id, reason, actor)
+                await self.keys.act(key.id, Action.REVOKE, reason, actor)
             elif self.action == "disable" and key.state is KeyState.ACTIVE:
                 # Even the last admin key, because its token is public. The bootstrap token remains.
-                await self.keys.disable(key.id, reason, actor, allow_last_admin=True)
+                await self.keys.act(key.id, Action.DISABLE, reason, actor, allow_last_admin=True)
 
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
         event = actor.did(

@@ -17,6 +17,7 @@ from gatehouse.db.migrations import runner
 from gatehouse.db.pool import Pool
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
+from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import Effective, KeyEnvironment, KeyId, RotationOptions
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
@@ -284,7 +285,7 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
     tokens.append(rotated.token)
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
     await asyncio.gather(*(gateway.verify(rotated.token) for _ in range(10)))
-    ended_grace = await keys.end_grace_period(KeyId(key.id), "", OPERATOR)
+    ended_grace = await keys.act(KeyId(key.id), Action.END_GRACE_PERIOD, "", OPERATOR)
     assert ended_grace.effective is Effective.EVERYWHERE
     ended = True
     await asyncio.gather(*(gateway.verify(rotated.token) for _ in range(10)))
@@ -318,11 +319,11 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
 
     counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="refuse")
     clients = [asyncio.create_task(client()) for _ in range(3)]
-    purged = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, counters=counters)
+    changed, counters_removed = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, counters=counters)
     after = [(await gateway.verify(key.token)).json for _ in range(5)]
     done.set()
     await asyncio.gather(*clients)
-    assert (purged.effective, purged.counters_removed) == (Effective.EVERYWHERE, True)
+    assert (changed.effective, counters_removed) == (Effective.EVERYWHERE, True)
     assert {answer["code"] for answer in after} == {"NOT_FOUND"}
     assert "f0rget-me" not in json.dumps(after)
 

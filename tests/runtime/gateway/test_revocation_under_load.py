@@ -29,6 +29,7 @@ from gatehouse.db.migrations import runner
 from gatehouse.db.pool import Pool, login
 from gatehouse.http.models import RequestId
 from gatehouse.identity.models import Actor
+from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import Effective, KeyId
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
@@ -127,7 +128,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
 
     async def operator() -> None:
         for key in waiting:
-            done = await service.revoke(KeyId(key.id), "load", OPERATOR)
+            done = await service.act(KeyId(key.id), Action.REVOKE, "load", OPERATOR)
             confirmed_at[key.id] = time.time()
             effective.add(done.effective)
 
