@@ -17,7 +17,6 @@ from gatehouse.audit.checkpoint import ECDSA_P256, ED25519
 from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"
-
 _TIMEOUT_S = 3
 
 

@@ -24,7 +24,6 @@ from gatehouse.observability import Observer
 from gatehouse.settings import Settings
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
-from gatehouse.transfer.schemas import locators_of
 from gatehouse.usage.repository import UsageReports
 
 #: Interval of the check for a due checkpoint, which is one query of one row.
@@ -70,7 +69,7 @@ def legacy_file_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Peppe
     """Synchronization of the legacy files; none if no file is configured."""
     if not settings.legacy_files:
         return []
-    files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper, locators_of)
+    files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper)
     return [PeriodicJob("old files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
 

@@ -32,16 +32,13 @@ TAG = "gatehouse"
 
 #: Maximum age of `created`, and tolerance for clients whose clock is ahead.
 AGE_S_MAX = 300
-
 AHEAD_S_MAX = 30
 
 NONCE_CHARS_MIN, NONCE_CHARS_MAX = 16, 128
 
 #: Bounds of the parsing work per request.
 FIELD_CHARS_MAX = 4096
-
 COMPONENTS_MAX = 32
-
 _SECRET_PREFIX = "sigkey_"  # noqa: S105 - prefix of a secret
 
 _DIGESTS = ("sha-256", "sha-512")

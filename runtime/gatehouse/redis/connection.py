@@ -23,7 +23,6 @@ from botocore.awsrequest import AWSRequest
 from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_REDIS_URL"
-
 TOKEN_S = 900
 
 Password = str | Callable[[], Awaitable[str]] | None

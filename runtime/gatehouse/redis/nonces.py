@@ -15,9 +15,7 @@ from gatehouse.keys.models import KeyId
 from gatehouse.redis.connection import RedisConnection, RedisLogin, RedisReplyError, Script
 
 KEY_PREFIX = "gatehouse:nonce:"
-
 BREAK_S = 0.5
-
 BATCH_MAX = 256
 
 # ARGV: seconds to store each nonce; 0 only reads. Returns 1 for a new nonce and 0 for a used one.

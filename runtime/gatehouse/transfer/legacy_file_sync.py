@@ -1,4 +1,4 @@
-"""Synchronization of legacy files that are still in use: a key that was purged here is removed from them.
+"""Synchronization of legacy files that other systems still use: purged keys are removed from them.
 
 A file is written only if it is unchanged since it was read (its entity tag), so a concurrent change by another writer is not
 lost. The file is then read again, several times in a run and in later runs until it succeeds.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gatehouse.audit.actions import AuditAction
 from gatehouse.audit.models import AuditEvent, Details, Outcome, system_event
@@ -18,6 +19,7 @@ from gatehouse.errors import Conflict, GatehouseError, NotFound, Unavailable
 from gatehouse.keys.models import KeyId
 from gatehouse.transfer.file_formats import Entry, MalformedFile, without
 from gatehouse.transfer.repository import Removal, RemovalRepository
+from gatehouse.transfer.schemas import locators_of
 from gatehouse.verification.imported_tokens import ids_of
 
 BATCH_SIZE = 500
@@ -32,51 +34,42 @@ ATTEMPTS_MAX = 5
 RETRY_MIN_S, RETRY_MAX_S = 10.0, 3600.0
 
 
+@dataclass(frozen=True, slots=True)
 class LegacyFileSync:
-    """`places`: s3://bucket/key or paths. `locators_of`: all texts that the id of an entry can be derived from.
+    """Removes purged keys from the legacy files.
 
-    `read`: returns content and entity tag of a place.
+    locations: s3://bucket/key or paths.
+    read: returns the content and the entity tag of a location.
     """
 
-    def __init__(
-        self,
-        removals: RemovalRepository,
-        places: tuple[str, ...],
-        clock: Clock,
-        pepper: Pepper,
-        locators_of: Callable[[Entry], set[str]],
-        *,
-        read: Callable[[str], tuple[bytes, str]] = object_storage.read,
-    ) -> None:
-        self._removals = removals
-        self._places = places
-        self._clock = clock
-        self._pepper = pepper
-        self._locators_of = locators_of
-        self._read = read
+    removals: RemovalRepository
+    locations: tuple[str, ...]
+    clock: Clock
+    pepper: Pepper
+    read: Callable[[str], tuple[bytes, str]] = object_storage.read
 
     async def run_once(self) -> int:
         """Remove purged keys that are due and return their number. Raises Unavailable after a failure was recorded."""
-        due = await self._removals.due(size=BATCH_SIZE, hold_s=HOLD_S)
+        due = await self.removals.due(size=BATCH_SIZE, hold_s=HOLD_S)
         if not due:
             return 0
         purged = {removal.key_id for removal in due}
         removed: dict[str, int] = {}
         try:
-            for place in self._places:
-                removed[place] = await self._remove(place, purged)
+            for location in self.locations:
+                removed[location] = await self._remove(location, purged)
         except (GatehouseError, MalformedFile) as exc:
-            await self._fail(due, place, exc)
-        files = [f"{place}: {count}" for place, count in removed.items()]
+            await self._fail(due, location, exc)
+        files = [f"{location}: {count}" for location, count in removed.items()]
         events = [self._event(removal, AuditAction.KEY_LEGACY_FILES_REMOVED, {"files": files}) for removal in due]
-        await self._removals.done(due, events)
+        await self.removals.done(due, events)
         return len(due)
 
-    async def _remove(self, place: str, purged: set[KeyId]) -> int:
+    async def _remove(self, location: str, purged: set[KeyId]) -> int:
         """Number of entries that were removed from the file."""
         for attempt in range(ATTEMPTS_MAX):
             try:
-                content, tag = await asyncio.to_thread(self._read, place)
+                content, tag = await asyncio.to_thread(self.read, location)
             except NotFound:
                 return 0
             # In a thread: each entry needs an HMAC, and a file can have 100,000 entries.
@@ -86,10 +79,10 @@ class LegacyFileSync:
             if not count:
                 return 0
             if "\N{REPLACEMENT CHARACTER}" in text:
-                raise Unavailable(detail=f"{place} is not valid UTF-8")
+                raise Unavailable(detail=f"{location} is not valid UTF-8")
             try:
                 await asyncio.to_thread(
-                    object_storage.write, place, text.encode(), only_if=tag or None, content_type="application/json"
+                    object_storage.write, location, text.encode(), only_if=tag or None, content_type="application/json"
                 )
                 return count
             except Conflict:
@@ -98,10 +91,10 @@ class LegacyFileSync:
         return 0
 
     def _is_purged(self, entry: Entry, purged: set[KeyId]) -> bool:
-        return not purged.isdisjoint(ids_of(self._locators_of(entry), self._pepper))
+        return not purged.isdisjoint(ids_of(locators_of(entry), self.pepper))
 
-    async def _fail(self, due: tuple[Removal, ...], place: str, exc: GatehouseError | MalformedFile) -> None:
-        problem = f"{place}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public
+    async def _fail(self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile) -> None:
+        problem = f"{location}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public
         retry_s = min(RETRY_MIN_S * 2 ** min(removal.attempts for removal in due), RETRY_MAX_S)
         # The first failure of a key is recorded in the audit trail, later ones in the log and the metric of the job.
         events = [
@@ -109,7 +102,7 @@ class LegacyFileSync:
             for removal in due
             if not removal.attempts
         ]
-        await self._removals.failed(due, problem=problem, retry_s=retry_s, events=events)
+        await self.removals.failed(due, problem=problem, retry_s=retry_s, events=events)
         raise Unavailable("Legacy files are not synchronized", detail=f"{len(due)} purged keys are still in a file: {problem}")
 
     def _event(self, removal: Removal, action: AuditAction, details: Details, outcome: Outcome = "success") -> AuditEvent:
@@ -118,7 +111,7 @@ class LegacyFileSync:
             action,
             target_type="key",
             target_id=removal.key_id,
-            at=self._clock.now(),
+            at=self.clock.now(),
             details=details,
             outcome=outcome,
         )

@@ -2,15 +2,15 @@
 
 A key is never a dimension, because each value would be a billed metric. The busiest keys of an interval are properties of the log
 line instead. Counts since the last line are lost if the process is killed; the database has them.
+Format: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gatehouse.aws import embedded_metrics
 from gatehouse.clock import Clock
 from gatehouse.usage.models import UnusualUse, UsageBatch
 from gatehouse.verification.models import Code
@@ -21,6 +21,9 @@ INTERVAL_S = 10.0
 CORES_MAX = 20
 OTHERS = "others"
 TOP_KEYS = 10
+
+#: Bounds of the format: metrics of a line, dimensions of a set.
+METRICS_MAX, DIMENSIONS_MAX = 100, 30
 
 
 class UsageMetrics:
@@ -72,10 +75,34 @@ class UsageMetrics:
     def _line(
         self, at: float, metrics: dict[str, int], dimensions: dict[str, str], sets: list[list[str]], **properties: Any
     ) -> None:
-        self._write(embedded_metrics.line(self._namespace, at, metrics, dimensions, sets, **properties))
+        self._write(log_line(self._namespace, at, metrics, dimensions, sets, **properties))
 
     def _core(self, name: str) -> str:
         if name not in self._cores and len(self._cores) >= CORES_MAX:
             return OTHERS
         self._cores.add(name)
         return name
+
+
+def log_line(
+    namespace: str,
+    at: float,
+    metrics: Mapping[str, int],
+    dimensions: Mapping[str, str],
+    sets: Sequence[Sequence[str]],
+    **properties: Any,
+) -> dict[str, Any]:
+    """Fields of a log line: counts of `metrics` at `at` (Unix seconds), for each set of dimension names in `sets`.
+
+    properties: additional fields for searches, without a metric. Raises ValueError if a bound of the specification is exceeded.
+    """
+    if not 0 < len(metrics) <= METRICS_MAX or any(len(names) > DIMENSIONS_MAX for names in sets):
+        raise ValueError("a line can have 1 to 100 metrics and at most 30 dimensions")
+    if {name for names in sets for name in names} - dimensions.keys():
+        raise ValueError("a dimension has no value")
+    directive = {
+        "Namespace": namespace,
+        "Dimensions": [list(names) for names in sets],
+        "Metrics": [{"Name": name, "Unit": "Count"} for name in metrics],
+    }
+    return {"_aws": {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}, **dimensions, **metrics, **properties}

@@ -27,14 +27,11 @@ from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 
 CHANGE_CHANNEL = "gatehouse_change"
-
 POLL_S = 1.0
 
 #: Timeout of a poll, after which the connection is replaced.
 POLL_TIMEOUT_S = 1.5
-
 RECONNECT_S = 0.25
-
 PAGE_ROWS = 5000
 
 #: Rows of workers that were killed are removed after this time.

@@ -38,7 +38,6 @@ _COUNTED_KEYS_MAX = 10_000
 
 #: Database timeout. Fails closed: the key is not verified.
 TIMEOUT_S = 5.0
-
 _READ = "SELECT generation, sealed FROM imported_hash WHERE key_id = $1"
 _UPGRADE = (
     "UPDATE api_key SET digest = $2, pepper_generation = $3"  # noqa: S608

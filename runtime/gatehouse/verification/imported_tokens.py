@@ -32,7 +32,6 @@ TOKEN_CHARS_MAX = 512
 
 #: Each step doubles the time of a check; 14 takes about a second.
 BCRYPT_COST_MAX = 14
-
 _SECRET = "-secret"  # noqa: S105 - suffix of a scheme
 _BCRYPT_BYTES = 72  # bcrypt ignores further bytes; newer libraries raise an error instead
 _BCRYPT = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -69,8 +68,8 @@ class ImportedKeyIds:
             return []
         candidates = []
         for scheme, generation in self._schemes:
-            place = locator(scheme, token)
-            key_id = None if place is None else imported_key_id(place, self._pepper, generation)
+            text = locator(scheme, token)
+            key_id = None if text is None else imported_key_id(text, self._pepper, generation)
             if key_id is not None:
                 candidates.append(Candidate(key_id, scheme, material(scheme, token)))
         return candidates
@@ -115,9 +114,9 @@ def locator_of_id(scheme: str, identity: str) -> str:
     return f"{scheme}:{identity}"
 
 
-def imported_key_id(place: str, pepper: Pepper, generation: int) -> KeyId | None:
+def imported_key_id(locator: str, pepper: Pepper, generation: int) -> KeyId | None:
     """Key id for a locator: eight derived characters and the mark. None if the pepper generation is not available."""
-    digest = pepper.digest(f"imported-id:{place}", generation)
+    digest = pepper.digest(f"imported-id:{locator}", generation)
     if digest is None:
         return None
     stem = base62(int.from_bytes(digest[:16], "big") % len(ALPHABET) ** STEM_CHARS, STEM_CHARS)
@@ -125,11 +124,11 @@ def imported_key_id(place: str, pepper: Pepper, generation: int) -> KeyId | None
     return None if id_mark is None else KeyId(stem + id_mark)
 
 
-def ids_of(places: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
+def ids_of(locators: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
     """Key ids of locators under every available pepper generation."""
-    for place in places:
+    for locator in locators:
         for generation in pepper.generations:
-            key_id = imported_key_id(place, pepper, generation)
+            key_id = imported_key_id(locator, pepper, generation)
             if key_id is not None:
                 yield key_id
 

@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from gatehouse.aws.dynamodb import SecretLinksProbe
 from gatehouse.observability import Metrics, Observer, logger
 from gatehouse.sharing import routes as sharing
+from gatehouse.sharing.app import SecretLinksProbe
 from moto import mock_aws
 
 

@@ -13,7 +13,6 @@ from gatehouse.aws import object_storage as places
 from gatehouse.errors import Unavailable
 from gatehouse.transfer.legacy_file_sync import ATTEMPTS_MAX, LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
-from gatehouse.transfer.schemas import locators_of
 from gatehouse.verification.imported_tokens import imported_key_id, material
 from moto import mock_aws
 
@@ -60,7 +59,7 @@ def keeper(
     console: Console, read: Callable[[str], tuple[bytes, str]] = places.read, at: tuple[str, ...] = (KEYS, URLS)
 ) -> LegacyFileSync:
     removals = RemovalRepository(console.pool)
-    return LegacyFileSync(removals, at, console.dependencies.clock, console.dependencies.pepper, locators_of, read=read)
+    return LegacyFileSync(removals, at, console.dependencies.clock, console.dependencies.pepper, read=read)
 
 
 async def imported(console: Console, token: str) -> str:

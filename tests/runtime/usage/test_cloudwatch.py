@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from gatehouse.aws import embedded_metrics as emf
+from gatehouse.usage import cloudwatch
 from gatehouse.usage.cloudwatch import CORES_MAX, INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
 from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
 from jsonschema import validate  # type: ignore[import-untyped]
@@ -153,4 +153,4 @@ def test_line_has_no_member_code_of_request_lines() -> None:
 @pytest.mark.parametrize(("metrics", "sets"), [({}, [[]]), ({"m": 1}, [["Absent"]]), ({f"m{n}": n for n in range(101)}, [[]])])
 def test_line_outside_the_specification_is_rejected(metrics: dict[str, int], sets: list[list[str]]) -> None:
     with pytest.raises(ValueError, match=r"can have|has no value"):
-        emf.line("n", 1.0, metrics, {}, sets)
+        cloudwatch.log_line("n", 1.0, metrics, {}, sets)
