@@ -52,6 +52,7 @@ Period = Literal["hour", "day", "week", "month"]
 Role = Literal["reader", "agent", "admin"]
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 Algorithm = Literal["hmac-sha256", "ed25519"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 _LIMIT_EXAMPLE = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
 _CREDITS_EXAMPLE = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
@@ -91,7 +92,7 @@ Cores = Annotated[
 ]
 Methods = Annotated[
     list[Method],
-    unique_items(max_length=len(get_args(Method)), description="HTTP methods that the key allows. Empty: every method."),
+    unique_items(max_length=len(METHODS), description="HTTP methods that the key allows. Empty: every method."),
 ]
 Addresses = Annotated[
     list[Annotated[str, Meta(max_length=64)]],
