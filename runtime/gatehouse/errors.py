@@ -68,6 +68,18 @@ class BodyTooLarge(BadRequest):
     code, status, title = "body_too_large", 413, "The request body is too large"
 
 
+class TargetTooLong(BadRequest):
+    code, status, title = "target_too_long", 414, "The request target is too long"
+
+
+class HeadersTooLarge(BadRequest):
+    code, status, title = "headers_too_large", 431, "The headers of the request are too large"
+
+
+class RequestTimeout(BadRequest):
+    code, status, title, retryable = "request_timeout", 408, "The request was not received in time", True
+
+
 class UnsupportedMediaType(BadRequest):
     code, status, title = "unsupported_media_type", 415, "The media type of the request body is not supported"
 
@@ -126,6 +138,10 @@ class UsageExceeded(GatehouseError):
 
 class RateLimited(GatehouseError):
     code, status, title, retryable = "rate_limited", 429, "A rate limit of the key is exceeded", True
+
+
+class TooManyRequests(GatehouseError):
+    code, status, title, retryable = "too_many_requests", 429, "The client has too many requests or connections open", True
 
 
 class UpgradeUnsupported(GatehouseError):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from gatehouse import settings_validators as validators
 from gatehouse.errors import Problem, SettingsError
+from gatehouse.http.connection_limits import ConnectionLimits
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.operations.features import FEATURES
 
@@ -21,6 +22,8 @@ PREFIX = "GATEHOUSE_"
 
 #: Variables of the command line (cli/), which are not settings of a service.
 CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
+
+_CONNECTIONS = ConnectionLimits()
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -254,6 +257,42 @@ class Settings(SharingSettings):
     console_port: Port = Field(default=8081, description="Port of the console service.")
     sharing_port: Port = Field(default=8082, description="Port of the sharing service.")
 
+    request_timeout_s: float = Field(
+        default=_CONNECTIONS.request_s,
+        ge=0.1,
+        le=600,
+        description="Time in seconds for a client to send the headers of a request, and again for its body (408). A body gets a "
+        f"second more for every {_CONNECTIONS.bytes_per_s_min} bytes.",
+    )
+    response_timeout_s: float = Field(
+        default=_CONNECTIONS.response_s,
+        ge=0.1,
+        le=600,
+        description="Time in seconds after which a connection is closed if the client does not read the response.",
+    )
+    idle_timeout_s: int = Field(
+        default=_CONNECTIONS.idle_s,
+        ge=1,
+        le=4000,
+        description="Time in seconds between two requests of a connection. Must be longer than the idle timeout of the load "
+        "balancer.",
+    )
+    connections_max: int = Field(
+        default=_CONNECTIONS.connections_max, ge=16, le=65_536, description="Number of open connections of a worker (503)."
+    )
+    address_connections_max: int = Field(
+        default=_CONNECTIONS.address_connections_max,
+        ge=1,
+        le=65_536,
+        description="Number of open connections of an address to a worker (429). Trusted proxies are exempt.",
+    )
+    address_bodies_max: int = Field(
+        default=_CONNECTIONS.address_bodies_max,
+        ge=1,
+        le=65_536,
+        description="Number of request bodies that a client address sends to a worker at the same time (429).",
+    )
+
     max_staleness_ms: int = Field(
         default=3000,
         ge=1000,
@@ -326,6 +365,17 @@ class Settings(SharingSettings):
     _legacy_files = field_validator("legacy_files", mode="before")(validators.legacy_files)
     _networks = field_validator("core_networks", "trusted_proxies", "webhook_networks", mode="before")(validators.networks)
     _limit = field_validator("default_limit", mode="before")(validators.limit)
+
+    @property
+    def connection_limits(self) -> ConnectionLimits:
+        return ConnectionLimits(
+            request_s=self.request_timeout_s,
+            response_s=self.response_timeout_s,
+            idle_s=self.idle_timeout_s,
+            connections_max=self.connections_max,
+            address_connections_max=self.address_connections_max,
+            address_bodies_max=self.address_bodies_max,
+        )
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:

@@ -6,7 +6,6 @@ import asyncio
 import random
 import secrets
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,15 @@ from typing import Any
 
 import httpx
 import msgspec
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
 
 from gatehouse.agent.app import GatewaySecrets, create
 from gatehouse.agent.directory import Directory
 from gatehouse.client.http import problem
 from gatehouse.errors import Conflict, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
+from gatehouse.http.asgi import ClientAddresses
+from gatehouse.http.connection_limits import ConnectionLimits
+from gatehouse.http.protocol import Connections
+from gatehouse.http.server import Server, listen
 
 _START_TIMEOUT_S = 10.0
 #: Time for requests in flight after the lease is released.
@@ -62,19 +62,13 @@ class ListenAddress:
 
 
 def listen_address(bind: str, port: int) -> ListenAddress:
-    """Returns a free address; port 0 chooses a free port. Raises SettingsError if it is in use or cannot be bound.
-
-    Granian binds with SO_REUSEPORT: without this check two agents would share the port and each receive half of the requests.
-    """
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bind, port))
-        except (OSError, OverflowError) as exc:
-            reason = getattr(exc, "strerror", None) or str(exc)
-            raise SettingsError(f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind") from exc
-        return ListenAddress(bind, probe.getsockname()[1])
+    """Returns a free address; port 0 chooses a free port. Raises SettingsError if it is in use or cannot be bound."""
+    try:
+        with listen(bind, port) as sock:
+            return ListenAddress(bind, sock.getsockname()[1])
+    except (OSError, OverflowError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise SettingsError(f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind") from exc
 
 
 async def run(directory: Path, address: ListenAddress, registration: Registration, print_line: Print) -> None:
@@ -85,8 +79,8 @@ async def run(directory: Path, address: ListenAddress, registration: Registratio
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app: Any = create(Directory(directory), gateway_secrets, instance=instance)
-    server = Server(app, address.bind, address.port, interface=Interfaces.ASGINL, websockets=False, log_level=LogLevels.error)
-    serving = asyncio.create_task(server.serve())
+    server = Server(app, Connections(ConnectionLimits(), ClientAddresses(())), handle_signals=False)
+    serving = asyncio.create_task(server.serve([listen(address.bind, address.port)]))
     try:
         async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as local:
             await _until_listening(address, instance, local, serving)
@@ -96,7 +90,7 @@ async def run(directory: Path, address: ListenAddress, registration: Registratio
             await Lease(registration, gateway_secrets, print_line, client=client).keep(stop)
         await asyncio.sleep(GRACE_S)
     finally:
-        server.stop()  # type: ignore[no-untyped-call]
+        server.should_exit = True
         await serving
 
 

@@ -1,8 +1,11 @@
-"""Granian servers: one server and port per service. Several services run as child processes and stop together."""
+"""Server processes: each service listens on its port, the gateway with one or more workers. All processes stop together."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
+import multiprocessing
 import multiprocessing.connection
 import os
 import shutil
@@ -11,66 +14,107 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from types import FrameType
-from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import Server
+import uvicorn
+import uvloop
 
-from gatehouse import services as app
-from gatehouse.errors import SettingsError
+from gatehouse import services as applications
+from gatehouse.errors import GatehouseError, SettingsError
+from gatehouse.http.asgi import App, ClientAddresses
+from gatehouse.http.protocol import Connections, HttpProtocol
 from gatehouse.settings import Settings
 
-#: Backlog of the listening socket. Granian also limits the concurrent requests of all workers to this number. Low values delay
-#: connections (measured), so this is the value that Granian recommends.
-BACKLOG = 2048
+_BACKLOG = 2048
 
 #: Seconds that running requests have after SIGTERM. ECS sends SIGKILL after 30 s.
 STOP_S = 5
 
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Server(uvicorn.Server):
+    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The application writes all logs."""
+
+    def __init__(self, application: App, connections: Connections, *, handle_signals: bool = True) -> None:
+        self._handle_signals = handle_signals
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=partial(HttpProtocol, worker=connections),  # type: ignore[arg-type]
+                interface="asgi3",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=connections.limits.idle_s,
+                timeout_graceful_shutdown=STOP_S,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Unlike uvicorn's, this does not raise the signal again, so that the process ends with status 0."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ():
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket. `shared`: several processes listen on the port. Raises OSError if the address cannot be used."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    dual_stack = bind == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((bind, port), family=family, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=dual_stack)
+
 
 def serve(services: Sequence[str], settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Exits with status 1 if a service fails to start or stops unexpectedly.
+    """Serve until SIGTERM or SIGINT. Exits with status 1 if a process fails to start or stops unexpectedly.
 
     Raises SettingsError if a required setting is missing or a port is in use.
     """
-    # `fork` is unsafe in a process with threads.
-    multiprocessing.set_start_method("spawn", force=True)
     for service in services:
         _check(service, settings)
         _check_port(service, settings)
-    if len(services) == 1:
-        _serve_service(services[0], settings)
+    workers = [service for service in services for _ in range(settings.workers if service == "gateway" else 1)]
+    if len(workers) == 1:
+        _work(services[0], settings, "")
         return
-    _serve_together(services, settings)
+    with _metrics_folder(settings.workers) as folder:
+        _serve_together(workers, settings, folder)
 
 
-def _serve_together(services: Sequence[str], settings: Settings) -> None:
-    children = {
-        service: multiprocessing.Process(target=_serve_service, args=(service, settings), name=service) for service in services
-    }
+def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: str) -> None:
+    # `fork` is unsafe in a process with threads.
+    context = multiprocessing.get_context("spawn")
+    children = [
+        context.Process(target=_work, args=(service, settings, metrics_folder if service == "gateway" else ""), name=service)
+        for service in workers
+    ]
     stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
-        for child in children.values():
+        for child in children:
             if child.pid is not None and child.is_alive():
                 child.terminate()
 
-    for child in children.values():
+    for child in children:
         child.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # If one service stops, stop all: ECS replaces a container only when its process ends.
-    multiprocessing.connection.wait([child.sentinel for child in children.values()])
+    # If one process stops, stop all: ECS replaces a container only when its first process ends.
+    multiprocessing.connection.wait([child.sentinel for child in children])
     failed = not stopping
     stop(signal.SIGTERM, None)
-    for child in children.values():
+    for child in children:
         child.join(STOP_S + 5)
         if child.is_alive():
             child.kill()
@@ -78,37 +122,35 @@ def _serve_together(services: Sequence[str], settings: Settings) -> None:
         sys.exit(1)
 
 
-def _serve_service(service: str, settings: Settings) -> None:
+def _work(service: str, settings: Settings, metrics_folder: str) -> None:
+    """Runs one worker. Prints an invalid setting in one line. Exits with status 1 if the service does not start."""
     _end_with_parent()
-    port: int = getattr(settings, f"{service}_port")
-    with _metrics_folder(settings.workers if service == "gateway" else 1) as workers:
-        server = Server(
-            f"gatehouse.{service}.app",
-            address=settings.bind,
-            port=port,
-            interface=Interfaces.ASGI,
-            workers=workers,
-            loop=Loops.uvloop,
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=10_000),
-            websockets=False,
-            backlog=BACKLOG,
-            log_enabled=True,
-            log_level=LogLevels.critical,
-            log_access=False,
-            workers_kill_timeout=STOP_S,
-        )
-        server.serve(target_loader=partial(_load, service, settings), wrap_loader=False)
-
-
-def _load(service: str, settings: Settings, *_: Any) -> Callable[..., Any]:
-    """Build the application in the worker process. Prints an invalid setting in one line and exits with status 1."""
-    _end_with_parent()
+    # Read by prometheus_client when the service imports it.
+    os.environ.pop(_METRICS_VARIABLE, None)
+    if metrics_folder:
+        os.environ[_METRICS_VARIABLE] = metrics_folder
     try:
-        return app.build(service, settings)
+        application = applications.build(service, settings)
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
+    on_reject = _rejection_log(service, settings)
+    connections = Connections(settings.connection_limits, ClientAddresses(settings.trusted_proxies), on_reject)
+    server = Server(application, connections)
+    sock = listen(settings.bind, getattr(settings, f"{service}_port"), shared=bool(metrics_folder))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve([sock]))
+    except SystemExit:  # the application did not start, and logged the reason
+        sys.exit(1)
+
+
+def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError, str], None]:
+    """Logs requests that are rejected before they reach the application."""
+    from gatehouse import observability  # imports prometheus_client
+
+    log = observability.logger(settings.log_level, service=service, environment=settings.environment)
+    return lambda error, address: log.info("rejected", status=error.status, code=error.code, detail=error.public, client=address)
 
 
 def _check(service: str, settings: Settings) -> None:
@@ -122,16 +164,13 @@ def _check(service: str, settings: Settings) -> None:
 def _check_port(service: str, settings: Settings) -> None:
     """Raise SettingsError if the port is in use. With SO_REUSEPORT, two gateways would silently share the requests of a port."""
     port: int = getattr(settings, f"{service}_port")
-    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.bind, port))
-        except OSError as exc:
-            hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
-            raise SettingsError(
-                f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
-            ) from None
+    try:
+        listen(settings.bind, port).close()
+    except OSError as exc:
+        hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
+        raise SettingsError(
+            f"cannot listen on {settings.bind}:{port} for the {service} service: {exc.strerror}; {hint}"
+        ) from None
 
 
 def _end_with_parent() -> None:
@@ -147,18 +186,16 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _metrics_folder(workers: int) -> Iterator[int]:
-    """Temporary directory in which several workers aggregate their metrics. One worker needs none."""
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+def _metrics_folder(workers: int) -> Generator[str]:
+    """Temporary directory in which the workers of the gateway aggregate their metrics; empty for one worker."""
     if workers == 1:
-        yield workers
+        yield ""
         return
     try:
         folder = tempfile.mkdtemp(prefix="gatehouse-metrics-")
     except OSError:
         raise SettingsError("GATEHOUSE_WORKERS above 1 needs a writable temporary folder (TMPDIR) for metrics") from None
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
-        yield workers
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,359 @@
+"""HTTP/1.1 connections: uvicorn's httptools protocol with a deadline for every wait and a bound for every buffer.
+
+uvicorn only times out idle connections. This protocol also ends connections whose client sends a request too slowly or does not
+read the response, and bounds the size of a head, the connections of a worker and of an address, and the request bodies that an
+address sends at the same time. It rejects requests that two servers could frame differently.
+
+Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (framing) and 9.6 (closing); RFC 6585 (429, 431).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gatehouse.errors import (
+    BadRequest,
+    GatehouseError,
+    HeadersTooLarge,
+    RequestTimeout,
+    TargetTooLong,
+    TooManyRequests,
+    Unavailable,
+)
+from gatehouse.http import asgi
+from gatehouse.http.connection_limits import ConnectionLimits
+
+#: After an error response, the rest of the request is read and discarded up to this time and size. Closing at once would reset
+#: the connection, and the client could lose the response (RFC 9112, section 9.6).
+_LINGER_S = 2.0
+_LINGER_BYTES_MAX = 262_144
+
+
+class Connections:
+    """The connections of one worker, and the number of connections and unfinished bodies of each address."""
+
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        addresses: asgi.ClientAddresses,
+        on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
+    ) -> None:
+        """on_reject: called with the error and the address of a client whose request never reached the application."""
+        self.limits = limits
+        self.addresses = addresses
+        self.on_reject = on_reject
+        #: Open connections.
+        self.total = 0
+        self._by_address: Counter[str] = Counter()
+        #: Unfinished bodies by client address.
+        self.bodies: Counter[str] = Counter()
+
+    def open(self, address: str) -> None:
+        """Counts a connection. Raises Unavailable or TooManyRequests if it exceeds a bound; `close` must be called even then."""
+        self.total += 1
+        self._by_address[address] += 1
+        if self.total > self.limits.connections_max:
+            raise Unavailable("The server has reached its limit of connections")
+        if self._by_address[address] > self.limits.address_connections_max and not self.addresses.trusts(address):
+            raise TooManyRequests("This address has reached its limit of connections")
+
+    def close(self, address: str) -> None:
+        self.total -= 1
+        _decrement(self._by_address, address)
+
+    def open_body(self, address: str) -> None:
+        """Counts an unfinished body. Raises TooManyRequests if it exceeds the bound; `close_body` must be called even then."""
+        self.bodies[address] += 1
+        if self.bodies[address] > self.limits.address_bodies_max:
+            raise TooManyRequests("This address is sending too many request bodies at the same time")
+
+    def close_body(self, address: str) -> None:
+        _decrement(self.bodies, address)
+
+
+def _decrement(counter: Counter[str], address: str) -> None:
+    counter[address] -= 1
+    if counter[address] == 0:
+        del counter[address]
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. A client that exceeds a bound receives a problem document, and the connection is closed."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        worker: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
+        self.parser = httptools.HttpRequestParser(self)
+        self._worker = worker
+        self._limits = worker.limits
+        self._peer = ""
+        self._head_bytes = 0
+        self._fields = 0
+        self._in_head = False
+        self._in_body = False
+        #: Client address under which the unfinished body is counted.
+        self._body_address: str | None = None
+        self._body_deadline = 0.0
+        self._body_paused = False
+        #: The request that the application is answering. `cycle` is the last request of the pipeline.
+        self._running: RequestResponseCycle | None = None
+        #: The error of a pipelined request; it is sent after the responses of the requests before it.
+        self._error: GatehouseError | None = None
+        self._closing = False
+        self._discarded = 0
+        #: Deadline of the head, of the body, or of a connection that is closing.
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
+        try:
+            self._worker.open(self._peer)
+        except GatehouseError as exc:
+            self._reject(exc)
+        else:
+            self._timer = self.loop.call_later(self._limits.request_s, self._head_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._worker.close(self._peer)
+        self._end_body()
+        self._cancel_timer()
+        self._unset_keepalive_if_required()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing or self._error is not None:
+            self._discard(len(data))
+            return
+        self._unset_keepalive_if_required()
+        if self._in_body:
+            self._body_deadline += len(data) / self._limits.bytes_per_s_min
+            if self.cycle.response_complete:
+                self._discard(len(data))
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # the application rejects upgrades; the bytes that follow are not HTTP
+        except httptools.HttpParserError as exc:
+            cause = exc.__context__
+            self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1"))
+        else:
+            self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        """Sets the deadline for what the client has to send next."""
+        if self._in_body:
+            if self.flow.read_paused:
+                self._body_paused = True
+            if self._body_address is None:
+                self._begin_body()
+        elif self._timer is None and (self._in_head or self._running is None or self._running.response_complete):
+            self._timer = self.loop.call_later(self._limits.request_s, self._head_timeout)
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > _LINGER_BYTES_MAX:
+            self.transport.close()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Head
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        self._fields = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self._limits.target_bytes_max:
+            raise TargetTooLong(f"The request target is longer than {self._limits.target_bytes_max} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        self._fields += 1
+        if self._head_bytes > self._limits.head_bytes_max or self._fields > self._limits.headers_max:
+            bounds = f"{self._limits.headers_max} headers or {self._limits.head_bytes_max} bytes"
+            raise HeadersTooLarge(f"The request has more than {bounds} of headers")
+        if self._in_head:  # trailers are discarded
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._cancel_timer()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise BadRequest("The request needs exactly one Host header")
+        if b"#" in self.url or not self.url.isascii():
+            raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it")
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise BadRequest("Use HTTP/1.1")
+        super().on_headers_complete()
+        self._in_body = True
+
+    def _head_timeout(self) -> None:
+        self._timer = None
+        if self._running is not None and not self._running.response_complete:
+            self._timer = self.loop.call_later(self._limits.request_s, self._head_timeout)  # the client is still being served
+        elif self._in_head:
+            self._reject(RequestTimeout("The headers of the request were not received in time"))
+        else:
+            self.transport.close()
+
+    # Body
+
+    def on_message_complete(self) -> None:
+        self._end_body()
+        super().on_message_complete()
+
+    def _begin_body(self) -> None:
+        """Starts the deadline of a body that has not been received completely with its head."""
+        forwarded = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
+        self._body_address = self._worker.addresses.client(self._peer, forwarded)
+        self._body_deadline = self.loop.time() + self._limits.request_s
+        self._timer = self.loop.call_later(self._limits.request_s, self._body_timeout)
+        try:
+            self._worker.open_body(self._body_address)
+        except GatehouseError as exc:
+            self._reject(exc)
+
+    def _end_body(self) -> None:
+        self._in_body = False
+        if self._body_address is not None:
+            self._worker.close_body(self._body_address)
+            self._body_address = None
+            self._cancel_timer()
+
+    def _body_timeout(self) -> None:
+        now = self.loop.time()
+        if self._body_paused:
+            self._body_paused = self.flow.read_paused
+            self._body_deadline = now + self._limits.request_s
+        if now < self._body_deadline:
+            self._timer = self.loop.call_at(self._body_deadline, self._body_timeout)
+            return
+        self._timer = None
+        self._reject(RequestTimeout("The body of the request was not received in time"))
+
+    # Response
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_writing()
+        elif self._error is not None and (self._running is None or self._running.response_complete):
+            self._send_error(self._error)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None and not self.transport.is_closing():
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._unsent and self._write_timer is None:
+            self._write_timer = self.loop.call_later(self._limits.response_s, self._write_timeout)
+
+    def _write_timeout(self) -> None:
+        self._write_timer = None
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and self._unsent - unsent < self._limits.response_s * self._limits.bytes_per_s_min:
+            self.transport.abort()
+        else:
+            self._watch_writing()
+
+    # Errors
+
+    def _reject(self, error: GatehouseError) -> None:
+        """Answers the request that is being received with an error and closes the connection, after earlier responses."""
+        self._worker.on_reject(error, self._peer)
+        in_body = self._in_body
+        self._in_head = False
+        self._end_body()
+        if in_body and self.cycle.response_complete:
+            self.transport.close()
+            return
+        running = None if self._running is None or self._running.response_complete else self._running
+        if in_body and self.cycle is running and running is not None:
+            # The application sees a client that disconnected.
+            running.disconnected = True
+            running.message_event.set()
+            if running.response_started:
+                self.transport.abort()
+                return
+            running = None
+        elif in_body and self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()
+        if running is None:
+            self._send_error(error)
+        else:
+            self._error = error
+
+    def _send_error(self, error: GatehouseError) -> None:
+        request_id = asgi.request_id()
+        body = asgi.problem(error, request_id)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", asgi.PROBLEM_JSON),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+            (b"x-request-id", request_id.encode()),
+            *asgi.problem_headers(error),
+        ]
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(b"".join((STATUS_LINE[error.status], head, b"\r\n", body)))
+        self._closing = True
+        self._unset_keepalive_if_required()
+        self._cancel_timer()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(_LINGER_S, self._linger_timeout)
+
+    def _linger_timeout(self) -> None:
+        self._timer = None
+        self.transport.abort()

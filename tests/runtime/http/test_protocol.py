@@ -1,0 +1,324 @@
+"""Deadlines and bounds of connections, on raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from gatehouse.errors import GatehouseError
+from gatehouse.http.asgi import ClientAddresses, ClientGone, read_body, reply
+from gatehouse.http.connection_limits import ConnectionLimits
+from gatehouse.http.protocol import Connections
+from gatehouse.http.server import Server, listen
+
+#: Much longer than any deadline below.
+PATIENCE_S = 20
+NEVER = ConnectionLimits(request_s=600, response_s=600)
+LARGE = 50_000_000
+
+
+@dataclass
+class Running:
+    """A server with an application that answers with the length of the body."""
+
+    port: int
+    connections: Connections
+    rejected: list[str]
+    #: Path of each request whose client disconnected before it was complete.
+    gone: list[str] = field(default_factory=list)
+
+    async def connect(self, receive_buffer: int | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        return await asyncio.open_connection(sock=sock, limit=2**16)
+
+    async def send(self, data: bytes) -> bytes:
+        """Everything that the server sends until it closes the connection, without closing the client's side."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        async with asyncio.timeout(PATIENCE_S):
+            try:
+                return await reader.read()
+            finally:
+                writer.close()
+
+    async def is_healthy(self) -> bool:
+        return b" 200 " in await self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+
+
+async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/early":
+        await reply(send, 401, b"{}")
+        return
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(LARGE).encode())]})
+        for number in range(LARGE // 50_000):
+            await send({"type": "http.response.body", "body": b"x" * 50_000, "more_body": number + 1 < LARGE // 50_000})
+        return
+    try:
+        body = await read_body(receive, 10_000_000)
+    except ClientGone:
+        running.gone.append(scope["path"])
+        return
+    await reply(send, 200, f"{scope['path']} {len(body)}".encode())
+
+
+@asynccontextmanager
+async def running(limits: ConnectionLimits, trusted: str = "") -> AsyncIterator[Running]:
+    rejected: list[str] = []
+
+    def on_reject(error: GatehouseError, address: str) -> None:
+        rejected.append(error.code)
+
+    networks = (ipaddress.ip_network(trusted),) if trusted else ()
+    connections = Connections(limits, ClientAddresses(networks), on_reject)
+    sock = listen("127.0.0.1", 0)
+    server = Running(sock.getsockname()[1], connections, rejected)
+    uvicorn = Server(lambda *args: _application(server, *args), connections, handle_signals=False)
+    serving = asyncio.create_task(uvicorn.serve([sock]))
+    try:
+        while not uvicorn.started:
+            await asyncio.sleep(0)
+        yield server
+    finally:
+        uvicorn.should_exit = True
+        await serving
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[Running]:
+    async with running(NEVER) as server:
+        yield server
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Running]:
+    async with running(ConnectionLimits(request_s=0.3, response_s=0.3)) as server:
+        yield server
+
+
+def code_of(response: bytes) -> tuple[int, str]:
+    """Status and code of the last response, which must be a problem document that closes the connection."""
+    head, _, body = response[response.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    return int(head.split()[1]), json.loads(body)["code"]
+
+
+POST = b"POST /x HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize("part", [b"", b"\r\n"])
+async def test_silent_connection_is_closed(hasty: Running, part: bytes) -> None:
+    assert await hasty.send(part) == b""
+
+
+@pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: "])
+async def test_unfinished_head_is_408(hasty: Running, part: bytes) -> None:
+    assert code_of(await hasty.send(part)) == (408, "request_timeout")
+    assert hasty.rejected == ["request_timeout"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        POST + b"Content-Length: 1000\r\n\r\n",
+        POST + b"Content-Length: 1000\r\n\r\n{",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+)
+async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
+    assert code_of(await hasty.send(part)) == (408, "request_timeout")
+    assert hasty.gone == ["/x"]
+
+
+async def test_trickled_body_is_408(hasty: Running) -> None:
+    """A byte now and then does not extend the deadline by more than its share."""
+    reader, writer = await hasty.connect()
+    writer.write(POST + b"Content-Length: 100000\r\n\r\n")
+
+    async def trickle() -> None:
+        while not hasty.rejected:
+            writer.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(PATIENCE_S):
+        await trickle()
+        assert code_of(await reader.read()) == (408, "request_timeout")
+    writer.close()
+
+
+async def test_steady_body_outlasts_the_deadline(hasty: Running) -> None:
+    reader, writer = await hasty.connect()
+    pieces, piece = 40, b"x" * 2048
+    writer.write(POST + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % (pieces * len(piece)))
+    started = asyncio.get_running_loop().time()
+    for _ in range(pieces):
+        writer.write(piece)
+        await asyncio.sleep(0.02)
+    assert asyncio.get_running_loop().time() - started > hasty.connections.limits.request_s
+    assert (await reader.read()).endswith(b"/x 81920")
+    writer.close()
+
+
+async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
+    # The kernel buffers a few kilobytes and the stream twice its limit; nothing reads the rest.
+    _, writer = await hasty.connect(receive_buffer=4096)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        while hasty.connections.total == 0:
+            await asyncio.sleep(0.01)
+        while hasty.connections.total > 0:
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def test_early_response_ends_an_endless_body(patient: Running) -> None:
+    """The response arrives, and the rest of the body is discarded only up to a bound."""
+    reader, writer = await patient.connect()
+    writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+        with pytest.raises(ConnectionError):
+            await _write_forever(writer)
+
+
+async def _write_forever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x" * 65_536)
+        await writer.drain()
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", (400, "bad_request")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", (400, "bad_request")),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", (400, "bad_request")),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", (400, "bad_request")),
+        (b"GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request")),
+        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request")),
+        (b"nonsense\r\n\r\n", (400, "bad_request")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: 1\r\n\r\n", (400, "bad_request")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n", (400, "bad_request")),
+        (b"GET / HTTP/1.1\nHost: a\n\n", (400, "bad_request")),
+        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, "bad_request")),
+        (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", (400, "bad_request")),
+        (POST + b"Content-Length: +5\r\n\r\n", (400, "bad_request")),
+        (POST + b"Transfer-Encoding: chunked, identity\r\n\r\n", (400, "bad_request")),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", (400, "bad_request")),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", (414, "target_too_long")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", (431, "headers_too_large")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
+    ],
+)
+async def test_malformed_request_is_explained(patient: Running, request_: bytes, expected: tuple[int, str]) -> None:
+    assert code_of(await patient.send(request_)) == expected
+    assert await patient.is_healthy()
+
+
+async def test_trailers_are_discarded(patient: Running) -> None:
+    response = await patient.send(POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nHost: b\r\n\r\n")
+    assert response.endswith(b"/x 1")
+
+
+async def test_pipelined_requests_are_answered_in_order(patient: Running) -> None:
+    last = b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    response = await patient.send(
+        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok" + last
+    )
+    assert [line for line in response.split(b"\r\n") if line.startswith(b"/")] == [
+        b"/a 0HTTP/1.1 200 OK",
+        b"/b 2HTTP/1.1 200 OK",
+        b"/c 0",
+    ]
+
+
+@pytest.mark.parametrize("bad", [b"nonsense\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"])
+async def test_error_follows_earlier_responses(patient: Running, bad: bytes) -> None:
+    response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n" + bad)
+    assert [part.split(b" ")[0] for part in response.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"400"]
+    assert code_of(response) == (400, "bad_request")
+
+
+async def test_request_after_connection_close_is_not_served(patient: Running) -> None:
+    response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert response.count(b"HTTP/1.1 ") == 1
+
+
+@asynccontextmanager
+async def opened(server: Running, number: int, data: bytes = b"") -> AsyncIterator[list[asyncio.StreamReader]]:
+    streams = [await server.connect() for _ in range(number)]
+    for _, writer in streams:
+        writer.write(data)
+    try:
+        yield [reader for reader, _ in streams]
+    finally:
+        for _, writer in streams:
+            writer.close()
+
+
+async def _until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_connections_of_a_worker_are_bounded() -> None:
+    async with running(ConnectionLimits(connections_max=3)) as server:
+        async with opened(server, 3):
+            await _until(lambda: server.connections.total == 3)
+            assert code_of(await server.send(b"")) == (503, "unavailable")
+        await _until(lambda: server.connections.total == 0)
+        assert await server.is_healthy()
+
+
+async def test_connections_of_an_address_are_bounded() -> None:
+    async with running(ConnectionLimits(address_connections_max=3)) as server, opened(server, 3):
+        await _until(lambda: server.connections.total == 3)
+        assert code_of(await server.send(b"")) == (429, "too_many_requests")
+
+
+async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
+    async with running(ConnectionLimits(address_connections_max=3), trusted="127.0.0.0/8") as server, opened(server, 3):
+        await _until(lambda: server.connections.total == 3)
+        assert await server.is_healthy()
+
+
+@pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"])
+async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None:
+    body = POST + b"Content-Length: 10\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n{"
+    async with running(ConnectionLimits(address_bodies_max=3), trusted) as server:
+        async with opened(server, 3, body):
+            await _until(lambda: sum(server.connections.bodies.values()) == 3)
+            assert code_of(await server.send(body)) == (429, "too_many_requests")
+            assert await server.is_healthy()
+            other = body.replace(b"192.0.2.1", b"192.0.2.2")
+            async with opened(server, 1, other):
+                await _until(lambda: bool(trusted) == (server.connections.bodies["192.0.2.2"] == 1))
+        await _until(lambda: not server.connections.bodies)
+
+
+async def test_many_stalled_requests_leave_the_server_responsive() -> None:
+    """More than 2,048 stalled bodies once made a worker unreachable."""
+    limits = ConnectionLimits(request_s=600, address_bodies_max=5000, address_connections_max=5000)
+    async with running(limits) as server, opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"):
+        await _until(lambda: sum(server.connections.bodies.values()) == 2100)
+        assert await server.is_healthy()
