@@ -16,8 +16,9 @@ from gatehouse.leaks.scanner import Match, find
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
 
-#: A file with a NUL in its first bytes is binary, as in git.
-_BINARY_BYTES = 8000
+#: The configuration of a scanned repository can name commands that git runs. These options disable them.
+_SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false")
+
 _STDIN = "-"
 Text = tuple[str, bytes]
 
@@ -47,17 +48,23 @@ def scan(
         print_json([_view(name, match) for name, match in matches])
     else:
         for name, match in matches:
-            print(f"{name}:{match.line}: {match.redacted}")
+            print(f"{_printable(name)}:{match.line}: {match.redacted}")
     if matches:
-        ids = " ".join(sorted({match.token.id for _, match in matches}))
-        note(f"{count(len(matches), 'key')} found. Everyone who can read these files can use them: revoke {ids}")
+        ids = " ".join(sorted({match.key_id for _, match in matches if match.key_id}))
+        note(f"{count(len(matches), 'key')} found. Everyone who can read these files can use them{ids and f': revoke {ids}'}")
+        if any(match.key_id is None for _, match in matches):
+            note("A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager")
         sys.exit(FAILED)
 
 
-def _view(name: str, match: Match) -> dict[str, str | int]:
-    token = match.token
-    key = {"prefix": token.prefix, "environment": token.environment.value, "key_id": token.id}
+def _view(name: str, match: Match) -> dict[str, str | int | None]:
+    key = {"prefix": match.prefix, "environment": match.environment, "key_id": match.key_id}
     return {"file": name, "line": match.line, **key, "key": match.redacted}
+
+
+def _printable(name: str) -> str:
+    """A file name without control characters, which could change the output of the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:
@@ -86,9 +93,11 @@ def _files(folder: Path) -> Iterator[Path]:
 def _file(path: Path) -> Iterator[Text]:
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            stop(f"{_printable(str(path))} is not a regular file", code=USAGE)
         text = b"" if size > FILE_BYTES_MAX else path.read_bytes()
     except OSError as exc:
-        stop(f"{path} cannot be read: {exc.strerror or type(exc).__name__}", code=USAGE)
+        stop(f"{_printable(str(path))} cannot be read: {exc.strerror or type(exc).__name__}", code=USAGE)
     yield from _checked(str(path), text, size)
 
 
@@ -109,17 +118,15 @@ def _staged() -> Iterator[Text]:
 
 def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
     if size > FILE_BYTES_MAX:
-        note(f"skipped {name}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
-    elif b"\0" in text[:_BINARY_BYTES]:
-        note(f"skipped {name}: binary")
+        note(f"skipped {_printable(name)}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
     else:
-        yield name, text
+        yield name, text.replace(b"\0", b"")  # finds keys in UTF-16, too
 
 
 def _git(*command: str, folder: Path) -> bytes | None:
     """The output of a git command; None if git is missing or this is not a repository."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, check=False)
+        done = subprocess.run([*_SAFE_GIT, "-C", str(folder), *command], capture_output=True, check=False)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -36,6 +36,8 @@ STEM_CHARS = ID_CHARS - MARK_CHARS
 SECRET_CHARS = 43
 CHECKSUM_CHARS = 6
 BODY_CHARS = ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS
+#: Of a bootstrap token, `<prefix>_admin_<secret><checksum>`.
+ADMIN_BODY_CHARS = SECRET_CHARS + CHECKSUM_CHARS
 TOKEN_CHARS_MAX = 16 + 1 + 4 + 1 + BODY_CHARS
 
 #: Digest that no token has: of an unknown key, of a purged key, and of an imported bcrypt key before its first use.
@@ -69,6 +71,11 @@ def base62(number: int, width: int) -> str:
 def checksum(text: str) -> str:
     """CRC-32 (zlib's polynomial) of ASCII `text` as six base62 characters."""
     return base62(zlib.crc32(text.encode("ascii")), CHECKSUM_CHARS)
+
+
+def has_checksum(text: str) -> bool:
+    """True if ASCII `text` ends with its checksum."""
+    return checksum(text[:-CHECKSUM_CHARS]) == text[-CHECKSUM_CHARS:]
 
 
 def key_id(text: str) -> KeyId | None:
@@ -118,7 +125,7 @@ def parse(text: str, prefix: str) -> ParsedToken | None:
     environment = _ENVIRONMENTS.get(environment_text)
     if environment is None or brand != prefix or len(body) != BODY_CHARS or not _BASE62.issuperset(body):
         return None
-    if checksum(text[:-CHECKSUM_CHARS]) != text[-CHECKSUM_CHARS:]:
+    if not has_checksum(text):
         return None
     return ParsedToken(prefix=brand, environment=environment, id=KeyId(body[:ID_CHARS]), text=text)
 

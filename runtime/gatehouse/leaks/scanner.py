@@ -10,57 +10,67 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
-from gatehouse.crypto.token import BODY_CHARS, ParsedToken, parse
+from gatehouse.crypto.token import ADMIN_BODY_CHARS, BODY_CHARS, has_checksum, parse
 
 PREFIX_CHARS_MAX = 16
-_BODY = re.compile(rb"_(?:test|live)_[0-9A-Za-z]{%d}" % BODY_CHARS)
+_BODY = re.compile(rb"_(test|live|admin)_([0-9A-Za-z]{%d})" % ADMIN_BODY_CHARS)
+_REST = re.compile(rb"[0-9A-Za-z]{%d}" % (BODY_CHARS - ADMIN_BODY_CHARS))
 _PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A token in a text."""
+    """A token in a text. `text` is the secret. The bootstrap token has the environment `admin` and no key id."""
 
     position: int  # of its first byte
     line: int  # from 1
-    token: ParsedToken
+    text: str
+    prefix: str
+    environment: str
+    key_id: str | None
+
+    def __repr__(self) -> str:
+        return f"Match({self.redacted})"
 
     @property
     def redacted(self) -> str:
-        return redact(self.token)
-
-
-def redact(token: ParsedToken) -> str:
-    """Prefix, environment and id, which are not secret and sufficient to revoke the key."""
-    return f"{token.prefix}_{token.environment.value}_{token.id}..."
+        """Prefix, environment and id, which are not secret and sufficient to revoke the key."""
+        return f"{self.prefix}_{self.environment}_{self.key_id or ''}..."
 
 
 def find(text: bytes, prefixes: Collection[str] = ()) -> Iterator[Match]:
     """Tokens in the order of the text. `prefixes`: of the tokens to search for; empty: any prefix."""
     line, counted = 1, 0
-    for match in _BODY.finditer(text):
-        token = _token(text, match, prefixes)
-        if token is not None:
-            position = match.end() - len(token.text)
-            line, counted = line + text.count(b"\n", counted, position), position
-            yield Match(position, line, token)
+    for body in _BODY.finditer(text):
+        match = _match(text, body, prefixes)
+        if match is not None:
+            line, counted = line + text.count(b"\n", counted, match.position), match.position
+            yield msgspec.structs.replace(match, line=line)
 
 
 def redact_keys(text: str) -> str:
     """The text with every token redacted."""
     raw = text.encode()
     for match in reversed(list(find(raw))):
-        raw = raw[: match.position] + match.redacted.encode() + raw[match.position + len(match.token.text) :]
+        raw = raw[: match.position] + match.redacted.encode() + raw[match.position + len(match.text) :]
     return raw.decode()
 
 
-def _token(text: bytes, match: re.Match[bytes], prefixes: Collection[str]) -> ParsedToken | None:
+def _match(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match | None:
     """The token with the longest valid prefix. A prefix can follow other text without a gap (`KEY=x_gtk_test_...`)."""
-    before = _PREFIX.search(text, max(0, match.start() - PREFIX_CHARS_MAX), match.start())
+    environment, tail = body.group(1).decode(), body.group().decode()
+    if environment != "admin":
+        rest = _REST.match(text, body.end())
+        if rest is None:
+            return None
+        tail += rest.group().decode()
+    before = _PREFIX.search(text, max(0, body.start() - PREFIX_CHARS_MAX), body.start())
     run = before.group() if before else b""
     for start in range(len(run)):
-        prefix = run[start:].decode("ascii")
-        if not prefixes or prefix in prefixes:
-            token = parse(prefix + match.group().decode("ascii"), prefix)
-            if token is not None:
-                return token
+        prefix = run[start:].decode()
+        if prefixes and prefix not in prefixes:
+            continue
+        token = prefix + tail
+        parsed = None if environment == "admin" else parse(token, prefix)
+        if parsed is not None or (environment == "admin" and has_checksum(token)):
+            return Match(body.start() - len(prefix), 0, token, prefix, environment, parsed.id if parsed else None)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gatehouse.crypto.token import build
+from gatehouse.crypto.token import build, checksum
 from gatehouse.keys.models import KeyEnvironment
 
 ROOT = Path(__file__).parents[3]
@@ -77,13 +78,46 @@ def test_prefix_option_limits_the_matches(tmp_path: Path) -> None:
     assert scan("--prefix", "gtk", "--prefix", "acme_sk", "a", cwd=tmp_path).returncode == 1
 
 
-def test_binary_and_large_files_are_skipped_with_a_note(tmp_path: Path) -> None:
-    key = token().encode()
-    (tmp_path / "binary").write_bytes(b"\0" + key)
-    (tmp_path / "huge").write_bytes(key + b"\n" * (10 * 1024 * 1024))
+def test_large_file_is_skipped_with_a_note(tmp_path: Path) -> None:
+    (tmp_path / "huge").write_bytes(token().encode() + b"\n" * (10 * 1024 * 1024))
     done = scan(".", cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stderr.decode() == "skipped binary: binary\nskipped huge: larger than 10 MB\n"
+    assert (done.returncode, done.stderr.decode()) == (0, "skipped huge: larger than 10 MB\n")
+
+
+@pytest.mark.parametrize("text", [b"\0" + token().encode(), f"key: {token()}".encode("utf-16"), token().encode("utf-16-be")])
+def test_binary_and_utf_16_files_are_scanned(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a").write_bytes(text)
+    assert scan(".", cwd=tmp_path).returncode == 1
+
+
+def test_bootstrap_token_is_found(tmp_path: Path) -> None:
+    head = "gtk_admin_" + "a" * 43
+    (tmp_path / "admin.env").write_text(f"TOKEN={head}{checksum(head)}\n")
+    done = scan("admin.env", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, b"admin.env:1: gtk_admin_...\n")
+    assert b"rotate its secret" in done.stderr
+
+
+def test_configuration_of_a_scanned_repository_runs_no_command(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("text")
+    git(tmp_path, "add", "a")
+    with (tmp_path / ".git" / "config").open("a") as config:
+        config.write('[core]\n\tfsmonitor = "touch ran; false"\n')
+    for arguments in (["."], ["--staged"]):
+        assert scan(*arguments, cwd=tmp_path).returncode == 0
+        assert not (tmp_path / "ran").exists()
+
+
+def test_named_pipe_is_rejected(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = scan("pipe", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, b"gatehouse: pipe is not a regular file\n")
+
+
+def test_control_characters_of_a_file_name_are_not_printed(tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[2J").write_text(token())
+    assert scan(".", cwd=tmp_path).stdout.startswith(b"a?[2J:1: ")
 
 
 def test_ignored_files_are_skipped_and_untracked_ones_scanned(tmp_path: Path) -> None:
@@ -94,7 +128,7 @@ def test_ignored_files_are_skipped_and_untracked_ones_scanned(tmp_path: Path) ->
     done = scan(".", cwd=tmp_path)
     assert done.stdout.decode().startswith("untracked:1: ")
     assert done.stdout.count(b"\n") == 1
-    assert scan("ignored", cwd=tmp_path).returncode == 1  # who names a file means it
+    assert scan("ignored", cwd=tmp_path).returncode == 1
 
 
 def test_staged_content_is_scanned_not_the_working_tree(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ def test_keys_are_reported_with_line_and_without_secret() -> None:
     first, second = token(), token("acme_sk", "live")
     text = f"a = 1\nkey = '{first}'\n\n{second} {first}\n".encode()
     result = list(find(text))
-    assert [(item.line, item.token.text) for item in result] == [(2, first), (4, second), (4, first)]
-    assert result[1].redacted == f"acme_sk_live_{result[1].token.id}..."
-    assert [text[item.position : item.position + len(item.token.text)].decode() for item in result] == [first, second, first]
+    assert [(item.line, item.text) for item in result] == [(2, first), (4, second), (4, first)]
+    assert result[1].redacted == f"acme_sk_live_{result[1].key_id}..."
+    assert [text[item.position : item.position + len(item.text)].decode() for item in result] == [first, second, first]
 
 
 def test_changed_character_is_not_a_key() -> None:
@@ -37,13 +37,13 @@ def test_changed_character_is_not_a_key() -> None:
 @pytest.mark.parametrize("after", ["", '"', "\r\n", "/x", "ABC", "_test_"])
 def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
     item = token()
-    assert [result.token.text for result in find(f"{before}{item}{after}".encode())] == [item]
+    assert [result.text for result in find(f"{before}{item}{after}".encode())] == [item]
 
 
 def test_only_the_given_prefixes_are_matched() -> None:
     ours, theirs = token("gtk"), token("acme_sk")
     text = f"{ours} {theirs}".encode()
-    assert [item.token.text for item in find(text, ["acme_sk"])] == [theirs]
+    assert [item.text for item in find(text, ["acme_sk"])] == [theirs]
     assert list(find(text, ["sk"])) == []
 
 
@@ -62,4 +62,4 @@ def test_noise_holds_no_key(noise: bytes) -> None:
 @given(st.binary(max_size=100), st.binary(max_size=100))
 def test_surrounding_bytes_do_not_hide_a_key(before: bytes, after: bytes) -> None:
     item = token()
-    assert item in [result.token.text for result in find(before + b" " + item.encode() + after)]
+    assert item in [result.text for result in find(before + b" " + item.encode() + after)]
