@@ -1,21 +1,81 @@
-"""Functions that components share: component inputs, dependent outputs, and encrypted log groups."""
+"""The base of all components, their common arguments, and encrypted log groups."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 from pydantic import BaseModel
 
+from components.naming import Naming
+from components.settings.data import ProtectionSettings
 from components.tags import tags
 
 
-def component_inputs(args: Any) -> dict[str, Any]:
-    """Return the fields of an Args dataclass as Pulumi properties in camelCase, so that policies can read them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackArgs:
+    """Arguments of every component.
 
-    Omits fields that are None. Outputs are passed through.
+    names: Names of the stack.
     """
+
+    names: Naming
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """KMS key and retention of log groups."""
+
+    key_arn: pulumi.Input[str]
+    retention_days: int
+
+
+class Component(pulumi.ComponentResource):
+    """A component resource. Its Pulumi inputs are the fields of its arguments, so that policies can read them."""
+
+    child: pulumi.ResourceOptions
+    """Options of a resource of this component."""
+
+    def __init__(self, token: str, name: str, args: object, opts: pulumi.ResourceOptions | None) -> None:
+        super().__init__(token, name, None if args is None else component_inputs(args), opts)
+        self.child = pulumi.ResourceOptions(parent=self)
+
+    def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Options of a resource that is created after `resources`."""
+        return pulumi.ResourceOptions(parent=self, depends_on=resources)
+
+    def protected(
+        self,
+        protection: ProtectionSettings,
+        *,
+        depends_on: Sequence[pulumi.Resource] = (),
+        custom_timeouts: pulumi.CustomTimeouts | None = None,
+    ) -> pulumi.ResourceOptions:
+        """Options of a resource that Pulumi protects from deletion."""
+        return pulumi.ResourceOptions(
+            parent=self,
+            protect=protection.protect,
+            retain_on_delete=protection.retain_on_delete,
+            depends_on=depends_on,
+            custom_timeouts=custom_timeouts,
+        )
+
+    def create_log_group(self, name: str, log_group_name: str, options: LogOptions) -> aws.cloudwatch.LogGroup:
+        """Create a log group that is encrypted with a KMS key and expires its events."""
+        return aws.cloudwatch.LogGroup(
+            name,
+            name=log_group_name,
+            retention_in_days=options.retention_days,
+            kms_key_id=options.key_arn,
+            tags=tags("log"),
+            opts=self.child,
+        )
+
+
+def component_inputs(args: Any) -> dict[str, Any]:
+    """Return the fields of an Args dataclass as Pulumi properties in camelCase, without those that are None."""
     return {
         _camel_case(field.name): _property(getattr(args, field.name))
         for field in dataclasses.fields(args)
@@ -26,20 +86,6 @@ def component_inputs(args: Any) -> dict[str, Any]:
 def with_dependencies(value: pulumi.Output[str], *dependencies: pulumi.Output[Any]) -> pulumi.Output[str]:
     """Return `value` as an output that also depends on the resources of `dependencies`."""
     return pulumi.Output.all(value, *dependencies).apply(lambda values: str(values[0]))
-
-
-def log_group(
-    name: str, log_group_name: str, *, key_arn: pulumi.Input[str], retention_days: int, parent: pulumi.Resource
-) -> aws.cloudwatch.LogGroup:
-    """Create a log group that is encrypted with a KMS key and expires its events."""
-    return aws.cloudwatch.LogGroup(
-        name,
-        name=log_group_name,
-        retention_in_days=retention_days,
-        kms_key_id=key_arn,
-        tags=tags("log"),
-        opts=pulumi.ResourceOptions(parent=parent),
-    )
 
 
 def _property(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import pulumi
 
 from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
+from components.component import Component
 from components.compute.environment import Endpoints
 from components.database.rds_instance import RdsInstance, RdsInstanceArgs
 from components.database.rds_proxy import RdsProxy, RdsProxyArgs
@@ -16,7 +17,7 @@ from components.secrets.secret import Secret, SecretArgs
 from components.stack import Stack
 
 
-class DataStores(pulumi.ComponentResource):
+class DataStores(Component):
     """Data stores of the runtime, in the data tier and in AWS services, with backups."""
 
     rotation_function: RotationFunction
@@ -32,7 +33,7 @@ class DataStores(pulumi.ComponentResource):
     ) -> None:
         super().__init__("gatehouse:data:DataStores", name, None, opts)
         self._stack, self._foundation, self._network = stack, foundation, network
-        self._opts = pulumi.ResourceOptions(parent=self)
+        self.child = self.child
         self.rotation_function = self._rotation_function()
         self.rotated_secrets = {kind: self._secret(kind) for kind in stack.contract.rotated_secrets}
         self.database = self._database()
@@ -46,7 +47,7 @@ class DataStores(pulumi.ComponentResource):
                 security_group_id=network.security_groups["cache"],
                 key_arn=foundation.keys.data_arn,
             ),
-            self._opts,
+            self.child,
         )
         self.secret_links_table = SecretLinksTable(
             "secret-links",
@@ -56,7 +57,7 @@ class DataStores(pulumi.ComponentResource):
                 protection=stack.settings.protection,
                 key_arn=foundation.keys.data_arn,
             ),
-            self._opts,
+            self.child,
         )
         self._backup_plan()
         self.endpoints = Endpoints(database_host, self.database.address, self.cache.address)
@@ -68,10 +69,9 @@ class DataStores(pulumi.ComponentResource):
             key_prefix=self._stack.settings.key_prefix,
             role_arn=self._foundation.role_arns[role_policies.ROTATION_FUNCTION],
             key_arn=self._foundation.keys.secrets_arn,
-            log_key_arn=self._foundation.keys.logs_arn,
-            log_retention_days=self._stack.settings.log_retention_days,
+            logs=self._foundation.logs,
         )
-        return RotationFunction(role_policies.ROTATION_FUNCTION, args, self._opts)
+        return RotationFunction(role_policies.ROTATION_FUNCTION, args, self.child)
 
     def _secret(self, kind: str) -> Secret:
         settings, names = self._stack.settings, self._stack.names
@@ -84,7 +84,7 @@ class DataStores(pulumi.ComponentResource):
             key_arn=self._foundation.keys.secrets_arn,
             function_arn=self.rotation_function.arn,
         )
-        return Secret(kind, args, self._opts)
+        return Secret(kind, args, self.child)
 
     def _database(self) -> RdsInstance:
         settings, keys = self._stack.settings, self._foundation.keys
@@ -96,12 +96,11 @@ class DataStores(pulumi.ComponentResource):
             security_group_id=self._network.security_groups["database"],
             key_arn=keys.data_arn,
             secrets_key_arn=keys.secrets_arn,
-            log_key_arn=keys.logs_arn,
-            log_retention_days=settings.log_retention_days,
+            logs=self._foundation.logs,
             monitoring_role_arn=self._foundation.role_arns["database-monitor"],
             topic_arn=self._foundation.topic_arn,
         )
-        return RdsInstance("database", args, self._opts)
+        return RdsInstance("database", args, self.child)
 
     def _proxy(self) -> RdsProxy:
         args = RdsProxyArgs(
@@ -110,10 +109,9 @@ class DataStores(pulumi.ComponentResource):
             security_group_id=self._network.security_groups[role_policies.RDS_PROXY],
             role_arn=self._foundation.role_arns[role_policies.RDS_PROXY],
             instance_identifier=self.database.identifier,
-            log_key_arn=self._foundation.keys.logs_arn,
-            log_retention_days=self._stack.settings.log_retention_days,
+            logs=self._foundation.logs,
         )
-        return RdsProxy("database", args, self._opts)
+        return RdsProxy("database", args, self.child)
 
     def _backup_plan(self) -> BackupPlan:
         settings, keys = self._stack.settings, self._foundation.keys
@@ -129,4 +127,4 @@ class DataStores(pulumi.ComponentResource):
             resources=(self.database.arn, self.secret_links_table.arn, self._foundation.data_bucket.arn),
             replica=BackupReplica(settings.replica_region, keys.replica_arn) if copied and keys.replica_arn else None,
         )
-        return BackupPlan("backup", args, self._opts)
+        return BackupPlan("backup", args, self.child)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pulumi
 
 from components.account.cloud_trail import CloudTrail, CloudTrailArgs
+from components.component import Component, LogOptions
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
 from components.iam import (
     backup_roles,
@@ -25,12 +26,14 @@ from components.storage.bucket import Bucket, BucketReplica
 from components.storage.buckets import Buckets
 
 
-class Foundation(pulumi.ComponentResource):
+class Foundation(Component):
     """IAM roles, KMS keys, buckets, the audit trail and the topic for notifications of AWS services."""
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, by name."""
     keys: KmsKeys
+    logs: LogOptions
+    """KMS key and retention of every log group."""
     topic_arn: pulumi.Output[str]
     """Topic for notifications of AWS services: RDS events, backup jobs, budget and cost anomalies."""
     log_bucket: Bucket
@@ -40,15 +43,16 @@ class Foundation(pulumi.ComponentResource):
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, None, opts)
-        self._stack, self._opts = stack, pulumi.ResourceOptions(parent=self)
+        self._stack, self.child = stack, self.child
         settings, names = stack.settings, stack.names
         regions = (settings.region, *filter(None, (settings.replica_region,)))
-        boundary = PermissionsBoundary("permissions-boundary", PermissionsBoundaryArgs(names=names, regions=regions), self._opts)
+        boundary = PermissionsBoundary("permissions-boundary", PermissionsBoundaryArgs(names=names, regions=regions), self.child)
         roles = RolesArgs(names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn)
-        self.role_arns = Roles("roles", roles, self._opts).arns
+        self.role_arns = Roles("roles", roles, self.child).arns
         self.keys = self._kms_keys()
+        self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days)
         topic = NotificationTopicArgs(names=names, emails=settings.monitoring.emails, key_arn=self.keys.logs_arn)
-        self.topic_arn = NotificationTopic("service-notifications", topic, self._opts).arn
+        self.topic_arn = NotificationTopic("service-notifications", topic, self.child).arn
         self._buckets()
         self.trail = self._cloud_trail()
         self.register_outputs({})
@@ -69,19 +73,19 @@ class Foundation(pulumi.ComponentResource):
             additional_statements=key_users(self._stack),
             replica_region=settings.replica_region,
         )
-        return KmsKeys("kms-keys", args, self._opts)
+        return KmsKeys("kms-keys", args, self.child)
 
     def _buckets(self) -> None:
         buckets = Buckets(self._stack.settings, self._stack.names)
-        self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self._opts)
-        self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self._opts)
+        self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self.child)
+        self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self.child)
         replica: BucketReplica | None = None
         if self._stack.settings.buckets.cross_region_replication and self.keys.replica_arn:
-            replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), self._opts)
+            replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), self.child)
             replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
-            replica_bucket = Bucket("replica-data", replica_args, self._opts)
+            replica_bucket = Bucket("replica-data", replica_args, self.child)
             replica = BucketReplica(replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION])
-        self.data_bucket = Bucket("data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self._opts)
+        self.data_bucket = Bucket("data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self.child)
 
     def _cloud_trail(self) -> CloudTrail:
         settings, names = self._stack.settings, self._stack.names
@@ -91,14 +95,13 @@ class Foundation(pulumi.ComponentResource):
         args = CloudTrailArgs(
             names=names,
             bucket=self.trail_bucket.name,
-            key_arn=self.keys.logs_arn,
+            logs=self.logs,
             role_arn=self.role_arns["trail-log"],
             data_event_buckets=tuple(data_buckets),
             data_event_tables=(names.table_arn("tokens"),),
             data_event_functions=(names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}"),),
-            log_retention_days=settings.log_retention_days,
         )
-        return CloudTrail("trail", args, self._opts)
+        return CloudTrail("trail", args, self.child)
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:

@@ -2,6 +2,7 @@
 
 import pulumi
 
+from components.component import Component
 from components.data_stores import DataStores
 from components.foundation import Foundation
 from components.iam import role_policies, sharing_roles
@@ -13,7 +14,7 @@ from components.platform import Platform
 from components.stack import Stack
 
 
-class Observability(pulumi.ComponentResource):
+class Observability(Component):
     """Alarms on symptoms that users notice and on resources that run out, sent to one topic with a link to the runbook."""
 
     alarms: Alarms
@@ -33,7 +34,6 @@ class Observability(pulumi.ComponentResource):
     ) -> None:
         super().__init__("gatehouse:monitoring:Observability", name, None, opts)
         settings, names = stack.settings, stack.names
-        children = pulumi.ResourceOptions(parent=self)
         self.alarms = Alarms(
             "alarms",
             AlarmsArgs(
@@ -53,13 +53,13 @@ class Observability(pulumi.ComponentResource):
                 functions=sharing_roles.stages(stack.contract),
                 dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
             ),
-            children,
+            self.child,
         )
         self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
         self.findings_log_group = DataProtection(
             "data-protection",
-            DataProtectionArgs(names=names, log_key_arn=foundation.keys.logs_arn, log_retention_days=settings.log_retention_days),
-            children,
+            DataProtectionArgs(names=names, logs=foundation.logs),
+            self.child,
         ).log_group
         self.register_outputs({})
 
@@ -70,10 +70,9 @@ class Observability(pulumi.ComponentResource):
             interval_minutes=stack.settings.monitoring.probe_interval_minutes,
             urls=stack.contract.health_urls,
             role_arn=probe_role,
-            log_key_arn=foundation.keys.logs_arn,
-            log_retention_days=stack.settings.log_retention_days,
+            logs=foundation.logs,
             runbooks_url=stack.settings.monitoring.runbooks_url,
             topic_arn=self.alarms.topic_arn,
         )
-        probe = SyntheticProbe("probe", args, pulumi.ResourceOptions(parent=self))
+        probe = SyntheticProbe("probe", args, self.child)
         return {"function": probe.function, "role": probe_role, "services": stack.contract.health_urls}

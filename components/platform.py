@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pulumi
 
+from components.component import Component
 from components.compute.container_image import ContainerImage, ContainerImageArgs
 from components.compute.ecs_cluster import EcsCluster, EcsClusterArgs
 from components.edge.certificate import Certificate, CertificateArgs
@@ -17,7 +18,7 @@ from components.settings.workloads import ImageSettings
 from components.stack import Stack
 
 
-class Platform(pulumi.ComponentResource):
+class Platform(Component):
     """Image repositories, certificate, load balancer, ECS cluster and service discovery."""
 
     runtime_image: ContainerImage
@@ -33,7 +34,6 @@ class Platform(pulumi.ComponentResource):
     ) -> None:
         super().__init__("gatehouse:platform:Platform", name, None, opts)
         settings, names, contract = stack.settings, stack.names, stack.contract
-        children = pulumi.ResourceOptions(parent=self)
         image = ContainerImageArgs(
             names=names,
             image=settings.image,
@@ -41,10 +41,10 @@ class Platform(pulumi.ComponentResource):
             force_delete=settings.buckets.force_destroy,
             function_arns=sharing_roles.function_arns(names, contract),
         )
-        self.runtime_image = ContainerImage("runtime", image, children)
+        self.runtime_image = ContainerImage("runtime", image, self.child)
         self.sidecar_images = {
             repository: ContainerImage(
-                repository, replace(image, image=sidecar, repository=repository, function_arns=()), children
+                repository, replace(image, image=sidecar, repository=repository, function_arns=()), self.child
             ).reference
             for repository, sidecar in sidecar_images(stack).items()
         }
@@ -56,7 +56,7 @@ class Platform(pulumi.ComponentResource):
                 host_names=tuple(contract.hosts.values()),
                 protection=settings.protection,
             ),
-            children,
+            self.child,
         )
         self.load_balancer = LoadBalancer(
             "edge",
@@ -72,12 +72,12 @@ class Platform(pulumi.ComponentResource):
                 certificate_arn=self.certificate.arn,
                 log_bucket=foundation.log_bucket.name,
             ),
-            children,
+            self.child,
         )
-        self.cluster = EcsCluster("main", EcsClusterArgs(names=names), children)
+        self.cluster = EcsCluster("main", EcsClusterArgs(names=names), self.child)
         cores = tuple(core.name for core in settings.cores)
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
-        self.service_discovery = ServiceDiscovery("service-discovery", discovery, children)
+        self.service_discovery = ServiceDiscovery("service-discovery", discovery, self.child)
         self.register_outputs({})
 
 

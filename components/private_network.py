@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pulumi
 
+from components.component import Component
 from components.database.rds_instance import PORT as DATABASE_PORT
 from components.database.valkey import PORT as CACHE_PORT
 from components.foundation import Foundation
@@ -15,7 +16,7 @@ from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
 from components.stack import Stack
 
 
-class PrivateNetwork(pulumi.ComponentResource):
+class PrivateNetwork(Component):
     """A VPC with three subnet tiers, in which each group can reach only the groups and networks that it needs."""
 
     vpc: Vpc
@@ -25,20 +26,18 @@ class PrivateNetwork(pulumi.ComponentResource):
     def __init__(self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:PrivateNetwork", name, None, opts)
         settings, names = stack.settings, stack.names
-        children = pulumi.ResourceOptions(parent=self)
         self.vpc = Vpc(
             "vpc",
             VpcArgs(
                 names=names,
                 network=settings.network,
-                log_retention_days=settings.log_retention_days,
-                log_key_arn=foundation.keys.logs_arn,
+                logs=foundation.logs,
                 log_role_arn=foundation.role_arns["network-log"],
                 buckets=(names.bucket("data"),),
                 write_only_objects=(checkpoint_policies.object_arns(names),),
                 shared_objects=tuple(transfer_policies.object_arns(settings.legacy_files)),
             ),
-            children,
+            self.child,
         )
         self.security_groups = SecurityGroups(
             "security-groups",
@@ -53,7 +52,7 @@ class PrivateNetwork(pulumi.ComponentResource):
                 webhook_networks=settings.notifications.webhook_networks,
                 core_ports={name: core.port for name, core in settings.core_tasks.items()},
             ),
-            children,
+            self.child,
         ).groups
         NetworkAcls(
             "network-acls",
@@ -64,7 +63,7 @@ class PrivateNetwork(pulumi.ComponentResource):
                 subnets=self.vpc.subnets,
                 store_ports=(DATABASE_PORT, CACHE_PORT),
             ),
-            children,
+            self.child,
         )
         VpcEndpoints(
             "vpc-endpoints",
@@ -75,6 +74,6 @@ class PrivateNetwork(pulumi.ComponentResource):
                 security_group_id=self.security_groups["endpoints"],
                 ecs_exec=settings.network.exec_endpoints,
             ),
-            children,
+            self.child,
         )
         self.register_outputs({})

@@ -2,6 +2,7 @@
 
 import pulumi
 
+from components.component import Component
 from components.compute.ecs_service import Capacity, EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
@@ -20,7 +21,7 @@ from components.sharing.sharing_function import SharingFunction, SharingFunction
 from components.stack import Stack
 
 
-class Workloads(pulumi.ComponentResource):
+class Workloads(Component):
     """The processes of the runtime contract and the Cores of the stack, each with a role, a log group and secrets of its own."""
 
     functions: dict[str, SharingFunction]
@@ -56,12 +57,9 @@ class Workloads(pulumi.ComponentResource):
                 trail_log_group=foundation.trail.log_group,
                 gateway_log_group=self.tasks["gateway"].log_group,
             ),
-            self._children(),
+            self.child,
         )
         self.register_outputs({})
-
-    def _children(self) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self)
 
     def _function(self, function: Function, variables: Environment) -> SharingFunction:
         args = SharingFunctionArgs(
@@ -72,13 +70,12 @@ class Workloads(pulumi.ComponentResource):
             variables=variables,
             role_arns=self._foundation.role_arns,
             key_arn=self._foundation.keys.secrets_arn,
-            log_key_arn=self._foundation.keys.logs_arn,
-            log_retention_days=self._stack.settings.log_retention_days,
+            logs=self._foundation.logs,
             host_name=self._stack.contract.hosts[function.service.name],
             zone_id=self._platform.certificate.zone_id,
             certificate_arn=self._platform.certificate.arn,
         )
-        return SharingFunction(function.name, args, self._children())
+        return SharingFunction(function.name, args, self.child)
 
     def _web_acl(self) -> WebAcl:
         args = WebAclArgs(
@@ -86,11 +83,10 @@ class Workloads(pulumi.ComponentResource):
             waf=self._stack.settings.waf,
             host_names=self._stack.contract.hosts,
             load_balancer_arn=self._platform.load_balancer.arn,
-            log_key_arn=self._foundation.keys.logs_arn,
-            log_retention_days=self._stack.settings.log_retention_days,
+            logs=self._foundation.logs,
             stage_arns={name: function.stage_arn for name, function in self.functions.items()},
         )
-        return WebAcl("web-acl", args, self._children())
+        return WebAcl("web-acl", args, self.child)
 
     def _task(self, process: Process, variables: Environment) -> TaskDefinition:
         settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns
@@ -107,15 +103,14 @@ class Workloads(pulumi.ComponentResource):
             secret_arns=self._secret_arns(),
             task_role_arn=roles[role_policies.task_role(process)],
             execution_role_arn=roles[role_policies.execution_role(process)],
-            log_key_arn=self._foundation.keys.logs_arn,
-            log_retention_days=settings.log_retention_days,
+            logs=self._foundation.logs,
             data_protection_policy=data_protection.data_protection_policy(
                 settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
             collector_image=sidecars.get(COLLECTOR, "") if collected else "",
         )
-        return TaskDefinition(process.name, args, self._children())
+        return TaskDefinition(process.name, args, self.child)
 
     def _secret_arns(self) -> dict[str, pulumi.Input[str]]:
         """ARN of each secret that ECS injects, by kind."""
@@ -139,4 +134,4 @@ class Workloads(pulumi.ComponentResource):
             rollback_alarms=alarms.rollback_alarms(process.services),
             registry_arn=platform.service_discovery.arns.get(process.name),
         )
-        return EcsService(process.name, args, self._children())
+        return EcsService(process.name, args, self.child)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.iam.bucket_policies import CONFIG_PREFIX
-from components.naming import Naming
 from components.tags import tags
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
@@ -16,22 +15,20 @@ FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountBaselineArgs:
+class AccountBaselineArgs(StackArgs):
     """Arguments of `AccountBaseline`.
 
-    names: Names of the stack.
     log_bucket: Bucket of AWS Config deliveries.
     block_public_vpcs: Block inbound internet traffic to all VPCs of the region without an exclusion.
     exclusions: Ids of the VPC Block Public Access exclusions, which must exist first.
     """
 
-    names: Naming
     log_bucket: pulumi.Input[str]
     block_public_vpcs: bool
     exclusions: Sequence[pulumi.Output[str]]
 
 
-class AccountBaseline(pulumi.ComponentResource):
+class AccountBaseline(Component):
     """Account-wide settings and detectors: public access blocks, default encryption, password policy, GuardDuty, Security
     Hub, AWS Config and IAM Access Analyzer.
 
@@ -41,7 +38,7 @@ class AccountBaseline(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: AccountBaselineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:account:AccountBaseline", name, component_inputs(args), opts)
+        super().__init__("gatehouse:account:AccountBaseline", name, args, opts)
         self._account_settings(name, args)
         self._config_recorder(name, args)
         detector = aws.guardduty.Detector(
@@ -49,26 +46,23 @@ class AccountBaseline(pulumi.ComponentResource):
             enable=True,
             finding_publishing_frequency="FIFTEEN_MINUTES",
             tags=tags("log"),
-            opts=self._child(),
+            opts=self.child,
         )
         for feature in FEATURES:
             aws.guardduty.DetectorFeature(
-                feature.lower().replace("_", "-"), detector_id=detector.id, name=feature, status="ENABLED", opts=self._child()
+                feature.lower().replace("_", "-"), detector_id=detector.id, name=feature, status="ENABLED", opts=self.child
             )
         aws.securityhub.Account(
             name,
             enable_default_standards=True,
             auto_enable_controls=True,
             control_finding_generator="SECURITY_CONTROL",
-            opts=self._child(),
+            opts=self.child,
         )
         aws.accessanalyzer.Analyzer(
-            name, analyzer_name=args.names.name("access"), type="ACCOUNT", tags=tags("log"), opts=self._child()
+            name, analyzer_name=args.names.name("access"), type="ACCOUNT", tags=tags("log"), opts=self.child
         )
         self.register_outputs({})
-
-    def _child(self) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self)
 
     def _account_settings(self, name: str, args: AccountBaselineArgs) -> None:
         """Set the account-wide defaults of S3, EBS, IAM, AWS Backup and VPC."""
@@ -79,9 +73,9 @@ class AccountBaseline(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=self._child(),
+            opts=self.child,
         )
-        aws.ebs.EncryptionByDefault(name, enabled=True, opts=self._child())
+        aws.ebs.EncryptionByDefault(name, enabled=True, opts=self.child)
         # Applies to IAM users created outside of this program (CIS AWS Foundations Benchmark, "IAM").
         aws.iam.AccountPasswordPolicy(
             name,
@@ -93,32 +87,32 @@ class AccountBaseline(pulumi.ComponentResource):
             require_numbers=True,
             require_symbols=True,
             allow_users_to_change_password=True,
-            opts=self._child(),
+            opts=self.child,
         )
         # AWS Backup copies a DynamoDB table to another region only with its own management of such backups.
         aws.backup.RegionSettings(
             name,
             resource_type_opt_in_preference={"RDS": True, "DynamoDB": True, "S3": True},
             resource_type_management_preference={"DynamoDB": True},
-            opts=self._child(),
+            opts=self.child,
         )
         if args.block_public_vpcs:
             aws.ec2.VpcBlockPublicAccessOptions(
                 name,
                 # The exclusions are inputs of this component, so they are created first.
                 internet_gateway_block_mode="block-ingress",
-                opts=self._child(),
+                opts=self.child,
             )
 
     def _config_recorder(self, name: str, args: AccountBaselineArgs) -> None:
         """Create the AWS Config recorder and its delivery channel."""
-        role = aws.iam.ServiceLinkedRole(name, aws_service_name="config.amazonaws.com", tags=tags("internal"), opts=self._child())
+        role = aws.iam.ServiceLinkedRole(name, aws_service_name="config.amazonaws.com", tags=tags("internal"), opts=self.child)
         recorder = aws.cfg.Recorder(
             name,
             name=args.names.name("config"),
             role_arn=role.arn,
             recording_group=aws.cfg.RecorderRecordingGroupArgs(all_supported=True, include_global_resource_types=True),
-            opts=self._child(),
+            opts=self.child,
         )
         channel = aws.cfg.DeliveryChannel(
             name,
@@ -126,8 +120,6 @@ class AccountBaseline(pulumi.ComponentResource):
             s3_bucket_name=args.log_bucket,
             s3_key_prefix=CONFIG_PREFIX,
             # AWS Config rejects a delivery channel without a recorder.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[recorder]),
+            opts=self.after(recorder),
         )
-        aws.cfg.RecorderStatus(
-            name, name=recorder.name, is_enabled=True, opts=pulumi.ResourceOptions(parent=self, depends_on=[channel])
-        )
+        aws.cfg.RecorderStatus(name, name=recorder.name, is_enabled=True, opts=self.after(channel))

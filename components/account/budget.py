@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import PROJECT, Naming
+from components.component import Component, StackArgs
+from components.naming import PROJECT
 from components.settings.operations import BudgetSettings
 from components.tags import tags
 
@@ -16,20 +16,18 @@ ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetArgs:
+class BudgetArgs(StackArgs):
     """Arguments of `Budget`.
 
-    names: Names of the stack.
     budget: Monthly budget and anomaly threshold.
     topic_arn: Topic of the notifications.
     """
 
-    names: Naming
     budget: BudgetSettings
     topic_arn: pulumi.Input[str]
 
 
-class Budget(pulumi.ComponentResource):
+class Budget(Component):
     """A monthly budget for the tagged cost of the stack with actual and forecasted alerts, and a cost anomaly monitor.
 
     Why: Recursive invocations and stolen credentials increase the cost before anything else reports them. Activate the cost
@@ -38,7 +36,7 @@ class Budget(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:account:Budget", name, component_inputs(args), opts)
+        super().__init__("gatehouse:account:Budget", name, args, opts)
         aws.budgets.Budget(
             name,
             name=args.names.name("monthly"),
@@ -67,7 +65,7 @@ class Budget(pulumi.ComponentResource):
                 for kind, percent in ALERTS
             ],
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         # An account can have one monitor of all services, but one for each tag value.
         monitor = aws.costexplorer.AnomalyMonitor(
@@ -78,7 +76,7 @@ class Budget(pulumi.ComponentResource):
                 {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.environment]}}
             ),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         aws.costexplorer.AnomalySubscription(
             name,
@@ -95,6 +93,6 @@ class Budget(pulumi.ComponentResource):
                 )
             ),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.register_outputs({})

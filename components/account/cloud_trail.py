@@ -5,36 +5,31 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import Naming
+from components.component import Component, LogOptions, StackArgs
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloudTrailArgs:
+class CloudTrailArgs(StackArgs):
     """Arguments of `CloudTrail`.
 
-    names: Names of the stack.
     bucket: Name of the bucket, resolved after its policy exists.
-    key_arn: KMS key of log files and log group.
+    logs: KMS key of log files and log group, and retention of the log group.
     role_arn: Role that delivers events to the log group.
     data_event_buckets: ARNs of buckets whose object operations are recorded.
     data_event_tables: ARNs of tables whose item operations are recorded.
     data_event_functions: ARNs of functions whose invocations are recorded.
-    log_retention_days: Retention of the log group.
     """
 
-    names: Naming
     bucket: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
+    logs: LogOptions
     role_arn: pulumi.Input[str]
     data_event_buckets: tuple[str, ...]
     data_event_tables: tuple[str, ...]
     data_event_functions: tuple[str, ...]
-    log_retention_days: int
 
 
-class CloudTrail(pulumi.ComponentResource):
+class CloudTrail(Component):
     """A multi-region CloudTrail trail with log file validation and encryption, delivered to a locked bucket and to CloudWatch
     Logs.
 
@@ -47,15 +42,8 @@ class CloudTrail(pulumi.ComponentResource):
     log_group: pulumi.Output[str]
 
     def __init__(self, name: str, args: CloudTrailArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:account:CloudTrail", name, component_inputs(args), opts)
-        group = aws.cloudwatch.LogGroup(
-            name,
-            name=args.names.log_group("trail"),
-            retention_in_days=args.log_retention_days,
-            kms_key_id=args.key_arn,
-            tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        super().__init__("gatehouse:account:CloudTrail", name, args, opts)
+        group = self.create_log_group(name, args.names.log_group("trail"), args.logs)
         trail = aws.cloudtrail.Trail(
             name,
             name=args.names.name("trail"),
@@ -64,7 +52,7 @@ class CloudTrail(pulumi.ComponentResource):
             include_global_service_events=True,
             enable_logging=True,
             enable_log_file_validation=True,
-            kms_key_id=args.key_arn,
+            kms_key_id=args.logs.key_arn,
             cloud_watch_logs_group_arn=pulumi.Output.format("{}:*", group.arn),
             cloud_watch_logs_role_arn=args.role_arn,
             advanced_event_selectors=[
@@ -74,7 +62,7 @@ class CloudTrail(pulumi.ComponentResource):
                 _data("Calls", "AWS::Lambda::Function", list(args.data_event_functions)),
             ],
             tags=tags("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.arn, self.log_group = trail.arn, group.name
         self.register_outputs({"arn": self.arn})

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
-from components.naming import Naming
 from components.settings.data import BackupSettings, ProtectionSettings
 from components.tags import tags
 
@@ -35,10 +34,9 @@ class BackupReplica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupPlanArgs:
+class BackupPlanArgs(StackArgs):
     """Arguments of `BackupPlan`.
 
-    names: Names of the stack.
     backup: Retention, cross-region copy and vault lock.
     protection: Deletion protection of the vaults by Pulumi.
     force_destroy: Empty the vaults before they are deleted.
@@ -49,7 +47,6 @@ class BackupPlanArgs:
     replica: Destination of copies; None for none.
     """
 
-    names: Naming
     backup: BackupSettings
     protection: ProtectionSettings
     force_destroy: bool
@@ -60,7 +57,7 @@ class BackupPlanArgs:
     replica: BackupReplica | None = None
 
 
-class BackupPlan(pulumi.ComponentResource):
+class BackupPlan(Component):
     """A backup vault with its own key and a daily plan for all data stores, optionally with vault lock and a second region.
 
     Why: Point-in-time recovery ends when its database, table or bucket is deleted. These backups are separate, use another
@@ -73,14 +70,14 @@ class BackupPlan(pulumi.ComponentResource):
     plan_id: pulumi.Output[str]
 
     def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:backup:BackupPlan", name, component_inputs(args), opts)
+        super().__init__("gatehouse:backup:BackupPlan", name, args, opts)
         vault = self._vault("main", args, args.key_arn, None)
         aws.backup.VaultNotifications(
             "main",
             backup_vault_name=vault.name,
             sns_topic_arn=args.topic_arn,
             backup_vault_events=list(NOTIFIED_EVENTS),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         replica = self._vault("replica", args, args.replica.key_arn, args.replica.region) if args.replica else None
         plan = aws.backup.Plan(
@@ -106,7 +103,7 @@ class BackupPlan(pulumi.ComponentResource):
                 )
             ],
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         aws.backup.Selection(
             name,
@@ -114,7 +111,7 @@ class BackupPlan(pulumi.ComponentResource):
             plan_id=plan.id,
             iam_role_arn=args.role_arn,
             resources=list(args.resources),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.vault_arn, self.plan_id = vault.arn, plan.id
         self.register_outputs({"vaultArn": self.vault_arn, "planId": self.plan_id})
@@ -127,9 +124,7 @@ class BackupPlan(pulumi.ComponentResource):
             kms_key_arn=key_arn,
             force_destroy=args.force_destroy,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(
-                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
-            ),
+            opts=self.protected(args.protection),
         )
         # The policy would prevent that Pulumi empties the vault.
         if not args.force_destroy:
@@ -138,7 +133,7 @@ class BackupPlan(pulumi.ComponentResource):
                 backup_vault_name=vault.name,
                 region=region,
                 policy=render(vault_policy(args.names)),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         if args.backup.vault_lock != "none":
             aws.backup.VaultLockConfiguration(
@@ -147,6 +142,6 @@ class BackupPlan(pulumi.ComponentResource):
                 region=region,
                 min_retention_days=args.backup.retention_days,
                 changeable_for_days=GRACE_DAYS if args.backup.vault_lock == "COMPLIANCE" else None,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         return vault

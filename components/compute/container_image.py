@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, with_dependencies
+from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
 from components.naming import Naming
@@ -18,10 +18,9 @@ UNTAGGED_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerImageArgs:
+class ContainerImageArgs(StackArgs):
     """Arguments of `ContainerImage`.
 
-    names: Names of the stack.
     image: Digest of the image and number of images to keep.
     key_arn: KMS key of the repository.
     force_delete: Delete the repository even if it contains images.
@@ -29,7 +28,6 @@ class ContainerImageArgs:
     function_arns: Lambda functions that run the image.
     """
 
-    names: Naming
     image: ImageSettings
     key_arn: pulumi.Input[str]
     force_delete: bool
@@ -37,7 +35,7 @@ class ContainerImageArgs:
     function_arns: tuple[str, ...] = ()
 
 
-class ContainerImage(pulumi.ComponentResource):
+class ContainerImage(Component):
     """An ECR repository with immutable tags, scan on push and KMS encryption.
 
     Why: Tasks reference the image by digest, so the tested image is the deployed image.
@@ -51,8 +49,7 @@ class ContainerImage(pulumi.ComponentResource):
     """The reference, resolved after Lambda is allowed to pull the image."""
 
     def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:compute:ContainerImage", name, component_inputs(args), opts)
-        child = pulumi.ResourceOptions(parent=self)
+        super().__init__("gatehouse:compute:ContainerImage", name, args, opts)
         repository = aws.ecr.Repository(
             name,
             name=args.names.name(args.repository),
@@ -63,16 +60,16 @@ class ContainerImage(pulumi.ComponentResource):
             ],
             force_delete=args.force_delete,
             tags=tags("internal"),
-            opts=child,
+            opts=self.child,
         )
         lifecycle = json.dumps(lifecycle_policy(args.image.retained_images))
-        aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=child)
+        aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
         self.reference = reference(args.names, args.image.digest, args.repository)
         self.lambda_reference = self.reference
         if args.function_arns:
             document = render(repository_policy(args.names, args.function_arns))
-            policy = aws.ecr.RepositoryPolicy(name, repository=repository.name, policy=document, opts=child)
+            policy = aws.ecr.RepositoryPolicy(name, repository=repository.name, policy=document, opts=self.child)
             self.lambda_reference = with_dependencies(pulumi.Output.from_input(self.reference), policy.id)
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 

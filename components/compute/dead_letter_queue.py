@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.component import with_dependencies
+from components.component import Component, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import queue_policy
 from components.naming import Naming
@@ -14,7 +14,7 @@ RETENTION_DAYS = 14
 
 
 def dead_letter_queue(
-    name: str, names: Naming, queue: str, role: str, parent: pulumi.Resource, key_arn: pulumi.Input[str] | None = None
+    name: str, names: Naming, queue: str, role: str, parent: Component, key_arn: pulumi.Input[str] | None = None
 ) -> pulumi.Output[str]:
     """Create the queue and return its ARN, which resolves after the queue policy exists.
 
@@ -22,7 +22,6 @@ def dead_letter_queue(
     role: Resource name of the only role that may send messages.
     key_arn: KMS key of the queue; None for the key of SQS.
     """
-    child = pulumi.ResourceOptions(parent=parent)
     resource = aws.sqs.Queue(
         name,
         name=names.name(queue),
@@ -30,7 +29,7 @@ def dead_letter_queue(
         kms_master_key_id=key_arn,
         sqs_managed_sse_enabled=None if key_arn is not None else True,
         tags=tags("internal"),
-        opts=child,
+        opts=parent.child,
     )
-    policy = aws.sqs.QueuePolicy(name, queue_url=resource.id, policy=render(queue_policy(names, queue, role)), opts=child)
+    policy = aws.sqs.QueuePolicy(name, queue_url=resource.id, policy=render(queue_policy(names, queue, role)), opts=parent.child)
     return with_dependencies(resource.arn, policy.id)

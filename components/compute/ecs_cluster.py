@@ -5,22 +5,19 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.naming import Naming
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EcsClusterArgs:
-    """Arguments of `EcsCluster`.
-
-    names: Names of the stack.
-    """
+class EcsClusterArgs(StackArgs):
+    """Arguments of `EcsCluster`."""
 
     names: Naming
 
 
-class EcsCluster(pulumi.ComponentResource):
+class EcsCluster(Component):
     """An ECS cluster with Container Insights with enhanced observability.
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU, memory and network per task.
@@ -31,13 +28,13 @@ class EcsCluster(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: EcsClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:compute:EcsCluster", name, component_inputs(args), opts)
+        super().__init__("gatehouse:compute:EcsCluster", name, args, opts)
         cluster = aws.ecs.Cluster(
             name,
             name=args.names.name("main"),
             settings=[aws.ecs.ClusterSettingArgs(name="containerInsights", value="enhanced")],
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.name, self.arn = cluster.name, cluster.arn
         self.register_outputs({"name": self.name, "arn": self.arn})

@@ -7,9 +7,8 @@ import pulumi
 import pulumi_aws as aws
 from pulumi_aws import appautoscaling as scaling
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.edge.target_groups import TargetGroups
-from components.naming import Naming
 from components.settings.workloads import ROLLING, RolloutSettings, ScalingSettings, ServiceSettings
 from components.tags import tags
 
@@ -39,10 +38,9 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EcsServiceArgs:
+class EcsServiceArgs(StackArgs):
     """Arguments of `EcsService`.
 
-    names: Names of the stack.
     capacity: Number of tasks and auto scaling targets.
     rollout: Deployment strategy.
     cluster_arn: ECS cluster.
@@ -57,7 +55,6 @@ class EcsServiceArgs:
     registry_arn: Cloud Map service that registers the tasks.
     """
 
-    names: Naming
     capacity: Capacity
     rollout: RolloutSettings
     cluster_arn: pulumi.Input[str]
@@ -72,7 +69,7 @@ class EcsServiceArgs:
     registry_arn: pulumi.Input[str] | None = None
 
 
-class EcsService(pulumi.ComponentResource):
+class EcsService(Component):
     """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and auto scaling.
 
     Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every strategy but rolling, the
@@ -84,7 +81,7 @@ class EcsService(pulumi.ComponentResource):
     name: pulumi.Output[str]
 
     def __init__(self, name: str, args: EcsServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:compute:EcsService", name, component_inputs(args), opts)
+        super().__init__("gatehouse:compute:EcsService", name, args, opts)
         shifts_traffic = bool(args.target_groups) and args.rollout.strategy != ROLLING
         timeout = f"{START_MINUTES + (args.rollout.minutes if shifts_traffic else 0)}m"
         service = aws.ecs.Service(
@@ -138,7 +135,7 @@ class EcsService(pulumi.ComponentResource):
             resource_id=pulumi.Output.format("service/{}/{}", args.cluster_name, self.name),
             min_capacity=args.capacity.tasks_min,
             max_capacity=args.capacity.tasks_max,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         for metric, configuration in _scaling_policies(args):
             aws.appautoscaling.Policy(
@@ -149,7 +146,7 @@ class EcsService(pulumi.ComponentResource):
                 scalable_dimension=target.scalable_dimension,
                 resource_id=target.resource_id,
                 target_tracking_scaling_policy_configuration=configuration,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
 
 

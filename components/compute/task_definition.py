@@ -7,20 +7,18 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.compute.container_definition import SCRATCH, container_definition
 from components.compute.otel_collector import collector_container
 from components.contract import Process
-from components.naming import Naming
 from components.settings.workloads import TaskSize
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskDefinitionArgs:
+class TaskDefinitionArgs(StackArgs):
     """Arguments of `TaskDefinition`.
 
-    names: Names of the stack.
     process: The process in the contract.
     size: CPU units and memory.
     image: Image reference by digest.
@@ -29,14 +27,12 @@ class TaskDefinitionArgs:
     secret_arns: ARN of each secret, by kind.
     task_role_arn: Role of the application.
     execution_role_arn: Role of the ECS agent.
-    log_key_arn: KMS key of the log group.
-    log_retention_days: Retention of the log group.
+    logs: KMS key and retention of the log group.
     data_protection_policy: Data protection policy of the log group.
     health_command: Health check command of an image other than the runtime's.
     collector_image: Image reference of the collector sidecar, or "" without one.
     """
 
-    names: Naming
     process: Process
     size: TaskSize
     image: str
@@ -45,14 +41,13 @@ class TaskDefinitionArgs:
     secret_arns: Mapping[str, pulumi.Input[str]]
     task_role_arn: pulumi.Input[str]
     execution_role_arn: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
     data_protection_policy: Mapping[str, Any]
     health_command: tuple[str, ...] = ()
     collector_image: str = ""
 
 
-class TaskDefinition(pulumi.ComponentResource):
+class TaskDefinition(Component):
     """A Fargate task definition with a read-only root file system, no Linux capabilities, a numeric user and a log group
     that masks credentials.
 
@@ -65,19 +60,13 @@ class TaskDefinition(pulumi.ComponentResource):
     log_group: pulumi.Output[str]
 
     def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:compute:TaskDefinition", name, component_inputs(args), opts)
-        group = log_group(
-            name,
-            args.names.log_group(name),
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        super().__init__("gatehouse:compute:TaskDefinition", name, args, opts)
+        group = self.create_log_group(name, args.names.log_group(name), args.logs)
         data_protection = aws.cloudwatch.LogDataProtectionPolicy(
             name,
             log_group_name=group.name,
             policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         container = container_definition(
             args.process,
@@ -116,7 +105,7 @@ class TaskDefinition(pulumi.ComponentResource):
             skip_destroy=True,
             tags=tags("internal"),
             # No property references these. Events that are logged before the policy exists are never masked.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[group, data_protection]),
+            opts=self.after(group, data_protection),
         )
         self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})

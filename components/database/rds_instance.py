@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
-from components.naming import Naming
 from components.settings.data import DatabaseSettings, ProtectionSettings
 from components.tags import tags
 
@@ -26,36 +25,32 @@ EVENTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RdsInstanceArgs:
+class RdsInstanceArgs(StackArgs):
     """Arguments of `RdsInstance`.
 
-    names: Names of the stack.
     database: Size, recovery and protection.
     protection: Deletion protection by Pulumi.
     subnet_ids: Subnets of the data tier.
     security_group_id: Security group of the instance.
     key_arn: KMS key of storage, snapshots and Performance Insights.
     secrets_key_arn: KMS key of the master user password.
-    log_key_arn: KMS key of the log groups.
-    log_retention_days: Retention of the log groups.
+    logs: KMS key and retention of the log groups.
     monitoring_role_arn: Role of Enhanced Monitoring.
     topic_arn: Topic of RDS events.
     """
 
-    names: Naming
     database: DatabaseSettings
     protection: ProtectionSettings
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     secrets_key_arn: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
     monitoring_role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
 
 
-class RdsInstance(pulumi.ComponentResource):
+class RdsInstance(Component):
     """An encrypted RDS for PostgreSQL instance in the data tier that requires TLS, with point-in-time recovery.
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
@@ -71,7 +66,7 @@ class RdsInstance(pulumi.ComponentResource):
     owner_secret_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:database:RdsInstance", name, component_inputs(args), opts)
+        super().__init__("gatehouse:database:RdsInstance", name, args, opts)
         names, settings = args.names, args.database
         log_groups = self._log_groups(args)
         subnets = aws.rds.SubnetGroup(
@@ -80,7 +75,7 @@ class RdsInstance(pulumi.ComponentResource):
             description="Subnets of the data tier",
             subnet_ids=list(args.subnet_ids),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         parameters = aws.rds.ParameterGroup(
             name,
@@ -96,7 +91,7 @@ class RdsInstance(pulumi.ComponentResource):
                 ),
             ],
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         instance = aws.rds.Instance(
             name,
@@ -159,7 +154,7 @@ class RdsInstance(pulumi.ComponentResource):
                 event_categories=list(categories),
                 enabled=True,
                 tags=tags("internal"),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
@@ -167,16 +162,7 @@ class RdsInstance(pulumi.ComponentResource):
         self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
 
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
-        return [
-            log_group(
-                kind,
-                args.names.database_log_group(kind),
-                key_arn=args.log_key_arn,
-                retention_days=args.log_retention_days,
-                parent=self,
-            )
-            for kind in LOGS
-        ]
+        return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
 
 
 def master_user_secret_arn(secrets: Sequence[aws.rds.outputs.InstanceMasterUserSecret] | None) -> str:

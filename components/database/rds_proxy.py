@@ -6,36 +6,31 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group, with_dependencies
-from components.naming import Naming
+from components.component import Component, LogOptions, StackArgs, with_dependencies
 from components.tags import tags
 
 IDLE_CLIENT_TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RdsProxyArgs:
+class RdsProxyArgs(StackArgs):
     """Arguments of `RdsProxy`.
 
-    names: Names of the stack.
     subnet_ids: Subnets of the app tier, from which the data tier accepts connections.
     security_group_id: Security group of the proxy.
     role_arn: Role with which the proxy connects to the database.
     instance_identifier: Identifier of the DB instance.
-    log_key_arn: KMS key of the log group.
-    log_retention_days: Retention of the log group.
+    logs: KMS key and retention of the log group.
     """
 
-    names: Naming
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     instance_identifier: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
 
 
-class RdsProxy(pulumi.ComponentResource):
+class RdsProxy(Component):
     """An RDS Proxy with IAM authentication for clients and for the database.
 
     Why: Many tasks share few connections, and a failover takes seconds instead of a minute. No password is stored.
@@ -47,14 +42,8 @@ class RdsProxy(pulumi.ComponentResource):
     """Endpoint. Resolves after the DB instance is registered."""
 
     def __init__(self, name: str, args: RdsProxyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:database:RdsProxy", name, component_inputs(args), opts)
-        log = log_group(
-            name,
-            args.names.proxy_log_group,
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        super().__init__("gatehouse:database:RdsProxy", name, args, opts)
+        log = self.create_log_group(name, args.names.proxy_log_group, args.logs)
         proxy = aws.rds.Proxy(
             name,
             name=args.names.name("main"),
@@ -69,7 +58,7 @@ class RdsProxy(pulumi.ComponentResource):
             vpc_security_group_ids=[args.security_group_id],
             tags=tags("confidential"),
             # RDS would otherwise create the log group, without KMS key and retention.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
+            opts=self.after(log),
         )
         target_group = aws.rds.ProxyDefaultTargetGroup(
             name,
@@ -79,14 +68,14 @@ class RdsProxy(pulumi.ComponentResource):
                 max_connections_percent=90,
                 connection_borrow_timeout=10,
             ),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         target = aws.rds.ProxyTarget(
             name,
             db_proxy_name=proxy.name,
             target_group_name=target_group.name,
             db_instance_identifier=args.instance_identifier,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.address = with_dependencies(proxy.endpoint, target.id)
         self.register_outputs({"address": self.address})

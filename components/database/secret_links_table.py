@@ -5,29 +5,26 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import Naming
+from components.component import Component, StackArgs
 from components.settings.data import ProtectionSettings, SecretLinksTableSettings
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretLinksTableArgs:
+class SecretLinksTableArgs(StackArgs):
     """Arguments of `SecretLinksTable`.
 
-    names: Names of the stack.
     secret_links_table: Recovery period and deletion protection.
     protection: Deletion protection by Pulumi.
     key_arn: KMS key of the table.
     """
 
-    names: Naming
     secret_links_table: SecretLinksTableSettings
     protection: ProtectionSettings
     key_arn: pulumi.Input[str]
 
 
-class SecretLinksTable(pulumi.ComponentResource):
+class SecretLinksTable(Component):
     """An on-demand DynamoDB table with one item for each link. Its partition key is `id`; DynamoDB deletes items after
     `expires_at`, in seconds since 1970.
 
@@ -40,7 +37,7 @@ class SecretLinksTable(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:database:SecretLinksTable", name, component_inputs(args), opts)
+        super().__init__("gatehouse:database:SecretLinksTable", name, args, opts)
         table = aws.dynamodb.Table(
             name,
             name=args.names.name("tokens"),
@@ -54,9 +51,7 @@ class SecretLinksTable(pulumi.ComponentResource):
             server_side_encryption=aws.dynamodb.TableServerSideEncryptionArgs(enabled=True, kms_key_arn=args.key_arn),
             deletion_protection_enabled=args.secret_links_table.deletion_protection,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(
-                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
-            ),
+            opts=self.protected(args.protection),
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({"table": self.table, "arn": self.arn})

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import Naming
+from components.component import Component, StackArgs
 from components.settings.data import CacheSettings
 from components.tags import tags
 
@@ -17,24 +16,22 @@ ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValkeyArgs:
+class ValkeyArgs(StackArgs):
     """Arguments of `Valkey`.
 
-    names: Names of the stack.
     cache: Node type, engine version and replicas.
     subnet_ids: Subnets of the data tier.
     security_group_id: Security group of the cache.
     key_arn: KMS key of data at rest.
     """
 
-    names: Naming
     cache: CacheSettings
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
 
 
-class Valkey(pulumi.ComponentResource):
+class Valkey(Component):
     """An ElastiCache for Valkey replication group in the data tier, encrypted in transit and at rest, with IAM
     authentication.
 
@@ -49,7 +46,7 @@ class Valkey(pulumi.ComponentResource):
     user: str
 
     def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:database:Valkey", name, component_inputs(args), opts)
+        super().__init__("gatehouse:database:Valkey", name, args, opts)
         names, settings = args.names, args.cache
         subnets = aws.elasticache.SubnetGroup(
             name,
@@ -57,7 +54,7 @@ class Valkey(pulumi.ComponentResource):
             description="Subnets of the data tier",
             subnet_ids=list(args.subnet_ids),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         cluster = aws.elasticache.ReplicationGroup(
             name,
@@ -104,7 +101,7 @@ class Valkey(pulumi.ComponentResource):
             access_string=ACCESS_STRING,
             authentication_mode=aws.elasticache.UserAuthenticationModeArgs(type="iam"),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         default = aws.elasticache.User(
             "default",
@@ -114,7 +111,7 @@ class Valkey(pulumi.ComponentResource):
             access_string="off -@all",
             authentication_mode=aws.elasticache.UserAuthenticationModeArgs(type="no-password-required"),
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         return aws.elasticache.UserGroup(
             "users",
@@ -122,5 +119,5 @@ class Valkey(pulumi.ComponentResource):
             engine="redis",
             user_ids=[default.user_id, application.user_id],
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         ).user_group_id

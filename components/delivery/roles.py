@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.delivery import policies
 from components.delivery.deploy_permissions import Pipeline
 from components.iam.documents import render
-from components.naming import Naming
 from components.settings.operations import DeliverySettings
 from components.tags import tags
 
@@ -23,22 +22,20 @@ DESCRIPTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeliveryRolesArgs:
+class DeliveryRolesArgs(StackArgs):
     """Arguments of `DeliveryRoles`.
 
-    names: Names of the stack.
     delivery: GitHub repository and location of Pulumi's state.
     domain: DNS zone of the stack.
     replica_region: Region of replicas and backup copies; "" for none.
     """
 
-    names: Naming
     delivery: DeliverySettings
     domain: str
     replica_region: str
 
 
-class DeliveryRoles(pulumi.ComponentResource):
+class DeliveryRoles(Component):
     """OIDC provider of GitHub (optional) and three roles. Jobs of one GitHub environment of one repository can assume each role.
 
     Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log events. A deployment cannot
@@ -50,7 +47,7 @@ class DeliveryRoles(pulumi.ComponentResource):
     """Role ARNs by name: preview, deploy, image."""
 
     def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:delivery:DeliveryRoles", name, component_inputs(args), opts)
+        super().__init__("gatehouse:delivery:DeliveryRoles", name, args, opts)
         self.roles = {}
         if args.delivery.create_oidc_provider:
             aws.iam.OpenIdConnectProvider(
@@ -58,7 +55,7 @@ class DeliveryRoles(pulumi.ComponentResource):
                 url=f"https://{policies.ISSUER}",
                 client_id_lists=[policies.AUDIENCE],
                 tags=tags("internal"),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         if args.delivery.repository:
             self._create_roles(args)
@@ -83,14 +80,14 @@ class DeliveryRoles(pulumi.ComponentResource):
                 permissions_boundary=boundary.arn,
                 max_session_duration=SESSION_S[role_name],
                 tags=tags("internal"),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
             for policy in policies.attached_policies(role_name, documents):
                 aws.iam.RolePolicyAttachment(
                     f"{role_name}-{policy}",
                     role=role.name,
                     policy_arn=managed[policy].arn,
-                    opts=pulumi.ResourceOptions(parent=self),
+                    opts=self.child,
                 )
             self.roles[role_name] = role.arn
 
@@ -101,7 +98,7 @@ class DeliveryRoles(pulumi.ComponentResource):
             description=description,
             policy=document,
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
 

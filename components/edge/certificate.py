@@ -7,8 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import Naming
+from components.component import Component, StackArgs
 from components.settings.data import ProtectionSettings
 from components.tags import tags
 
@@ -16,22 +15,20 @@ RECORD_TTL_S = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateArgs:
+class CertificateArgs(StackArgs):
     """Arguments of `Certificate`.
 
-    names: Names of the stack.
     domain: Name of the hosted zone.
     host_names: Host names of the certificate, all in the zone.
     protection: Deletion protection of the zone.
     """
 
-    names: Naming
     domain: str
     host_names: tuple[str, ...]
     protection: ProtectionSettings
 
 
-class Certificate(pulumi.ComponentResource):
+class Certificate(Component):
     """A public hosted zone and an ACM certificate with DNS validation.
 
     Why: ACM renews the certificate and stores its private key. During the first deployment, delegate the zone from its
@@ -45,15 +42,13 @@ class Certificate(pulumi.ComponentResource):
     """ARN of the certificate. Resolves after it was issued."""
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:edge:Certificate", name, component_inputs(args), opts)
+        super().__init__("gatehouse:edge:Certificate", name, args, opts)
         zone = aws.route53.Zone(
             name,
             name=args.domain,
             comment=f"Gatehouse {args.names.environment}",
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(
-                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
-            ),
+            opts=self.protected(args.protection),
         )
         certificate = aws.acm.Certificate(
             name,
@@ -62,14 +57,14 @@ class Certificate(pulumi.ComponentResource):
             validation_method="DNS",
             key_algorithm="EC_prime256v1",
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         records = [self._validation_record(host, zone.zone_id, certificate) for host in args.host_names]
         validation = aws.acm.CertificateValidation(
             name,
             certificate_arn=certificate.arn,
             validation_record_fqdns=[record.fqdn for record in records],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.zone_id, self.name_servers, self.arn = zone.zone_id, zone.name_servers, validation.certificate_arn
         self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})
@@ -85,7 +80,7 @@ class Certificate(pulumi.ComponentResource):
             type="CNAME",
             ttl=RECORD_TTL_S,
             records=[attribute("resource_record_value")],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, with_dependencies
+from components.component import Component, StackArgs, with_dependencies
 from components.contract import ContractService
 from components.edge.target_groups import TargetGroups
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
-from components.naming import Naming
 from components.settings.network import LoadBalancerSettings
 from components.tags import tags
 
@@ -24,10 +23,9 @@ DEREGISTRATION_DELAY_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadBalancerArgs:
+class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
-    names: Names of the stack.
     edge: Deletion protection.
     services: Services by name.
     host_names: Host name of each service.
@@ -39,7 +37,6 @@ class LoadBalancerArgs:
     log_bucket: Bucket of access and connection logs.
     """
 
-    names: Naming
     load_balancer: LoadBalancerSettings
     services: Mapping[str, ContractService]
     host_names: Mapping[str, str]
@@ -51,7 +48,7 @@ class LoadBalancerArgs:
     log_bucket: pulumi.Input[str]
 
 
-class LoadBalancer(pulumi.ComponentResource):
+class LoadBalancer(Component):
     """An Application Load Balancer with a host name and two target groups for each service. Other requests receive 404.
 
     Why: Each host name is a separate web origin, so responses of a Core cannot access the console. One target group
@@ -67,7 +64,7 @@ class LoadBalancer(pulumi.ComponentResource):
     """Target groups by service."""
 
     def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:edge:LoadBalancer", name, component_inputs(args), opts)
+        super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
         load_balancer = self._load_balancer(name, args)
         https = self._listeners(load_balancer.arn, args)
         self._deny_metrics(https)
@@ -86,7 +83,7 @@ class LoadBalancer(pulumi.ComponentResource):
                         name=load_balancer.dns_name, zone_id=load_balancer.zone_id, evaluate_target_health=True
                     )
                 ],
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         self.arn, self.dns_name = load_balancer.arn, load_balancer.dns_name
         self.label = load_balancer.arn_suffix
@@ -117,7 +114,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 bucket=args.log_bucket, prefix=CONNECTION_LOG_PREFIX, enabled=True
             ),
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
     def _listeners(self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
@@ -130,7 +127,7 @@ class LoadBalancer(pulumi.ComponentResource):
             protocol="HTTP",
             default_actions=[aws.lb.ListenerDefaultActionArgs(type="redirect", redirect=redirect)],
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         not_found = aws.lb.ListenerDefaultActionFixedResponseArgs(
             content_type="text/plain", message_body="Not found", status_code="404"
@@ -148,7 +145,7 @@ class LoadBalancer(pulumi.ComponentResource):
             routing_http_response_x_content_type_options_header_value="nosniff",
             routing_http_response_x_frame_options_header_value="DENY",
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         ).arn
 
     def _deny_metrics(self, listener: pulumi.Output[str]) -> None:
@@ -164,7 +161,7 @@ class LoadBalancer(pulumi.ComponentResource):
             conditions=[aws.lb.ListenerRuleConditionArgs(path_pattern=paths)],
             actions=[aws.lb.ListenerRuleActionArgs(type="fixed-response", fixed_response=not_found)],
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
     def _target_groups(
@@ -198,7 +195,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 unhealthy_threshold=10,
             ),
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
     def _rule(

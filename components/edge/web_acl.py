@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import Naming
@@ -31,28 +31,24 @@ REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebAclArgs:
+class WebAclArgs(StackArgs):
     """Arguments of `WebAcl`.
 
-    names: Names of the stack.
     waf: Rate limits.
     host_names: Host name of each service.
     load_balancer_arn: Protected load balancer.
-    log_key_arn: KMS key of the log group.
-    log_retention_days: Retention of the log group.
+    logs: KMS key and retention of the log group.
     stage_arns: Protected stages of REST APIs, by name.
     """
 
-    names: Naming
     waf: WafSettings
     host_names: Mapping[str, str]
     load_balancer_arn: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
     stage_arns: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
-class WebAcl(pulumi.ComponentResource):
+class WebAcl(Component):
     """A web ACL with managed rule groups, rate limits by IP address for all services and for single services, and a log
     without credentials.
 
@@ -64,7 +60,7 @@ class WebAcl(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:edge:WebAcl", name, component_inputs(args), opts)
+        super().__init__("gatehouse:edge:WebAcl", name, args, opts)
         names = args.names
         acl = aws.wafv2.WebAcl(
             name,
@@ -86,30 +82,22 @@ class WebAcl(pulumi.ComponentResource):
                 cloudwatch_metrics_enabled=True, metric_name=names.name("edge"), sampled_requests_enabled=False
             ),
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
-        aws.wafv2.WebAclAssociation(
-            name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self)
-        )
+        aws.wafv2.WebAclAssociation(name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=self.child)
         for stage, arn in args.stage_arns.items():
-            aws.wafv2.WebAclAssociation(stage, resource_arn=arn, web_acl_arn=acl.arn, opts=pulumi.ResourceOptions(parent=self))
+            aws.wafv2.WebAclAssociation(stage, resource_arn=arn, web_acl_arn=acl.arn, opts=self.child)
         self.arn = acl.arn
         self._log(name, args)
         self.register_outputs({"arn": self.arn})
 
     def _log(self, name: str, args: WebAclArgs) -> None:
-        group = log_group(
-            name,
-            args.names.waf_log_group,
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        group = self.create_log_group(name, args.names.waf_log_group, args.logs)
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("waf-delivery"),
             policy_document=render(log_delivery_policy(args.names, "AllowWafLogDelivery", args.names.waf_log_group)),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         aws.wafv2.WebAclLoggingConfiguration(
             name,
@@ -121,7 +109,7 @@ class WebAcl(pulumi.ComponentResource):
                 )
                 for header in REDACTED_HEADERS
             ],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[delivery]),
+            opts=self.after(delivery),
         )
 
 

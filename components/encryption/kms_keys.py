@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component
 from components.iam.documents import render
 from components.iam.key_policies import KeyUsers, key_policy, replica_policy
 from components.settings.data import KmsKeysSettings, ProtectionSettings
@@ -36,7 +36,7 @@ class KmsKeysArgs(KeyUsers):
     role_arns: Mapping[str, pulumi.Input[str]]
 
 
-class KmsKeys(pulumi.ComponentResource):
+class KmsKeys(Component):
     """Customer managed keys with rotation, an alias and a key policy that names every user, and one asymmetric key for
     signatures.
 
@@ -55,11 +55,9 @@ class KmsKeys(pulumi.ComponentResource):
     """Replica of the backup key in `replica_region`, if one is set."""
 
     def __init__(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:encryption:KmsKeys", name, component_inputs(args), opts)
+        super().__init__("gatehouse:encryption:KmsKeys", name, args, opts)
         # The inputs of the component contain `role_arns`, so the keys are created after the roles.
-        protected = pulumi.ResourceOptions(
-            parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
-        )
+        protected = self.protected(args.protection)
         keys = {key: self._key(key, args, protected) for key in KEYS}
         self.data_arn, self.secrets_arn, self.logs_arn = keys["data"].arn, keys["secrets"].arn, keys["logs"].arn
         self.backup_arn, self.audit_arn = keys["backup"].arn, keys["audit"].arn
@@ -83,7 +81,7 @@ class KmsKeys(pulumi.ComponentResource):
             tags=tags(data_class),
             opts=opts,
         )
-        aws.kms.Alias(name, name=args.names.alias(name), target_key_id=key.id, opts=pulumi.ResourceOptions(parent=self))
+        aws.kms.Alias(name, name=args.names.alias(name), target_key_id=key.id, opts=self.child)
         return key
 
     def _replica(self, key: aws.kms.Key, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
@@ -104,6 +102,6 @@ class KmsKeys(pulumi.ComponentResource):
             name=args.names.alias("backup"),
             region=args.replica_region,
             target_key_id=replica.id,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         return replica.arn

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.iam.documents import Document, Statement, allow, document, render
-from components.naming import Naming
 from components.tags import tags
 
 USED = (
@@ -61,18 +60,16 @@ DENIED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PermissionsBoundaryArgs:
+class PermissionsBoundaryArgs(StackArgs):
     """Arguments of `PermissionsBoundary`.
 
-    names: Names of the stack.
     regions: Regions in which the roles may act.
     """
 
-    names: Naming
     regions: Sequence[str]
 
 
-class PermissionsBoundary(pulumi.ComponentResource):
+class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. A policy that is widened by
@@ -84,14 +81,14 @@ class PermissionsBoundary(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: PermissionsBoundaryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:iam:PermissionsBoundary", name, component_inputs(args), opts)
+        super().__init__("gatehouse:iam:PermissionsBoundary", name, args, opts)
         policy = aws.iam.Policy(
             name,
             name=args.names.boundary,
             description="Permissions boundary of all roles in this stack",
             policy=render(boundary_policy(args.regions)),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.arn = policy.arn
         self.register_outputs({"arn": self.arn})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.contract import ContractService
 from components.edge.target_groups import TargetGroups
 from components.iam.documents import render
@@ -15,17 +15,15 @@ from components.monitoring import dashboard, metric_alarms
 from components.monitoring.event_alarms import EventRule, event_rules
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
 from components.monitoring.topics import email_topic
-from components.naming import Naming
 from components.settings.data import DatabaseSettings
 from components.settings.operations import MonitoringSettings
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmsArgs:
+class AlarmsArgs(StackArgs):
     """Arguments of `Alarms`.
 
-    names: Names of the stack.
     monitoring: Thresholds, e-mail addresses and URL of the runbooks.
     database: Storage size, from which a threshold follows.
     key_arn: KMS key of the topic.
@@ -42,7 +40,6 @@ class AlarmsArgs:
     functions: REST API stages of services that run as Lambda functions, by service.
     """
 
-    names: Naming
     monitoring: MonitoringSettings
     database: DatabaseSettings
     key_arn: pulumi.Input[str]
@@ -59,7 +56,7 @@ class AlarmsArgs:
     functions: Mapping[str, str] = field(default_factory=dict)
 
 
-class Alarms(pulumi.ComponentResource):
+class Alarms(Component):
     """Alarms on errors, latency, health and saturation, a composite alarm for each service, event rules for failed
     deployments, rotations and backups, and a dashboard. All notify one encrypted topic.
 
@@ -74,7 +71,7 @@ class Alarms(pulumi.ComponentResource):
     """Names of the alarms that roll back a deployment, by service."""
 
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:monitoring:Alarms", name, component_inputs(args), opts)
+        super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
         names, policy = args.names, alarm_topic_policy(args.names)
         self.topic_arn = email_topic(name, names.name(ALARM_TOPIC), policy, args.monitoring.emails, args.key_arn, self)
         for alarm in (
@@ -138,20 +135,19 @@ class Alarms(pulumi.ComponentResource):
             ok_actions=[self.topic_arn],
             tags=tags("none"),
             # The rule references the alarms by name, without an output.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=alarms),
+            opts=self.after(*alarms),
         )
 
     def _event_rule(self, event: EventRule, args: AlarmsArgs) -> None:
-        child = pulumi.ResourceOptions(parent=self)
         rule = aws.cloudwatch.EventRule(
             event.name,
             name=args.names.name(event.name),
             description=alarm_description(event.description, event.runbook, args.monitoring.runbooks_url),
             event_pattern=render(event.pattern),
             tags=tags("none"),
-            opts=child,
+            opts=self.child,
         )
-        aws.cloudwatch.EventTarget(event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=child)
+        aws.cloudwatch.EventTarget(event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=self.child)
 
     def _dashboard(self, name: str, args: AlarmsArgs) -> None:
         sources = dashboard.DashboardSources(
@@ -172,5 +168,5 @@ class Alarms(pulumi.ComponentResource):
             name,
             dashboard_name=args.names.name("overview"),
             dashboard_body=pulumi.Output.json_dumps(dashboard.dashboard_body(args.names, sources)),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )

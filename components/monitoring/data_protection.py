@@ -7,10 +7,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
-from components.naming import Naming
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
@@ -22,20 +21,16 @@ LOG_GROUP = "findings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataProtectionArgs:
+class DataProtectionArgs(StackArgs):
     """Arguments of `DataProtection`.
 
-    names: Names of the stack.
-    log_key_arn: KMS key of the log group.
-    log_retention_days: Retention of the log group.
+    logs: KMS key and retention of the log group.
     """
 
-    names: Naming
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
 
 
-class DataProtection(pulumi.ComponentResource):
+class DataProtection(Component):
     """The log group of data protection findings, to which the log delivery service may write.
 
     Why: A masked credential was logged by mistake and the source must be fixed. A finding names the log stream and the
@@ -46,14 +41,14 @@ class DataProtection(pulumi.ComponentResource):
     log_group: pulumi.Output[str]
 
     def __init__(self, name: str, args: DataProtectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:monitoring:DataProtection", name, component_inputs(args), opts)
+        super().__init__("gatehouse:monitoring:DataProtection", name, args, opts)
         group_name = args.names.log_group(LOG_GROUP)
-        group = log_group(name, group_name, key_arn=args.log_key_arn, retention_days=args.log_retention_days, parent=self)
+        group = self.create_log_group(name, group_name, args.logs)
         aws.cloudwatch.LogResourcePolicy(
             name,
             policy_name=args.names.name("findings-delivery"),
             policy_document=render(log_delivery_policy(args.names, "AllowFindingsDelivery", group_name)),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         self.log_group = group.name
         self.register_outputs({"logGroup": self.log_group})

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.monitoring.metric_alarms import count_alarm, metric_alarm
-from components.naming import Naming
 from components.settings.operations import MonitoringSettings
 
 
@@ -30,24 +29,22 @@ class LogFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogAlarmsArgs:
+class LogAlarmsArgs(StackArgs):
     """Arguments of `LogAlarms`.
 
-    names: Names of the stack.
     monitoring: Thresholds and URL of the runbooks.
     topic_arn: Topic of the alarms.
     trail_log_group: Log group of CloudTrail.
     gateway_log_group: Log group of the gateway.
     """
 
-    names: Naming
     monitoring: MonitoringSettings
     topic_arn: pulumi.Input[str]
     trail_log_group: pulumi.Input[str]
     gateway_log_group: pulumi.Input[str]
 
 
-class LogAlarms(pulumi.ComponentResource):
+class LogAlarms(Component):
     """A metric filter and an alarm for each of fifteen changes to the account, and for denied or abused API keys.
 
     Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify operators.
@@ -55,7 +52,7 @@ class LogAlarms(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: LogAlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:monitoring:LogAlarms", name, component_inputs(args), opts)
+        super().__init__("gatehouse:monitoring:LogAlarms", name, args, opts)
         for log_filter in account_filters():
             self._alarm(log_filter, "account-activity", args.trail_log_group, args)
         for log_filter in gateway_filters(args.monitoring.denied_requests_alarm_threshold):
@@ -72,7 +69,7 @@ class LogAlarms(pulumi.ComponentResource):
             metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
                 name=name, namespace=namespace, value="1", default_value="0"
             ),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         alarm = count_alarm(
             name, log_filter.description, runbook, namespace, name, [{}], log_filter.threshold, log_filter.period_s

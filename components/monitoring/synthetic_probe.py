@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.compute.dead_letter_queue import dead_letter_queue
 from components.iam.documents import Document, allow, document, render, trust
 from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
@@ -22,30 +22,26 @@ TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SyntheticProbeArgs:
+class SyntheticProbeArgs(StackArgs):
     """Arguments of `SyntheticProbe`.
 
-    names: Names of the stack.
     interval_minutes: Interval of the requests.
     urls: Health URL of each service.
     role_arn: Execution role of the function.
-    log_key_arn: KMS key of the log group.
-    log_retention_days: Retention of the log group.
+    logs: KMS key and retention of the log group.
     runbooks_url: URL of the runbooks.
     topic_arn: Topic of the alarms.
     """
 
-    names: Naming
     interval_minutes: int
     urls: Mapping[str, str]
     role_arn: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
     runbooks_url: str
     topic_arn: pulumi.Input[str]
 
 
-class SyntheticProbe(pulumi.ComponentResource):
+class SyntheticProbe(Component):
     """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for each service.
 
     Why: All other metrics are reported by the stack's own resources. A request from outside passes DNS, certificate, web
@@ -59,7 +55,7 @@ class SyntheticProbe(pulumi.ComponentResource):
     """Name of the function."""
 
     def __init__(self, name: str, args: SyntheticProbeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:monitoring:SyntheticProbe", name, component_inputs(args), opts)
+        super().__init__("gatehouse:monitoring:SyntheticProbe", name, args, opts)
         function = self._function(name, args)
         self._schedule(name, function, args)
         for alarm in probe_alarms(args.names, tuple(args.urls), args.interval_minutes):
@@ -68,13 +64,7 @@ class SyntheticProbe(pulumi.ComponentResource):
         self.register_outputs({"function": self.function})
 
     def _function(self, name: str, args: SyntheticProbeArgs) -> aws.lambda_.Function:
-        group = log_group(
-            name,
-            args.names.log_group(NAME),
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        group = self.create_log_group(name, args.names.log_group(NAME), args.logs)
         queue = dead_letter_queue(name, args.names, DEAD_LETTER_QUEUE, NAME, self)
         return aws.lambda_.Function(
             name,
@@ -93,18 +83,17 @@ class SyntheticProbe(pulumi.ComponentResource):
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
     def _schedule(self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs) -> None:
-        child = pulumi.ResourceOptions(parent=self)
         rule = aws.cloudwatch.EventRule(
             name,
             name=args.names.name(NAME),
             description="Schedule of the synthetic probe",
             schedule_expression=f"rate({args.interval_minutes} minute{'s' if args.interval_minutes > 1 else ''})",
             tags=tags("none"),
-            opts=child,
+            opts=self.child,
         )
         aws.lambda_.Permission(
             name,
@@ -113,10 +102,10 @@ class SyntheticProbe(pulumi.ComponentResource):
             function=function.name,
             principal="events.amazonaws.com",
             source_arn=args.names.arn("events", f"rule/{args.names.name(NAME)}"),
-            opts=child,
+            opts=self.child,
         )
         event = render(probe_event(args.names, args.urls))
-        aws.cloudwatch.EventTarget(name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=child)
+        aws.cloudwatch.EventTarget(name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=self.child)
 
 
 def probe_event(names: Naming, urls: Mapping[str, str]) -> Document:

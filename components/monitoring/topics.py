@@ -5,28 +5,25 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.iam.documents import Document, render
 from components.iam.resource_policies import NOTIFICATION_TOPIC, notification_topic_policy
-from components.naming import Naming
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationTopicArgs:
+class NotificationTopicArgs(StackArgs):
     """Arguments of `NotificationTopic`.
 
-    names: Names of the stack.
     emails: Subscribed e-mail addresses.
     key_arn: KMS key of the topic.
     """
 
-    names: Naming
     emails: tuple[str, ...]
     key_arn: pulumi.Input[str]
 
 
-class NotificationTopic(pulumi.ComponentResource):
+class NotificationTopic(Component):
     """An encrypted topic for notifications of RDS, AWS Backup, AWS Budgets and Cost Anomaly Detection.
 
     Why: These services report failovers, failed backups and unexpected cost only through notifications. The alarm topic
@@ -38,7 +35,7 @@ class NotificationTopic(pulumi.ComponentResource):
     """Resolves after the topic policy exists: AWS services check at configuration time that they can publish."""
 
     def __init__(self, name: str, args: NotificationTopicArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:monitoring:NotificationTopic", name, component_inputs(args), opts)
+        super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)
         policy = notification_topic_policy(args.names)
         self.arn = email_topic(name, args.names.name(NOTIFICATION_TOPIC), policy, args.emails, args.key_arn, self)
         self.register_outputs({"arn": self.arn})
@@ -50,11 +47,10 @@ def email_topic(
     policy: Document,
     emails: tuple[str, ...],
     key_arn: pulumi.Input[str],
-    parent: pulumi.Resource,
+    parent: Component,
 ) -> pulumi.Output[str]:
     """Create an encrypted topic with e-mail subscriptions. The ARN resolves after the topic policy exists."""
-    child = pulumi.ResourceOptions(parent=parent)
-    topic = aws.sns.Topic(name, name=topic_name, kms_master_key_id=key_arn, tags=tags("internal"), opts=child)
+    topic = aws.sns.Topic(name, name=topic_name, kms_master_key_id=key_arn, tags=tags("internal"), opts=parent.child)
     for index, address in enumerate(emails):
-        aws.sns.TopicSubscription(f"{name}-{index}", topic=topic.arn, protocol="email", endpoint=address, opts=child)
-    return aws.sns.TopicPolicy(name, arn=topic.arn, policy=render(policy), opts=child).arn
+        aws.sns.TopicSubscription(f"{name}-{index}", topic=topic.arn, protocol="email", endpoint=address, opts=parent.child)
+    return aws.sns.TopicPolicy(name, arn=topic.arn, policy=render(policy), opts=parent.child).arn

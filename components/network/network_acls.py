@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import Naming
+from components.component import Component, StackArgs
 from components.network.subnets import TIERS, tier_cidrs
 from components.settings.network import NetworkSettings
 from components.tags import tags
@@ -32,24 +31,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkAclsArgs:
+class NetworkAclsArgs(StackArgs):
     """Arguments of `NetworkAcls`.
 
-    names: Names of the stack.
     network: CIDR block, Availability Zones and private networks of Cores.
     vpc_id: VPC of the ACLs.
     subnets: Subnets by tier.
     store_ports: Ports of database and cache.
     """
 
-    names: Naming
     network: NetworkSettings
     vpc_id: pulumi.Input[str]
     subnets: Mapping[str, list[pulumi.Output[str]]]
     store_ports: tuple[int, ...]
 
 
-class NetworkAcls(pulumi.ComponentResource):
+class NetworkAcls(Component):
     """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier accepts SSH or RDP.
 
     Why: A second layer that is independent of the security groups. Network ACLs are stateless, so return traffic has
@@ -60,7 +57,7 @@ class NetworkAcls(pulumi.ComponentResource):
     ids: dict[str, pulumi.Output[str]]
 
     def __init__(self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:network:NetworkAcls", name, component_inputs(args), opts)
+        super().__init__("gatehouse:network:NetworkAcls", name, args, opts)
         self.ids = {
             tier: aws.ec2.NetworkAcl(
                 tier,
@@ -89,7 +86,7 @@ class NetworkAcls(pulumi.ComponentResource):
                     for number, rule in enumerate(outbound_rules(tier, args), start=1)
                 ],
                 tags=tags("none", Name=args.names.name(tier)),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             ).id
             for tier in TIERS
         }

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.contract import Contract
 from components.iam.role_policies import RDS_PROXY
-from components.naming import Naming
 from components.settings.network import NetworkSettings
 from components.tags import tags
 
@@ -47,10 +46,9 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecurityGroupsArgs:
+class SecurityGroupsArgs(StackArgs):
     """Arguments of `SecurityGroups`.
 
-    names: Names of the stack.
     network: Private networks of Cores.
     contract: Services and their ports.
     vpc_id: VPC of the groups.
@@ -63,7 +61,6 @@ class SecurityGroupsArgs:
     webhook_networks: Private networks of webhook receivers.
     """
 
-    names: Naming
     network: NetworkSettings
     contract: Contract
     vpc_id: pulumi.Input[str]
@@ -76,7 +73,7 @@ class SecurityGroupsArgs:
     webhook_networks: tuple[str, ...] = ()
 
 
-class SecurityGroups(pulumi.ComponentResource):
+class SecurityGroups(Component):
     """Security groups without inline rules, and one standalone rule for each end of each allowed connection.
 
     Why: Rules reference groups instead of addresses, so tasks accept connections from the load balancer only and data
@@ -88,7 +85,7 @@ class SecurityGroups(pulumi.ComponentResource):
     """Ids by group."""
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:network:SecurityGroups", name, component_inputs(args), opts)
+        super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
         descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.rds_proxy else {})
         descriptions |= dict.fromkeys(args.core_ports, "Tasks of a Core")
         self.groups = {
@@ -98,7 +95,7 @@ class SecurityGroups(pulumi.ComponentResource):
                 description=description,
                 vpc_id=args.vpc_id,
                 tags=tags("none", Name=args.names.name(group)),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             ).id
             for group, description in descriptions.items()
         }
@@ -123,7 +120,7 @@ class SecurityGroups(pulumi.ComponentResource):
                 cidr_ipv4=connection.cidr or None,
                 prefix_list_id=args.prefix_lists[connection.prefix_list] if connection.prefix_list else None,
                 tags=tags("none", Name=rule),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         if connection.target:
             aws.vpc.SecurityGroupIngressRule(
@@ -136,7 +133,7 @@ class SecurityGroups(pulumi.ComponentResource):
                 referenced_security_group_id=self.groups[connection.source] if connection.source else None,
                 cidr_ipv4=None if connection.source else ANYWHERE,
                 tags=tags("none", Name=rule),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
-from components.naming import Naming
+from components.component import Component, StackArgs
 from components.tags import tags
 
 TTL_S = 10
@@ -14,20 +13,18 @@ TTL_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceDiscoveryArgs:
+class ServiceDiscoveryArgs(StackArgs):
     """Arguments of `ServiceDiscovery`.
 
-    names: Names of the stack.
     vpc_id: VPC of the private DNS namespace.
     core_names: Names of the Cores.
     """
 
-    names: Naming
     vpc_id: pulumi.Input[str]
     core_names: tuple[str, ...]
 
 
-class ServiceDiscovery(pulumi.ComponentResource):
+class ServiceDiscovery(Component):
     """A private DNS namespace with a service for each Core, in which ECS registers the addresses of the tasks.
 
     Why: Cores have no load balancer and no public address. Their names resolve inside the VPC only.
@@ -38,7 +35,7 @@ class ServiceDiscovery(pulumi.ComponentResource):
     """ARN of each Core's service, by resource name of the Core."""
 
     def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:network:ServiceDiscovery", name, component_inputs(args), opts)
+        super().__init__("gatehouse:network:ServiceDiscovery", name, args, opts)
         self.arns = self._services(name, args) if args.core_names else {}
         self.register_outputs({"arns": self.arns})
 
@@ -49,7 +46,7 @@ class ServiceDiscovery(pulumi.ComponentResource):
             description="Cores that run in the stack",
             vpc=args.vpc_id,
             tags=tags("none"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         return {
             f"core-{core}": aws.servicediscovery.Service(
@@ -64,7 +61,7 @@ class ServiceDiscovery(pulumi.ComponentResource):
                 # ECS reports the health of the tasks.
                 health_check_custom_config=aws.servicediscovery.ServiceHealthCheckCustomConfigArgs(failure_threshold=1),
                 tags=tags("none"),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             ).arn
             for core in args.core_names
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.iam.documents import Document, render
 from components.iam.endpoint_policies import dynamodb_policy, s3_policy
 from components.naming import Naming
@@ -15,30 +15,26 @@ from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VpcArgs:
+class VpcArgs(StackArgs):
     """Arguments of `Vpc`.
 
-    names: Names of the stack.
     network: CIDR block, Availability Zones and NAT gateways.
-    log_retention_days: Retention of the flow log group.
-    log_key_arn: KMS key of the flow log group.
+    logs: KMS key and retention of the flow log group.
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
     write_only_objects: ARNs of objects that may be written but not read.
     shared_objects: ARNs of objects in buckets of other owners that may be read and written.
     """
 
-    names: Naming
     network: NetworkSettings
-    log_retention_days: int
-    log_key_arn: pulumi.Input[str]
+    logs: LogOptions
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
     write_only_objects: tuple[str, ...] = ()
     shared_objects: tuple[str, ...] = ()
 
 
-class Vpc(pulumi.ComponentResource):
+class Vpc(Component):
     """A VPC with three subnet tiers: edge for the load balancer, app for tasks, data for data stores.
 
     Why: Each tier accepts connections from the previous tier only, and the data tier has no route out of the VPC.
@@ -57,8 +53,7 @@ class Vpc(pulumi.ComponentResource):
     """Prefix lists of the gateway endpoints, by service."""
 
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:network:Vpc", name, component_inputs(args), opts)
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__("gatehouse:network:Vpc", name, args, opts)
         names = args.names
         vpc = aws.ec2.Vpc(
             "vpc",
@@ -66,11 +61,11 @@ class Vpc(pulumi.ComponentResource):
             enable_dns_hostnames=True,
             enable_dns_support=True,
             tags=tags("none", Name=names.name("vpc")),
-            opts=self._child,
+            opts=self.child,
         )
         # Managing the default group without rules removes its rules.
         aws.ec2.DefaultSecurityGroup(
-            "default", vpc_id=vpc.id, tags=tags("none", Name=names.name("default-closed")), opts=self._child
+            "default", vpc_id=vpc.id, tags=tags("none", Name=names.name("default-closed")), opts=self.child
         )
         self.vpc_id = vpc.id
         self._flow_log(args)
@@ -99,7 +94,7 @@ class Vpc(pulumi.ComponentResource):
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
                 tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
-                opts=self._child,
+                opts=self.child,
             ).id
             for zone, cidr in blocks
         ]
@@ -112,17 +107,17 @@ class Vpc(pulumi.ComponentResource):
             subnet_id=subnet,
             internet_gateway_exclusion_mode="allow-bidirectional",
             tags=tags("none", Name=names.name(f"edge-{zone}")),
-            opts=self._child,
+            opts=self.child,
         ).id
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
         """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of the app tier."""
         gateway = aws.ec2.InternetGateway(
-            "internet", vpc_id=self.vpc_id, tags=tags("none", Name=args.names.name("internet")), opts=self._child
+            "internet", vpc_id=self.vpc_id, tags=tags("none", Name=args.names.name("internet")), opts=self.child
         )
         edge = self._table("edge", self.subnets["edge"], args.names)
         internet_route = aws.ec2.Route(
-            "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id, opts=self._child
+            "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id, opts=self.child
         )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
@@ -140,18 +135,18 @@ class Vpc(pulumi.ComponentResource):
                     route_table_id=table,
                     destination_cidr_block="0.0.0.0/0",
                     nat_gateway_id=nats[index % len(nats)],
-                    opts=self._child,
+                    opts=self.child,
                 )
         return tables
 
     def _table(self, name: str, subnets: list[pulumi.Output[str]], names: Naming) -> pulumi.Output[str]:
-        table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=tags("none", Name=names.name(name)), opts=self._child)
+        table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=tags("none", Name=names.name(name)), opts=self.child)
         for index, subnet in enumerate(subnets):
-            aws.ec2.RouteTableAssociation(f"{name}-{index}", route_table_id=table.id, subnet_id=subnet, opts=self._child)
+            aws.ec2.RouteTableAssociation(f"{name}-{index}", route_table_id=table.id, subnet_id=subnet, opts=self.child)
         return table.id
 
     def _nat(self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route, names: Naming) -> pulumi.Output[str]:
-        address = aws.ec2.Eip(f"nat-{zone}", domain="vpc", tags=tags("none", Name=names.name(f"nat-{zone}")), opts=self._child)
+        address = aws.ec2.Eip(f"nat-{zone}", domain="vpc", tags=tags("none", Name=names.name(f"nat-{zone}")), opts=self.child)
         return aws.ec2.NatGateway(
             zone,
             allocation_id=address.id,
@@ -159,7 +154,7 @@ class Vpc(pulumi.ComponentResource):
             connectivity_type="public",
             tags=tags("none", Name=names.name(f"nat-{zone}")),
             # NAT gateway creation fails without a route to the internet gateway.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[internet_route]),
+            opts=self.after(internet_route),
         ).id
 
     def _gateway_endpoint(
@@ -173,17 +168,11 @@ class Vpc(pulumi.ComponentResource):
             route_table_ids=tables,
             policy=render(policy),
             tags=tags("none", Name=names.name(service)),
-            opts=self._child,
+            opts=self.child,
         ).prefix_list_id
 
     def _flow_log(self, args: VpcArgs) -> None:
-        group = log_group(
-            "flow",
-            args.names.log_group("network"),
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        group = self.create_log_group("flow", args.names.log_group("network"), args.logs)
         aws.ec2.FlowLog(
             "flow",
             vpc_id=self.vpc_id,
@@ -193,7 +182,7 @@ class Vpc(pulumi.ComponentResource):
             iam_role_arn=args.log_role_arn,
             max_aggregation_interval=60,
             tags=tags("log", Name=args.names.name("flow")),
-            opts=self._child,
+            opts=self.child,
         )
 
 

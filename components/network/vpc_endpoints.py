@@ -6,32 +6,29 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.iam.documents import render
 from components.iam.endpoint_policies import interface_policies
-from components.naming import Naming
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VpcEndpointsArgs:
+class VpcEndpointsArgs(StackArgs):
     """Arguments of `VpcEndpoints`.
 
-    names: Names of the stack.
     vpc_id: VPC of the endpoints.
     subnet_ids: Subnets of the endpoints, one for each zone.
     security_group_id: Security group of the endpoints.
     ecs_exec: Also create the endpoints of ECS Exec.
     """
 
-    names: Naming
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     ecs_exec: bool = False
 
 
-class VpcEndpoints(pulumi.ComponentResource):
+class VpcEndpoints(Component):
     """Interface endpoints with private DNS for ECR, CloudWatch Logs, Secrets Manager, KMS, STS and CloudWatch.
 
     Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies prevent data
@@ -42,7 +39,7 @@ class VpcEndpoints(pulumi.ComponentResource):
     ids: dict[str, pulumi.Output[str]]
 
     def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:network:VpcEndpoints", name, component_inputs(args), opts)
+        super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
         self.ids = {
             service: aws.ec2.VpcEndpoint(
                 service,
@@ -54,7 +51,7 @@ class VpcEndpoints(pulumi.ComponentResource):
                 private_dns_enabled=True,
                 policy=render(policy),
                 tags=tags("none", Name=args.names.name(service.replace(".", "-"))),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             ).id
             for service, policy in interface_policies(args.names, ecs_exec=args.ecs_exec).items()
         }

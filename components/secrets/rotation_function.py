@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group, with_dependencies
+from components.component import Component, LogOptions, StackArgs, with_dependencies
 from components.compute.dead_letter_queue import dead_letter_queue
 from components.iam.role_policies import ROTATION_DEAD_LETTER_QUEUE
-from components.naming import Naming
 from components.tags import tags
 
 CODE = "runtime/functions"
@@ -18,26 +17,22 @@ CONCURRENCY = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RotationFunctionArgs:
+class RotationFunctionArgs(StackArgs):
     """Arguments of `RotationFunction`.
 
-    names: Names of the stack.
     key_prefix: Prefix of the bootstrap token.
     role_arn: Execution role of the function.
     key_arn: KMS key of the environment and of the dead-letter queue.
-    log_key_arn: KMS key of the log group.
-    log_retention_days: Retention of the log group.
+    logs: KMS key and retention of the log group.
     """
 
-    names: Naming
     key_prefix: str
     role_arn: pulumi.Input[str]
     key_arn: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
 
 
-class RotationFunction(pulumi.ComponentResource):
+class RotationFunction(Component):
     """The rotation function of Secrets Manager, with its log group and a dead-letter queue.
 
     Why: Secret values are generated inside AWS. The function runs outside the VPC because it calls only Secrets Manager;
@@ -51,15 +46,8 @@ class RotationFunction(pulumi.ComponentResource):
     """Name of the function."""
 
     def __init__(self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:secrets:RotationFunction", name, component_inputs(args), opts)
-        child = pulumi.ResourceOptions(parent=self)
-        group = log_group(
-            name,
-            args.names.log_group(name),
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        super().__init__("gatehouse:secrets:RotationFunction", name, args, opts)
+        group = self.create_log_group(name, args.names.log_group(name), args.logs)
         # An event contains the secret's name, version and rotation step, but no value.
         queue = dead_letter_queue(name, args.names, ROTATION_DEAD_LETTER_QUEUE, name, self, args.key_arn)
         function = aws.lambda_.Function(
@@ -80,7 +68,7 @@ class RotationFunction(pulumi.ComponentResource):
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
             tags=tags("secret"),
-            opts=child,
+            opts=self.child,
         )
         permission = aws.lambda_.Permission(
             name,
@@ -89,7 +77,7 @@ class RotationFunction(pulumi.ComponentResource):
             function=function.name,
             principal="secretsmanager.amazonaws.com",
             source_account=args.names.account,
-            opts=child,
+            opts=self.child,
         )
         self.arn = with_dependencies(function.arn, permission.id)
         self.function = function.name

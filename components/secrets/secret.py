@@ -5,19 +5,17 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
-from components.naming import Naming
 from components.settings.data import ProtectionSettings, SecretsSettings
 from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretArgs:
+class SecretArgs(StackArgs):
     """Arguments of `Secret`.
 
-    names: Names of the stack.
     kind: Kind of secret; the rotation function generates the value by it.
     reader_arns: Principals that may read the value; ARN patterns are allowed.
     secrets: Rotation period and recovery window, in days.
@@ -26,7 +24,6 @@ class SecretArgs:
     function_arn: Rotation function, resolved after Secrets Manager may invoke it.
     """
 
-    names: Naming
     kind: str
     reader_arns: tuple[str, ...]
     secrets: SecretsSettings
@@ -35,7 +32,7 @@ class SecretArgs:
     function_arn: pulumi.Input[str]
 
 
-class Secret(pulumi.ComponentResource):
+class Secret(Component):
     """A Secrets Manager secret that only named principals can read and that a Lambda function rotates.
 
     Why: The value exists in Secrets Manager alone: no person, file or Pulumi state contains it. Enabling the rotation
@@ -47,7 +44,7 @@ class Secret(pulumi.ComponentResource):
     """Full ARN. Resolves after the first rotation was requested, so that dependent tasks start with a value."""
 
     def __init__(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:secrets:Secret", name, component_inputs(args), opts)
+        super().__init__("gatehouse:secrets:Secret", name, args, opts)
         secret = aws.secretsmanager.Secret(
             name,
             name=args.names.secret(args.kind),
@@ -55,16 +52,14 @@ class Secret(pulumi.ComponentResource):
             kms_key_id=args.key_arn,
             recovery_window_in_days=args.secrets.recovery_window_days,
             tags=tags("secret"),
-            opts=pulumi.ResourceOptions(
-                parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
-            ),
+            opts=self.protected(args.protection),
         )
         policy = aws.secretsmanager.SecretPolicy(
             name,
             secret_arn=secret.arn,
             policy=render(secret_policy(args.names, args.reader_arns)),
             block_public_policy=True,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         rotation = aws.secretsmanager.SecretRotation(
             name,
@@ -74,7 +69,7 @@ class Secret(pulumi.ComponentResource):
             rotation_rules=aws.secretsmanager.SecretRotationRotationRulesArgs(
                 automatically_after_days=args.secrets.rotation_days
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            opts=self.after(policy),
         )
         self.arn = rotation.secret_id
         self.register_outputs({"arn": self.arn})

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs, log_group
+from components.component import Component, LogOptions, StackArgs
 from components.contract import Function
 from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
-from components.naming import Naming
 from components.settings.workloads import SharingSettings
 from components.sharing import rest_api
 from components.tags import tags
@@ -24,10 +23,9 @@ ALIAS = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharingFunctionArgs:
+class SharingFunctionArgs(StackArgs):
     """Arguments of `SharingFunction`.
 
-    names: Names of the stack.
     sharing: Memory, concurrency and throttling limits.
     function: The function in the contract.
     image: Image reference, resolved after Lambda may pull the image. Lambda requires the digest of a single-architecture
@@ -35,28 +33,25 @@ class SharingFunctionArgs:
     variables: Values of the environment variables.
     role_arns: ARNs by resource name: the function's role, and the API log role if this stack creates it.
     key_arn: KMS key of the environment.
-    log_key_arn: KMS key of the log groups.
-    log_retention_days: Retention of the log groups.
+    logs: KMS key and retention of the log groups.
     host_name: Host name of the service.
     zone_id: Hosted zone of the host name.
     certificate_arn: Certificate of the host name.
     """
 
-    names: Naming
     sharing: SharingSettings
     function: Function
     image: pulumi.Input[str]
     variables: Mapping[str, pulumi.Input[str]]
     role_arns: Mapping[str, pulumi.Input[str]]
     key_arn: pulumi.Input[str]
-    log_key_arn: pulumi.Input[str]
-    log_retention_days: int
+    logs: LogOptions
     host_name: str
     zone_id: pulumi.Input[str]
     certificate_arn: pulumi.Input[str]
 
 
-class SharingFunction(pulumi.ComponentResource):
+class SharingFunction(Component):
     """A Lambda function with reserved concurrency, an alias of its newest version, and a regional REST API with
     throttling, request validation, tracing and an access log.
 
@@ -76,8 +71,7 @@ class SharingFunction(pulumi.ComponentResource):
     """ARN of the stage, for the web ACL."""
 
     def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:sharing:SharingFunction", name, component_inputs(args), opts)
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__("gatehouse:sharing:SharingFunction", name, args, opts)
         function, alias = self._function(name, args)
         api = aws.apigateway.RestApi(
             name,
@@ -88,7 +82,7 @@ class SharingFunction(pulumi.ComponentResource):
             disable_execute_api_endpoint=True,
             policy=render(rest_api.caller_policy(args.names)),
             tags=tags("none"),
-            opts=self._child,
+            opts=self.child,
         )
         resources = [*self._methods(name, api, alias), *self._gateway_responses(name, api)]
         stage = self._stage(name, api, resources, args)
@@ -100,7 +94,7 @@ class SharingFunction(pulumi.ComponentResource):
             qualifier=alias.name,
             principal="apigateway.amazonaws.com",
             source_arn=pulumi.Output.format("{}/{}/*/*", api.execution_arn, STAGE),
-            opts=self._child,
+            opts=self.child,
         )
         self._throttling(name, api, stage, args)
         self._domain(name, api, stage, args)
@@ -128,7 +122,7 @@ class SharingFunction(pulumi.ComponentResource):
             tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
             publish=True,
             tags=tags("internal"),
-            opts=self._child,
+            opts=self.child,
         )
         alias = aws.lambda_.Alias(
             name,
@@ -136,18 +130,12 @@ class SharingFunction(pulumi.ComponentResource):
             description="Version that the REST API invokes",
             function_name=function.name,
             function_version=function.version,
-            opts=self._child,
+            opts=self.child,
         )
         return function, alias
 
     def _log_group(self, name: str, args: SharingFunctionArgs) -> aws.cloudwatch.LogGroup:
-        return log_group(
-            name,
-            args.names.log_group(name),
-            key_arn=args.log_key_arn,
-            retention_days=args.log_retention_days,
-            parent=self,
-        )
+        return self.create_log_group(name, args.names.log_group(name), args.logs)
 
     def _methods(self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias) -> list[pulumi.Resource]:
         """Create the methods with request validation and proxy integration."""
@@ -156,7 +144,7 @@ class SharingFunction(pulumi.ComponentResource):
             rest_api=api.id,
             parent_id=api.root_resource_id,
             path_part=rest_api.PROXY.removeprefix("/"),
-            opts=self._child,
+            opts=self.child,
         )
         validator = aws.apigateway.RequestValidator(
             name,
@@ -164,7 +152,7 @@ class SharingFunction(pulumi.ComponentResource):
             rest_api=api.id,
             validate_request_body=True,
             validate_request_parameters=True,
-            opts=self._child,
+            opts=self.child,
         )
         model = aws.apigateway.Model(
             name,
@@ -173,7 +161,7 @@ class SharingFunction(pulumi.ComponentResource):
             description="Form fields",
             content_type="application/json",
             schema=render(rest_api.BODY),
-            opts=self._child,
+            opts=self.child,
         )
         resources: list[pulumi.Resource] = []
         for definition in rest_api.METHODS:
@@ -186,7 +174,7 @@ class SharingFunction(pulumi.ComponentResource):
                 request_validator_id=validator.id,
                 # Applies to every content type.
                 request_models={"$default": model.name} if definition.takes_body else None,
-                opts=self._child,
+                opts=self.child,
             )
             integration = aws.apigateway.Integration(
                 f"{name}-{definition.name}",
@@ -197,7 +185,7 @@ class SharingFunction(pulumi.ComponentResource):
                 integration_http_method="POST",
                 uri=alias.invoke_arn,
                 timeout_milliseconds=(TIMEOUT_S + 1) * 1000,
-                opts=self._child,
+                opts=self.child,
             )
             resources += [method, integration]
         return resources
@@ -211,7 +199,7 @@ class SharingFunction(pulumi.ComponentResource):
                 status_code=str(response.status) if response.status else None,
                 response_parameters=response.parameters,
                 response_templates={"application/json": response.body},
-                opts=self._child,
+                opts=self.child,
             )
             for response in rest_api.GATEWAY_RESPONSES
         ]
@@ -224,7 +212,7 @@ class SharingFunction(pulumi.ComponentResource):
             rest_api=api.id,
             triggers={"definition": rest_api.definition_hash(args.names)},
             # A deployment is a snapshot of the API, so it requires all of its resources.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=resources),
+            opts=self.after(*resources),
         )
         group = self._log_group(access_log(name), args)
         log_role: list[pulumi.Resource] = []
@@ -248,7 +236,7 @@ class SharingFunction(pulumi.ComponentResource):
             xray_tracing_enabled=True,
             tags=tags("none"),
             # API Gateway rejects a stage with logging if the account has no log role.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=log_role),
+            opts=self.after(*log_role),
         )
 
     def _throttling(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
@@ -269,7 +257,7 @@ class SharingFunction(pulumi.ComponentResource):
                     data_trace_enabled=False,
                     caching_enabled=False,
                 ),
-                opts=self._child,
+                opts=self.child,
             )
 
     def _domain(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
@@ -281,10 +269,10 @@ class SharingFunction(pulumi.ComponentResource):
             security_policy=TLS_POLICY,
             endpoint_access_mode="STRICT",
             tags=tags("none"),
-            opts=self._child,
+            opts=self.child,
         )
         aws.apigateway.BasePathMapping(
-            name, rest_api=api.id, stage_name=stage.stage_name, domain_name=domain.domain_name, opts=self._child
+            name, rest_api=api.id, stage_name=stage.stage_name, domain_name=domain.domain_name, opts=self.child
         )
         aws.route53.Record(
             name,
@@ -296,5 +284,5 @@ class SharingFunction(pulumi.ComponentResource):
                     name=domain.regional_domain_name, zone_id=domain.regional_zone_id, evaluate_target_health=False
                 )
             ],
-            opts=self._child,
+            opts=self.child,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pulumi
 import pulumi_aws as aws
 
-from components.component import component_inputs
+from components.component import Component
 from components.iam.documents import Document, render
 from components.settings.data import ProtectionSettings
 from components.tags import DataClass, tags
@@ -61,7 +61,7 @@ class BucketArgs:
     replica: BucketReplica | None = None
 
 
-class Bucket(pulumi.ComponentResource):
+class Bucket(Component):
     """A private S3 bucket with encryption, versioning, access logs, lifecycle rules and a bucket policy.
 
     Why: A secure bucket consists of eight resources; this component always creates all of them.
@@ -74,10 +74,8 @@ class Bucket(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gatehouse:storage:Bucket", name, component_inputs(args), opts)
-        protected = pulumi.ResourceOptions(
-            parent=self, protect=args.protection.protect, retain_on_delete=args.protection.retain_on_delete
-        )
+        super().__init__("gatehouse:storage:Bucket", name, args, opts)
+        protected = self.protected(args.protection)
         bucket = aws.s3.Bucket(
             name,
             bucket=args.bucket_name,
@@ -95,14 +93,14 @@ class Bucket(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         ownership_controls = aws.s3.BucketOwnershipControls(
             name,
             bucket=bucket.id,
             region=args.region,
             rule=aws.s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
         policy = aws.s3.BucketPolicy(
             name,
@@ -110,7 +108,7 @@ class Bucket(pulumi.ComponentResource):
             region=args.region,
             policy=render(args.policy),
             # S3 rejects these calls if they are concurrent (OperationAborted).
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[public_access_block, ownership_controls]),
+            opts=self.after(public_access_block, ownership_controls),
         )
         self._encryption(name, bucket.id, args)
         versioning = self._versioning(name, bucket.id, args)
@@ -124,7 +122,7 @@ class Bucket(pulumi.ComponentResource):
                 region=args.region,
                 target_bucket=args.log_bucket,
                 target_prefix=f"s3/{args.bucket_name}/",
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self.child,
             )
         self.name, self.arn = policy.bucket, bucket.arn
         self.register_outputs({"name": self.name, "arn": self.arn})
@@ -149,7 +147,7 @@ class Bucket(pulumi.ComponentResource):
                     bucket_key_enabled=args.key_arn is not None,
                 )
             ],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
 
     def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> pulumi.ResourceOptions:
@@ -159,9 +157,9 @@ class Bucket(pulumi.ComponentResource):
             bucket=bucket,
             region=args.region,
             versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self.child,
         )
-        requires_versioning = pulumi.ResourceOptions(parent=self, depends_on=[versioning])
+        requires_versioning = self.after(versioning)
         if args.lock_days is not None:
             retention = aws.s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(mode=args.lock_mode, days=args.lock_days)
             aws.s3.BucketObjectLockConfiguration(

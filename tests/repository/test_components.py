@@ -18,7 +18,7 @@ def docstrings() -> dict[str, str]:
     classes = {}
     for path in sorted((ROOT / "components").glob("*/*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and any("ComponentResource" in ast.unparse(base) for base in node.bases):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Component" for base in node.bases):
                 classes[f"{path.stem}.{node.name}"] = ast.get_docstring(node) or ""
     assert len(classes) >= 25
     return classes
