@@ -8,6 +8,7 @@ from components.foundation import Foundation
 from components.iam import role_policies, sharing_roles
 from components.monitoring import synthetic_probe
 from components.monitoring.alarms import Alarms, AlarmsArgs
+from components.monitoring.dashboard import MonitoredResources
 from components.monitoring.data_protection import DataProtection, DataProtectionArgs
 from components.monitoring.synthetic_probe import SyntheticProbe, SyntheticProbeArgs
 from components.platform import Platform
@@ -39,19 +40,21 @@ class Observability(Component):
             AlarmsArgs(
                 names=names,
                 monitoring=settings.monitoring,
-                database=settings.database,
                 key_arn=foundation.keys.logs_arn,
-                load_balancer_label=platform.load_balancer.label,
-                target_groups=platform.load_balancer.target_groups,
-                ecs_services=tuple(stack.contract.ecs_services),
-                cluster=platform.cluster.name,
-                database_id=data.database.identifier,
-                cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+                resources=MonitoredResources(
+                    load_balancer=platform.load_balancer.label,
+                    target_groups={name: groups.labels for name, groups in platform.load_balancer.target_groups.items()},
+                    ecs_services=tuple(stack.contract.ecs_services),
+                    cluster=platform.cluster.name,
+                    database=data.database.identifier,
+                    cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+                    table=data.secret_links_table.table,
+                    rotation_function=names.name(role_policies.ROTATION_FUNCTION),
+                    dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
+                    functions=sharing_roles.stages(stack.contract),
+                ),
+                storage_gib=settings.database.storage_gib,
                 certificate_arn=platform.certificate.arn,
-                table=data.secret_links_table.table,
-                rotation_function=names.name(role_policies.ROTATION_FUNCTION),
-                functions=sharing_roles.stages(stack.contract),
-                dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
             ),
             self.child,
         )

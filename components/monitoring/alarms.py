@@ -1,23 +1,39 @@
-"""The alarms of a stack, their topic and the dashboard."""
+"""The alarms and event rules of a stack, their topic and the dashboard."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.contract import ContractService
-from components.edge.target_groups import TargetGroups
 from components.iam.documents import render
 from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
-from components.monitoring import dashboard, metric_alarms
-from components.monitoring.event_alarms import EventRule, event_rules
+from components.monitoring import metric_alarms
+from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
 from components.monitoring.topics import email_topic
-from components.settings.data import DatabaseSettings
+from components.naming import Naming
 from components.settings.operations import MonitoringSettings
 from components.tags import tags
+
+
+@dataclass(frozen=True, slots=True)
+class EventRule:
+    """An event rule that notifies the alarm topic.
+
+    name: Resource name.
+    description: Condition that the rule reports.
+    runbook: File name in docs/runbooks, without extension.
+    pattern: Event pattern. Source: EventBridge User Guide, "Amazon EventBridge event patterns".
+    """
+
+    name: str
+    description: str
+    runbook: str
+    pattern: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,35 +41,17 @@ class AlarmsArgs(StackArgs):
     """Arguments of `Alarms`.
 
     monitoring: Thresholds, e-mail addresses and URL of the runbooks.
-    database: Storage size, from which a threshold follows.
     key_arn: KMS key of the topic.
-    load_balancer_label: CloudWatch dimension of the load balancer.
-    target_groups: Target groups by service.
-    ecs_services: Names of the ECS services.
-    cluster: Name of the ECS cluster.
-    database_id: Identifier of the DB instance.
-    cache_nodes: Ids of the cache nodes.
+    resources: Monitored resources.
+    storage_gib: Storage of the database, from which a threshold follows.
     certificate_arn: Certificate of the load balancer.
-    table: Name of the secret links table.
-    rotation_function: Name of the rotation function.
-    dead_letter_queue: Name of the rotation function's dead-letter queue.
-    functions: REST API stages of services that run as Lambda functions, by service.
     """
 
     monitoring: MonitoringSettings
-    database: DatabaseSettings
     key_arn: pulumi.Input[str]
-    load_balancer_label: pulumi.Input[str]
-    target_groups: Mapping[str, TargetGroups]
-    ecs_services: Sequence[str]
-    cluster: pulumi.Input[str]
-    database_id: pulumi.Input[str]
-    cache_nodes: tuple[str, ...]
+    resources: MonitoredResources
+    storage_gib: int
     certificate_arn: pulumi.Input[str]
-    table: pulumi.Input[str]
-    rotation_function: str
-    dead_letter_queue: str
-    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Alarms(Component):
@@ -72,15 +70,15 @@ class Alarms(Component):
 
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
-        names, policy = args.names, alarm_topic_policy(args.names)
+        names, resources, policy = args.names, args.resources, alarm_topic_policy(args.names)
         self.topic_arn = email_topic(name, names.name(ALARM_TOPIC), policy, args.monitoring.emails, args.key_arn, self)
         for alarm in (
-            *metric_alarms.load_balancer_alarms(args.load_balancer_label, args.monitoring.error_alarm_threshold),
-            *(alarm for ecs in args.ecs_services for alarm in metric_alarms.ecs_service_alarms(ecs, args.cluster, names)),
-            *metric_alarms.database_alarms(args.database_id, args.database.storage_gib),
-            *(alarm for node in args.cache_nodes for alarm in metric_alarms.cache_node_alarms(node, names)),
-            *metric_alarms.table_alarms(args.table),
-            *metric_alarms.maintenance_alarms(args.certificate_arn, args.rotation_function, args.dead_letter_queue),
+            *metric_alarms.load_balancer_alarms(resources.load_balancer, args.monitoring.error_alarm_threshold),
+            *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
+            *metric_alarms.database_alarms(resources.database, args.storage_gib),
+            *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
+            *metric_alarms.table_alarms(resources.table),
+            *metric_alarms.maintenance_alarms(args.certificate_arn, resources.rotation_function, resources.dead_letter_queue),
         ):
             self._alarm(alarm, args)
         self._service_alarms(args)
@@ -99,12 +97,12 @@ class Alarms(Component):
             "latency_s_max": args.monitoring.latency_alarm_threshold_s,
         }
         self.service_alarms = {}
-        for service, groups in args.target_groups.items():
-            definitions = metric_alarms.target_group_alarms(service, args.load_balancer_label, groups.labels, **thresholds)
+        for service, groups in args.resources.target_groups.items():
+            definitions = metric_alarms.target_group_alarms(service, args.resources.load_balancer, groups, **thresholds)
             alarms = [self._alarm(alarm, args) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self._composite(service, alarms, "targets are unhealthy", "unhealthy", args)
-        for service, stage in args.functions.items():
+        for service, stage in args.resources.functions.items():
             definitions = metric_alarms.function_alarms(service, args.names, stage=stage, **thresholds)
             alarms = [self._alarm(alarm, args) for alarm in definitions]
             self._composite(service, alarms, "its function is throttled", "throttles", args)
@@ -150,23 +148,52 @@ class Alarms(Component):
         aws.cloudwatch.EventTarget(event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=self.child)
 
     def _dashboard(self, name: str, args: AlarmsArgs) -> None:
-        sources = dashboard.DashboardSources(
-            load_balancer=args.load_balancer_label,
-            target_groups={service: tuple(groups.labels) for service, groups in args.target_groups.items()},
-            ecs_services=tuple(args.ecs_services),
-            cluster=args.cluster,
-            database=args.database_id,
-            cache_nodes=args.cache_nodes,
-            functions=args.functions,
-            table=args.table,
-            rotation_function=args.rotation_function,
-            dead_letter_queue=args.dead_letter_queue,
-            runbooks_url=args.monitoring.runbooks_url,
-            probe_namespace=args.names.namespace if args.monitoring.probe_interval_minutes else "",
-        )
+        probe = bool(args.monitoring.probe_interval_minutes)
+        body = dashboard_body(args.names, args.resources, args.monitoring.runbooks_url, probe=probe)
         aws.cloudwatch.Dashboard(
             name,
             dashboard_name=args.names.name("overview"),
-            dashboard_body=pulumi.Output.json_dumps(dashboard.dashboard_body(args.names, sources)),
+            dashboard_body=pulumi.Output.json_dumps(body),
             opts=self.child,
         )
+
+
+def event_rules(names: Naming) -> Iterator[EventRule]:
+    """Yield the event rules. Each matches resources of this stack only."""
+    yield EventRule(
+        "deployment-failed",
+        "A deployment failed and ECS rolls it back.",
+        "errors",
+        {
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Deployment State Change"],
+            "resources": [{"prefix": names.arn("ecs", f"service/{names.name('main')}/")}],
+            "detail": {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]},
+        },
+    )
+    yield EventRule(
+        "rotation-failed",
+        "Secrets Manager could not rotate a secret. The previous value remains in use.",
+        "rotation-failure",
+        {
+            "source": ["aws.secretsmanager"],
+            "detail-type": ["AWS Service Event via CloudTrail"],
+            "detail": {
+                "eventName": ["RotationFailed"],
+                "additionalEventData": {"SecretId": [{"prefix": names.arn("secretsmanager", f"secret:{names.secret('')}")}]},
+            },
+        },
+    )
+    yield EventRule(
+        "backup-failed",
+        "A backup job failed, expired or was aborted. The previous recovery point is the latest.",
+        "backup-failure",
+        {
+            "source": ["aws.backup"],
+            "detail-type": ["Backup Job State Change"],
+            "detail": {
+                "state": ["ABORTED", "EXPIRED", "FAILED"],
+                "backupVaultName": [{"prefix": names.name("")}],
+            },
+        },
+    )

@@ -1,6 +1,6 @@
 """The CloudWatch dashboard of a stack."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,21 +16,19 @@ Widget = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DashboardSources:
-    """Resources that the dashboard shows.
+class MonitoredResources:
+    """Resources that have alarms and widgets.
 
     load_balancer: CloudWatch dimension of the load balancer.
-    target_groups: CloudWatch dimensions of the target groups, by service.
+    target_groups: CloudWatch dimensions of both target groups of a service, by service.
     ecs_services: Names of the ECS services.
     cluster, database, cache_nodes, table: Names of the ECS cluster, DB instance, cache nodes and secret links table.
     rotation_function, dead_letter_queue: Names of the rotation function and its dead-letter queue.
-    runbooks_url: URL of the runbooks.
-    probe_namespace: Metric namespace of the synthetic probe; "" without one.
     functions: REST API stages of services that run as Lambda functions, by service.
     """
 
     load_balancer: Text
-    target_groups: Mapping[str, tuple[Text, ...]]
+    target_groups: Mapping[str, Sequence[Text]]
     ecs_services: tuple[str, ...]
     cluster: Text
     database: Text
@@ -38,33 +36,35 @@ class DashboardSources:
     table: Text
     rotation_function: str
     dead_letter_queue: str
-    runbooks_url: str
-    probe_namespace: str = ""
     functions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services, those behind the load balancer first."""
+        return (*self.target_groups, *self.functions)
 
-def dashboard_body(names: Naming, sources: DashboardSources) -> dict[str, Any]:
-    """Return the dashboard document: alarm states first, then services, then saturation and maintenance."""
-    rows = [
-        _row(3, _heading(names, sources)),
-        _row(4, _alarm_states(names, sources)),
-        *(_row(6, *_load_balanced_service(names, service, sources)) for service in sources.target_groups),
-        *([_row(6, *_synthetic_probe(names, sources))] if sources.probe_namespace else ()),
-        _row(6, *_key_usage(names)),
-        *(_row(6, *_function(names, service, stage)) for service, stage in sources.functions.items()),
-        _row(6, *_gateway_logs(names)),
-        _row(6, *_ecs_services(names, sources)),
-        _row(6, *_stores(names, sources)),
-        _row(6, *_maintenance(names, sources)),
-    ]
+
+def dashboard_body(names: Naming, resources: MonitoredResources, runbooks_url: str, *, probe: bool) -> dict[str, Any]:
+    """Return the dashboard document: alarm states first, then services, then saturation and maintenance.
+
+    probe: The stack has a synthetic probe.
+    """
+    graphs: tuple[Iterator[Widget], ...] = (
+        *(_load_balanced_service(names, service, resources) for service in resources.target_groups),
+        *([_synthetic_probe(names, resources)] if probe else ()),
+        _key_usage(names),
+        *(_function(names, service, stage) for service, stage in resources.functions.items()),
+        _gateway_logs(names),
+        _ecs_services(names, resources),
+        _stores(names, resources),
+        _maintenance(names, resources),
+    )
+    rows = [(3, [_heading(names, runbooks_url)]), (4, [_alarm_states(names, resources, probe)])]
+    rows += [(6, list(row)) for row in graphs]
     return {"start": "-PT3H", "periodOverride": "inherit", "widgets": list(_placed(rows))}
 
 
-def _row(height: int, *widgets: Widget) -> tuple[int, tuple[Widget, ...]]:
-    return height, widgets
-
-
-def _placed(rows: list[tuple[int, tuple[Widget, ...]]]) -> Iterator[Widget]:
+def _placed(rows: list[tuple[int, list[Widget]]]) -> Iterator[Widget]:
     """Stack the rows, and divide the width of a row evenly between its widgets."""
     top = 0
     for height, widgets in rows:
@@ -74,33 +74,32 @@ def _placed(rows: list[tuple[int, tuple[Widget, ...]]]) -> Iterator[Widget]:
         top += height
 
 
-def _heading(names: Naming, sources: DashboardSources) -> Widget:
+def _heading(names: Naming, runbooks_url: str) -> Widget:
     text = (
         f"# Gatehouse {names.environment}\n"
         "Alarms in state ALARM have notified the operators. Sections: services, API key usage, saturation, maintenance. "
-        f"[Runbooks]({sources.runbooks_url})"
+        f"[Runbooks]({runbooks_url})"
     )
     return {"type": "text", "properties": {"markdown": text}}
 
 
-def _alarm_states(names: Naming, sources: DashboardSources) -> Widget:
-    services = (*sources.target_groups, *sources.functions)
+def _alarm_states(names: Naming, resources: MonitoredResources, probe: bool) -> Widget:
     alarms = [
-        *sources.target_groups,
-        *([f"{service}-unreachable" for service in services] if sources.probe_namespace else ()),
-        *sources.functions,
+        *resources.target_groups,
+        *([f"{service}-unreachable" for service in resources.services] if probe else ()),
+        *resources.functions,
         *("edge-5xx", "database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
     ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
     return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
 
 
-def _load_balanced_service(names: Naming, service: str, sources: DashboardSources) -> Iterator[Widget]:
+def _load_balanced_service(names: Naming, service: str, resources: MonitoredResources) -> Iterator[Widget]:
     def series(metric: str, stat: str, label: str) -> list[list[Any]]:
-        groups = zip(sources.target_groups[service], ("blue", "green"), strict=False)
+        groups = zip(resources.target_groups[service], ("blue", "green"), strict=False)
         return [
             [
-                *("AWS/ApplicationELB", metric, "LoadBalancer", sources.load_balancer, "TargetGroup", group),
+                *("AWS/ApplicationELB", metric, "LoadBalancer", resources.load_balancer, "TargetGroup", group),
                 {"stat": stat, "label": f"{label} ({color})"},
             ]
             for group, color in groups
@@ -119,13 +118,12 @@ def _load_balanced_service(names: Naming, service: str, sources: DashboardSource
     )
 
 
-def _synthetic_probe(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+def _synthetic_probe(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
     for metric, stat, title, maximum in (
         ("ServiceUp", "Minimum", "Synthetic probe: availability (1 is up)", 1),
         ("ResponseSeconds", "Maximum", "Synthetic probe: response time in seconds", None),
     ):
-        services = (*sources.target_groups, *sources.functions)
-        series = [[sources.probe_namespace, metric, "Service", service, {"stat": stat, "label": service}] for service in services]
+        series = [[names.namespace, metric, "Service", name, {"stat": stat, "label": name}] for name in resources.services]
         yield _graph(names, title, series, maximum=maximum)
 
 
@@ -163,39 +161,41 @@ def _key_usage(names: Naming) -> Iterator[Widget]:
     yield _graph(names, "Unusual key usage", search("Kind", "UnusualUse"), stacked=True)
 
 
-def _ecs_services(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+def _ecs_services(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
     for metric, title in (
         ("CPUUtilization", "CPU of ECS services in percent"),
         ("MemoryUtilization", "Memory of ECS services in percent"),
     ):
         series = [
-            ["AWS/ECS", metric, "ClusterName", sources.cluster, "ServiceName", names.name(service), {"label": service}]
-            for service in sources.ecs_services
+            ["AWS/ECS", metric, "ClusterName", resources.cluster, "ServiceName", names.name(service), {"label": service}]
+            for service in resources.ecs_services
         ]
         yield _graph(names, title, series, maximum=100)
 
 
-def _stores(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+def _stores(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
     def database(metric: str, label: str) -> list[Any]:
-        return ["AWS/RDS", metric, "DBInstanceIdentifier", sources.database, {"label": label}]
+        return ["AWS/RDS", metric, "DBInstanceIdentifier", resources.database, {"label": label}]
 
-    nodes = [["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in sources.cache_nodes]
+    nodes = [
+        ["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in resources.cache_nodes
+    ]
     yield _graph(names, "Database: CPU in percent", [database("CPUUtilization", "CPU")], maximum=100)
     yield _graph(names, "Database: connections", [database("DatabaseConnections", "connections")])
     yield _graph(names, "Cache: CPU in percent", nodes, maximum=100)
 
 
-def _maintenance(names: Naming, sources: DashboardSources) -> Iterator[Widget]:
+def _maintenance(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
     throttles = [
-        ["AWS/DynamoDB", f"{kind}ThrottleEvents", "TableName", sources.table, {"stat": "Sum", "label": f"{kind.lower()}s"}]
+        ["AWS/DynamoDB", f"{kind}ThrottleEvents", "TableName", resources.table, {"stat": "Sum", "label": f"{kind.lower()}s"}]
         for kind in ("Read", "Write")
     ]
     invocations = [
-        ["AWS/Lambda", metric, "FunctionName", sources.rotation_function, {"stat": "Sum", "label": metric.lower()}]
+        ["AWS/Lambda", metric, "FunctionName", resources.rotation_function, {"stat": "Sum", "label": metric.lower()}]
         for metric in ("Invocations", "Errors")
     ]
     dead_letters = [
-        *("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", sources.dead_letter_queue),
+        *("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", resources.dead_letter_queue),
         {"stat": "Maximum", "label": "messages"},
     ]
     yield _graph(names, "Secret links table: throttled requests per minute", throttles)

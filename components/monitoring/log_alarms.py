@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.monitoring.metric_alarms import count_alarm, metric_alarm
+from components.monitoring.metric_alarms import ONCE, Alarm, Metric, metric_alarm
 from components.settings.operations import MonitoringSettings
 
 
@@ -18,14 +18,13 @@ class LogFilter:
     name: Name of filter, metric and alarm.
     description: Condition that the alarm reports.
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters".
-    threshold: Number of matching lines in `period_s` that must be exceeded.
+    threshold: Number of matching lines in five minutes that must be exceeded.
     """
 
     name: str
     description: str
     pattern: str
     threshold: int = 0
-    period_s: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +70,8 @@ class LogAlarms(Component):
             ),
             opts=self.child,
         )
-        alarm = count_alarm(
-            name, log_filter.description, runbook, namespace, name, [{}], log_filter.threshold, log_filter.period_s
-        )
+        metric = Metric(namespace, name, [{}])
+        alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold, evaluation=ONCE)
         metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, metric_filter)
 
 
@@ -96,71 +94,16 @@ def account_filters() -> Iterator[LogFilter]:
         "The root user of the account was used.",
         '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType != "AwsServiceEvent" }',
     )
-    yield LogFilter("cis-iam-changes", "An IAM policy changed.", _calls(*_iam()))
-    yield LogFilter(
-        "cis-trail-changes",
-        "A CloudTrail trail was changed or stopped.",
-        _calls("CreateTrail", "UpdateTrail", "DeleteTrail", "StartLogging", "StopLogging"),
-    )
     yield LogFilter(
         "cis-sign-in-failures",
         "Sign-ins to the AWS console fail repeatedly.",
         '{ ($.eventName = "ConsoleLogin") && ($.errorMessage = "Failed authentication") }',
         threshold=3,
     )
-    yield LogFilter(
-        "cis-key-deletion",
-        "A KMS key was disabled or scheduled for deletion. Data encrypted with it becomes unreadable.",
-        _calls("DisableKey", "ScheduleKeyDeletion", source="kms.amazonaws.com"),
-    )
-    yield LogFilter(
-        "cis-bucket-policies",
-        "The policy, ACL, CORS, lifecycle or replication configuration of a bucket changed.",
-        _calls(*_buckets(), source="s3.amazonaws.com"),
-    )
-    yield LogFilter(
-        "cis-config-changes",
-        "AWS Config was changed or stopped.",
-        _calls(
-            *("StopConfigurationRecorder", "DeleteDeliveryChannel", "PutDeliveryChannel", "PutConfigurationRecorder"),
-            source="config.amazonaws.com",
-        ),
-    )
-    yield LogFilter(
-        "cis-security-groups",
-        "A security group or one of its rules changed.",
-        _calls(
-            *("AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "RevokeSecurityGroupIngress"),
-            *("RevokeSecurityGroupEgress", "CreateSecurityGroup", "DeleteSecurityGroup", "ModifySecurityGroupRules"),
-        ),
-    )
-    yield LogFilter(
-        "cis-network-acls",
-        "A network ACL changed.",
-        _calls(
-            *("CreateNetworkAcl", "CreateNetworkAclEntry", "DeleteNetworkAcl", "DeleteNetworkAclEntry"),
-            *("ReplaceNetworkAclEntry", "ReplaceNetworkAclAssociation"),
-        ),
-    )
-    yield LogFilter(
-        "cis-gateways",
-        "An internet gateway or customer gateway changed.",
-        _calls(
-            *("CreateCustomerGateway", "DeleteCustomerGateway", "AttachInternetGateway", "CreateInternetGateway"),
-            *("DeleteInternetGateway", "DetachInternetGateway"),
-        ),
-    )
-    yield LogFilter("cis-routes", "A route table changed.", _calls(*_routes(), source="ec2.amazonaws.com"))
-    yield LogFilter(
-        "cis-vpcs",
-        "A VPC or VPC peering connection changed.",
-        _calls(
-            *("CreateVpc", "DeleteVpc", "ModifyVpcAttribute", "AcceptVpcPeeringConnection", "CreateVpcPeeringConnection"),
-            *("DeleteVpcPeeringConnection", "RejectVpcPeeringConnection", "AttachClassicLinkVpc", "DetachClassicLinkVpc"),
-            *("DisableVpcClassicLink", "EnableVpcClassicLink"),
-        ),
-    )
-    yield LogFilter("cis-organization", "The AWS organization of the account changed.", _organization())
+    for name, (description, source, calls) in ACCOUNT_CHANGES.items():
+        events = " || ".join(f'($.eventName = "{call}")' for call in calls.split())
+        pattern = f'{{ ($.eventSource = "{source}.amazonaws.com") && ({events}) }}' if source else f"{{ {events} }}"
+        yield LogFilter(name, description, pattern)
 
 
 def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
@@ -184,39 +127,72 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     )
 
 
-def _calls(*names: str, source: str = "") -> str:
-    events = " || ".join(f'($.eventName = "{name}")' for name in names)
-    return f'{{ ($.eventSource = "{source}") && ({events}) }}' if source else f"{{ {events} }}"
-
-
-def _routes() -> Iterator[str]:
-    yield from ("CreateRoute", "CreateRouteTable", "ReplaceRoute", "ReplaceRouteTableAssociation", "DeleteRouteTable")
-    yield from ("DeleteRoute", "DisassociateRouteTable")
-
-
-def _iam() -> Iterator[str]:
-    for holder in ("Group", "Role", "User"):
-        yield from (f"{verb}{holder}Policy" for verb in ("Put", "Delete", "Attach", "Detach"))
-    yield from ("CreatePolicy", "DeletePolicy", "CreatePolicyVersion", "DeletePolicyVersion")
-
-
-def _buckets() -> Iterator[str]:
-    yield from ("PutBucketAcl", "PutBucketPolicy", "PutBucketCors", "PutBucketLifecycle", "PutBucketReplication")
-    yield from ("DeleteBucketPolicy", "DeleteBucketCors", "DeleteBucketLifecycle", "DeleteBucketReplication")
-
-
-def _organization() -> str:
-    names = (
-        *(
-            "AcceptHandshake",
-            "AttachPolicy",
-            "CancelHandshake",
-            "CreateAccount",
-            "CreateOrganization",
-            "CreateOrganizationalUnit",
-        ),
-        *("CreatePolicy", "DeclineHandshake", "DeleteOrganization", "DeleteOrganizationalUnit", "DeletePolicy", "DetachPolicy"),
-        *("DisablePolicyType", "EnableAllFeatures", "EnablePolicyType", "InviteAccountToOrganization", "LeaveOrganization"),
-        *("MoveAccount", "RemoveAccountFromOrganization", "UpdateOrganizationalUnit", "UpdatePolicy"),
-    )
-    return _calls(*names, source="organizations.amazonaws.com")
+ACCOUNT_CHANGES = {
+    "cis-iam-changes": (
+        "An IAM policy changed.",
+        "",
+        "PutGroupPolicy DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy PutRolePolicy DeleteRolePolicy AttachRolePolicy "
+        "DetachRolePolicy PutUserPolicy DeleteUserPolicy AttachUserPolicy DetachUserPolicy CreatePolicy DeletePolicy "
+        "CreatePolicyVersion DeletePolicyVersion",
+    ),
+    "cis-trail-changes": (
+        "A CloudTrail trail was changed or stopped.",
+        "",
+        "CreateTrail UpdateTrail DeleteTrail StartLogging StopLogging",
+    ),
+    "cis-key-deletion": (
+        "A KMS key was disabled or scheduled for deletion. Data encrypted with it becomes unreadable.",
+        "kms",
+        "DisableKey ScheduleKeyDeletion",
+    ),
+    "cis-bucket-policies": (
+        "The policy, ACL, CORS, lifecycle or replication configuration of a bucket changed.",
+        "s3",
+        "PutBucketAcl PutBucketPolicy PutBucketCors PutBucketLifecycle PutBucketReplication "
+        "DeleteBucketPolicy DeleteBucketCors DeleteBucketLifecycle DeleteBucketReplication",
+    ),
+    "cis-config-changes": (
+        "AWS Config was changed or stopped.",
+        "config",
+        "StopConfigurationRecorder DeleteDeliveryChannel PutDeliveryChannel PutConfigurationRecorder",
+    ),
+    "cis-security-groups": (
+        "A security group or one of its rules changed.",
+        "",
+        "AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress RevokeSecurityGroupEgress "
+        "CreateSecurityGroup DeleteSecurityGroup ModifySecurityGroupRules",
+    ),
+    "cis-network-acls": (
+        "A network ACL changed.",
+        "",
+        "CreateNetworkAcl CreateNetworkAclEntry DeleteNetworkAcl DeleteNetworkAclEntry ReplaceNetworkAclEntry "
+        "ReplaceNetworkAclAssociation",
+    ),
+    "cis-gateways": (
+        "An internet gateway or customer gateway changed.",
+        "",
+        "CreateCustomerGateway DeleteCustomerGateway AttachInternetGateway CreateInternetGateway DeleteInternetGateway "
+        "DetachInternetGateway",
+    ),
+    "cis-routes": (
+        "A route table changed.",
+        "ec2",
+        "CreateRoute CreateRouteTable ReplaceRoute ReplaceRouteTableAssociation DeleteRouteTable DeleteRoute "
+        "DisassociateRouteTable",
+    ),
+    "cis-vpcs": (
+        "A VPC or VPC peering connection changed.",
+        "",
+        "CreateVpc DeleteVpc ModifyVpcAttribute AcceptVpcPeeringConnection CreateVpcPeeringConnection DeleteVpcPeeringConnection "
+        "RejectVpcPeeringConnection AttachClassicLinkVpc DetachClassicLinkVpc DisableVpcClassicLink EnableVpcClassicLink",
+    ),
+    "cis-organization": (
+        "The AWS organization of the account changed.",
+        "organizations",
+        "AcceptHandshake AttachPolicy CancelHandshake CreateAccount CreateOrganization CreateOrganizationalUnit CreatePolicy "
+        "DeclineHandshake DeleteOrganization DeleteOrganizationalUnit DeletePolicy DetachPolicy DisablePolicyType "
+        "EnableAllFeatures EnablePolicyType InviteAccountToOrganization LeaveOrganization MoveAccount "
+        "RemoveAccountFromOrganization UpdateOrganizationalUnit UpdatePolicy",
+    ),
+}
+"""Description, event source and API calls of each filter over CloudTrail events. The source is "" where the calls name it."""

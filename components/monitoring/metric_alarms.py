@@ -15,22 +15,33 @@ LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/L
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
 
-Dimensions = Mapping[str, pulumi.Input[str]]
+FIVE_TIMES, ONCE = (60, 5), (300, 1)
+"""Evaluation of an alarm: length of a period in seconds, and number of consecutive periods."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A CloudWatch metric.
+
+    dimensions: One set of dimensions, or two for blue and green target groups. Two are combined by metric math: their sum
+        for the statistic Sum, otherwise their maximum.
+    statistic: CloudWatch statistic, or a percentile such as "p99".
+    """
+
+    namespace: str
+    name: str
+    dimensions: Sequence[Mapping[str, pulumi.Input[str]]]
+    statistic: str = "Sum"
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
-    """A metric and its threshold.
+    """An alarm on a metric.
 
     name: Resource name.
     description: Condition and first action of the operator.
     runbook: File name in docs/runbooks, without extension.
-    namespace: Namespace of the metric.
-    metric: Name of the metric.
-    dimensions: One set of dimensions, or two for blue and green target groups. Two are combined by metric math: their sum
-        for the statistic Sum, otherwise their maximum.
-    statistic: CloudWatch statistic, or a percentile such as "p99".
-    threshold: Value that must not be crossed for `periods` times `period_s`.
+    threshold: Value that the metric must not cross in all periods of `evaluation`.
     missing: Treatment of missing data. A service without traffic reports nothing; a metric with a fixed interval is
         "breaching" if it is missing.
     """
@@ -38,277 +49,191 @@ class Alarm:
     name: str
     description: str
     runbook: str
-    namespace: str
-    metric: str
-    dimensions: Sequence[Dimensions]
-    statistic: str
-    threshold: float
+    metric: Metric
+    threshold: float = 0
     comparison: str = OVER
-    period_s: int = 60
-    periods: int = 5
+    evaluation: tuple[int, int] = FIVE_TIMES
     missing: str = "notBreaching"
-
-    @property
-    def expression(self) -> str:
-        """Metric math over `blue` and `green`, one of which usually has no traffic."""
-        series = "FILL(blue, 0), FILL(green, 0)"
-        return f"SUM([{series}])" if self.statistic == "Sum" else f"MAX([{series}])"
-
-
-def count_alarm(
-    name: str,
-    description: str,
-    runbook: str,
-    namespace: str,
-    metric: str,
-    dimensions: Sequence[Dimensions],
-    threshold: float,
-    period_s: int = 300,
-) -> Alarm:
-    """Return an alarm on a count that exceeds the threshold within one period."""
-    return Alarm(
-        name=name,
-        description=description,
-        runbook=runbook,
-        namespace=namespace,
-        metric=metric,
-        dimensions=dimensions,
-        statistic="Sum",
-        threshold=threshold,
-        period_s=period_s,
-        periods=1,
-    )
 
 
 def load_balancer_alarms(label: pulumi.Input[str], errors_max: int) -> Iterator[Alarm]:
     """Yield alarms of the load balancer itself."""
-    yield count_alarm(
+    yield Alarm(
         "edge-5xx",
         "The load balancer returns 5xx errors: no target is healthy, or targets close connections. Check the unhealthy alarms.",
         "errors",
-        LOAD_BALANCER,
-        "HTTPCode_ELB_5XX_Count",
-        [{"LoadBalancer": label}],
+        Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", [{"LoadBalancer": label}]),
         errors_max,
+        evaluation=ONCE,
     )
 
 
 def target_group_alarms(
-    service: str,
-    load_balancer: pulumi.Input[str],
-    labels: Sequence[pulumi.Input[str]],
-    *,
-    errors_max: int,
-    latency_s_max: int,
+    service: str, load_balancer: pulumi.Input[str], labels: Sequence[pulumi.Input[str]], *, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
     """Yield alarms of a service behind the load balancer, over both of its target groups."""
     dimensions = [{"LoadBalancer": load_balancer, "TargetGroup": label} for label in labels]
-    yield count_alarm(
+    yield Alarm(
         f"{service}-5xx",
         f"The {service} service returns 5xx errors. Search its log group for level error.",
         "errors",
-        LOAD_BALANCER,
-        "HTTPCode_Target_5XX_Count",
-        dimensions,
+        Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions),
         errors_max,
+        evaluation=ONCE,
     )
     yield Alarm(
-        name=f"{service}-latency",
-        description=f"The p99 latency of the {service} service is high. Check CPU of the ECS service, then of the database.",
-        runbook="latency",
-        namespace=LOAD_BALANCER,
-        metric="TargetResponseTime",
-        dimensions=dimensions,
-        statistic="p99",
-        threshold=latency_s_max,
+        f"{service}-latency",
+        f"The p99 latency of the {service} service is high. Check CPU of the ECS service, then of the database.",
+        "latency",
+        Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"),
+        latency_s_max,
     )
     yield Alarm(
-        name=f"{service}-unhealthy",
-        description=f"A target of the {service} service fails its health check. Its /readyz names the failing dependency.",
-        runbook="errors",
-        namespace=LOAD_BALANCER,
-        metric="UnHealthyHostCount",
-        dimensions=dimensions,
-        statistic="Maximum",
-        threshold=0,
+        f"{service}-unhealthy",
+        f"A target of the {service} service fails its health check. Its /readyz names the failing dependency.",
+        "errors",
+        Metric(LOAD_BALANCER, "UnHealthyHostCount", dimensions, "Maximum"),
     )
 
 
 def function_alarms(service: str, names: Naming, *, stage: str, errors_max: int, latency_s_max: int) -> Iterator[Alarm]:
     """Yield alarms of a service that runs as a Lambda function behind a REST API. Both have the name of the service."""
     api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
-    yield count_alarm(
+    yield Alarm(
         f"{service}-5xx",
         f"The {service} service returns 5xx errors. Check the log group of its function, then its access log.",
         "errors",
-        REST_API,
-        "5XXError",
-        api,
+        Metric(REST_API, "5XXError", api),
         errors_max,
+        evaluation=ONCE,
     )
     yield Alarm(
-        name=f"{service}-latency",
-        description=f"The p99 latency of the {service} service is high. Check cold starts and memory of its function.",
-        runbook="latency",
-        namespace=REST_API,
-        metric="Latency",
-        dimensions=api,
-        statistic="p99",
-        threshold=latency_s_max * 1000,
+        f"{service}-latency",
+        f"The p99 latency of the {service} service is high. Check cold starts and memory of its function.",
+        "latency",
+        Metric(REST_API, "Latency", api, "p99"),
+        latency_s_max * 1000,
     )
     yield Alarm(
-        name=f"{service}-throttles",
-        description=f"The {service} function reached its reserved concurrency. Raise sharing.reserved_concurrency.",
-        runbook="saturation",
-        namespace=LAMBDA,
-        metric="Throttles",
-        dimensions=function,
-        statistic="Sum",
-        threshold=0,
+        f"{service}-throttles",
+        f"The {service} function reached its reserved concurrency. Raise sharing.reserved_concurrency.",
+        "saturation",
+        Metric(LAMBDA, "Throttles", function),
     )
-    yield count_alarm(
+    yield Alarm(
         f"{service}-function-errors",
         f"The function of the {service} service fails to start or times out. Check its log group.",
         "errors",
-        LAMBDA,
-        "Errors",
-        function,
-        0,
+        Metric(LAMBDA, "Errors", function),
+        evaluation=ONCE,
     )
 
 
 def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU and memory of an ECS service."""
-    for metric, statistic, threshold, description in (
-        ("CPU", "Average", 90, f"CPU utilization of the ECS service {name} is high. Raise its tasks_max."),
-        ("Memory", "Maximum", 85, f"Memory utilization of the ECS service {name} is high. Raise its memory_mib."),
-    ):
-        yield Alarm(
-            name=f"{name}-{metric.lower()}",
-            description=description,
-            runbook="saturation",
-            namespace="AWS/ECS",
-            metric=f"{metric}Utilization",
-            dimensions=[{"ClusterName": cluster, "ServiceName": names.name(name)}],
-            statistic=statistic,
-            threshold=threshold,
-        )
+    dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
+    yield Alarm(
+        f"{name}-cpu",
+        f"CPU utilization of the ECS service {name} is high. Raise its tasks_max.",
+        "saturation",
+        Metric("AWS/ECS", "CPUUtilization", dimensions, "Average"),
+        90,
+    )
+    yield Alarm(
+        f"{name}-memory",
+        f"Memory utilization of the ECS service {name} is high. Raise its memory_mib.",
+        "saturation",
+        Metric("AWS/ECS", "MemoryUtilization", dimensions, "Maximum"),
+        85,
+    )
 
 
 def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator[Alarm]:
     """Yield alarms on CPU and storage of the DB instance."""
     dimensions = [{"DBInstanceIdentifier": identifier}]
     yield Alarm(
-        name="database-cpu",
-        description="CPU utilization of the database is high. Check Performance Insights, then raise database.instance_class.",
-        runbook="database",
-        namespace="AWS/RDS",
-        metric="CPUUtilization",
-        dimensions=dimensions,
-        statistic="Average",
-        threshold=85,
+        "database-cpu",
+        "CPU utilization of the database is high. Check Performance Insights, then raise database.instance_class.",
+        "database",
+        Metric("AWS/RDS", "CPUUtilization", dimensions, "Average"),
+        85,
     )
     yield Alarm(
-        name="database-storage",
-        description="Less than 10 percent of the database storage is free. Raise database.storage_max_gib.",
-        runbook="database",
-        namespace="AWS/RDS",
-        metric="FreeStorageSpace",
-        dimensions=dimensions,
-        statistic="Minimum",
-        threshold=storage_gib * GIB / 10,
-        comparison=UNDER,
+        "database-storage",
+        "Less than 10 percent of the database storage is free. Raise database.storage_max_gib.",
+        "database",
+        Metric("AWS/RDS", "FreeStorageSpace", dimensions, "Minimum"),
+        storage_gib * GIB / 10,
+        UNDER,
     )
 
 
 def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU and memory of a cache node, given by its full id."""
-    for metric, suffix, statistic, description in (
-        (
-            "EngineCPUUtilization",
-            "cpu",
-            "Average",
-            "CPU utilization of the cache engine thread is high; rate limit checks become slow. Raise cache.node_type.",
-        ),
-        (
-            "DatabaseMemoryUsagePercentage",
-            "memory",
-            "Maximum",
-            "Memory usage of the cache is high; counters will be evicted. Raise cache.node_type.",
-        ),
-    ):
-        yield Alarm(
-            name=f"{node.removeprefix(names.name(''))}-{suffix}",
-            description=description,
-            runbook="cache",
-            namespace="AWS/ElastiCache",
-            metric=metric,
-            dimensions=[{"CacheClusterId": node}],
-            statistic=statistic,
-            threshold=80,
-        )
+    name, dimensions = node.removeprefix(names.name("")), [{"CacheClusterId": node}]
+    yield Alarm(
+        f"{name}-cpu",
+        "CPU utilization of the cache engine thread is high; rate limit checks become slow. Raise cache.node_type.",
+        "cache",
+        Metric("AWS/ElastiCache", "EngineCPUUtilization", dimensions, "Average"),
+        80,
+    )
+    yield Alarm(
+        f"{name}-memory",
+        "Memory usage of the cache is high; counters will be evicted. Raise cache.node_type.",
+        "cache",
+        Metric("AWS/ElastiCache", "DatabaseMemoryUsagePercentage", dimensions, "Maximum"),
+        80,
+    )
 
 
 def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
     """Yield alarms of the secret links table, given by name."""
-    for metric, operations in (("ReadThrottleEvents", "reads"), ("WriteThrottleEvents", "writes")):
-        yield count_alarm(
-            f"tokens-{operations}-throttled",
-            f"DynamoDB throttles {operations} of the secret links table. Check for a hot key or a sudden increase in traffic.",
+    for kind in ("Read", "Write"):
+        yield Alarm(
+            f"tokens-{kind.lower()}s-throttled",
+            f"DynamoDB throttles {kind.lower()}s of the secret links table. Check for a hot key or a sudden increase in traffic.",
             "tokens",
-            "AWS/DynamoDB",
-            metric,
-            [{"TableName": table}],
+            Metric("AWS/DynamoDB", f"{kind}ThrottleEvents", [{"TableName": table}]),
             10,
+            evaluation=ONCE,
         )
-    yield count_alarm(
+    # The metric exists for each operation only.
+    operations = [{"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")]
+    yield Alarm(
         "tokens-errors",
         "DynamoDB returns system errors for the secret links table. Links cannot be opened or created. "
         "Check the AWS Health Dashboard.",
         "tokens",
-        "AWS/DynamoDB",
-        "SystemErrors",
-        # The metric exists for each operation only.
-        [{"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")],
-        0,
+        Metric("AWS/DynamoDB", "SystemErrors", operations),
+        evaluation=ONCE,
     )
 
 
 def maintenance_alarms(certificate_arn: pulumi.Input[str], rotation_function: str, dead_letter_queue: str) -> Iterator[Alarm]:
     """Yield alarms of the certificate, the rotation function and its dead-letter queue."""
     yield Alarm(
-        name="certificate-expiry",
-        description=f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
-        runbook="certificate-expiry",
-        namespace="AWS/CertificateManager",
-        metric="DaysToExpiry",
-        dimensions=[{"CertificateArn": certificate_arn}],
-        statistic="Minimum",
-        threshold=CERTIFICATE_DAYS,
-        comparison=UNDER,
-        period_s=86400,
-        periods=1,
+        "certificate-expiry",
+        f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
+        "certificate-expiry",
+        Metric("AWS/CertificateManager", "DaysToExpiry", [{"CertificateArn": certificate_arn}], "Minimum"),
+        CERTIFICATE_DAYS,
+        UNDER,
+        evaluation=(86400, 1),
     )
-    yield count_alarm(
+    yield Alarm(
         "rotation-errors",
         "The secret rotation function failed. The previous values remain in use. Check its log group.",
         "rotation-failure",
-        LAMBDA,
-        "Errors",
-        [{"FunctionName": rotation_function}],
-        0,
+        Metric(LAMBDA, "Errors", [{"FunctionName": rotation_function}]),
+        evaluation=ONCE,
     )
     yield Alarm(
-        name="rotation-dead-letters",
-        description="The dead-letter queue of the rotation function contains failed events. Each names its secret.",
-        runbook="rotation-failure",
-        namespace="AWS/SQS",
-        metric="ApproximateNumberOfMessagesVisible",
-        dimensions=[{"QueueName": dead_letter_queue}],
-        statistic="Maximum",
-        threshold=0,
-        period_s=300,
-        periods=1,
+        "rotation-dead-letters",
+        "The dead-letter queue of the rotation function contains failed events. Each names its secret.",
+        "rotation-failure",
+        Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", [{"QueueName": dead_letter_queue}], "Maximum"),
+        evaluation=ONCE,
     )
 
 
@@ -321,21 +246,22 @@ def metric_alarm(
     alarm: Alarm, names: Naming, runbooks_url: str, topic_arn: pulumi.Input[str], parent: pulumi.Resource
 ) -> aws.cloudwatch.MetricAlarm:
     """Create the CloudWatch alarm, which notifies the topic on ALARM and OK."""
-    single = alarm.dimensions[0] if len(alarm.dimensions) == 1 else None
-    percentile = alarm.statistic.startswith("p")
+    metric, (period_s, periods) = alarm.metric, alarm.evaluation
+    single = len(metric.dimensions) == 1
+    percentile = metric.statistic.startswith("p")
     return aws.cloudwatch.MetricAlarm(
         alarm.name,
         name=names.name(alarm.name),
         alarm_description=alarm_description(alarm.description, alarm.runbook, runbooks_url),
-        namespace=alarm.namespace if single is not None else None,
-        metric_name=alarm.metric if single is not None else None,
-        dimensions=dict(single) if single else None,
-        statistic=alarm.statistic if single is not None and not percentile else None,
-        extended_statistic=alarm.statistic if single is not None and percentile else None,
-        period=alarm.period_s if single is not None else None,
-        metric_queries=list(_metric_queries(alarm)) if single is None else None,
-        evaluation_periods=alarm.periods,
-        datapoints_to_alarm=alarm.periods,
+        namespace=metric.namespace if single else None,
+        metric_name=metric.name if single else None,
+        dimensions=dict(metric.dimensions[0]) or None if single else None,
+        statistic=metric.statistic if single and not percentile else None,
+        extended_statistic=metric.statistic if single and percentile else None,
+        period=period_s if single else None,
+        metric_queries=None if single else list(_metric_queries(alarm.name, metric, period_s)),
+        evaluation_periods=periods,
+        datapoints_to_alarm=periods,
         threshold=alarm.threshold,
         comparison_operator=alarm.comparison,
         treat_missing_data=alarm.missing,
@@ -347,17 +273,19 @@ def metric_alarm(
     )
 
 
-def _metric_queries(alarm: Alarm) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgs]:
-    for color, dimensions in zip(("blue", "green"), alarm.dimensions, strict=True):
+def _metric_queries(alarm: str, metric: Metric, period_s: int) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgs]:
+    """Yield the queries of both target groups, one of which usually has no traffic, and their combination."""
+    for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True):
         yield aws.cloudwatch.MetricAlarmMetricQueryArgs(
             id=color,
             metric=aws.cloudwatch.MetricAlarmMetricQueryMetricArgs(
-                namespace=alarm.namespace,
-                metric_name=alarm.metric,
+                namespace=metric.namespace,
+                metric_name=metric.name,
                 dimensions=dict(dimensions),
-                stat=alarm.statistic,
-                period=alarm.period_s,
+                stat=metric.statistic,
+                period=period_s,
             ),
             return_data=False,
         )
-    yield aws.cloudwatch.MetricAlarmMetricQueryArgs(id="both", expression=alarm.expression, label=alarm.name, return_data=True)
+    total = f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
+    yield aws.cloudwatch.MetricAlarmMetricQueryArgs(id="both", expression=total, label=alarm, return_data=True)

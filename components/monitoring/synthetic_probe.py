@@ -10,7 +10,7 @@ from components.component import Component, LogOptions, StackArgs
 from components.compute.dead_letter_queue import dead_letter_queue
 from components.iam.documents import Document, allow, document, render, trust
 from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
-from components.monitoring.metric_alarms import LAMBDA, UNDER, Alarm, count_alarm, metric_alarm
+from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
 from components.naming import Naming
 from components.tags import tags
 
@@ -115,29 +115,23 @@ def probe_event(names: Naming, urls: Mapping[str, str]) -> Document:
 
 def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int) -> Iterator[Alarm]:
     """Yield an alarm for each service that is down or not measured twice in a row, and one for the probe itself."""
-    yield count_alarm(
+    yield Alarm(
         "probe-errors",
         "The synthetic probe failed. Services may be reported as unreachable although they are not. Check its log group.",
         "unreachable",
-        LAMBDA,
-        "Errors",
-        [{"FunctionName": names.name(NAME)}],
-        0,
+        Metric(LAMBDA, "Errors", [{"FunctionName": names.name(NAME)}]),
+        evaluation=ONCE,
     )
     for service in services:
         yield Alarm(
-            name=f"{service}-unreachable",
-            description=f"The {service} service did not return 200 to two consecutive external requests, or was not "
+            f"{service}-unreachable",
+            f"The {service} service did not return 200 to two consecutive external requests, or was not "
             "measured. Check the log group of the probe.",
-            runbook="unreachable",
-            namespace=names.namespace,
-            metric="ServiceUp",
-            dimensions=[{"Service": service}],
-            statistic="Minimum",
-            threshold=1,
-            comparison=UNDER,
-            period_s=60 * interval_minutes,
-            periods=2,
+            "unreachable",
+            Metric(names.namespace, "ServiceUp", [{"Service": service}], "Minimum"),
+            1,
+            UNDER,
+            evaluation=(60 * interval_minutes, 2),
             missing="breaching",
         )
 

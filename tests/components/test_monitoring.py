@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from components.iam.resource_policies import alarm_topic_policy
-from components.monitoring import dashboard, event_alarms
+from components.monitoring.alarms import event_rules
+from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.naming import Naming
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
 SERVICES = ("gateway", "console", "sharing")
-SOURCES = dashboard.DashboardSources(
+RESOURCES = MonitoredResources(
     load_balancer="app/x/1",
     target_groups={service: (f"targetgroup/{service}/1", f"targetgroup/{service}-green/1") for service in SERVICES},
     ecs_services=("gateway", "console"),
@@ -27,7 +28,6 @@ SOURCES = dashboard.DashboardSources(
     table="gatehouse-dev-tokens",
     rotation_function="gatehouse-dev-rotate",
     dead_letter_queue="gatehouse-dev-rotate-failed",
-    runbooks_url=RUNBOOKS,
 )
 
 
@@ -107,7 +107,7 @@ def test_failure_events_notify_alarm_topic(name: str) -> None:
 
 
 def test_event_patterns_match_own_environment_only() -> None:
-    patterns = {event.name: json.dumps(event.pattern) for event in event_alarms.event_rules(NAMES)}
+    patterns = {event.name: json.dumps(event.pattern) for event in event_rules(NAMES)}
     assert len(patterns) == 3
     for pattern in patterns.values():
         assert "gatehouse-dev-" in pattern or "gatehouse/dev/" in pattern
@@ -130,7 +130,7 @@ def test_only_alarms_and_events_use_topic_and_key() -> None:
 
 
 def widgets() -> list[dict[str, Any]]:
-    return list(dashboard.dashboard_body(NAMES, SOURCES)["widgets"])
+    return list(dashboard_body(NAMES, RESOURCES, RUNBOOKS, probe=False)["widgets"])
 
 
 def test_dashboard_shows_alarms_then_services() -> None:
