@@ -6,7 +6,8 @@ import pulumi_aws as aws
 from components.account.baseline import AccountBaseline, AccountBaselineArgs
 from components.account.budget import Budget, BudgetArgs
 from components.data_stores import DataStores
-from components.delivery.roles import DeliveryRoles, DeliveryRolesArgs
+from components.delivery.deploy_permissions import DeliveryRolesArgs
+from components.delivery.roles import DeliveryRoles
 from components.foundation import Foundation
 from components.iam import role_policies
 from components.observability import Observability

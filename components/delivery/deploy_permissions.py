@@ -6,8 +6,10 @@ are limited to the stack's regions.
 
 from dataclasses import dataclass
 
+from components.component import StackArgs
 from components.iam.documents import Conditions, Statement, allow
-from components.naming import PROJECT, Naming
+from components.naming import PROJECT
+from components.settings.operations import DeliverySettings
 
 GLOBAL_REGION = "us-east-1"
 """Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer."""
@@ -23,24 +25,18 @@ SERVICE_LINKED_ROLES = (
 """Services whose service-linked roles a deployment may create."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """Names and resources that the pipeline's policies refer to.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRolesArgs(StackArgs):
+    """Arguments of `DeliveryRoles`.
 
-    names: Names of the stack.
-    repository: GitHub repository, as "owner/repository".
+    delivery: GitHub repository and location of Pulumi's state.
     domain: DNS zone of the stack.
     replica_region: Region of replicas and backup copies; "" for none.
-    state_bucket: S3 bucket of Pulumi's state; "" for another backend.
-    state_key_arn: KMS key of the state bucket or of the stack's secrets provider; "" for none.
     """
 
-    names: Naming
-    repository: str
+    delivery: DeliverySettings
     domain: str
     replica_region: str = ""
-    state_bucket: str = ""
-    state_key_arn: str = ""
 
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
@@ -48,10 +44,28 @@ class Pipeline:
         regions = {self.names.region, GLOBAL_REGION, self.replica_region} - {""}
         return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
+    def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:
+        """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the stack's tags."""
+        tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": self.names.environment}
+        return {"StringEquals": {**self.region_condition["StringEquals"], **tags}}
+
     def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:
         """Return ARNs of the stack's account, in any region, or without a region for a global service."""
         region = "" if global_service else "*"
         return [f"arn:aws:{service}:{region}:{self.names.account}:{resource}" for resource in resources]
+
+    def grant(
+        self, sid: str, service: str, actions: str, *resources: str, conditions: Conditions | None = None, **arn: bool
+    ) -> Statement:
+        """Allow actions of one service, separated by spaces: "CreateKey TagResource".
+
+        resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full ARNs. Without any, the
+            statement allows all resources.
+        arn: Options of `arns`.
+        """
+        full = [name for name in resources if name.startswith("arn:")]
+        own = self.arns(service, *(name for name in resources if name not in full), **arn)
+        return allow(sid, action_list(service, actions), [*own, *full] or ["*"], conditions=conditions)
 
 
 def action_list(service: str, names: str) -> list[str]:
@@ -59,13 +73,7 @@ def action_list(service: str, names: str) -> list[str]:
     return [f"{service}:{name}" for name in names.split()]
 
 
-def tag_condition(pipeline: Pipeline, kind: str = "ResourceTag") -> Conditions:
-    """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the stack's tags."""
-    tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": pipeline.names.environment}
-    return {"StringEquals": {**pipeline.region_condition["StringEquals"], **tags}}
-
-
-def network(pipeline: Pipeline) -> list[Statement]:
+def network(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for VPC resources. New resources must get the stack's tags; existing ones must have them."""
     create = (
         "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway CreateNetworkAcl CreateSecurityGroup "
@@ -76,322 +84,193 @@ def network(pipeline: Pipeline) -> list[Statement]:
         "DeleteFlowLogs DeleteInternetGateway DeleteNatGateway DeleteNetworkAcl* DeleteRoute* DeleteSecurityGroup DeleteSubnet "
         "DeleteVpc DeleteVpcEndpoints DetachInternetGateway DisassociateAddress DisassociateRouteTable ModifySecurityGroupRules "
         "ModifySubnetAttribute ModifyVpcAttribute ModifyVpcEndpoint ReleaseAddress ReplaceNetworkAcl* ReplaceRoute* "
-        "RevokeSecurityGroup* UpdateSecurityGroupRuleDescriptions*"
+        "RevokeSecurityGroup* UpdateSecurityGroupRuleDescriptions* CreateTags DeleteTags"
     )
     # Security group rules are tagged when they are added to a group.
     tagging_calls = [*create.split(), "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]
-    create_condition = {"StringEquals": {**pipeline.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}}
+    create_condition = {"StringEquals": {**args.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}}
     return [
-        allow("CreateTaggedResources", action_list("ec2", create), ["*"], conditions=tag_condition(pipeline, "RequestTag")),
+        args.grant("CreateTaggedResources", "ec2", create, conditions=args.tag_condition("RequestTag")),
         # EC2 also authorizes the existing resources of the request, such as the VPC of a new subnet; RequestTag does not apply.
-        allow("CreateInOwnResources", action_list("ec2", create), ["*"], conditions=tag_condition(pipeline)),
-        allow(
-            "ChangeOwnResources",
-            [*action_list("ec2", change), "ec2:CreateTags", "ec2:DeleteTags"],
-            ["*"],
-            conditions=tag_condition(pipeline),
-        ),
-        allow("TagOnCreate", ["ec2:CreateTags"], ["*"], conditions=create_condition),
+        args.grant("CreateInOwnResources", "ec2", create, conditions=args.tag_condition()),
+        args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
+        args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
         # A rule is a separate resource from its group, and a new rule has no tags yet.
-        allow(
-            "SecurityGroupRules",
-            action_list("ec2", "AuthorizeSecurityGroup* CreateTags"),
-            pipeline.arns("ec2", "security-group-rule/*"),
-        ),
+        args.grant("SecurityGroupRules", "ec2", "AuthorizeSecurityGroup* CreateTags", "security-group-rule/*"),
     ]
 
 
-def keys(pipeline: Pipeline) -> list[Statement]:
+def keys(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for KMS keys and aliases."""
-    names, aliases = pipeline.names, pipeline.arns("kms", f"alias/{pipeline.names.name('*')}")
     manage = (
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey TagResource UntagResource UpdateAlias "
         "UpdateKeyDescription UpdatePrimaryRegion"
     )
-    regions = sorted({names.region, pipeline.replica_region} - {""})
     via_services = [
         f"{service}.{region}.amazonaws.com"
-        for region in regions
+        for region in sorted({args.names.region, args.replica_region} - {""})
         for service in ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager")
     ]
+    use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [
-        allow("CreateKeys", action_list("kms", "CreateKey TagResource"), ["*"], conditions=tag_condition(pipeline, "RequestTag")),
-        allow("ManageKeys", action_list("kms", manage), pipeline.arns("kms", "key/*"), conditions=tag_condition(pipeline)),
-        allow("ManageAliases", action_list("kms", "CreateAlias DeleteAlias UpdateAlias"), aliases),
+        args.grant("CreateKeys", "kms", "CreateKey TagResource", conditions=args.tag_condition("RequestTag")),
+        args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
+        args.grant("ManageAliases", "kms", "CreateAlias DeleteAlias UpdateAlias", f"alias/{args.names.name('*')}"),
         # The creator of an encrypted data store needs its key, through the service. Some services also require kms:Decrypt.
         # It is not granted, because KMS generates key ids and the ARN would match every key: an administrator creates those.
-        allow(
-            "UseKeysThroughServices",
-            action_list("kms", "CreateGrant Encrypt GenerateDataKey*"),
-            pipeline.arns("kms", "key/*"),
-            conditions={"StringEquals": {**tag_condition(pipeline)["StringEquals"], "kms:ViaService": via_services}},
-        ),
+        args.grant("UseKeysThroughServices", "kms", "CreateGrant Encrypt GenerateDataKey*", "key/*", conditions=use),
     ]
 
 
-def stores(pipeline: Pipeline) -> list[Statement]:
+def stores(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for data stores, secrets and backups."""
-    names, arns = pipeline.names, pipeline.arns
-    all_names, regional = names.name("*"), pipeline.region_condition
-    vaults = arns("backup", f"backup-vault:{all_names}", "backup-plan:*")
+    names, all_names, regional = args.names, args.names.name("*"), args.region_condition
+    database = (
+        "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy DeleteDBSubnetGroup "
+        "DeleteEventSubscription RegisterDBProxyTargets DeregisterDBProxyTargets"
+    )
+    # RDS generates the ids of proxies and their target groups.
+    databases = (*(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")), "db-proxy:*", "target-group:*", "og:default*")
+    table = "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive"
+    caches = tuple(f"{kind}:{all_names}" for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster"))
+    secrets = "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource UntagResource UpdateSecret"
+    backups = "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection TagResource UntagResource"
+    by_rds = {"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}}
     return [
-        allow(
-            "Buckets",
-            action_list("s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*"),
-            [f"arn:aws:s3:::{all_names}"],
+        args.grant(
+            "Buckets", "s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*", f"arn:aws:s3:::{all_names}"
         ),
-        allow(
-            "Database",
-            action_list(
-                "rds",
-                "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy DeleteDBSubnetGroup "
-                "DeleteEventSubscription RegisterDBProxyTargets DeregisterDBProxyTargets",
-            ),
-            # RDS generates the ids of proxies and their target groups.
-            arns(
-                "rds",
-                *(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")),
-                "db-proxy:*",
-                "target-group:*",
-                "og:default*",
-            ),
-            conditions=regional,
-        ),
-        allow(
-            "MasterUserSecret",
-            action_list("secretsmanager", "CreateSecret TagResource"),
-            [names.managed_secret_arn],
-            conditions={"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}},
-        ),
-        allow(
-            "Table",
-            action_list(
-                "dynamodb",
-                "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive",
-            ),
-            arns("dynamodb", f"table/{all_names}"),
-        ),
-        allow(
+        args.grant("Database", "rds", database, *databases, conditions=regional),
+        args.grant("MasterUserSecret", "secretsmanager", "CreateSecret TagResource", names.managed_secret_arn, conditions=by_rds),
+        args.grant("Table", "dynamodb", table, f"table/{all_names}"),
+        args.grant(
             "Cache",
-            action_list("elasticache", "Add* Create* Delete* Modify* Remove*"),
-            arns(
-                "elasticache",
-                *(f"{kind}:{all_names}" for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster")),
-                "parametergroup:*",
-                "user:default",
-            ),
+            "elasticache",
+            "Add* Create* Delete* Modify* Remove*",
+            *(*caches, "parametergroup:*", "user:default"),
             conditions=regional,
         ),
-        allow(
-            "Secrets",
-            action_list(
-                "secretsmanager",
-                "CancelRotateSecret CreateSecret PutResourcePolicy RotateSecret TagResource UntagResource UpdateSecret",
-            ),
-            [names.secret_arn("*").removesuffix("-??????")],
-        ),
-        allow(
-            "Backups",
-            action_list(
-                "backup", "CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection TagResource UntagResource"
-            ),
-            vaults,
-        ),
-        allow("VaultStorage", ["backup-storage:MountCapsule"], ["*"], conditions=regional),
+        args.grant("Secrets", "secretsmanager", secrets, names.secret_arn("*").removesuffix("-??????")),
+        args.grant("Backups", "backup", backups, f"backup-vault:{all_names}", "backup-plan:*"),
+        args.grant("VaultStorage", "backup-storage", "MountCapsule", conditions=regional),
     ]
 
 
-def roles(pipeline: Pipeline) -> list[Statement]:
+def roles(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for roles with the stack's name and permissions boundary."""
-    names, role_arns = pipeline.names, [pipeline.names.role_arn("*")]
-    bounded = {"StringEquals": {"iam:PermissionsBoundary": names.boundary_arn}}
+    role_arn, bounded = args.names.role_arn("*"), {"StringEquals": {"iam:PermissionsBoundary": args.names.boundary_arn}}
     grants = "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy"
-    services = [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]
-    linked = [f"{service}.amazonaws.com" for service in SERVICE_LINKED_ROLES]
+    services = {"StringEquals": {"iam:PassedToService": [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]}}
+    linked = {"StringEquals": {"iam:AWSServiceName": [f"{service}.amazonaws.com" for service in SERVICE_LINKED_ROLES]}}
+    linked_arns = args.arns("iam", "role/aws-service-role/*", global_service=True)
     return [
-        allow("ManageBoundedRoles", action_list("iam", grants), role_arns, conditions=bounded),
-        allow("ManageRoles", action_list("iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*"), role_arns),
-        allow("PassRoles", ["iam:PassRole"], role_arns, conditions={"StringEquals": {"iam:PassedToService": services}}),
-        allow(
-            "CreateServiceLinkedRoles",
-            ["iam:CreateServiceLinkedRole"],
-            pipeline.arns("iam", "role/aws-service-role/*", global_service=True),
-            conditions={"StringEquals": {"iam:AWSServiceName": linked}},
-        ),
+        args.grant("ManageBoundedRoles", "iam", grants, role_arn, conditions=bounded),
+        args.grant("ManageRoles", "iam", "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole*", role_arn),
+        args.grant("PassRoles", "iam", "PassRole", role_arn, conditions=services),
+        args.grant("CreateServiceLinkedRoles", "iam", "CreateServiceLinkedRole", *linked_arns, conditions=linked),
     ]
 
 
-def compute(pipeline: Pipeline) -> list[Statement]:
+def compute(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for ECS, ECR, Lambda and Cloud Map."""
-    arns, all_names, regional = pipeline.arns, pipeline.names.name("*"), pipeline.region_condition
+    all_names, regional = args.names.name("*"), args.region_condition
+    containers = (
+        "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask TagResource UntagResource "
+        "UpdateCluster* UpdateService"
+    )
+    scaling = "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget TagResource UntagResource"
+    images = (
+        "CreateRepository PutImageScanning* PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy TagResource "
+        "UntagResource"
+    )
+    functions = (
+        "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction PublishVersion PutFunction* "
+        "RemovePermission TagResource UntagResource UpdateAlias UpdateFunction*"
+    )
+    discovery = "Create* Delete* TagResource UntagResource Update*"
+    clusters = (*(f"{kind}/{all_names}" for kind in ("cluster", "service", "task")), f"task-definition/{all_names}:*")
     return [
-        allow(
-            "Containers",
-            action_list(
-                "ecs",
-                "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask TagResource UntagResource "
-                "UpdateCluster* UpdateService",
-            ),
-            arns("ecs", *(f"{kind}/{all_names}" for kind in ("cluster", "service", "task")), f"task-definition/{all_names}:*"),
-        ),
+        args.grant("Containers", "ecs", containers, *clusters),
         # These actions do not support resource-level permissions (Service Authorization Reference, Amazon ECS).
-        allow(
-            "TaskDefinitions", action_list("ecs", "DeregisterTaskDefinition RegisterTaskDefinition"), ["*"], conditions=regional
-        ),
-        allow(
-            "Scaling",
-            action_list(
-                "application-autoscaling",
-                "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget TagResource UntagResource",
-            ),
-            ["*"],
-            conditions=regional,
-        ),
-        allow(
-            "Images",
-            action_list(
-                "ecr",
-                "CreateRepository PutImageScanning* PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy "
-                "TagResource UntagResource",
-            ),
-            arns("ecr", f"repository/{all_names}"),
-        ),
-        allow(
-            "Functions",
-            action_list(
-                "lambda",
-                "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction "
-                "PublishVersion PutFunction* RemovePermission TagResource UntagResource UpdateAlias "
-                "UpdateFunction*",
-            ),
-            arns("lambda", f"function:{all_names}"),
-        ),
-        allow(
-            "ServiceDiscovery",
-            action_list("servicediscovery", "Create* Delete* TagResource UntagResource Update*"),
-            arns("servicediscovery", "*/*"),
-            conditions=regional,
-        ),
+        args.grant("TaskDefinitions", "ecs", "DeregisterTaskDefinition RegisterTaskDefinition", conditions=regional),
+        args.grant("Scaling", "application-autoscaling", scaling, conditions=regional),
+        args.grant("Images", "ecr", images, f"repository/{all_names}"),
+        args.grant("Functions", "lambda", functions, f"function:{all_names}"),
+        args.grant("ServiceDiscovery", "servicediscovery", discovery, "*/*", conditions=regional),
     ]
 
 
-def edge(pipeline: Pipeline) -> list[Statement]:
+def edge(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for load balancers, certificates, DNS, AWS WAF and API Gateway."""
-    arns, all_names, regional = pipeline.arns, pipeline.names.name("*"), pipeline.region_condition
-    records = {
-        "ForAllValues:StringLike": {
-            "route53:ChangeResourceRecordSetsNormalizedRecordNames": [pipeline.domain, f"*.{pipeline.domain}"]
-        }
-    }
-    return [
-        allow(
-            "Balancer",
-            action_list("elasticloadbalancing", "Add* Create* Delete* Deregister* Modify* Register* Remove* Set*"),
-            arns(
-                "elasticloadbalancing",
-                f"targetgroup/{all_names}/*",
-                *(f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule")),
-            ),
-        ),
-        allow(
-            "RequestCertificates",
-            action_list("acm", "AddTagsToCertificate RequestCertificate"),
-            ["*"],
-            conditions=tag_condition(pipeline, "RequestTag"),
-        ),
-        allow(
-            "Certificates",
-            action_list("acm", "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"),
-            arns("acm", "certificate/*"),
-            conditions=tag_condition(pipeline),
-        ),
-        allow(
-            "HostedZone",
-            action_list("route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment"),
-            ["*"],
-            conditions=regional,
-        ),
-        allow("Records", ["route53:ChangeResourceRecordSets"], ["arn:aws:route53:::hostedzone/*"], conditions=records),
+    all_names, regional = args.names.name("*"), args.region_condition
+    balancers = tuple(f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule"))
+    certificates = "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"
+    record_names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+    records = {"ForAllValues:StringLike": {record_names: [args.domain, f"*.{args.domain}"]}}
+    web_acl = (
+        "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* TagResource UntagResource "
+        "UpdateWebACL"
+    )
+    protected = (
+        *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
+        *args.arns("apigateway", "/restapis/*"),
         # AWS WAF also authorizes the managed rule groups of a web ACL.
-        allow(
-            "WebAcl",
-            action_list(
-                "wafv2",
-                "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* TagResource "
-                "UntagResource UpdateWebACL",
-            ),
-            [
-                *arns("wafv2", f"regional/webacl/{all_names}/*"),
-                *arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
-                *arns("apigateway", "/restapis/*"),
-                "arn:aws:wafv2:*:*:regional/managedruleset/*",
-            ],
+        "arn:aws:wafv2:*:*:regional/managedruleset/*",
+    )
+    return [
+        args.grant(
+            "Balancer",
+            "elasticloadbalancing",
+            "Add* Create* Delete* Deregister* Modify* Register* Remove* Set*",
+            *(f"targetgroup/{all_names}/*", *balancers),
         ),
-        allow(
+        args.grant(
+            "RequestCertificates",
+            "acm",
+            "AddTagsToCertificate RequestCertificate",
+            conditions=args.tag_condition("RequestTag"),
+        ),
+        args.grant("Certificates", "acm", certificates, "certificate/*", conditions=args.tag_condition()),
+        args.grant(
+            "HostedZone", "route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment", conditions=regional
+        ),
+        args.grant("Records", "route53", "ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/*", conditions=records),
+        args.grant("WebAcl", "wafv2", web_acl, f"regional/webacl/{all_names}/*", *protected),
+        args.grant(
             "RestApis",
-            action_list("apigateway", "DELETE PATCH POST PUT"),
-            [f"arn:aws:apigateway:{pipeline.names.region}::/*"],
+            "apigateway",
+            "DELETE PATCH POST PUT",
+            f"arn:aws:apigateway:{args.names.region}::/*",
             conditions=regional,
         ),
     ]
 
 
-def monitoring(pipeline: Pipeline) -> list[Statement]:
+def monitoring(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions for logs, alarms, notifications and budgets."""
-    names, arns, regional = pipeline.names, pipeline.arns, pipeline.region_condition
-    all_names = names.name("*")
+    names, all_names, regional = args.names, args.names.name("*"), args.region_condition
     groups = (names.log_group("*"), names.waf_log_group, f"/aws/rds/*/{all_names}", f"/aws/apigateway/{all_names}")
+    log_groups = (*(f"log-group:{group}" for group in groups), *(f"log-group:{group}:*" for group in groups))
+    change_groups = (
+        "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy PutLogGroupDeletionProtection "
+        "PutMetricFilter PutRetentionPolicy TagResource UntagResource"
+    )
+    delivery = "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"
+    alarms = "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"
+    events = "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource UntagResource"
+    topics = (
+        "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe TagResource Unsubscribe UntagResource"
+    )
+    anomalies = "CreateAnomaly* DeleteAnomaly* TagResource UntagResource UpdateAnomaly*"
     return [
-        allow(
-            "LogGroups",
-            action_list(
-                "logs",
-                "AssociateKmsKey CreateLogGroup DeleteMetricFilter PutDataProtectionPolicy "
-                "PutLogGroupDeletionProtection PutMetricFilter PutRetentionPolicy TagResource UntagResource",
-            ),
-            arns("logs", *(f"log-group:{group}" for group in groups), *(f"log-group:{group}:*" for group in groups)),
-        ),
+        args.grant("LogGroups", "logs", change_groups, *log_groups),
         # These actions do not support resource-level permissions (Service Authorization Reference, Amazon CloudWatch Logs).
-        allow(
-            "LogDelivery",
-            action_list("logs", "CreateLogDelivery DeleteLogDelivery GetLogDelivery PutResourcePolicy UpdateLogDelivery"),
-            ["*"],
-            conditions=regional,
-        ),
-        allow(
-            "Alarms",
-            action_list("cloudwatch", "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"),
-            arns("cloudwatch", f"alarm:{all_names}"),
-        ),
-        allow(
-            "Dashboard",
-            action_list("cloudwatch", "DeleteDashboards PutDashboard"),
-            arns("cloudwatch", f"dashboard/{all_names}", global_service=True),
-        ),
-        allow(
-            "Events",
-            action_list("events", "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource UntagResource"),
-            arns("events", f"rule/{all_names}"),
-        ),
-        allow(
-            "Topics",
-            action_list(
-                "sns",
-                "CreateTopic DeleteTopic SetSubscriptionAttributes SetTopicAttributes Subscribe TagResource Unsubscribe "
-                "UntagResource",
-            ),
-            arns("sns", all_names),
-        ),
-        allow("Queues", action_list("sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue"), arns("sqs", all_names)),
-        allow(
-            "Budget",
-            action_list("budgets", "ModifyBudget TagResource UntagResource"),
-            arns("budgets", f"budget/{all_names}", global_service=True),
-        ),
-        allow(
-            "Anomalies",
-            action_list("ce", "CreateAnomaly* DeleteAnomaly* TagResource UntagResource UpdateAnomaly*"),
-            ["*"],
-            conditions=regional,
-        ),
+        args.grant("LogDelivery", "logs", delivery, conditions=regional),
+        args.grant("Alarms", "cloudwatch", alarms, f"alarm:{all_names}"),
+        args.grant("Dashboard", "cloudwatch", "DeleteDashboards PutDashboard", f"dashboard/{all_names}", global_service=True),
+        args.grant("Events", "events", events, f"rule/{all_names}"),
+        args.grant("Topics", "sns", topics, all_names),
+        args.grant("Queues", "sqs", "CreateQueue SetQueueAttributes TagQueue UntagQueue", all_names),
+        args.grant("Budget", "budgets", "ModifyBudget TagResource UntagResource", f"budget/{all_names}", global_service=True),
+        args.grant("Anomalies", "ce", anomalies, conditions=regional),
     ]

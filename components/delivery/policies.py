@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from components.delivery import deploy_permissions
-from components.delivery.deploy_permissions import Pipeline, action_list
+from components.delivery.deploy_permissions import DeliveryRolesArgs, action_list
 from components.iam.documents import Conditions, Document, Statement, allow, deny, document
 from components.naming import PROJECT, Naming
 
@@ -22,7 +22,7 @@ POLICY_CHARACTERS_MAX = 6144
 """Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS quotas")."""
 
 
-def trust_policy(pipeline: Pipeline, environment: str) -> Document:
+def trust_policy(args: DeliveryRolesArgs, environment: str) -> Document:
     """Return a trust policy for jobs of one environment of the repository.
 
     The subject of a job with an environment contains the environment instead of the branch or pull request (GitHub, "OpenID
@@ -32,12 +32,12 @@ def trust_policy(pipeline: Pipeline, environment: str) -> Document:
         {
             "Sid": "AllowGitHubToAssumeRole",
             "Effect": "Allow",
-            "Principal": {"Federated": provider_arn(pipeline.names)},
+            "Principal": {"Federated": provider_arn(args.names)},
             "Action": "sts:AssumeRoleWithWebIdentity",
             "Condition": {
                 "StringEquals": {
                     f"{ISSUER}:aud": AUDIENCE,
-                    f"{ISSUER}:sub": f"repo:{pipeline.repository}:environment:{environment}",
+                    f"{ISSUER}:sub": f"repo:{args.delivery.repository}:environment:{environment}",
                 }
             },
         }
@@ -54,19 +54,19 @@ def provider_arn(names: Naming) -> str:
     return f"arn:aws:iam::{names.account}:oidc-provider/{ISSUER}"
 
 
-def policies(pipeline: Pipeline) -> dict[str, Document]:
+def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
     """Return the managed policies by name, without those that have no statement."""
     documents = {
-        "deploy-read": document(_read_configuration(pipeline)),
-        "deploy-state": document(*_state(pipeline, writes=True)),
-        "preview-state": document(*_state(pipeline, writes=False)),
-        "deploy-network": document(*deploy_permissions.network(pipeline)),
-        "deploy-stores": document(*deploy_permissions.keys(pipeline), *deploy_permissions.stores(pipeline)),
-        "deploy-compute": document(*deploy_permissions.roles(pipeline), *deploy_permissions.compute(pipeline)),
-        "deploy-edge": document(*deploy_permissions.edge(pipeline)),
-        "deploy-monitoring": document(*deploy_permissions.monitoring(pipeline)),
-        "deploy-deny": document(*_denied_actions(pipeline)),
-        "image-push": document(*_push_images(pipeline)),
+        "deploy-read": document(_read_configuration(args)),
+        "deploy-state": document(*_state(args, writes=True)),
+        "preview-state": document(*_state(args, writes=False)),
+        "deploy-network": document(*deploy_permissions.network(args)),
+        "deploy-stores": document(*deploy_permissions.keys(args), *deploy_permissions.stores(args)),
+        "deploy-compute": document(*deploy_permissions.roles(args), *deploy_permissions.compute(args)),
+        "deploy-edge": document(*deploy_permissions.edge(args)),
+        "deploy-monitoring": document(*deploy_permissions.monitoring(args)),
+        "deploy-deny": document(*_denied_actions(args)),
+        "image-push": document(*_push_images(args)),
     }
     return {name: policy for name, policy in documents.items() if policy["Statement"]}
 
@@ -76,20 +76,18 @@ def attached_policies(role: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name.startswith(f"{role}-") or (role == PREVIEW and name == "deploy-read"))
 
 
-def boundary(pipeline: Pipeline) -> Document:
+def boundary(args: DeliveryRolesArgs) -> Document:
     """Return the permissions boundary of these roles: the actions of all their policies, shortened to patterns."""
-    granted = [policy for name, policy in policies(pipeline).items() if not name.endswith(("-state", "-deny"))]
+    granted = [policy for name, policy in policies(args).items() if not name.endswith(("-state", "-deny"))]
     actions = {_boundary_action(action) for policy in granted for row in policy["Statement"] for action in row["Action"]}
     prefixes = sorted(action[:-1] for action in actions if action.endswith("*"))
     minimal = sorted(
         action for action in actions if not any(action.startswith(prefix) and action != f"{prefix}*" for prefix in prefixes)
     )
-    state = [row for row in _state(pipeline, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")]
+    state = [row for row in _state(args, writes=True) if row["Sid"] in ("State", "Metadata", "StateKey")]
     aws_services = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     return document(
-        allow(
-            "Actions", [action for action in minimal if action != PASSROLE_ACTION], ["*"], conditions=pipeline.region_condition
-        ),
+        allow("Actions", [action for action in minimal if action != PASSROLE_ACTION], ["*"], conditions=args.region_condition),
         allow("PassRoles", [PASSROLE_ACTION], ["*"], conditions=aws_services),
         *state,
     )
@@ -115,9 +113,9 @@ def _boundary_action(action: str) -> str:
     return f"{service}:{word[0]}*" if word and shortened else action
 
 
-def _denied_actions(pipeline: Pipeline) -> list[Statement]:
+def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
     """Return explicit denies, which also apply if another policy of the role is too permissive."""
-    names = pipeline.names
+    names = args.names
     trail = names.bucket_arn("trail")
     iam_writes = ("Add", "Attach", "Create", "Delete", "Detach", "Pass", "Put", "Remove", "Set", "Tag", "Untag", "Update")
     role_grants = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
@@ -127,7 +125,7 @@ def _denied_actions(pipeline: Pipeline) -> list[Statement]:
             [f"iam:{verb}*" for verb in iam_writes],
             [
                 *(names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)),
-                *pipeline.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True),
+                *args.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True),
             ],
         ),
         _deny("DenyBoundaryRemoval", ["iam:DeleteRolePermissionsBoundary"], ["*"]),
@@ -166,7 +164,7 @@ def _deny(sid: str, actions: Sequence[str], resources: Sequence[str], conditions
     return statement
 
 
-def _read_configuration(pipeline: Pipeline) -> Statement:
+def _read_configuration(args: DeliveryRolesArgs) -> Statement:
     """Allow reading the configuration of resources, but no object, item, message, log event or secret value."""
     reads = {
         "access-analyzer": "Get* List*",
@@ -204,17 +202,17 @@ def _read_configuration(pipeline: Pipeline) -> Statement:
         "wafv2": "Get* List*",
     }
     actions = [action for service, verbs in reads.items() for action in action_list(service, verbs)]
-    return allow("ReadConfiguration", actions, ["*"], conditions=pipeline.region_condition)
+    return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
 
 
-def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
+def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
     """Return permissions for the stack's Pulumi state in S3. A preview takes no lock, so it needs no write access.
 
     Source: Pulumi's self-managed backend stores files as `.pulumi/<kind>/<project>/<stack>`.
     """
-    if not pipeline.state_bucket:
+    if not args.delivery.state_bucket:
         return []
-    bucket, stack = f"arn:aws:s3:::{pipeline.state_bucket}", f"{PROJECT}/{pipeline.names.environment}"
+    bucket, stack = f"arn:aws:s3:::{args.delivery.state_bucket}", f"{PROJECT}/{args.names.environment}"
     objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
@@ -222,26 +220,20 @@ def _state(pipeline: Pipeline, *, writes: bool) -> list[Statement]:
         allow("State", action_list("s3", verbs), objects),
         allow("Metadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
     ]
-    if pipeline.state_key_arn:
-        statements.append(
-            allow(
-                "StateKey",
-                action_list("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt"),
-                [pipeline.state_key_arn],
-            )
-        )
+    if args.delivery.state_key_arn:
+        decrypt = action_list("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt")
+        statements.append(allow("StateKey", decrypt, [args.delivery.state_key_arn]))
     return statements
 
 
-def _push_images(pipeline: Pipeline) -> list[Statement]:
+def _push_images(args: DeliveryRolesArgs) -> list[Statement]:
     """Return permissions to push images to the stack's repositories and read scan findings, not to delete or overwrite."""
-    repositories = [pipeline.names.arn("ecr", f"repository/{pipeline.names.name('*')}")]
     push = (
         "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* GetDownloadUrlForLayer InitiateLayerUpload "
         "PutImage UploadLayerPart"
     )
     return [
         # GetAuthorizationToken does not support resource-level permissions (Service Authorization Reference, Amazon ECR).
-        allow("LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"], conditions=pipeline.region_condition),
-        allow("PushImages", action_list("ecr", push), repositories),
+        args.grant("LogInToEcr", "ecr", "GetAuthorizationToken", conditions=args.region_condition),
+        args.grant("PushImages", "ecr", push, args.names.arn("ecr", f"repository/{args.names.name('*')}")),
     ]

@@ -1,15 +1,12 @@
 """IAM roles that GitHub Actions assumes through OpenID Connect."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component
 from components.delivery import policies
-from components.delivery.deploy_permissions import Pipeline
-from components.iam.documents import render
-from components.settings.operations import DeliverySettings
+from components.delivery.deploy_permissions import DeliveryRolesArgs
+from components.iam.documents import Document, render
 from components.tags import tags
 
 SESSION_S = {policies.PREVIEW: 3600, policies.DEPLOY: 7200, policies.IMAGE: 3600}
@@ -19,20 +16,6 @@ DESCRIPTIONS = {
     policies.DEPLOY: "Deploys the stack",
     policies.IMAGE: "Pushes images to the repositories of the stack",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRolesArgs(StackArgs):
-    """Arguments of `DeliveryRoles`.
-
-    delivery: GitHub repository and location of Pulumi's state.
-    domain: DNS zone of the stack.
-    replica_region: Region of replicas and backup copies; "" for none.
-    """
-
-    delivery: DeliverySettings
-    domain: str
-    replica_region: str
 
 
 class DeliveryRoles(Component):
@@ -62,21 +45,18 @@ class DeliveryRoles(Component):
         self.register_outputs({"roles": self.roles})
 
     def _create_roles(self, args: DeliveryRolesArgs) -> None:
-        pipeline = _pipeline(args)
-        boundary = self._policy(
-            policies.BOUNDARY, "Permissions boundary of the pipeline roles", render(policies.boundary(pipeline)), args
-        )
-        documents = policies.policies(pipeline)
+        description = "Permissions boundary of the pipeline roles"
+        boundary = self._policy(policies.BOUNDARY, description, policies.boundary(args), args)
+        documents = policies.policies(args)
         managed = {
-            name: self._policy(name, "Permissions of the pipeline roles", render(policy), args)
-            for name, policy in documents.items()
+            name: self._policy(name, "Permissions of the pipeline roles", policy, args) for name, policy in documents.items()
         }
         for role_name, description in DESCRIPTIONS.items():
             role = aws.iam.Role(
                 role_name,
                 name=args.names.name(role_name),
                 description=description,
-                assume_role_policy=render(policies.trust_policy(pipeline, policies.github_environment(role_name, args.names))),
+                assume_role_policy=render(policies.trust_policy(args, policies.github_environment(role_name, args.names))),
                 permissions_boundary=boundary.arn,
                 max_session_duration=SESSION_S[role_name],
                 tags=tags("internal"),
@@ -91,24 +71,12 @@ class DeliveryRoles(Component):
                 )
             self.roles[role_name] = role.arn
 
-    def _policy(self, name: str, description: str, document: str, args: DeliveryRolesArgs) -> aws.iam.Policy:
+    def _policy(self, name: str, description: str, document: Document, args: DeliveryRolesArgs) -> aws.iam.Policy:
         return aws.iam.Policy(
             name,
             name=args.names.name(name),
             description=description,
-            policy=document,
+            policy=render(document),
             tags=tags("internal"),
             opts=self.child,
         )
-
-
-def _pipeline(args: DeliveryRolesArgs) -> Pipeline:
-    delivery = args.delivery
-    return Pipeline(
-        args.names,
-        delivery.repository or "",
-        args.domain,
-        args.replica_region,
-        state_bucket=delivery.state_bucket or "",
-        state_key_arn=delivery.state_key_arn or "",
-    )

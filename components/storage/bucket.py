@@ -85,31 +85,7 @@ class Bucket(Component):
             tags=tags(args.data_class, **{"gatehouse:purpose": args.purpose}),
             opts=protected,
         )
-        public_access_block = aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket.id,
-            region=args.region,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=self.child,
-        )
-        ownership_controls = aws.s3.BucketOwnershipControls(
-            name,
-            bucket=bucket.id,
-            region=args.region,
-            rule=aws.s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
-            opts=self.child,
-        )
-        policy = aws.s3.BucketPolicy(
-            name,
-            bucket=bucket.id,
-            region=args.region,
-            policy=render(args.policy),
-            # S3 rejects these calls if they are concurrent (OperationAborted).
-            opts=self.after(public_access_block, ownership_controls),
-        )
+        policy = self._access(name, bucket.id, args)
         self._encryption(name, bucket.id, args)
         versioning = self._versioning(name, bucket.id, args)
         self._lifecycle(name, bucket.id, args, versioning)
@@ -132,20 +108,36 @@ class Bucket(Component):
         """Create a bucket for logs of AWS services. It uses SSE-S3, which load balancers require, and has no access log."""
         return cls(name, replace(args, key_arn=None, log_bucket=None, data_class="log", purpose="log-sink"), opts)
 
-    def _encryption(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
-        default = aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-            sse_algorithm="AES256" if args.key_arn is None else "aws:kms",
-            kms_master_key_id=args.key_arn,
+    def _access(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> aws.s3.BucketPolicy:
+        """Block public access, disable ACLs and set the bucket policy."""
+        public_access_block = aws.s3.BucketPublicAccessBlock(
+            name,
+            bucket=bucket,
+            region=args.region,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=self.child,
         )
+        ownership_controls = aws.s3.BucketOwnershipControls(
+            name, bucket=bucket, region=args.region, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self.child
+        )
+        # S3 rejects these calls if they are concurrent (OperationAborted).
+        opts = self.after(public_access_block, ownership_controls)
+        return aws.s3.BucketPolicy(name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts)
+
+    def _encryption(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
+        algorithm = "AES256" if args.key_arn is None else "aws:kms"
         aws.s3.BucketServerSideEncryptionConfiguration(
             name,
             bucket=bucket,
             region=args.region,
             rules=[
-                aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
-                    apply_server_side_encryption_by_default=default,
-                    bucket_key_enabled=args.key_arn is not None,
-                )
+                {
+                    "apply_server_side_encryption_by_default": {"sse_algorithm": algorithm, "kms_master_key_id": args.key_arn},
+                    "bucket_key_enabled": args.key_arn is not None,
+                }
             ],
             opts=self.child,
         )
@@ -153,92 +145,63 @@ class Bucket(Component):
     def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> pulumi.ResourceOptions:
         """Enable versioning and object lock. Returns options for resources that require versioning."""
         versioning = aws.s3.BucketVersioning(
-            name,
-            bucket=bucket,
-            region=args.region,
-            versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
-            opts=self.child,
+            name, bucket=bucket, region=args.region, versioning_configuration={"status": "Enabled"}, opts=self.child
         )
         requires_versioning = self.after(versioning)
         if args.lock_days is not None:
-            retention = aws.s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(mode=args.lock_mode, days=args.lock_days)
             aws.s3.BucketObjectLockConfiguration(
                 name,
                 bucket=bucket,
                 region=args.region,
-                rule=aws.s3.BucketObjectLockConfigurationRuleArgs(default_retention=retention),
+                rule={"default_retention": {"mode": args.lock_mode, "days": args.lock_days}},
                 opts=requires_versioning,
             )
         return requires_versioning
 
     def _lifecycle(self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
-        expiration = aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=args.expire_days)
         aws.s3.BucketLifecycleConfiguration(
             name,
             bucket=bucket,
             region=args.region,
             rules=[
-                aws.s3.BucketLifecycleConfigurationRuleArgs(
-                    id="expiration",
-                    status="Enabled",
-                    filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                    expiration=None if args.expire_days is None else expiration,
-                    noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
-                        noncurrent_days=args.noncurrent_days
-                    ),
-                    abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
-                        days_after_initiation=7
-                    ),
-                )
+                {
+                    "id": "expiration",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "expiration": None if args.expire_days is None else {"days": args.expire_days},
+                    "noncurrent_version_expiration": {"noncurrent_days": args.noncurrent_days},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
+                }
             ],
             opts=opts,
         )
 
     def _replication(
-        self,
-        name: str,
-        bucket: pulumi.Output[str],
-        args: BucketArgs,
-        replica: BucketReplica,
-        opts: pulumi.ResourceOptions,
+        self, name: str, bucket: pulumi.Output[str], args: BucketArgs, replica: BucketReplica, opts: pulumi.ResourceOptions
     ) -> None:
         """Replicate all objects and delete markers with S3 Replication Time Control."""
-        minutes = 15  # The only value that S3 accepts.
         aws.s3.BucketReplicationConfig(
             name,
             bucket=bucket,
             region=args.region,
             role=replica.role_arn,
             rules=[
-                aws.s3.BucketReplicationConfigRuleArgs(
-                    id="all-objects",
-                    priority=1,
-                    status="Enabled",
-                    filter=aws.s3.BucketReplicationConfigRuleFilterArgs(prefix=""),
-                    delete_marker_replication=aws.s3.BucketReplicationConfigRuleDeleteMarkerReplicationArgs(status="Enabled"),
-                    source_selection_criteria=aws.s3.BucketReplicationConfigRuleSourceSelectionCriteriaArgs(
-                        sse_kms_encrypted_objects=aws.s3.BucketReplicationConfigRuleSourceSelectionCriteriaSseKmsEncryptedObjectsArgs(
-                            status="Enabled"
-                        )
-                    ),
-                    destination=aws.s3.BucketReplicationConfigRuleDestinationArgs(
-                        bucket=replica.bucket_arn,
-                        storage_class="STANDARD_IA",
-                        encryption_configuration=aws.s3.BucketReplicationConfigRuleDestinationEncryptionConfigurationArgs(
-                            replica_kms_key_id=replica.key_arn
-                        ),
-                        replication_time=aws.s3.BucketReplicationConfigRuleDestinationReplicationTimeArgs(
-                            status="Enabled",
-                            time=aws.s3.BucketReplicationConfigRuleDestinationReplicationTimeTimeArgs(minutes=minutes),
-                        ),
-                        metrics=aws.s3.BucketReplicationConfigRuleDestinationMetricsArgs(
-                            status="Enabled",
-                            event_threshold=aws.s3.BucketReplicationConfigRuleDestinationMetricsEventThresholdArgs(
-                                minutes=minutes
-                            ),
-                        ),
-                    ),
-                )
+                {
+                    "id": "all-objects",
+                    "priority": 1,
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "delete_marker_replication": {"status": "Enabled"},
+                    "source_selection_criteria": {"sse_kms_encrypted_objects": {"status": "Enabled"}},
+                    "destination": {
+                        "bucket": replica.bucket_arn,
+                        "storage_class": "STANDARD_IA",
+                        "encryption_configuration": {"replica_kms_key_id": replica.key_arn},
+                        # 15 minutes is the only value that S3 accepts.
+                        "replication_time": {"status": "Enabled", "time": {"minutes": 15}},
+                        "metrics": {"status": "Enabled", "event_threshold": {"minutes": 15}},
+                    },
+                }
             ],
             opts=opts,
         )

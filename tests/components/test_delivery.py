@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from components.delivery import policies
-from components.delivery.deploy_permissions import Pipeline
+from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.delivery.policies import DEPLOY, IMAGE, PREVIEW
 from components.iam.documents import render
 from components.naming import Naming
+from components.settings.operations import DeliverySettings
 from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
@@ -17,14 +18,21 @@ from tests.components.settings.stack_settings import STACKS, raw_settings
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
-PIPELINE = Pipeline(NAMES, "example/gatehouse", "gatehouse.example.com", "eu-central-1", "gatehouse-state")
-LONGEST = Pipeline(
-    Naming("staging", "123456789012", "ap-southeast-2"),
-    f"{'o' * 39}/{'r' * 100}",
-    f"{'d' * 63}.example.com",
-    "ap-northeast-1",
-    "s" * 63,
-    "arn:aws:kms:ap-southeast-2:123456789012:key/mrk-00000000000000000000000000000000",
+PIPELINE = DeliveryRolesArgs(
+    names=NAMES,
+    delivery=DeliverySettings(repository="example/gatehouse", state_bucket="gatehouse-state"),
+    domain="gatehouse.example.com",
+    replica_region="eu-central-1",
+)
+LONGEST = DeliveryRolesArgs(
+    names=Naming("staging", "123456789012", "ap-southeast-2"),
+    delivery=DeliverySettings(
+        repository=f"{'o' * 39}/{'r' * 100}",
+        state_bucket="s" * 63,
+        state_key_arn="arn:aws:kms:ap-southeast-2:123456789012:key/mrk-00000000000000000000000000000000",
+    ),
+    domain=f"{'d' * 63}.example.com",
+    replica_region="ap-northeast-1",
 )
 IN_REGION = {"aws:RequestedRegion": "eu-west-1"}
 IN_US_EAST_1 = {"aws:RequestedRegion": "us-east-1"}
