@@ -25,7 +25,7 @@ provider = aws.Provider(
     "aws",
     region=settings.region,
     allowed_account_ids=[settings.account],
-    default_tags=aws.ProviderDefaultTagsArgs(tags=default_tags(settings)),
+    default_tags={"tags": default_tags(settings)},
 )
 opts = pulumi.ResourceOptions(provider=provider)
 

@@ -89,17 +89,17 @@ class Foundation(Component):
 
     def _cloud_trail(self) -> CloudTrail:
         settings, names = self._stack.settings, self._stack.names
-        data_buckets = [names.bucket_arn("data")]
-        if settings.buckets.cross_region_replication:
-            data_buckets.append(names.in_region(settings.replica_region).bucket_arn("data"))
+        copies = (names.in_region(settings.replica_region),) if settings.buckets.cross_region_replication else ()
         args = CloudTrailArgs(
             names=names,
             bucket=self.trail_bucket.name,
             logs=self.logs,
             role_arn=self.role_arns["trail-log"],
-            data_event_buckets=tuple(data_buckets),
-            data_event_tables=(names.table_arn("tokens"),),
-            data_event_functions=(names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}"),),
+            data_events={
+                "AWS::S3::Object": [f"{in_region.bucket_arn('data')}/" for in_region in (names, *copies)],
+                "AWS::DynamoDB::Table": [names.table_arn("tokens")],
+                "AWS::Lambda::Function": [names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}")],
+            },
         )
         return CloudTrail("trail", args, self.child)
 

@@ -3,7 +3,7 @@
 import pulumi
 
 from components.component import Component
-from components.compute.ecs_service import Capacity, EcsService, EcsServiceArgs
+from components.compute.ecs_service import EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
 from components.contract import Function, Process
@@ -121,7 +121,7 @@ class Workloads(Component):
         platform, alarms = self._platform, self._observability.alarms
         args = EcsServiceArgs(
             names=self._stack.names,
-            capacity=Capacity.of(self._stack.settings.scaling(process.name)),
+            scaling=self._stack.settings.scaling(process.name),
             rollout=self._stack.settings.rollout,
             cluster_arn=platform.cluster.arn,
             cluster_name=platform.cluster.name,

@@ -111,7 +111,7 @@ class AccountBaseline(Component):
             name,
             name=args.names.name("config"),
             role_arn=role.arn,
-            recording_group=aws.cfg.RecorderRecordingGroupArgs(all_supported=True, include_global_resource_types=True),
+            recording_group={"all_supported": True, "include_global_resource_types": True},
             opts=self.child,
         )
         channel = aws.cfg.DeliveryChannel(

@@ -46,22 +46,20 @@ class Budget(Component):
             limit_amount=str(args.budget.monthly_usd),
             limit_unit="USD",
             metrics="UnblendedCost",
-            filter_expression=aws.budgets.BudgetFilterExpressionArgs(
-                ands=[
-                    aws.budgets.BudgetFilterExpressionAndArgs(
-                        tags=aws.budgets.BudgetFilterExpressionAndTagsArgs(key=key, values=[value], match_options=["EQUALS"])
-                    )
+            filter_expression={
+                "ands": [
+                    {"tags": {"key": key, "values": [value], "match_options": ["EQUALS"]}}
                     for key, value in (("Project", PROJECT), ("Environment", args.names.environment))
                 ]
-            ),
+            },
             notifications=[
-                aws.budgets.BudgetNotificationArgs(
-                    notification_type=kind,
-                    comparison_operator="GREATER_THAN",
-                    threshold=percent,
-                    threshold_type="PERCENTAGE",
-                    subscriber_sns_topic_arns=[args.topic_arn],
-                )
+                {
+                    "notification_type": kind,
+                    "comparison_operator": "GREATER_THAN",
+                    "threshold": percent,
+                    "threshold_type": "PERCENTAGE",
+                    "subscriber_sns_topic_arns": [args.topic_arn],
+                }
                 for kind, percent in ALERTS
             ],
             tags=tags("internal"),
@@ -84,14 +82,14 @@ class Budget(Component):
             account_id=args.names.account,
             frequency="IMMEDIATE",
             monitor_arn_lists=[monitor.arn],
-            subscribers=[aws.costexplorer.AnomalySubscriptionSubscriberArgs(type="SNS", address=args.topic_arn)],
-            threshold_expression=aws.costexplorer.AnomalySubscriptionThresholdExpressionArgs(
-                dimension=aws.costexplorer.AnomalySubscriptionThresholdExpressionDimensionArgs(
-                    key="ANOMALY_TOTAL_IMPACT_ABSOLUTE",
-                    match_options=["GREATER_THAN_OR_EQUAL"],
-                    values=[str(args.budget.anomaly_usd)],
-                )
-            ),
+            subscribers=[{"type": "SNS", "address": args.topic_arn}],
+            threshold_expression={
+                "dimension": {
+                    "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
+                    "match_options": ["GREATER_THAN_OR_EQUAL"],
+                    "values": [str(args.budget.anomaly_usd)],
+                }
+            },
             tags=tags("internal"),
             opts=self.child,
         )

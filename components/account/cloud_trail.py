@@ -1,5 +1,6 @@
 """The CloudTrail trail of the account."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -7,6 +8,9 @@ import pulumi_aws as aws
 
 from components.component import Component, LogOptions, StackArgs
 from components.tags import tags
+
+SELECTORS = {"AWS::S3::Object": "Objects", "AWS::DynamoDB::Table": "Items", "AWS::Lambda::Function": "Calls"}
+"""Name of the event selector of each resource type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,17 +20,13 @@ class CloudTrailArgs(StackArgs):
     bucket: Name of the bucket, resolved after its policy exists.
     logs: KMS key of log files and log group, and retention of the log group.
     role_arn: Role that delivers events to the log group.
-    data_event_buckets: ARNs of buckets whose object operations are recorded.
-    data_event_tables: ARNs of tables whose item operations are recorded.
-    data_event_functions: ARNs of functions whose invocations are recorded.
+    data_events: ARN prefixes of the resources whose data events are recorded, by resource type.
     """
 
     bucket: pulumi.Input[str]
     logs: LogOptions
     role_arn: pulumi.Input[str]
-    data_event_buckets: tuple[str, ...]
-    data_event_tables: tuple[str, ...]
-    data_event_functions: tuple[str, ...]
+    data_events: Mapping[str, Sequence[str]]
 
 
 class CloudTrail(Component):
@@ -56,10 +56,8 @@ class CloudTrail(Component):
             cloud_watch_logs_group_arn=pulumi.Output.format("{}:*", group.arn),
             cloud_watch_logs_role_arn=args.role_arn,
             advanced_event_selectors=[
-                _selector("Management", _field("eventCategory", equals=["Management"])),
-                _data("Objects", "AWS::S3::Object", [f"{arn}/" for arn in args.data_event_buckets]),
-                _data("Items", "AWS::DynamoDB::Table", list(args.data_event_tables)),
-                _data("Calls", "AWS::Lambda::Function", list(args.data_event_functions)),
+                {"name": "Management", "field_selectors": [{"field": "eventCategory", "equals": ["Management"]}]},
+                *(_data_events(kind, arns) for kind, arns in args.data_events.items()),
             ],
             tags=tags("log"),
             opts=self.child,
@@ -68,23 +66,13 @@ class CloudTrail(Component):
         self.register_outputs({"arn": self.arn})
 
 
-def _data(name: str, kind: str, prefixes: list[str]) -> aws.cloudtrail.TrailAdvancedEventSelectorArgs:
-    """Return a selector for data events of these resources."""
-    return _selector(
-        name,
-        _field("eventCategory", equals=["Data"]),
-        _field("resources.type", equals=[kind]),
-        _field("resources.ARN", starts_withs=prefixes),
-    )
-
-
-def _selector(
-    name: str, *fields: aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs
-) -> aws.cloudtrail.TrailAdvancedEventSelectorArgs:
-    return aws.cloudtrail.TrailAdvancedEventSelectorArgs(name=name, field_selectors=list(fields))
-
-
-def _field(
-    field: str, *, equals: list[str] | None = None, starts_withs: list[str] | None = None
-) -> aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs:
-    return aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs(field=field, equals=equals, starts_withs=starts_withs)
+def _data_events(kind: str, prefixes: Sequence[str]) -> aws.cloudtrail.TrailAdvancedEventSelectorArgsDict:
+    """Return a selector for the data events of resources of one type."""
+    return {
+        "name": SELECTORS[kind],
+        "field_selectors": [
+            {"field": "eventCategory", "equals": ["Data"]},
+            {"field": "resources.type", "equals": [kind]},
+            {"field": "resources.ARN", "starts_withs": list(prefixes)},
+        ],
+    }

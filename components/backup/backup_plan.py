@@ -84,23 +84,20 @@ class BackupPlan(Component):
             name,
             name=args.names.name("daily"),
             rules=[
-                aws.backup.PlanRuleArgs(
-                    rule_name="daily",
-                    target_vault_name=vault.name,
-                    schedule=SCHEDULE,
-                    start_window=60,
-                    completion_window=360,
-                    lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=args.backup.retention_days),
-                    copy_actions=[
-                        aws.backup.PlanRuleCopyActionArgs(
-                            destination_vault_arn=destination.arn,
-                            lifecycle=aws.backup.PlanRuleCopyActionLifecycleArgs(delete_after=args.backup.retention_days),
-                        )
+                {
+                    "rule_name": "daily",
+                    "target_vault_name": vault.name,
+                    "schedule": SCHEDULE,
+                    "start_window": 60,
+                    "completion_window": 360,
+                    "lifecycle": {"delete_after": args.backup.retention_days},
+                    "copy_actions": [
+                        {"destination_vault_arn": destination.arn, "lifecycle": {"delete_after": args.backup.retention_days}}
                         for destination in (replica,)
                         if destination is not None
                     ],
-                    recovery_point_tags=tags("confidential"),
-                )
+                    "recovery_point_tags": tags("confidential"),
+                }
             ],
             tags=tags("internal"),
             opts=self.child,

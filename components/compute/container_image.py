@@ -54,10 +54,8 @@ class ContainerImage(Component):
             name,
             name=args.names.name(args.repository),
             image_tag_mutability="IMMUTABLE",
-            image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
-            encryption_configurations=[
-                aws.ecr.RepositoryEncryptionConfigurationArgs(encryption_type="KMS", kms_key=args.key_arn)
-            ],
+            image_scanning_configuration={"scan_on_push": True},
+            encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.key_arn}],
             force_delete=args.force_delete,
             tags=tags("internal"),
             opts=self.child,

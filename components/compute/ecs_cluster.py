@@ -32,7 +32,7 @@ class EcsCluster(Component):
         cluster = aws.ecs.Cluster(
             name,
             name=args.names.name("main"),
-            settings=[aws.ecs.ClusterSettingArgs(name="containerInsights", value="enhanced")],
+            settings=[{"name": "containerInsights", "value": "enhanced"}],
             tags=tags("none"),
             opts=self.child,
         )

@@ -96,8 +96,8 @@ class TaskDefinition(Component):
             memory=str(args.size.memory_mib),
             network_mode="awsvpc",
             requires_compatibilities=["FARGATE"],
-            runtime_platform=aws.ecs.TaskDefinitionRuntimePlatformArgs(cpu_architecture="ARM64", operating_system_family="LINUX"),
-            volumes=[aws.ecs.TaskDefinitionVolumeArgs(name=SCRATCH)],
+            runtime_platform={"cpu_architecture": "ARM64", "operating_system_family": "LINUX"},
+            volumes=[{"name": SCRATCH}],
             task_role_arn=args.task_role_arn,
             execution_role_arn=args.execution_role_arn,
             # A change replaces this resource with a new revision. Earlier revisions stay active, because ECS and

@@ -83,12 +83,13 @@ class RdsInstance(Component):
             description="Requires TLS and logs connections and slow queries",
             family=f"postgres{settings.engine_version.split('.')[0]}",
             parameters=[
-                aws.rds.ParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
-                aws.rds.ParameterGroupParameterArgs(name="log_connections", value="1"),
-                aws.rds.ParameterGroupParameterArgs(name="log_disconnections", value="1"),
-                aws.rds.ParameterGroupParameterArgs(
-                    name="log_min_duration_statement", value=str(settings.slow_query_threshold_ms)
-                ),
+                {"name": name, "value": value, "apply_method": "immediate"}
+                for name, value in (
+                    ("rds.force_ssl", "1"),
+                    ("log_connections", "1"),
+                    ("log_disconnections", "1"),
+                    ("log_min_duration_statement", str(settings.slow_query_threshold_ms)),
+                )
             ],
             tags=tags("internal"),
             opts=self.child,

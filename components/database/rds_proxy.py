@@ -63,11 +63,11 @@ class RdsProxy(Component):
         target_group = aws.rds.ProxyDefaultTargetGroup(
             name,
             db_proxy_name=proxy.name,
-            connection_pool_config=aws.rds.ProxyDefaultTargetGroupConnectionPoolConfigArgs(
+            connection_pool_config={
                 # The remainder is for migrations and operators.
-                max_connections_percent=90,
-                connection_borrow_timeout=10,
-            ),
+                "max_connections_percent": 90,
+                "connection_borrow_timeout": 10,
+            },
             opts=self.child,
         )
         target = aws.rds.ProxyTarget(

@@ -43,12 +43,10 @@ class SecretLinksTable(Component):
             name=args.names.name("tokens"),
             billing_mode="PAY_PER_REQUEST",
             hash_key="id",
-            attributes=[aws.dynamodb.TableAttributeArgs(name="id", type="S")],
-            ttl=aws.dynamodb.TableTtlArgs(attribute_name="expires_at", enabled=True),
-            point_in_time_recovery=aws.dynamodb.TablePointInTimeRecoveryArgs(
-                enabled=True, recovery_period_in_days=args.secret_links_table.recovery_days
-            ),
-            server_side_encryption=aws.dynamodb.TableServerSideEncryptionArgs(enabled=True, kms_key_arn=args.key_arn),
+            attributes=[{"name": "id", "type": "S"}],
+            ttl={"attribute_name": "expires_at", "enabled": True},
+            point_in_time_recovery={"enabled": True, "recovery_period_in_days": args.secret_links_table.recovery_days},
+            server_side_encryption={"enabled": True, "kms_key_arn": args.key_arn},
             deletion_protection_enabled=args.secret_links_table.deletion_protection,
             tags=tags("confidential"),
             opts=self.protected(args.protection),

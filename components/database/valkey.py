@@ -99,7 +99,7 @@ class Valkey(Component):
             user_name=names.name("app"),
             engine="redis",
             access_string=ACCESS_STRING,
-            authentication_mode=aws.elasticache.UserAuthenticationModeArgs(type="iam"),
+            authentication_mode={"type": "iam"},
             tags=tags("internal"),
             opts=self.child,
         )
@@ -109,7 +109,7 @@ class Valkey(Component):
             user_name="default",
             engine="redis",
             access_string="off -@all",
-            authentication_mode=aws.elasticache.UserAuthenticationModeArgs(type="no-password-required"),
+            authentication_mode={"type": "no-password-required"},
             tags=tags("none"),
             opts=self.child,
         )

@@ -128,7 +128,7 @@ def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
                 *args.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True),
             ],
         ),
-        _deny("DenyBoundaryRemoval", ["iam:DeleteRolePermissionsBoundary"], ["*"]),
+        _deny("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
         _deny("DenyUnboundedRoles", role_grants, ["*"], {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}),
         _deny(
             "DenyTrailBucketChanges",
@@ -216,9 +216,9 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
     objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
-        allow("ListState", ["s3:ListBucket"], [bucket]),
+        allow("ListState", "s3:ListBucket", [bucket]),
         allow("State", action_list("s3", verbs), objects),
-        allow("Metadata", ["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml"]),
+        allow("Metadata", "s3:GetObject", [f"{bucket}/.pulumi/meta.yaml"]),
     ]
     if args.delivery.state_key_arn:
         decrypt = action_list("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt")

@@ -18,6 +18,11 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 """TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: Elastic Load Balancing User Guide, "Security
 policies for your Application Load Balancer"."""
 HSTS = "max-age=31536000; includeSubDomains"
+NOT_FOUND: aws.lb.ListenerRuleActionFixedResponseArgsDict = {
+    "content_type": "text/plain",
+    "message_body": "Not found",
+    "status_code": "404",
+}
 IDLE_TIMEOUT_S = 120
 DEREGISTRATION_DELAY_S = 60
 
@@ -26,7 +31,7 @@ DEREGISTRATION_DELAY_S = 60
 class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
-    edge: Deletion protection.
+    load_balancer: Deletion protection.
     services: Services by name.
     host_names: Host name of each service.
     vpc_id: VPC of the target groups.
@@ -72,17 +77,13 @@ class LoadBalancer(Component):
             name: self._target_groups(service, 10 + index, https, args)
             for index, (name, service) in enumerate(args.services.items())
         }
-        for service, host in ((service, args.host_names[service]) for service in args.services):
+        for service in args.services:
             aws.route53.Record(
                 service,
                 zone_id=args.zone_id,
-                name=host,
+                name=args.host_names[service],
                 type="A",
-                aliases=[
-                    aws.route53.RecordAliasArgs(
-                        name=load_balancer.dns_name, zone_id=load_balancer.zone_id, evaluate_target_health=True
-                    )
-                ],
+                aliases=[{"name": load_balancer.dns_name, "zone_id": load_balancer.zone_id, "evaluate_target_health": True}],
                 opts=self.child,
             )
         self.arn, self.dns_name = load_balancer.arn, load_balancer.dns_name
@@ -109,28 +110,22 @@ class LoadBalancer(Component):
             enable_waf_fail_open=False,
             enable_deletion_protection=args.load_balancer.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
-            access_logs=aws.lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix=ACCESS_LOG_PREFIX, enabled=True),
-            connection_logs=aws.lb.LoadBalancerConnectionLogsArgs(
-                bucket=args.log_bucket, prefix=CONNECTION_LOG_PREFIX, enabled=True
-            ),
+            access_logs={"bucket": args.log_bucket, "prefix": ACCESS_LOG_PREFIX, "enabled": True},
+            connection_logs={"bucket": args.log_bucket, "prefix": CONNECTION_LOG_PREFIX, "enabled": True},
             tags=tags("none"),
             opts=self.child,
         )
 
     def _listeners(self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
         """Redirect port 80 to HTTPS; return 404 on port 443 by default. Returns the ARN of the HTTPS listener."""
-        redirect = aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port="443", status_code="HTTP_301")
         aws.lb.Listener(
             "http",
             load_balancer_arn=load_balancer_arn,
             port=80,
             protocol="HTTP",
-            default_actions=[aws.lb.ListenerDefaultActionArgs(type="redirect", redirect=redirect)],
+            default_actions=[{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"}}],
             tags=tags("none"),
             opts=self.child,
-        )
-        not_found = aws.lb.ListenerDefaultActionFixedResponseArgs(
-            content_type="text/plain", message_body="Not found", status_code="404"
         )
         return aws.lb.Listener(
             "https",
@@ -139,7 +134,7 @@ class LoadBalancer(Component):
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
             certificate_arn=args.certificate_arn,
-            default_actions=[aws.lb.ListenerDefaultActionArgs(type="fixed-response", fixed_response=not_found)],
+            default_actions=[{"type": "fixed-response", "fixed_response": NOT_FOUND}],
             routing_http_response_server_enabled=False,
             routing_http_response_strict_transport_security_header_value=HSTS,
             routing_http_response_x_content_type_options_header_value="nosniff",
@@ -150,16 +145,12 @@ class LoadBalancer(Component):
 
     def _deny_metrics(self, listener: pulumi.Output[str]) -> None:
         """Return 404 for `/metrics` on every host name. The web ACL blocks encoded forms of the path."""
-        not_found = aws.lb.ListenerRuleActionFixedResponseArgs(
-            content_type="text/plain", message_body="Not found", status_code="404"
-        )
-        paths = aws.lb.ListenerRuleConditionPathPatternArgs(values=["/metrics", "/metrics/*"])
         aws.lb.ListenerRule(
             "metrics",
             listener_arn=listener,
             priority=1,
-            conditions=[aws.lb.ListenerRuleConditionArgs(path_pattern=paths)],
-            actions=[aws.lb.ListenerRuleActionArgs(type="fixed-response", fixed_response=not_found)],
+            conditions=[{"path_pattern": {"values": ["/metrics", "/metrics/*"]}}],
+            actions=[{"type": "fixed-response", "fixed_response": NOT_FOUND}],
             tags=tags("none"),
             opts=self.child,
         )
@@ -181,19 +172,19 @@ class LoadBalancer(Component):
             target_type="ip",
             vpc_id=args.vpc_id,
             deregistration_delay=DEREGISTRATION_DELAY_S,
-            health_check=aws.lb.TargetGroupHealthCheckArgs(
-                enabled=True,
-                path=service.ready,
-                port="traffic-port",
-                protocol="HTTP",
-                matcher="200",
-                interval=15,
-                timeout=5,
-                healthy_threshold=2,
+            health_check={
+                "enabled": True,
+                "path": service.ready,
+                "port": "traffic-port",
+                "protocol": "HTTP",
+                "matcher": "200",
+                "interval": 15,
+                "timeout": 5,
+                "healthy_threshold": 2,
                 # ECS replaces tasks that fail this check, and readiness depends on the data stores. 150 seconds exceed
                 # the duration of an RDS or ElastiCache failover.
-                unhealthy_threshold=10,
-            ),
+                "unhealthy_threshold": 10,
+            },
             tags=tags("none"),
             opts=self.child,
         )
@@ -201,18 +192,19 @@ class LoadBalancer(Component):
     def _rule(
         self, service: str, priority: int, listener: pulumi.Output[str], host: str, groups: Sequence[aws.lb.TargetGroup]
     ) -> aws.lb.ListenerRule:
-        hosts = aws.lb.ListenerRuleConditionHostHeaderArgs(values=[host])
-        weights = [
-            aws.lb.ListenerRuleActionForwardTargetGroupArgs(arn=group.arn, weight=weight)
-            for group, weight in zip(groups, (100, 0), strict=True)
-        ]
-        forward = aws.lb.ListenerRuleActionForwardArgs(target_groups=weights)
+        """Forward requests for a host name to the first group. ECS shifts them to the other in a deployment."""
+        blue, green = groups
         return aws.lb.ListenerRule(
             service,
             listener_arn=listener,
             priority=priority,
-            conditions=[aws.lb.ListenerRuleConditionArgs(host_header=hosts)],
-            actions=[aws.lb.ListenerRuleActionArgs(type="forward", forward=forward)],
+            conditions=[{"host_header": {"values": [host]}}],
+            actions=[
+                {
+                    "type": "forward",
+                    "forward": {"target_groups": [{"arn": blue.arn, "weight": 100}, {"arn": green.arn, "weight": 0}]},
+                }
+            ],
             tags=tags("none"),
             # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),

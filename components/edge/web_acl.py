@@ -1,6 +1,6 @@
 """The AWS WAF web ACL of the load balancer and of REST APIs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +24,8 @@ UPLOAD_SERVICE = "gateway"
 BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
 """Rule of the common rule set for bodies above 8 KB, and the label that it adds. Source: AWS WAF Developer Guide, "Core
 rule set (CRS) managed rule group"."""
-_PATH_TRANSFORMATIONS = ("URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
-_Statement = aws.wafv2.WebAclRuleStatementArgs
+Rule = aws.wafv2.WebAclRuleArgsDict
+Statement = aws.wafv2.WebAclRuleStatementArgsDict
 REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
 """Headers with API keys and sessions, which are redacted in the log."""
 
@@ -67,7 +67,7 @@ class WebAcl(Component):
             name=names.name("edge"),
             description="Protects the gateway, console and sharing services",
             scope="REGIONAL",
-            default_action=aws.wafv2.WebAclDefaultActionArgs(allow=aws.wafv2.WebAclDefaultActionAllowArgs()),
+            default_action={"allow": {}},
             rules=[
                 _rate_limit(names, 0, "rate", args.waf.requests_max),
                 _metrics_path(names, 1),
@@ -78,9 +78,7 @@ class WebAcl(Component):
                 *(_managed_rule_group(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
                 _body_size(names, 20, args.host_names[UPLOAD_SERVICE]),
             ],
-            visibility_config=aws.wafv2.WebAclVisibilityConfigArgs(
-                cloudwatch_metrics_enabled=True, metric_name=names.name("edge"), sampled_requests_enabled=False
-            ),
+            visibility_config={**_visibility(names.name("edge"))},
             tags=tags("none"),
             opts=self.child,
         )
@@ -103,103 +101,78 @@ class WebAcl(Component):
             name,
             resource_arn=self.arn,
             log_destination_configs=[group.arn],
-            redacted_fields=[
-                aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgs(
-                    single_header=aws.wafv2.WebAclLoggingConfigurationRedactedFieldSingleHeaderArgs(name=header)
-                )
-                for header in REDACTED_HEADERS
-            ],
+            redacted_fields=[{"single_header": {"name": header}} for header in REDACTED_HEADERS],
             opts=self.after(delivery),
         )
 
 
-def _visibility(names: Naming, rule: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgs:
+def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
     # Sampled requests contain headers and therefore credentials.
-    return aws.wafv2.WebAclRuleVisibilityConfigArgs(
-        cloudwatch_metrics_enabled=True, metric_name=names.name(f"edge-{rule}"), sampled_requests_enabled=False
-    )
+    return {"cloudwatch_metrics_enabled": True, "metric_name": metric, "sampled_requests_enabled": False}
 
 
-def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> aws.wafv2.WebAclRuleArgs:
-    # Counted here, so that the label is added; `_body_size` blocks for all services but the gateway.
-    count: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}]
-    statement = aws.wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(
-        vendor_name="AWS", name=group, rule_action_overrides=count if rule == "common" else None
-    )
-    # Keeps the actions of the rule group.
-    no_override = aws.wafv2.WebAclRuleOverrideActionNoneArgs()  # type: ignore[no-untyped-call]
-    return aws.wafv2.WebAclRuleArgs(
-        name=rule,
-        priority=priority,
-        statement=aws.wafv2.WebAclRuleStatementArgs(managed_rule_group_statement=statement),
-        override_action=aws.wafv2.WebAclRuleOverrideActionArgs(none=no_override),
-        visibility_config=_visibility(names, rule),
-    )
+def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> Rule:
+    """Apply a managed rule group with its own actions.
+
+    The rule for large bodies only counts, which adds its label; `_body_size` blocks for all services but the gateway.
+    """
+    count: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}] if rule == "common" else None
+    return {
+        "name": rule,
+        "priority": priority,
+        "statement": {"managed_rule_group_statement": {"vendor_name": "AWS", "name": group, "rule_action_overrides": count}},
+        "override_action": {"none": {}},
+        "visibility_config": _visibility(names.name(f"edge-{rule}")),
+    }
 
 
-def _body_size(names: Naming, priority: int, uploads_host: str) -> aws.wafv2.WebAclRuleArgs:
+def _body_size(names: Naming, priority: int, uploads_host: str) -> Rule:
     """Block requests with the body size label unless they are for the upload service."""
-    has_label = _Statement(
-        label_match_statement=aws.wafv2.WebAclRuleStatementLabelMatchStatementArgs(scope="LABEL", key=BODY_LABEL)
-    )
-    other_host = _Statement(not_statement=aws.wafv2.WebAclRuleStatementNotStatementArgs(statement=_at_host(uploads_host)))
-    oversized = _Statement(and_statement=aws.wafv2.WebAclRuleStatementAndStatementArgs(statements=[has_label, other_host]))
-    return _block(names, priority, "body-size", oversized, 413)
+    has_label: Statement = {"label_match_statement": {"scope": "LABEL", "key": BODY_LABEL}}
+    other_host: Statement = {"not_statement": {"statement": _at_host(uploads_host)}}
+    return _block(names, priority, "body-size", {"and_statement": {"statements": [has_label, other_host]}}, 413)
 
 
-def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> aws.wafv2.WebAclRuleArgs:
+def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:
     """Limit the requests of an IP address in five minutes, to one host name or to all."""
-    # pulumi-aws has separate classes for this position, so a dictionary is shorter.
-    scope: Any = {
+    rate: aws.wafv2.WebAclRuleStatementRateBasedStatementArgsDict = {
+        "limit": requests_max,
+        "aggregate_key_type": "IP",
+        "evaluation_window_sec": 300,
+        "scope_down_statement": _at_host(host) if host else None,
+    }
+    return _block(names, priority, rule, {"rate_based_statement": rate}, 429)
+
+
+def _at_host(host: str) -> Any:
+    """Match the Host header, case-insensitively."""
+    return _byte_match({"single_header": {"name": "host"}}, "EXACTLY", host, "LOWERCASE")
+
+
+def _metrics_path(names: Naming, priority: int) -> Rule:
+    """Block `/metrics` after URL decoding, path normalization and conversion to lower case."""
+    path = _byte_match({"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
+    return _block(names, priority, "metrics", path, 404)
+
+
+def _byte_match(field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str) -> Any:
+    """Return a statement for any level of nesting; pulumi-aws has a type for each."""
+    return {
         "byte_match_statement": {
-            "search_string": host,
-            "positional_constraint": "EXACTLY",
-            "field_to_match": {"single_header": {"name": "host"}},
-            "text_transformations": [{"priority": 0, "type": "LOWERCASE"}],
+            "search_string": text,
+            "positional_constraint": constraint,
+            "field_to_match": field_to_match,
+            "text_transformations": [{"priority": index, "type": kind} for index, kind in enumerate(transformations)],
         }
     }
-    rate = aws.wafv2.WebAclRuleStatementRateBasedStatementArgs(
-        limit=requests_max,
-        aggregate_key_type="IP",
-        evaluation_window_sec=300,
-        scope_down_statement=scope if host else None,
-    )
-    return _block(names, priority, rule, _Statement(rate_based_statement=rate), 429)
 
 
-def _at_host(host: str) -> _Statement:
-    """Match the Host header, case-insensitively."""
-    return _byte_match({"single_header": {"name": "host"}}, "EXACTLY", host, ("LOWERCASE",))
-
-
-def _metrics_path(names: Naming, priority: int) -> aws.wafv2.WebAclRuleArgs:
-    """Block `/metrics` after URL decoding, path normalization and conversion to lower case."""
-    path: Any = {"uri_path": {}}
-    statement = _byte_match(path, "STARTS_WITH", "/metrics", _PATH_TRANSFORMATIONS)
-    return _block(names, priority, "metrics", statement, 404)
-
-
-def _byte_match(field_to_match: Any, constraint: str, text: str, transformations: Sequence[str]) -> _Statement:
-    return _Statement(
-        byte_match_statement=aws.wafv2.WebAclRuleStatementByteMatchStatementArgs(
-            search_string=text,
-            positional_constraint=constraint,
-            field_to_match=field_to_match,
-            text_transformations=[
-                aws.wafv2.WebAclRuleStatementByteMatchStatementTextTransformationArgs(priority=index, type=transformation)
-                for index, transformation in enumerate(transformations)
-            ],
-        )
-    )
-
-
-def _block(names: Naming, priority: int, rule: str, statement: _Statement, status: int) -> aws.wafv2.WebAclRuleArgs:
+def _block(names: Naming, priority: int, rule: str, statement: Statement, status: int) -> Rule:
     """Return a rule that blocks with a custom status."""
-    response = aws.wafv2.WebAclRuleActionBlockCustomResponseArgs(response_code=status)
-    return aws.wafv2.WebAclRuleArgs(
-        name=rule,
-        priority=priority,
-        statement=statement,
-        action=aws.wafv2.WebAclRuleActionArgs(block=aws.wafv2.WebAclRuleActionBlockArgs(custom_response=response)),
-        visibility_config=_visibility(names, rule),
-    )
+    return {
+        "name": rule,
+        "priority": priority,
+        "statement": statement,
+        "action": {"block": {"custom_response": {"response_code": status}}},
+        "visibility_config": _visibility(names.name(f"edge-{rule}")),
+    }

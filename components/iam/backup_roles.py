@@ -33,13 +33,9 @@ def replication_permissions(names: Naming, replica: Naming) -> Document:
     """Return the permissions of S3 replication. Source: S3 User Guide, "Setting up permissions for live replication"."""
     source, target = names.bucket_arn("data"), replica.bucket_arn("data")
     return document(
-        allow("ReadReplicationConfiguration", ["s3:GetReplicationConfiguration", "s3:ListBucket"], [source]),
-        allow(
-            "ReadVersions",
-            ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"],
-            [f"{source}/*"],
-        ),
-        allow("WriteCopies", ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"], [f"{target}/*"]),
+        allow("ReadReplicationConfiguration", "s3:GetReplicationConfiguration ListBucket", [source]),
+        allow("ReadVersions", "s3:GetObjectVersionForReplication GetObjectVersionAcl GetObjectVersionTagging", [f"{source}/*"]),
+        allow("WriteCopies", "s3:ReplicateObject ReplicateDelete ReplicateTags", [f"{target}/*"]),
     )
 
 
@@ -54,54 +50,44 @@ def backup_permissions(names: Naming) -> Document:
     snapshots = f"arn:aws:rds:*:{names.account}:snapshot:awsbackup:*"
     table = names.table_arn("tokens")
     return document(
-        allow("Database", ["rds:CreateDBSnapshot", "rds:ListTagsForResource"], [names.database_arn]),
+        allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
         # The Describe actions are authorized on both resource types.
         allow(
             "DescribeDatabases",
-            ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"],
+            "rds:DescribeDBInstances DescribeDBSnapshots",
             [f"arn:aws:rds:*:{names.account}:{kind}:*" for kind in ("db", "snapshot")],
         ),
         allow(
             "DatabaseSnapshots",
-            [
-                *("rds:CreateDBSnapshot", "rds:CopyDBSnapshot", "rds:DeleteDBSnapshot"),
-                *("rds:AddTagsToResource", "rds:ListTagsForResource"),
-            ],
+            "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource",
             [snapshots],
         ),
-        allow("Table", ["dynamodb:DescribeTable", "dynamodb:ListTagsOfResource", "dynamodb:StartAwsBackupJob"], [table]),
-        allow("TableBackups", ["dynamodb:DescribeBackup", "dynamodb:DeleteBackup"], [f"{table}/backup/*"]),
+        allow("Table", "dynamodb:DescribeTable ListTagsOfResource StartAwsBackupJob", [table]),
+        allow("TableBackups", "dynamodb:DescribeBackup DeleteBackup", [f"{table}/backup/*"]),
         allow(
             "Bucket",
-            [
-                *("s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketVersioning", "s3:GetBucketLocation"),
-                *("s3:GetBucketAcl", "s3:GetBucketTagging", "s3:GetInventoryConfiguration", "s3:PutInventoryConfiguration"),
-                *("s3:GetBucketNotification", "s3:PutBucketNotification"),
-            ],
+            (
+                "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl GetBucketTagging "
+                "GetInventoryConfiguration PutInventoryConfiguration GetBucketNotification PutBucketNotification"
+            ),
             [bucket],
         ),
         allow(
             "Objects",
-            [
-                *("s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectTagging"),
-                *("s3:GetObjectVersion", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"),
-            ],
+            "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion GetObjectVersionAcl GetObjectVersionTagging",
             [f"{bucket}/*"],
         ),
         allow(
             "BackupEventRules",
-            [
-                *("events:DescribeRule", "events:PutRule", "events:DeleteRule", "events:EnableRule", "events:DisableRule"),
-                *("events:PutTargets", "events:RemoveTargets", "events:ListTargetsByRule"),
-            ],
+            "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets RemoveTargets ListTargetsByRule",
             [names.arn("events", "rule/AwsBackupManagedRule*")],
         ),
         allow(
             "Vaults",
-            ["backup:DescribeBackupVault", "backup:CopyIntoBackupVault"],
+            "backup:DescribeBackupVault CopyIntoBackupVault",
             [f"arn:aws:backup:*:{names.account}:backup-vault:{names.name(VAULT)}"],
         ),
-        allow("RecoveryPoints", ["backup:TagResource"], [f"arn:aws:backup:*:{names.account}:recovery-point:*"]),
+        allow("RecoveryPoints", "backup:TagResource", [f"arn:aws:backup:*:{names.account}:recovery-point:*"]),
         # These actions support no resource (Service Authorization Reference).
         allow("ListResources", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
     )
@@ -131,15 +117,15 @@ def vault_policy(names: Naming) -> Document:
     return document(
         deny(
             "DenyDeletion",
-            [
-                *("backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle", "backup:DisassociateRecoveryPoint"),
-                *("backup:DeleteBackupVault", "backup:DeleteBackupVaultLockConfiguration"),
-            ],
+            (
+                "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "
+                "DeleteBackupVaultLockConfiguration"
+            ),
             ["*"],
         ),
         deny(
             "DenyCopiesFromOtherAccounts",
-            ["backup:CopyIntoBackupVault"],
+            "backup:CopyIntoBackupVault",
             ["*"],
             conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}},
         ),
@@ -153,14 +139,14 @@ def _backup_use(names: Naming, services: tuple[str, ...]) -> tuple[Statement, ..
     return (
         allow(
             "AllowBackupUse",
-            ["kms:Decrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*", "kms:DescribeKey"],
+            "kms:Decrypt GenerateDataKey* ReEncrypt* DescribeKey",
             ["*"],
             principal=role,
             conditions={"StringEquals": caller},
         ),
         allow(
             "AllowBackupGrants",
-            ["kms:CreateGrant"],
+            "kms:CreateGrant",
             ["*"],
             principal=role,
             conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": caller},

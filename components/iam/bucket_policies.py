@@ -24,17 +24,17 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
     everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
     not_service = {"aws:PrincipalIsAWSService": "false"}
     statements = [
-        deny_insecure_transport(["s3:*"], everything),
-        deny("DenyOutdatedTls", ["s3:*"], everything, conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+        deny_insecure_transport("s3:*", everything),
+        deny("DenyOutdatedTls", "s3:*", everything, conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
         deny(
             "DenyOtherAccounts",
-            ["s3:*"],
+            "s3:*",
             everything,
             conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}, "BoolIfExists": not_service},
         ),
         deny(
             "DenyCustomerProvidedKeys",
-            ["s3:PutObject"],
+            "s3:PutObject",
             objects,
             conditions={"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
         ),
@@ -44,7 +44,7 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
         statements += [
             deny(
                 "DenyOtherKmsKeys",
-                ["s3:PutObject"],
+                "s3:PutObject",
                 objects,
                 conditions={
                     "Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "false"},
@@ -53,7 +53,7 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
             ),
             deny(
                 "DenyOtherEncryption",
-                ["s3:PutObject"],
+                "s3:PutObject",
                 objects,
                 conditions={"Null": {"s3:x-amz-server-side-encryption": "false"}, "BoolIfExists": not_service},
             ),
@@ -66,7 +66,7 @@ def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tu
     return (
         allow(
             "AllowS3AccessLogs",
-            ["s3:PutObject"],
+            "s3:PutObject",
             [f"arn:aws:s3:::{sink}/s3/*"],
             principal={"Service": "logging.s3.amazonaws.com"},
             conditions={
@@ -83,7 +83,7 @@ def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...
     return (
         allow(
             "AllowLoadBalancerLogs",
-            ["s3:PutObject"],
+            "s3:PutObject",
             [f"arn:aws:s3:::{sink}/{prefix}/AWSLogs/{names.account}/*" for prefix in prefixes],
             principal={"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
             conditions={
@@ -102,14 +102,14 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
     return (
         allow(
             "AllowCloudTrailAclCheck",
-            ["s3:GetBucketAcl"],
+            "s3:GetBucketAcl",
             [f"arn:aws:s3:::{bucket}"],
             principal=service,
             conditions={"StringEquals": source},
         ),
         allow(
             "AllowCloudTrailWrite",
-            ["s3:PutObject"],
+            "s3:PutObject",
             [f"arn:aws:s3:::{bucket}/AWSLogs/{names.account}/*"],
             principal=service,
             conditions={"StringEquals": {**source, "s3:x-amz-acl": "bucket-owner-full-control"}},
@@ -123,16 +123,10 @@ def config_writers(names: Naming, sink: str, prefix: str = CONFIG_PREFIX) -> tup
     service = {"Service": "config.amazonaws.com"}
     arn, source = f"arn:aws:s3:::{sink}", {"aws:SourceAccount": names.account}
     return (
-        allow(
-            "AllowConfigAclCheck",
-            ["s3:GetBucketAcl", "s3:ListBucket"],
-            [arn],
-            principal=service,
-            conditions={"StringEquals": source},
-        ),
+        allow("AllowConfigAclCheck", "s3:GetBucketAcl ListBucket", [arn], principal=service, conditions={"StringEquals": source}),
         allow(
             "AllowConfigWrite",
-            ["s3:PutObject"],
+            "s3:PutObject",
             [f"{arn}/{prefix}/AWSLogs/{names.account}/Config/*"],
             principal=service,
             conditions={"StringEquals": {**source, "s3:x-amz-acl": "bucket-owner-full-control"}},

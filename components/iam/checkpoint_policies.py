@@ -32,10 +32,10 @@ def object_arns(names: Naming) -> str:
 
 def write_checkpoints(names: Naming) -> Statement:
     """Allow a role to add checkpoints. Object lock prevents that any role overwrites or deletes one."""
-    return allow("WriteCheckpoints", ["s3:PutObject"], [object_arns(names)])
+    return allow("WriteCheckpoints", "s3:PutObject", [object_arns(names)])
 
 
 def key_statements(names: Naming, roles: tuple[str, ...]) -> tuple[Statement, ...]:
     """Return statements for the policy of the trail bucket's key: S3 encrypts with it on behalf of `roles`."""
     principals = [names.role_arn(role) for role in roles]
-    return (key_use("WriteCheckpoints", names, "trail", ["kms:GenerateDataKey"], principals),)
+    return (key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", principals),)

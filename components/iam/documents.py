@@ -14,27 +14,31 @@ ANYONE = "*"
 
 def allow(
     sid: str,
-    actions: Sequence[str],
+    actions: str | Sequence[str],
     resources: Sequence[str],
     *,
     principal: str | Mapping[str, str | Sequence[str]] | None = None,
     conditions: Conditions | None = None,
 ) -> Statement:
-    """Return an Allow statement. `principal` is for resource policies only."""
+    """Return an Allow statement.
+
+    actions: Actions, or those of one service: "s3:GetObject PutObject".
+    principal: Principals of a resource policy.
+    """
     return _statement("Allow", sid, actions, resources, principal, conditions)
 
 
-def deny(sid: str, actions: Sequence[str], resources: Sequence[str], *, conditions: Conditions | None = None) -> Statement:
+def deny(sid: str, actions: str | Sequence[str], resources: Sequence[str], *, conditions: Conditions | None = None) -> Statement:
     """Return a Deny statement of a resource policy, for every principal that meets the conditions."""
     return _statement("Deny", sid, actions, resources, ANYONE, conditions)
 
 
-def deny_insecure_transport(actions: Sequence[str], resources: Sequence[str]) -> Statement:
+def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[str]) -> Statement:
     """Return a statement that denies requests without TLS."""
     return deny("DenyInsecureTransport", actions, resources, conditions={"Bool": {"aws:SecureTransport": "false"}})
 
 
-def deny_other_accounts(actions: Sequence[str], resources: Sequence[str], account: str) -> Statement:
+def deny_other_accounts(actions: str | Sequence[str], resources: Sequence[str], account: str) -> Statement:
     """Return a statement that denies principals of every other account."""
     conditions = {"StringNotEquals": {"aws:PrincipalAccount": account}}
     return deny("DenyOtherAccounts", actions, resources, conditions=conditions)
@@ -69,10 +73,26 @@ def render(policy: Document) -> str:
     return json.dumps(policy, separators=(",", ":"))
 
 
+def allow_key_use(
+    sid: str,
+    actions: str | Sequence[str],
+    principal: str | Mapping[str, str | Sequence[str]],
+    conditions: Conditions | None = None,
+) -> Statement:
+    """Return an Allow statement of a key policy, whose resource "*" is the key itself."""
+    return allow(sid, actions, ["*"], principal=principal, conditions=conditions)
+
+
+def action_list(actions: str) -> list[str]:
+    """Return the actions of one service: "s3:GetObject PutObject" names s3:GetObject and s3:PutObject."""
+    service, _, names = actions.partition(":")
+    return [f"{service}:{name}" for name in names.split()]
+
+
 def _statement(
     effect: str,
     sid: str,
-    actions: Sequence[str],
+    actions: str | Sequence[str],
     resources: Sequence[str],
     principal: str | Mapping[str, str | Sequence[str]] | None,
     conditions: Conditions | None,
@@ -80,7 +100,7 @@ def _statement(
     statement: Statement = {"Sid": sid, "Effect": effect}
     if principal is not None:
         statement["Principal"] = principal
-    statement |= {"Action": list(actions), "Resource": list(resources)}
+    statement |= {"Action": action_list(actions) if isinstance(actions, str) else list(actions), "Resource": list(resources)}
     if conditions:
         statement["Condition"] = {operator: dict(keys) for operator, keys in conditions.items()}
     return statement

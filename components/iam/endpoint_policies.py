@@ -25,7 +25,7 @@ def s3_policy(
     statements = [
         allow(
             "OwnBuckets",
-            ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
+            "s3:GetObject PutObject ListBucket",
             [*arns, *(f"{arn}/*" for arn in arns)],
             principal=ANYONE,
             conditions={"StringEquals": own_resource},
@@ -33,16 +33,14 @@ def s3_policy(
     ]
     if write_only_objects:
         conditions = {"StringEquals": own_resource}
-        statements.append(
-            allow("WriteOnlyObjects", ["s3:PutObject"], write_only_objects, principal=ANYONE, conditions=conditions)
-        )
+        statements.append(allow("WriteOnlyObjects", "s3:PutObject", write_only_objects, principal=ANYONE, conditions=conditions))
     if shared_objects:
         # The bucket may belong to another account, so only the principal is checked; the objects are exact.
         conditions = {"StringEquals": own_account}
         actions = ["s3:GetObject", "s3:PutObject"]
         statements.append(allow("LegacyFiles", actions, shared_objects, principal=ANYONE, conditions=conditions))
     layers = [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"]
-    return document(*statements, allow("ImageLayers", ["s3:GetObject"], layers, principal=ANYONE))
+    return document(*statements, allow("ImageLayers", "s3:GetObject", layers, principal=ANYONE))
 
 
 def dynamodb_policy(names: Naming) -> Document:
@@ -53,11 +51,11 @@ def dynamodb_policy(names: Naming) -> Document:
 
 def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
     """Return the policies of the interface endpoints by service. `ecs_exec` adds the endpoints of ECS Exec."""
-    log_in = _allow_account(names, "LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"])
+    log_in = _allow_account(names, "LogInToEcr", "ecr:GetAuthorizationToken", ["*"])
     pull = _allow_account(
         names,
         "Pull",
-        ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+        "ecr:BatchCheckLayerAvailability GetDownloadUrlForLayer BatchGetImage",
         [names.arn("ecr", f"repository/{names.name('*')}")],
     )
     log_groups = [f"{names.log_group_arn(names.log_group('*'))}:*"]
@@ -68,27 +66,25 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
     statements = {
         "ecr.api": [log_in, pull],
         "ecr.dkr": [log_in, pull],
-        "logs": [_allow_account(names, "Write", ["logs:CreateLogStream", "logs:PutLogEvents"], log_groups)],
-        "secretsmanager": [
-            _allow_account(names, "Read", ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], secrets)
-        ],
+        "logs": [_allow_account(names, "Write", "logs:CreateLogStream PutLogEvents", log_groups)],
+        "secretsmanager": [_allow_account(names, "Read", "secretsmanager:GetSecretValue DescribeSecret", secrets)],
         "kms": [
             _allow_account(names, "UseKeys", encrypt, keys),
-            _allow_account(names, "SignCheckpoints", ["kms:Sign", "kms:GetPublicKey"], keys),
+            _allow_account(names, "SignCheckpoints", "kms:Sign GetPublicKey", keys),
         ],
-        "sts": [_allow_account(names, "GetCallerIdentity", ["sts:GetCallerIdentity"], ["*"])],
-        "monitoring": [_allow_account(names, "PutMetrics", ["cloudwatch:PutMetricData"], ["*"], namespace)],
+        "sts": [_allow_account(names, "GetCallerIdentity", "sts:GetCallerIdentity", ["*"])],
+        "monitoring": [_allow_account(names, "PutMetrics", "cloudwatch:PutMetricData", ["*"], namespace)],
     }
     if ecs_exec:
         # These actions support no resource (Service Authorization Reference, Session Manager Message Gateway).
         channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
         statements["ssmmessages"] = [_allow_account(names, "SessionChannels", channels, ["*"])]
-        statements["ssm"] = [_allow_account(names, "SsmAgent", ["ssm:UpdateInstanceInformation"], ["*"])]
+        statements["ssm"] = [_allow_account(names, "SsmAgent", "ssm:UpdateInstanceInformation", ["*"])]
     return {service: document(*of_service) for service, of_service in statements.items()}
 
 
 def _allow_account(
-    names: Naming, sid: str, actions: list[str], resources: list[str], additional: dict[str, str] | None = None
+    names: Naming, sid: str, actions: str | list[str], resources: list[str], additional: dict[str, str] | None = None
 ) -> Statement:
     # Requests without a resource, such as a login or a metric, have no aws:ResourceAccount.
     owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}

@@ -79,7 +79,7 @@ def _replication(users: KeyUsers) -> tuple[Statement, ...]:
     return (
         allow(
             "AllowReplicaCreation",
-            ["kms:ReplicateKey"],
+            "kms:ReplicateKey",
             ["*"],
             principal={"AWS": users.names.root_arn},
             conditions={"StringEquals": {"kms:CallerAccount": users.names.account, "kms:ReplicaRegion": users.replica_region}},
@@ -93,21 +93,21 @@ def _signers(users: KeyUsers) -> list[Statement]:
     return [
         allow(
             "SignCheckpoints",
-            ["kms:Sign"],
+            "kms:Sign",
             ["*"],
             principal={"AWS": [users.names.role_arn(role) for role in users.signing_roles]},
             conditions={"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNING_ALGORITHM}},
         ),
         allow(
             "AllowSignersToGetPublicKey",
-            ["kms:GetPublicKey"],
+            "kms:GetPublicKey",
             ["*"],
             principal={"AWS": [users.names.role_arn(role) for role in users.signing_roles]},
             conditions={"StringEquals": caller},
         ),
         allow(
             "AllowSignatureVerification",
-            ["kms:GetPublicKey", "kms:Verify"],
+            "kms:GetPublicKey Verify",
             ["*"],
             principal={"AWS": users.names.root_arn},
             conditions={"StringEquals": caller},
@@ -130,7 +130,7 @@ def _account(key: str, names: Naming) -> list[Statement]:
         ),
         allow(
             "AllowGrantsForAwsResources",
-            ["kms:CreateGrant"],
+            "kms:CreateGrant",
             ["*"],
             principal={"AWS": names.root_arn},
             conditions={
@@ -146,7 +146,7 @@ def _data_users(users: KeyUsers) -> list[Statement]:
     return [
         allow(
             "SecretLinksTable",
-            ["kms:Decrypt"],
+            "kms:Decrypt",
             ["*"],
             principal={"AWS": [names.role_arn(role) for role in users.table_roles]},
             conditions={
@@ -167,7 +167,7 @@ def _secret_users(users: KeyUsers) -> list[Statement]:
     read = [
         allow(
             f"ReadSecret{number}",
-            ["kms:Decrypt"],
+            "kms:Decrypt",
             ["*"],
             principal={"AWS": [names.role_arn(role) for role in roles]},
             conditions={
@@ -179,7 +179,7 @@ def _secret_users(users: KeyUsers) -> list[Statement]:
     ]
     rotate = allow(
         "RotateSecrets",
-        ["kms:Decrypt", "kms:GenerateDataKey"],
+        "kms:Decrypt GenerateDataKey",
         ["*"],
         principal={"AWS": names.role_arn(users.rotation_role)},
         conditions={
@@ -189,7 +189,7 @@ def _secret_users(users: KeyUsers) -> list[Statement]:
     )
     read_environment = allow(
         "RotationReadsEnvironment",
-        ["kms:Decrypt"],
+        "kms:Decrypt",
         ["*"],
         principal={"AWS": names.role_arn(users.rotation_role)},
         conditions={
@@ -203,7 +203,7 @@ def _secret_users(users: KeyUsers) -> list[Statement]:
     )
     dead_letter_queue = allow(
         "RotationUsesDeadLetterQueue",
-        ["kms:Decrypt", "kms:GenerateDataKey"],
+        "kms:Decrypt GenerateDataKey",
         ["*"],
         principal={"AWS": names.role_arn(users.rotation_role)},
         conditions={"StringEquals": {"kms:CallerAccount": names.account, "kms:ViaService": f"sqs.{names.region}.amazonaws.com"}},
@@ -224,7 +224,7 @@ def _log_users(users: KeyUsers) -> list[Statement]:
         ),
         allow(
             "AllowCloudTrailEncryption",
-            ["kms:GenerateDataKey*"],
+            "kms:GenerateDataKey*",
             ["*"],
             principal={"Service": "cloudtrail.amazonaws.com"},
             conditions={
@@ -234,14 +234,14 @@ def _log_users(users: KeyUsers) -> list[Statement]:
         ),
         allow(
             "AllowCloudTrailDescribeKey",
-            ["kms:DescribeKey"],
+            "kms:DescribeKey",
             ["*"],
             principal={"Service": "cloudtrail.amazonaws.com"},
             conditions={"StringEquals": {"aws:SourceArn": trail}},
         ),
         allow(
             "AllowCloudWatchAlarms",
-            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "kms:Decrypt GenerateDataKey*",
             ["*"],
             principal={"Service": "cloudwatch.amazonaws.com"},
             conditions={
@@ -251,7 +251,7 @@ def _log_users(users: KeyUsers) -> list[Statement]:
         ),
         allow(
             "AllowEventBridgeRules",
-            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "kms:Decrypt GenerateDataKey*",
             ["*"],
             principal={"Service": "events.amazonaws.com"},
             conditions={"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name('*')}")}},

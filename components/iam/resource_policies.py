@@ -25,10 +25,10 @@ def alarm_topic_policy(names: Naming) -> Document:
     """Allow CloudWatch alarms and EventBridge rules of the stack to publish, over TLS."""
     arn = names.arn("sns", names.name(ALARM_TOPIC))
     return document(
-        deny_insecure_transport(["sns:Publish"], [arn]),
+        deny_insecure_transport("sns:Publish", [arn]),
         allow(
             "AllowCloudWatchAlarms",
-            ["sns:Publish"],
+            "sns:Publish",
             [arn],
             principal={"Service": "cloudwatch.amazonaws.com"},
             conditions={
@@ -38,7 +38,7 @@ def alarm_topic_policy(names: Naming) -> Document:
         ),
         allow(
             "AllowEventBridgeRules",
-            ["sns:Publish"],
+            "sns:Publish",
             [arn],
             principal={"Service": "events.amazonaws.com"},
             conditions={"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name(ANYONE)}")}},
@@ -50,10 +50,10 @@ def notification_topic_policy(names: Naming) -> Document:
     """Allow `NOTIFYING_SERVICES` to publish for the account, over TLS."""
     arn = names.arn("sns", names.name(NOTIFICATION_TOPIC))
     return document(
-        deny_insecure_transport(["sns:Publish"], [arn]),
+        deny_insecure_transport("sns:Publish", [arn]),
         allow(
             "AllowServiceNotifications",
-            ["sns:Publish"],
+            "sns:Publish",
             [arn],
             principal=_notifying_services(),
             conditions={"StringEquals": {"aws:SourceAccount": names.account}},
@@ -70,7 +70,7 @@ def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
     return (
         allow(
             "AllowServiceNotifications",
-            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "kms:Decrypt GenerateDataKey*",
             ["*"],
             principal=_notifying_services(),
             conditions={"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}},
@@ -82,9 +82,9 @@ def queue_policy(names: Naming, queue: str, role: str) -> Document:
     """Allow one role to send messages, over TLS, and deny other accounts. Consumers need an IAM policy."""
     arn = names.arn("sqs", names.name(queue))
     return document(
-        deny_insecure_transport(["sqs:*"], [arn]),
-        deny_other_accounts(["sqs:*"], [arn], names.account),
-        allow("AllowFunctionRole", ["sqs:SendMessage"], [arn], principal={"AWS": names.role_arn(role)}),
+        deny_insecure_transport("sqs:*", [arn]),
+        deny_other_accounts("sqs:*", [arn], names.account),
+        allow("AllowFunctionRole", "sqs:SendMessage", [arn], principal={"AWS": names.role_arn(role)}),
     )
 
 
@@ -93,11 +93,11 @@ def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
     return document(
         deny(
             "DenyOtherReaders",
-            ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
+            "secretsmanager:GetSecretValue BatchGetSecretValue",
             ["*"],
             conditions={"ArnNotLike": {"aws:PrincipalArn": list(reader_arns)}},
         ),
-        deny_other_accounts(["secretsmanager:*"], ["*"], names.account),
+        deny_other_accounts("secretsmanager:*", ["*"], names.account),
     )
 
 
@@ -108,7 +108,7 @@ def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document
     """
     statement = allow(
         "AllowLambdaPull",
-        ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        "ecr:BatchGetImage GetDownloadUrlForLayer",
         [],
         principal={"Service": "lambda.amazonaws.com"},
         conditions={
@@ -129,7 +129,7 @@ def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
     return document(
         allow(
             sid,
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "logs:CreateLogStream PutLogEvents",
             [f"{names.log_group_arn(log_group)}:log-stream:*"],
             principal={"Service": "delivery.logs.amazonaws.com"},
             conditions={
@@ -147,8 +147,8 @@ def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:
     """
     arns = [names.arn("execute-api", f"*/{STAGE}/{method}/*") for method in methods]
     return document(
-        allow("AllowPublicInvoke", ["execute-api:Invoke"], arns, principal=ANYONE),
-        deny_insecure_transport(["execute-api:Invoke"], [names.arn("execute-api", "*")]),
+        allow("AllowPublicInvoke", "execute-api:Invoke", arns, principal=ANYONE),
+        deny_insecure_transport("execute-api:Invoke", [names.arn("execute-api", "*")]),
     )
 
 

@@ -77,7 +77,7 @@ def core_role_definitions(names: Naming, contract: Contract) -> dict[str, RoleDe
         execution = document(
             *_pull_images(names, process.name),
             write_log(names, process.name),
-            allow("InjectSecrets", ["secretsmanager:GetSecretValue"], [secret.arn for secret in process.secrets]),
+            allow("InjectSecrets", "secretsmanager:GetSecretValue", [secret.arn for secret in process.secrets]),
         )
         roles[task_role(process)] = RoleDefinition(f"Task role of the Core {core}", _ecs_tasks(names), None)
         roles[execution_role(process)] = RoleDefinition(f"Task execution role of the Core {core}", _ecs_tasks(names), execution)
@@ -129,7 +129,7 @@ def table_users(contract: Contract) -> tuple[str, ...]:
 
 def publish_to_topic(topic_arn: str | None) -> list[Statement]:
     """Return the permission to publish to the topic of the setting `notifications.topic_arn`, if one is set."""
-    return [allow("PublishNotifications", ["sns:Publish"], [topic_arn])] if topic_arn else []
+    return [allow("PublishNotifications", "sns:Publish", [topic_arn])] if topic_arn else []
 
 
 def write_log(names: Naming, process: str, *, describe: bool = False, stream: str = "") -> Statement:
@@ -141,12 +141,12 @@ def write_log(names: Naming, process: str, *, describe: bool = False, stream: st
 
 def send_traces() -> Statement:
     """Return the permission to send traces. X-Ray defines no resource for these actions (Service Authorization Reference)."""
-    return allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], ["*"])
+    return allow("SendTraces", "xray:PutTraceSegments PutTelemetryRecords", ["*"])
 
 
 def send_to_dead_letter_queue(names: Naming, queue: str) -> Statement:
     """Return the permission of a Lambda function to send failed events to its dead-letter queue."""
-    return allow("SendToDeadLetterQueue", ["sqs:SendMessage"], [names.arn("sqs", names.name(queue))])
+    return allow("SendToDeadLetterQueue", "sqs:SendMessage", [names.arn("sqs", names.name(queue))])
 
 
 def _ecs_tasks(names: Naming) -> Document:
@@ -156,7 +156,7 @@ def _ecs_tasks(names: Naming) -> Document:
 def _service_roles(names: Naming, contract: Contract) -> dict[str, RoleDefinition]:
     """Return the roles that AWS services assume."""
     flow_log = names.arn("ec2", "vpc-flow-log/*")
-    list_groups = allow("DescribeLogGroups", ["logs:DescribeLogGroups"], [names.arn("logs", "log-group:*")])
+    list_groups = allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")])
     return {
         ROTATION_FUNCTION: RoleDefinition(
             "Role of the secret rotation function",
@@ -205,7 +205,7 @@ def _connect_to_database(names: Naming, resource: str) -> Statement:
     RDS assigns the resource id, so the id is unknown before the database exists. The user is exact, and security groups
     restrict the network path to the stack's own database.
     """
-    return allow("ConnectToDatabase", ["rds-db:connect"], [names.arn("rds-db", f"dbuser:{resource}-*/{DATABASE_USER}")])
+    return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{DATABASE_USER}")])
 
 
 def _task(names: Naming, process: Process, rds_proxy: bool, collector: bool, additional: Sequence[Statement]) -> Document | None:
@@ -215,7 +215,7 @@ def _task(names: Naming, process: Process, rds_proxy: bool, collector: bool, add
         cache = [f"replicationgroup:{names.name('cache')}", f"user:{names.name('app')}"]
         statements += [
             _connect_to_database(names, "prx" if rds_proxy else "db"),
-            allow("ConnectToCache", ["elasticache:Connect"], [names.arn("elasticache", resource) for resource in cache]),
+            allow("ConnectToCache", "elasticache:Connect", [names.arn("elasticache", resource) for resource in cache]),
         ]
     if TABLE_VARIABLE in process.variables:
         actions = [action for service in process.services for action in TABLE_ACTIONS.get(service.name, ())]
@@ -239,12 +239,12 @@ def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
     ]
     if secrets:
         arns = [_secret_arn(names, secret) for secret in secrets]
-        statements.append(allow("InjectSecrets", ["secretsmanager:GetSecretValue"], arns))
+        statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", arns))
     if managed:
         statements.append(
             allow(
                 "InjectManagedSecrets",
-                ["secretsmanager:GetSecretValue"],
+                "secretsmanager:GetSecretValue",
                 [names.managed_secret_arn],
                 conditions={"StringEquals": {"secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn}},
             )
@@ -257,12 +257,7 @@ def _rotation(names: Naming, contract: Contract) -> Document:
     return document(
         allow(
             "RotateSecrets",
-            [
-                "secretsmanager:DescribeSecret",
-                "secretsmanager:GetSecretValue",
-                "secretsmanager:PutSecretValue",
-                "secretsmanager:UpdateSecretVersionStage",
-            ],
+            "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
             [names.secret_arn(kind) for kind in contract.rotated_secrets],
         ),
         send_to_dead_letter_queue(names, ROTATION_DEAD_LETTER_QUEUE),
@@ -276,12 +271,8 @@ def _enhanced_monitoring(names: Naming) -> Document:
     Monitoring"."""
     group = names.log_group_arn("RDSOSMetrics")
     return document(
-        allow("LogGroup", ["logs:CreateLogGroup", "logs:PutRetentionPolicy"], [group]),
-        allow(
-            "LogStreams",
-            ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams", "logs:GetLogEvents"],
-            [f"{group}:log-stream:*"],
-        ),
+        allow("LogGroup", "logs:CreateLogGroup PutRetentionPolicy", [group]),
+        allow("LogStreams", "logs:CreateLogStream PutLogEvents DescribeLogStreams GetLogEvents", [f"{group}:log-stream:*"]),
     )
 
 
@@ -295,12 +286,12 @@ def _ecs_infrastructure(names: Naming) -> Document:
         allow("DescribeLoadBalancers", [f"elasticloadbalancing:Describe{kind}" for kind in described], ["*"]),
         allow(
             "RegisterTargets",
-            ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
+            "elasticloadbalancing:RegisterTargets DeregisterTargets",
             [names.arn("elasticloadbalancing", f"targetgroup/{names.name('*')}/*")],
         ),
         allow(
             "ModifyListenerRules",
-            ["elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyRule"],
+            "elasticloadbalancing:ModifyListener ModifyRule",
             [names.arn("elasticloadbalancing", f"{kind}/app/{load_balancer}/*") for kind in ("listener", "listener-rule")],
         ),
     )
@@ -309,10 +300,10 @@ def _ecs_infrastructure(names: Naming) -> Document:
 def _pull_images(names: Naming, *repositories: str) -> list[Statement]:
     return [
         # GetAuthorizationToken supports no resource (Service Authorization Reference, Amazon ECR).
-        allow("LogInToEcr", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow("LogInToEcr", "ecr:GetAuthorizationToken", ["*"]),
         allow(
             "PullImage",
-            ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
+            "ecr:BatchCheckLayerAvailability GetDownloadUrlForLayer BatchGetImage",
             [names.arn("ecr", f"repository/{names.name(repository)}") for repository in repositories],
         ),
     ]

@@ -77,13 +77,10 @@ def _api_logging(names: Naming) -> Document:
     that API Gateway creates itself."""
     groups = [f"/{PROJECT}/*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*"]
     return document(
-        allow("DescribeLogGroups", ["logs:DescribeLogGroups"], [names.arn("logs", "log-group:*")]),
+        allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]),
         allow(
             "WriteLogs",
-            [
-                *("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
-                *("logs:GetLogEvents", "logs:FilterLogEvents"),
-            ],
+            "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents",
             [names.log_group_arn(group) for group in groups],
         ),
     )
@@ -92,7 +89,7 @@ def _api_logging(names: Naming) -> Document:
 def _read_environment(names: Naming, function: str) -> Statement:
     return allow(
         f"{function.capitalize()}ReadsEnvironment",
-        ["kms:Decrypt"],
+        "kms:Decrypt",
         ["*"],
         principal={"AWS": names.role_arn(function_role(function))},
         conditions={

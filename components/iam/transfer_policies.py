@@ -40,4 +40,4 @@ def statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
 def key_statements(names: Naming, roles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements by key: S3 encrypts and decrypts exports on behalf of `roles`."""
     principals = [names.role_arn(role) for role in roles]
-    return {"data": (key_use("Exports", names, "data", ["kms:Decrypt", "kms:GenerateDataKey"], principals),)}
+    return {"data": (key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", principals),)}

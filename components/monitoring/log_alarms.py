@@ -65,9 +65,7 @@ class LogAlarms(Component):
             name=args.names.name(name),
             log_group_name=group,
             pattern=log_filter.pattern,
-            metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
-                name=name, namespace=namespace, value="1", default_value="0"
-            ),
+            metric_transformation={"name": name, "namespace": namespace, "value": "1", "default_value": "0"},
             opts=self.child,
         )
         metric = Metric(namespace, name, [{}])

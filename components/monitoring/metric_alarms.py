@@ -273,19 +273,19 @@ def metric_alarm(
     )
 
 
-def _metric_queries(alarm: str, metric: Metric, period_s: int) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgs]:
+def _metric_queries(alarm: str, metric: Metric, period_s: int) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
     """Yield the queries of both target groups, one of which usually has no traffic, and their combination."""
     for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True):
-        yield aws.cloudwatch.MetricAlarmMetricQueryArgs(
-            id=color,
-            metric=aws.cloudwatch.MetricAlarmMetricQueryMetricArgs(
-                namespace=metric.namespace,
-                metric_name=metric.name,
-                dimensions=dict(dimensions),
-                stat=metric.statistic,
-                period=period_s,
-            ),
-            return_data=False,
-        )
+        yield {
+            "id": color,
+            "metric": {
+                "namespace": metric.namespace,
+                "metric_name": metric.name,
+                "dimensions": dict(dimensions),
+                "stat": metric.statistic,
+                "period": period_s,
+            },
+            "return_data": False,
+        }
     total = f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
-    yield aws.cloudwatch.MetricAlarmMetricQueryArgs(id="both", expression=total, label=alarm, return_data=True)
+    yield {"id": "both", "expression": total, "label": alarm, "return_data": True}

@@ -77,11 +77,11 @@ class SyntheticProbe(Component):
             architectures=["arm64"],
             timeout=TIMEOUT_S,
             memory_size=128,
-            dead_letter_config=aws.lambda_.FunctionDeadLetterConfigArgs(target_arn=queue),
+            dead_letter_config={"target_arn": queue},
             # Prevents overlapping runs.
             reserved_concurrent_executions=1,
-            tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
-            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=group.name),
+            tracing_config={"mode": "Active"},
+            logging_config={"log_format": "JSON", "log_group": group.name},
             tags=tags("internal"),
             opts=self.child,
         )
@@ -141,7 +141,7 @@ def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     permissions = document(
         # PutMetricData supports no resource (Service Authorization Reference, Amazon CloudWatch).
-        allow("PutMetrics", ["cloudwatch:PutMetricData"], ["*"], conditions=namespace),
+        allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace),
         send_to_dead_letter_queue(names, DEAD_LETTER_QUEUE),
         send_traces(),
         write_log(names, NAME),

@@ -64,25 +64,25 @@ class NetworkAcls(Component):
                 vpc_id=args.vpc_id,
                 subnet_ids=list(args.subnets[tier]),
                 ingress=[
-                    aws.ec2.NetworkAclIngressArgs(
-                        rule_no=number * 10,
-                        action=rule.action,
-                        protocol="tcp",
-                        cidr_block=rule.cidr,
-                        from_port=rule.from_port,
-                        to_port=rule.to_port,
-                    )
+                    {
+                        "rule_no": number * 10,
+                        "action": rule.action,
+                        "protocol": "tcp",
+                        "cidr_block": rule.cidr,
+                        "from_port": rule.from_port,
+                        "to_port": rule.to_port,
+                    }
                     for number, rule in enumerate(inbound_rules(tier, args), start=1)
                 ],
                 egress=[
-                    aws.ec2.NetworkAclEgressArgs(
-                        rule_no=number * 10,
-                        action=rule.action,
-                        protocol="tcp",
-                        cidr_block=rule.cidr,
-                        from_port=rule.from_port,
-                        to_port=rule.to_port,
-                    )
+                    {
+                        "rule_no": number * 10,
+                        "action": rule.action,
+                        "protocol": "tcp",
+                        "cidr_block": rule.cidr,
+                        "from_port": rule.from_port,
+                        "to_port": rule.to_port,
+                    }
                     for number, rule in enumerate(outbound_rules(tier, args), start=1)
                 ],
                 tags=tags("none", Name=args.names.name(tier)),

@@ -53,13 +53,13 @@ class ServiceDiscovery(Component):
                 core,
                 name=core,
                 description=f"Tasks of the Core {core}",
-                dns_config=aws.servicediscovery.ServiceDnsConfigArgs(
-                    namespace_id=namespace.id,
-                    routing_policy="MULTIVALUE",
-                    dns_records=[aws.servicediscovery.ServiceDnsConfigDnsRecordArgs(type="A", ttl=TTL_S)],
-                ),
+                dns_config={
+                    "namespace_id": namespace.id,
+                    "routing_policy": "MULTIVALUE",
+                    "dns_records": [{"type": "A", "ttl": TTL_S}],
+                },
                 # ECS reports the health of the tasks.
-                health_check_custom_config=aws.servicediscovery.ServiceHealthCheckCustomConfigArgs(failure_threshold=1),
+                health_check_custom_config={"failure_threshold": 1},
                 tags=tags("none"),
                 opts=self.child,
             ).arn

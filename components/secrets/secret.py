@@ -66,9 +66,7 @@ class Secret(Component):
             secret_id=secret.arn,
             rotation_lambda_arn=args.function_arn,
             rotate_immediately=True,
-            rotation_rules=aws.secretsmanager.SecretRotationRotationRulesArgs(
-                automatically_after_days=args.secrets.rotation_days
-            ),
+            rotation_rules={"automatically_after_days": args.secrets.rotation_days},
             opts=self.after(policy),
         )
         self.arn = rotation.secret_id

@@ -26,8 +26,8 @@ class EnvironmentDefault:
         return getattr(self, environment)
 
 
-def by_environment(*, dev: T, staging: T, prod: T) -> T:
-    """The default of a field that differs between environments."""
+def by_environment(dev: T, staging: T, prod: T) -> T:
+    """The default of a field in each environment."""
     return cast(T, EnvironmentDefault(dev, staging, prod))
 
 

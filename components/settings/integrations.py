@@ -28,10 +28,7 @@ class OidcSettings(Section):
     """URL of the issuer's JSON Web Key Set. Empty: the URL in the issuer's discovery document."""
     claim: Annotated[str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a member")] = "groups"
     """Claim that lists the roles of a person, such as groups or realm_access.roles."""
-    roles: Annotated[
-        tuple[str, ...],
-        strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})"),
-    ] = ()
+    roles: Annotated[tuple[str, ...], strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})")] = ()
     """Role that each value of the claim gives, such as platform=owner."""
 
 

@@ -78,16 +78,12 @@ class Settings(Section):
         ),
     ] = "gtk"
     """First part of every API key, by which people and secret scanners recognise it."""
-    key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment(
-        dev="test", staging="test", prod="live"
-    )
+    key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment("test", "test", "live")
     """Environment part of the API keys that the stack issues. Keys of the other environment are denied."""
-    log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment(
-        dev="debug", staging="info", prod="info"
-    )
+    log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment("debug", "info", "info")
     """Log level of the processes. `info` writes one line for each request."""
     log_retention_days: Annotated[int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")] = by_environment(
-        dev=30, staging=90, prod=400
+        30, 90, 400
     )
     """Days that CloudWatch Logs retains the log groups of the stack."""
     protection: ProtectionSettings

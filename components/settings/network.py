@@ -2,17 +2,7 @@
 
 from typing import Annotated
 
-from components.settings.fields import (
-    Flag,
-    Production,
-    Section,
-    by_environment,
-    choice,
-    integer,
-    prod_requires,
-    string,
-    strings,
-)
+from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, prod_requires, string, strings
 
 CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
 PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
@@ -36,14 +26,12 @@ class NetworkSettings(Section):
         str,
         choice("none", "one", "per_zone"),
         Production("none or per_zone; a single NAT gateway fails with its zone", lambda nat: nat != "one"),
-    ] = by_environment(dev="one", staging="one", prod="per_zone")
+    ] = by_environment("one", "one", "per_zone")
     """NAT gateways of the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates the loss of a zone). About
     35 USD a month for each gateway."""
     endpoint_zones: Annotated[
-        str,
-        choice("one", "all"),
-        Production("all; an endpoint in one zone fails with the zone", lambda zones: zones == "all"),
-    ] = by_environment(dev="one", staging="all", prod="all")
+        str, choice("one", "all"), Production("all; an endpoint in one zone fails with the zone", lambda zones: zones == "all")
+    ] = by_environment("one", "all", "all")
     """Zones that have interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). About 50 USD a month for each
     zone."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
@@ -61,18 +49,18 @@ class NetworkSettings(Section):
 class LoadBalancerSettings(Section):
     """The Application Load Balancer."""
 
-    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(dev=False, staging=True, prod=True)
+    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """The load balancer cannot be deleted. A replacement would have another DNS name."""
 
 
 class WafSettings(Section):
     """The rate limits of the AWS WAF web ACL. AWS WAF responds with 429 to requests over the limit."""
 
-    requests_max: Annotated[int, REQUESTS] = by_environment(dev=20_000, staging=50_000, prod=200_000)
+    requests_max: Annotated[int, REQUESTS] = by_environment(20_000, 50_000, 200_000)
     """Requests in five minutes from one IP address to all services."""
-    console_requests_max: Annotated[int, REQUESTS] = by_environment(dev=2_000, staging=5_000, prod=20_000)
+    console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
     """Requests in five minutes from one IP address to the console."""
-    sharing_requests_max: Annotated[int, REQUESTS] = by_environment(dev=1_000, staging=1_000, prod=2_000)
+    sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
     """Requests in five minutes from one IP address to the sharing service. A recipient opens few links; an attacker guesses
     many."""
 

@@ -24,16 +24,14 @@ class MonitoringSettings(Section):
     latency_alarm_threshold_s: Annotated[int, integer(1, 60, "seconds")] = 1
     """Alarm threshold of a service's p99 latency over five minutes, in seconds."""
     denied_requests_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
-        dev=1_000, staging=2_000, prod=5_000
+        1_000, 2_000, 5_000
     )
     """Alarm threshold of requests that the gateway denies for their API key, in five minutes."""
-    error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(
-        dev=50, staging=20, prod=10
-    )
+    error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(50, 20, 10)
     """Alarm threshold of 5xx responses of the load balancer or of a service, in five minutes."""
     probe_interval_minutes: Annotated[
         int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
-    ] = by_environment(dev=5, staging=5, prod=1)
+    ] = by_environment(5, 5, 1)
     """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0 disables it."""
 
 
@@ -42,7 +40,7 @@ class BudgetSettings(Section):
 
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
     """Monthly budget in USD. Notifications are sent at 80 and 100 percent of it, and when the forecast exceeds it."""
-    anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(dev=20, staging=40, prod=100)
+    anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
     """Impact in USD from which a cost anomaly is reported."""
 
 
@@ -53,8 +51,7 @@ class AccountBaselineSettings(Section):
     """This stack manages the account's baseline: S3 Block Public Access, EBS encryption by default, password policy, GuardDuty,
     Security Hub, AWS Config and IAM Access Analyzer. Enable it in exactly one stack of an account and region."""
     managed_by_stack: Annotated[
-        str,
-        string(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""'),
+        str, string(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""')
     ] = ""
     """The stack that manages the baseline if this one does not, as project/stack. The policy packs read it from the stack output
     accountBaseline. Empty: no stack manages the baseline, which the policy packs report."""

@@ -23,21 +23,13 @@ DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by dock
 EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
 EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the environment"
 
-Cpu = Annotated[
-    int,
-    choice(256, 512, 1024, 2048, 4096),
-    Field(description="CPU units of a task. 1024 units are one vCPU."),
-]
+Cpu = Annotated[int, choice(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task. 1024 units are one vCPU.")]
 MemoryMib = Annotated[
     int,
     integer(512, 30720, "MiB"),
     Field(description="Memory of a task in MiB. Fargate supports certain sizes for each value of cpu."),
 ]
-TasksMin = Annotated[
-    int,
-    integer(1, 100, "tasks"),
-    Field(description="Minimum number of tasks. Two tolerate the loss of one."),
-]
+TasksMin = Annotated[int, integer(1, 100, "tasks"), Field(description="Minimum number of tasks. Two tolerate the loss of one.")]
 RequestsTarget = Annotated[
     int,
     integer(10, 1_000_000, "requests per minute and task"),
@@ -51,7 +43,7 @@ class ImageSettings(Section):
     digest: Annotated[str, DIGEST]
     """Digest of the image to run. Push the image first. Use the digest of the image, not of an image index: Lambda does not
     support indexes."""
-    retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(dev=10, staging=20, prod=50)
+    retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(10, 20, 50)
     """Images that the repository retains. A rollback can go back to any of them."""
 
 
@@ -84,7 +76,7 @@ class GatewaySettings(ServiceSettings):
     """The gateway service, which verifies keys and forwards requests to Cores."""
 
     requests_target: RequestsTarget = 60_000
-    workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(dev=1, staging=1, prod=2)
+    workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(1, 1, 2)
     """Worker processes in a task. Use one for each vCPU."""
 
 
@@ -128,14 +120,14 @@ class RolloutSettings(Section):
         str,
         choice(ROLLING, "blue_green", "canary", "linear"),
         Production("blue_green, canary or linear", lambda strategy: strategy != ROLLING),
-    ] = by_environment(dev=ROLLING, staging="linear", prod="canary")
+    ] = by_environment(ROLLING, "linear", "canary")
     """`rolling` replaces tasks one by one. The other strategies start all new tasks first: `blue_green` shifts the traffic at
     once, `canary` shifts a first share, `linear` shifts equal shares. An alarm rolls the deployment back."""
-    bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(dev=0, staging=5, prod=15)
+    bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
     """Minutes that the old tasks keep running after all traffic has shifted. A rollback in this time takes seconds."""
-    step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(dev=10, staging=25, prod=10)
+    step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(10, 25, 10)
     """Percentage of the traffic in the first step of `canary`, and in each step of `linear`."""
-    step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(dev=1, staging=2, prod=10)
+    step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(1, 2, 10)
     """Minutes between two steps, in which the alarms evaluate the new tasks."""
 
     @property
@@ -149,8 +141,7 @@ class TelemetrySettings(Section):
     """The OpenTelemetry collector."""
 
     collector_digest: Annotated[
-        str | None,
-        string(SHA256, '"sha256:" and 64 hexadecimal digits of the image, or empty', optional=True),
+        str | None, string(SHA256, '"sha256:" and 64 hexadecimal digits of the image, or empty', optional=True)
     ] = None
     """Digest of the AWS Distro for OpenTelemetry collector image, in the ECR repository that the stack creates for it. The
     collector runs in each task of an ECS service and needs about 64 MiB of its memory. Empty: no collector."""
@@ -188,11 +179,9 @@ class SharingSettings(Section):
     traffic at once."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to it."""
-    reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(dev=10, staging=10, prod=50)
+    reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(10, 10, 50)
     """Reserved concurrency of the function. The function never exceeds it, and no other function can use it."""
-    requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = by_environment(
-        dev=50, staging=50, prod=200
-    )
+    requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = by_environment(50, 50, 200)
     """Requests per second of all callers. API Gateway responds with 429 to requests over the limit. The limit of POST requests
     is a tenth of it."""
     api_gateway_log_role: Flag = False

@@ -77,7 +77,7 @@ class SharingFunction(Component):
             name,
             name=args.names.name(name),
             description=f"Gatehouse {args.function.service.name} service",
-            endpoint_configuration=aws.apigateway.RestApiEndpointConfigurationArgs(types="REGIONAL"),
+            endpoint_configuration={"types": "REGIONAL"},
             # The default endpoint would bypass the rate limits of the web ACL for the host name.
             disable_execute_api_endpoint=True,
             policy=render(rest_api.caller_policy(args.names)),
@@ -109,17 +109,15 @@ class SharingFunction(Component):
             role=args.role_arns[function_role(name)],
             package_type="Image",
             image_uri=args.image,
-            image_config=aws.lambda_.FunctionImageConfigArgs(
-                entry_points=list(args.function.entry_point), commands=list(args.function.command)
-            ),
+            image_config={"entry_points": list(args.function.entry_point), "commands": list(args.function.command)},
             architectures=["arm64"],
             timeout=TIMEOUT_S,
             memory_size=args.sharing.memory_mib,
             reserved_concurrent_executions=args.sharing.reserved_concurrency,
             kms_key_arn=args.key_arn,
-            environment=aws.lambda_.FunctionEnvironmentArgs(variables=dict(args.variables)),
-            logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="JSON", log_group=self._log_group(name, args).name),
-            tracing_config=aws.lambda_.FunctionTracingConfigArgs(mode="Active"),
+            environment={"variables": dict(args.variables)},
+            logging_config={"log_format": "JSON", "log_group": self._log_group(name, args).name},
+            tracing_config={"mode": "Active"},
             publish=True,
             tags=tags("internal"),
             opts=self.child,
@@ -230,9 +228,7 @@ class SharingFunction(Component):
             deployment=deployment.id,
             stage_name=STAGE,
             description=f"Stage of {args.host_name}",
-            access_log_settings=aws.apigateway.StageAccessLogSettingsArgs(
-                destination_arn=group.arn, format=rest_api.access_log_format()
-            ),
+            access_log_settings={"destination_arn": group.arn, "format": rest_api.access_log_format()},
             xray_tracing_enabled=True,
             tags=tags("none"),
             # API Gateway rejects a stage with logging if the account has no log role.
@@ -248,15 +244,15 @@ class SharingFunction(Component):
                 rest_api=api.id,
                 stage_name=stage.stage_name,
                 method_path=path,
-                settings=aws.apigateway.MethodSettingsSettingsArgs(
-                    throttling_rate_limit=rate,
-                    throttling_burst_limit=rate * 2,
-                    metrics_enabled=True,
+                settings={
+                    "throttling_rate_limit": rate,
+                    "throttling_burst_limit": rate * 2,
+                    "metrics_enabled": True,
                     # Execution logs contain headers and go to a log group without a KMS key.
-                    logging_level="OFF",
-                    data_trace_enabled=False,
-                    caching_enabled=False,
-                ),
+                    "logging_level": "OFF",
+                    "data_trace_enabled": False,
+                    "caching_enabled": False,
+                },
                 opts=self.child,
             )
 
@@ -265,7 +261,7 @@ class SharingFunction(Component):
             name,
             domain_name=args.host_name,
             regional_certificate_arn=args.certificate_arn,
-            endpoint_configuration=aws.apigateway.DomainNameEndpointConfigurationArgs(types="REGIONAL"),
+            endpoint_configuration={"types": "REGIONAL"},
             security_policy=TLS_POLICY,
             endpoint_access_mode="STRICT",
             tags=tags("none"),
@@ -279,10 +275,6 @@ class SharingFunction(Component):
             zone_id=args.zone_id,
             name=args.host_name,
             type="A",
-            aliases=[
-                aws.route53.RecordAliasArgs(
-                    name=domain.regional_domain_name, zone_id=domain.regional_zone_id, evaluate_target_health=False
-                )
-            ],
+            aliases=[{"name": domain.regional_domain_name, "zone_id": domain.regional_zone_id, "evaluate_target_health": False}],
             opts=self.child,
         )
