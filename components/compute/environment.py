@@ -7,7 +7,6 @@ import pulumi
 from components.contract import Contract, optional_variables
 from components.iam import checkpoint_policies, role_policies
 from components.naming import Naming
-from components.network.subnets import tier_cidrs
 from components.settings.model import Settings
 
 Environment = dict[str, pulumi.Input[str]]
@@ -47,7 +46,7 @@ def environments(settings: Settings, names: Naming, contract: Contract, endpoint
 
 def _common(settings: Settings, names: Naming, contract: Contract, endpoints: Endpoints) -> Environment:
     # The Cores of the stack run in the app tier.
-    core_networks = (*settings.network.core_networks, *(tier_cidrs(settings.network, "app") if settings.cores else ()))
+    core_networks = (*settings.network.core_networks, *(settings.network.tier_cidrs("app") if settings.cores else ()))
     return {
         "GATEHOUSE_ENVIRONMENT": settings.environment,
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
@@ -62,7 +61,7 @@ def _common(settings: Settings, names: Naming, contract: Contract, endpoints: En
         "GATEHOUSE_CONSOLE_URL": contract.urls["console"],
         "GATEHOUSE_SHARING_URL": contract.urls["sharing"],
         "GATEHOUSE_CORE_NETWORKS": ",".join(core_networks),
-        "GATEHOUSE_TRUSTED_PROXIES": ",".join(tier_cidrs(settings.network, "edge")),
+        "GATEHOUSE_TRUSTED_PROXIES": ",".join(settings.network.tier_cidrs("edge")),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,

@@ -65,12 +65,7 @@ class DeliveryRolesArgs(StackArgs):
         """
         full = [name for name in resources if name.startswith("arn:")]
         own = self.arns(service, *(name for name in resources if name not in full), **arn)
-        return allow(sid, action_list(service, actions), [*own, *full] or ["*"], conditions=conditions)
-
-
-def action_list(service: str, names: str) -> list[str]:
-    """Return the actions of a service. `names` is separated by spaces: "CreateKey TagResource"."""
-    return [f"{service}:{name}" for name in names.split()]
+        return allow(sid, f"{service}:{actions}", [*own, *full] or ["*"], conditions=conditions)
 
 
 def network(args: DeliveryRolesArgs) -> list[Statement]:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from components.delivery import deploy_permissions
-from components.delivery.deploy_permissions import DeliveryRolesArgs, action_list
-from components.iam.documents import Conditions, Document, Statement, allow, deny, document
+from components.delivery.deploy_permissions import DeliveryRolesArgs
+from components.iam.documents import Conditions, Document, Statement, action_list, allow, deny, document
 from components.naming import PROJECT, Naming
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -115,49 +115,28 @@ def _boundary_action(action: str) -> str:
 
 def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
     """Return explicit denies, which also apply if another policy of the role is too permissive."""
-    names = args.names
-    trail = names.bucket_arn("trail")
-    iam_writes = ("Add", "Attach", "Create", "Delete", "Detach", "Pass", "Put", "Remove", "Set", "Tag", "Untag", "Update")
-    role_grants = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
+    names, trail = args.names, args.names.bucket_arn("trail")
+    own_roles = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)]
+    own_policies = args.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True)
+    unbounded = {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}
+    identity_changes = "iam:Add* Attach* Create* Delete* Detach* Pass* Put* Remove* Set* Tag* Untag* Update*"
+    role_grants = "iam:AttachRolePolicy CreateRole PutRolePermissionsBoundary PutRolePolicy"
+    bucket_changes = "s3:Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"
+    trail_changes = action_list("cloudtrail:Create* Delete* Put* Stop* Update*")
+    vault_changes = action_list("backup:DeleteBackupVault* DeleteRecovery* PutBackup*")
+    deletions = ("dynamodb:DeleteTable", "rds:DeleteDBInstance", "s3:DeleteBucket", "secretsmanager:DeleteSecret")
     return [
-        _deny(
-            "DenySelfEscalation",
-            [f"iam:{verb}*" for verb in iam_writes],
-            [
-                *(names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE)),
-                *args.arns("iam", f"policy/{names.name('*')}", "oidc-provider/*", global_service=True),
-            ],
-        ),
+        _deny("DenySelfEscalation", identity_changes, [*own_roles, *own_policies]),
         _deny("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
-        _deny("DenyUnboundedRoles", role_grants, ["*"], {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}),
-        _deny(
-            "DenyTrailBucketChanges",
-            action_list(
-                "s3", "Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"
-            ),
-            [trail, f"{trail}/*"],
-        ),
-        _deny(
-            "DenyTrailAndVaultChanges",
-            [
-                *action_list("cloudtrail", "Create* Delete* Put* Stop* Update*"),
-                *action_list("backup", "DeleteBackupVault* DeleteRecovery* PutBackup*"),
-            ],
-            ["*"],
-        ),
-        _deny(
-            "DenyDataDeletion",
-            [
-                *action_list("kms", "DisableKey ScheduleKeyDeletion"),
-                *("dynamodb:DeleteTable", "rds:DeleteDBInstance", "s3:DeleteBucket", "secretsmanager:DeleteSecret"),
-            ],
-            ["*"],
-        ),
+        _deny("DenyUnboundedRoles", role_grants, ["*"], unbounded),
+        _deny("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),
+        _deny("DenyTrailAndVaultChanges", [*trail_changes, *vault_changes], ["*"]),
+        _deny("DenyDataDeletion", [*action_list("kms:DisableKey ScheduleKeyDeletion"), *deletions], ["*"]),
         _deny("DenySecretAccess", ["secretsmanager:GetSecretValue", "sts:AssumeRole"], ["*"]),
     ]
 
 
-def _deny(sid: str, actions: Sequence[str], resources: Sequence[str], conditions: Conditions | None = None) -> Statement:
+def _deny(sid: str, actions: str | Sequence[str], resources: Sequence[str], conditions: Conditions | None = None) -> Statement:
     """Return a Deny statement without Principal, for an identity-based policy."""
     statement = deny(sid, actions, resources, conditions=conditions)
     del statement["Principal"]
@@ -201,7 +180,7 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
         "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",
         "wafv2": "Get* List*",
     }
-    actions = [action for service, verbs in reads.items() for action in action_list(service, verbs)]
+    actions = [action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")]
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
 
 
@@ -217,12 +196,12 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [
         allow("ListState", "s3:ListBucket", [bucket]),
-        allow("State", action_list("s3", verbs), objects),
+        allow("State", f"s3:{verbs}", objects),
         allow("Metadata", "s3:GetObject", [f"{bucket}/.pulumi/meta.yaml"]),
     ]
     if args.delivery.state_key_arn:
-        decrypt = action_list("kms", "Decrypt GenerateDataKey Encrypt" if writes else "Decrypt")
-        statements.append(allow("StateKey", decrypt, [args.delivery.state_key_arn]))
+        use_key = "kms:Decrypt GenerateDataKey Encrypt" if writes else "kms:Decrypt"
+        statements.append(allow("StateKey", use_key, [args.delivery.state_key_arn]))
     return statements
 
 

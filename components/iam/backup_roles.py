@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from components.iam.bucket_policies import key_use
-from components.iam.documents import Document, Statement, allow, deny, document, trust
+from components.iam.documents import Conditions, Document, Statement, allow, allow_key_use, deny, document, trust
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming
 
@@ -45,49 +45,33 @@ def backup_permissions(names: Naming) -> Document:
     Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and AWSBackupServiceRolePolicyForS3Backup, limited
     to the stack's ARNs. Restores require a separate role.
     """
-    bucket = names.bucket_arn("data")
-    # The copy job runs in the destination region.
-    snapshots = f"arn:aws:rds:*:{names.account}:snapshot:awsbackup:*"
-    table = names.table_arn("tokens")
+    bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
+
+    def anywhere(service: str, resource: str) -> str:
+        """ARN in any region. The copy job runs in the destination region."""
+        return f"arn:aws:{service}:*:{names.account}:{resource}"
+
+    snapshots = "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource"
+    read_bucket = (
+        "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl GetBucketTagging "
+        "GetInventoryConfiguration PutInventoryConfiguration GetBucketNotification PutBucketNotification"
+    )
+    read_objects = "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion GetObjectVersionAcl GetObjectVersionTagging"
+    rules = "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets RemoveTargets ListTargetsByRule"
+    # The Describe actions are authorized on both resource types.
+    databases = [anywhere("rds", "db:*"), anywhere("rds", "snapshot:*")]
+    vaults = [anywhere("backup", f"backup-vault:{names.name(VAULT)}")]
     return document(
         allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
-        # The Describe actions are authorized on both resource types.
-        allow(
-            "DescribeDatabases",
-            "rds:DescribeDBInstances DescribeDBSnapshots",
-            [f"arn:aws:rds:*:{names.account}:{kind}:*" for kind in ("db", "snapshot")],
-        ),
-        allow(
-            "DatabaseSnapshots",
-            "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource",
-            [snapshots],
-        ),
+        allow("DescribeDatabases", "rds:DescribeDBInstances DescribeDBSnapshots", databases),
+        allow("DatabaseSnapshots", snapshots, [anywhere("rds", "snapshot:awsbackup:*")]),
         allow("Table", "dynamodb:DescribeTable ListTagsOfResource StartAwsBackupJob", [table]),
         allow("TableBackups", "dynamodb:DescribeBackup DeleteBackup", [f"{table}/backup/*"]),
-        allow(
-            "Bucket",
-            (
-                "s3:ListBucket ListBucketVersions GetBucketVersioning GetBucketLocation GetBucketAcl GetBucketTagging "
-                "GetInventoryConfiguration PutInventoryConfiguration GetBucketNotification PutBucketNotification"
-            ),
-            [bucket],
-        ),
-        allow(
-            "Objects",
-            "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion GetObjectVersionAcl GetObjectVersionTagging",
-            [f"{bucket}/*"],
-        ),
-        allow(
-            "BackupEventRules",
-            "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets RemoveTargets ListTargetsByRule",
-            [names.arn("events", "rule/AwsBackupManagedRule*")],
-        ),
-        allow(
-            "Vaults",
-            "backup:DescribeBackupVault CopyIntoBackupVault",
-            [f"arn:aws:backup:*:{names.account}:backup-vault:{names.name(VAULT)}"],
-        ),
-        allow("RecoveryPoints", "backup:TagResource", [f"arn:aws:backup:*:{names.account}:recovery-point:*"]),
+        allow("Bucket", read_bucket, [bucket]),
+        allow("Objects", read_objects, [f"{bucket}/*"]),
+        allow("BackupEventRules", rules, [names.arn("events", "rule/AwsBackupManagedRule*")]),
+        allow("Vaults", "backup:DescribeBackupVault CopyIntoBackupVault", vaults),
+        allow("RecoveryPoints", "backup:TagResource", [anywhere("backup", "recovery-point:*")]),
         # These actions support no resource (Service Authorization Reference).
         allow("ListResources", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
     )
@@ -114,21 +98,14 @@ def key_statements(names: Naming, *, replication_region: str, replica_region: st
 def vault_policy(names: Naming) -> Document:
     """Return the vault policy: deny deletion of recovery points, and copies from other accounts. Expiration by the
     lifecycle is not affected."""
+    deletion = (
+        "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "
+        "DeleteBackupVaultLockConfiguration"
+    )
+    other_account = {"StringNotEquals": {"aws:PrincipalAccount": names.account}}
     return document(
-        deny(
-            "DenyDeletion",
-            (
-                "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "
-                "DeleteBackupVaultLockConfiguration"
-            ),
-            ["*"],
-        ),
-        deny(
-            "DenyCopiesFromOtherAccounts",
-            "backup:CopyIntoBackupVault",
-            ["*"],
-            conditions={"StringNotEquals": {"aws:PrincipalAccount": names.account}},
-        ),
+        deny("DenyDeletion", deletion, ["*"]),
+        deny("DenyCopiesFromOtherAccounts", "backup:CopyIntoBackupVault", ["*"], conditions=other_account),
     )
 
 
@@ -136,23 +113,13 @@ def _backup_use(names: Naming, services: tuple[str, ...]) -> tuple[Statement, ..
     role = {"AWS": names.role_arn(BACKUP)}
     services_in_region = [f"{service}.{names.region}.amazonaws.com" for service in services]
     caller = {"kms:CallerAccount": names.account, "kms:ViaService": services_in_region}
+    grants: Conditions = {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": caller}
+    use = "kms:Decrypt GenerateDataKey* ReEncrypt* DescribeKey"
     return (
-        allow(
-            "AllowBackupUse",
-            "kms:Decrypt GenerateDataKey* ReEncrypt* DescribeKey",
-            ["*"],
-            principal=role,
-            conditions={"StringEquals": caller},
-        ),
-        allow(
-            "AllowBackupGrants",
-            "kms:CreateGrant",
-            ["*"],
-            principal=role,
-            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": caller},
-        ),
+        allow_key_use("AllowBackupUse", use, role, {"StringEquals": caller}),
+        allow_key_use("AllowBackupGrants", "kms:CreateGrant", role, grants),
     )
 
 
 def _replication_use(action: str, names: Naming) -> tuple[Statement, ...]:
-    return (key_use("AllowReplication", names, "data", [action], names.role_arn(REPLICATION)),)
+    return (key_use("AllowReplication", names, "data", action, names.role_arn(REPLICATION)),)

@@ -61,16 +61,27 @@ def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
         "Principal": {"Service": service},
         "Action": "sts:AssumeRole",
     }
-    conditions = {
-        **({"StringEquals": {"aws:SourceAccount": account}} if account else {}),
-        **({"ArnLike": {"aws:SourceArn": source_arn}} if source_arn else {}),
-    }
+    conditions = _source(account, source_arn)
     return document(statement | ({"Condition": conditions} if conditions else {}))
 
 
 def render(policy: Document) -> str:
     """Return the document as compact JSON."""
     return json.dumps(policy, separators=(",", ":"))
+
+
+def allow_service(
+    service: str,
+    sid: str,
+    actions: str | Sequence[str],
+    resources: Sequence[str],
+    *,
+    account: str = "",
+    source_arn: str | Sequence[str] = "",
+) -> Statement:
+    """Return an Allow statement of a resource policy for an AWS service that acts for `account` or the source `source_arn`."""
+    principal = {"Service": f"{service}.amazonaws.com"}
+    return allow(sid, actions, resources, principal=principal, conditions=_source(account, source_arn))
 
 
 def allow_key_use(
@@ -87,6 +98,13 @@ def action_list(actions: str) -> list[str]:
     """Return the actions of one service: "s3:GetObject PutObject" names s3:GetObject and s3:PutObject."""
     service, _, names = actions.partition(":")
     return [f"{service}:{name}" for name in names.split()]
+
+
+def _source(account: str, source_arn: str | Sequence[str]) -> Conditions:
+    return {
+        **({"StringEquals": {"aws:SourceAccount": account}} if account else {}),
+        **({"ArnLike": {"aws:SourceArn": source_arn}} if source_arn else {}),
+    }
 
 
 def _statement(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from components.iam.documents import Document, Statement, allow, document
+from components.iam.documents import Conditions, Document, Statement, action_list, allow_key_use, document
 from components.naming import Naming
 
 SERVICES: Mapping[str, tuple[str, ...]] = {
@@ -17,15 +17,11 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
 SIGNING_ALGORITHM = "ECDSA_SHA_256"
 """Signing algorithm of the audit key (NIST P-256). Signatures are verifiable with the public key alone."""
 
-USE = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
-
-ADMINISTER = (
-    *("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias", "kms:DescribeKey"),
-    *("kms:GetKeyPolicy", "kms:GetKeyRotationStatus"),
-    *("kms:PutKeyPolicy", "kms:EnableKey", "kms:DisableKey", "kms:EnableKeyRotation", "kms:DisableKeyRotation"),
-    *("kms:UpdateKeyDescription", "kms:TagResource", "kms:UntagResource"),
-    *("kms:ListResourceTags", "kms:ListKeyPolicies"),
-    *("kms:ListGrants", "kms:RevokeGrant", "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion"),
+USE = action_list("kms:Encrypt Decrypt ReEncrypt* GenerateDataKey* DescribeKey")
+ADMINISTER = action_list(
+    "kms:CreateAlias DeleteAlias UpdateAlias DescribeKey GetKeyPolicy GetKeyRotationStatus PutKeyPolicy EnableKey DisableKey "
+    "EnableKeyRotation DisableKeyRotation UpdateKeyDescription TagResource UntagResource ListResourceTags ListKeyPolicies "
+    "ListGrants RevokeGrant ScheduleKeyDeletion CancelKeyDeletion"
 )
 
 
@@ -70,190 +66,105 @@ def replica_policy(users: KeyUsers) -> Document:
 
 
 def _administration(names: Naming) -> Statement:
-    return allow("AllowAccountAdministration", ADMINISTER, ["*"], principal={"AWS": names.root_arn})
+    return allow_key_use("AllowAccountAdministration", ADMINISTER, {"AWS": names.root_arn})
 
 
 def _replication(users: KeyUsers) -> tuple[Statement, ...]:
     """Allow the account to create the replica, in one region. Source: KMS Developer Guide, "Create multi-Region replica
     keys"."""
-    return (
-        allow(
-            "AllowReplicaCreation",
-            "kms:ReplicateKey",
-            ["*"],
-            principal={"AWS": users.names.root_arn},
-            conditions={"StringEquals": {"kms:CallerAccount": users.names.account, "kms:ReplicaRegion": users.replica_region}},
-        ),
-    )
+    conditions = {"StringEquals": {"kms:CallerAccount": users.names.account, "kms:ReplicaRegion": users.replica_region}}
+    return (allow_key_use("AllowReplicaCreation", "kms:ReplicateKey", {"AWS": users.names.root_arn}, conditions),)
 
 
 def _signers(users: KeyUsers) -> list[Statement]:
     """Allow exact roles to sign with one algorithm. IAM policies of the account can allow others to verify."""
+    account = {"AWS": users.names.root_arn}
+    signers = {"AWS": [users.names.role_arn(role) for role in users.signing_roles]}
     caller = {"kms:CallerAccount": users.names.account}
+    sign = {"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNING_ALGORITHM}}
     return [
-        allow(
-            "SignCheckpoints",
-            "kms:Sign",
-            ["*"],
-            principal={"AWS": [users.names.role_arn(role) for role in users.signing_roles]},
-            conditions={"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNING_ALGORITHM}},
-        ),
-        allow(
-            "AllowSignersToGetPublicKey",
-            "kms:GetPublicKey",
-            ["*"],
-            principal={"AWS": [users.names.role_arn(role) for role in users.signing_roles]},
-            conditions={"StringEquals": caller},
-        ),
-        allow(
-            "AllowSignatureVerification",
-            "kms:GetPublicKey Verify",
-            ["*"],
-            principal={"AWS": users.names.root_arn},
-            conditions={"StringEquals": caller},
-        ),
+        allow_key_use("SignCheckpoints", "kms:Sign", signers, sign),
+        allow_key_use("AllowSignersToGetPublicKey", "kms:GetPublicKey", signers, {"StringEquals": caller}),
+        allow_key_use("AllowSignatureVerification", "kms:GetPublicKey Verify", account, {"StringEquals": caller}),
     ]
 
 
 def _account(key: str, names: Naming) -> list[Statement]:
     """Allow the account to administer the key, and to use it through services. The principal is the account, so each
     caller also needs an IAM policy."""
+    account, caller = {"AWS": names.root_arn}, {"kms:CallerAccount": names.account}
     services = [f"{service}.{names.region}.amazonaws.com" for service in SERVICES[key]]
+    grants = {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": caller}
     return [
         _administration(names),
-        allow(
-            "AllowUseThroughServices",
-            USE,
-            ["*"],
-            principal={"AWS": names.root_arn},
-            conditions={"StringEquals": {"kms:CallerAccount": names.account, "kms:ViaService": services}},
-        ),
-        allow(
-            "AllowGrantsForAwsResources",
-            "kms:CreateGrant",
-            ["*"],
-            principal={"AWS": names.root_arn},
-            conditions={
-                "Bool": {"kms:GrantIsForAWSResource": "true"},
-                "StringEquals": {"kms:CallerAccount": names.account},
-            },
-        ),
+        allow_key_use("AllowUseThroughServices", USE, account, {"StringEquals": {**caller, "kms:ViaService": services}}),
+        allow_key_use("AllowGrantsForAwsResources", "kms:CreateGrant", account, grants),
     ]
 
 
 def _data_users(users: KeyUsers) -> list[Statement]:
     names = users.names
-    return [
-        allow(
-            "SecretLinksTable",
-            "kms:Decrypt",
-            ["*"],
-            principal={"AWS": [names.role_arn(role) for role in users.table_roles]},
-            conditions={
-                "StringEquals": {
-                    "kms:CallerAccount": names.account,
-                    "kms:ViaService": f"dynamodb.{names.region}.amazonaws.com",
-                    "kms:EncryptionContext:aws:dynamodb:tableName": names.name("tokens"),
-                    "kms:EncryptionContext:aws:dynamodb:subscriberId": names.account,
-                }
-            },
-        )
-    ]
+    conditions = {
+        "StringEquals": {
+            "kms:CallerAccount": names.account,
+            "kms:ViaService": f"dynamodb.{names.region}.amazonaws.com",
+            "kms:EncryptionContext:aws:dynamodb:tableName": names.name("tokens"),
+            "kms:EncryptionContext:aws:dynamodb:subscriberId": names.account,
+        }
+    }
+    roles = {"AWS": [names.role_arn(role) for role in users.table_roles]}
+    return [allow_key_use("SecretLinksTable", "kms:Decrypt", roles, conditions)]
 
 
 def _secret_users(users: KeyUsers) -> list[Statement]:
-    names = users.names
-    via_secrets_manager = {"kms:CallerAccount": names.account, "kms:ViaService": f"secretsmanager.{names.region}.amazonaws.com"}
-    read = [
-        allow(
-            f"ReadSecret{number}",
-            "kms:Decrypt",
-            ["*"],
-            principal={"AWS": [names.role_arn(role) for role in roles]},
-            conditions={
-                "StringEquals": via_secrets_manager,
-                "StringLike": {"kms:EncryptionContext:SecretARN": secret},
-            },
-        )
-        for number, (secret, roles) in enumerate(users.secret_readers.items(), start=1)
+    names, rotation = users.names, {"AWS": users.names.role_arn(users.rotation_role)}
+    caller, encrypt = {"kms:CallerAccount": names.account}, "kms:Decrypt GenerateDataKey"
+    via_secrets_manager = {**caller, "kms:ViaService": f"secretsmanager.{names.region}.amazonaws.com"}
+    via_sqs = {**caller, "kms:ViaService": f"sqs.{names.region}.amazonaws.com"}
+
+    def of_secret(arn: str) -> Conditions:
+        return {"StringEquals": via_secrets_manager, "StringLike": {"kms:EncryptionContext:SecretARN": arn}}
+
+    return [
+        *(
+            allow_key_use(
+                f"ReadSecret{number}", "kms:Decrypt", {"AWS": [names.role_arn(role) for role in roles]}, of_secret(secret)
+            )
+            for number, (secret, roles) in enumerate(users.secret_readers.items(), start=1)
+        ),
+        allow_key_use("RotateSecrets", encrypt, rotation, of_secret(names.secret_arn("*"))),
+        read_environment("RotationReadsEnvironment", names, users.rotation_role, users.rotation_role),
+        allow_key_use("RotationUsesDeadLetterQueue", encrypt, rotation, {"StringEquals": via_sqs}),
     ]
-    rotate = allow(
-        "RotateSecrets",
-        "kms:Decrypt GenerateDataKey",
-        ["*"],
-        principal={"AWS": names.role_arn(users.rotation_role)},
-        conditions={
-            "StringEquals": via_secrets_manager,
-            "StringLike": {"kms:EncryptionContext:SecretARN": names.secret_arn("*")},
-        },
-    )
-    read_environment = allow(
-        "RotationReadsEnvironment",
-        "kms:Decrypt",
-        ["*"],
-        principal={"AWS": names.role_arn(users.rotation_role)},
-        conditions={
-            "StringEquals": {
-                "kms:CallerAccount": names.account,
-                "kms:EncryptionContext:aws:lambda:FunctionArn": names.arn(
-                    "lambda", f"function:{names.name(users.rotation_role)}"
-                ),
-            }
-        },
-    )
-    dead_letter_queue = allow(
-        "RotationUsesDeadLetterQueue",
-        "kms:Decrypt GenerateDataKey",
-        ["*"],
-        principal={"AWS": names.role_arn(users.rotation_role)},
-        conditions={"StringEquals": {"kms:CallerAccount": names.account, "kms:ViaService": f"sqs.{names.region}.amazonaws.com"}},
-    )
-    return [*read, rotate, read_environment, dead_letter_queue]
+
+
+def read_environment(sid: str, names: Naming, role: str, function: str) -> Statement:
+    """Allow Lambda to decrypt the environment variables of a function with the function's role."""
+    arn = names.arn("lambda", f"function:{names.name(function)}")
+    conditions = {"StringEquals": {"kms:CallerAccount": names.account, "kms:EncryptionContext:aws:lambda:FunctionArn": arn}}
+    return allow_key_use(sid, "kms:Decrypt", {"AWS": names.role_arn(role)}, conditions)
 
 
 def _log_users(users: KeyUsers) -> list[Statement]:
-    names = users.names
-    trail = names.arn("cloudtrail", f"trail/{names.name('trail')}")
+    names, encrypt = users.names, "kms:Decrypt GenerateDataKey*"
+    log_groups = [names.log_group_arn(group) for group in users.log_groups]
+    cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
+    trail = {"StringEquals": {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}}
+    trails = {"kms:EncryptionContext:aws:cloudtrail:arn": f"arn:aws:cloudtrail:*:{names.account}:trail/*"}
+    alarms = {
+        "StringEquals": {"aws:SourceAccount": names.account},
+        "ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.name('*')}")},
+    }
+    rules = {"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name('*')}")}}
     return [
-        allow(
+        allow_key_use(
             "LogGroups",
             USE,
-            ["*"],
-            principal={"Service": f"logs.{names.region}.amazonaws.com"},
-            conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": [names.log_group_arn(g) for g in users.log_groups]}},
+            {"Service": f"logs.{names.region}.amazonaws.com"},
+            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         ),
-        allow(
-            "AllowCloudTrailEncryption",
-            "kms:GenerateDataKey*",
-            ["*"],
-            principal={"Service": "cloudtrail.amazonaws.com"},
-            conditions={
-                "StringEquals": {"aws:SourceArn": trail},
-                "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": f"arn:aws:cloudtrail:*:{names.account}:trail/*"},
-            },
-        ),
-        allow(
-            "AllowCloudTrailDescribeKey",
-            "kms:DescribeKey",
-            ["*"],
-            principal={"Service": "cloudtrail.amazonaws.com"},
-            conditions={"StringEquals": {"aws:SourceArn": trail}},
-        ),
-        allow(
-            "AllowCloudWatchAlarms",
-            "kms:Decrypt GenerateDataKey*",
-            ["*"],
-            principal={"Service": "cloudwatch.amazonaws.com"},
-            conditions={
-                "StringEquals": {"aws:SourceAccount": names.account},
-                "ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.name('*')}")},
-            },
-        ),
-        allow(
-            "AllowEventBridgeRules",
-            "kms:Decrypt GenerateDataKey*",
-            ["*"],
-            principal={"Service": "events.amazonaws.com"},
-            conditions={"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name('*')}")}},
-        ),
+        allow_key_use("AllowCloudTrailEncryption", "kms:GenerateDataKey*", cloud_trail, {**trail, "StringLike": trails}),
+        allow_key_use("AllowCloudTrailDescribeKey", "kms:DescribeKey", cloud_trail, trail),
+        allow_key_use("AllowCloudWatchAlarms", encrypt, {"Service": "cloudwatch.amazonaws.com"}, alarms),
+        allow_key_use("AllowEventBridgeRules", encrypt, {"Service": "events.amazonaws.com"}, rules),
     ]

@@ -7,36 +7,35 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.iam.documents import Document, Statement, allow, document, render
+from components.iam.documents import Document, Statement, action_list, allow, document, render
 from components.tags import tags
 
-USED = (
-    *("backup:CopyIntoBackupVault", "backup:DescribeBackupVault", "backup:TagResource"),
-    *("cloudwatch:GetMetricData", "cloudwatch:PutMetricData"),
-    *("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteBackup", "dynamodb:DeleteItem"),
-    *("dynamodb:Describe*", "dynamodb:GetItem", "dynamodb:ListTagsOfResource", "dynamodb:PutItem", "dynamodb:Query"),
-    *("dynamodb:StartAwsBackupJob", "dynamodb:UpdateItem"),
-    *("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer"),
-    *("elasticache:Connect",),
-    *("elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:Describe*", "elasticloadbalancing:ModifyListener"),
-    *("elasticloadbalancing:ModifyRule", "elasticloadbalancing:RegisterTargets"),
-    *("events:DeleteRule", "events:DescribeRule", "events:DisableRule", "events:EnableRule", "events:ListTargetsByRule"),
-    *("events:ListRules", "events:PutRule", "events:PutTargets", "events:RemoveTargets"),
-    *("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:GetPublicKey"),
-    *("kms:ReEncrypt*", "kms:Sign", "kms:Verify"),
-    *("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams"),
-    *("logs:FilterLogEvents", "logs:GetLogEvents", "logs:PutLogEvents", "logs:PutRetentionPolicy"),
-    *("rds-db:connect",),
-    *("rds:AddTagsToResource", "rds:CopyDBSnapshot", "rds:CreateDBSnapshot", "rds:DeleteDBSnapshot", "rds:Describe*"),
-    *("rds:ListTagsForResource",),
-    *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:Get*", "s3:List*", "s3:PutBucketNotification"),
-    *("s3:PutInventoryConfiguration", "s3:PutObject", "s3:PutObjectRetention", "s3:PutObjectTagging", "s3:Replicate*"),
-    *("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"),
-    *("secretsmanager:UpdateSecretVersionStage",),
-    *("sns:Publish", "sqs:SendMessage", "tag:GetResources"),
-    *("ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel"),
-    *("ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"),
-    *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+USED = tuple(
+    action
+    for actions in (
+        "backup:CopyIntoBackupVault DescribeBackupVault TagResource",
+        "cloudwatch:GetMetricData PutMetricData",
+        "dynamodb:BatchGetItem ConditionCheckItem DeleteBackup DeleteItem Describe* GetItem ListTagsOfResource PutItem Query "
+        "StartAwsBackupJob UpdateItem",
+        "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken GetDownloadUrlForLayer",
+        "elasticache:Connect",
+        "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule RegisterTargets",
+        "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules PutRule PutTargets RemoveTargets",
+        "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* Sign Verify",
+        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents PutLogEvents "
+        "PutRetentionPolicy",
+        "rds-db:connect",
+        "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* ListTagsForResource",
+        "s3:AbortMultipartUpload DeleteObject Get* List* PutBucketNotification PutInventoryConfiguration PutObject "
+        "PutObjectRetention PutObjectTagging Replicate*",
+        "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
+        "sns:Publish",
+        "sqs:SendMessage",
+        "tag:GetResources",
+        "ssmmessages:CreateControlChannel CreateDataChannel OpenControlChannel OpenDataChannel",
+        "xray:PutTelemetryRecords PutTraceSegments",
+    )
+    for action in action_list(actions)
 )
 """Actions that some role of the program needs. Each role's own policy limits them to ARNs."""
 

@@ -7,6 +7,8 @@ from components.iam.documents import (
     Document,
     Statement,
     allow,
+    allow_key_use,
+    allow_service,
     deny,
     deny_insecure_transport,
     deny_other_accounts,
@@ -24,40 +26,22 @@ NOTIFYING_SERVICES = ("events.rds", "backup", "budgets", "costalerts")
 def alarm_topic_policy(names: Naming) -> Document:
     """Allow CloudWatch alarms and EventBridge rules of the stack to publish, over TLS."""
     arn = names.arn("sns", names.name(ALARM_TOPIC))
+    alarms, rules = names.arn("cloudwatch", f"alarm:{names.name('*')}"), names.arn("events", f"rule/{names.name('*')}")
+    publish, account = "sns:Publish", names.account
     return document(
-        deny_insecure_transport("sns:Publish", [arn]),
-        allow(
-            "AllowCloudWatchAlarms",
-            "sns:Publish",
-            [arn],
-            principal={"Service": "cloudwatch.amazonaws.com"},
-            conditions={
-                "StringEquals": {"aws:SourceAccount": names.account},
-                "ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.name(ANYONE)}")},
-            },
-        ),
-        allow(
-            "AllowEventBridgeRules",
-            "sns:Publish",
-            [arn],
-            principal={"Service": "events.amazonaws.com"},
-            conditions={"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name(ANYONE)}")}},
-        ),
+        deny_insecure_transport(publish, [arn]),
+        allow_service("cloudwatch", "AllowCloudWatchAlarms", publish, [arn], account=account, source_arn=alarms),
+        allow_service("events", "AllowEventBridgeRules", publish, [arn], source_arn=rules),
     )
 
 
 def notification_topic_policy(names: Naming) -> Document:
     """Allow `NOTIFYING_SERVICES` to publish for the account, over TLS."""
     arn = names.arn("sns", names.name(NOTIFICATION_TOPIC))
+    own_account = {"StringEquals": {"aws:SourceAccount": names.account}}
     return document(
         deny_insecure_transport("sns:Publish", [arn]),
-        allow(
-            "AllowServiceNotifications",
-            "sns:Publish",
-            [arn],
-            principal=_notifying_services(),
-            conditions={"StringEquals": {"aws:SourceAccount": names.account}},
-        ),
+        allow("AllowServiceNotifications", "sns:Publish", [arn], principal=_notifying_services(), conditions=own_account),
     )
 
 
@@ -66,16 +50,8 @@ def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
 
     SNS sets the topic ARN as encryption context (SNS Developer Guide, "Key management").
     """
-    topic = names.arn("sns", names.name(NOTIFICATION_TOPIC))
-    return (
-        allow(
-            "AllowServiceNotifications",
-            "kms:Decrypt GenerateDataKey*",
-            ["*"],
-            principal=_notifying_services(),
-            conditions={"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}},
-        ),
-    )
+    topic = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": names.arn("sns", names.name(NOTIFICATION_TOPIC))}}
+    return (allow_key_use("AllowServiceNotifications", "kms:Decrypt GenerateDataKey*", _notifying_services(), topic),)
 
 
 def queue_policy(names: Naming, queue: str, role: str) -> Document:
@@ -90,13 +66,9 @@ def queue_policy(names: Naming, queue: str, role: str) -> Document:
 
 def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
     """Deny reads by every principal but the readers, and all access from other accounts."""
+    other = {"ArnNotLike": {"aws:PrincipalArn": list(reader_arns)}}
     return document(
-        deny(
-            "DenyOtherReaders",
-            "secretsmanager:GetSecretValue BatchGetSecretValue",
-            ["*"],
-            conditions={"ArnNotLike": {"aws:PrincipalArn": list(reader_arns)}},
-        ),
+        deny("DenyOtherReaders", "secretsmanager:GetSecretValue BatchGetSecretValue", ["*"], conditions=other),
         deny_other_accounts("secretsmanager:*", ["*"], names.account),
     )
 
@@ -106,16 +78,8 @@ def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document
 
     Source: Lambda Developer Guide, "Amazon ECR permissions".
     """
-    statement = allow(
-        "AllowLambdaPull",
-        "ecr:BatchGetImage GetDownloadUrlForLayer",
-        [],
-        principal={"Service": "lambda.amazonaws.com"},
-        conditions={
-            "StringEquals": {"aws:SourceAccount": names.account},
-            "ArnLike": {"aws:SourceArn": list(function_arns)},
-        },
-    )
+    pull, functions = "ecr:BatchGetImage GetDownloadUrlForLayer", list(function_arns)
+    statement = allow_service("lambda", "AllowLambdaPull", pull, [], account=names.account, source_arn=functions)
     del statement["Resource"]
     return document(statement)
 
@@ -126,18 +90,9 @@ def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
     Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data protection policy"; AWS
     WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
     """
-    return document(
-        allow(
-            sid,
-            "logs:CreateLogStream PutLogEvents",
-            [f"{names.log_group_arn(log_group)}:log-stream:*"],
-            principal={"Service": "delivery.logs.amazonaws.com"},
-            conditions={
-                "StringEquals": {"aws:SourceAccount": names.account},
-                "ArnLike": {"aws:SourceArn": names.arn("logs", "*")},
-            },
-        )
-    )
+    write, streams = "logs:CreateLogStream PutLogEvents", [f"{names.log_group_arn(log_group)}:log-stream:*"]
+    source = names.arn("logs", "*")
+    return document(allow_service("delivery.logs", sid, write, streams, account=names.account, source_arn=source))
 
 
 def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:

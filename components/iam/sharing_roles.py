@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from components.contract import Contract, Function
 from components.iam.documents import Document, Statement, allow, document, trust
+from components.iam.key_policies import read_environment
 from components.iam.role_policies import TABLE_ACTIONS, RoleDefinition, function_role, send_traces, write_log
 from components.naming import PROJECT, Naming
 
@@ -60,7 +61,10 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
 
 def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements by key: Lambda decrypts the environment of a function with the function's role."""
-    return {"secrets": tuple(_read_environment(names, name) for name in contract.functions)}
+    statements = (
+        read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name) for name in contract.functions
+    )
+    return {"secrets": tuple(statements)}
 
 
 def _function(names: Naming, function: Function) -> Document:
@@ -83,19 +87,4 @@ def _api_logging(names: Naming) -> Document:
             "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents",
             [names.log_group_arn(group) for group in groups],
         ),
-    )
-
-
-def _read_environment(names: Naming, function: str) -> Statement:
-    return allow(
-        f"{function.capitalize()}ReadsEnvironment",
-        "kms:Decrypt",
-        ["*"],
-        principal={"AWS": names.role_arn(function_role(function))},
-        conditions={
-            "StringEquals": {
-                "kms:CallerAccount": names.account,
-                "kms:EncryptionContext:aws:lambda:FunctionArn": function_arn(names, function),
-            }
-        },
     )

@@ -7,8 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.network.subnets import TIERS, tier_cidrs
-from components.settings.network import NetworkSettings
+from components.settings.network import TIERS, NetworkSettings
 from components.tags import tags
 
 ANYWHERE = "0.0.0.0/0"
@@ -100,7 +99,7 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     connection with source port 3389 is dropped; TCP clients then retry from another port.
     """
     if tier == "data":
-        yield from (Rule(cidr, port, port) for cidr in tier_cidrs(args.network, "app") for port in args.store_ports)
+        yield from (Rule(cidr, port, port) for cidr in args.network.tier_cidrs("app") for port in args.store_ports)
         return
     yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
     yield from (Rule(ANYWHERE, port, port, "deny") for port in REMOTE_ACCESS_PORTS)
@@ -109,14 +108,14 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
         yield from (Rule(ANYWHERE, port, port) for port in (443, 80))
     else:
         # Interface endpoints are in the app tier.
-        yield from (Rule(cidr, 443, 443) for cidr in tier_cidrs(args.network, "app"))
+        yield from (Rule(cidr, 443, 443) for cidr in args.network.tier_cidrs("app"))
     yield from (Rule(ANYWHERE, *ports) for ports in EXTERNAL_EPHEMERAL_PORTS)
 
 
 def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     """Yield the outbound rules of a tier. All other traffic is denied."""
     if tier == "data":
-        yield from (Rule(cidr, *EPHEMERAL_PORTS) for cidr in tier_cidrs(args.network, "app"))
+        yield from (Rule(cidr, *EPHEMERAL_PORTS) for cidr in args.network.tier_cidrs("app"))
         return
     yield Rule(ANYWHERE, 443, 443)
     if tier == "edge":

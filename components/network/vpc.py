@@ -9,8 +9,7 @@ from components.component import Component, LogOptions, StackArgs
 from components.iam.documents import Document, render
 from components.iam.endpoint_policies import dynamodb_policy, s3_policy
 from components.naming import Naming
-from components.network.subnets import TIERS, tier_cidrs
-from components.settings.network import NetworkSettings
+from components.settings.network import TIERS, NetworkSettings
 from components.tags import tags
 
 
@@ -85,7 +84,7 @@ class Vpc(Component):
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
 
     def _tier(self, tier: str, args: VpcArgs) -> list[pulumi.Output[str]]:
-        blocks = zip(args.network.zones, tier_cidrs(args.network, tier), strict=True)
+        blocks = zip(args.network.zones, args.network.tier_cidrs(tier), strict=True)
         return [
             aws.ec2.Subnet(
                 f"{tier}-{zone}",
@@ -123,7 +122,7 @@ class Vpc(Component):
         zones = args.network.zones
         nats = [
             self._nat(zones[i], subnet, internet_route, args.names)
-            for i, subnet in enumerate(self.subnets["edge"][: nat_count(args.network)])
+            for i, subnet in enumerate(self.subnets["edge"][: args.network.nat_count])
         ]
         tables = []
         for index, (zone, subnet) in enumerate(zip(zones, self.subnets["app"], strict=True)):
@@ -184,8 +183,3 @@ class Vpc(Component):
             tags=tags("log", Name=args.names.name("flow")),
             opts=self.child,
         )
-
-
-def nat_count(network: NetworkSettings) -> int:
-    """Return the number of NAT gateways of the setting `network.nat`."""
-    return {"none": 0, "one": 1, "per_zone": len(network.zones)}[network.nat]

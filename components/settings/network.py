@@ -1,5 +1,6 @@
 """Settings of the VPC, the load balancer and the web ACL."""
 
+import ipaddress
 from typing import Annotated
 
 from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, prod_requires, string, strings
@@ -7,6 +8,9 @@ from components.settings.fields import Flag, Production, Section, by_environment
 CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
 PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
 TCP_PORT = integer(1024, 65535, "a TCP port")
+TIERS = {"edge": (0, 8), "data": (8, 8), "app": (1, 4)}
+"""First block and additional prefix bits of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
+uses the following /20 blocks."""
 REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
 
 
@@ -44,6 +48,17 @@ class NetworkSettings(Section):
         Flag, Production("false; ECS Exec would open a shell next to live keys", lambda enabled: not enabled)
     ] = False
     """VPC endpoints for ECS Exec, a shell in a running task. Required for ECS Exec when nat is `none`."""
+
+    def tier_cidrs(self, tier: str) -> list[str]:
+        """The CIDR blocks of a tier, one for each zone in the order of `zones`."""
+        first, bits = TIERS[tier]
+        blocks = list(ipaddress.IPv4Network(self.cidr).subnets(prefixlen_diff=bits))
+        return [str(block) for block in blocks[first : first + len(self.zones)]]
+
+    @property
+    def nat_count(self) -> int:
+        """Number of NAT gateways."""
+        return {"none": 0, "one": 1, "per_zone": len(self.zones)}[self.nat]
 
 
 class LoadBalancerSettings(Section):

@@ -94,7 +94,7 @@ def test_edge_subnets_are_excluded_from_public_access_block(stack: str) -> None:
 
 
 def test_config_writes_to_its_prefix_for_own_account() -> None:
-    check, write = bucket_policies.config_writers(NAMES, "sink", "config")
+    check, write = bucket_policies.config_writers(NAMES, "sink")
     assert write["Resource"] == ["arn:aws:s3:::sink/config/AWSLogs/123456789012/Config/*"]
     assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012" for s in (check, write))
     assert "s3:PutObject" not in check["Action"]

@@ -8,7 +8,6 @@ import pytest
 from components.contract import read
 from components.iam.role_policies import role_definitions
 from components.naming import Naming
-from components.network.subnets import tier_cidrs
 from components.settings.loader import parse
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
@@ -46,7 +45,7 @@ def test_secret_arn_pattern_matches_one_secret() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_subnets_of_tiers_do_not_overlap(stack: str) -> None:
     network = parse(raw_settings(stack), stack).network
-    blocks = [ipaddress.ip_network(cidr) for tier in ("edge", "app", "data") for cidr in tier_cidrs(network, tier)]
+    blocks = [ipaddress.ip_network(cidr) for tier in ("edge", "app", "data") for cidr in network.tier_cidrs(tier)]
     assert len(blocks) == 3 * len(network.zones)
     whole = ipaddress.IPv4Network(network.cidr)
     assert all(isinstance(block, ipaddress.IPv4Network) and block.subnet_of(whole) for block in blocks)
