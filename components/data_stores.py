@@ -33,7 +33,6 @@ class DataStores(Component):
     ) -> None:
         super().__init__("gatehouse:data:DataStores", name, None, opts)
         self._stack, self._foundation, self._network = stack, foundation, network
-        self.child = self.child
         self.rotation_function = self._rotation_function()
         self.rotated_secrets = {kind: self._secret(kind) for kind in stack.contract.rotated_secrets}
         self.database = self._database()

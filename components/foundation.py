@@ -43,7 +43,7 @@ class Foundation(Component):
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, None, opts)
-        self._stack, self.child = stack, self.child
+        self._stack = stack
         settings, names = stack.settings, stack.names
         regions = (settings.region, *filter(None, (settings.replica_region,)))
         boundary = PermissionsBoundary("permissions-boundary", PermissionsBoundaryArgs(names=names, regions=regions), self.child)

@@ -60,9 +60,7 @@ class Observability(Component):
         )
         self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
         self.findings_log_group = DataProtection(
-            "data-protection",
-            DataProtectionArgs(names=names, logs=foundation.logs),
-            self.child,
+            "data-protection", DataProtectionArgs(names=names, logs=foundation.logs), self.child
         ).log_group
         self.register_outputs({})
 

@@ -51,10 +51,7 @@ class Platform(Component):
         self.certificate = Certificate(
             "certificate",
             CertificateArgs(
-                names=names,
-                domain=settings.domain,
-                host_names=tuple(contract.hosts.values()),
-                protection=settings.protection,
+                names=names, domain=settings.domain, host_names=tuple(contract.hosts.values()), protection=settings.protection
             ),
             self.child,
         )

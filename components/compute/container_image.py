@@ -80,12 +80,7 @@ def reference(names: Naming, digest: str, repository: str = RUNTIME) -> str:
 def lifecycle_policy(images_max: int) -> dict[str, object]:
     """Return a lifecycle policy that expires untagged images after a week and retains the newest `images_max` images."""
     expire = {"type": "expire"}
-    untagged = {
-        "tagStatus": "untagged",
-        "countType": "sinceImagePushed",
-        "countUnit": "days",
-        "countNumber": UNTAGGED_DAYS,
-    }
+    untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": UNTAGGED_DAYS}
     newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": images_max}
     rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Keep the newest {images_max} images", newest))
     return {

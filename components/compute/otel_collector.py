@@ -67,9 +67,7 @@ def collector_configuration(
         "extensions": {"health_check": {"endpoint": "127.0.0.1:13133"}},
         "receivers": {
             "prometheus": {"config": {"scrape_configs": [scrape_config]}},
-            "otlp": {
-                "protocols": {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}},
-            },
+            "otlp": {"protocols": {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}}},
         },
         "processors": {
             "memory_limiter": {"check_interval": "1s", "limit_mib": MEMORY_MIB - 8},

@@ -220,10 +220,7 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
             *(f"targetgroup/{all_names}/*", *balancers),
         ),
         args.grant(
-            "RequestCertificates",
-            "acm",
-            "AddTagsToCertificate RequestCertificate",
-            conditions=args.tag_condition("RequestTag"),
+            "RequestCertificates", "acm", "AddTagsToCertificate RequestCertificate", conditions=args.tag_condition("RequestTag")
         ),
         args.grant("Certificates", "acm", certificates, "certificate/*", conditions=args.tag_condition()),
         args.grant(

@@ -64,10 +64,7 @@ class DeliveryRoles(Component):
             )
             for policy in policies.attached_policies(role_name, documents):
                 aws.iam.RolePolicyAttachment(
-                    f"{role_name}-{policy}",
-                    role=role.name,
-                    policy_arn=managed[policy].arn,
-                    opts=self.child,
+                    f"{role_name}-{policy}", role=role.name, policy_arn=managed[policy].arn, opts=self.child
                 )
             self.roles[role_name] = role.arn
 

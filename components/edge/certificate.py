@@ -61,10 +61,7 @@ class Certificate(Component):
         )
         records = [self._validation_record(host, zone.zone_id, certificate) for host in args.host_names]
         validation = aws.acm.CertificateValidation(
-            name,
-            certificate_arn=certificate.arn,
-            validation_record_fqdns=[record.fqdn for record in records],
-            opts=self.child,
+            name, certificate_arn=certificate.arn, validation_record_fqdns=[record.fqdn for record in records], opts=self.child
         )
         self.zone_id, self.name_servers, self.arn = zone.zone_id, zone.name_servers, validation.certificate_arn
         self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})

@@ -19,10 +19,7 @@ def signing_processes(contract: Contract) -> Iterator[Process]:
 
 def variables(names: Naming) -> dict[str, str]:
     """Return the environment variables of these processes. The key alias is known before the key exists."""
-    return {
-        KEY_VARIABLE: names.arn("kms", names.alias("audit")),
-        ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{PREFIX}",
-    }
+    return {KEY_VARIABLE: names.arn("kms", names.alias("audit")), ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{PREFIX}"}
 
 
 def object_arns(names: Naming) -> str:

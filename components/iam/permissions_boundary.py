@@ -97,8 +97,7 @@ def boundary_policy(regions: Sequence[str]) -> Document:
     """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM entities"."""
     conditions = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
     return document(
-        allow("AllowUsedActions", USED, ["*"], conditions=conditions),
-        *(_deny(sid, actions) for sid, actions in DENIED.items()),
+        allow("AllowUsedActions", USED, ["*"], conditions=conditions), *(_deny(sid, actions) for sid, actions in DENIED.items())
     )
 
 

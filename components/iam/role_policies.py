@@ -233,10 +233,7 @@ def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
     decryption."""
     secrets = [secret for secret in process.secrets if not secret.managed or secret.arn]
     managed = [secret for secret in process.secrets if secret.managed and not secret.arn]
-    statements = [
-        *_pull_images(names, "runtime", *([COLLECTOR] if collector else [])),
-        write_log(names, process.name),
-    ]
+    statements = [*_pull_images(names, "runtime", *([COLLECTOR] if collector else [])), write_log(names, process.name)]
     if secrets:
         arns = [_secret_arn(names, secret) for secret in secrets]
         statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", arns))

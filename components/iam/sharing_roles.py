@@ -42,9 +42,7 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
     """Return the roles of the functions by resource name, and with `log_role` the role of API Gateway's access logs."""
     roles = {
         function_role(name): RoleDefinition(
-            f"Role of the {name} function",
-            trust("lambda.amazonaws.com", account=names.account),
-            _function(names, function),
+            f"Role of the {name} function", trust("lambda.amazonaws.com", account=names.account), _function(names, function)
         )
         for name, function in contract.functions.items()
     }

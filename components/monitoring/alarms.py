@@ -151,10 +151,7 @@ class Alarms(Component):
         probe = bool(args.monitoring.probe_interval_minutes)
         body = dashboard_body(args.names, args.resources, args.monitoring.runbooks_url, probe=probe)
         aws.cloudwatch.Dashboard(
-            name,
-            dashboard_name=args.names.name("overview"),
-            dashboard_body=pulumi.Output.json_dumps(body),
-            opts=self.child,
+            name, dashboard_name=args.names.name("overview"), dashboard_body=pulumi.Output.json_dumps(body), opts=self.child
         )
 
 
@@ -191,9 +188,6 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
         {
             "source": ["aws.backup"],
             "detail-type": ["Backup Job State Change"],
-            "detail": {
-                "state": ["ABORTED", "EXPIRED", "FAILED"],
-                "backupVaultName": [{"prefix": names.name("")}],
-            },
+            "detail": {"state": ["ABORTED", "EXPIRED", "FAILED"], "backupVaultName": [{"prefix": names.name("")}]},
         },
     )

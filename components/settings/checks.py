@@ -119,10 +119,7 @@ def task_sizes(settings: Settings) -> Iterator[Mistake]:
     for key, size in sizes.items():
         low, high = MEMORY_MIB[size.cpu]
         if not low <= size.memory_mib <= high or (size.memory_mib > 1024 and size.memory_mib % 1024):
-            yield (
-                f"{key}.memory_mib",
-                f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps of 1024",
-            )
+            yield (f"{key}.memory_mib", f"is {size.memory_mib}; allowed with cpu {size.cpu}: {low} to {high} in steps of 1024")
     for key, service in scaling.items():
         if service.tasks_max < service.tasks_min:
             yield f"{key}.tasks_max", f"is {service.tasks_max}; allowed: tasks_min ({service.tasks_min}) or more"

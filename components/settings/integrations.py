@@ -9,10 +9,7 @@ from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WOR
 ROLES = "owner|operator|issuer|auditor|service"
 HTTPS_URL = string(r"https://[^/\s]+\S*", "an https URL, or empty", optional=True)
 LEGACY_FILES = strings(
-    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json",
-    0,
-    10,
-    "objects in S3, such as s3://old-bucket/api_keys.json",
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json", 0, 10, "objects in S3, such as s3://old-bucket/api_keys.json"
 )
 VARIABLES = strings(r"GATEHOUSE_[A-Z_]+=\S.*", 0, 30, "entries of the form VARIABLE=value")
 

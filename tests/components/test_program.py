@@ -104,7 +104,7 @@ def test_environment_names_occur_in_settings_only() -> None:
 def test_areas_import_no_component_of_another_area() -> None:
     base = ROOT / "components"
     files = {".".join(path.relative_to(base).with_suffix("").parts): path.read_text("utf-8") for path in base.rglob("*/*.py")}
-    components = {module for module, text in files.items() if "(pulumi.ComponentResource)" in text}
+    components = {module for module, text in files.items() if "(Component)" in text}
     assert len(components) >= 19
     offenders = []
     for module, text in files.items():
