@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import pulumi
 
 from components.component import Component
-from components.database.rds_instance import PORT as DATABASE_PORT
-from components.database.valkey import PORT as CACHE_PORT
 from components.foundation import Foundation
 from components.iam import checkpoint_policies, transfer_policies
 from components.network.network_acls import NetworkAcls, NetworkAclsArgs
@@ -56,13 +54,7 @@ class PrivateNetwork(Component):
         ).groups
         NetworkAcls(
             "network-acls",
-            NetworkAclsArgs(
-                names=names,
-                network=settings.network,
-                vpc_id=self.vpc.vpc_id,
-                subnets=self.vpc.subnets,
-                store_ports=(DATABASE_PORT, CACHE_PORT),
-            ),
+            NetworkAclsArgs(names=names, network=settings.network, vpc_id=self.vpc.vpc_id, subnets=self.vpc.subnets),
             self.child,
         )
         VpcEndpoints(

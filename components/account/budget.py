@@ -65,14 +65,17 @@ class Budget(Component):
             tags=tags("internal"),
             opts=self.child,
         )
+        self._anomaly_detection(name, args)
+        self.register_outputs({})
+
+    def _anomaly_detection(self, name: str, args: BudgetArgs) -> None:
         # An account can have one monitor of all services, but one for each tag value.
+        environment = {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.environment]}
         monitor = aws.costexplorer.AnomalyMonitor(
             name,
             name=args.names.name("cost"),
             monitor_type="CUSTOM",
-            monitor_specification=json.dumps(
-                {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.environment]}}
-            ),
+            monitor_specification=json.dumps({"Tags": environment}),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -93,4 +96,3 @@ class Budget(Component):
             tags=tags("internal"),
             opts=self.child,
         )
-        self.register_outputs({})

@@ -66,9 +66,6 @@ class BackupPlan(Component):
     copied GB. Controls: GH-BAK-001 to GH-BAK-004.
     """
 
-    vault_arn: pulumi.Output[str]
-    plan_id: pulumi.Output[str]
-
     def __init__(self, name: str, args: BackupPlanArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:backup:BackupPlan", name, args, opts)
         vault = self._vault("main", args, args.key_arn, None)
@@ -110,8 +107,7 @@ class BackupPlan(Component):
             resources=list(args.resources),
             opts=self.child,
         )
-        self.vault_arn, self.plan_id = vault.arn, plan.id
-        self.register_outputs({"vaultArn": self.vault_arn, "planId": self.plan_id})
+        self.register_outputs({})
 
     def _vault(self, name: str, args: BackupPlanArgs, key_arn: pulumi.Input[str], region: str | None) -> aws.backup.Vault:
         vault = aws.backup.Vault(

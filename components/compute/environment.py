@@ -7,6 +7,7 @@ import pulumi
 from components.contract import Contract, optional_variables
 from components.iam import checkpoint_policies, role_policies
 from components.naming import Naming
+from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
 
 Environment = dict[str, pulumi.Input[str]]
@@ -53,7 +54,7 @@ def _common(settings: Settings, names: Naming, contract: Contract, endpoints: En
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
         "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, endpoints.database),
         "GATEHOUSE_DATABASE_AUTH": "iam",
-        "GATEHOUSE_REDIS_URL": pulumi.Output.format("rediss://{}@{}:6379/0", names.name("app"), endpoints.cache),
+        "GATEHOUSE_REDIS_URL": pulumi.Output.format("rediss://{}@{}:{}/0", names.name("app"), endpoints.cache, CACHE_PORT),
         "GATEHOUSE_REDIS_AUTH": "iam",
         "GATEHOUSE_REDIS_CLUSTER": names.name("cache"),
         "GATEHOUSE_SECRET_LINKS_TABLE": names.name("tokens"),
@@ -72,4 +73,4 @@ def _common(settings: Settings, names: Naming, contract: Contract, endpoints: En
 
 def _database_url(user: str, host: pulumi.Input[str]) -> pulumi.Output[str]:
     """URL without a password. The client verifies the server's certificate and host name."""
-    return pulumi.Output.format("postgresql://{}@{}:5432/{}?sslmode=verify-full", user, host, role_policies.DATABASE)
+    return pulumi.Output.format("postgresql://{}@{}:{}/{}?sslmode=verify-full", user, host, DATABASE_PORT, role_policies.DATABASE)

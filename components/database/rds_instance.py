@@ -8,10 +8,10 @@ import pulumi_aws as aws
 
 from components.component import Component, LogOptions, StackArgs
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
-from components.settings.data import DatabaseSettings, ProtectionSettings
+from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
 from components.tags import tags
 
-PORT = 5432
+TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
 """Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases with CloudWatch Database
@@ -67,34 +67,36 @@ class RdsInstance(Component):
 
     def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:RdsInstance", name, args, opts)
-        names, settings = args.names, args.database
-        log_groups = self._log_groups(args)
-        subnets = aws.rds.SubnetGroup(
+        parameters = self._parameter_group(name, args)
+        instance = self._instance(name, args, parameters.name)
+        self._event_subscriptions(args, instance.identifier, parameters.name)
+        self.arn = instance.arn
+        self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
+        self.owner_secret_arn = instance.master_user_secrets.apply(master_user_secret_arn)
+        self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
+
+    def _parameter_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.ParameterGroup:
+        return aws.rds.ParameterGroup(
             name,
-            name=names.name("main"),
-            description="Subnets of the data tier",
-            subnet_ids=list(args.subnet_ids),
-            tags=tags("internal"),
-            opts=self.child,
-        )
-        parameters = aws.rds.ParameterGroup(
-            name,
-            name=names.name("main"),
+            name=args.names.name("main"),
             description="Requires TLS and logs connections and slow queries",
-            family=f"postgres{settings.engine_version.split('.')[0]}",
+            family=f"postgres{args.database.engine_version.split('.')[0]}",
             parameters=[
                 {"name": name, "value": value, "apply_method": "immediate"}
                 for name, value in (
                     ("rds.force_ssl", "1"),
                     ("log_connections", "1"),
                     ("log_disconnections", "1"),
-                    ("log_min_duration_statement", str(settings.slow_query_threshold_ms)),
+                    ("log_min_duration_statement", str(args.database.slow_query_threshold_ms)),
                 )
             ],
             tags=tags("internal"),
             opts=self.child,
         )
-        instance = aws.rds.Instance(
+
+    def _instance(self, name: str, args: RdsInstanceArgs, parameters: pulumi.Output[str]) -> aws.rds.Instance:
+        names, settings = args.names, args.database
+        return aws.rds.Instance(
             name,
             identifier=names.name("main"),
             engine="postgres",
@@ -109,12 +111,12 @@ class RdsInstance(Component):
             username=DATABASE_OWNER,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key_arn,
-            port=PORT,
+            port=DATABASE_PORT,
             multi_az=settings.multi_az,
             publicly_accessible=False,
-            db_subnet_group_name=subnets.name,
+            db_subnet_group_name=self._subnet_group(name, args).name,
             vpc_security_group_ids=[args.security_group_id],
-            parameter_group_name=parameters.name,
+            parameter_group_name=parameters,
             iam_database_authentication_enabled=True,
             ca_cert_identifier="rds-ca-rsa2048-g1",
             backup_retention_period=settings.backup_retention_days,
@@ -135,35 +137,37 @@ class RdsInstance(Component):
             monitoring_interval=settings.monitoring_interval_s,
             monitoring_role_arn=args.monitoring_role_arn if settings.monitoring_interval_s else None,
             tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                # RDS would otherwise create the log groups, without KMS key and retention.
-                depends_on=log_groups,
-                protect=args.protection.protect,
-                retain_on_delete=args.protection.retain_on_delete,
-                custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
-            ),
+            # RDS would otherwise create the log groups, without KMS key and retention.
+            opts=self.protected(args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS),
         )
+
+    def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
+        return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
+
+    def _subnet_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.SubnetGroup:
+        return aws.rds.SubnetGroup(
+            name,
+            name=args.names.name("main"),
+            description="Subnets of the data tier",
+            subnet_ids=list(args.subnet_ids),
+            tags=tags("internal"),
+            opts=self.child,
+        )
+
+    def _event_subscriptions(self, args: RdsInstanceArgs, instance: pulumi.Output[str], parameters: pulumi.Output[str]) -> None:
         for source, categories in EVENTS.items():
             aws.rds.EventSubscription(
                 source,
-                name=names.name(source),
+                name=args.names.name(source),
                 sns_topic=args.topic_arn,
                 source_type=source,
                 # DB security groups are unused in a VPC; events report if one is created in the account.
-                source_ids={"db-instance": [instance.identifier], "db-parameter-group": [parameters.name]}.get(source),
+                source_ids={"db-instance": [instance], "db-parameter-group": [parameters]}.get(source),
                 event_categories=list(categories),
                 enabled=True,
                 tags=tags("internal"),
                 opts=self.child,
             )
-        self.arn = instance.arn
-        self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
-        self.owner_secret_arn = instance.master_user_secrets.apply(master_user_secret_arn)
-        self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
-
-    def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
-        return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
 
 
 def master_user_secret_arn(secrets: Sequence[aws.rds.outputs.InstanceMasterUserSecret] | None) -> str:

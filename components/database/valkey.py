@@ -7,10 +7,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.settings.data import CacheSettings
+from components.settings.data import CACHE_PORT, CacheSettings
 from components.tags import tags
 
-PORT = 6379
 ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 """Permissions of the application user: all data commands, no administrative commands."""
 
@@ -43,7 +42,6 @@ class Valkey(Component):
 
     replication_group: pulumi.Output[str]
     address: pulumi.Output[str]
-    user: str
 
     def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:Valkey", name, args, opts)
@@ -64,7 +62,7 @@ class Valkey(Component):
             engine_version=settings.engine_version,
             node_type=settings.node_type,
             num_cache_clusters=1 + settings.replicas,
-            port=PORT,
+            port=CACHE_PORT,
             parameter_group_name=f"default.valkey{settings.engine_version.split('.')[0]}",
             subnet_group_name=subnets.name,
             security_group_ids=[args.security_group_id],
@@ -86,8 +84,7 @@ class Valkey(Component):
             ),
         )
         self.replication_group, self.address = cluster.replication_group_id, cluster.primary_endpoint_address
-        self.user = names.name("app")
-        self.register_outputs({"replicationGroup": self.replication_group, "address": self.address, "user": self.user})
+        self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})
 
     def _user_group(self, args: ValkeyArgs) -> pulumi.Output[str]:
         """Create the user group. With IAM authentication, user id and user name must be equal (ElastiCache User Guide,

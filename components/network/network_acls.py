@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
+from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.network import TIERS, NetworkSettings
 from components.tags import tags
 
@@ -36,13 +37,11 @@ class NetworkAclsArgs(StackArgs):
     network: CIDR block, Availability Zones and private networks of Cores.
     vpc_id: VPC of the ACLs.
     subnets: Subnets by tier.
-    store_ports: Ports of database and cache.
     """
 
     network: NetworkSettings
     vpc_id: pulumi.Input[str]
     subnets: Mapping[str, list[pulumi.Output[str]]]
-    store_ports: tuple[int, ...]
 
 
 class NetworkAcls(Component):
@@ -53,43 +52,33 @@ class NetworkAcls(Component):
     Cost: none. Controls: GH-VPC-007.
     """
 
-    ids: dict[str, pulumi.Output[str]]
-
     def __init__(self, name: str, args: NetworkAclsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:NetworkAcls", name, args, opts)
-        self.ids = {
-            tier: aws.ec2.NetworkAcl(
+        for tier in TIERS:
+            aws.ec2.NetworkAcl(
                 tier,
                 vpc_id=args.vpc_id,
                 subnet_ids=list(args.subnets[tier]),
-                ingress=[
-                    {
-                        "rule_no": number * 10,
-                        "action": rule.action,
-                        "protocol": "tcp",
-                        "cidr_block": rule.cidr,
-                        "from_port": rule.from_port,
-                        "to_port": rule.to_port,
-                    }
-                    for number, rule in enumerate(inbound_rules(tier, args), start=1)
-                ],
-                egress=[
-                    {
-                        "rule_no": number * 10,
-                        "action": rule.action,
-                        "protocol": "tcp",
-                        "cidr_block": rule.cidr,
-                        "from_port": rule.from_port,
-                        "to_port": rule.to_port,
-                    }
-                    for number, rule in enumerate(outbound_rules(tier, args), start=1)
-                ],
+                ingress=_numbered(inbound_rules(tier, args)),
+                egress=_numbered(outbound_rules(tier, args)),
                 tags=tags("none", Name=args.names.name(tier)),
                 opts=self.child,
-            ).id
-            for tier in TIERS
+            )
+        self.register_outputs({})
+
+
+def _numbered(rules: Iterator[Rule]) -> list[aws.ec2.NetworkAclIngressArgsDict]:
+    return [
+        {
+            "rule_no": number * 10,
+            "action": rule.action,
+            "protocol": "tcp",
+            "cidr_block": rule.cidr,
+            "from_port": rule.from_port,
+            "to_port": rule.to_port,
         }
-        self.register_outputs({"ids": self.ids})
+        for number, rule in enumerate(rules, start=1)
+    ]
 
 
 def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
@@ -99,7 +88,7 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     connection with source port 3389 is dropped; TCP clients then retry from another port.
     """
     if tier == "data":
-        yield from (Rule(cidr, port, port) for cidr in args.network.tier_cidrs("app") for port in args.store_ports)
+        yield from (Rule(cidr, port, port) for cidr in args.network.tier_cidrs("app") for port in (DATABASE_PORT, CACHE_PORT))
         return
     yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
     yield from (Rule(ANYWHERE, port, port, "deny") for port in REMOTE_ACCESS_PORTS)

@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.contract import Contract
 from components.iam.role_policies import RDS_PROXY
+from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.network import NetworkSettings
 from components.tags import tags
 
@@ -54,8 +55,6 @@ class SecurityGroupsArgs(StackArgs):
     vpc_id: VPC of the groups.
     prefix_lists: Prefix lists of the gateway endpoints, by service.
     rds_proxy: The application connects to the database through RDS Proxy.
-    database_port: Port of the database.
-    cache_port: Port of the cache.
     core_ports: Ports of Cores that run in the stack, by security group.
     console_egress: The console connects to the internet.
     webhook_networks: Private networks of webhook receivers.
@@ -66,8 +65,6 @@ class SecurityGroupsArgs(StackArgs):
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
     rds_proxy: bool = False
-    database_port: int = 5432
-    cache_port: int = 6379
     core_ports: Mapping[str, int] = field(default_factory=dict)
     console_egress: bool = False
     webhook_networks: tuple[str, ...] = ()
@@ -108,30 +105,31 @@ class SecurityGroups(Component):
         to_port = connection.to_port or connection.port
         destination = connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
         rule = f"{connection.source or 'internet'}-to-{destination}-{connection.port}"
-        if connection.source:
+        source, target = (self.groups.get(group) for group in (connection.source, connection.target))
+        if source is not None:
             aws.vpc.SecurityGroupEgressRule(
                 rule,
-                security_group_id=self.groups[connection.source],
+                security_group_id=source,
                 description=connection.description,
                 ip_protocol="tcp",
                 from_port=connection.port,
                 to_port=to_port,
-                referenced_security_group_id=self.groups[connection.target] if connection.target else None,
+                referenced_security_group_id=target,
                 cidr_ipv4=connection.cidr or None,
                 prefix_list_id=args.prefix_lists[connection.prefix_list] if connection.prefix_list else None,
                 tags=tags("none", Name=rule),
                 opts=self.child,
             )
-        if connection.target:
+        if target is not None:
             aws.vpc.SecurityGroupIngressRule(
                 rule,
-                security_group_id=self.groups[connection.target],
+                security_group_id=target,
                 description=connection.description,
                 ip_protocol="tcp",
                 from_port=connection.port,
                 to_port=to_port,
-                referenced_security_group_id=self.groups[connection.source] if connection.source else None,
-                cidr_ipv4=None if connection.source else ANYWHERE,
+                referenced_security_group_id=source,
+                cidr_ipv4=ANYWHERE if source is None else None,
                 tags=tags("none", Name=rule),
                 opts=self.child,
             )
@@ -147,13 +145,13 @@ def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
             yield Connection("edge", f"Load balancer to the {service.name} service", service.port, name)
         # Migrations log in with the owner's password, which RDS Proxy does not accept.
         database = RDS_PROXY if args.rds_proxy and process.services else "database"
-        yield Connection(name, f"{name} to the database", args.database_port, database)
+        yield Connection(name, f"{name} to the database", DATABASE_PORT, database)
         if process.services:
-            yield Connection(name, f"{name} to the cache", args.cache_port, "cache")
+            yield Connection(name, f"{name} to the cache", CACHE_PORT, "cache")
         yield Connection(name, f"{name} to interface endpoints", 443, "endpoints")
         yield Connection(name, f"{name} to the S3 gateway endpoint", 443, prefix_list="s3")
     if args.rds_proxy:
-        yield Connection(RDS_PROXY, "RDS Proxy to the database", args.database_port, "database")
+        yield Connection(RDS_PROXY, "RDS Proxy to the database", DATABASE_PORT, "database")
     yield Connection("console", "console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb")
     yield Connection("gateway", "gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE)
     ports = (args.network.core_port_min, args.network.core_port_max)

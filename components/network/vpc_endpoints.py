@@ -36,12 +36,10 @@ class VpcEndpoints(Component):
     Cost: about 8 USD a month per service and zone. Controls: GH-VPC-008, GH-VPC-009.
     """
 
-    ids: dict[str, pulumi.Output[str]]
-
     def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
-        self.ids = {
-            service: aws.ec2.VpcEndpoint(
+        for service, policy in interface_policies(args.names, ecs_exec=args.ecs_exec).items():
+            aws.ec2.VpcEndpoint(
                 service,
                 vpc_id=args.vpc_id,
                 service_name=f"com.amazonaws.{args.names.region}.{service}",
@@ -52,7 +50,5 @@ class VpcEndpoints(Component):
                 policy=render(policy),
                 tags=tags("none", Name=args.names.name(service.replace(".", "-"))),
                 opts=self.child,
-            ).id
-            for service, policy in interface_policies(args.names, ecs_exec=args.ecs_exec).items()
-        }
-        self.register_outputs({"ids": self.ids})
+            )
+        self.register_outputs({})

@@ -15,6 +15,7 @@ from components.settings.fields import (
     strings,
 )
 
+DATABASE_PORT, CACHE_PORT = 5432, 6379
 DAYS = integer(1, 3650, "days")
 ROLE_ARN = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
 

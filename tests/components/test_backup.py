@@ -27,7 +27,7 @@ def statements(document: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
     raw = raw_settings(stack, {f"network.{key}": value for key, value in changes.items()})
-    return NetworkAclsArgs(names=NAMES, network=parse(raw, stack).network, vpc_id="vpc-1", subnets={}, store_ports=(5432, 6379))
+    return NetworkAclsArgs(names=NAMES, network=parse(raw, stack).network, vpc_id="vpc-1", subnets={})
 
 
 @pytest.mark.requirement("CG-18")
