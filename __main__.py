@@ -10,12 +10,12 @@ from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.delivery.roles import DeliveryRoles
 from components.foundation import Foundation
 from components.iam import role_policies
+from components.naming import default_tags
 from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
 from components.settings.loader import load
 from components.stack import Stack
-from components.tags import default_tags
 from components.workloads import Workloads
 
 settings = load()

@@ -9,9 +9,8 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import BaseModel
 
-from components.naming import Naming
+from components.naming import Naming, tags
 from components.settings.data import ProtectionSettings
-from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

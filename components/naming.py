@@ -1,11 +1,19 @@
-"""Names and ARNs of every resource. They follow from environment, account and region, so policy documents are known in a
-preview."""
+"""Names, ARNs and tags of every resource.
+
+Names follow from environment, account and region, so policy documents are known in a preview.
+"""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from components.settings.model import Settings
 
 PROJECT = "gatehouse"
+DataClass = Literal["none", "internal", "confidential", "secret", "log"]
+"""Value of the tag DataClass.
+
+none: no data. internal: configuration. confidential: data of users. secret: credentials and keys. log: logs and audit trail.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +141,20 @@ class Naming:
     def core_url(self, core: str, port: int) -> str:
         """URL at which the gateway connects to a Core. The security groups allow this HTTP traffic from the gateway only."""
         return f"http://{core}.{self.core_zone}:{port}"
+
+
+def default_tags(settings: Settings) -> dict[str, str]:
+    """The default tags of the provider. A resource overrides DataClass."""
+    return {
+        "Project": PROJECT,
+        "Environment": settings.environment,
+        "Owner": settings.owner,
+        "CostCentre": settings.cost_centre,
+        "ManagedBy": "pulumi",
+        "DataClass": "none",
+    }
+
+
+def tags(data_class: DataClass, **more: str) -> dict[str, str]:
+    """The tags of a resource: its data class, and others such as Name."""
+    return {"DataClass": data_class, **more}

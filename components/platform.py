@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pulumi
 
-from components.component import Component
+from components.component import Component, StackArgs
 from components.compute.container_image import ContainerImage, ContainerImageArgs
-from components.compute.ecs_cluster import EcsCluster, EcsClusterArgs
+from components.compute.ecs_cluster import EcsCluster
 from components.edge.certificate import Certificate, CertificateArgs
 from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.foundation import Foundation
@@ -71,7 +71,7 @@ class Platform(Component):
             ),
             self.child,
         )
-        self.cluster = EcsCluster("main", EcsClusterArgs(names=names), self.child)
+        self.cluster = EcsCluster("main", StackArgs(names=names), self.child)
         cores = tuple(core.name for core in settings.cores)
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
         self.service_discovery = ServiceDiscovery("service-discovery", discovery, self.child)

@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.iam.bucket_policies import CONFIG_PREFIX
-from components.tags import tags
+from components.naming import tags
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
@@ -42,11 +42,7 @@ class AccountBaseline(Component):
         self._account_settings(name, args)
         self._config_recorder(name, args)
         detector = aws.guardduty.Detector(
-            name,
-            enable=True,
-            finding_publishing_frequency="FIFTEEN_MINUTES",
-            tags=tags("log"),
-            opts=self.child,
+            name, enable=True, finding_publishing_frequency="FIFTEEN_MINUTES", tags=tags("log"), opts=self.child
         )
         for feature in FEATURES:
             aws.guardduty.DetectorFeature(

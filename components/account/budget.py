@@ -7,9 +7,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.naming import PROJECT
+from components.naming import PROJECT, tags
 from components.settings.operations import BudgetSettings
-from components.tags import tags
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Notification type and threshold in percent of the budget."""

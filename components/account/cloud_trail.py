@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogOptions, StackArgs
-from components.tags import tags
+from components.naming import tags
 
 SELECTORS = {"AWS::S3::Object": "Objects", "AWS::DynamoDB::Table": "Items", "AWS::Lambda::Function": "Calls"}
 """Name of the event selector of each resource type."""

@@ -8,8 +8,8 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
+from components.naming import tags
 from components.settings.data import BackupSettings, ProtectionSettings
-from components.tags import tags
 
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
@@ -122,11 +122,7 @@ class BackupPlan(Component):
         # The policy would prevent that Pulumi empties the vault.
         if not args.force_destroy:
             aws.backup.VaultPolicy(
-                name,
-                backup_vault_name=vault.name,
-                region=region,
-                policy=render(vault_policy(args.names)),
-                opts=self.child,
+                name, backup_vault_name=vault.name, region=region, policy=render(vault_policy(args.names)), opts=self.child
             )
         if args.backup.vault_lock != "none":
             aws.backup.VaultLockConfiguration(

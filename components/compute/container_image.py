@@ -9,9 +9,8 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
-from components.naming import Naming
+from components.naming import Naming, tags
 from components.settings.workloads import ImageSettings
-from components.tags import tags
 
 RUNTIME = "runtime"
 UNTAGGED_DAYS = 7

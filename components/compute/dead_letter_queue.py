@@ -6,8 +6,7 @@ import pulumi_aws as aws
 from components.component import Component, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import queue_policy
-from components.naming import Naming
-from components.tags import tags
+from components.naming import Naming, tags
 
 RETENTION_DAYS = 14
 """Maximum retention period of SQS."""

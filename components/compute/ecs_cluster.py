@@ -1,20 +1,10 @@
 """The ECS cluster."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.naming import Naming
-from components.tags import tags
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EcsClusterArgs(StackArgs):
-    """Arguments of `EcsCluster`."""
-
-    names: Naming
+from components.naming import tags
 
 
 class EcsCluster(Component):
@@ -27,7 +17,7 @@ class EcsCluster(Component):
     name: pulumi.Output[str]
     arn: pulumi.Output[str]
 
-    def __init__(self, name: str, args: EcsClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: StackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:EcsCluster", name, args, opts)
         cluster = aws.ecs.Cluster(
             name,

@@ -8,8 +8,8 @@ import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.edge.target_groups import TargetGroups
+from components.naming import tags
 from components.settings.workloads import ROLLING, RolloutSettings, ScalingSettings, ServiceSettings
-from components.tags import tags
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20

@@ -11,8 +11,8 @@ from components.component import Component, LogOptions, StackArgs
 from components.compute.container_definition import SCRATCH, container_definition
 from components.compute.otel_collector import collector_container
 from components.contract import Process
+from components.naming import tags
 from components.settings.workloads import TaskSize
-from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ import pulumi_aws as aws
 
 from components.component import Component, LogOptions, StackArgs
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
+from components.naming import tags
 from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
-from components.tags import tags
 
 TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")

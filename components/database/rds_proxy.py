@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogOptions, StackArgs, with_dependencies
-from components.tags import tags
+from components.naming import tags
 
 IDLE_CLIENT_TIMEOUT_S = 1800
 

@@ -6,8 +6,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
+from components.naming import tags
 from components.settings.data import ProtectionSettings, SecretLinksTableSettings
-from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
+from components.naming import tags
 from components.settings.data import CACHE_PORT, CacheSettings
-from components.tags import tags
 
 ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 """Permissions of the application user: all data commands, no administrative commands."""

@@ -229,11 +229,7 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("Records", "route53", "ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/*", conditions=records),
         args.grant("WebAcl", "wafv2", web_acl, f"regional/webacl/{all_names}/*", *protected),
         args.grant(
-            "RestApis",
-            "apigateway",
-            "DELETE PATCH POST PUT",
-            f"arn:aws:apigateway:{args.names.region}::/*",
-            conditions=regional,
+            "RestApis", "apigateway", "DELETE PATCH POST PUT", f"arn:aws:apigateway:{args.names.region}::/*", conditions=regional
         ),
     ]
 

@@ -7,7 +7,7 @@ from components.component import Component
 from components.delivery import policies
 from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.iam.documents import Document, render
-from components.tags import tags
+from components.naming import tags
 
 SESSION_S = {policies.PREVIEW: 3600, policies.DEPLOY: 7200, policies.IMAGE: 3600}
 """Maximum session duration. A deployment includes the bake time of a release, see the timeouts in .github/workflows."""

@@ -8,8 +8,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
+from components.naming import tags
 from components.settings.data import ProtectionSettings
-from components.tags import tags
 
 RECORD_TTL_S = 300
 

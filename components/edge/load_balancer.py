@@ -10,8 +10,8 @@ from components.component import Component, StackArgs, with_dependencies
 from components.contract import ContractService
 from components.edge.target_groups import TargetGroups
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
+from components.naming import tags
 from components.settings.network import LoadBalancerSettings
-from components.tags import tags
 
 ACCESS_LOG_PREFIX, CONNECTION_LOG_PREFIX = LOAD_BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"

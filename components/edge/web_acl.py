@@ -10,9 +10,8 @@ import pulumi_aws as aws
 from components.component import Component, LogOptions, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
-from components.naming import Naming
+from components.naming import Naming, tags
 from components.settings.network import WafSettings
-from components.tags import tags
 
 MANAGED = {
     "ip-reputation": "AWSManagedRulesAmazonIpReputationList",

@@ -9,8 +9,8 @@ import pulumi_aws as aws
 from components.component import Component
 from components.iam.documents import render
 from components.iam.key_policies import KeyUsers, key_policy, replica_policy
+from components.naming import DataClass, tags
 from components.settings.data import KmsKeysSettings, ProtectionSettings
-from components.tags import DataClass, tags
 
 KEYS: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, secret links, files and images"),
@@ -98,10 +98,6 @@ class KmsKeys(Component):
             opts=opts,
         )
         aws.kms.Alias(
-            "replica",
-            name=args.names.alias("backup"),
-            region=args.replica_region,
-            target_key_id=replica.id,
-            opts=self.child,
+            "replica", name=args.names.alias("backup"), region=args.replica_region, target_key_id=replica.id, opts=self.child
         )
         return replica.arn

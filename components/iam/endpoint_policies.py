@@ -1,5 +1,7 @@
 """Policies of the VPC endpoints: principals of the account only, and resources of the account where the action has one."""
 
+from collections.abc import Sequence
+
 from components.iam.documents import ANYONE, Document, Statement, allow, document
 from components.naming import Naming
 
@@ -20,33 +22,23 @@ def s3_policy(
     shared_objects: ARNs of objects in buckets of other owners that may be read and written.
     """
     arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
-    own_account = {"aws:PrincipalAccount": names.account}
-    own_resource = {**own_account, "aws:ResourceAccount": names.account}
-    statements = [
-        allow(
-            "OwnBuckets",
-            "s3:GetObject PutObject ListBucket",
-            [*arns, *(f"{arn}/*" for arn in arns)],
-            principal=ANYONE,
-            conditions={"StringEquals": own_resource},
-        )
-    ]
+    own_account = {"StringEquals": {"aws:PrincipalAccount": names.account}}
+    own_buckets = [*arns, *(f"{arn}/*" for arn in arns)]
+    layers = [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"]
+    statements = [_allow_account(names, "OwnBuckets", "s3:GetObject PutObject ListBucket", own_buckets)]
     if write_only_objects:
-        conditions = {"StringEquals": own_resource}
-        statements.append(allow("WriteOnlyObjects", "s3:PutObject", write_only_objects, principal=ANYONE, conditions=conditions))
+        statements.append(_allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects))
     if shared_objects:
         # The bucket may belong to another account, so only the principal is checked; the objects are exact.
-        conditions = {"StringEquals": own_account}
-        actions = ["s3:GetObject", "s3:PutObject"]
-        statements.append(allow("LegacyFiles", actions, shared_objects, principal=ANYONE, conditions=conditions))
-    layers = [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"]
+        read_write = "s3:GetObject PutObject"
+        statements.append(allow("LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account))
     return document(*statements, allow("ImageLayers", "s3:GetObject", layers, principal=ANYONE))
 
 
 def dynamodb_policy(names: Naming) -> Document:
     """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables."""
-    actions = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
-    return document(_allow_account(names, "OwnTables", [f"dynamodb:{action}" for action in actions], [names.table_arn("*")]))
+    actions = "dynamodb:GetItem PutItem UpdateItem DeleteItem Query"
+    return document(_allow_account(names, "OwnTables", actions, [names.table_arn("*")]))
 
 
 def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
@@ -84,7 +76,7 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
 
 
 def _allow_account(
-    names: Naming, sid: str, actions: str | list[str], resources: list[str], additional: dict[str, str] | None = None
+    names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str], additional: dict[str, str] | None = None
 ) -> Statement:
     # Requests without a resource, such as a login or a metric, have no aws:ResourceAccount.
     owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}

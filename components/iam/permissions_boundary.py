@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.component import Component, StackArgs
 from components.iam.documents import Document, Statement, action_list, allow, document, render
-from components.tags import tags
+from components.naming import tags
 
 USED = tuple(
     action

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.role_policies import RoleDefinition
-from components.tags import tags
+from components.naming import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

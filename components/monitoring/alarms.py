@@ -15,9 +15,8 @@ from components.monitoring import metric_alarms
 from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
 from components.monitoring.topics import email_topic
-from components.naming import Naming
+from components.naming import Naming, tags
 from components.settings.operations import MonitoringSettings
-from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from components.compute.dead_letter_queue import dead_letter_queue
 from components.iam.documents import Document, allow, document, render, trust
 from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
 from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
-from components.naming import Naming
-from components.tags import tags
+from components.naming import Naming, tags
 
 NAME = "probe"
 DEAD_LETTER_QUEUE = "probe-failed"

@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.iam.documents import Document, render
 from components.iam.resource_policies import NOTIFICATION_TOPIC, notification_topic_policy
-from components.tags import tags
+from components.naming import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

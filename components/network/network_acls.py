@@ -7,9 +7,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
+from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.network import TIERS, NetworkSettings
-from components.tags import tags
 
 ANYWHERE = "0.0.0.0/0"
 EPHEMERAL_PORTS = (1024, 65535)

@@ -9,9 +9,9 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.contract import Contract
 from components.iam.role_policies import RDS_PROXY
+from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.network import NetworkSettings
-from components.tags import tags
 
 ANYWHERE = "0.0.0.0/0"
 

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.tags import tags
+from components.naming import tags
 
 TTL_S = 10
 """TTL of the DNS records, and so the maximum time a client uses the address of a stopped task."""

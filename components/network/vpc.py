@@ -8,9 +8,8 @@ import pulumi_aws as aws
 from components.component import Component, LogOptions, StackArgs
 from components.iam.documents import Document, render
 from components.iam.endpoint_policies import dynamodb_policy, s3_policy
-from components.naming import Naming
+from components.naming import Naming, tags
 from components.settings.network import TIERS, NetworkSettings
-from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

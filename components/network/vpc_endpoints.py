@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.iam.documents import render
 from components.iam.endpoint_policies import interface_policies
-from components.tags import tags
+from components.naming import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from components.component import Component, LogOptions, StackArgs, with_dependencies
 from components.compute.dead_letter_queue import dead_letter_queue
 from components.iam.role_policies import ROTATION_DEAD_LETTER_QUEUE
-from components.tags import tags
+from components.naming import tags
 
 CODE = "runtime/functions"
 TIMEOUT_S = 60

@@ -8,8 +8,8 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
+from components.naming import tags
 from components.settings.data import ProtectionSettings, SecretsSettings
-from components.tags import tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from components.contract import Function
 from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
+from components.naming import tags
 from components.settings.workloads import SharingSettings
 from components.sharing import rest_api
-from components.tags import tags
 
 TIMEOUT_S = 10
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
@@ -138,11 +138,7 @@ class SharingFunction(Component):
     def _methods(self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias) -> list[pulumi.Resource]:
         """Create the methods with request validation and proxy integration."""
         proxy = aws.apigateway.Resource(
-            name,
-            rest_api=api.id,
-            parent_id=api.root_resource_id,
-            path_part=rest_api.PROXY.removeprefix("/"),
-            opts=self.child,
+            name, rest_api=api.id, parent_id=api.root_resource_id, path_part=rest_api.PROXY.removeprefix("/"), opts=self.child
         )
         validator = aws.apigateway.RequestValidator(
             name,

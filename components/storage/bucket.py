@@ -7,8 +7,8 @@ import pulumi_aws as aws
 
 from components.component import Component
 from components.iam.documents import Document, render
+from components.naming import DataClass, tags
 from components.settings.data import ProtectionSettings
-from components.tags import DataClass, tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ import pulumi
 
 from components.iam import bucket_policies
 from components.iam.documents import Document, Statement
-from components.naming import Naming
+from components.naming import DataClass, Naming
 from components.settings.model import Settings
 from components.storage.bucket import BucketArgs, BucketReplica
-from components.tags import DataClass
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from components.iam.key_policies import ADMINISTER, USE
 from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
 from components.iam.roles import Roles, RolesArgs
 from components.monitoring.metric_alarms import metric_alarm, table_alarms
-from components.naming import Naming
+from components.naming import Naming, tags
 from components.settings.data import BackupSettings, ProtectionSettings, SecretLinksTableSettings
 from components.storage.bucket import Bucket, BucketArgs, BucketReplica
-from components.tags import tags
 
 config = pulumi.Config()
 names = Naming(pulumi.get_stack(), config.require("account"), config.require("region"))
