@@ -153,27 +153,13 @@ def read(
     external_secrets: the optional variables to inject, with the ARN of the secret.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    services = {
-        name: ContractService(name, service["port"], service["health"], service["ready"])
-        for name, service in raw["service"].items()
-    }
+    services = {name: ContractService(name, row["port"], row["health"], row["ready"]) for name, row in raw["service"].items()}
     variables = [
         *raw["variable"],
         *(row for row in raw["optional"] if optional_variables is None or row["name"] in optional_variables),
     ]
     secrets = [*raw["secret"], *({**row, "managed": EXTERNAL} for row in raw["optional"] if row["name"] in external_secrets)]
     in_functions = {raw["function"][name]["service"] for name in functions}
-    deployed = {
-        name: Function(
-            name=name,
-            service=services[function["service"]],
-            entry_point=tuple(function["entry_point"]),
-            command=tuple(function["command"]),
-            variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
-        )
-        for name, function in raw["function"].items()
-        if name in functions
-    }
     processes = {
         name: Process(
             name=name,
@@ -191,10 +177,24 @@ def read(
     return Contract(
         user=raw["image"]["user"],
         processes=processes,
-        functions=deployed,
+        functions=_functions(raw, services, functions),
         replaceable=tuple(row["name"] for row in raw["variable"] if row.get("stand_in")),
         secret_variables=tuple(row["name"] for row in raw["optional"] if "kind" in row),
     )
+
+
+def _functions(raw: Mapping[str, Any], services: Mapping[str, ContractService], names: Collection[str]) -> dict[str, Function]:
+    return {
+        name: Function(
+            name=name,
+            service=services[row["service"]],
+            entry_point=tuple(row["entry_point"]),
+            command=tuple(row["command"]),
+            variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
+        )
+        for name, row in raw["function"].items()
+        if name in names
+    }
 
 
 def settable(path: Path = PATH) -> frozenset[str]:

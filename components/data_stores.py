@@ -37,27 +37,21 @@ class DataStores(Component):
         self.rotated_secrets = {kind: self._secret(kind) for kind in stack.contract.rotated_secrets}
         self.database = self._database()
         database_host = self._proxy().address if stack.settings.database.proxy else self.database.address
-        self.cache = Valkey(
-            "cache",
-            ValkeyArgs(
-                names=stack.names,
-                cache=stack.settings.cache,
-                subnet_ids=network.vpc.subnets["data"],
-                security_group_id=network.security_groups["cache"],
-                key_arn=foundation.keys.data_arn,
-            ),
-            self.child,
+        cache = ValkeyArgs(
+            names=stack.names,
+            cache=stack.settings.cache,
+            subnet_ids=network.vpc.subnets["data"],
+            security_group_id=network.security_groups["cache"],
+            key_arn=foundation.keys.data_arn,
         )
-        self.secret_links_table = SecretLinksTable(
-            "secret-links",
-            SecretLinksTableArgs(
-                names=stack.names,
-                secret_links_table=stack.settings.secret_links_table,
-                protection=stack.settings.protection,
-                key_arn=foundation.keys.data_arn,
-            ),
-            self.child,
+        self.cache = Valkey("cache", cache, self.child)
+        secret_links_table = SecretLinksTableArgs(
+            names=stack.names,
+            secret_links_table=stack.settings.secret_links_table,
+            protection=stack.settings.protection,
+            key_arn=foundation.keys.data_arn,
         )
+        self.secret_links_table = SecretLinksTable("secret-links", secret_links_table, self.child)
         self._backup_plan()
         self.endpoints = Endpoints(database_host, self.database.address, self.cache.address)
         self.register_outputs({})

@@ -35,29 +35,26 @@ class Observability(Component):
     ) -> None:
         super().__init__("gatehouse:monitoring:Observability", name, None, opts)
         settings, names = stack.settings, stack.names
-        self.alarms = Alarms(
-            "alarms",
-            AlarmsArgs(
-                names=names,
-                monitoring=settings.monitoring,
-                key_arn=foundation.keys.logs_arn,
-                resources=MonitoredResources(
-                    load_balancer=platform.load_balancer.label,
-                    target_groups={name: groups.labels for name, groups in platform.load_balancer.target_groups.items()},
-                    ecs_services=tuple(stack.contract.ecs_services),
-                    cluster=platform.cluster.name,
-                    database=data.database.identifier,
-                    cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
-                    table=data.secret_links_table.table,
-                    rotation_function=names.name(role_policies.ROTATION_FUNCTION),
-                    dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
-                    functions=sharing_roles.stages(stack.contract),
-                ),
-                storage_gib=settings.database.storage_gib,
-                certificate_arn=platform.certificate.arn,
+        alarms = AlarmsArgs(
+            names=names,
+            monitoring=settings.monitoring,
+            key_arn=foundation.keys.logs_arn,
+            resources=MonitoredResources(
+                load_balancer=platform.load_balancer.label,
+                target_groups={name: groups.labels for name, groups in platform.load_balancer.target_groups.items()},
+                ecs_services=tuple(stack.contract.ecs_services),
+                cluster=platform.cluster.name,
+                database=data.database.identifier,
+                cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
+                table=data.secret_links_table.table,
+                rotation_function=names.name(role_policies.ROTATION_FUNCTION),
+                dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
+                functions=sharing_roles.stages(stack.contract),
             ),
-            self.child,
+            storage_gib=settings.database.storage_gib,
+            certificate_arn=platform.certificate.arn,
         )
+        self.alarms = Alarms("alarms", alarms, self.child)
         self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
         self.findings_log_group = DataProtection(
             "data-protection", DataProtectionArgs(names=names, logs=foundation.logs), self.child

@@ -55,22 +55,19 @@ class Platform(Component):
             ),
             self.child,
         )
-        self.load_balancer = LoadBalancer(
-            "edge",
-            LoadBalancerArgs(
-                names=names,
-                load_balancer=settings.load_balancer,
-                services=contract.services,
-                host_names=contract.hosts,
-                vpc_id=network.vpc.vpc_id,
-                subnet_ids=network.vpc.subnets["edge"],
-                security_group_id=network.security_groups["edge"],
-                zone_id=self.certificate.zone_id,
-                certificate_arn=self.certificate.arn,
-                log_bucket=foundation.log_bucket.name,
-            ),
-            self.child,
+        load_balancer = LoadBalancerArgs(
+            names=names,
+            load_balancer=settings.load_balancer,
+            services=contract.services,
+            host_names=contract.hosts,
+            vpc_id=network.vpc.vpc_id,
+            subnet_ids=network.vpc.subnets["edge"],
+            security_group_id=network.security_groups["edge"],
+            zone_id=self.certificate.zone_id,
+            certificate_arn=self.certificate.arn,
+            log_bucket=foundation.log_bucket.name,
         )
+        self.load_balancer = LoadBalancer("edge", load_balancer, self.child)
         self.cluster = EcsCluster("main", StackArgs(names=names), self.child)
         cores = tuple(core.name for core in settings.cores)
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)

@@ -24,48 +24,39 @@ class PrivateNetwork(Component):
     def __init__(self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:PrivateNetwork", name, None, opts)
         settings, names = stack.settings, stack.names
-        self.vpc = Vpc(
-            "vpc",
-            VpcArgs(
-                names=names,
-                network=settings.network,
-                logs=foundation.logs,
-                log_role_arn=foundation.role_arns["network-log"],
-                buckets=(names.bucket("data"),),
-                write_only_objects=(checkpoint_policies.object_arns(names),),
-                shared_objects=tuple(transfer_policies.object_arns(settings.legacy_files)),
-            ),
-            self.child,
+        vpc = VpcArgs(
+            names=names,
+            network=settings.network,
+            logs=foundation.logs,
+            log_role_arn=foundation.role_arns["network-log"],
+            buckets=(names.bucket("data"),),
+            write_only_objects=(checkpoint_policies.object_arns(names),),
+            shared_objects=tuple(transfer_policies.object_arns(settings.legacy_files)),
         )
-        self.security_groups = SecurityGroups(
-            "security-groups",
-            SecurityGroupsArgs(
-                names=names,
-                network=settings.network,
-                contract=stack.contract,
-                vpc_id=self.vpc.vpc_id,
-                prefix_lists=self.vpc.prefix_lists,
-                rds_proxy=settings.database.proxy,
-                console_egress=bool(settings.internet_access),
-                webhook_networks=settings.notifications.webhook_networks,
-                core_ports={name: core.port for name, core in settings.core_tasks.items()},
-            ),
-            self.child,
-        ).groups
+        self.vpc = Vpc("vpc", vpc, self.child)
+        groups = SecurityGroupsArgs(
+            names=names,
+            network=settings.network,
+            contract=stack.contract,
+            vpc_id=self.vpc.vpc_id,
+            prefix_lists=self.vpc.prefix_lists,
+            rds_proxy=settings.database.proxy,
+            console_egress=bool(settings.internet_access),
+            webhook_networks=settings.notifications.webhook_networks,
+            core_ports={name: core.port for name, core in settings.core_tasks.items()},
+        )
+        self.security_groups = SecurityGroups("security-groups", groups, self.child).groups
         NetworkAcls(
             "network-acls",
             NetworkAclsArgs(names=names, network=settings.network, vpc_id=self.vpc.vpc_id, subnets=self.vpc.subnets),
             self.child,
         )
-        VpcEndpoints(
-            "vpc-endpoints",
-            VpcEndpointsArgs(
-                names=names,
-                vpc_id=self.vpc.vpc_id,
-                subnet_ids=self.vpc.endpoint_subnets,
-                security_group_id=self.security_groups["endpoints"],
-                ecs_exec=settings.network.exec_endpoints,
-            ),
-            self.child,
+        endpoints = VpcEndpointsArgs(
+            names=names,
+            vpc_id=self.vpc.vpc_id,
+            subnet_ids=self.vpc.endpoint_subnets,
+            security_group_id=self.security_groups["endpoints"],
+            ecs_exec=settings.network.exec_endpoints,
         )
+        VpcEndpoints("vpc-endpoints", endpoints, self.child)
         self.register_outputs({})

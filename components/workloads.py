@@ -48,17 +48,14 @@ class Workloads(Component):
         self._web_acl()
         self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
         self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
-        LogAlarms(
-            "log-alarms",
-            LogAlarmsArgs(
-                names=stack.names,
-                monitoring=stack.settings.monitoring,
-                topic_arn=observability.alarms.topic_arn,
-                trail_log_group=foundation.trail.log_group,
-                gateway_log_group=self.tasks["gateway"].log_group,
-            ),
-            self.child,
+        log_alarms = LogAlarmsArgs(
+            names=stack.names,
+            monitoring=stack.settings.monitoring,
+            topic_arn=observability.alarms.topic_arn,
+            trail_log_group=foundation.trail.log_group,
+            gateway_log_group=self.tasks["gateway"].log_group,
         )
+        LogAlarms("log-alarms", log_alarms, self.child)
         self.register_outputs({})
 
     def _function(self, function: Function, variables: Environment) -> SharingFunction:

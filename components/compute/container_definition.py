@@ -25,9 +25,7 @@ def container_definition(
     secret_arns: Mapping[str, pulumi.Input[str]],
     health: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the container definition of a process. Raises KeyError if a variable or secret has no value.
-
-    Source: ECS API Reference, ContainerDefinition.
+    """Return the ECS container definition of a process. Raises KeyError if a variable or secret has no value.
 
     variables: Values of the process's environment variables.
     secret_arns: ARN of each secret, by kind.
@@ -49,17 +47,7 @@ def container_definition(
             {"name": service.name, "containerPort": service.port, "protocol": "tcp"} for service in process.services
         ],
         "stopTimeout": STOP_TIMEOUT_S,
-        "logConfiguration": {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": log_group,
-                "awslogs-region": region,
-                "awslogs-stream-prefix": process.name,
-                # CloudWatch Logs must not block the process. Log lines are dropped if the buffer is full.
-                "mode": "non-blocking",
-                "max-buffer-size": "25m",
-            },
-        },
+        "logConfiguration": log_configuration(log_group, region, process.name, buffer_mb=25),
     }
     if process.services:
         # The image contains no shell, so the check is a command of the application.
@@ -71,6 +59,12 @@ def container_definition(
             "startPeriod": 30,
         }
     return definition
+
+
+def log_configuration(log_group: str, region: str, stream_prefix: str, *, buffer_mb: int) -> dict[str, Any]:
+    """Return a log configuration that does not block the container: lines are dropped if the buffer is full."""
+    options = {"awslogs-group": log_group, "awslogs-region": region, "awslogs-stream-prefix": stream_prefix}
+    return {"logDriver": "awslogs", "options": {**options, "mode": "non-blocking", "max-buffer-size": f"{buffer_mb}m"}}
 
 
 def _value_from(secret: Secret, arns: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:

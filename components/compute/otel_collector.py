@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from components.compute.container_definition import log_configuration
 from components.contract import ContractService
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 
@@ -35,16 +36,7 @@ def collector_container(
         "environment": [{"name": "AOT_CONFIG_CONTENT", "value": json.dumps(settings, separators=(",", ":"))}],
         # The image contains no shell.
         "healthCheck": {"command": ["CMD", "/healthcheck"], "interval": 30, "timeout": 5, "retries": 3, "startPeriod": 10},
-        "logConfiguration": {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": log_group,
-                "awslogs-region": region,
-                "awslogs-stream-prefix": COLLECTOR,
-                "mode": "non-blocking",
-                "max-buffer-size": "5m",
-            },
-        },
+        "logConfiguration": log_configuration(log_group, region, COLLECTOR, buffer_mb=5),
     }
 
 
@@ -86,17 +78,10 @@ def collector_configuration(
         },
         "service": {
             "extensions": ["health_check"],
-            "pipelines": {
-                "metrics": {
-                    "receivers": ["prometheus"],
-                    "processors": ["memory_limiter", "resource", "batch"],
-                    "exporters": ["awsemf"],
-                },
-                "traces": {
-                    "receivers": ["otlp"],
-                    "processors": ["memory_limiter", "resource", "batch"],
-                    "exporters": ["awsxray"],
-                },
-            },
+            "pipelines": {"metrics": _pipeline("prometheus", "awsemf"), "traces": _pipeline("otlp", "awsxray")},
         },
     }
+
+
+def _pipeline(receiver: str, exporter: str) -> dict[str, list[str]]:
+    return {"receivers": [receiver], "processors": ["memory_limiter", "resource", "batch"], "exporters": [exporter]}

@@ -68,30 +68,10 @@ class TaskDefinition(Component):
             policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
             opts=self.child,
         )
-        container = container_definition(
-            args.process,
-            image=args.image,
-            user=args.user,
-            region=args.names.region,
-            log_group=args.names.log_group(name),
-            variables=args.variables,
-            secret_arns=args.secret_arns,
-            health=args.health_command,
-        )
-        sidecars = [
-            collector_container(
-                image=args.collector_image,
-                region=args.names.region,
-                environment=args.names.environment,
-                process=name,
-                services=args.process.services,
-                log_group=args.names.log_group(name),
-            )
-        ]
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
-            container_definitions=pulumi.Output.json_dumps([container, *(sidecars if args.collector_image else [])]),
+            container_definitions=pulumi.Output.json_dumps(_containers(name, args)),
             cpu=str(args.size.cpu),
             memory=str(args.size.memory_mib),
             network_mode="awsvpc",
@@ -109,3 +89,29 @@ class TaskDefinition(Component):
         )
         self.definition_arn, self.log_group = task.arn, group.name
         self.register_outputs({"definitionArn": self.definition_arn})
+
+
+def _containers(name: str, args: TaskDefinitionArgs) -> list[dict[str, Any]]:
+    """Return the container of the process, and the collector if the task has one."""
+    group, region = args.names.log_group(name), args.names.region
+    container = container_definition(
+        args.process,
+        image=args.image,
+        user=args.user,
+        region=region,
+        log_group=group,
+        variables=args.variables,
+        secret_arns=args.secret_arns,
+        health=args.health_command,
+    )
+    if not args.collector_image:
+        return [container]
+    collector = collector_container(
+        image=args.collector_image,
+        region=region,
+        environment=args.names.environment,
+        process=name,
+        services=args.process.services,
+        log_group=group,
+    )
+    return [container, collector]

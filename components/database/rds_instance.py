@@ -137,11 +137,11 @@ class RdsInstance(Component):
             monitoring_interval=settings.monitoring_interval_s,
             monitoring_role_arn=args.monitoring_role_arn if settings.monitoring_interval_s else None,
             tags=tags("confidential"),
-            # RDS would otherwise create the log groups, without KMS key and retention.
             opts=self.protected(args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS),
         )
 
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
+        """Create the log groups, which RDS would otherwise create without KMS key and retention."""
         return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
 
     def _subnet_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.SubnetGroup:

@@ -52,7 +52,14 @@ def role_definitions(
     collector: An OpenTelemetry collector runs in each task of an ECS service.
     additional: Further statements for the task role of a process, by process.
     """
-    roles = _service_roles(names, contract) | (_rds_proxy_role(names) if rds_proxy else {})
+    roles = _service_roles(names, contract)
+    if rds_proxy:
+        # Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy".
+        roles[RDS_PROXY] = RoleDefinition(
+            "RDS Proxy connects to the database with IAM authentication",
+            trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
+            document(_connect_to_database(names, "db")),
+        )
     for process in contract.processes.values():
         trust_policy = _ecs_tasks(names)
         with_collector = collector and bool(process.services)
@@ -185,17 +192,6 @@ def _service_roles(names: Naming, contract: Contract) -> dict[str, RoleDefinitio
             trust("ecs.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*")),
             _ecs_infrastructure(names),
         ),
-    }
-
-
-def _rds_proxy_role(names: Naming) -> dict[str, RoleDefinition]:
-    """Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy"."""
-    return {
-        RDS_PROXY: RoleDefinition(
-            "RDS Proxy connects to the database with IAM authentication",
-            trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
-            document(_connect_to_database(names, "db")),
-        )
     }
 
 

@@ -170,19 +170,23 @@ class SharingFunction(Component):
                 request_models={"$default": model.name} if definition.takes_body else None,
                 opts=self.child,
             )
-            integration = aws.apigateway.Integration(
-                f"{name}-{definition.name}",
-                rest_api=api.id,
-                resource_id=method.resource_id,
-                http_method=method.http_method,
-                type="AWS_PROXY",
-                integration_http_method="POST",
-                uri=alias.invoke_arn,
-                timeout_milliseconds=(TIMEOUT_S + 1) * 1000,
-                opts=self.child,
-            )
-            resources += [method, integration]
+            resources += [method, self._integration(f"{name}-{definition.name}", api, method, alias)]
         return resources
+
+    def _integration(
+        self, name: str, api: aws.apigateway.RestApi, method: aws.apigateway.Method, alias: aws.lambda_.Alias
+    ) -> aws.apigateway.Integration:
+        return aws.apigateway.Integration(
+            name,
+            rest_api=api.id,
+            resource_id=method.resource_id,
+            http_method=method.http_method,
+            type="AWS_PROXY",
+            integration_http_method="POST",
+            uri=alias.invoke_arn,
+            timeout_milliseconds=(TIMEOUT_S + 1) * 1000,
+            opts=self.child,
+        )
 
     def _gateway_responses(self, name: str, api: aws.apigateway.RestApi) -> list[pulumi.Resource]:
         return [
