@@ -27,10 +27,7 @@ EXEMPTION_USED = _meta_policy(
     levels=levels("A", "A", "A"),
 )
 EXEMPTION_INVALID = _meta_policy(
-    "GH-EXEMPT-INVALID",
-    title="Exemptions are valid",
-    remedy="correct the entry in the exemptions file",
-    severity=Severity.HIGH,
+    "GH-EXEMPT-INVALID", title="Exemptions are valid", remedy="correct the entry in the exemptions file", severity=Severity.HIGH
 )
 UNDECIDED = _meta_policy(
     "GH-UNDECIDED",

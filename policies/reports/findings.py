@@ -76,14 +76,7 @@ class Run:
 
 
 def from_diagnostic(
-    *,
-    pack: str,
-    policy: str,
-    message: str,
-    level: str,
-    urn: str,
-    passes: Iterable[str] = (),
-    source: str = "",
+    *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = ""
 ) -> Finding:
     """Converts a diagnostic of a pack.
 

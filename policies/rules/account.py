@@ -7,10 +7,10 @@ Each account needs these resources once. A stack whose account gets them from an
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
 from policies.engine.rule import CheckResults, Severity, levels, stack_rule
+from policies.rules.s3 import unset_public_access_flags
 
 BASELINE_OUTPUT = "accountBaseline"
 _STACKS = (STACK,)
-_PUBLIC_ACCESS_FLAGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 
 def baseline_is_external(root: Resource) -> bool:
@@ -40,9 +40,8 @@ def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
     if not blocks:
         yield "the program has buckets but no AccountPublicAccessBlock"
     for block in blocks:
-        for flag in _PUBLIC_ACCESS_FLAGS:
-            if not block.props.flag(flag):
-                yield f"{flag} is not true in {block.name}"
+        for flag in unset_public_access_flags(block):
+            yield f"{flag} is not true in {block.name}"
 
 
 _BASELINE = {

@@ -2,7 +2,7 @@
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Condition, Statement, parse
-from policies.analysis.policy_holders import identity_documents, is_permissions_boundary, resource_documents
+from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_true
@@ -46,10 +46,12 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
-    documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
-    if not documents:
+    holders = [key] if key.props.has("policy") else []
+    holders += stack.referencing(key, aws("kms.KeyPolicy"), "keyId")
+    if not holders:
         yield "the key has no key policy"
-    for document in documents:
+    for holder in holders:
+        document = parse(holder.props.value("policy"))
         if iam_document.allows_public(document):
             yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
 

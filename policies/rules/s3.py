@@ -1,6 +1,6 @@
 """Rules for S3 buckets and bucket policies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.bucket_policy import (
@@ -21,8 +21,6 @@ from policies.engine.requirements import is_not_true
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
-
-_PUBLIC_ACCESS_FLAGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 # Tag of buckets that receive logs. Load balancers deliver to SSE-S3 buckets only, and access logging of a log bucket would
 # log its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
@@ -48,9 +46,15 @@ def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
     if not blocks:
         yield "the bucket has no BucketPublicAccessBlock"
     for block in blocks:
-        for flag in _PUBLIC_ACCESS_FLAGS:
-            if not block.props.flag(flag):
-                yield Violation(f"{flag} is not true in {block.name}", f"set {flag}=True")
+        for flag in unset_public_access_flags(block):
+            yield Violation(f"{flag} is not true in {block.name}", f"set {flag}=True")
+
+
+def unset_public_access_flags(block: Resource) -> Iterator[str]:
+    """The settings of a public access block, of a bucket or of the account, that are not true."""
+    for flag in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
+        if not block.props.flag(flag):
+            yield flag
 
 
 @stack_rule(

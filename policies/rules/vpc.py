@@ -241,7 +241,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     "GH-VPC-011",
     title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
     rationale="The setting overrides routes and security groups in all VPCs of the account and Region.",
-    remedy='add aws.ec2.VpcBlockPublicAccessOptions with internetGatewayBlockMode="block-ingress", and exclude public subnets',
+    remedy='add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") and exclude load balancer subnets',
     severity=Severity.LOW,
     types=aws("ec2.Vpc"),
     levels=levels("-", "A", "A"),

@@ -47,9 +47,7 @@ _JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["Statement", "Effect", "Action", "Principal", "Resource", "Condition", "Bool"]),
-            inner,
-            max_size=4,
+            st.sampled_from(["Statement", "Effect", "Action", "Principal", "Resource", "Condition", "Bool"]), inner, max_size=4
         )
     ),
     max_leaves=12,
@@ -250,10 +248,7 @@ AUDIENCE_DEFECT, SUBJECT_DEFECT, WIDE_SUBJECT_DEFECT = "audience (aud)", "requir
         ({"StringEquals": AUDIENCE, "StringLike": {f"{HOST}:sub": "repo:acme/gateway:*"}}, [SUBJECT_DEFECT]),
         ({"StringEquals": {**AUDIENCE, f"{HOST}:sub": "repo:acme/*"}}, [WIDE_SUBJECT_DEFECT]),
         (
-            {
-                "ForAllValues:StringEquals": AUDIENCE,
-                "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"},
-            },
+            {"ForAllValues:StringEquals": AUDIENCE, "StringEquals": {f"{HOST}:sub": "repo:acme/gateway:ref:refs/heads/main"}},
             [AUDIENCE_DEFECT],
         ),
     ],

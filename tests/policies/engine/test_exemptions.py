@@ -50,26 +50,14 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
             {"control": '"GH-S3-001"'},
             "names a control that does not allow exemptions. Fix: meet the control and remove the entry",
         ),
-        (
-            {"reason": '"because"'},
-            "has a reason shorter than 20 characters. Fix: explain why the control cannot be met",
-        ),
-        (
-            {"urn": '"*"'},
-            "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs",
-        ),
-        (
-            {"created": "2026-03-01"},
-            "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date",
-        ),
+        ({"reason": '"because"'}, "has a reason shorter than 20 characters. Fix: explain why the control cannot be met"),
+        ({"urn": '"*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
+        ({"created": "2026-03-01"}, "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date"),
         (
             {"created": "2026-04-01", "expires": "2026-05-31"},
             "expired on 2026-05-31. Fix: meet the control and remove the entry, or renew the approval",
         ),
-        (
-            {"created": "2026-06-02"},
-            "has a creation date in the future (2026-06-02). Fix: set created to the date of approval",
-        ),
+        ({"created": "2026-06-02"}, "has a creation date in the future (2026-06-02). Fix: set created to the date of approval"),
         ({"expires": "2026-05-20"}, "expires before its creation date. Fix: set expires after created"),
         ({"expires": '"soon"'}, "has no valid date in expires. Fix: write expires = 2026-01-31, without quotes"),
         (

@@ -143,22 +143,7 @@ def test_raising_rule_is_broken_without_property_value(own: RunningPack) -> None
 
 
 PROGRAMS = [programs.s3, programs.secrets, programs.ecs, network_programs.edge, programs.rds, programs.stores, programs.watch]
-MALFORMED: list[Any] = [
-    None,
-    "text",
-    7,
-    True,
-    [],
-    {},
-    [None],
-    [[]],
-    [{}],
-    {"a": None},
-    ["text"],
-    "{",
-    Unknown(),
-    [Unknown()],
-]
+MALFORMED: list[Any] = [None, "text", 7, True, [], {}, [None], [[]], [{}], {"a": None}, ["text"], "{", Unknown(), [Unknown()]]
 
 
 @pytest.mark.parametrize("value", MALFORMED, ids=repr)

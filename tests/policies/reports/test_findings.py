@@ -71,8 +71,7 @@ def test_findings_are_sorted_by_severity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("findings", "status"),
-    [([], 0), ([exempted()], 0), ([undecided("advisory")], 0), ([undecided()], 1), ([violation()], 1)],
+    ("findings", "status"), [([], 0), ([exempted()], 0), ([undecided("advisory")], 0), ([undecided()], 1), ([violation()], 1)]
 )
 def test_exit_code_is_one_for_blocking_findings(findings: list[Finding], status: int) -> None:
     assert exit_code(findings) == status

@@ -77,7 +77,7 @@ RESULT = closed(
             "items": closed(
                 {"kind": {"const": "external"}, "status": {"const": "accepted"}, "justification": {"type": "string"}}
             ),
-        },
+        }
     },
 )
 DRIVER = closed(
