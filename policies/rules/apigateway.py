@@ -51,7 +51,7 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
 @stack_rule(
     "GH-API-003",
     title="APIs are protected by a web ACL",
-    rationale="A REST API stage can have a web ACL; an HTTP API needs a CloudFront distribution with one.",
+    rationale="A web ACL blocks common attacks. HTTP APIs do not support one and need a CloudFront distribution with a web ACL.",
     remedy="associate a web ACL with the stage; put an HTTP API behind an aws.cloudfront.Distribution with webAclId",
     severity=Severity.HIGH,
     types=aws("apigateway.Stage", "apigatewayv2.Api"),

@@ -84,7 +84,7 @@ _CIS_FILTERS = (
 @stack_rule(
     "GH-CW-004",
     title="Metric filters and alarms exist for administrator activity",
-    rationale="An alarm reports an intrusion within minutes; an unmonitored trail reveals it months later.",
+    rationale="An alarm reports an intrusion within minutes. In a trail without alarms, it can stay undetected for months.",
     remedy="add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric",
     severity=Severity.MEDIUM,
     types=aws("cloudtrail.Trail"),

@@ -53,7 +53,7 @@ def tls_is_required(cache: Resource) -> CheckResults:
 @resource_rule(
     "GH-EC-003",
     title="ElastiCache replication groups authenticate users instead of a shared token",
-    rationale="All clients share the token, and the state contains it. Users have their own permissions and IAM authentication.",
+    rationale="An auth token is stored in the state and shared by all clients. Users have individual permissions.",
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.User"),

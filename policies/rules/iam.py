@@ -103,7 +103,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
 @resource_rule(
     "GH-IAM-004",
     title="Trust policies restrict principals and prevent the confused deputy problem",
-    rationale="Without a source condition, an AWS service can be made to use the role for another customer.",
+    rationale="Without a source condition, an AWS service can be tricked into using the role for another customer.",
     remedy="name the principal, and add aws:SourceAccount or aws:SourceArn to statements of AWS services",
     severity=Severity.HIGH,
     types=aws("iam.Role"),
@@ -169,7 +169,7 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale="The role's lists are exclusive: every second deployment removes the policies of separate resources.",
+    rationale="These lists are exclusive, so every second deployment removes the policies that separate resources attached.",
     remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
     severity=Severity.MEDIUM,
     types=aws("iam.Role"),

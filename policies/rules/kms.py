@@ -14,7 +14,7 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 @resource_rule(
     "GH-KMS-001",
     title="Symmetric KMS keys rotate every year",
-    rationale="Rotation limits the data under one key material. KMS keeps earlier material, so existing data stays readable.",
+    rationale="Rotation limits the amount of data encrypted with the same key material. KMS retains earlier key material.",
     remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
     severity=Severity.HIGH,
     types=aws("kms.Key"),
@@ -102,7 +102,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
 @resource_rule(
     "GH-KMS-005",
     title="Key policies restrict AWS services by source",
-    rationale="Without a source condition, an AWS service can be made to use the key for another customer.",
+    rationale="Without a source condition, an AWS service can be tricked into using the key for another customer.",
     remedy="add aws:SourceAccount, aws:SourceArn, kms:ViaService or kms:EncryptionContext:... to the statement of the service",
     severity=Severity.HIGH,
     types=aws("kms.Key", "kms.KeyPolicy"),
@@ -192,7 +192,7 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
 @stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
-    rationale="The material of a multi-Region key can be replicated to any Region by everyone with kms:ReplicateKey.",
+    rationale="Every principal with kms:ReplicateKey can replicate a multi-Region key to any Region.",
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
     types=aws("kms.Key"),

@@ -34,7 +34,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
 @resource_rule(
     "GH-LAM-004",
     title="Lambda functions restrict who can invoke them",
-    rationale="Without a source condition, an AWS service can be made to invoke the function for another customer.",
+    rationale="Without a source condition, an AWS service can be tricked into invoking the function for another customer.",
     remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
     severity=Severity.HIGH,
     types=aws("lambda.Permission", "lambda.FunctionUrl"),
@@ -108,7 +108,7 @@ _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amaz
 @stack_rule(
     "GH-LAM-005",
     title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
-    rationale="Failed asynchronous events are dropped after their retries. One function can use the concurrency of the account.",
+    rationale="Failed asynchronous events are lost after their retries. One function can exhaust the account's concurrency.",
     remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
     severity=Severity.LOW,
     types=aws("lambda.Function"),

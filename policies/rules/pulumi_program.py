@@ -88,7 +88,7 @@ def _default_tags(resource: Resource) -> dict[str, object]:
 @resource_rule(
     "GH-PUL-003",
     title="Resources are in an allowed Region",
-    rationale="Data in another Region may fall under another jurisdiction and is outside of backups and alarms.",
+    rationale="Data in another Region may fall under another jurisdiction and is not covered by backups and alarms.",
     remedy="use an allowed Region (policies/allowed_regions.toml), or extend the list `regions` in the pack configuration",
     severity=Severity.HIGH,
     types=(),
@@ -138,7 +138,7 @@ _SECRET_OUTPUT = re.compile(
 @stack_rule(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
-    rationale="Everyone who can read the stack, and every stack that refers to it, can read its outputs, also secret ones.",
+    rationale="Everyone who can read the stack, and every stack that refers to it, can read its outputs, including secrets.",
     remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
     severity=Severity.CRITICAL,
     # The SDK passes outputs without secret marks. A mark would not hide the value from readers of the stack anyway:

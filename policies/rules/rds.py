@@ -64,7 +64,7 @@ def backups_are_retained(database: Resource) -> CheckResults:
 multi_az_is_enabled = resource_rule(
     "GH-RDS-004",
     title="RDS instances are Multi-AZ",
-    rationale="Without a standby, a zone outage or disk failure requires a restore of an hour or more.",
+    rationale="Without a standby, recovery from a zone outage or disk failure takes an hour or more.",
     remedy="set multiAz=True",
     severity=Severity.MEDIUM,
     types=aws("rds.Instance"),
@@ -233,7 +233,7 @@ _COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotId
 @resource_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    rationale="These show which query, lock or disk makes the database slow.",
+    rationale="Both show which queries, locks or disks slow the database down.",
     remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
     severity=Severity.LOW,
     types=aws("rds.Instance", "rds.ClusterInstance"),

@@ -183,7 +183,7 @@ def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResul
 @stack_rule(
     "GH-S3-010",
     title="S3 buckets have server access logging enabled",
-    rationale="Access logs show who read an object and from where, also without CloudTrail data events.",
+    rationale="Access logs show who read an object and from where, even without CloudTrail data events.",
     remedy="add an aws.s3.BucketLogging of the bucket with a log bucket in the same Region as its target",
     severity=Severity.MEDIUM,
     types=aws("s3.Bucket"),
@@ -224,7 +224,7 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
 @resource_rule(
     "GH-S3-012",
     title="S3 bucket policies do not allow public or unknown cross-account access",
-    rationale="Such a statement publishes the bucket or gives access to an account that is not yours.",
+    rationale="Such a statement publishes the bucket or gives an unknown account access to it.",
     remedy="name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or aws:PrincipalOrgID",
     severity=Severity.CRITICAL,
     types=aws("s3.BucketPolicy"),
@@ -245,7 +245,7 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
 @resource_rule(
     "GH-S3-016",
     title="S3 bucket policies do not lock out administrators",
-    rationale="If everyone is denied to change the policy, only the root user of the account can restore access.",
+    rationale="If everyone is denied permission to change the policy, only the root user of the account can restore access.",
     remedy="exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy from the Deny, or the deployment role with aws:PrincipalArn",
     severity=Severity.HIGH,
     types=aws("s3.BucketPolicy"),
@@ -254,7 +254,7 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
 )
 def bucket_policy_can_be_changed(policy: Resource) -> CheckResults:
     if denies_policy_changes(parse(policy.props.value("policy"))):
-        yield "a statement denies everyone to change the bucket policy"
+        yield "a statement denies everyone permission to change the bucket policy"
 
 
 bucket_is_not_force_destroyed = resource_rule(

@@ -28,7 +28,7 @@ secret_uses_customer_key = resource_rule(
 @stack_rule(
     "GH-SM-002",
     title="Secrets rotate automatically",
-    rationale="Rotation ends the use of a leaked secret.",
+    rationale="Rotation makes a leaked value useless.",
     remedy="add an aws.secretsmanager.SecretRotation for the secret",
     severity=Severity.MEDIUM,
     types=aws("secretsmanager.Secret"),
@@ -109,7 +109,7 @@ recovery_window_is_sufficient = resource_rule(
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
     title="The program does not set secret values",
-    rationale="A value in the program is part of its state and history, also with write-only arguments.",
+    rationale="A value in the program is part of its state and history, even with write-only arguments.",
     remedy="remove the value; let RDS manage it, or create it in the rotation function of the secret",
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretVersion"),

@@ -37,7 +37,7 @@ def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
-    rationale="Resources without a security group use the default group, which allows all traffic to its members and outbound.",
+    rationale="Resources without a security group get the default group, which allows all outbound and internal traffic.",
     remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress and egress",
     severity=Severity.HIGH,
     types=aws("ec2.Vpc"),
@@ -219,7 +219,7 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
 @stack_rule(
     "GH-VPC-008",
     title="VPCs have endpoints for the AWS services in use",
-    rationale="Without an endpoint, secrets, images and logs pass through the NAT gateway, outside of all endpoint policies.",
+    rationale="Without an endpoint, secrets, images and logs pass through the NAT gateway, where no endpoint policy applies.",
     remedy="add an aws.ec2.VpcEndpoint for the service",
     severity=Severity.MEDIUM,
     types=aws("ec2.Vpc"),
