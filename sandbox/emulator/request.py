@@ -41,6 +41,7 @@ class CreateRequest:
         self._client = client
         self._unused = set(registration.inputs)
         self._input_of: dict[str, str] = {}
+        self._type_name = normalized(registration.type.rpartition(":")[2])
         self._reject_unknown(registration.inputs, "")
 
     def peek(self, name: str, default: Any = None) -> Any:
@@ -52,9 +53,9 @@ class CreateRequest:
         self._unused.discard(name)
         return self.registration.inputs.get(name, default)
 
-    def take_all(self, *names: str) -> dict[str, Any]:
-        """Return the inputs that are set, and mark them as used."""
-        return {name: self.peek(name) for name in names if self.take(name) is not None}
+    def attributes(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Return the inputs in `names` that are set, as text by the name of the API attribute, and mark them as used."""
+        return {attribute: text(self.peek(name)) for name, attribute in names.items() if self.take(name) is not None}
 
     def unused(self) -> set[str]:
         """Inputs that nothing has used so far."""
@@ -64,9 +65,9 @@ class CreateRequest:
         """The ARN of a resource in this account and region."""
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
-    def error(self, text: str) -> SandboxError:
+    def error(self, message: str) -> SandboxError:
         """An error about this resource."""
-        return SandboxError(f"{self.registration.urn}: {text}")
+        return SandboxError(f"{self.registration.urn}: {message}")
 
     def call(self, call: str, parameters: Mapping[str, Any] | None = None, *, in_region: str = "", **more: Any) -> dict[str, Any]:
         """Call "service.operation", in the region of the resource by default.
@@ -81,10 +82,10 @@ class CreateRequest:
             raise self._invalid(operation, str(exc.kwargs.get("report", exc))) from exc
         except ClientError as exc:
             detail = exc.response.get("Error", {})
-            code, text = str(detail.get("Code")), str(detail.get("Message"))
+            code = str(detail.get("Code"))
             if code == "500":
                 raise self.error(f"the emulator failed in {operation}: an error of moto, not of the program.") from exc
-            raise self.error(f"AWS (emulated) rejects {operation}: {code}: {text}") from exc
+            raise self.error(f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}") from exc
         return response
 
     def check(self, call: str, parameters: Mapping[str, Any]) -> None:
@@ -97,41 +98,63 @@ class CreateRequest:
         self,
         call: str,
         *,
+        body: str = "",
         names: Mapping[str, str] | None = None,
         nested: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        prepared: Mapping[str, Any] | None = None,
         skip: Collection[str] = (),
         tag_kind: str = "",
     ) -> dict[str, Any]:
-        """Convert the inputs, except those in `skip`, to parameters of the operation, and mark them as used.
+        """Convert the inputs that are not used yet to parameters of the operation, and mark them as used.
 
-        names: inputs whose parameter has another name; nested: the same for names inside inputs.
+        Inputs without a parameter stay unused. prepared: parameters that are complete. skip: inputs to omit. The other arguments
+        are fields of `ResourceType`.
         """
-        shape = self.input_shape(call)
-        members = {normalized(name): name for name in shape.members}
-        parameters: dict[str, Any] = {}
-        for key, value in self.registration.inputs.items():
-            member = (names or {}).get(key) or members.get(normalized(key))
-            if member not in shape.members or key in skip or key in _COMMON_INPUTS:
+        shape: Any = self.input_shape(call)
+        parameters = dict(prepared or {})
+        targets = [(shape, parameters)]
+        if body:
+            inner, structure = shape, parameters
+            for step in body.split("."):
+                inner, structure = inner.members[step], structure.setdefault(step, {})
+            targets.append((inner, structure))
+        for key, value in {**(defaults or {}), **self.registration.inputs}.items():
+            if key in skip or key in _COMMON_INPUTS or (key in self.registration.inputs and key not in self._unused):
                 continue
-            self._input_of[member] = key
-            parameters[member] = self.to_api(value, shape.members[member], key, nested or {})
-            self._unused.discard(key)
+            for structure_shape, structure in targets:
+                member = (names or {}).get(key) or self._parameter(structure_shape, key)
+                if member is not None and member in structure_shape.members:
+                    self._input_of[member] = key
+                    structure[member] = self.to_api(value, structure_shape.members[member], key, nested or {})
+                    self._unused.discard(key)
+                    break
         return {**parameters, **self._tag_parameters(shape, tag_kind)}
 
     def part(self, call: str, member: str, value: Any, names: Mapping[str, str] | None = None) -> Any:
-        """Convert one value to the parameter `member` ("A.B" for a nested one) of an operation."""
+        """Convert one value to the parameter `member` ("A.B" for a nested one, "" for all parameters) of an operation."""
         shape: Any = self.input_shape(call)
-        for step in member.split("."):
+        for step in filter(None, member.split(".")):
             shape = shape.member if isinstance(shape, ListShape) else shape
             shape = shape.members[step]
         return self.to_api(value, shape, member, names or {})
 
     def input_shape(self, call: str) -> StructureShape:
         """The input of "service.operation" in botocore's model."""
-        service, _, operation = call.partition(".")
-        meta = self._client(service, self.region).meta
-        shape: StructureShape = meta.service_model.operation_model(meta.method_to_api_mapping[operation]).input_shape
+        shape: StructureShape = self._operation(call).input_shape
         return shape
+
+    def result(self, call: str, response: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The created resource in a response: its only structure, or the whole response if it has other members."""
+        shape = self._operation(call).output_shape
+        names = set(shape.members if shape is not None else ()) - {"ClientToken", "tags"}
+        value = response.get(names.pop()) if len(names) == 1 else response
+        value = value[0] if isinstance(value, list) and value else value
+        return value if isinstance(value, Mapping) else response
+
+    def is_of_type(self, prefix: str) -> bool:
+        """True if the prefix of an API name, such as "dbinstance" in DBInstanceArn, is the type of this resource."""
+        return prefix == "" or prefix.endswith(self._type_name) or self._type_name.endswith(prefix)
 
     def to_api(self, value: Any, shape: Shape, path: str, names: Mapping[str, str]) -> Any:
         """Convert a Pulumi value to a botocore shape. Raises SandboxError for a property or value that AWS does not have."""
@@ -146,15 +169,25 @@ class CreateRequest:
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
         """The merged tags as `[{"Key": ..., "Value": ...}]`."""
-        return [{key: name, value: text} for name, text in self.tags.items()]
+        return [{key: name, value: tag} for name, tag in self.tags.items()]
+
+    def _operation(self, call: str) -> Any:
+        service, _, operation = call.partition(".")
+        meta = self._client(service, self.region).meta
+        return meta.service_model.operation_model(meta.method_to_api_mapping[operation])
+
+    def _parameter(self, shape: StructureShape, key: str) -> str | None:
+        """The member for an input; the API often puts the type before the name (`name` of a role is RoleName)."""
+        name = normalized(key)
+        prefixed = (member for member in shape.members if normalized(member).endswith(name))
+        return _member(shape, key) or next((m for m in prefixed if self.is_of_type(normalized(m).removesuffix(name))), None)
 
     def _structure(self, value: Any, shape: StructureShape, path: str, names: Mapping[str, str]) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.error(f"property {path} must be an object.")
-        members = {normalized(name): name for name in shape.members}
         result = {}
         for key, item in value.items():
-            member = names[key] if key in names else _member(members, key)
+            member = names[key] if key in names else _member(shape, key)
             if member == "":
                 continue
             if member is None or member not in shape.members:
@@ -180,11 +213,10 @@ class CreateRequest:
             return value.encode() if isinstance(value, str) else value
         if kind != "string":
             return value
-        text = str(value).lower() if isinstance(value, bool) else str(value)
         allowed = getattr(shape, "enum", None) or []
-        if allowed and text not in allowed:
-            raise self.error(f"property {path} is {text!r}; valid values: {', '.join(allowed)}.")
-        return text
+        if allowed and text(value) not in allowed:
+            raise self.error(f"property {path} is {text(value)!r}; valid values: {', '.join(allowed)}.")
+        return text(value)
 
     def _tag_parameters(self, shape: StructureShape, tag_kind: str) -> dict[str, Any]:
         """The merged tags in the form of the operation; none if the operation takes no tags."""
@@ -224,7 +256,13 @@ def normalized(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def _member(members: Mapping[str, str], key: str) -> str | None:
-    """The member for a property; provider and API differ in singular and plural."""
+def text(value: Any) -> str:
+    """A value as the text of an API attribute: `true` and `false` in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _member(shape: StructureShape, key: str) -> str | None:
+    """The member with the name of a property; provider and API differ in singular and plural."""
+    members = {normalized(name): name for name in shape.members}
     name = normalized(key)
     return members.get(name) or members.get(f"{name}s") or members.get(name.removesuffix("s"))

@@ -1,48 +1,55 @@
-"""`ResourceType`: how the emulator creates one resource type with AWS API calls."""
+"""`ResourceType`: the emulation of one resource type by AWS API calls."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from string import Formatter
 from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest, normalized
-from sandbox.engine.schema import schema
-from sandbox.engine.types import Registration
+from sandbox.engine.schema import Schema, schema
 
-PULUMI_ONLY = "controls how Pulumi updates or deletes the resource; not sent to AWS"
+_PULUMI_ONLY = frozenset(
+    (
+        *("allowMajorVersionUpgrade", "allowOverwrite", "applyImmediately", "autoAccept", "deleteAutomatedBackups"),
+        *("deletionWindowInDays", "finalSnapshotIdentifier", "forceDelete", "forceDestroy", "forceDetachPolicies"),
+        *("forceNewDeployment", "recoveryWindowInDays", "revokeRulesOnDelete", "sigintRollback", "skipDestroy"),
+        *("skipFinalSnapshot", "sourceCodeHash", "trackLatest", "triggers", "waitForSteadyState"),
+    )
+)
+"""Inputs that control how Pulumi updates or deletes a resource. They are not sent to AWS when it is created."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:
     """The emulation of one resource type: either `call` with its mappings, or a `create` function.
 
-    Templates such as "{VpcId}" refer to members of the response, inputs, `region` and `account`.
+    Inputs become parameters by name, in singular or plural and with or without the name of the type: `cidrBlock` is CidrBlock,
+    `name` of a role is RoleName. Templates such as "{VpcId}" refer to inputs, members of the result, `region` and `account`.
     """
 
     call: str = ""
-    """"service.operation" that creates the resource. Parameters come from the inputs by name (`cidrBlock` -> `CidrBlock`)."""
+    """"service.operation" that creates the resource."""
     id: str = ""
     """Template of the resource id."""
-    result: str = ""
-    """Path of the resource in the response, such as "Vpc" or "DBInstances.0"; "" is the whole response."""
+    body: str = ""
+    """Structure parameter (or path, "A.B") with the inputs that are not parameters themselves."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Inputs whose API parameter has another name."""
+    """Inputs whose parameter has another name."""
     nested: Mapping[str, str] = field(default_factory=dict)
-    """The same for names inside inputs, at any depth."""
-    constant: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters that are always sent."""
+    """Names inside inputs, at any depth, whose member has another name; "" omits the value."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Values of inputs that are not set."""
     tag_kind: str = ""
-    """EC2 only: the resource type of the tag specification."""
+    """EC2 only: the resource type in tag specifications and ARNs."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """Property to template. Takes precedence over members of the response with the same name."""
-    prepare: Callable[[CreateRequest, dict[str, Any]], None] | None = None
-    """Changes the parameters before the call."""
-    finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any]] | None = None
-    """Makes further calls with the created resource; returns additional outputs."""
+    """Property to template. Other outputs are the members of the result with the same name."""
+    prepare: Callable[[CreateRequest], dict[str, Any]] | None = None
+    """Returns parameters that differ in structure from the inputs. Inputs that it takes are not mapped by name."""
+    finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
+    """Makes further calls with the result of `call`; returns additional outputs."""
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the id and the outputs."""
-    handled: tuple[str, ...] = ()
-    """Inputs that `prepare` or `finish` use; they are not mapped by name."""
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Inputs that the emulator does not use, each with the reason."""
     dropped: Mapping[str, str] = field(default_factory=dict)
@@ -53,59 +60,71 @@ class ResourceType:
 
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     """Create the resource. Raises SandboxError for an input that nothing uses or an output that the type does not have."""
-    registration = request.registration
+    inputs = request.registration.inputs
+    properties = schema(request.registration.type)
+    if properties is None:
+        raise request.error(f"the installed pulumi-aws has no resource type {request.registration.type}.")
+    if not properties.taggable:
+        request.tags = {}
+    place = {"region": request.region, "account": request.account}
     members: Mapping[str, Any] = {}
     if resource_type.create is not None:
         identity, extra = resource_type.create(request)
     else:
         members = _call(resource_type, request)
-        extra = resource_type.finish(request, dict(members)) if resource_type.finish is not None else {}
-        scope = {**registration.inputs, **members, "region": request.region, "account": request.account, **extra}
-        identity = str(_fill(resource_type.id, scope))
-    scope = {**registration.inputs, **members, **extra, "region": request.region, "account": request.account, "id": identity}
+        extra = (resource_type.finish(request, dict(members)) if resource_type.finish is not None else None) or {}
+        identity = str(_fill(resource_type.id, {**inputs, **members, **extra, **place}))
+        if "arn" in properties.outputs:
+            extra = {**_arn(resource_type, request, identity, members), **extra}
+    scope = {**inputs, **members, **extra, **place, "id": identity}
     extra = {**extra, **{name: _fill(template, scope) for name, template in resource_type.outputs.items()}}
-    if unused := request.unused() - set(resource_type.ignored):
+    if unused := request.unused() - set(resource_type.ignored) - _PULUMI_ONLY:
         raise request.error(
-            f"the emulator does not use these inputs of {registration.type}: {', '.join(sorted(unused))}. "
+            f"the emulator does not use these inputs of {request.registration.type}: {', '.join(sorted(unused))}. "
             "Map them in sandbox/emulator/resources/, or list them there as `ignored` with the reason."
         )
-    return identity, _outputs(request, members, extra)
+    return identity, _outputs(request, properties, members, extra)
 
 
 def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, Any]:
-    parameters = request.parameters(
+    """Send the request, or validate it for a type that moto cannot create. Returns the result."""
+    request.sent = request.parameters(
         resource_type.call,
+        body=resource_type.body,
         names=resource_type.names,
         nested=resource_type.nested,
-        skip=(*resource_type.handled, *resource_type.ignored),
+        defaults=resource_type.defaults,
+        prepared=resource_type.prepare(request) if resource_type.prepare is not None else {},
+        skip={*resource_type.ignored, *_PULUMI_ONLY},
         tag_kind=resource_type.tag_kind,
     )
-    parameters |= resource_type.constant
-    if resource_type.prepare is not None:
-        resource_type.prepare(request, parameters)
-    request.sent = parameters
-    response: Any = request.call(resource_type.call, parameters)
-    for step in filter(None, resource_type.result.split(".")):
-        response = response[int(step)] if step.isdigit() else response[step]
-    members: Mapping[str, Any] = response
-    return members
+    if resource_type.modelled:
+        request.check(resource_type.call, request.sent)
+        return {}
+    return request.result(resource_type.call, request.call(resource_type.call, request.sent))
 
 
-def _outputs(request: CreateRequest, members: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Members of the response that are properties of the type, then inputs, additional outputs, merged tags and region."""
-    registration: Registration = request.registration
-    properties = schema(registration.type)
-    if properties is None:
-        raise request.error(f"the installed pulumi-aws has no resource type {registration.type}.")
+def _arn(resource_type: ResourceType, request: CreateRequest, identity: str, members: Mapping[str, Any]) -> dict[str, str]:
+    """The ARN in the result, under a name such as Arn or DBInstanceArn. EC2 returns none: there it is built from the id."""
+    if resource_type.tag_kind:
+        return {"arn": request.arn("ec2", f"{resource_type.tag_kind}/{identity}")}
+    for name, value in members.items():
+        if normalized(name).endswith("arn") and request.is_of_type(normalized(name).removesuffix("arn")):
+            return {"arn": value}
+    return {}
+
+
+def _outputs(request: CreateRequest, properties: Schema, members: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Members of the result that are properties of the type, then inputs, additional outputs, merged tags and region."""
     if unknown := sorted(name for name in extra if name not in properties.outputs):
-        raise request.error(f"{registration.type} of pulumi-aws has no such outputs: {', '.join(unknown)}.")
+        raise request.error(f"{properties.token} of pulumi-aws has no such outputs: {', '.join(unknown)}.")
     by_name = {normalized(name): name for name in properties.outputs}
     outputs: dict[str, Any] = {
         by_name[normalized(member)]: value.isoformat() if isinstance(value, datetime) else value
         for member, value in members.items()
         if normalized(member) in by_name and isinstance(value, str | int | float | bool | datetime)
     }
-    outputs |= {**registration.inputs, **extra}
+    outputs |= {**request.registration.inputs, **extra}
     if properties.taggable:
         outputs["tagsAll"] = dict(request.tags)
     if "region" in properties.outputs:
@@ -116,5 +135,5 @@ def _outputs(request: CreateRequest, members: Mapping[str, Any], extra: Mapping[
 def _fill(template: str, scope: Mapping[str, Any]) -> Any:
     """Fill a template. A template of a single member keeps the type of the member."""
     if template.startswith("{") and template.endswith("}") and template.count("{") == 1:
-        return scope[template[1:-1]]
+        return Formatter().get_field(template[1:-1], (), scope)[0]
     return template.format_map(scope)

@@ -5,9 +5,7 @@ from typing import Any
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 
-
-def _describe_detector(request: CreateRequest, detector: dict[str, Any]) -> dict[str, Any]:
-    return {"arn": request.arn("guardduty", f"detector/{detector['DetectorId']}"), "accountId": request.account}
+_FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
 
 
 def _enable_feature(request: CreateRequest) -> Created:
@@ -22,30 +20,10 @@ def _enable_feature(request: CreateRequest) -> Created:
     return f"{detector}/{name}", {}
 
 
-_FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
-
-
-def _enable_security_hub(request: CreateRequest) -> Created:
-    parameters = request.parameters("securityhub.enable_security_hub")
-    request.call("securityhub.enable_security_hub", parameters)
+def _update_hub(request: CreateRequest, _hub: dict[str, Any]) -> None:
     if request.take("autoEnableControls") is not None:
         change = {"AutoEnableControls": request.peek("autoEnableControls")}
         request.check("securityhub.update_security_hub_configuration", change)
-    return request.account, {"arn": request.arn("securityhub", "hub/default")}
-
-
-def _put_recorder(request: CreateRequest) -> Created:
-    body = {"name": request.take("name"), "roleARN": request.take("roleArn"), "recordingGroup": request.take("recordingGroup")}
-    recorder = request.part("config.put_configuration_recorder", "ConfigurationRecorder", body)
-    request.call("config.put_configuration_recorder", ConfigurationRecorder=recorder)
-    return recorder["name"], {}
-
-
-def _put_delivery_channel(request: CreateRequest) -> Created:
-    body = {key: request.peek(key) for key in ("name", "s3BucketName", "s3KeyPrefix", "s3KmsKeyArn") if request.take(key)}
-    channel = request.part("config.put_delivery_channel", "DeliveryChannel", body)
-    request.call("config.put_delivery_channel", DeliveryChannel=channel)
-    return channel["name"], {}
 
 
 def _start_recorder(request: CreateRequest) -> Created:
@@ -55,48 +33,48 @@ def _start_recorder(request: CreateRequest) -> Created:
     return name, {}
 
 
-def _create_analyzer(request: CreateRequest) -> Created:
-    operation = "accessanalyzer.create_analyzer"
-    request.check(operation, request.parameters(operation))
-    name = request.peek("analyzerName")
-    return name, {"arn": request.arn("access-analyzer", f"analyzer/{name}")}
-
-
 def _set_ebs_encryption(request: CreateRequest) -> Created:
     action = "enable" if request.take("enabled") is not False else "disable"
     request.call(f"ec2.{action}_ebs_encryption_by_default")
     return request.region, {}
 
 
-def _set_password_policy(request: CreateRequest) -> Created:
-    operation = "iam.update_account_password_policy"
-    request.call(operation, request.parameters(operation, names={"passwordReusePrevention": "PasswordReusePrevention"}))
-    return "iam-account-password-policy", {"expirePasswords": bool(request.peek("maxPasswordAge"))}
-
-
-def _create_linked_role(request: CreateRequest) -> Created:
-    parameters = request.parameters("iam.create_service_linked_role", names={"awsServiceName": "AWSServiceName"})
-    role = request.call("iam.create_service_linked_role", parameters)["Role"]
-    return role["Arn"], {"arn": role["Arn"], "name": role["RoleName"], "path": role["Path"], "uniqueId": role["RoleId"]}
+def _describe_password_policy(request: CreateRequest, _policy: dict[str, Any]) -> dict[str, Any]:
+    return {"expirePasswords": bool(request.peek("maxPasswordAge"))}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:guardduty/detector:Detector": ResourceType(
-        call="guardduty.create_detector", id="{DetectorId}", finish=_describe_detector, names={"enable": "Enable"}
+        call="guardduty.create_detector",
+        id="{DetectorId}",
+        outputs={"arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}", "accountId": "{account}"},
     ),
     "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(create=_enable_feature),
     "aws:securityhub/account:Account": ResourceType(
-        create=_enable_security_hub,
-        dropped={
-            "autoEnableControls": "moto's Security Hub has no settings",
-            "controlFindingGenerator": "moto's Security Hub has no settings",
-        },
+        call="securityhub.enable_security_hub",
+        id="{account}",
+        finish=_update_hub,
+        outputs={"arn": "arn:aws:securityhub:{region}:{account}:hub/default"},
+        dropped=dict.fromkeys(("autoEnableControls", "controlFindingGenerator"), "moto's Security Hub has no settings"),
     ),
-    "aws:cfg/recorder:Recorder": ResourceType(create=_put_recorder),
-    "aws:cfg/deliveryChannel:DeliveryChannel": ResourceType(create=_put_delivery_channel),
+    "aws:cfg/recorder:Recorder": ResourceType(
+        call="config.put_configuration_recorder", id="{name}", body="ConfigurationRecorder"
+    ),
+    "aws:cfg/deliveryChannel:DeliveryChannel": ResourceType(
+        call="config.put_delivery_channel", id="{name}", body="DeliveryChannel"
+    ),
     "aws:cfg/recorderStatus:RecorderStatus": ResourceType(create=_start_recorder),
-    "aws:accessanalyzer/analyzer:Analyzer": ResourceType(create=_create_analyzer, modelled="moto has no Access Analyzer"),
+    "aws:accessanalyzer/analyzer:Analyzer": ResourceType(
+        call="accessanalyzer.create_analyzer",
+        id="{analyzerName}",
+        outputs={"arn": "arn:aws:access-analyzer:{region}:{account}:analyzer/{analyzerName}"},
+        modelled="moto has no Access Analyzer",
+    ),
     "aws:ebs/encryptionByDefault:EncryptionByDefault": ResourceType(create=_set_ebs_encryption),
-    "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(create=_set_password_policy),
-    "aws:iam/serviceLinkedRole:ServiceLinkedRole": ResourceType(create=_create_linked_role),
+    "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(
+        call="iam.update_account_password_policy", id="iam-account-password-policy", finish=_describe_password_policy
+    ),
+    "aws:iam/serviceLinkedRole:ServiceLinkedRole": ResourceType(
+        call="iam.create_service_linked_role", id="{Arn}", outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"}
+    ),
 }

@@ -7,31 +7,28 @@ from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 
 
-def _describe_certificate(request: CreateRequest, certificate: dict[str, Any]) -> dict[str, Any]:
-    arn = certificate["CertificateArn"]
+def _validation_records(request: CreateRequest, arn: str) -> list[dict[str, str]]:
     detail = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
-    options = [
+    return [
         {
             "domainName": option["DomainName"],
-            "resourceRecordName": option["ResourceRecord"]["Name"],
-            "resourceRecordType": option["ResourceRecord"]["Type"],
-            "resourceRecordValue": option["ResourceRecord"]["Value"],
+            **{f"resourceRecord{member}": option["ResourceRecord"][member] for member in ("Name", "Type", "Value")},
         }
         for option in detail.get("DomainValidationOptions", [])
         if "ResourceRecord" in option
     ]
-    return {"arn": arn, "domainValidationOptions": options, "status": detail["Status"]}
+
+
+def _describe_certificate(request: CreateRequest, certificate: dict[str, Any]) -> dict[str, Any]:
+    arn = certificate["CertificateArn"]
+    status = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]["Status"]
+    return {"domainValidationOptions": _validation_records(request, arn), "status": status}
 
 
 def _validate_certificate(request: CreateRequest) -> Created:
     """Issue the certificate if the program names all of its validation records."""
     arn = request.take("certificateArn")
-    detail = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
-    required = {
-        option["ResourceRecord"]["Name"].rstrip(".")
-        for option in detail.get("DomainValidationOptions", [])
-        if "ResourceRecord" in option
-    }
+    required = {record["resourceRecordName"].rstrip(".") for record in _validation_records(request, arn)}
     records = {name.rstrip(".") for name in request.take("validationRecordFqdns") or []}
     if records and not required <= records:
         raise request.error(

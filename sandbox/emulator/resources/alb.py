@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from sandbox.emulator.request import CreateRequest
+from sandbox.emulator.request import CreateRequest, text
 from sandbox.emulator.resource_type import ResourceType
 
 _LOAD_BALANCER_ATTRIBUTES = {
@@ -47,74 +47,59 @@ _ACTION = {
 }
 
 
-def _text(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
-def _set_scheme(request: CreateRequest, parameters: dict[str, Any]) -> None:
-    parameters["Scheme"] = "internal" if request.take("internal") else "internet-facing"
+def _scheme(request: CreateRequest) -> dict[str, Any]:
+    return {"Scheme": "internal" if request.take("internal") else "internet-facing"}
 
 
 def _set_load_balancer_attributes(request: CreateRequest, balancer: dict[str, Any]) -> dict[str, Any]:
-    attributes = {
-        key: _text(request.peek(name)) for name, key in _LOAD_BALANCER_ATTRIBUTES.items() if request.take(name) is not None
-    }
+    attributes = request.attributes(_LOAD_BALANCER_ATTRIBUTES)
     for name, prefix in (("accessLogs", "access_logs.s3"), ("connectionLogs", "connection_logs.s3")):
-        for key, value in (request.take(name) or {}).items():
-            attributes[f"{prefix}.{key}"] = _text(value)
+        attributes |= {f"{prefix}.{key}": text(value) for key, value in (request.take(name) or {}).items()}
     arn = balancer["LoadBalancerArn"]
-    _put_attributes(request, "elbv2.modify_load_balancer_attributes", "LoadBalancerArn", arn, attributes)
-    return {"arn": arn, "arnSuffix": arn.partition(":loadbalancer/")[2], "zoneId": balancer["CanonicalHostedZoneId"]}
+    _put_attributes(request, "load_balancer", arn, attributes)
+    return {"arnSuffix": arn.partition(":loadbalancer/")[2], "zoneId": balancer["CanonicalHostedZoneId"]}
 
 
-def _put_attributes(request: CreateRequest, call: str, member: str, arn: str, attributes: dict[str, str]) -> None:
+def _put_attributes(request: CreateRequest, kind: str, arn: str, attributes: dict[str, str]) -> None:
     if attributes:
-        request.call(call, {member: arn, "Attributes": [{"Key": key, "Value": value} for key, value in attributes.items()]})
+        rows = [{"Key": key, "Value": value} for key, value in attributes.items()]
+        member = f"{kind.title().replace('_', '')}Arn"
+        request.call(f"elbv2.modify_{kind}_attributes", {member: arn, "Attributes": rows})
 
 
-def _set_health_check(request: CreateRequest, parameters: dict[str, Any]) -> None:
+def _health_check(request: CreateRequest) -> dict[str, Any]:
     health = dict(request.take("healthCheck") or {})
-    matcher = health.pop("matcher", None)
+    matcher = {"Matcher": {"HttpCode": str(health.pop("matcher"))}} if health.get("matcher") else {}
     shape = request.input_shape("elbv2.create_target_group")
-    parameters.update(request.to_api(health, shape, "healthCheck", _HEALTH_CHECK))
-    if matcher:
-        parameters["Matcher"] = {"HttpCode": str(matcher)}
+    return {**request.to_api(health, shape, "healthCheck", _HEALTH_CHECK), **matcher}
 
 
 def _set_target_group_attributes(request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
-    attributes = {
-        key: _text(request.peek(name)) for name, key in _TARGET_GROUP_ATTRIBUTES.items() if request.take(name) is not None
-    }
+    attributes = request.attributes(_TARGET_GROUP_ATTRIBUTES)
     stickiness = request.take("stickiness")
     if stickiness:
-        attributes["stickiness.enabled"] = _text(stickiness.get("enabled", True))
-        attributes["stickiness.type"] = stickiness["type"]
+        attributes |= {"stickiness.enabled": text(stickiness.get("enabled", True)), "stickiness.type": stickiness["type"]}
         if stickiness.get("cookieDuration"):
-            attributes["stickiness.lb_cookie.duration_seconds"] = _text(stickiness["cookieDuration"])
+            attributes["stickiness.lb_cookie.duration_seconds"] = text(stickiness["cookieDuration"])
     arn = group["TargetGroupArn"]
-    _put_attributes(request, "elbv2.modify_target_group_attributes", "TargetGroupArn", arn, attributes)
-    return {"arn": arn, "arnSuffix": arn.rpartition(":")[2], "name": group["TargetGroupName"]}
+    _put_attributes(request, "target_group", arn, attributes)
+    return {"arnSuffix": arn.rpartition(":")[2]}
 
 
-def _set_certificate(request: CreateRequest, parameters: dict[str, Any]) -> None:
-    if request.take("certificateArn"):
-        parameters["Certificates"] = [{"CertificateArn": request.peek("certificateArn")}]
+def _certificate(request: CreateRequest) -> dict[str, Any]:
+    arn = request.take("certificateArn")
+    return {"Certificates": [{"CertificateArn": arn}]} if arn else {}
 
 
-def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -> dict[str, Any]:
+def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -> None:
     """`routingHttpResponseServerEnabled` is the attribute `routing.http.response.server.enabled`, and so on."""
     attributes = {}
     for name in [name for name in request.registration.inputs if name.startswith("routingHttp")]:
         words = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower().removeprefix("routing_http_")
-        side, _, rest = words.partition("_")
-        head, tail = next(
-            ((rest[: -len(end)], end[1:]) for end in ("_header_value", "_header_name", "_enabled") if rest.endswith(end)),
-            (rest, ""),
-        )
-        attributes[f"routing.http.{side}.{head}" + (f".{tail}" if tail else "")] = _text(request.take(name))
-    arn = listener["ListenerArn"]
-    _put_attributes(request, "elbv2.modify_listener_attributes", "ListenerArn", arn, attributes)
-    return {"arn": arn}
+        side, _, header = words.partition("_")
+        attribute = re.sub(r"_(header_value|header_name|enabled)$", r".\1", header)
+        attributes[f"routing.http.{side}.{attribute}"] = text(request.take(name))
+    _put_attributes(request, "listener", listener["ListenerArn"], attributes)
 
 
 _CONDITIONS = {
@@ -127,7 +112,7 @@ _CONDITIONS = {
 }
 
 
-def _set_conditions(request: CreateRequest, parameters: dict[str, Any]) -> None:
+def _conditions(request: CreateRequest) -> dict[str, Any]:
     conditions = []
     for condition in request.take("conditions"):
         for name, value in condition.items():
@@ -138,44 +123,31 @@ def _set_conditions(request: CreateRequest, parameters: dict[str, Any]) -> None:
             field_name, member = _CONDITIONS[name]
             body = {"values": value} if name == "queryStrings" else value
             conditions.append({"Field": field_name, member: request.part("elbv2.create_rule", f"Conditions.{member}", body)})
-    parameters["Conditions"] = conditions
-    parameters.setdefault("Priority", 1)
+    return {"Conditions": conditions}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lb/loadBalancer:LoadBalancer": ResourceType(
         call="elbv2.create_load_balancer",
-        result="LoadBalancers.0",
         id="{LoadBalancerArn}",
         names={"loadBalancerType": "Type"},
-        prepare=_set_scheme,
+        prepare=_scheme,
         finish=_set_load_balancer_attributes,
-        handled=("internal", "accessLogs", "connectionLogs", *_LOAD_BALANCER_ATTRIBUTES),
     ),
     "aws:lb/targetGroup:TargetGroup": ResourceType(
         call="elbv2.create_target_group",
-        result="TargetGroups.0",
         id="{TargetGroupArn}",
-        prepare=_set_health_check,
+        prepare=_health_check,
         finish=_set_target_group_attributes,
-        handled=("healthCheck", "stickiness", *_TARGET_GROUP_ATTRIBUTES),
     ),
     "aws:lb/listener:Listener": ResourceType(
         call="elbv2.create_listener",
-        result="Listeners.0",
         id="{ListenerArn}",
         nested=_ACTION,
-        prepare=_set_certificate,
+        prepare=_certificate,
         finish=_set_listener_attributes,
-        handled=("certificateArn",),
     ),
     "aws:lb/listenerRule:ListenerRule": ResourceType(
-        call="elbv2.create_rule",
-        result="Rules.0",
-        id="{RuleArn}",
-        nested=_ACTION,
-        prepare=_set_conditions,
-        handled=("conditions",),
-        outputs={"arn": "{RuleArn}"},
+        call="elbv2.create_rule", id="{RuleArn}", nested=_ACTION, defaults={"priority": 1}, prepare=_conditions
     ),
 }

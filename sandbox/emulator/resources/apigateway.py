@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
+from sandbox.emulator.request import Created, CreateRequest, text
+from sandbox.emulator.resource_type import ResourceType
 
 _API = {"restApi": "restApiId"}
 _SETTINGS = {
@@ -59,13 +59,8 @@ def _update_account(request: CreateRequest) -> Created:
     return "api-gateway-account", {}
 
 
-def _set_base_path(request: CreateRequest, parameters: dict[str, Any]) -> None:
-    parameters.setdefault("basePath", "(none)")
-
-
 def _replace(path: str, value: Any) -> dict[str, str]:
-    text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-    return {"op": "replace", "path": path, "value": text}
+    return {"op": "replace", "path": path, "value": text(value)}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -88,15 +83,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:apigateway/response:Response": ResourceType(
         call="apigateway.put_gateway_response", id="aggr-{restApiId}-{responseType}"
     ),
-    "aws:apigateway/deployment:Deployment": ResourceType(
-        call="apigateway.create_deployment", id="{id}", names=_API, ignored={"triggers": PULUMI_ONLY}
-    ),
+    "aws:apigateway/deployment:Deployment": ResourceType(call="apigateway.create_deployment", id="{id}", names=_API),
     "aws:apigateway/stage:Stage": ResourceType(
         call="apigateway.create_stage",
         id="ags-{restApi}-{stageName}",
         names={**_API, "deployment": "deploymentId", "xrayTracingEnabled": "tracingEnabled"},
         finish=_set_access_log,
-        handled=("accessLogSettings",),
     ),
     "aws:apigateway/methodSettings:MethodSettings": ResourceType(create=_put_method_settings),
     "aws:apigateway/domainName:DomainName": ResourceType(
@@ -109,7 +101,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="apigateway.create_base_path_mapping",
         id="{domainName}/",
         names={**_API, "stageName": "stage"},
-        prepare=_set_base_path,
+        defaults={"basePath": "(none)"},
     ),
     "aws:apigateway/account:Account": ResourceType(create=_update_account),
 }

@@ -4,45 +4,21 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _create_log_group(request: CreateRequest) -> Created:
-    names = {"name": "logGroupName"}
-    parameters = request.parameters("logs.create_log_group", names=names)
-    request.call("logs.create_log_group", parameters)
-    name = parameters["logGroupName"]
-    days = request.take("retentionInDays")
-    if days:
-        request.call("logs.put_retention_policy", logGroupName=name, retentionInDays=int(days))
-    return name, {"arn": request.arn("logs", f"log-group:{name}"), "name": name}
+def _set_retention(request: CreateRequest, _response: dict[str, Any]) -> None:
+    if days := request.take("retentionInDays"):
+        request.call("logs.put_retention_policy", logGroupName=request.peek("name"), retentionInDays=int(days))
 
 
-def _validate_data_protection(request: CreateRequest) -> Created:
-    parameters = {"logGroupIdentifier": request.take("logGroupName"), "policyDocument": request.take("policyDocument")}
-    request.check("logs.put_data_protection_policy", parameters)
-    return parameters["logGroupIdentifier"], {}
-
-
-def _put_metric_filter(request: CreateRequest) -> Created:
-    names = {"name": "filterName", "pattern": "filterPattern", "metricTransformation": "metricTransformations"}
-    inner = {"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"}
-    parameters = request.parameters("logs.put_metric_filter", names=names, skip=("metricTransformation",))
-    parameters["metricTransformations"] = request.part(
-        "logs.put_metric_filter", "metricTransformations", request.take("metricTransformation"), inner
-    )
-    request.call("logs.put_metric_filter", parameters)
-    return parameters["filterName"], {}
-
-
-def _set_metrics(request: CreateRequest, parameters: dict[str, Any]) -> None:
+def _metrics(request: CreateRequest) -> dict[str, Any]:
     """The API takes dimensions as a list and nests the metric of a query in MetricStat."""
-    dimensions = request.take("dimensions")
-    if dimensions:
-        parameters["Dimensions"] = _dimensions(dimensions)
-    queries = request.take("metricQueries")
-    if queries:
-        parameters["Metrics"] = [_query(request, query) for query in queries]
+    dimensions, queries = request.take("dimensions"), request.take("metricQueries")
+    return {
+        **({"Dimensions": _dimensions(dimensions)} if dimensions else {}),
+        **({"Metrics": [_query(request, query) for query in queries]} if queries else {}),
+    }
 
 
 def _dimensions(dimensions: dict[str, Any]) -> list[dict[str, str]]:
@@ -62,30 +38,12 @@ def _query(request: CreateRequest, query: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _validate_composite_alarm(request: CreateRequest) -> Created:
-    parameters = request.parameters("cloudwatch.put_composite_alarm", names={"okActions": "OKActions"})
-    request.check("cloudwatch.put_composite_alarm", parameters)
-    name = parameters["AlarmName"]
-    return name, {"arn": request.arn("cloudwatch", f"alarm:{name}")}
-
-
-def _put_resource_policy(request: CreateRequest) -> Created:
-    name = request.take("policyName")
-    request.call("logs.put_resource_policy", policyName=name, policyDocument=request.take("policyDocument"))
-    return name, {}
-
-
-def _put_dashboard(request: CreateRequest) -> Created:
-    name = request.take("dashboardName")
-    request.call("cloudwatch.put_dashboard", DashboardName=name, DashboardBody=request.take("dashboardBody"))
-    return name, {"dashboardArn": f"arn:aws:cloudwatch::{request.account}:dashboard/{name}"}
-
-
-def _validate_pattern(request: CreateRequest, parameters: dict[str, Any]) -> None:
+def _validate_pattern(request: CreateRequest) -> dict[str, Any]:
     """Reject a pattern that is not a JSON object whose leaves are lists, as AWS does."""
-    pattern = parameters.get("EventPattern")
+    pattern = request.peek("eventPattern")
     if pattern is not None and not _is_pattern(json.loads(pattern)):
         raise request.error("property eventPattern is not a valid event pattern: each leaf must be a list of values.")
+    return {}
 
 
 def _is_pattern(value: Any) -> bool:
@@ -105,34 +63,41 @@ def _put_target(request: CreateRequest) -> Created:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:cloudwatch/logGroup:LogGroup": ResourceType(create=_create_log_group, ignored={"skipDestroy": PULUMI_ONLY}),
-    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(create=_put_resource_policy),
-    "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": ResourceType(
-        create=_validate_data_protection, modelled="moto has no PutDataProtectionPolicy"
+    "aws:cloudwatch/logGroup:LogGroup": ResourceType(
+        call="logs.create_log_group",
+        id="{name}",
+        finish=_set_retention,
+        outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     ),
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ResourceType(create=_put_metric_filter),
+    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(call="logs.put_resource_policy", id="{policyName}"),
+    "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy": ResourceType(
+        call="logs.put_data_protection_policy",
+        id="{logGroupName}",
+        names={"logGroupName": "logGroupIdentifier"},
+        modelled="moto has no PutDataProtectionPolicy",
+    ),
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ResourceType(
+        call="logs.put_metric_filter",
+        id="{name}",
+        nested={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
+    ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": ResourceType(
         call="cloudwatch.put_metric_alarm",
         id="{name}",
-        names={
-            "name": "AlarmName",
-            "okActions": "OKActions",
-            "evaluateLowSampleCountPercentiles": "EvaluateLowSampleCountPercentile",
-        },
-        prepare=_set_metrics,
-        handled=("dimensions", "metricQueries"),
+        prepare=_metrics,
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     ),
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": ResourceType(
-        create=_validate_composite_alarm, modelled="moto has no PutCompositeAlarm"
+        call="cloudwatch.put_composite_alarm",
+        id="{alarmName}",
+        outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarmName}"},
+        modelled="moto has no PutCompositeAlarm",
     ),
-    "aws:cloudwatch/dashboard:Dashboard": ResourceType(create=_put_dashboard),
-    "aws:cloudwatch/eventRule:EventRule": ResourceType(
-        call="events.put_rule",
-        id="{name}",
-        prepare=_validate_pattern,
-        outputs={"arn": "{RuleArn}"},
-        ignored={"forceDestroy": PULUMI_ONLY},
+    "aws:cloudwatch/dashboard:Dashboard": ResourceType(
+        call="cloudwatch.put_dashboard",
+        id="{dashboardName}",
+        outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
     ),
-    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(create=_put_target, ignored={"forceDestroy": PULUMI_ONLY}),
+    "aws:cloudwatch/eventRule:EventRule": ResourceType(call="events.put_rule", id="{name}", prepare=_validate_pattern),
+    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(create=_put_target),
 }

@@ -5,48 +5,43 @@ from typing import Any
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 
+_ATTRIBUTE = {"name": "AttributeName", "type": "AttributeType"}
 
-def _set_table_parameters(request: CreateRequest, parameters: dict[str, Any]) -> None:
-    """Convert keys, indexes, encryption and streams, which the API structures differently."""
-    parameters["AttributeDefinitions"] = [
-        {"AttributeName": item["name"], "AttributeType": item["type"]} for item in request.take("attributes") or []
-    ]
-    parameters["KeySchema"] = _keys(request.take("hashKey"), request.take("rangeKey"))
-    parameters.setdefault("BillingMode", "PROVISIONED")
-    capacity = (request.take("readCapacity"), request.take("writeCapacity"))
-    if parameters["BillingMode"] == "PROVISIONED":
-        parameters["ProvisionedThroughput"] = {
-            "ReadCapacityUnits": int(capacity[0] or 1),
-            "WriteCapacityUnits": int(capacity[1] or 1),
-        }
-    indexes = [_index(request, item, parameters["BillingMode"]) for item in request.take("globalSecondaryIndexes") or []]
-    if indexes:
+
+def _table_parameters(request: CreateRequest) -> dict[str, Any]:
+    """Keys, indexes, encryption and streams, which the API structures differently."""
+    provisioned = request.peek("billingMode", "PROVISIONED") == "PROVISIONED"
+    capacity = request.take("readCapacity"), request.take("writeCapacity")
+    parameters = {
+        "AttributeDefinitions": request.part(
+            "dynamodb.create_table", "AttributeDefinitions", request.take("attributes") or [], _ATTRIBUTE
+        ),
+        "KeySchema": _keys(request.take("hashKey"), request.take("rangeKey")),
+        **(_throughput(*capacity) if provisioned else {}),
+    }
+    if indexes := [_index(item, provisioned) for item in request.take("globalSecondaryIndexes") or []]:
         parameters["GlobalSecondaryIndexes"] = indexes
-    encryption = request.take("serverSideEncryption")
-    if encryption:
-        parameters["SSESpecification"] = {"Enabled": bool(encryption.get("enabled"))}
-        if encryption.get("kmsKeyArn"):
-            parameters["SSESpecification"] |= {"SSEType": "KMS", "KMSMasterKeyId": encryption["kmsKeyArn"]}
+    if encryption := request.take("serverSideEncryption"):
+        key = encryption.get("kmsKeyArn")
+        by_kms = {"SSEType": "KMS", "KMSMasterKeyId": key} if key else {}
+        parameters["SSESpecification"] = {"Enabled": bool(encryption.get("enabled")), **by_kms}
     if request.take("streamEnabled"):
         parameters["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": request.take("streamViewType")}
+    return parameters
 
 
-def _index(request: CreateRequest, item: dict[str, Any], billing: str) -> dict[str, Any]:
-    projection = {"ProjectionType": item["projectionType"]}
-    if item.get("nonKeyAttributes"):
-        projection["NonKeyAttributes"] = item["nonKeyAttributes"]
-    index = {
+def _index(item: dict[str, Any], provisioned: bool) -> dict[str, Any]:
+    attributes = {"NonKeyAttributes": item["nonKeyAttributes"]} if item.get("nonKeyAttributes") else {}
+    return {
         "IndexName": item["name"],
         "KeySchema": _keys(item["hashKey"], item.get("rangeKey")),
-        "Projection": projection,
+        "Projection": {"ProjectionType": item["projectionType"], **attributes},
+        **(_throughput(item.get("readCapacity"), item.get("writeCapacity")) if provisioned else {}),
     }
-    if billing == "PROVISIONED":
-        units = {
-            "ReadCapacityUnits": int(item.get("readCapacity") or 1),
-            "WriteCapacityUnits": int(item.get("writeCapacity") or 1),
-        }
-        index["ProvisionedThroughput"] = units
-    return index
+
+
+def _throughput(read: Any, write: Any) -> dict[str, Any]:
+    return {"ProvisionedThroughput": {"ReadCapacityUnits": int(read or 1), "WriteCapacityUnits": int(write or 1)}}
 
 
 def _keys(partition: str, sort: str | None) -> list[dict[str, str]]:
@@ -56,42 +51,22 @@ def _keys(partition: str, sort: str | None) -> list[dict[str, str]]:
 
 def _configure_table(request: CreateRequest, table: dict[str, Any]) -> dict[str, Any]:
     name = table["TableName"]
-    ttl = request.take("ttl")
-    if ttl:
+    if ttl := request.take("ttl"):
         body = {"Enabled": bool(ttl.get("enabled", True)), "AttributeName": ttl["attributeName"]}
         request.call("dynamodb.update_time_to_live", TableName=name, TimeToLiveSpecification=body)
-    recovery = request.take("pointInTimeRecovery")
-    if recovery:
+    if recovery := request.take("pointInTimeRecovery"):
         names = {"enabled": "PointInTimeRecoveryEnabled"}
         body = request.part("dynamodb.update_continuous_backups", "PointInTimeRecoverySpecification", recovery, names)
         request.call("dynamodb.update_continuous_backups", TableName=name, PointInTimeRecoverySpecification=body)
-    return {
-        "arn": table["TableArn"],
-        "name": name,
-        **({"streamArn": table["LatestStreamArn"]} if "LatestStreamArn" in table else {}),
-    }
+    return {"streamArn": table["LatestStreamArn"]} if "LatestStreamArn" in table else {}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:dynamodb/table:Table": ResourceType(
         call="dynamodb.create_table",
-        result="TableDescription",
         id="{TableName}",
-        names={"name": "TableName"},
-        prepare=_set_table_parameters,
+        defaults={"billingMode": "PROVISIONED"},
+        prepare=_table_parameters,
         finish=_configure_table,
-        handled=(
-            "attributes",
-            "hashKey",
-            "rangeKey",
-            "globalSecondaryIndexes",
-            "serverSideEncryption",
-            "ttl",
-            "pointInTimeRecovery",
-            "streamEnabled",
-            "streamViewType",
-            "readCapacity",
-            "writeCapacity",
-        ),
     ),
 }

@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import ResourceType
 
 
 def _put_role_policy(request: CreateRequest) -> Created:
@@ -37,32 +37,22 @@ def _attach(request: CreateRequest, role: str, arn: str) -> None:
 def _describe_provider(request: CreateRequest, provider: dict[str, Any]) -> dict[str, Any]:
     arn = provider["OpenIDConnectProviderArn"]
     description = request.call("iam.get_open_id_connect_provider", OpenIDConnectProviderArn=arn)
-    return {"arn": arn, "thumbprintLists": description.get("ThumbprintList", [])}
+    return {"thumbprintLists": description.get("ThumbprintList", [])}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:iam/role:Role": ResourceType(
         call="iam.create_role",
-        result="Role",
         id="{RoleName}",
-        names={"name": "RoleName", "assumeRolePolicy": "AssumeRolePolicyDocument"},
+        names={"assumeRolePolicy": "AssumeRolePolicyDocument"},
         finish=_add_role_policies,
-        handled=("inlinePolicies", "managedPolicyArns"),
-        ignored={"forceDetachPolicies": PULUMI_ONLY},
     ),
     "aws:iam/rolePolicy:RolePolicy": ResourceType(create=_put_role_policy),
     "aws:iam/policy:Policy": ResourceType(
-        call="iam.create_policy",
-        result="Policy",
-        id="{Arn}",
-        names={"name": "PolicyName", "policy": "PolicyDocument"},
-        outputs={"name": "{PolicyName}", "policyId": "{PolicyId}"},
+        call="iam.create_policy", id="{Arn}", names={"policy": "PolicyDocument"}, outputs={"name": "{PolicyName}"}
     ),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": ResourceType(
-        call="iam.create_open_id_connect_provider",
-        id="{OpenIDConnectProviderArn}",
-        names={"clientIdLists": "ClientIDList", "thumbprintLists": "ThumbprintList"},
-        finish=_describe_provider,
+        call="iam.create_open_id_connect_provider", id="{OpenIDConnectProviderArn}", finish=_describe_provider
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(create=_attach_role_policy),
 }

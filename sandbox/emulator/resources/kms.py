@@ -4,15 +4,10 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import ResourceType
 
 
-def _set_default_usage(request: CreateRequest, parameters: dict[str, Any]) -> None:
-    """AWS's default, which moto omits from its responses."""
-    parameters.setdefault("KeyUsage", "ENCRYPT_DECRYPT")
-
-
-def _configure_key(request: CreateRequest, key: dict[str, Any]) -> dict[str, Any]:
+def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
     if request.take("enableKeyRotation"):
         period = request.take("rotationPeriodInDays")
         rotation: dict[str, Any] = {"RotationPeriodInDays": int(period)} if period else {}
@@ -20,7 +15,6 @@ def _configure_key(request: CreateRequest, key: dict[str, Any]) -> dict[str, Any
         moto_patches.set_key_rotation(request, key["KeyId"], int(period or 365))
     if request.take("isEnabled") is False:
         request.call("kms.disable_key", KeyId=key["KeyId"])
-    return {"keyId": key["KeyId"]}
 
 
 def _create_replica(request: CreateRequest) -> Created:
@@ -30,39 +24,31 @@ def _create_replica(request: CreateRequest) -> Created:
     parameters = request.parameters("kms.replicate_key")
     request.call("kms.replicate_key", parameters, KeyId=key_id, ReplicaRegion=request.region, in_region=primary_region)
     moto_patches.separate_replica_key(request, key_id)
-    policy, description = request.peek("policy"), request.peek("description")
-    if policy:
+    if policy := request.peek("policy"):
         request.call("kms.put_key_policy", KeyId=key_id, PolicyName="default", Policy=policy)
-    if description:
+    if description := request.peek("description"):
         request.call("kms.update_key_description", KeyId=key_id, Description=description)
     if request.take("enabled") is False:
         request.call("kms.disable_key", KeyId=key_id)
-    metadata = request.call("kms.describe_key", KeyId=key_id)["KeyMetadata"]
-    return key_id, {"keyId": key_id, "arn": metadata["Arn"]}
+    return key_id, {"keyId": key_id, "arn": _arn(request, key_id)}
 
 
-def _create_alias(request: CreateRequest) -> Created:
-    name, target = request.take("name"), request.take("targetKeyId")
-    request.call("kms.create_alias", AliasName=name, TargetKeyId=target)
-    key = request.call("kms.describe_key", KeyId=target)["KeyMetadata"]["Arn"]
-    return name, {"arn": request.arn("kms", name), "targetKeyArn": key}
+def _describe_alias(request: CreateRequest, _response: dict[str, Any]) -> dict[str, Any]:
+    return {"arn": request.arn("kms", request.peek("name")), "targetKeyArn": _arn(request, request.peek("targetKeyId"))}
+
+
+def _arn(request: CreateRequest, key: str) -> str:
+    return str(request.call("kms.describe_key", KeyId=key)["KeyMetadata"]["Arn"])
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:kms/key:Key": ResourceType(
         call="kms.create_key",
-        result="KeyMetadata",
         id="{KeyId}",
         names={"customerMasterKeySpec": "KeySpec"},
-        prepare=_set_default_usage,
+        defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits it from its responses otherwise
         finish=_configure_key,
-        handled=("enableKeyRotation", "rotationPeriodInDays", "isEnabled"),
-        ignored={"deletionWindowInDays": PULUMI_ONLY},
     ),
-    "aws:kms/replicaKey:ReplicaKey": ResourceType(
-        create=_create_replica,
-        ignored={"deletionWindowInDays": PULUMI_ONLY},
-        dropped={"tags": "moto does not tag replica keys"},
-    ),
-    "aws:kms/alias:Alias": ResourceType(create=_create_alias),
+    "aws:kms/replicaKey:ReplicaKey": ResourceType(create=_create_replica, dropped={"tags": "moto does not tag replica keys"}),
+    "aws:kms/alias:Alias": ResourceType(call="kms.create_alias", id="{name}", finish=_describe_alias),
 }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType
+from sandbox.emulator.resource_type import ResourceType
 
 
 def _create_zone(request: CreateRequest) -> Created:
@@ -20,13 +20,8 @@ def _create_zone(request: CreateRequest) -> Created:
             "route53.change_tags_for_resource", ResourceType="hostedzone", ResourceId=identity, AddTags=request.tag_list()
         )
     servers = created.get("DelegationSet", {}).get("NameServers", [])
-    arn = f"arn:aws:route53:::hostedzone/{identity}"
-    return identity, {
-        "zoneId": identity,
-        "nameServers": servers,
-        "primaryNameServer": servers[0] if servers else "",
-        "arn": arn,
-    }
+    outputs = {"zoneId": identity, "nameServers": servers, "primaryNameServer": servers[0] if servers else ""}
+    return identity, {**outputs, "arn": f"arn:aws:route53:::hostedzone/{identity}"}
 
 
 def _upsert_record(request: CreateRequest) -> Created:
@@ -38,9 +33,8 @@ def _upsert_record(request: CreateRequest) -> Created:
     aliases, values, ttl = request.take("aliases"), request.take("records"), request.take("ttl")
     if aliases:
         names = {"name": "DNSName", "zoneId": "HostedZoneId"}
-        shape: Any = request.input_shape("route53.change_resource_record_sets")
-        target = shape.members["ChangeBatch"].members["Changes"].member.members["ResourceRecordSet"].members["AliasTarget"]
-        record["AliasTarget"] = request.to_api(aliases, target, "aliases", names)
+        target = "ChangeBatch.Changes.ResourceRecordSet.AliasTarget"
+        record["AliasTarget"] = request.part("route53.change_resource_record_sets", target, aliases, names)
     else:
         record |= {"TTL": int(ttl), "ResourceRecords": [{"Value": value} for value in values]}
     batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
@@ -49,6 +43,6 @@ def _upsert_record(request: CreateRequest) -> Created:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:route53/zone:Zone": ResourceType(create=_create_zone, ignored={"forceDestroy": PULUMI_ONLY}),
-    "aws:route53/record:Record": ResourceType(create=_upsert_record, ignored={"allowOverwrite": PULUMI_ONLY}),
+    "aws:route53/zone:Zone": ResourceType(create=_create_zone),
+    "aws:route53/record:Record": ResourceType(create=_upsert_record),
 }

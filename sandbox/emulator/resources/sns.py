@@ -2,21 +2,8 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType
-
-
-def _create_topic(request: CreateRequest) -> Created:
-    attributes = {
-        member: str(request.peek(name)).lower() if isinstance(request.peek(name), bool) else str(request.peek(name))
-        for name, member in _TOPIC_ATTRIBUTES.items()
-        if request.take(name) is not None
-    }
-    name = request.take("name") or request.registration.name
-    tags: dict[str, Any] = {"Tags": request.tag_list()} if request.tags else {}
-    arn = request.call("sns.create_topic", Name=name, Attributes=attributes, **tags)["TopicArn"]
-    return arn, {"arn": arn, "name": name, "owner": request.account}
-
 
 _TOPIC_ATTRIBUTES = {
     "kmsMasterKeyId": "KmsMasterKeyId",
@@ -28,37 +15,45 @@ _TOPIC_ATTRIBUTES = {
     "signatureVersion": "SignatureVersion",
     "tracingConfig": "TracingConfig",
 }
+_SUBSCRIPTION_ATTRIBUTES = {
+    "rawMessageDelivery": "RawMessageDelivery",
+    "filterPolicy": "FilterPolicy",
+    "redrivePolicy": "RedrivePolicy",
+}
 
 
-def _set_topic_policy(request: CreateRequest) -> Created:
-    arn = request.take("arn")
-    request.call("sns.set_topic_attributes", TopicArn=arn, AttributeName="Policy", AttributeValue=request.take("policy"))
-    return arn, {"owner": request.account}
+def _topic_attributes(request: CreateRequest) -> dict[str, Any]:
+    name = request.take("name") or request.registration.name
+    return {"Name": name, "Attributes": request.attributes(_TOPIC_ATTRIBUTES)}
 
 
-def _subscribe(request: CreateRequest) -> Created:
-    attributes = {
-        member: str(request.peek(name)).lower() if isinstance(request.peek(name), bool) else str(request.peek(name))
-        for name, member in (
-            ("rawMessageDelivery", "RawMessageDelivery"),
-            ("filterPolicy", "FilterPolicy"),
-            ("redrivePolicy", "RedrivePolicy"),
-        )
-        if request.take(name) is not None
-    }
-    answer = request.call(
-        "sns.subscribe",
-        TopicArn=request.take("topic"),
-        Protocol=request.take("protocol"),
-        Endpoint=request.take("endpoint"),
-        Attributes=attributes,
-        ReturnSubscriptionArn=True,
-    )
-    return answer["SubscriptionArn"], {"arn": answer["SubscriptionArn"], "ownerId": request.account}
+def _policy_attribute(request: CreateRequest) -> dict[str, Any]:
+    return {"AttributeName": "Policy", "AttributeValue": request.take("policy")}
+
+
+def _subscription_attributes(request: CreateRequest) -> dict[str, Any]:
+    return {"Attributes": request.attributes(_SUBSCRIPTION_ATTRIBUTES), "ReturnSubscriptionArn": True}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:sns/topic:Topic": ResourceType(create=_create_topic),
-    "aws:sns/topicPolicy:TopicPolicy": ResourceType(create=_set_topic_policy),
-    "aws:sns/topicSubscription:TopicSubscription": ResourceType(create=_subscribe),
+    "aws:sns/topic:Topic": ResourceType(
+        call="sns.create_topic",
+        id="{TopicArn}",
+        prepare=_topic_attributes,
+        finish=lambda request, _topic: {"name": request.sent["Name"], "owner": request.account},
+    ),
+    "aws:sns/topicPolicy:TopicPolicy": ResourceType(
+        call="sns.set_topic_attributes",
+        id="{arn}",
+        names={"arn": "TopicArn"},
+        prepare=_policy_attribute,
+        outputs={"owner": "{account}"},
+    ),
+    "aws:sns/topicSubscription:TopicSubscription": ResourceType(
+        call="sns.subscribe",
+        id="{SubscriptionArn}",
+        names={"topic": "TopicArn"},
+        prepare=_subscription_attributes,
+        outputs={"ownerId": "{account}"},
+    ),
 }

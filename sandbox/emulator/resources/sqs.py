@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Created, CreateRequest
+from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 
 _ATTRIBUTES = {
@@ -16,26 +16,22 @@ _ATTRIBUTES = {
 }
 
 
-def _create_queue(request: CreateRequest) -> Created:
+def _queue_attributes(request: CreateRequest) -> dict[str, Any]:
     name = request.take("name") or request.registration.name
-    attributes = {member: _text(request.take(prop)) for prop, member in _ATTRIBUTES.items() if request.peek(prop) is not None}
-    tags: dict[str, Any] = {"tags": dict(request.tags)} if request.tags else {}
-    url = request.call("sqs.create_queue", QueueName=name, Attributes=attributes, **tags)["QueueUrl"]
-    return url, {"arn": request.arn("sqs", name), "name": name, "url": url}
+    return {"QueueName": name, "Attributes": request.attributes(_ATTRIBUTES)}
 
 
-def _text(value: Any) -> str:
-    """SQS attributes are strings; Pulumi passes whole numbers as floats."""
-    return str(int(value)) if isinstance(value, float) else str(value)
+def _describe_queue(request: CreateRequest, queue: dict[str, Any]) -> dict[str, Any]:
+    return {"arn": request.arn("sqs", request.sent["QueueName"]), "name": request.sent["QueueName"], "url": queue["QueueUrl"]}
 
 
-def _set_policy(request: CreateRequest) -> Created:
-    url = request.take("queueUrl")
-    request.call("sqs.set_queue_attributes", QueueUrl=url, Attributes={"Policy": request.take("policy")})
-    return url, {}
+def _policy_attribute(request: CreateRequest) -> dict[str, Any]:
+    return {"Attributes": request.attributes({"policy": "Policy"})}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:sqs/queue:Queue": ResourceType(create=_create_queue),
-    "aws:sqs/queuePolicy:QueuePolicy": ResourceType(create=_set_policy),
+    "aws:sqs/queue:Queue": ResourceType(
+        call="sqs.create_queue", id="{QueueUrl}", prepare=_queue_attributes, finish=_describe_queue
+    ),
+    "aws:sqs/queuePolicy:QueuePolicy": ResourceType(call="sqs.set_queue_attributes", id="{queueUrl}", prepare=_policy_attribute),
 }

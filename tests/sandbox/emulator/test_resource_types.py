@@ -31,7 +31,7 @@ def test_outputs_exist_in_pulumi_aws(token: str) -> None:
 def test_inputs_exist_in_pulumi_aws(token: str) -> None:
     properties, type_ = schema(token), RESOURCE_TYPES[token]
     assert properties is not None
-    assert {*type_.ignored, *type_.dropped, *type_.handled, *type_.names} <= properties.inputs
+    assert {*type_.ignored, *type_.dropped, *type_.defaults, *type_.names} <= properties.inputs
 
 
 @pytest.mark.parametrize("token", sorted(RESOURCE_TYPES))
@@ -45,7 +45,10 @@ def test_operation_and_parameters_exist_in_the_api_model(token: str) -> None:
     service, _, operation = type_.call.partition(".")
     client = _session().client(service, region_name="eu-west-1")
     shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation]).input_shape
-    assert {*type_.names.values(), *type_.constant} <= set(shape.members)
+    members = set(shape.members)
+    for step in filter(None, type_.body.split(".")):
+        shape = shape.members[step]
+    assert set(type_.names.values()) <= members | set(shape.members)
 
 
 @functools.cache

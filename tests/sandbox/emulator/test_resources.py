@@ -298,7 +298,7 @@ def test_invalid_enum_value_is_rejected(estate: Estate) -> None:
 def test_unknown_nested_property_is_rejected(estate: Estate) -> None:
     inputs = {"bucket": "estate-data", "rule": {"objectOwnership": "BucketOwnerEnforced", "colour": "red"}}
     message = error(estate, "aws:s3/bucketOwnershipControls:BucketOwnershipControls", inputs)
-    assert "property OwnershipControls.rules[0].colour has no member in OwnershipControlsRule of the AWS API" in message
+    assert "property rule[0].colour has no member in OwnershipControlsRule of the AWS API" in message
 
 
 def test_api_error_is_reported(estate: Estate) -> None:
