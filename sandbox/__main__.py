@@ -8,8 +8,9 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY, write_private
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the pipe has exited (`| head`).
         sys.stderr.close()
     except Exception as problem:
-        file = _write_traceback(options.home)
+        file = options.home / "error.log"
+        options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(file, traceback.format_exc())
         sys.stderr.write(f"error: unexpected {type(problem).__name__} in the sandbox: {problem}. Traceback: {file}\n")
     return _ERROR
 
@@ -46,68 +49,58 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
 
-    up = commands.add_parser("up", help="Deploy a stack to the AWS emulator and start its services.")
+    up = _add_command(commands, "up", _up, "Deploy a stack to the AWS emulator and start its services.")
     _add_env(up)
     up.add_argument("--detach", action="store_true", help="Return when all services are ready. Stop them with `down`.")
-    up.set_defaults(command=_up)
 
-    down = commands.add_parser("down", help="Stop a running `up`, or clean up after a crash.")
-    down.set_defaults(command=_down)
-
+    _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
     _add_check(commands)
 
-    export = commands.add_parser("export", help="Write the deployment in the format of `pulumi stack export`.")
+    export = _add_command(commands, "export", _export, "Write the deployment in the format of `pulumi stack export`.")
     _add_env(export)
     _add_program(export)
     _add_output(export)
-    export.set_defaults(command=_export)
 
-    graph = commands.add_parser("graph", help="Draw the components of a stack and their connections.")
+    graph = _add_command(commands, "graph", _graph, "Draw the components of a stack and their connections.")
     _add_env(graph)
     graph.add_argument("--format", default="mermaid", choices=("mermaid", "svg"), help="Output format (default: mermaid).")
     _add_output(graph)
-    graph.set_defaults(command=_graph)
 
-    diff = commands.add_parser("diff", help="Show which resources a change of settings creates, updates, replaces and deletes.")
+    changes = "Show which resources a change of settings creates, updates, replaces and deletes."
+    diff = _add_command(commands, "diff", _diff, changes)
     _add_env(diff)
     change = "Setting to change, such as image.digest=sha256:... Can be repeated."
     diff.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=change)
-    diff.set_defaults(command=_diff)
 
-    prowler = commands.add_parser("prowler", help="Deploy a stack to the AWS emulator and scan it with Prowler.")
+    prowler = _add_command(commands, "prowler", _prowler, "Deploy a stack to the AWS emulator and scan it with Prowler.")
     _add_env(prowler, default="prod")
-    prowler.set_defaults(command=_prowler)
-    for command in commands.choices.values():
-        command.description = next(action.help for action in commands._choices_actions if command.prog.endswith(action.dest))
     return root
 
 
-def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    check = commands.add_parser(
-        "check",
-        help="Check a Pulumi program or an exported stack with the policy packs.",
-        epilog="Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, 2 the check could not run.",
-    )
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_command(
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], text: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text, epilog=epilog)
+    command.set_defaults(command=run)
+    return command
+
+
+def _add_check(commands: _Commands) -> None:
+    text = "Check a Pulumi program or an exported stack with the policy packs."
+    exit_codes = "Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, 2 the check could not run."
+    check = _add_command(commands, "check", _check, text, exit_codes)
     _add_env(check, default="")
     subject = check.add_mutually_exclusive_group()
     _add_program(subject)
-    subject.add_argument(
-        "--state", type=Path, metavar="FILE", help="Check the output of `pulumi stack export` instead of a program."
-    )
-    check.add_argument(
-        "--levels",
-        default="",
-        metavar="NAME",
-        help="Environment whose enforcement levels apply: dev, staging or prod (default: the stack).",
-    )
-    check.add_argument(
-        "--pack",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="Folder of an additional policy pack. Can be repeated.",
-    )
+    state = "Check the output of `pulumi stack export` instead of a program."
+    subject.add_argument("--state", type=Path, metavar="FILE", help=state)
+    levels = "Environment whose enforcement levels apply: dev, staging or prod (default: the stack)."
+    check.add_argument("--levels", default="", metavar="NAME", help=levels)
+    packs = "Folder of an additional policy pack. Can be repeated."
+    check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
     check.add_argument("--exemptions", type=Path, metavar="FILE", help="File of exemptions (default: policies/exemptions.toml).")
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
     formats = ("table", "json", "sarif", "junit", "markdown")
@@ -115,7 +108,6 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_output(check)
     passes = "Run with unknown outputs as in a first preview, with known outputs, or both (default: both)."
     check.add_argument("--pass", dest="passes", default="both", choices=("unknown", "known", "both"), help=passes)
-    check.set_defaults(command=_check)
 
 
 def _add_env(command: argparse.ArgumentParser, default: str = "dev") -> None:
@@ -145,12 +137,6 @@ def _clear_aws_environment() -> None:
     }
 
 
-def _write_traceback(home: Path) -> Path:
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(home / "error.log", traceback.format_exc())
-    return home / "error.log"
-
-
 # Each command imports its modules, so that `down` and `--help` do not load Pulumi and moto.
 
 
@@ -165,7 +151,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    from sandbox.local.down import down
+    from sandbox.local.run_state import down
 
     print(down(options.home))
     return 0

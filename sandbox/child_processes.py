@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -46,9 +47,9 @@ class Child:
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                _kill_group(self.pid)
+                send_signal(self.pid, signal.SIGKILL, group=True)
         # Workers of a killed process are still in its group.
-        _kill_group(self.pid)
+        send_signal(self.pid, signal.SIGKILL, group=True)
         return self.process.wait()
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
@@ -79,12 +80,13 @@ def start(
         raise SandboxError(f"The command {command[0]} for {name} does not exist. Run: make init")
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(death_signal))]
     launcher += [str(user.uid), str(user.gid), *command]
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as sink:
-            process = _spawn(launcher, env, cwd, sink, subprocess.STDOUT)
-    else:
-        process = _spawn(launcher, env, cwd, stdout, stderr)
+    with ExitStack() as files:
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            stdout, stderr = files.enter_context(log.open("ab")), subprocess.STDOUT
+        process = subprocess.Popen(
+            launcher, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+        )
     return Child(name, process, log)
 
 
@@ -122,29 +124,8 @@ def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: f
         time.sleep(_POLL_S)
 
 
-def _spawn(
-    command: list[str],
-    env: Mapping[str, str] | None,
-    cwd: Path | None,
-    stdout: int | IO[Any] | None,
-    stderr: int | IO[Any] | None,
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        env=dict(env) if env is not None else None,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
-    )
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        # macOS: all processes of the group are zombies.
-        pass
+def send_signal(pid: int, number: signal.Signals, *, group: bool = False) -> None:
+    """Send a signal to a process or its process group. Does nothing if it has exited."""
+    # PermissionError: on macOS, all processes of the group are zombies.
+    with suppress(ProcessLookupError, PermissionError):
+        (os.killpg if group else os.kill)(pid, number)

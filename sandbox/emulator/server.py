@@ -23,6 +23,9 @@ from sandbox.errors import SandboxError
 
 HOST = "127.0.0.1"
 
+_CONFIG = Config(
+    s3={"addressing_style": "path"}, retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60, max_pool_connections=4
+)
 _SINGLE_EMULATOR = threading.Lock()
 _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 
@@ -31,7 +34,7 @@ class Emulator:
     """A `Provider` with a moto server in this process. One at a time: moto keeps its state per process.
 
     endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not created, each with the
-    reason. permissions: evaluates IAM policies; off until `enforce_iam`.
+    reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`.
     """
 
     def __init__(self, server: ThreadedMotoServer, permissions: Permissions) -> None:
@@ -42,13 +45,14 @@ class Emulator:
         self.permissions = permissions
         self._server = server
         self._providers = ProviderConfigs(ACCOUNT)
-        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.RLock()
-        self._role: tuple[Callable[[str, str], Any], frozenset[str]] | None = None
         self._restore = moto_patches.install(permissions.authorize)
-        self._credentials = self._create_operator()
-        # One session for all clients, because it caches the parsed service models.
-        self._session: Any = boto3.session.Session(*self._credentials)
+        self.credentials = self._create_operator()
+        """Access key id and secret of the operator, who is allowed everything."""
+        self.client = self._clients(*self.credentials)
+        """Returns a boto3 client for a service and a region, with the credentials of the operator."""
+        self._client_of_role = self.client
+        self._administrator_types: Collection[str] = ()
 
     @classmethod
     def start(cls, port: int | None = None) -> "Emulator":
@@ -83,31 +87,11 @@ class Emulator:
         _reset()
         _SINGLE_EMULATOR.release()
 
-    @property
-    def credentials(self) -> tuple[str, str]:
-        """Access key id and secret of the operator, who is allowed everything."""
-        return self._credentials
+    def __enter__(self) -> "Emulator":
+        return self
 
-    @property
-    def stripped_conditions(self) -> list[str]:
-        return self.permissions.stripped_conditions
-
-    @property
-    def used_actions(self) -> dict[str, set[str]]:
-        """The IAM actions that each role used under enforcement, by role name."""
-        return self.permissions.used_actions
-
-    def enforce_iam(self, on: bool) -> None:
-        """Switch the evaluation of IAM policies for every call on or off."""
-        self.permissions.enforce(on)
-
-    def client(self, service: str, region: str) -> Any:
-        """A boto3 client with the operator's credentials. One per service and region."""
-        with self._lock:
-            key = (service, region)
-            if key not in self._clients:
-                self._clients[key] = self._session.client(service, region_name=region, endpoint_url=self.endpoint, config=_CONFIG)
-            return self._clients[key]
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
 
     def act_as(self, role: str, *, unless: Collection[str] = ()) -> None:
         """Create resources with the credentials of a role (an ARN) from now on, and enforce IAM.
@@ -115,16 +99,9 @@ class Emulator:
         Resource types in `unless` are still created by the operator.
         """
         keys = self.client("sts", "us-east-1").assume_role(RoleArn=role, RoleSessionName="sandbox")["Credentials"]
-        session: Any = boto3.session.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
-        clients: dict[tuple[str, str], Any] = {}
-
-        def client(service: str, region: str) -> Any:
-            if (service, region) not in clients:
-                clients[service, region] = session.client(service, region_name=region, endpoint_url=self.endpoint, config=_CONFIG)
-            return clients[service, region]
-
-        self._role = (client, frozenset(unless))
-        self.enforce_iam(True)
+        self._client_of_role = self._clients(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        self._administrator_types = unless
+        self.permissions.enforce(True)
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create one resource. Raises SandboxError for a type that is not emulated, or inputs that are invalid or unused."""
@@ -150,7 +127,7 @@ class Emulator:
                 region=self._providers.region(registration),
                 account=self.account,
                 tags=self._providers.tags(registration),
-                client=self.client if self._role is None or registration.type in self._role[1] else self._role[0],
+                client=self.client if registration.type in self._administrator_types else self._client_of_role,
             )
             created = create(resource_type, request)
             if resource_type.modelled:
@@ -163,28 +140,28 @@ class Emulator:
         """Return the result of a provider function. Raises SandboxError for one that is not supported."""
         return invoke(token, args, self.account)
 
+    def _clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
+        """A function that returns the client of a service and a region. Clients are created once."""
+        # One session for all clients, because it caches the parsed service models.
+        session: Any = boto3.session.Session(key_id, secret, token)
+        clients: dict[tuple[str, str], Any] = {}
+
+        def client(service: str, region: str) -> Any:
+            with self._lock:
+                if (service, region) not in clients:
+                    options = {"region_name": region, "endpoint_url": self.endpoint, "config": _CONFIG}
+                    clients[service, region] = session.client(service, **options)
+                return clients[service, region]
+
+        return client
+
     def _create_operator(self) -> tuple[str, str]:
-        iam: Any = boto3.client(
-            "iam",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",  # noqa: S106  not checked before the first user exists
-            config=_CONFIG,
-        )  # fmt: skip
+        # Credentials are not checked before the first user exists.
+        iam = self._clients("sandbox", "sandbox")("iam", "us-east-1")
         iam.create_user(UserName=OPERATOR)
         iam.put_user_policy(UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY)
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
-
-
-_CONFIG = Config(
-    s3={"addressing_style": "path"},
-    retries={"max_attempts": 0},
-    connect_timeout=5,
-    read_timeout=60,
-    max_pool_connections=4,
-)
 
 
 def _reset() -> None:

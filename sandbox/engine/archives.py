@@ -1,4 +1,4 @@
-"""ZIP files of Pulumi archives."""
+"""The content of Pulumi assets and archives; archives are ZIP files."""
 
 import io
 import zipfile
@@ -16,8 +16,8 @@ def zip_bytes(archive: Any) -> bytes:
         return Path(archive.path).read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
-        for name, content in sorted(_files(archive, "").items()):
-            target.writestr(zipfile.ZipInfo(name, _TIMESTAMP), content)
+        for name, data in sorted(_files(archive, "").items()):
+            target.writestr(zipfile.ZipInfo(name, _TIMESTAMP), data)
     return buffer.getvalue()
 
 
@@ -29,14 +29,16 @@ def _files(archive: Any, prefix: str) -> dict[str, bytes]:
     if isinstance(archive, pulumi.AssetArchive):
         files: dict[str, bytes] = {}
         for name, item in archive.assets.items():
-            files.update(
-                _files(item, f"{prefix}{name}/") if isinstance(item, pulumi.Archive) else {f"{prefix}{name}": _content(item)}
-            )
+            is_archive = isinstance(item, pulumi.Archive)
+            files |= _files(item, f"{prefix}{name}/") if is_archive else {f"{prefix}{name}": content(item)}
         return files
     raise TypeError(f"{type(archive).__name__} is not a local archive")
 
 
-def _content(asset: Any) -> bytes:
+def content(asset: Any) -> bytes:
+    """The content of a local asset or archive."""
+    if isinstance(asset, pulumi.Archive):
+        return zip_bytes(asset)
     if isinstance(asset, pulumi.FileAsset):
         return Path(asset.path).read_bytes()
     if isinstance(asset, pulumi.StringAsset):

@@ -9,7 +9,6 @@ import importlib
 import json
 import typing
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from pulumi import _types
@@ -18,26 +17,13 @@ from sandbox.engine.schema import Schema
 from sandbox.engine.types import UNKNOWN, Registration
 
 _NAME_INPUTS = (
-    "bucket",
-    "name",
-    "identifier",
-    "clusterIdentifier",
-    "replicationGroupId",
-    "userId",
-    "userGroupId",
-    "family",
-    "alarmName",
+    *("bucket", "name", "identifier", "clusterIdentifier", "replicationGroupId"),
+    *("userId", "userGroupId", "family", "alarmName"),
 )
 
 _ID_IS_ARN = (
-    "aws:lb/",
-    "aws:acm/",
-    "aws:sns/",
-    "aws:secretsmanager/",
-    "aws:iam/policy:",
-    "aws:ecs/cluster:",
-    "aws:ecs/service:",
-    "aws:cloudtrail/",
+    *("aws:lb/", "aws:acm/", "aws:sns/", "aws:secretsmanager/", "aws:cloudtrail/"),
+    *("aws:iam/policy:", "aws:ecs/cluster:", "aws:ecs/service:"),
 )
 """Types whose Pulumi id is the ARN."""
 
@@ -59,29 +45,40 @@ _EC2_PREFIXES = {
 }
 
 _BALANCING = "arn:aws:elasticloadbalancing:{region}:{account}:"
-
-_ARN_FORMS = {
+_DEFAULT_ARN = "arn:aws:{module}:{region}:{account}:{kind}/{name}"
+_ARNS = {
     "aws:s3/bucket:Bucket": "arn:aws:s3:::{name}",
-    "aws:kms/key:Key": "arn:aws:kms:{region}:{account}:key/{name}",
     "aws:kms/alias:Alias": "arn:aws:kms:{region}:{account}:{name}",
     "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
     "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
-    "aws:secretsmanager/secret:Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{six}",
+    "aws:secretsmanager/secret:Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}",
     "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{name}",
-    "aws:dynamodb/table:Table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
-    "aws:ecr/repository:Repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
-    "aws:ecs/cluster:Cluster": "arn:aws:ecs:{region}:{account}:cluster/{name}",
     "aws:ecs/taskDefinition:TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",
-    "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{sixteen}",
-    "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{sixteen}",
+    "aws:lb/loadBalancer:LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
+    "aws:lb/targetGroup:TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
     "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
     "aws:wafv2/webAcl:WebAcl": "arn:aws:wafv2:{region}:{account}:regional/webacl/{name}/{uuid}",
-    "aws:cloudtrail/trail:Trail": "arn:aws:cloudtrail:{region}:{account}:trail/{name}",
     "aws:cloudwatch/logGroup:LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
     "aws:sns/topic:Topic": "arn:aws:sns:{region}:{account}:{name}",
     "aws:lambda/function:Function": "arn:aws:lambda:{region}:{account}:function:{name}",
 }
+"""The form of the ARN, for types with another form than `_DEFAULT_ARN`."""
+
+_DATABASE_ADDRESS = "{name}.{digits:.12}.{region}.rds.amazonaws.com"
+_OUTPUTS = {
+    ("aws:rds/instance:Instance", "address"): _DATABASE_ADDRESS,
+    ("aws:rds/instance:Instance", "endpoint"): _DATABASE_ADDRESS + ":{port}",
+    ("aws:lb/loadBalancer:LoadBalancer", "arnSuffix"): "app/{name}/{digits:.16}",
+    ("aws:lb/targetGroup:TargetGroup", "arnSuffix"): "targetgroup/{name}/{digits:.16}",
+    ("aws:lb/loadBalancer:LoadBalancer", "dnsName"): "{name}-{number}.{region}.elb.amazonaws.com",
+    ("aws:elasticache/replicationGroup:ReplicationGroup", "primaryEndpointAddress"): (
+        "master.{name}.{digits:.6}.cache.amazonaws.com"
+    ),
+    ("aws:ecr/repository:Repository", "repositoryUrl"): "{account}.dkr.ecr.{region}.amazonaws.com/{name}",
+    ("aws:kms/alias:Alias", "targetKeyArn"): "arn:aws:kms:{region}:{account}:key/{target}",
+}
+"""The form of other outputs, by type and property."""
 
 
 def fake_outputs(registration: Registration, type_schema: Schema | None, region: str, account: str) -> tuple[str, dict[str, Any]]:
@@ -144,32 +141,34 @@ def _is_name(key: str) -> bool:
 
 
 def _output(key: str, type_: Any, registration: Registration, name: str, region: str, account: str) -> Any:
-    special = _SPECIAL.get((registration.type, key))
-    if special is not None:
-        return special(registration, name, region, account)
+    if (registration.type, key) in _OUTPUTS:
+        return _fill(_OUTPUTS[registration.type, key], registration, name, region, account)
+    if (registration.type, key) == ("aws:acm/certificate:Certificate", "domainValidationOptions"):
+        return _validation_records(registration)
+    if (registration.type, key) == ("aws:rds/instance:Instance", "masterUserSecrets"):
+        return _database_secrets(registration, region, account)
     if key == "region":
         return region
     if key in ("ownerId", "accountId", "registryId"):
         return account
     if key.lower().endswith("arn"):
-        return arn_of(registration, name, region, account)
+        return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, region, account)
     return _empty(type_, name if key in _NAME_INPUTS else f"{name}-{key.lower()}")
 
 
-def arn_of(registration: Registration, name: str, region: str, account: str) -> str:
-    """The ARN of the resource: in the form of AWS for the types in `_ARN_FORMS`, in a plausible form for others."""
+def _fill(form: str, registration: Registration, name: str, region: str, account: str) -> str:
     package, _, kind = registration.type.rpartition(":")
-    module = package.split(":")[-1].split("/")[0]
-    form = _ARN_FORMS.get(registration.type, "arn:aws:{module}:{region}:{account}:{kind}/{name}")
     return form.format(
         name=name,
         region=region,
         account=account,
-        module=module,
+        module=package.split(":")[-1].split("/")[0],
         kind=kind.lower(),
-        six=_digits(registration, 6),
-        sixteen=_digits(registration, 16),
+        digits=_digits(registration, 16),
+        number=int(_digits(registration, 8), 16),
         uuid=_uuid(registration),
+        port=registration.inputs.get("port", 5432),
+        target=str(registration.inputs.get("targetKeyId", "")).rpartition("/")[2],
     )
 
 
@@ -198,7 +197,7 @@ def _empty(type_: Any, text: str) -> Any:
     return {}
 
 
-def _validation(registration: Registration, name: str, region: str, account: str) -> list[dict[str, str]]:
+def _validation_records(registration: Registration) -> list[dict[str, str]]:
     """One DNS validation record per name of the certificate."""
     names = [registration.inputs.get("domainName", ""), *registration.inputs.get("subjectAlternativeNames", [])]
     return [
@@ -212,43 +211,9 @@ def _validation(registration: Registration, name: str, region: str, account: str
     ]
 
 
-def _database_secret(registration: Registration, name: str, region: str, account: str) -> list[dict[str, str]]:
+def _database_secrets(registration: Registration, region: str, account: str) -> list[dict[str, str]]:
     if not registration.inputs.get("manageMasterUserPassword"):
         return []
     secret = f"arn:aws:secretsmanager:{region}:{account}:secret:rds!db-{_uuid(registration)}-{_digits(registration, 6)}"
     key = registration.inputs.get("masterUserSecretKmsKeyId", "")
     return [{"secretArn": secret, "secretStatus": "active", "kmsKeyId": key}]
-
-
-def _database_address(registration: Registration, name: str, region: str, account: str) -> str:
-    return f"{name}.{_digits(registration, 12)}.{region}.rds.amazonaws.com"
-
-
-_Special = Callable[[Registration, str, str, str], Any]
-
-_SPECIAL: dict[tuple[str, str], _Special] = {
-    ("aws:acm/certificate:Certificate", "domainValidationOptions"): _validation,
-    ("aws:rds/instance:Instance", "masterUserSecrets"): _database_secret,
-    ("aws:rds/instance:Instance", "address"): _database_address,
-    ("aws:rds/instance:Instance", "endpoint"): lambda registration, name, region, account: (
-        f"{_database_address(registration, name, region, account)}:{registration.inputs.get('port', 5432)}"
-    ),
-    ("aws:lb/loadBalancer:LoadBalancer", "arnSuffix"): lambda registration, name, region, account: (
-        f"app/{name}/{_digits(registration, 16)}"
-    ),
-    ("aws:lb/targetGroup:TargetGroup", "arnSuffix"): lambda registration, name, region, account: (
-        f"targetgroup/{name}/{_digits(registration, 16)}"
-    ),
-    ("aws:lb/loadBalancer:LoadBalancer", "dnsName"): lambda registration, name, region, account: (
-        f"{name}-{int(_digits(registration, 8), 16)}.{region}.elb.amazonaws.com"
-    ),
-    ("aws:elasticache/replicationGroup:ReplicationGroup", "primaryEndpointAddress"): (
-        lambda registration, name, region, account: f"master.{name}.{_digits(registration, 6)}.cache.amazonaws.com"
-    ),
-    ("aws:ecr/repository:Repository", "repositoryUrl"): lambda registration, name, region, account: (
-        f"{account}.dkr.ecr.{region}.amazonaws.com/{name}"
-    ),
-    ("aws:kms/alias:Alias", "targetKeyArn"): lambda registration, name, region, account: (
-        f"arn:aws:kms:{region}:{account}:key/{str(registration.inputs.get('targetKeyId', '')).rpartition('/')[2]}"
-    ),
-}

@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pulumi
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from sandbox.engine.types import Deployment, Registration, Resource
-from sandbox.engine.values import ARCHIVE, ASSET, SECRET, SIGNATURE, seconds
+from sandbox.engine.values import SECRET, SIGNATURE, encode, seconds
 
 _STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
@@ -51,7 +50,7 @@ def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct
 
     secrets: paths of values to mark as secret, such as `password`, `rules[0].key` or `tags["a.b"]`.
     """
-    plain = {key: _plain(value) for key, value in values.items() if not key.startswith("__")}
+    plain = {key: encode(value) for key, value in values.items() if not key.startswith("__")}
     for path in secrets:
         _mark_secret(plain, [(key or name) if not index else int(index) for key, index, name in _STEP.findall(path)])
     struct = struct_pb2.Struct()
@@ -110,26 +109,6 @@ def _provider(registration: Registration, deployment: Deployment) -> proto.Analy
                 urn=provider.urn, type=provider.type, name=provider.name, properties=properties(provider.inputs, secrets)
             )
     return None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, pulumi.AssetArchive):
-        return {SIGNATURE: ARCHIVE, "assets": _plain(value.assets)}
-    if isinstance(value, pulumi.FileArchive):
-        return {SIGNATURE: ARCHIVE, "path": value.path}
-    if isinstance(value, pulumi.RemoteArchive):
-        return {SIGNATURE: ARCHIVE, "uri": value.uri}
-    if isinstance(value, pulumi.FileAsset):
-        return {SIGNATURE: ASSET, "path": str(value.path)}
-    if isinstance(value, pulumi.StringAsset):
-        return {SIGNATURE: ASSET, "text": value.text}
-    if isinstance(value, pulumi.RemoteAsset):
-        return {SIGNATURE: ASSET, "uri": value.uri}
-    return value
 
 
 def _mark_secret(container: Any, path: list[str | int]) -> None:

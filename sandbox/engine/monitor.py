@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from google.protobuf import empty_pb2
@@ -20,6 +20,11 @@ from sandbox.errors import SandboxError
 STACK_TYPE = "pulumi:pulumi:Stack"
 
 
+def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
+    """A method of the monitor for a feature that needs the Pulumi engine."""
+    return lambda monitor, _request: monitor._record_failure(lambda: _reject(feature, instead))
+
+
 class Monitor(mocks.MockMonitor):
     """Creates resources with `provider` in the order in which the program registers them.
 
@@ -29,7 +34,8 @@ class Monitor(mocks.MockMonitor):
     failure: SandboxError | None
 
     def __init__(self, project: Project, provider: Provider, on_resource: Callable[[Resource], None] | None) -> None:
-        super().__init__(_NoMocks())
+        # `Monitor` handles every request, so no mocks are called.
+        super().__init__(None)  # type: ignore[arg-type]
         self._project = project
         self._provider = provider
         self._on_resource = on_resource
@@ -73,23 +79,15 @@ class Monitor(mocks.MockMonitor):
     def Invoke(self, request: Any) -> Any:
         if request.tok == "pulumi:pulumi:getResource":
             return super().Invoke(request)  # type: ignore[no-untyped-call]
-        _ensure_event_loop()
         with self._lock:
             result = self._record_failure(lambda: self._provider.invoke(request.tok, decode(request.args)[0]))
-        fields: dict[str, Any] = {"return": sync_await._sync_await(rpc.serialize_properties(result, {}))}
+        fields: dict[str, Any] = {"return": _serialize(result)}
         return resource_pb2.ResourceInvokeResponse(**fields)
 
-    def RegisterStackTransform(self, request: Any) -> Any:
-        return self._record_failure(lambda: _reject("stack transforms", "Set the property in the declaration of the resource."))
-
-    def RegisterStackInvokeTransform(self, request: Any) -> Any:
-        return self._record_failure(lambda: _reject("invoke transforms", "Pass the argument in the call of the function."))
-
-    def RegisterResourceHook(self, request: Any) -> Any:
-        return self._record_failure(lambda: _reject("resource hooks", "Run the step outside the program."))
-
-    def RegisterErrorHook(self, request: Any) -> Any:
-        return self._record_failure(lambda: _reject("error hooks", "Run the step outside the program."))
+    RegisterStackTransform = _rejection("stack transforms", "Set the property in the declaration of the resource.")
+    RegisterStackInvokeTransform = _rejection("invoke transforms", "Pass the argument in the call of the function.")
+    RegisterResourceHook = _rejection("resource hooks", "Run the step outside the program.")
+    RegisterErrorHook = _rejection("error hooks", "Run the step outside the program.")
 
     def _record_failure(self, action: Callable[[], Any]) -> Any:
         try:
@@ -113,14 +111,12 @@ class Monitor(mocks.MockMonitor):
             )
         if request.transforms:
             _reject("resource transforms", "Set the property in the declaration of the resource.", _at(source))
-        registration = self._registration(urn, request, source)
-        resource = self._create(registration)
+        resource = self._create(self._registration(urn, request, source))
         return resource_pb2.RegisterResourceResponse(urn=urn, id=resource.id, object=self._serialized(resource))
 
     def _read(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
         inputs, secrets = decode(request.properties)
-        source = self._source(request)
         registration = Registration(
             urn=urn,
             type=request.type,
@@ -133,10 +129,9 @@ class Monitor(mocks.MockMonitor):
             secret_inputs=secrets,
             import_id=request.id,
             external=True,
-            source=source,
+            source=self._source(request),
         )
-        resource = self._create(registration)
-        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._serialized(resource))
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._serialized(self._create(registration)))
 
     def _create(self, registration: Registration) -> Resource:
         """Create a resource. The outputs of a component are its inputs until it registers outputs."""
@@ -155,12 +150,7 @@ class Monitor(mocks.MockMonitor):
         return resource
 
     def _serialized(self, resource: Resource) -> Any:
-        _ensure_event_loop()
-        registration = resource.registration
-        secret = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs} | set(
-            registration.additional_secret_outputs
-        )
-        return sync_await._sync_await(rpc.serialize_properties(mark_secrets(resource.outputs, secret), {}))
+        return _serialize(mark_secrets(resource.outputs, resource.registration.secret_output_names))
 
     def _registration(self, urn: str, request: Any, source: str) -> Registration:
         inputs, secrets = decode(request.object)
@@ -230,22 +220,11 @@ class Monitor(mocks.MockMonitor):
         return ""
 
 
-class _NoMocks(mocks.Mocks):
-    """The mocks that the base class requires. `Monitor` handles every request before it reaches them."""
-
-    _REASON: ClassVar[str] = "The sandbox does not support this request of the Pulumi SDK."
-
-    def call(self, args: mocks.MockCallArgs) -> Any:
-        raise SandboxError(self._REASON)
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> Any:
-        raise SandboxError(self._REASON)
-
-
-def _ensure_event_loop() -> None:
-    """Create an event loop in this worker thread, which serialization needs."""
-    ensure: Any = sync_await._ensure_event_loop
-    ensure()
+def _serialize(properties: dict[str, Any]) -> Any:
+    # Serialization needs an event loop in this worker thread.
+    ensure_event_loop: Any = sync_await._ensure_event_loop
+    ensure_event_loop()
+    return sync_await._sync_await(rpc.serialize_properties(properties, {}))
 
 
 def source_line(file: str, line: int, root: Path) -> str:

@@ -54,55 +54,24 @@ class ProviderConfigs:
         return self._inputs.get(registration.provider.rpartition("::")[0], {})
 
 
-class PreviewProvider:
-    """A first preview: ids and computed outputs are unknown, inputs are known.
-
-    faked_functions: tokens of the provider functions with fake results.
-    """
+class _LocalProvider:
+    """A provider without a server. faked_functions: tokens of the provider functions with fake results."""
 
     def __init__(self, account: str = ACCOUNT) -> None:
         self._providers = ProviderConfigs(account)
         self.faked_functions: set[str] = set()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        if registration.type.startswith(PROVIDER_PREFIX):
-            return self._providers.declare(registration)
-        outputs = dict(registration.inputs)
-        if registration.type == STACK_REFERENCE:
-            return _stack_reference(registration)
-        known = _schema_of(registration)
-        if known is None:
-            return "", outputs
-        # AWS does not set optional properties: they are absent, as in a real preview.
-        outputs.update(
-            {name: UNKNOWN for name, property_ in known.outputs.items() if name not in outputs and not property_.optional}
-        )
-        if known.taggable:
-            outputs["tagsAll"] = self._providers.tags(registration)
-        return "", outputs
-
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invoke_or_fake(token, args, self._providers.account, self.faked_functions)
-
-
-class FakeProvider:
-    """Known outputs: fake ids, ARNs and other outputs, the same in every run.
-
-    faked_functions: tokens of the provider functions with fake results.
-    """
-
-    def __init__(self, account: str = ACCOUNT) -> None:
-        self._providers = ProviderConfigs(account)
-        self.faked_functions: set[str] = set()
-
-    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        """Return the id and the outputs. Raises SandboxError for an AWS type that does not exist."""
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.declare(registration)
         if registration.type == STACK_REFERENCE:
-            return _stack_reference(registration)
-        known = _schema_of(registration)
-        region = self._providers.region(registration)
-        identity, outputs = fake_outputs(registration, known, region, self._providers.account)
+            # The exports of another stack are unknown in every pass: a rule that needs them is undecided.
+            return registration.import_id, {"name": registration.import_id, "outputs": UNKNOWN, "secretOutputNames": []}
+        known = schema(registration.type)
+        if known is None and registration.type.startswith("aws:"):
+            raise SandboxError(f"{registration.urn}: the installed pulumi-aws has no resource type {registration.type}.")
+        identity, outputs = self._outputs(registration, known)
         if known is not None and known.taggable:
             outputs["tagsAll"] = self._providers.tags(registration)
         return identity, outputs
@@ -110,23 +79,29 @@ class FakeProvider:
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
         return invoke_or_fake(token, args, self._providers.account, self.faked_functions)
 
+    def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
+        raise NotImplementedError
+
+
+class PreviewProvider(_LocalProvider):
+    """A first preview: ids and computed outputs are unknown, inputs are known."""
+
+    def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
+        # AWS does not set optional properties: they are absent, as in a real preview.
+        computed = [name for name, property_ in known.outputs.items() if not property_.optional] if known else []
+        return "", {**dict.fromkeys(computed, UNKNOWN), **registration.inputs}
+
+
+class FakeProvider(_LocalProvider):
+    """Known outputs: fake ids, ARNs and other outputs, the same in every run."""
+
+    def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
+        return fake_outputs(registration, known, self._providers.region(registration), self._providers.account)
+
 
 def uses_stack_references(deployment: Deployment) -> bool:
     """True if the program reads exports of another stack."""
     return any(resource.registration.type == STACK_REFERENCE for resource in deployment.resources)
-
-
-def _stack_reference(registration: Registration) -> tuple[str, dict[str, Any]]:
-    """The exports of another stack are unknown in every pass: a rule that needs them is undecided."""
-    return registration.import_id, {"name": registration.import_id, "outputs": UNKNOWN, "secretOutputNames": []}
-
-
-def _schema_of(registration: Registration) -> Schema | None:
-    """The schema; None for another package. Raises SandboxError for an AWS type that does not exist."""
-    known = schema(registration.type)
-    if known is None and registration.type.startswith("aws:"):
-        raise SandboxError(f"{registration.urn}: the installed pulumi-aws has no resource type {registration.type}.")
-    return known
 
 
 def _unjson(value: Any) -> Any:

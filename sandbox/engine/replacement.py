@@ -2,29 +2,12 @@
 
 from typing import Final
 
-STATEFUL: Final = frozenset(
-    {
-        "aws:backup/vault:Vault",
-        "aws:cloudwatch/logGroup:LogGroup",
-        "aws:dynamodb/table:Table",
-        "aws:ecr/repository:Repository",
-        "aws:elasticache/replicationGroup:ReplicationGroup",
-        "aws:kms/key:Key",
-        "aws:rds/instance:Instance",
-        "aws:route53/zone:Zone",
-        "aws:s3/bucket:Bucket",
-        "aws:secretsmanager/secret:Secret",
-    }
-)
-"""Types whose replacement or deletion loses data, directly or by losing the key that decrypts it."""
-
 # Arguments marked "Forces new resource" in the registry pages of the AWS provider, for the types that store data.
 _REPLACING: Final[dict[str, frozenset[str]]] = {
     "aws:backup/vault:Vault": frozenset({"name", "kmsKeyArn"}),
     "aws:cloudwatch/logGroup:LogGroup": frozenset({"name", "namePrefix", "logGroupClass"}),
     "aws:dynamodb/table:Table": frozenset({"name", "hashKey", "rangeKey", "localSecondaryIndexes", "importTable"}),
     "aws:ecr/repository:Repository": frozenset({"name", "encryptionConfigurations"}),
-    "aws:ecs/service:Service": frozenset({"cluster", "name", "launchType", "schedulingStrategy"}),
     "aws:elasticache/replicationGroup:ReplicationGroup": frozenset(
         {"replicationGroupId", "subnetGroupName", "port", "atRestEncryptionEnabled", "kmsKeyId", "networkType", "snapshotName"}
     ),
@@ -32,20 +15,19 @@ _REPLACING: Final[dict[str, frozenset[str]]] = {
     "aws:rds/instance:Instance": frozenset(
         {
             *("engine", "username", "dbName", "kmsKeyId", "storageEncrypted", "availabilityZone", "characterSetName"),
-            *(
-                "ncharCharacterSetName",
-                "timezone",
-                "snapshotIdentifier",
-                "restoreToPointInTime",
-                "s3Import",
-                "customIamInstanceProfile",
-            ),
+            *("ncharCharacterSetName", "timezone", "snapshotIdentifier", "restoreToPointInTime", "s3Import"),
+            "customIamInstanceProfile",
         }
     ),
     "aws:route53/zone:Zone": frozenset({"name", "delegationSetId"}),
     "aws:s3/bucket:Bucket": frozenset({"bucket", "bucketPrefix", "objectLockEnabled"}),
     "aws:secretsmanager/secret:Secret": frozenset({"name", "namePrefix"}),
 }
+
+STATEFUL: Final = frozenset(_REPLACING)
+"""Types whose replacement or deletion loses data, directly or by losing the key that decrypts it."""
+
+_ECS_SERVICE: Final = frozenset({"cluster", "name", "launchType", "schedulingStrategy"})
 _NAMES: Final = frozenset({"name", "namePrefix"})
 # A change of any other property of a task definition creates a new revision.
 _TASK_DEFINITION: Final = "aws:ecs/taskDefinition:TaskDefinition"
@@ -61,4 +43,4 @@ def replaces(type_: str, property_: str) -> bool:
         return True
     if type_ == _TASK_DEFINITION:
         return property_ not in _TASK_DEFINITION_IN_PLACE
-    return property_ in _REPLACING.get(type_, _NAMES)
+    return property_ in (_ECS_SERVICE if type_ == "aws:ecs/service:Service" else _REPLACING.get(type_, _NAMES))

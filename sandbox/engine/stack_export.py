@@ -7,13 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pulumi
-
-from sandbox.engine.archives import zip_bytes
+from sandbox.engine.archives import content
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Deployment, Registration, Resource
-from sandbox.engine.values import ARCHIVE, ASSET, SECRET, SIGNATURE, seconds
+from sandbox.engine.values import SECRET, SIGNATURE, encode, seconds
 
 _REDACTED = json.dumps("[secret]")
 """The value that the engine shows for a secret that it cannot decrypt."""
@@ -49,12 +47,10 @@ def deployment_file(deployment: Deployment) -> dict[str, Any]:
 def _resource(resource: Resource, deployment: Deployment) -> dict[str, Any]:
     """One resource (apitype.ResourceV3). Empty members are omitted, as in Go."""
     registration = resource.registration
-    secret_names = {path.split(".")[0].split("[")[0] for path in registration.secret_inputs}
-    outputs = secret_names | set(registration.additional_secret_outputs)
     members: dict[str, Any] = {
         "id": resource.id,
-        "inputs": _values(registration.inputs, secret_names),
-        "outputs": _values(resource.outputs, outputs),
+        "inputs": _values(registration.inputs, registration.secret_input_names),
+        "outputs": _values(resource.outputs, registration.secret_output_names),
         "parent": registration.parent or ("" if _is_default_provider(registration) else deployment.stack_urn),
         "protect": registration.protect,
         "dependencies": list(registration.dependencies),
@@ -80,26 +76,7 @@ def _is_default_provider(registration: Registration) -> bool:
 
 def _values(values: dict[str, Any], secret_names: set[str]) -> dict[str, Any]:
     secret = {SIGNATURE: SECRET, "plaintext": _REDACTED}
-    return {key: secret if key in secret_names else _plain(value) for key, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Encode assets and archives with signature and hash, like the engine."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, pulumi.FileArchive | pulumi.AssetArchive):
-        digest = hashlib.sha256(zip_bytes(value)).hexdigest()
-        source = {"path": value.path} if isinstance(value, pulumi.FileArchive) else {"assets": _plain(value.assets)}
-        return {SIGNATURE: ARCHIVE, "hash": digest, **source}
-    if isinstance(value, pulumi.FileAsset):
-        digest = hashlib.sha256(Path(value.path).read_bytes()).hexdigest()
-        return {SIGNATURE: ASSET, "hash": digest, "path": str(value.path)}
-    if isinstance(value, pulumi.StringAsset):
-        digest = hashlib.sha256(value.text.encode()).hexdigest()
-        return {SIGNATURE: ASSET, "hash": digest, "text": value.text}
-    return value
+    return {key: secret if key in secret_names else encode(value, content) for key, value in values.items()}
 
 
 def _position(source: str) -> str:

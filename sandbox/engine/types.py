@@ -44,6 +44,16 @@ class Registration:
     external: bool = False
     source: str = ""
 
+    @property
+    def secret_input_names(self) -> set[str]:
+        """The inputs that are secret or contain a secret."""
+        return {path.split(".")[0].split("[")[0] for path in self.secret_inputs}
+
+    @property
+    def secret_output_names(self) -> set[str]:
+        """The outputs that are secret: those of secret inputs, and those that the program marks as secret."""
+        return self.secret_input_names | set(self.additional_secret_outputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:

@@ -1,17 +1,27 @@
-"""Decodes protobuf values of the engine to Python values with the paths of secrets, and marks secrets again."""
+"""Values of the engine in Python: decodes protobuf values with the paths of secrets, encodes assets, and marks secrets."""
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf import struct_pb2
-from pulumi import Archive, Asset, AssetArchive, FileArchive, FileAsset, RemoteArchive, RemoteAsset, StringAsset
+from pulumi import AssetArchive, FileArchive, FileAsset, RemoteArchive, RemoteAsset, StringAsset
 from pulumi.runtime import rpc
 
 SIGNATURE = rpc._special_sig_key
 SECRET = rpc._special_secret_sig
 ASSET = rpc._special_asset_sig
 ARCHIVE = rpc._special_archive_sig
+_KINDS: tuple[tuple[type, str, str], ...] = (
+    (AssetArchive, ARCHIVE, "assets"),
+    (FileArchive, ARCHIVE, "path"),
+    (RemoteArchive, ARCHIVE, "uri"),
+    (FileAsset, ASSET, "path"),
+    (StringAsset, ASSET, "text"),
+    (RemoteAsset, ASSET, "uri"),
+)
+"""Classes of assets and archives, with the signature and the member that holds the content."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -52,27 +62,24 @@ def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> 
         return _decode(fields["value"], path, secrets)
     if signature == rpc._special_resource_sig:
         return fields["id"].string_value or rpc.UNKNOWN if "id" in fields else fields["urn"].string_value
-    if signature == ASSET:
-        return _asset(fields)
-    if signature == ARCHIVE:
-        return _archive(fields, path, secrets)
+    for kind, kind_signature, member in _KINDS:
+        if signature == kind_signature and member in fields:
+            return kind(_decode(fields[member], path, secrets))
     raise ValueError(f"{path}: unknown value signature {signature}")
 
 
-def _asset(fields: Mapping[str, struct_pb2.Value]) -> Asset:
-    if "path" in fields:
-        return FileAsset(fields["path"].string_value)
-    if "text" in fields:
-        return StringAsset(fields["text"].string_value)
-    return RemoteAsset(fields["uri"].string_value)
-
-
-def _archive(fields: Mapping[str, struct_pb2.Value], path: str, secrets: list[str]) -> Archive:
-    if "assets" in fields:
-        return AssetArchive(_decode(fields["assets"], path, secrets))
-    if "path" in fields:
-        return FileArchive(fields["path"].string_value)
-    return RemoteArchive(fields["uri"].string_value)
+def encode(value: Any, content: Callable[[Any], bytes] | None = None) -> Any:
+    """Encode assets and archives in a value. content: returns the bytes of which the hash is added."""
+    if isinstance(value, Mapping):
+        return {str(key): encode(item, content) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item, content) for item in value]
+    for kind, signature, member in _KINDS:
+        if isinstance(value, kind):
+            digest = {} if content is None else {"hash": hashlib.sha256(content(value)).hexdigest()}
+            data = getattr(value, member)
+            return {SIGNATURE: signature, **digest, member: encode(data, content) if member == "assets" else str(data)}
+    return value
 
 
 def mark_secrets(outputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

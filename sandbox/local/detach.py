@@ -57,7 +57,8 @@ def _relay(child: "subprocess.Popen[bytes]", output: IO[bytes], state: Path) -> 
     while True:
         exit_code = child.poll()
         ready = exit_code is None and _belongs_to(state, child.pid)
-        _copy(output)
+        sys.stdout.write(output.read().decode(errors="replace"))
+        sys.stdout.flush()
         if exit_code is not None:
             return exit_code or 1
         if ready:
@@ -65,11 +66,6 @@ def _relay(child: "subprocess.Popen[bytes]", output: IO[bytes], state: Path) -> 
         if time.monotonic() > deadline:
             raise SandboxError(f"Gatehouse was not ready within {_READY_S:.0f} s. Its log: {output.name}")
         time.sleep(_POLL_S)
-
-
-def _copy(output: IO[bytes]) -> None:
-    sys.stdout.write(output.read().decode(errors="replace"))
-    sys.stdout.flush()
 
 
 def _belongs_to(state: Path, pid: int) -> bool:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -21,23 +21,20 @@ class Credentials:
     """AWS credentials. `repr` shows no secret."""
 
     access_key_id: str
-    _secret: str
-    _token: str
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.access_key_id})"
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
 
     def environment(self) -> dict[str, str]:
         """The credentials as environment variables of the AWS SDKs."""
         variables = {
             "AWS_ACCESS_KEY_ID": self.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": self._secret,
-            "AWS_SESSION_TOKEN": self._token,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": self.session_token,
         }
         return {name: value for name, value in variables.items() if value}
 
 
-OPERATOR = Credentials("sandbox", "sandbox", "")
+OPERATOR = Credentials("sandbox", "sandbox")
 
 
 @dataclass(frozen=True, slots=True)

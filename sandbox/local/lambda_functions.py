@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.ecs_task import Aws
-from sandbox.local.services import LocalServers, base_environment
+from sandbox.local.services import LocalServers, function_environment
 from sandbox.paths import REPOSITORY
 
 _FOLDER = REPOSITORY / "runtime" / "functions"
@@ -60,13 +60,7 @@ def _invoke(aws: Aws, deployed: Mapping[str, Any], events: Sequence[Mapping[str,
     role, handler = str(configuration["Role"]), str(configuration["Handler"])
     if role != deployed["role"]:
         raise SandboxError(f"{name} runs with the role {role}, but the stack exports {deployed['role']}.")
-    environment = {
-        **base_environment(aws),
-        **configuration.get("Environment", {}).get("Variables", {}),
-        **aws.assume(role, name.rpartition("-")[2]).environment(),
-        # Lambda Developer Guide, "Defined runtime environment variables".
-        "AWS_DEFAULT_REGION": aws.region,
-        "AWS_LAMBDA_FUNCTION_NAME": name,
-    }
+    variables = configuration.get("Environment", {}).get("Variables", {})
+    environment = function_environment(aws, name, variables, role, name.rpartition("-")[2])
     command = [sys.executable, "-m", "sandbox.local.lambda_host", str(_FOLDER), handler, json.dumps(list(events))]
     child_processes.run(title, command, log=log, env=environment, cwd=_FOLDER)

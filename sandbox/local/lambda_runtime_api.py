@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -95,39 +96,24 @@ def proxy_event(api: dict[str, Any], method: str, target: str, headers: Message,
     }
 
 
-class _ApiGateway(BaseHTTPRequestHandler):
-    """The REST API."""
+class _Handler(BaseHTTPRequestHandler):
+    """Reads and sends whole bodies. Does not log: the function logs its requests, without paths."""
 
     protocol_version = "HTTP/1.1"
-    api: dict[str, Any]
     invocations: Invocations
 
-    def handle_request(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = urlsplit(self.path).path
-        resource = "/" if path == "/" else "/{proxy+}"
-        if self.command not in self.api["methods"].get(resource, []):
-            self._send_gateway_response("MISSING_AUTHENTICATION_TOKEN")
-            return
-        event = proxy_event(self.api, self.command, self.path, self.headers, body, self.client_address[0])
-        response = self.invocations.invoke(event)
-        if response is None:
-            self._send_gateway_response("DEFAULT_5XX")
-            return
-        headers = {name: list(values) for name, values in (response.get("multiValueHeaders") or {}).items()}
-        for name, value in (response.get("headers") or {}).items():
-            headers.setdefault(name, [value])
-        text = response.get("body") or ""
-        self._send(response["statusCode"], headers, base64.b64decode(text) if response.get("isBase64Encoded") else text.encode())
+    def read_body(self) -> bytes:
+        """The body of the request; the runtime client sends it chunked."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_request
-
-    def _send_gateway_response(self, kind: str) -> None:
-        response = self.api["responses"][kind]
-        headers = {"Content-Type": ["application/json"], **response["headers"]}
-        self._send(response["status"], headers, response["body"].encode())
-
-    def _send(self, status: int, headers: dict[str, list[str]], body: bytes) -> None:
+    def send(self, status: int, headers: Mapping[str, Sequence[str]], body: bytes = b"") -> None:
         self.send_response_only(status)
         for name, values in headers.items():
             for value in values if name.lower() not in _SERVER_HEADERS else []:
@@ -138,52 +124,61 @@ class _ApiGateway(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Do not log: the function logs its requests, without paths."""
+        """Do not log."""
 
 
-class _RuntimeApi(BaseHTTPRequestHandler):
+class _ApiGateway(_Handler):
+    """The REST API."""
+
+    api: dict[str, Any]
+
+    def handle_request(self) -> None:
+        body = self.read_body()
+        path = urlsplit(self.path).path
+        resource = "/" if path == "/" else "/{proxy+}"
+        if self.command not in self.api["methods"].get(resource, []):
+            self._send_gateway_response("MISSING_AUTHENTICATION_TOKEN")
+            return
+        event = proxy_event(self.api, self.command, self.path, self.headers, body, self.client_address[0])
+        response = self.invocations.invoke(event)
+        if response is None:
+            self._send_gateway_response("DEFAULT_5XX")
+            return
+        headers = {name: [value] for name, value in (response.get("headers") or {}).items()}
+        text = response.get("body") or ""
+        content = base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
+        self.send(response["statusCode"], {**headers, **(response.get("multiValueHeaders") or {})}, content)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_request
+
+    def _send_gateway_response(self, kind: str) -> None:
+        response = self.api["responses"][kind]
+        self.send(response["status"], {"Content-Type": ["application/json"], **response["headers"]}, response["body"].encode())
+
+
+class _RuntimeApi(_Handler):
     """The Lambda runtime API."""
 
-    protocol_version = "HTTP/1.1"
-    invocations: Invocations
     arn: str
 
     def do_GET(self) -> None:
         request_id, event = self.invocations.pending.get()
-        self.send_response_only(200)
-        self.send_header("Lambda-Runtime-Aws-Request-Id", request_id)
-        self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + TIMEOUT_S) * 1000)))
-        self.send_header("Lambda-Runtime-Invoked-Function-Arn", self.arn)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(event)))
-        self.end_headers()
-        self.wfile.write(event)
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": [request_id],
+            "Lambda-Runtime-Deadline-Ms": [str(int((time.time() + TIMEOUT_S) * 1000))],
+            "Lambda-Runtime-Invoked-Function-Arn": [self.arn],
+            "Content-Type": ["application/json"],
+        }
+        self.send(200, headers, event)
 
     def do_POST(self) -> None:
-        body = _body(self)
+        body = self.read_body()
         request_id, _, action = self.path.removeprefix(_INVOCATION).partition("/")
         if action == "response":
             self.invocations.respond(request_id, json.loads(body))
         elif action == "error":
             self.invocations.respond(request_id, None)
-        self.send_response_only(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Do not log: the function logs its requests."""
-
-
-def _body(request: BaseHTTPRequestHandler) -> bytes:
-    """The body of a request; the runtime client sends it chunked."""
-    if request.headers.get("Transfer-Encoding", "").lower() != "chunked":
-        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
-    body = b""
-    while size := int(request.rfile.readline().split(b";")[0], 16):
-        body += request.rfile.read(size)
-        request.rfile.readline()
-    request.rfile.readline()
-    return body
+        self.send(202, {})
 
 
 def main(port: int, runtime_port: int, api: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.ecs_task import Aws
 from sandbox.local.ports import HOST
-from sandbox.local.services import base_environment, plain_environment, returns_200
+from sandbox.local.services import function_environment, plain_environment, returns_200
 from sandbox.paths import REPOSITORY
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
@@ -94,15 +94,9 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, lo
         cwd=REPOSITORY,
         log=logs / f"{name}-api.log",
     )
-    environment = {
-        **base_environment(aws),
-        **deployed.environment,
-        **aws.assume(deployed.role, f"{name}-function").environment(),
-        "AWS_LAMBDA_RUNTIME_API": f"{HOST}:{runtime_port}",
-        # Lambda Developer Guide, "Defined runtime environment variables".
-        "AWS_DEFAULT_REGION": aws.region,
-        "AWS_LAMBDA_FUNCTION_NAME": deployed.api.arn.split(":")[6],
-    }
+    function_name = deployed.api.arn.split(":")[6]
+    environment = function_environment(aws, function_name, deployed.environment, deployed.role, f"{name}-function")
+    environment["AWS_LAMBDA_RUNTIME_API"] = f"{HOST}:{runtime_port}"
     command = [str(Path(sys.executable).parent / executable.removeprefix(_IMAGE_BIN)), *arguments]
     function = child_processes.start(f"{name}-function", command, env=environment, log=logs / f"{name}-function.log")
     return [api, function]

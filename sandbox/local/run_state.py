@@ -1,4 +1,4 @@
-"""The state file of a running `up`: its processes and folders, to stop it or to clean up after a crash.
+"""`down`, and the state file of a running `up`: its processes and folders, to stop them or to clean up after a crash.
 
 A process is only signalled if its start time matches, because process ids are reused.
 """
@@ -10,13 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sandbox.child_processes import send_signal
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, write_private
 
 _STOP_S = 15.0
+_DOWN_S = 40.0
 _POLL_S = 0.02
 
 
@@ -39,11 +41,19 @@ class ProcessRecord:
         """Send the signal, wait, then kill the process group. Does nothing if the process has exited."""
         if not self.alive():
             return
-        _signal(self.pid, ending)
-        if not _exited(self, timeout_s):
-            _signal_group(self.pid, signal.SIGKILL)
-            _signal(self.pid, signal.SIGKILL)
-            _exited(self, timeout_s)
+        send_signal(self.pid, ending)
+        if not self._exits(timeout_s):
+            send_signal(self.pid, signal.SIGKILL, group=True)
+            send_signal(self.pid, signal.SIGKILL)
+            self._exits(timeout_s)
+
+    def _exits(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self.alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class RunState:
     owner: ProcessRecord
     stack: str
     children: tuple[ProcessRecord, ...] = ()
-    folders: tuple[str, ...] = field(default=())
+    folders: tuple[str, ...] = ()
 
 
 class RunStateFile:
@@ -94,8 +104,7 @@ class RunStateFile:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.reject_running()
         stopped = self.clean_up()
-        self._state = RunState(ProcessRecord.of("up", os.getpid()), stack)
-        self._write()
+        self._write(RunState(ProcessRecord.of("up", os.getpid()), stack))
         return stopped
 
     def clean_up(self) -> list[str]:
@@ -113,10 +122,12 @@ class RunStateFile:
 
     def add(self, name: str, pid: int) -> None:
         """Record a child process, right after its start."""
-        self._change(children=(*self._claimed().children, ProcessRecord.of(name, pid)))
+        state = self._claimed()
+        self._write(replace(state, children=(*state.children, ProcessRecord.of(name, pid))))
 
     def add_folder(self, folder: Path) -> None:
-        self._change(folders=(*self._claimed().folders, str(folder)))
+        state = self._claimed()
+        self._write(replace(state, folders=(*state.folders, str(folder))))
 
     def clear(self) -> None:
         """Delete the state file and the credentials in up.json."""
@@ -129,18 +140,9 @@ class RunStateFile:
             raise SandboxError("This process has not claimed the state file.")
         return self._state
 
-    def _change(self, *, children: tuple[ProcessRecord, ...] | None = None, folders: tuple[str, ...] | None = None) -> None:
-        state = self._claimed()
-        self._state = RunState(
-            state.owner,
-            state.stack,
-            state.children if children is None else children,
-            state.folders if folders is None else folders,
-        )
-        self._write()
-
-    def _write(self) -> None:
-        write_private(self._file, json.dumps(asdict(self._claimed()), indent=2))
+    def _write(self, state: RunState) -> None:
+        self._state = state
+        write_private(self._file, json.dumps(asdict(state), indent=2))
 
 
 def _started(pid: int) -> str:
@@ -159,24 +161,17 @@ def _started(pid: int) -> str:
     return "" if not output or output.startswith("Z") else output.partition(" ")[2].strip()
 
 
-def _exited(process: ProcessRecord, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while process.alive():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
+def down(home: Path = HOME) -> str:
+    """Stop a running `up`, or clean up after a crash. Idempotent. Returns one line that says what was done."""
+    file = RunStateFile(home)
+    running = file.running()
+    if running is not None:
+        running.owner.end(signal.SIGTERM, _DOWN_S)
+        # An orderly end removes the file; after a kill, the child processes are still in it.
+        file.clean_up()
+        return f"Gatehouse (stack {running.stack}) is stopped."
+    if file.read() is None:
+        file.clear()
+        return "Gatehouse is not running."
+    stopped = file.clean_up()
+    return f"Cleaned up after a crash{': stopped ' + ', '.join(stopped) if stopped else ''}."

@@ -1,11 +1,9 @@
 """Starts a sample Core with an API key that the management API issues."""
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import httpx
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
@@ -26,16 +24,16 @@ def folder() -> Path:
 
 def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> str:
     """Create a key for this Core and return its token. Raises SandboxError with the problem of the management API."""
-    body = json.dumps({"name": name, "owner": "sandbox", "scopes": scopes, "cores": [NAME]}).encode()
-    headers = {"Authorization": f"Bearer {admin_token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{console}/v1/keys", data=body, headers=headers, method="POST")  # noqa: S310
+    body = {"name": name, "owner": "sandbox", "scopes": scopes, "cores": [NAME]}
+    headers = {"Authorization": f"Bearer {admin_token}"}
     try:
-        with services.DIRECT.open(request, timeout=_RESPONSE_S) as response:
-            created: dict[str, Any] = json.load(response)
-            return str(created["token"])
-    except urllib.error.HTTPError as error:
-        raise SandboxError(f"The management API did not issue the key of the Core: {_reason(error)}") from None
-    except (urllib.error.URLError, OSError, ValueError, KeyError) as problem:
+        response = httpx.post(f"{console}/v1/keys", json=body, headers=headers, timeout=_RESPONSE_S, trust_env=False)
+        content = response.json()
+        if not response.is_success:
+            reason = f"{response.status_code} {content.get('title', '')} {content.get('detail', '')}".strip()
+            raise SandboxError(f"The management API did not issue the key of the Core: {reason}")
+        return str(content["token"])
+    except (httpx.HTTPError, ValueError, KeyError) as problem:
         raise SandboxError(f"The management API did not issue the key of the Core: {type(problem).__name__}.") from None
 
 
@@ -50,11 +48,3 @@ def wait_ready(child: child_processes.Child, gateway: str, headers: Mapping[str,
     """Wait until the gateway lists the files of the Core."""
     url = f"{gateway}/cores/{NAME}/files"
     child_processes.wait_until(child, lambda: services.returns_200(url, headers), "registered with the gateway", 20.0)
-
-
-def _reason(error: urllib.error.HTTPError) -> str:
-    try:
-        problem: dict[str, Any] = json.load(error)
-        return f"{error.code} {problem.get('title', '')} {problem.get('detail', '')}".strip()
-    except ValueError:
-        return str(error.code)

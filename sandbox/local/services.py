@@ -7,13 +7,13 @@ emulator and `_local_settings` are added.
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import httpx
 
 from components.contract import Contract
 from sandbox import child_processes
@@ -23,8 +23,6 @@ from sandbox.local.ecs_task import Aws, EcsTask
 from sandbox.local.ports import HOST
 from sandbox.local.servers import APP_ROLE, DATABASE, OWNER_ROLE, Postgres
 
-# Without a proxy: every address is on this machine.
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 _READY_S = 45.0
 _MIGRATE_S = 90.0
@@ -95,6 +93,18 @@ def base_environment(aws: Aws) -> dict[str, str]:
     }
 
 
+def function_environment(aws: Aws, name: str, variables: Mapping[str, str], role: str, session: str) -> dict[str, str]:
+    """The environment of a Lambda function: its variables, credentials of its role, and the variables that Lambda defines."""
+    return {
+        **base_environment(aws),
+        **variables,
+        **aws.assume(role, session).environment(),
+        # Lambda Developer Guide, "Defined runtime environment variables".
+        "AWS_DEFAULT_REGION": aws.region,
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+    }
+
+
 def plain_environment() -> dict[str, str]:
     """PATH, locale and what this interpreter needs to start."""
     inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
@@ -121,11 +131,10 @@ def wait_ready(child: child_processes.Child, contract: Contract, local: LocalSer
 
 def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """True if a GET returns 200 within two seconds."""
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310  an http address of this machine
     try:
-        with DIRECT.open(request, timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+        # Without a proxy: every address is on this machine.
+        return httpx.get(url, headers=dict(headers or {}), timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
         return False
 
 

@@ -99,7 +99,7 @@ class _Environment:
         exports = deployment.exports
         declared = contract.read(functions=exports["functions"], optional_variables=None)
         local = self._start_servers(declared, exports["functions"])
-        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials, ""))
+        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         self._enforce_iam(emulator, exports)
         self._prepare_data(aws, exports, local)
         children, token = self._start_services(aws, exports, declared, local)
@@ -162,7 +162,7 @@ class _Environment:
         """Evaluate IAM policies for every call from here on, and report their use at the end."""
         roles = [*exports["roles"].values(), *(exports[name]["role"] for name in ("rotation", "probe") if name in exports)]
         self._cleanup.callback(lambda: self._write_permissions(emulator, roles))
-        emulator.enforce_iam(True)
+        emulator.permissions.enforce(True)
 
     def _prepare_data(self, aws: Aws, exports: Mapping[str, Any], local: LocalServers) -> None:
         """Create the secret values and migrate the database."""
@@ -231,9 +231,9 @@ class _Environment:
         """Write the granted, used and unused actions of each role to permissions.json."""
         rows = {}
         for role in sorted({arn.rpartition("/")[2] for arn in roles}):
-            granted, used = emulator.permissions.granted_actions(role), emulator.used_actions.get(role, set())
+            granted, used = emulator.permissions.granted_actions(role), emulator.permissions.used_actions.get(role, set())
             rows[role] = {"granted": sorted(granted), "used": sorted(used), "unused": sorted(granted - used)}
-        report = {"roles": rows, "denied": emulator.permissions.denied, "stripped": emulator.stripped_conditions}
+        report = {"roles": rows, "denied": emulator.permissions.denied, "stripped": emulator.permissions.stripped_conditions}
         (self._state.home / "permissions.json").write_text(json.dumps(report, indent=2))
 
     def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
@@ -242,9 +242,9 @@ class _Environment:
             progress.step(f"Modelled, not created ({len(emulator.modelled)})")
             for line in emulator.modelled:
                 progress.plain(f"      {line}")
-        if emulator.stripped_conditions:
-            progress.step(f"IAM conditions that the emulator does not evaluate ({len(emulator.stripped_conditions)})")
-            for line in emulator.stripped_conditions:
+        if emulator.permissions.stripped_conditions:
+            progress.step(f"IAM conditions that the emulator does not evaluate ({len(emulator.permissions.stripped_conditions)})")
+            for line in emulator.permissions.stripped_conditions:
                 progress.plain(f"      {line}")
         progress.plain()
         progress.title(f"Gatehouse is ready after {progress.elapsed_s():.0f} s.")

@@ -46,12 +46,12 @@ def deployed_stack(
     emulator = Emulator.start()
     try:
         exports = run(REPOSITORY, stack, emulator, preview=False, config=config).exports
-        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials, ""))
+        aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         if prepare is not None:
             prepare(emulator)
         with servers.postgres(logs / "postgres.log") as database, servers.redis(logs / "redis.log") as redis_url:
             local = services.LocalServers(database, redis_url, {service: free_port() for service in declared.services})
-            emulator.enforce_iam(True)
+            emulator.permissions.enforce(True)
             lambda_functions.rotate_secrets(aws, exports["rotation"], logs / "rotation.log")
             database.set_password(*services.master_credentials(aws, exports))
             tasks = services.deployed_tasks(aws, exports, declared)

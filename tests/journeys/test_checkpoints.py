@@ -64,7 +64,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 
 @pytest.mark.requirement("TR-11", "CG-18")
 def test_task_role_is_sufficient(archive: Archive) -> None:
-    used = archive.emulator.used_actions[f"gatehouse-{STACK}-console-task"]
+    used = archive.emulator.permissions.used_actions[f"gatehouse-{STACK}-console-task"]
     assert {"kms:Sign", "kms:GetPublicKey", "s3:PutObject"} <= used
     assert [call for call in archive.emulator.permissions.denied if "console-task" in call] == []
 

@@ -66,7 +66,7 @@ def test_import_export_and_restore_with_the_role_of_the_console(task: Task) -> N
     assert content
     assert not any(token.encode() in content for token in TOKENS)
     task.run("import", export, "--restore")
-    assert {"s3:GetObject", "s3:PutObject"} <= task.emulator.used_actions[ROLE]
+    assert {"s3:GetObject", "s3:PutObject"} <= task.emulator.permissions.used_actions[ROLE]
 
 
 @pytest.mark.requirement("CG-18")

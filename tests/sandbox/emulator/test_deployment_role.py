@@ -71,7 +71,7 @@ def deployed() -> Iterator[Emulator]:
 @pytest.mark.requirement("CG-18")
 def test_deploy_role_is_sufficient(deployed: Emulator) -> None:
     assert deployed.permissions.denied == []
-    assert len(deployed.used_actions["pipeline"]) > 80
+    assert len(deployed.permissions.used_actions["pipeline"]) > 80
 
 
 @pytest.mark.requirement("ECS-01")

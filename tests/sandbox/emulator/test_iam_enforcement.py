@@ -40,7 +40,7 @@ def caller(emulator: Emulator, service: str, *statements: dict[str, Any], bounda
         bound = iam.create_policy(PolicyName="boundary", PolicyDocument=boundary_document)["Policy"]["Arn"]
         iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=bound)
     iam.put_role_policy(RoleName=ROLE, PolicyName="own", PolicyDocument=document)
-    emulator.enforce_iam(True)
+    emulator.permissions.enforce(True)
     arn = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
     keys = emulator.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
     session: Any = boto3.session.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
@@ -63,7 +63,7 @@ def test_allowed_call_is_recorded(emulator: Emulator) -> None:
     arn = secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
     assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
-    assert emulator.used_actions == {ROLE: {"secretsmanager:GetSecretValue"}}
+    assert emulator.permissions.used_actions == {ROLE: {"secretsmanager:GetSecretValue"}}
 
 
 def test_call_on_another_resource_is_denied(emulator: Emulator) -> None:
@@ -71,7 +71,7 @@ def test_call_on_another_resource_is_denied(emulator: Emulator) -> None:
     secret(emulator, "app/two")
     client = caller(emulator, "secretsmanager", statement("Allow", "secretsmanager:GetSecretValue", arn))
     assert denied(client.get_secret_value, SecretId="app/two")
-    assert emulator.used_actions == {}
+    assert emulator.permissions.used_actions == {}
     assert emulator.permissions.denied[0].startswith(f"{ROLE}: secretsmanager:GetSecretValue on arn:")
 
 
@@ -98,7 +98,7 @@ def test_condition_of_an_allow_is_assumed_and_reported(emulator: Emulator) -> No
     allow = statement("Allow", "secretsmanager:GetSecretValue", arn, Condition=condition)
     client = caller(emulator, "secretsmanager", allow)
     client.get_secret_value(SecretId="app/one")
-    assert emulator.stripped_conditions == [
+    assert emulator.permissions.stripped_conditions == [
         f"{ROLE}: secretsmanager:GetSecretValue if StringEquals aws:SourceVpce, Bool aws:SecureTransport"
     ]
 
@@ -113,7 +113,7 @@ def test_deny_with_a_condition_is_skipped_and_reported(emulator: Emulator) -> No
         statement("Deny", "secretsmanager:*", "*", Condition=condition),
     )
     assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
-    assert emulator.stripped_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
+    assert emulator.permissions.stripped_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
 
 
 def test_dynamodb_table_arn(emulator: Emulator) -> None:
@@ -143,20 +143,20 @@ def test_s3_object_arn(emulator: Emulator) -> None:
 
 def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
     secret(emulator, "app/one")
-    emulator.enforce_iam(True)
+    emulator.permissions.enforce(True)
     session: Any = boto3.session.Session("AKIAWRONG", "wrong")
     client = session.client("secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint)
     with pytest.raises(ClientError, match=r"InvalidClientTokenId|UnrecognizedClient"):
         client.get_secret_value(SecretId="app/one")
     operator = emulator.client("secretsmanager", REGION)
     assert operator.get_secret_value(SecretId="app/one")["SecretString"] == "value"
-    assert emulator.used_actions == {}
+    assert emulator.permissions.used_actions == {}
 
 
 def test_nothing_is_denied_without_enforcement(emulator: Emulator) -> None:
     secret(emulator, "app/one")
     client = caller(emulator, "secretsmanager", statement("Allow", "s3:GetObject", "*"))
-    emulator.enforce_iam(False)
+    emulator.permissions.enforce(False)
     assert client.get_secret_value(SecretId="app/one")["SecretString"] == "value"
 
 

@@ -38,7 +38,7 @@ class Deployed:
 
     @property
     def aws(self) -> Aws:
-        return Aws(self.emulator.endpoint, "eu-west-1", Credentials(*self.emulator.credentials, ""))
+        return Aws(self.emulator.endpoint, "eu-west-1", Credentials(*self.emulator.credentials))
 
     def client(self, service: str) -> Any:
         return self.emulator.client(service, "eu-west-1")
@@ -59,7 +59,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     children = []
     try:
         deployment = run(REPOSITORY, STACK, emulator, preview=False)
-        emulator.enforce_iam(True)
+        emulator.permissions.enforce(True)
         port = ports.claim()
         target = Deployed(emulator, deployment, f"http://{HOST}:{port}", tmp_path_factory.mktemp("logs"))
         service = lambda_service.read(target.aws, deployment.exports, "sharing")
@@ -94,7 +94,7 @@ async def test_response_equals_that_of_the_container(deployed: Deployed, method:
 def test_readiness_uses_one_permission_of_the_role(deployed: Deployed) -> None:
     response = httpx.get(f"{deployed.url}/readyz", trust_env=False)
     assert (response.status_code, response.json()["checks"]) == (200, {"tokens": "ok"})
-    assert deployed.emulator.used_actions["gatehouse-staging-sharing-function"] == {"dynamodb:GetItem"}
+    assert deployed.emulator.permissions.used_actions["gatehouse-staging-sharing-function"] == {"dynamodb:GetItem"}
     assert deployed.emulator.permissions.denied == []
 
 

@@ -99,13 +99,13 @@ class Deployed:
         return ecs_task.read(self.aws(), definition, "gateway", contract)
 
     def aws(self) -> Aws:
-        return Aws(self.emulator.endpoint, REGION, Credentials(*self.emulator.credentials, ""))
+        return Aws(self.emulator.endpoint, REGION, Credentials(*self.emulator.credentials))
 
 
 @pytest.fixture
 def deployed(emulator: Emulator) -> Iterator[Deployed]:
     yield Deployed(emulator, f"gateway-{uuid.uuid4().hex[:12]}")
-    emulator.enforce_iam(False)
+    emulator.permissions.enforce(False)
 
 
 def test_command_and_variables_are_those_of_the_task(deployed: Deployed, contract: Contract) -> None:
@@ -137,16 +137,16 @@ def test_unknown_database_user_is_rejected(deployed: Deployed, contract: Contrac
 
 def test_execution_role_reads_the_secrets(deployed: Deployed, contract: Contract) -> None:
     task = deployed.gateway(contract)
-    deployed.emulator.enforce_iam(True)
+    deployed.emulator.permissions.enforce(True)
     env = services.task_environment(deployed.aws(), task, contract, LOCAL)
     assert env["GATEHOUSE_PEPPER"] == "pepper-value"
-    assert deployed.emulator.used_actions[f"{deployed.name}-execution"] == {"secretsmanager:GetSecretValue"}
+    assert deployed.emulator.permissions.used_actions[f"{deployed.name}-execution"] == {"secretsmanager:GetSecretValue"}
 
 
 def test_execution_role_without_permission_is_reported(deployed: Deployed, contract: Contract) -> None:
     deployed.may_read = False
     task = deployed.gateway(contract)
-    deployed.emulator.enforce_iam(True)
+    deployed.emulator.permissions.enforce(True)
     with pytest.raises(SandboxError, match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: "):
         services.task_environment(deployed.aws(), task, contract, LOCAL)
 
@@ -209,4 +209,4 @@ def test_task_definition_comes_from_the_ecs_service(deployed: Deployed, contract
 
 
 def test_repr_of_credentials_has_no_secret() -> None:
-    assert repr(Credentials("ASIA1", "secret-part", "token-part")) == "Credentials(ASIA1)"
+    assert repr(Credentials("ASIA1", "secret-part", "token-part")) == "Credentials(access_key_id='ASIA1')"

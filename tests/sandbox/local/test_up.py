@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.errors import SandboxError
-from sandbox.local.down import down
-from sandbox.local.run_state import ProcessRecord, RunState, RunStateFile
+from sandbox.local.run_state import ProcessRecord, RunState, RunStateFile, down
 from sandbox.paths import REPOSITORY, write_private
 
 _TIMEOUT_S = 120.0
