@@ -15,9 +15,10 @@ class Progress:
     """Prints to standard output without buffering, so that a parent process can relay the lines."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or _console()
+        self._console = console or Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
         self._started_at = time.monotonic()
-        self._resources = 0
+        self.resources = 0
+        """The number of created resources."""
 
     def title(self, text: str) -> None:
         self._print(f"[bold]{escape(text)}[/bold]")
@@ -39,13 +40,9 @@ class Progress:
         """One created resource. Component resources are not printed."""
         registration = resource.registration
         if registration.custom:
-            self._resources += 1
+            self.resources += 1
             label = f"{escape(registration.type)}  [bold]{escape(registration.name)}[/bold]"
-            self._print(f"  [green]+[/green] {self._resources:>3}  {label}")
-
-    @property
-    def resources(self) -> int:
-        return self._resources
+            self._print(f"  [green]+[/green] {self.resources:>3}  {label}")
 
     def plain(self, text: str = "") -> None:
         """Text to copy: without markup, not wrapped."""
@@ -57,7 +54,3 @@ class Progress:
     def _print(self, markup: str) -> None:
         self._console.print(markup, soft_wrap=True, highlight=False)
         self._console.file.flush()
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)

@@ -6,9 +6,10 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from botocore import xform_name
 from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend as lambda_backend
@@ -32,19 +33,11 @@ from policies.analysis.iam.grammar import listed, matches
 from sandbox.emulator.request import CreateRequest
 
 _LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
-_SERVICE_ATTRIBUTES = {
-    "deploymentConfiguration": "deployment_configuration",
-    "availabilityZoneRebalancing": "availability_zone_rebalancing",
-    "enableECSManagedTags": "enable_ecs_managed_tags",
-    "enableExecuteCommand": "enable_execute_command",
-    "healthCheckGracePeriodSeconds": "health_check_grace_period_seconds",
-}
-_DATABASE_ATTRIBUTES = {
-    "EnablePerformanceInsights": "performance_insights_enabled",
-    "PerformanceInsightsKMSKeyId": "performance_insights_kms_key_id",
-    "PerformanceInsightsRetentionPeriod": "performance_insights_retention_period",
-    "DatabaseInsightsMode": "database_insights_mode",
-}
+_SERVICE_SETTINGS = (
+    *("deploymentConfiguration", "availabilityZoneRebalancing", "enableECSManagedTags", "enableExecuteCommand"),
+    "healthCheckGracePeriodSeconds",
+)
+_DATABASE_SETTINGS = ("PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod", "DatabaseInsightsMode")
 
 
 def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
@@ -82,12 +75,14 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
 def set_ecs_service(request: CreateRequest, arn: str) -> None:
     """Store the deployment settings of an ECS service, which moto drops."""
     services = ecs_backends[request.account][request.region].services.values()
-    _set(next(service for service in services if service.arn == arn), request.sent, _SERVICE_ATTRIBUTES)
+    _set(next(service for service in services if service.arn == arn), request.sent, _SERVICE_SETTINGS)
 
 
 def set_database(request: CreateRequest, identifier: str) -> None:
     """Store the Performance Insights settings of a DB instance, which moto drops."""
-    _set(rds_backends[request.account][request.region].databases[identifier], request.sent, _DATABASE_ATTRIBUTES)
+    database: Any = rds_backends[request.account][request.region].databases[identifier]
+    database.performance_insights_enabled = request.sent.get("EnablePerformanceInsights", False)
+    _set(database, request.sent, _DATABASE_SETTINGS)
 
 
 def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
@@ -151,10 +146,10 @@ def set_account_public_access_block(account: str, configuration: dict[str, Any])
     s3control_backends[account]["aws"].put_public_access_block(account, configuration)
 
 
-def _set(record: Any, sent: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
-    for member, attribute in attributes.items():
+def _set(record: Any, sent: Mapping[str, Any], members: Iterable[str]) -> None:
+    for member in members:
         if member in sent:
-            setattr(record, attribute, sent[member])
+            setattr(record, xform_name(member), sent[member])
 
 
 def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:

@@ -17,6 +17,8 @@ Created: TypeAlias = tuple[str, dict[str, Any]]
 _COMMON_INPUTS = frozenset({"region", "tags", "tagsAll"})
 """Inputs of nearly every type, handled in one place."""
 
+_SUFFIXES = ("id", "name", "arn", "document")
+
 
 class CreateRequest:
     """One resource to create. Errors of botocore's models and of the emulator become a SandboxError with its URN.
@@ -177,10 +179,11 @@ class CreateRequest:
         return meta.service_model.operation_model(meta.method_to_api_mapping[operation])
 
     def _parameter(self, shape: StructureShape, key: str) -> str | None:
-        """The member for an input; the API often puts the type before the name (`name` of a role is RoleName)."""
-        name = normalized(key)
-        prefixed = (member for member in shape.members if normalized(member).endswith(name))
-        return _member(shape, key) or next((m for m in prefixed if self.is_of_type(normalized(m).removesuffix(name))), None)
+        """The member for an input. The API often adds the type (`name` of a role is RoleName) or a suffix (`role` is RoleName)."""
+        name, members = normalized(key), {normalized(member): member for member in shape.members}
+        of_type = (member for form, member in members.items() if form.endswith(name) and self.is_of_type(form.removesuffix(name)))
+        suffixed = (members[name + suffix] for suffix in _SUFFIXES if name + suffix in members)
+        return _member(shape, key) or next(of_type, None) or next(suffixed, None)
 
     def _structure(self, value: Any, shape: StructureShape, path: str, names: Mapping[str, str]) -> dict[str, Any]:
         if not isinstance(value, dict):

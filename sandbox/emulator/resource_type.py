@@ -24,8 +24,8 @@ _PULUMI_ONLY = frozenset(
 class ResourceType:
     """The emulation of one resource type: either `call` with its mappings, or a `create` function.
 
-    Inputs become parameters by name, in singular or plural and with or without the name of the type: `cidrBlock` is CidrBlock,
-    `name` of a role is RoleName. Templates such as "{VpcId}" refer to inputs, members of the result, `region` and `account`.
+    Inputs become parameters by name, in singular or plural, with or without the name of the type and a suffix such as Id:
+    `cidrBlock` is CidrBlock, `name` of a role is RoleName, `restApi` is restApiId. Templates such as "{VpcId}" refer to inputs, members of the result, `region` and `account`.
     """
 
     call: str = ""

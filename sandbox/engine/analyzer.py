@@ -3,12 +3,10 @@
 import json
 import os
 import re
-import selectors
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +31,8 @@ REMEDIATED = "remediate"
 _START_S = 60.0
 _CALL_S = 120.0
 _END_S = 5.0
+_POLL_S = 0.02
+_PORT_BYTES_MAX = 1000
 # The pack only parses the address of the engine (pulumi/policy/__main__.py).
 _ENGINE_ADDRESS = "127.0.0.1:0"
 # The limit of the engine (sdk/go/common/util/rpcutil); the default of gRPC is 4 MB.
@@ -66,6 +66,7 @@ class Pack:
         self._raw_levels = policy_config.read(folder, environment)
         self._levels_file = f"{folder.name}/levels/{environment}.json"
         self._project = project
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
@@ -77,7 +78,7 @@ class Pack:
             [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
             cwd=folder,
             env={**os.environ, **variables, **_environment(project)},
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=self._errors,
         )
 
@@ -90,10 +91,7 @@ class Pack:
         if self._stub is not None:
             return
         port = self._read_port()
-        limits = [
-            ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
-            ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
-        ]
+        limits = [(f"grpc.max_{way}_message_length", _MESSAGE_BYTES_MAX) for way in ("receive", "send")]
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=limits)
         self._stub = analyzer_pb2_grpc.AnalyzerStub(self._channel)
         stack = proto.AnalyzerStackConfigureRequest(
@@ -137,31 +135,22 @@ class Pack:
         if self._channel is not None:
             self._channel.close()
         self._child.stop(signal.SIGTERM, timeout_s=2.0)
-        if self._child.process.stdout is not None:
-            self._child.process.stdout.close()
+        self._output.close()
         self._errors.close()
 
     def _read_port(self) -> int:
-        """Read the first line of standard output; discard the rest, so that the pack may print."""
-        out = self._child.process.stdout
-        if out is None:
-            raise SandboxError(f"Policy pack {self.name}: cannot read its output.")
-        line, deadline = b"", time.monotonic() + _START_S
-        with selectors.DefaultSelector() as selector:
-            selector.register(out, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise SandboxError(f"Policy pack {self.name} reported no port within {_START_S:.0f} s.")
-                byte = os.read(out.fileno(), 1)
-                if not byte:
-                    raise SandboxError(f"Policy pack {self.name} did not start: {self._last_error()}")
-                line += byte
-        if not line.strip().isdigit():
-            text = line.decode(errors="replace").strip()[:80]
-            raise SandboxError(
-                f"Policy pack {self.name} printed {text!r} instead of its port. Remove prints that run before PolicyPack(...)."
-            )
-        threading.Thread(target=_drain, args=(out,), daemon=True).start()
+        """Wait for the first line of standard output, and parse it."""
+        deadline = time.monotonic() + _START_S
+        while b"\n" not in (output := os.pread(self._output.fileno(), _PORT_BYTES_MAX, 0)):
+            if self._child.process.poll() is not None:
+                raise SandboxError(f"Policy pack {self.name} did not start: {self._last_error()}")
+            if time.monotonic() > deadline:
+                raise SandboxError(f"Policy pack {self.name} reported no port within {_START_S:.0f} s.")
+            time.sleep(_POLL_S)
+        line = output.partition(b"\n")[0].decode(errors="replace").strip()
+        if not line.isdigit():
+            instead = f"Policy pack {self.name} printed {line[:80]!r} instead of its port."
+            raise SandboxError(f"{instead} Remove prints that run before PolicyPack(...).")
         return int(line)
 
     def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
@@ -228,12 +217,12 @@ def _environment(project: Project) -> dict[str, str]:
 
 def _python(folder: Path) -> str:
     """The interpreter of the virtual environment in PulumiPolicy.yaml, else that of the sandbox."""
-    document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text()) or {}
-    runtime = document.get("runtime") if isinstance(document, dict) else None
-    options = runtime.get("options") if isinstance(runtime, dict) else None
-    virtualenv = options.get("virtualenv") if isinstance(options, dict) else None
-    python = folder / str(virtualenv) / "bin" / "python"
-    return str(python) if virtualenv and os.access(python, os.X_OK) else sys.executable
+    try:
+        document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())
+        python = folder / document["runtime"]["options"]["virtualenv"] / "bin" / "python"
+    except (KeyError, TypeError):
+        return sys.executable
+    return str(python) if os.access(python, os.X_OK) else sys.executable
 
 
 def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
@@ -250,11 +239,3 @@ def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
     )
     level = "advisory" if row.diagnostic else REMEDIATED
     return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)
-
-
-def _drain(stream: IO[bytes]) -> None:
-    try:
-        while os.read(stream.fileno(), 65536):
-            pass
-    except (OSError, ValueError):
-        return  # closed by stop()

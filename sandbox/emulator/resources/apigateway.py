@@ -5,7 +5,6 @@ from typing import Any
 from sandbox.emulator.request import Created, CreateRequest, text
 from sandbox.emulator.resource_type import ResourceType
 
-_API = {"restApi": "restApiId"}
 _SETTINGS = {
     "metricsEnabled": "metrics/enabled",
     "loggingLevel": "logging/loglevel",
@@ -65,29 +64,27 @@ def _replace(path: str, value: Any) -> dict[str, str]:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:apigateway/restApi:RestApi": ResourceType(call="apigateway.create_rest_api", id="{id}", finish=_describe_api),
-    "aws:apigateway/resource:Resource": ResourceType(call="apigateway.create_resource", id="{id}", names=_API),
-    "aws:apigateway/requestValidator:RequestValidator": ResourceType(
-        call="apigateway.create_request_validator", id="{id}", names=_API
-    ),
-    "aws:apigateway/model:Model": ResourceType(call="apigateway.create_model", id="{id}", names=_API),
+    "aws:apigateway/resource:Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
+    "aws:apigateway/requestValidator:RequestValidator": ResourceType(call="apigateway.create_request_validator", id="{id}"),
+    "aws:apigateway/model:Model": ResourceType(call="apigateway.create_model", id="{id}"),
     "aws:apigateway/method:Method": ResourceType(
         call="apigateway.put_method",
         id="agm-{restApi}-{resourceId}-{httpMethod}",
-        names={**_API, "authorization": "authorizationType"},
+        names={"authorization": "authorizationType"},
     ),
     "aws:apigateway/integration:Integration": ResourceType(
         call="apigateway.put_integration",
         id="agi-{restApi}-{resourceId}-{httpMethod}",
-        names={**_API, "timeoutMilliseconds": "timeoutInMillis"},
+        names={"timeoutMilliseconds": "timeoutInMillis"},
     ),
     "aws:apigateway/response:Response": ResourceType(
         call="apigateway.put_gateway_response", id="aggr-{restApiId}-{responseType}"
     ),
-    "aws:apigateway/deployment:Deployment": ResourceType(call="apigateway.create_deployment", id="{id}", names=_API),
+    "aws:apigateway/deployment:Deployment": ResourceType(call="apigateway.create_deployment", id="{id}"),
     "aws:apigateway/stage:Stage": ResourceType(
         call="apigateway.create_stage",
         id="ags-{restApi}-{stageName}",
-        names={**_API, "deployment": "deploymentId", "xrayTracingEnabled": "tracingEnabled"},
+        names={"xrayTracingEnabled": "tracingEnabled"},
         finish=_set_access_log,
     ),
     "aws:apigateway/methodSettings:MethodSettings": ResourceType(create=_put_method_settings),
@@ -100,7 +97,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:apigateway/basePathMapping:BasePathMapping": ResourceType(
         call="apigateway.create_base_path_mapping",
         id="{domainName}/",
-        names={**_API, "stageName": "stage"},
+        names={"stageName": "stage"},
         defaults={"basePath": "(none)"},
     ),
     "aws:apigateway/account:Account": ResourceType(create=_update_account),

@@ -9,13 +9,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": ResourceType(
         call="ecr.put_lifecycle_policy",
         id="{repository}",
-        names={"repository": "repositoryName", "policy": "lifecyclePolicyText"},
+        names={"policy": "lifecyclePolicyText"},
         outputs={"registryId": "{account}"},
     ),
     "aws:ecr/repositoryPolicy:RepositoryPolicy": ResourceType(
         call="ecr.set_repository_policy",
         id="{repository}",
-        names={"repository": "repositoryName", "policy": "policyText"},
+        names={"policy": "policyText"},
         outputs={"registryId": "{account}"},
     ),
 }

@@ -44,13 +44,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:iam/role:Role": ResourceType(
         call="iam.create_role",
         id="{RoleName}",
-        names={"assumeRolePolicy": "AssumeRolePolicyDocument"},
         finish=_add_role_policies,
     ),
     "aws:iam/rolePolicy:RolePolicy": ResourceType(create=_put_role_policy),
-    "aws:iam/policy:Policy": ResourceType(
-        call="iam.create_policy", id="{Arn}", names={"policy": "PolicyDocument"}, outputs={"name": "{PolicyName}"}
-    ),
+    "aws:iam/policy:Policy": ResourceType(call="iam.create_policy", id="{Arn}", outputs={"name": "{PolicyName}"}),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": ResourceType(
         call="iam.create_open_id_connect_provider", id="{OpenIDConnectProviderArn}", finish=_describe_provider
     ),

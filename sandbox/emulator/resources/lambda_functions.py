@@ -47,7 +47,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lambda/permission:Permission": ResourceType(
         call="lambda.add_permission",
         id="{statementId}",
-        names={"function": "FunctionName"},
         prepare=_statement_id,
         finish=_describe_permission,
     ),

@@ -80,7 +80,5 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{dbProxyName}/{targetGroupName}/RDS_INSTANCE/{dbInstanceIdentifier}",
         outputs={"type": "RDS_INSTANCE", "rdsResourceId": "{dbInstanceIdentifier}"},
     ),
-    "aws:rds/eventSubscription:EventSubscription": ResourceType(
-        call="rds.create_event_subscription", id="{CustSubscriptionId}", names={"snsTopic": "SnsTopicArn"}
-    ),
+    "aws:rds/eventSubscription:EventSubscription": ResourceType(call="rds.create_event_subscription", id="{CustSubscriptionId}"),
 }

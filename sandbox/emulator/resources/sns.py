@@ -52,7 +52,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:sns/topicSubscription:TopicSubscription": ResourceType(
         call="sns.subscribe",
         id="{SubscriptionArn}",
-        names={"topic": "TopicArn"},
         prepare=_subscription_attributes,
         outputs={"ownerId": "{account}"},
     ),

@@ -195,7 +195,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
         call="ec2.create_vpc_endpoint",
         id="{VpcEndpointId}",
-        names={"policy": "PolicyDocument"},
         tag_kind="vpc-endpoint",
         finish=_find_prefix_list,
         outputs={"state": "available"},
