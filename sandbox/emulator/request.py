@@ -17,7 +17,7 @@ Created: TypeAlias = tuple[str, dict[str, Any]]
 _COMMON_INPUTS = frozenset({"region", "tags", "tagsAll"})
 """Inputs of nearly every type, handled in one place."""
 
-_SUFFIXES = ("id", "name", "arn", "document")
+_SUFFIXES = ("document", "id", "name", "arn")
 
 
 class CreateRequest:
@@ -179,7 +179,7 @@ class CreateRequest:
         return meta.service_model.operation_model(meta.method_to_api_mapping[operation])
 
     def _parameter(self, shape: StructureShape, key: str) -> str | None:
-        """The member for an input. The API often adds the type (`name` of a role is RoleName) or a suffix (`role` is RoleName)."""
+        """The member for an input. The API often adds the type (`name` of a role: RoleName) or a suffix (`role`: RoleName)."""
         name, members = normalized(key), {normalized(member): member for member in shape.members}
         of_type = (member for form, member in members.items() if form.endswith(name) and self.is_of_type(form.removesuffix(name)))
         suffixed = (members[name + suffix] for suffix in _SUFFIXES if name + suffix in members)

@@ -25,7 +25,8 @@ class ResourceType:
     """The emulation of one resource type: either `call` with its mappings, or a `create` function.
 
     Inputs become parameters by name, in singular or plural, with or without the name of the type and a suffix such as Id:
-    `cidrBlock` is CidrBlock, `name` of a role is RoleName, `restApi` is restApiId. Templates such as "{VpcId}" refer to inputs, members of the result, `region` and `account`.
+    `cidrBlock` is CidrBlock, `name` of a role is RoleName, `restApi` is restApiId.
+    Templates such as "{VpcId}" refer to inputs, members of the result, `region` and `account`.
     """
 
     call: str = ""
