@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from moto import settings
@@ -13,7 +13,7 @@ from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from policies.analysis.iam.conditions import holds
-from policies.analysis.iam.grammar import listed, matches, parse_conditions, raw_statements
+from policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
 
 OPERATOR = "sandbox-operator"
 """The IAM user of the sandbox itself: always allowed, not recorded."""
@@ -75,17 +75,16 @@ class Permissions:
     def _allows(self, documents: Iterable[Any], call: Any, name: str, action: str, target: str) -> bool:
         """True if one of the documents allows the call. Raises access denied if one denies it."""
         allowed = False
-        for document in documents:
-            for statement in _statements(document):
-                if not _applies(statement, action, target):
-                    continue
-                conditions = statement.get("Condition") or {}
-                met = _conditions_hold(conditions, call._region)
-                if met is None:
-                    self._strip(name, action, conditions)
-                if statement.get("Effect") == "Deny" and met:
-                    self._deny(call, name, action, target)
-                allowed = allowed or (statement.get("Effect") == "Allow" and met is not False)
+        for raw in (raw for document in documents for raw in _statements(document)):
+            statement = _parsed(raw)
+            if not statement.covers_action(action) or not (target == "*" or statement.covers_resource(target)):
+                continue
+            met = _conditions_hold(statement.conditions, call._region)
+            if met is None:
+                self._strip(name, action, raw["Condition"])
+            if met and not statement.allow:
+                self._deny(call, name, action, target)
+            allowed = allowed or (statement.allow and met is not False)
         return allowed
 
     def _boundary(self, key: Any) -> Any:
@@ -105,12 +104,11 @@ class Permissions:
         key_id = keys.get_key_id_from_alias(key_id) if key_id.startswith("alias/") else key_id
         role = f"arn:aws:iam::{self.account}:role/{name}"
         policy = json.loads(keys.keys[key_id].policy) if key_id in keys.keys else {}
-        for statement in policy.get("Statement", []):
-            principals = statement.get("Principal", {})
-            matches_role = role in listed(principals.get("AWS")) if isinstance(principals, dict) else False
-            if matches_role and statement["Effect"] == "Allow" and _matches(listed(statement["Action"]), action, fold=True):
-                if statement.get("Condition"):
-                    self._strip(name, action, statement["Condition"])
+        for raw in raw_statements(policy):
+            statement = _parsed(raw)
+            if statement.allow and statement.covers_action(action) and ("AWS", role) in (statement.principals or ()):
+                if statement.conditions:
+                    self._strip(name, action, raw["Condition"])
                 return True
         return False
 
@@ -127,35 +125,20 @@ class Permissions:
         call._raise_access_denied()
 
 
-def _conditions_hold(conditions: dict[str, Any], region: str) -> bool | None:
+def _conditions_hold(conditions: Sequence[Condition], region: str) -> bool | None:
     """True if the conditions hold; None if one needs more of the request than its region."""
     known = {"aws:requestedregion": region}
-    if {key.lower() for pairs in conditions.values() for key in pairs} - set(known):
+    if {condition.key for condition in conditions} - set(known):
         return None
-    return holds(parse_conditions(conditions), known, variables=True)
+    return holds(conditions, known, variables=True)
+
+
+def _parsed(statement: Mapping[str, Any]) -> Statement:
+    return parse({"Statement": statement}).statements[0]
 
 
 def _statements(policy: Any) -> list[Any]:
     return raw_statements(access_control.IAMPolicy(policy)._policy_json)
-
-
-def _applies(statement: dict[str, Any], action: str, target: str) -> bool:
-    if "NotAction" in statement:
-        if _matches(listed(statement["NotAction"]), action, fold=True):
-            return False
-    elif not _matches(listed(statement.get("Action")), action, fold=True):
-        return False
-    if target == "*":
-        return True
-    if "NotResource" in statement:
-        return not _matches(listed(statement["NotResource"]), target)
-    return _matches(listed(statement.get("Resource")), target)
-
-
-def _matches(patterns: Iterable[str], text: str, *, fold: bool = False) -> bool:
-    if fold:
-        return any(matches(text.lower(), pattern.lower()) for pattern in patterns)
-    return any(matches(text, pattern) for pattern in patterns)
 
 
 def _resource(call: Any, action: str, resource: str) -> str:

@@ -1,7 +1,6 @@
 """`Emulator`: a provider that creates each resource in a moto server, by its emulated resource type."""
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -20,8 +19,7 @@ from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ACCOUNT, PROVIDER_PREFIX, ProviderConfigs
 from sandbox.engine.types import Registration
 from sandbox.errors import SandboxError
-
-HOST = "127.0.0.1"
+from sandbox.local.ports import HOST, free_port
 
 _CONFIG = Config(
     s3={"addressing_style": "path"}, retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60, max_pool_connections=4
@@ -57,8 +55,11 @@ class Emulator:
     @classmethod
     def start(cls, port: int | None = None) -> "Emulator":
         """Start an empty emulator, on a free port by default. Raises SandboxError for a port in use or a second emulator."""
-        if port:
-            _reject_port_in_use(port)
+        if port and free_port(port) != port:
+            raise SandboxError(
+                f"Port {port} is in use, so the AWS emulator cannot listen on it. "
+                "Stop the process that uses it, or choose another port."
+            )
         if not _SINGLE_EMULATOR.acquire(blocking=False):
             raise SandboxError("An emulator already runs in this process; stop it first.")
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
@@ -168,15 +169,3 @@ def _reset() -> None:
     from moto.moto_api._internal.models import moto_api_backend
 
     moto_api_backend.reset()
-
-
-def _reject_port_in_use(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as exc:
-            raise SandboxError(
-                f"Port {port} is in use, so the AWS emulator cannot listen on it. "
-                "Stop the process that uses it, or choose another port."
-            ) from exc

@@ -6,7 +6,7 @@ The file has the format of `pulumi preview --policy-pack-config` and is merged l
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
@@ -18,18 +18,12 @@ from sandbox.paths import REPOSITORY
 
 _OWN_PACKS = REPOSITORY / "policies"
 
-LEVELS: Final = {
-    "advisory": proto.ADVISORY,
-    "mandatory": proto.MANDATORY,
-    "remediate": proto.REMEDIATE,
-    "disabled": proto.DISABLED,
-}
-_NAMES = {number: name for name, number in LEVELS.items()}
+_LEVELS = tuple(name.lower() for name, _ in proto.EnforcementLevel.items())
 
 
 def level_name(level: int) -> str:
     """The name of an enforcement level: advisory, mandatory, remediate or disabled."""
-    return _NAMES[proto.EnforcementLevel.ValueType(level)]
+    return proto.EnforcementLevel.Name(proto.EnforcementLevel.ValueType(level)).lower()
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
@@ -66,39 +60,37 @@ def configuration(info: proto.AnalyzerInfo, raw: dict[str, Any], place: str) -> 
         policy.name: proto.PolicyConfig(enforcementLevel=policy.enforcementLevel, properties=_defaults(policy))
         for policy in info.policies
     }
-    _apply(result, {name: _row(config) for name, config in info.initialConfig.items()})
-    _apply(result, {name: _parse(name, value, place) for name, value in raw.items() if name != "environments"}, place)
+    for name, config in sorted(info.initialConfig.items(), key=_all_first):
+        _apply(result, name, config.enforcementLevel, json_format.MessageToDict(config.properties), place)
+    for name, value in sorted(raw.items(), key=_all_first):
+        if name != "environments":
+            _apply(result, name, *_parse(name, value, place), place)
     return result
 
 
-_Row = tuple[int | None, dict[str, Any]]
+def _all_first(item: tuple[str, Any]) -> bool:
+    return item[0] != "all"
 
 
-def _apply(result: dict[str, proto.PolicyConfig], rows: dict[str, _Row], place: str = "") -> None:
-    level, _ = rows.pop("all", (None, {}))
-    for config in result.values():
+def _apply(result: dict[str, proto.PolicyConfig], name: str, level: int | None, properties: dict[str, Any], place: str) -> None:
+    """Set the level and the properties of a rule; `all` sets the level of every rule."""
+    if name != "all" and name not in result:
+        raise SandboxError(f"{place}: the pack has no rule {name!r}. Remove the line or correct the id.")
+    for config in result.values() if name == "all" else [result[name]]:
         if level is not None:
             config.enforcementLevel = proto.EnforcementLevel.ValueType(level)
-    for name, (rule_level, rule_properties) in rows.items():
-        if name not in result:
-            raise SandboxError(f"{place}: the pack has no rule {name!r}. Remove the line or correct the id.")
-        if rule_level is not None:
-            result[name].enforcementLevel = proto.EnforcementLevel.ValueType(rule_level)
-        result[name].properties.update(rule_properties)
+        config.properties.update(properties if name != "all" else {})
 
 
-def _parse(name: str, value: Any, place: str) -> _Row:
+def _parse(name: str, value: Any, place: str) -> tuple[int | None, dict[str, Any]]:
     options = {"enforcementLevel": value} if isinstance(value, str) else value
     if not isinstance(options, dict):
         raise SandboxError(f"{place}: {name}: expected a level or an object.")
-    level = options.get("enforcementLevel")
-    if level is not None and level not in LEVELS:
-        raise SandboxError(f"{place}: {name}: {level!r} is not a level. Choose one of: {', '.join(LEVELS)}.")
-    return (None if level is None else LEVELS[level]), {k: v for k, v in options.items() if k != "enforcementLevel"}
-
-
-def _row(config: proto.PolicyConfig) -> _Row:
-    return config.enforcementLevel, json_format.MessageToDict(config.properties)
+    properties = dict(options)
+    level = properties.pop("enforcementLevel", None)
+    if level is not None and level not in _LEVELS:
+        raise SandboxError(f"{place}: {name}: {level!r} is not a level. Choose one of: {', '.join(_LEVELS)}.")
+    return None if level is None else proto.EnforcementLevel.Value(level.upper()), properties
 
 
 def _defaults(policy: proto.PolicyInfo) -> struct_pb2.Struct:

@@ -140,18 +140,15 @@ def _container(definition: dict[str, Any], command: tuple[str, ...], process: st
 def _validate(contract: Contract, process: str, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
     declared = contract.processes[process]
     required = {secret.variable for secret in declared.secrets}
-    for name in environment:
-        # AWS_* and OTEL_* are read by the SDKs in the image, not by the settings of the runtime.
-        if name not in declared.variables and not name.startswith(("AWS_", "OTEL_")):
-            raise SandboxError(
-                f"The {process} task definition sets {name}, which runtime/contract.toml does not declare for {process}."
-            )
+    # AWS_* and OTEL_* are read by the SDKs in the image, not by the settings of the runtime.
+    own = {name for name in environment if not name.startswith(("AWS_", "OTEL_"))}
+    undeclared = (own - set(declared.variables)) | (set(secrets) - required - set(contract.secret_variables))
+    for name in sorted(undeclared):
+        raise SandboxError(
+            f"The {process} task definition sets {name}, which runtime/contract.toml does not declare for {process}."
+        )
     for name in sorted(required - set(secrets)):
         raise SandboxError(f"The {process} task definition does not inject {name}, which runtime/contract.toml requires.")
-    for name in sorted(set(secrets) - required - set(contract.secret_variables)):
-        raise SandboxError(
-            f"The {process} task definition injects {name}, which runtime/contract.toml does not declare for {process}."
-        )
 
 
 def _role(definition: dict[str, Any], key: str, process: str) -> str:

@@ -5,8 +5,8 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -64,7 +64,7 @@ def up(stack: str, *, home: Path = HOME, progress: Progress | None = None) -> in
     try:
         with ExitStack() as cleanup:
             # From here on a signal raises Stopped, and the exit stack stops everything in reverse order.
-            cleanup.callback(_handle_signals())
+            cleanup.enter_context(_stop_on_signals())
             state = RunStateFile(home)
             stopped = state.claim(stack)
             cleanup.callback(state.clear)
@@ -238,25 +238,22 @@ class _Environment:
 
     def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
         progress = self._progress
-        if emulator.modelled:
-            progress.step(f"Modelled, not created ({len(emulator.modelled)})")
-            for line in emulator.modelled:
-                progress.plain(f"      {line}")
-        if emulator.permissions.stripped_conditions:
-            progress.step(f"IAM conditions that the emulator does not evaluate ({len(emulator.permissions.stripped_conditions)})")
-            for line in emulator.permissions.stripped_conditions:
-                progress.plain(f"      {line}")
+        notes = {
+            "Modelled, not created": emulator.modelled,
+            "IAM conditions that the emulator does not evaluate": emulator.permissions.stripped_conditions,
+        }
+        for title, lines in notes.items():
+            if lines:
+                progress.step(f"{title} ({len(lines)})")
+                progress.plain("\n".join(f"      {line}" for line in lines))
         progress.plain()
         progress.title(f"Gatehouse is ready after {progress.elapsed_s():.0f} s.")
-        progress.plain(f"  gateway      {endpoints.gateway}")
-        progress.plain(f"  console      {endpoints.console}")
-        progress.plain(f"  sharing      {endpoints.sharing}")
-        progress.plain(f"  AWS          {endpoints.emulator}")
-        progress.plain(f"  admin token  {endpoints.admin_token}")
+        addresses = {**asdict(endpoints), "AWS": endpoints.emulator, "admin token": endpoints.admin_token}
+        for name in ("gateway", "console", "sharing", "AWS", "admin token"):
+            progress.plain(f"  {name:<12} {addresses[name]}")
         progress.plain()
         progress.title("Create a key, list the files of the Core with it, and read one:")
-        for line in _commands(endpoints):
-            progress.plain(f"  {line}")
+        progress.plain("\n".join(f"  {line}" for line in _commands(endpoints)))
         progress.plain()
         progress.plain(f"  Logs: tail -f {_relative(self._logs / 'gateway.log')}      Stop: Ctrl-C or make down")
 
@@ -294,14 +291,14 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _handle_signals() -> Callable[[], None]:
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
     originals = {number: signal.signal(number, _stop) for number in _STOP_SIGNALS}
-
-    def restore() -> None:
+    try:
+        yield
+    finally:
         for number, handler in originals.items():
             signal.signal(number, handler)
-
-    return restore
 
 
 def _relative(path: Path) -> Path:
