@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from components import contract
 from components.contract import Contract
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
-from sandbox.engine.project import load
 from sandbox.local import lambda_functions, servers, services
 from sandbox.local.ecs_task import Aws, Credentials, EcsTask
 from sandbox.local.ports import free_port
 from sandbox.paths import REPOSITORY
+from tests.sandbox.stack_settings import changed_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,8 @@ def deployed_stack(
 ) -> Iterator[DeployedStack]:
     """Deploy a stack. settings: changes of the stack file. prepare: called before IAM is enforced."""
     declared = contract.read(optional_variables=None)
-    config = {}
-    if settings:
-        current = json.loads(load(REPOSITORY, stack).config["gatehouse:settings"])
-        config = {"gatehouse:settings": json.dumps({**current, **settings})}
-    emulator = Emulator.start()
-    try:
+    config = changed_settings(stack, **(settings or {}))
+    with Emulator.start() as emulator:
         exports = run(REPOSITORY, stack, emulator, preview=False, config=config).exports
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         if prepare is not None:
@@ -58,5 +53,3 @@ def deployed_stack(
             deployed = DeployedStack(emulator, exports, aws, declared, local, tasks)
             services.migrate(tasks["migrate"], deployed.environment("migrate"), logs / "migrate.log")
             yield deployed
-    finally:
-        emulator.stop()

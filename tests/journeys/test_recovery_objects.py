@@ -37,11 +37,8 @@ class DataBucket:
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[tuple[Emulator, dict[str, Any]]]:
-    emulator = Emulator.start()
-    try:
+    with Emulator.start() as emulator:
         yield emulator, run(REPOSITORY, STACK, emulator, preview=False).exports
-    finally:
-        emulator.stop()
 
 
 @pytest.fixture

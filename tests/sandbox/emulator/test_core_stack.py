@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from components import contract
 from sandbox.emulator.server import Emulator
@@ -13,6 +12,7 @@ from sandbox.engine.program import run
 from sandbox.local.ecs_task import Aws, Credentials, read
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE
+from tests.sandbox.stack_settings import changed_settings
 
 REGION = "eu-west-1"
 COLLECTOR = {"collector_digest": "sha256:" + "2" * 64}
@@ -20,20 +20,12 @@ CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_mi
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """The program of the repository with changed settings, deployed once."""
-    program = tmp_path_factory.mktemp("program")
-    for name in ("__main__.py", "Pulumi.yaml", "components", "runtime"):
-        (program / name).symlink_to(REPOSITORY / name)
-    file: dict[str, Any] = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    file["config"]["gatehouse:settings"] |= {"cores": [CORE], "rollout": CANARY, "telemetry": COLLECTOR}
-    (program / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
-    emulator = Emulator.start()
-    try:
-        run(program, "dev", emulator, preview=False)
+def emulator() -> Iterator[Emulator]:
+    """The dev stack with changed settings, deployed once."""
+    settings = changed_settings("dev", cores=[CORE], rollout=CANARY, telemetry=COLLECTOR)
+    with Emulator.start() as emulator:
+        run(REPOSITORY, "dev", emulator, preview=False, config=settings)
         yield emulator
-    finally:
-        emulator.stop()
 
 
 def service(emulator: Emulator, name: str) -> dict[str, Any]:

@@ -22,11 +22,8 @@ def statement(effect: str, action: str, resource: str, **more: Any) -> dict[str,
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    started = Emulator.start()
-    try:
+    with Emulator.start() as started:
         yield started
-    finally:
-        started.stop()
 
 
 def caller(emulator: Emulator, service: str, *statements: dict[str, Any], boundary: dict[str, Any] | None = None) -> Any:

@@ -17,12 +17,9 @@ DATA, REPLICA = f"gatehouse-prod-data-{ACCOUNT}-{REGION}", f"gatehouse-prod-data
 @pytest.fixture(scope="module")
 def prod() -> Iterator[Emulator]:
     """The prod stack, deployed once for this module."""
-    emulator = Emulator.start()
-    try:
+    with Emulator.start() as emulator:
         run(REPOSITORY, "prod", emulator, preview=False)
         yield emulator
-    finally:
-        emulator.stop()
 
 
 def replica(prod: Emulator) -> dict[str, Any]:
@@ -178,3 +175,21 @@ def test_config_recorder(prod: Emulator) -> None:
     assert (channel["s3BucketName"], channel["s3KeyPrefix"]) == (f"gatehouse-prod-logs-{ACCOUNT}-{REGION}", "config")
     (status,) = config.describe_configuration_recorder_status()["ConfigurationRecordersStatus"]
     assert status["recording"] is True
+
+
+def test_modelled_types_have_a_reason(prod: Emulator) -> None:
+    blocking, anomalies = "moto has no VPC block public access", "moto's Cost Explorer has no anomaly detection"
+    assert sorted(prod.modelled) == [
+        "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
+        "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
+        "aws:backup/selection:Selection: moto has no CreateBackupSelection",
+        "aws:backup/vaultNotifications:VaultNotifications: moto has no PutBackupVaultNotifications",
+        "aws:backup/vaultPolicy:VaultPolicy: moto has no PutBackupVaultAccessPolicy",
+        "aws:cloudwatch/compositeAlarm:CompositeAlarm: moto has no PutCompositeAlarm",
+        "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy: moto has no PutDataProtectionPolicy",
+        f"aws:costexplorer/anomalyMonitor:AnomalyMonitor: {anomalies}",
+        f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
+        f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
+        f"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: {blocking}",
+        "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
+    ]

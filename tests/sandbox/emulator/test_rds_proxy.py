@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
+from sandbox.engine.project import load
 from sandbox.engine.types import Deployment
 from sandbox.paths import REPOSITORY
+from tests.sandbox.stack_settings import changed_settings
 
 REGION, NAME = "eu-west-1", "gatehouse-dev-main"
 
@@ -18,19 +19,11 @@ Deployed = tuple[Emulator, Deployment]
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """The program of the repository with its own stack file."""
-    folder = tmp_path_factory.mktemp("proxied")
-    for name in ("__main__.py", "components", "runtime", "Pulumi.yaml"):
-        (folder / name).symlink_to(REPOSITORY / name)
-    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    file["config"]["gatehouse:settings"]["database"]["proxy"] = True
-    (folder / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
-    emulator = Emulator.start()
-    try:
-        yield emulator, run(folder, "dev", emulator, preview=False)
-    finally:
-        emulator.stop()
+def deployed() -> Iterator[Deployed]:
+    """The dev stack with RDS Proxy, deployed once."""
+    database = {**json.loads(load(REPOSITORY, "dev").config["gatehouse:settings"])["database"], "proxy": True}
+    with Emulator.start() as emulator:
+        yield emulator, run(REPOSITORY, "dev", emulator, preview=False, config=changed_settings("dev", database=database))
 
 
 def variable(deployed: Deployed, process: str, name: str) -> str:

@@ -33,17 +33,14 @@ Estate = tuple[Emulator, Deployment]
 
 @pytest.fixture(scope="module")
 def estate() -> Iterator[Estate]:
-    """A program with a resource of almost every type, deployed once for this module."""
-    emulator = Emulator.start()
-    try:
+    """The program `estate`, deployed once for this module."""
+    with Emulator.start() as emulator:
         yield emulator, run(PROGRAM, "dev", emulator, preview=False)
-    finally:
-        emulator.stop()
 
 
 def outputs(estate: Estate, kind: str, name: str) -> dict[str, Any]:
-    found = (item.outputs for item in estate[1].resources if item.registration.type == kind and item.registration.name == name)
-    return next(found)
+    matching = (row for row in estate[1].resources if (row.registration.type, row.registration.name) == (kind, name))
+    return next(matching).outputs
 
 
 def declared(kind: str, inputs: dict[str, Any], name: str = "one") -> Registration:
@@ -57,30 +54,16 @@ def error(estate: Estate, kind: str, inputs: dict[str, Any]) -> str:
 
 
 def test_every_type_is_deployed_by_a_test(estate: Estate) -> None:
-    """Types that are not in the program `estate` are in the stacks staging and prod, which other tests deploy."""
-    created = {item.registration.type for item in estate[1].resources if item.registration.type.startswith("aws:")}
+    """RDS Proxy and service discovery are off in the stacks; test_rds_proxy and test_core_stack deploy them."""
     stacks = (run(REPOSITORY, stack, FakeProvider(), preview=False) for stack in ("staging", "prod"))
-    assert created <= set(RESOURCE_TYPES)
-    assert set(RESOURCE_TYPES) - created <= {item.registration.type for stack in stacks for item in stack.resources}
-
-
-def test_modelled_types_have_a_reason(estate: Estate) -> None:
-    blocking, anomalies = "moto has no VPC block public access", "moto's Cost Explorer has no anomaly detection"
-    assert sorted(estate[0].modelled) == [
-        "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
-        "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
-        "aws:backup/selection:Selection: moto has no CreateBackupSelection",
-        "aws:backup/vaultNotifications:VaultNotifications: moto has no PutBackupVaultNotifications",
-        "aws:backup/vaultPolicy:VaultPolicy: moto has no PutBackupVaultAccessPolicy",
-        "aws:cloudwatch/compositeAlarm:CompositeAlarm: moto has no PutCompositeAlarm",
-        "aws:cloudwatch/logDataProtectionPolicy:LogDataProtectionPolicy: moto has no PutDataProtectionPolicy",
-        f"aws:costexplorer/anomalyMonitor:AnomalyMonitor: {anomalies}",
-        f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
-        f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
-        f"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: {blocking}",
-        "aws:elasticache/parameterGroup:ParameterGroup: moto has no CreateCacheParameterGroup",
-        "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
-    ]
+    deployed = {item.registration.type for deployment in (estate[1], *stacks) for item in deployment.resources}
+    assert set(RESOURCE_TYPES) - deployed == {
+        "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace",
+        "aws:servicediscovery/service:Service",
+        "aws:rds/proxy:Proxy",
+        "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup",
+        "aws:rds/proxyTarget:ProxyTarget",
+    }
 
 
 def test_bucket_settings(estate: Estate) -> None:
@@ -122,10 +105,10 @@ def test_vpc_routes_and_default_security_group(estate: Estate) -> None:
 def test_security_group_has_declared_egress_only(estate: Estate) -> None:
     ec2 = estate[0].client("ec2", REGION)
     groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["front", "back"]}])
-    found = {group["GroupName"]: group for group in groups["SecurityGroups"]}
-    assert found["back"]["IpPermissionsEgress"] == []
-    assert [rule["FromPort"] for rule in found["back"]["IpPermissions"]] == [443]
-    assert found["front"]["IpPermissionsEgress"][0]["PrefixListIds"][0]["PrefixListId"].startswith("pl-")
+    actual = {group["GroupName"]: group for group in groups["SecurityGroups"]}
+    assert actual["back"]["IpPermissionsEgress"] == []
+    assert [rule["FromPort"] for rule in actual["back"]["IpPermissions"]] == [443]
+    assert actual["front"]["IpPermissionsEgress"][0]["PrefixListIds"][0]["PrefixListId"].startswith("pl-")
 
 
 def test_dynamodb_table_settings(estate: Estate) -> None:
@@ -142,54 +125,54 @@ def test_dynamodb_table_settings(estate: Estate) -> None:
 
 def test_db_instance_settings_and_managed_password(estate: Estate) -> None:
     emulator, deployment = estate
-    found = emulator.client("rds", REGION).describe_db_instances(DBInstanceIdentifier="estate")["DBInstances"][0]
-    held = {name: found[name] for name in ("StorageEncrypted", "MultiAZ", "DeletionProtection", "PubliclyAccessible")}
-    assert held == {"StorageEncrypted": True, "MultiAZ": True, "DeletionProtection": True, "PubliclyAccessible": False}
-    assert found["IAMDatabaseAuthenticationEnabled"] is True
-    assert found["BackupRetentionPeriod"] == 7
+    actual = emulator.client("rds", REGION).describe_db_instances(DBInstanceIdentifier="estate")["DBInstances"][0]
+    settings = {name: actual[name] for name in ("StorageEncrypted", "MultiAZ", "DeletionProtection", "PubliclyAccessible")}
+    assert settings == {"StorageEncrypted": True, "MultiAZ": True, "DeletionProtection": True, "PubliclyAccessible": False}
+    assert actual["IAMDatabaseAuthenticationEnabled"] is True
+    assert actual["BackupRetentionPeriod"] == 7
     secret = emulator.client("secretsmanager", REGION).get_secret_value(SecretId=deployment.exports["database"]["secret"])
     assert set(json.loads(secret["SecretString"])) >= {"username", "password"}
 
 
 def test_secret_policy_and_rotation(estate: Estate) -> None:
     manager = estate[0].client("secretsmanager", REGION)
-    found = manager.describe_secret(SecretId="estate/pepper")
-    assert found["RotationEnabled"] is True
-    assert found["RotationLambdaARN"] == "arn:aws:lambda:eu-west-1:123456789012:function:estate"
-    assert found["RotationRules"]["AutomaticallyAfterDays"] == 30
-    assert found["KmsKeyId"] == outputs(estate, "aws:kms/key:Key", "key")["arn"]
-    assert "VersionIdsToStages" not in found
+    actual = manager.describe_secret(SecretId="estate/pepper")
+    assert actual["RotationEnabled"] is True
+    assert actual["RotationLambdaARN"] == "arn:aws:lambda:eu-west-1:123456789012:function:estate"
+    assert actual["RotationRules"]["AutomaticallyAfterDays"] == 30
+    assert actual["KmsKeyId"] == outputs(estate, "aws:kms/key:Key", "key")["arn"]
+    assert "VersionIdsToStages" not in actual
     assert "ResourcePolicy" in manager.get_resource_policy(SecretId="estate/pepper")
 
 
 def test_function_code(estate: Estate) -> None:
-    found = estate[0].client("lambda", REGION).get_function(FunctionName="estate")["Configuration"]
+    actual = estate[0].client("lambda", REGION).get_function(FunctionName="estate")["Configuration"]
     code = zip_bytes(pulumi.FileArchive(str(PROGRAM / "code")))
     assert zipfile.ZipFile(io.BytesIO(code)).namelist() == ["handler.py"]
-    assert found["Handler"] == "handler.handler"
-    assert found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
+    assert actual["Handler"] == "handler.handler"
+    assert actual["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
 
 
 def test_function_dead_letter_queue_and_concurrency(estate: Estate) -> None:
     client = estate[0].client("lambda", REGION)
-    found = client.get_function_configuration(FunctionName="estate")
-    assert found["DeadLetterConfig"] == {"TargetArn": outputs(estate, "aws:sqs/queue:Queue", "failed")["arn"]}
-    assert found["TracingConfig"] == {"Mode": "Active"}
+    actual = client.get_function_configuration(FunctionName="estate")
+    assert actual["DeadLetterConfig"] == {"TargetArn": outputs(estate, "aws:sqs/queue:Queue", "failed")["arn"]}
+    assert actual["TracingConfig"] == {"Mode": "Active"}
     assert client.get_function_concurrency(FunctionName="estate")["ReservedConcurrentExecutions"] == 5
 
 
 def test_queue_settings(estate: Estate) -> None:
     sqs, queue = estate[0].client("sqs", REGION), outputs(estate, "aws:sqs/queue:Queue", "failed")
-    found = sqs.get_queue_attributes(QueueUrl=queue["url"], AttributeNames=["All"])["Attributes"]
-    assert found["QueueArn"] == queue["arn"]
-    assert found["KmsMasterKeyId"] == outputs(estate, "aws:kms/key:Key", "key")["arn"]
-    assert found["MessageRetentionPeriod"] == "1209600"
-    assert "Statement" in json.loads(found["Policy"])
+    actual = sqs.get_queue_attributes(QueueUrl=queue["url"], AttributeNames=["All"])["Attributes"]
+    assert actual["QueueArn"] == queue["arn"]
+    assert actual["KmsMasterKeyId"] == outputs(estate, "aws:kms/key:Key", "key")["arn"]
+    assert actual["MessageRetentionPeriod"] == "1209600"
+    assert "Statement" in json.loads(actual["Policy"])
 
 
 def test_role_boundary(estate: Estate) -> None:
-    found = estate[0].client("iam", REGION).get_role(RoleName="estate")["Role"]["PermissionsBoundary"]
-    assert found["PermissionsBoundaryArn"] == "arn:aws:iam::123456789012:policy/managed"
+    actual = estate[0].client("iam", REGION).get_role(RoleName="estate")["Role"]["PermissionsBoundary"]
+    assert actual["PermissionsBoundaryArn"] == "arn:aws:iam::123456789012:policy/managed"
 
 
 def test_task_definition_and_service(estate: Estate) -> None:
@@ -225,22 +208,22 @@ def test_settings_that_moto_drops_are_returned(estate: Estate) -> None:
     database = client("rds", REGION).describe_db_instances(DBInstanceIdentifier="estate")["DBInstances"][0]
     assert (database["PerformanceInsightsEnabled"], database["PerformanceInsightsRetentionPeriod"]) == (True, 7)
     rule = outputs(estate, "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "back")["securityGroupRuleId"]
-    found = client("ec2", REGION).describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"]
-    assert found[0]["Description"] == "front to back"
+    actual = client("ec2", REGION).describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"]
+    assert actual[0]["Description"] == "front to back"
 
 
 def test_load_balancer_attributes_and_listener(estate: Estate) -> None:
     balancing = estate[0].client("elbv2", REGION)
     arn = outputs(estate, "aws:lb/loadBalancer:LoadBalancer", "balancer")["arn"]
-    found = balancing.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
-    attributes = {item["Key"]: item["Value"] for item in found}
+    actual = balancing.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
+    attributes = {item["Key"]: item["Value"] for item in actual}
     assert attributes["routing.http.drop_invalid_header_fields.enabled"] == "true"
     assert attributes["deletion_protection.enabled"] == "true"
     assert attributes["access_logs.s3.bucket"] == "estate-logs"
     listener = balancing.describe_listeners(LoadBalancerArn=arn)["Listeners"][0]
     assert listener["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
-    found = balancing.describe_listener_attributes(ListenerArn=listener["ListenerArn"])["Attributes"]
-    headers = {item["Key"]: item["Value"] for item in found}
+    actual = balancing.describe_listener_attributes(ListenerArn=listener["ListenerArn"])["Attributes"]
+    headers = {item["Key"]: item["Value"] for item in actual}
     assert headers["routing.http.response.server.enabled"] == "false"
     assert headers["routing.http.response.strict_transport_security.header_value"] == "max-age=31536000"
     rules = balancing.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
@@ -265,8 +248,8 @@ def test_certificate_is_issued(estate: Estate) -> None:
 def test_trail_selectors(estate: Estate) -> None:
     trail = estate[0].client("cloudtrail", REGION)
     assert trail.get_trail_status(Name="estate")["IsLogging"] is True
-    found = trail.get_trail(Name="estate")["Trail"]
-    assert (found["IsMultiRegionTrail"], found["LogFileValidationEnabled"]) == (True, True)
+    actual = trail.get_trail(Name="estate")["Trail"]
+    assert (actual["IsMultiRegionTrail"], actual["LogFileValidationEnabled"]) == (True, True)
     assert trail.get_event_selectors(TrailName="estate")["AdvancedEventSelectors"][0]["Name"] == "objects"
 
 

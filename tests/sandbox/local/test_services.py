@@ -28,9 +28,8 @@ LOCAL = services.LocalServers(
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    emulator = Emulator.start()
-    yield emulator
-    emulator.stop()
+    with Emulator.start() as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="module")
