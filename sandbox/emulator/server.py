@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -47,10 +47,8 @@ class Emulator:
         self._restore = moto_patches.install(permissions.authorize)
         self.credentials = self._create_operator()
         """Access key id and secret of the operator, who is allowed everything."""
-        self.client = self._clients(*self.credentials)
+        self.client = self.clients(*self.credentials)
         """Returns a boto3 client for a service and a region, with the credentials of the operator."""
-        self._client_of_role = self.client
-        self._administrator_types: Collection[str] = ()
 
     @classmethod
     def start(cls, port: int | None = None) -> "Emulator":
@@ -94,16 +92,6 @@ class Emulator:
     def __exit__(self, *_error: object) -> None:
         self.stop()
 
-    def act_as(self, role: str, *, unless: Collection[str] = ()) -> None:
-        """Create resources with the credentials of a role (an ARN) from now on, and enforce IAM.
-
-        Resource types in `unless` are still created by the operator.
-        """
-        keys = self.client("sts", "us-east-1").assume_role(RoleArn=role, RoleSessionName="sandbox")["Credentials"]
-        self._client_of_role = self._clients(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
-        self._administrator_types = unless
-        self.permissions.enforce(True)
-
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create one resource. Raises SandboxError for a type that is not emulated, or inputs that are invalid or unused."""
         with self._lock:
@@ -128,7 +116,7 @@ class Emulator:
                 region=self._providers.region(registration),
                 account=self.account,
                 tags=self._providers.tags(registration),
-                client=self.client if registration.type in self._administrator_types else self._client_of_role,
+                client=self.client,
             )
             created = create(resource_type, request)
             if resource_type.modelled:
@@ -141,7 +129,7 @@ class Emulator:
         """Return the result of a provider function. Raises SandboxError for one that is not supported."""
         return invoke(token, args, self.account)
 
-    def _clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
+    def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""
         # One session for all clients, because it caches the parsed service models.
         session: Any = boto3.session.Session(key_id, secret, token)
@@ -158,7 +146,7 @@ class Emulator:
 
     def _create_operator(self) -> tuple[str, str]:
         # Credentials are not checked before the first user exists.
-        iam = self._clients("sandbox", "sandbox")("iam", "us-east-1")
+        iam = self.clients("sandbox", "sandbox")("iam", "us-east-1")
         iam.create_user(UserName=OPERATOR)
         iam.put_user_policy(UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY)
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]

@@ -167,7 +167,6 @@ class Monitor(mocks.MockMonitor):
             inputs=inputs,
             protect=request.protect,
             provider=provider,
-            providers=dict(request.providers),
             dependencies=tuple(request.dependencies),
             property_dependencies={key: tuple(value.urns) for key, value in request.propertyDependencies.items()},
             secret_inputs=secrets,

@@ -29,7 +29,6 @@ class Registration:
     inputs: dict[str, Any]
     protect: bool = False
     provider: str = ""
-    providers: Mapping[str, str] = field(default_factory=dict)
     dependencies: tuple[str, ...] = ()
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secret_inputs: tuple[str, ...] = ()

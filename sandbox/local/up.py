@@ -58,9 +58,9 @@ class Endpoints:
     admin_token: str
 
 
-def up(stack: str, *, home: Path = HOME, progress: Progress | None = None) -> int:
+def up(stack: str, *, home: Path = HOME) -> int:
     """Run until Ctrl-C or SIGTERM. Returns 0, or 1 for a violation of a mandatory rule. Raises SandboxError."""
-    progress = progress or Progress()
+    progress = Progress()
     try:
         with ExitStack() as cleanup:
             # From here on a signal raises Stopped, and the exit stack stops everything in reverse order.

@@ -20,8 +20,8 @@ import pytest
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
-from sandbox.local import database_restore, servers, services
-from sandbox.local.ports import free_port
+from sandbox.local import servers, services
+from sandbox.local.ports import HOST, free_port
 
 GATEHOUSE = str(Path(sys.executable).parent / "gatehouse")
 TOKEN = "gtk_admin_" + secrets.token_hex(24)
@@ -84,6 +84,22 @@ def migrate(server: servers.Postgres, log: Path) -> None:
     child_processes.run("the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log)
 
 
+def dump(server: servers.Postgres, file: Path) -> None:
+    _run(server, "pg_dump", "--format=custom", f"--file={file}", servers.DATABASE)
+
+
+def restore(server: servers.Postgres, file: Path) -> None:
+    """Restore a dump into an empty database in one transaction. Raises SandboxError with the first error."""
+    options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={servers.DATABASE}")
+    _run(server, "pg_restore", *options, str(file))
+
+
+def _run(server: servers.Postgres, tool: str, *arguments: str) -> None:
+    connection = (f"--host={HOST}", f"--port={server.port}", f"--username={servers.OWNER_ROLE}", "--no-password")
+    env = {**services.plain_environment(), "PGPASSWORD": server.owner_password}
+    child_processes.run(tool, [str(server.binaries / tool), *connection, *arguments], env=env, log=server.folder / f"{tool}.log")
+
+
 @contextmanager
 def running_services(server: servers.Postgres, log: Path) -> Iterator[Services]:
     ports = {service: free_port() for service in ("gateway", "console")}
@@ -105,7 +121,7 @@ def running_services(server: servers.Postgres, log: Path) -> Iterator[Services]:
 
 @pytest.mark.requirement("ECS-11", "ECS-13")
 def test_restored_database_has_keys_and_audit_trail(tmp_path: Path) -> None:
-    dump = tmp_path / "database.dump"
+    file = tmp_path / "database.dump"
     with servers.postgres(tmp_path / "first.log") as first:
         migrate(first, tmp_path / "migrate.log")
         with running_services(first, tmp_path / "first") as before:
@@ -114,13 +130,13 @@ def test_restored_database_has_keys_and_audit_trail(tmp_path: Path) -> None:
             before.manage("POST", f"/v1/keys/{revoked_id}/revoke", {})
             late_id, late = before.issue("revoked after the dump")
             verified = before.audit_verification()
-            database_restore.dump(first, dump)
+            dump(first, file)
             _, lost = before.issue("created after the dump")
             before.manage("POST", f"/v1/keys/{late_id}/revoke", {})
             assert [before.code(token) for token in (active, revoked, late, lost)] == ["VALID", "NOT_FOUND", "NOT_FOUND", "VALID"]
     # The first server and its files are deleted.
     with servers.postgres(tmp_path / "second.log") as second:
-        database_restore.restore(second, dump)
+        restore(second, file)
         migrate(second, tmp_path / "migrate-again.log")  # as in a release; the schema is up to date
         with running_services(second, tmp_path / "second") as after:
             assert after.audit_verification() == verified
@@ -141,10 +157,10 @@ def test_restored_database_has_keys_and_audit_trail(tmp_path: Path) -> None:
 def test_truncated_dump_is_rejected(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "log") as server:
         migrate(server, tmp_path / "migrate.log")
-        dump = tmp_path / "database.dump"
-        database_restore.dump(server, dump)
-        dump.write_bytes(dump.read_bytes()[:-2000])
+        file = tmp_path / "database.dump"
+        dump(server, file)
+        file.write_bytes(file.read_bytes()[:-2000])
         server.sql(f"DROP DATABASE {servers.DATABASE};\nCREATE DATABASE {servers.DATABASE} OWNER {servers.OWNER_ROLE};")
         with pytest.raises(SandboxError, match="pg_restore failed"):
-            database_restore.restore(server, dump)
+            restore(server, file)
         assert server.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", servers.DATABASE) == "0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -13,33 +14,38 @@ from sandbox.checks.policy_documents import Role, collect
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
+from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
 
 STACK = "prod"
 ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
 # Resource types that an administrator deploys: permissions boundaries, audit and account-wide settings.
-ADMINISTRATOR = {
-    *(f"aws:iam/{kind}" for kind in ("policy:Policy", "rolePolicyAttachment:RolePolicyAttachment")),
-    *(
-        f"aws:iam/{kind}"
-        for kind in ("openIdConnectProvider:OpenIdConnectProvider", "accountPasswordPolicy:AccountPasswordPolicy")
-    ),
-    "aws:cloudtrail/trail:Trail",
-    *(f"aws:backup/{kind}" for kind in ("vaultLockConfiguration:VaultLockConfiguration", "vaultPolicy:VaultPolicy")),
-    *(f"aws:backup/{kind}" for kind in ("vaultNotifications:VaultNotifications", "regionSettings:RegionSettings")),
-    "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
-    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
-    "aws:accessanalyzer/analyzer:Analyzer",
-    *(f"aws:cfg/{kind}" for kind in ("recorder:Recorder", "recorderStatus:RecorderStatus", "deliveryChannel:DeliveryChannel")),
-    *(f"aws:guardduty/{kind}" for kind in ("detector:Detector", "detectorFeature:DetectorFeature")),
-    "aws:securityhub/account:Account",
-    "aws:ebs/encryptionByDefault:EncryptionByDefault",
-    *(
-        f"aws:ec2/vpcBlockPublicAccess{kind}"
-        for kind in ("Exclusion:VpcBlockPublicAccessExclusion", "Options:VpcBlockPublicAccessOptions")
-    ),
-}
+ADMINISTRATOR = re.compile(
+    r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider|accountPasswordPolicy)|cloudtrail/trail|cfg/\w+|guardduty/\w+"
+    r"|backup/(vaultLockConfiguration|vaultPolicy|vaultNotifications|regionSettings)|accessanalyzer/analyzer"
+    r"|s3/(bucketObjectLockConfiguration|accountPublicAccessBlock)|securityhub/account|ebs/encryptionByDefault"
+    r"|ec2/vpcBlockPublicAccess\w+):"
+)
+
+
+class DeployRole:
+    """A provider that creates resources with the credentials of a role, except those of an administrator."""
+
+    def __init__(self, emulator: Emulator, role: str) -> None:
+        self._emulator, self._operator = emulator, emulator.client
+        keys = emulator.client("sts", "us-east-1").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        self._role = emulator.clients(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+
+    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        self._emulator.client = self._operator if ADMINISTRATOR.match(registration.type) else self._role
+        try:
+            return self._emulator.create(registration)
+        finally:
+            self._emulator.client = self._operator
+
+    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
+        return self._emulator.invoke(token, args)
 
 
 @cache
@@ -51,8 +57,7 @@ def declared_role() -> Role:
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Emulator]:
     """The stack, deployed by the deploy role under enforcement, except for the resources of an administrator."""
-    emulator = Emulator.start()
-    try:
+    with Emulator.start() as emulator:
         iam = emulator.client("iam", "us-east-1")
         iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(declared_role().trust))
         # Calls to IAM have no resource in the emulator, so a deny for some roles would apply to all. Tests of the components
@@ -61,11 +66,10 @@ def deployed() -> Iterator[Emulator]:
         for number, policy in enumerate(granting):
             arn = iam.create_policy(PolicyName=f"pipeline-{number}", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
             iam.attach_role_policy(RoleName="pipeline", PolicyArn=arn)
-        emulator.act_as(f"arn:aws:iam::{ACCOUNT}:role/pipeline", unless=ADMINISTRATOR)
-        run(REPOSITORY, STACK, emulator, preview=False)
+        provider = DeployRole(emulator, f"arn:aws:iam::{ACCOUNT}:role/pipeline")
+        emulator.permissions.enforce(True)
+        run(REPOSITORY, STACK, provider, preview=False)
         yield emulator
-    finally:
-        emulator.stop()
 
 
 @pytest.mark.requirement("CG-18")
