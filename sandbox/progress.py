@@ -14,8 +14,8 @@ _PIPE_COLUMNS = 160  # width of a pipe, enough for a URN
 class Progress:
     """Prints to standard output without buffering, so that a parent process can relay the lines."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    def __init__(self) -> None:
+        self._console = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
         self._started_at = time.monotonic()
         self.resources = 0
         """The number of created resources."""

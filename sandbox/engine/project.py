@@ -41,9 +41,7 @@ def load(directory: Path, stack: str) -> Project:
     if not root.is_dir():
         raise SandboxError(f"{directory} is not a folder. Specify the folder of a Pulumi program (with Pulumi.yaml).")
     if not file.is_file():
-        raise SandboxError(
-            f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or create one with `pulumi new`."
-        )
+        raise SandboxError(f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run `pulumi new`.")
     document = _read(file)
     name = document.get("name")
     if not isinstance(name, str) or not name:

@@ -102,28 +102,14 @@ def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -
     _put_attributes(request, "listener", listener["ListenerArn"], attributes)
 
 
-_CONDITIONS = {
-    "hostHeader": ("host-header", "HostHeaderConfig"),
-    "pathPattern": ("path-pattern", "PathPatternConfig"),
-    "httpHeader": ("http-header", "HttpHeaderConfig"),
-    "httpRequestMethod": ("http-request-method", "HttpRequestMethodConfig"),
-    "sourceIp": ("source-ip", "SourceIpConfig"),
-    "queryStrings": ("query-string", "QueryStringConfig"),
-}
-
-
 def _conditions(request: CreateRequest) -> dict[str, Any]:
+    """`hostHeader` is the field "host-header" with the structure HostHeaderConfig, and so on."""
     conditions = []
-    for condition in request.take("conditions"):
-        for name, value in condition.items():
-            if name not in _CONDITIONS:
-                raise request.error(
-                    f"property conditions.{name} is not emulated. Add it to _CONDITIONS in sandbox/emulator/resources/alb.py."
-                )
-            field_name, member = _CONDITIONS[name]
-            body = {"values": value} if name == "queryStrings" else value
-            conditions.append({"Field": field_name, member: request.part("elbv2.create_rule", f"Conditions.{member}", body)})
-    return {"Conditions": conditions}
+    for name, value in (pair for condition in request.take("conditions") for pair in condition.items()):
+        singular = name.removesuffix("s")
+        field_name = re.sub(r"(?=[A-Z])", "-", singular).lower()
+        conditions.append({"field": field_name, f"{singular}Config": {"values": value} if name == "queryStrings" else value})
+    return {"Conditions": request.part("elbv2.create_rule", "Conditions", conditions)}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
