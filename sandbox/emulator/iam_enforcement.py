@@ -13,6 +13,7 @@ from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from policies.analysis.iam.conditions import holds
+from policies.analysis.iam.evaluation import applies_to_resource
 from policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
 
 OPERATOR = "sandbox-operator"
@@ -77,7 +78,7 @@ class Permissions:
         allowed = False
         for raw in (raw for document in documents for raw in _statements(document)):
             statement = _parsed(raw)
-            if not statement.covers_action(action) or not (target == "*" or statement.covers_resource(target)):
+            if not statement.covers_action(action) or not (target == "*" or applies_to_resource(statement, target, None)):
                 continue
             met = _conditions_hold(statement.conditions, call._region)
             if met is None:

@@ -127,7 +127,7 @@ def _matching(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bo
         if statement.allow == allow
         and _applies_to_principal(statement, call, delegated)
         and statement.covers_action(call.action)
-        and _applies_to_resource(statement, call.resource, context if variables else None)
+        and applies_to_resource(statement, call.resource, context if variables else None)
         and holds(statement.conditions, context, variables=variables)
     ]
 
@@ -142,7 +142,8 @@ def _applies_to_principal(statement: Statement, call: Call, delegated: bool) -> 
     )
 
 
-def _applies_to_resource(statement: Statement, resource: str, context: Context | None) -> bool:
+def applies_to_resource(statement: Statement, resource: str, context: Context | None) -> bool:
+    """True if the statement applies to the ARN. context: values of policy variables; None leaves them unchanged."""
     if statement.not_resources is not None:
         return not _any_matches(statement.not_resources, resource, context)
     # A trust policy has no Resource: it applies to the role that it belongs to.
