@@ -26,7 +26,7 @@ from rich.table import Table
 from bench.gateway.load_generator import Result
 from sandbox import child_processes
 from sandbox.local import servers
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 _SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
 _LIMITS = json.dumps([{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")])

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from bench.gateway.environment import Environment, environment, show_results
 from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 SECONDS = 4
 RUNS = 3

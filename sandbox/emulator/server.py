@@ -19,7 +19,7 @@ from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ACCOUNT, PROVIDER_PREFIX, ProviderConfigs
 from sandbox.engine.types import Registration
 from sandbox.errors import SandboxError
-from sandbox.local.ports import HOST, free_port
+from sandbox.ports import HOST, free_port
 
 _CONFIG = Config(
     s3={"addressing_style": "path"}, retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60, max_pool_connections=4

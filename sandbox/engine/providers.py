@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from abc import ABC, abstractmethod
 from typing import Any
 
 from sandbox.engine.fake_outputs import fake_outputs
@@ -54,7 +55,7 @@ class ProviderConfigs:
         return self._inputs.get(registration.provider.rpartition("::")[0], {})
 
 
-class _LocalProvider:
+class _LocalProvider(ABC):
     """A provider without a server. faked_functions: tokens of the provider functions with fake results."""
 
     def __init__(self, account: str = ACCOUNT) -> None:
@@ -79,8 +80,9 @@ class _LocalProvider:
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
         return invoke_or_fake(token, args, self._providers.account, self.faked_functions)
 
+    @abstractmethod
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        raise NotImplementedError
+        """The id and the outputs of a resource. known: its schema; None for a type of another package."""
 
 
 class PreviewProvider(_LocalProvider):

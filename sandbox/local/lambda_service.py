@@ -11,9 +11,9 @@ from typing import Any
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.ecs_task import Aws
-from sandbox.local.ports import HOST
 from sandbox.local.services import function_environment, plain_environment, returns_200
 from sandbox.paths import REPOSITORY
+from sandbox.ports import HOST
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
 _IMAGE_BIN = "/opt/gatehouse/bin/"

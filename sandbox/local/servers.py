@@ -22,9 +22,9 @@ from pathlib import Path
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
-from sandbox.local.ports import HOST, free_port
 from sandbox.local.run_state import ProcessRecord
 from sandbox.paths import write_private
+from sandbox.ports import HOST, free_port
 
 DATABASE = "gatehouse"
 OWNER_ROLE = "gatehouse_owner"

@@ -20,8 +20,8 @@ from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import ecs_task
 from sandbox.local.ecs_task import Aws, EcsTask
-from sandbox.local.ports import HOST
 from sandbox.local.servers import APP_ROLE, DATABASE, OWNER_ROLE, Postgres
+from sandbox.ports import HOST
 
 _INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 _READY_S = 45.0

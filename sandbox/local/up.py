@@ -27,10 +27,10 @@ from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.local import lambda_functions, lambda_service, sample_core, servers, services
 from sandbox.local.ecs_task import Aws, Credentials
-from sandbox.local.ports import Ports
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
 from sandbox.paths import HOME, REPOSITORY, write_private
+from sandbox.ports import Ports
 from sandbox.progress import Progress
 
 PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}

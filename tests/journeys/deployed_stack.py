@@ -14,8 +14,8 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.local import lambda_functions, servers, services
 from sandbox.local.ecs_task import Aws, Credentials, EcsTask
-from sandbox.local.ports import free_port
 from sandbox.paths import REPOSITORY
+from sandbox.ports import free_port
 from tests.sandbox.stack_settings import changed_settings
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.local import servers
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 from tests.journeys.conftest import Running
 from tests.journeys.guide_reader import GuideReader
 from tests.journeys.test_recovery import PEPPER, TOKEN, environment, migrate, running_services

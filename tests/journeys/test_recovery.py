@@ -21,7 +21,7 @@ import pytest
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import servers, services
-from sandbox.local.ports import HOST, free_port
+from sandbox.ports import HOST, free_port
 
 GATEHOUSE = str(Path(sys.executable).parent / "gatehouse")
 TOKEN = "gtk_admin_" + secrets.token_hex(24)

@@ -16,8 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox import child_processes
-from sandbox.local import ports
+from sandbox import child_processes, ports
 
 Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 

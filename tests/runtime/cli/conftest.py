@@ -17,8 +17,7 @@ from unittest import mock
 import pytest
 from gatehouse.cli import main
 
-from sandbox import child_processes
-from sandbox.local import ports
+from sandbox import child_processes, ports
 from tests.runtime.conftest import Database
 
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)

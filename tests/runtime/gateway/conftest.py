@@ -21,7 +21,7 @@ from gatehouse.crypto.token import Pepper, build_marked
 from gatehouse.keys.models import KeyEnvironment
 
 from sandbox import child_processes
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 PEPPER = bytes(range(32))
 SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, start_gateway
 
 pytestmark = pytest.mark.requirement("CG-11")

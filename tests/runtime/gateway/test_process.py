@@ -15,7 +15,7 @@ from gatehouse.db.migrations import runner
 from gatehouse.db.pool import login
 
 from sandbox.local import servers
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 
 def at(gateway: Any, port: int, pool: Any = None) -> Any:

@@ -13,7 +13,7 @@ from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.service import core_secret
 from gatehouse.keys.models import KeyEnvironment, KeyId
 
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from gatehouse.keys.models import KeyId
 from gatehouse.redis.connection import RedisConnection, redis_login
 from gatehouse.redis.nonces import KEY_PREFIX, RedisNonces
 
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 KEY = KeyId("3fGh82kLmQ0a")
 

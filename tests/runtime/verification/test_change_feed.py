@@ -16,7 +16,7 @@ from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.repository import KeyLoader
 
 from sandbox.local import servers
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 from tests.runtime.conftest import opened
 from tests.runtime.verification.conftest import change_feed
 

@@ -17,7 +17,7 @@ from gatehouse.verification.models import Charge, RateLimits
 from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, OnError, RedisRateLimits
 
 from sandbox.local import servers
-from sandbox.local.ports import free_port
+from sandbox.ports import free_port
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
 TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)

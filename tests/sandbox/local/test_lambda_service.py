@@ -21,8 +21,8 @@ from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.local import lambda_service
 from sandbox.local.ecs_task import Aws, Credentials
-from sandbox.local.ports import HOST, Ports
 from sandbox.paths import REPOSITORY
+from sandbox.ports import HOST, Ports
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"

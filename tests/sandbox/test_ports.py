@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.local.ports import Ports, free_port
+from sandbox.ports import Ports, free_port
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     code = f"""
 import sys
 from pathlib import Path
-from sandbox.local.ports import Ports
+from sandbox.ports import Ports
 ports = Ports(Path({str(tmp_path / "ports")!r}))
 for line in sys.stdin:
     print(ports.claim(int(line)), flush=True)
