@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
-from gatehouse.crypto.token import is_marked
+from gatehouse.crypto.token import Pepper, is_marked
+from gatehouse.keys.routes import key_service
 
 from tests.runtime.console_client import Console
 
@@ -42,33 +45,6 @@ async def test_created_key_has_all_requested_properties(console: Console) -> Non
     assert {name: key[name] for name in EVERYTHING} == EVERYTHING
     assert (key["scopes"], key["version"], key["generation"], key["family_id"]) == ([], 1, 1, key["id"])
     assert is_marked(key["id"], console.dependencies.pepper)
-
-
-@pytest.mark.parametrize(
-    ("broken", "location", "message"),
-    [
-        ({"addresses": ["10.0.0.1/8"]}, "body.addresses", "must be networks"),
-        ({"addresses": ["192.0.2.1", "192.0.2.1/32"]}, "body.addresses", "must not contain duplicates"),
-        ({"addresses": ["192.0.2.1"] * 51}, "body.addresses", "too many items"),
-        ({"methods": ["get"]}, "body.methods[0]", "is not one of the allowed values"),
-        ({"roles": ["root"]}, "body.roles[0]", "is not one of the allowed values"),
-        ({"tags": ["A"]}, "body.tags[0]", "does not match the required pattern"),
-        ({"tags": [f"t{number}" for number in range(21)]}, "body.tags", "has too many items"),
-        ({"metadata": {"a": "x" * 501}}, "body.metadata.a", "is too long"),
-        ({"metadata": {f"m{number}": "" for number in range(21)}}, "body.metadata", "has too many items"),
-        ({"notes": "x" * 2001}, "body.notes", "is too long"),
-        ({"notes": "a\u202eb"}, "body.notes", "control characters"),
-        ({"credits": {"remaining": -1}}, "body.credits.remaining", "is too small"),
-        ({"credits": {"remaining": 1, "refill": {"amount": 1, "every": "year"}}}, "body.credits.refill.every", "not one of"),
-        ({"limits": [{"name": "a", "quota": 1, "window_s": 1, "cost": -1}]}, "body.limits[0].cost", "is too small"),
-    ],
-)
-async def test_property_out_of_bounds_is_rejected(console: Console, broken: dict[str, Any], location: str, message: str) -> None:
-    reply = await console.client.post("/v1/keys", json={"name": "a key", **broken})
-    assert reply.status_code == 400
-    problem = reply.json()["errors"][0]
-    assert problem["location"] == location
-    assert message in problem["message"]
 
 
 async def test_update_changes_only_the_given_properties(console: Console) -> None:
@@ -188,8 +164,6 @@ async def test_rotated_key_is_valid_during_its_grace_period(console: Console) ->
 
 
 def seconds(instant: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(instant).timestamp()
 
 
@@ -373,11 +347,6 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
 
 
 async def test_new_pepper_is_used_once_every_gateway_reads_it(console: Console) -> None:
-    from dataclasses import replace
-
-    from gatehouse.crypto.token import Pepper
-    from gatehouse.keys.routes import key_service
-
     dependencies = replace(console.dependencies, pepper=Pepper({1: b"p" * 32, 2: b"q" * 32}, 2))
     console.database.sql("INSERT INTO gateway_worker VALUES ('old', 0, now() + interval '1 minute', '{1}')")
     assert await key_service(dependencies).writable_generation() == 1

@@ -117,15 +117,8 @@ async def test_explanation_mentions_a_required_signature(console: Any) -> None:
     key_id = (await console.create())["key"]["id"]
     await set_hmac(console, key_id)
     result = (await console.client.post(f"/v1/keys/{key_id}/explain", json={})).json()
-    assert [item for item in result["checks"] if item["name"] == "signature"] == [
-        {
-            "name": "signature",
-            "outcome": "unknown",
-            "code": "SIGNATURE_INVALID",
-            "actual": "hmac-sha256, required",
-            "required": "",
-        }
-    ]
+    [check] = [item for item in result["checks"] if item["name"] == "signature"]
+    assert (check["outcome"], check["code"], check["actual"]) == ("unknown", "SIGNATURE_INVALID", "hmac-sha256, required")
 
 
 async def test_purge_deletes_the_signing_key(console: Any) -> None:

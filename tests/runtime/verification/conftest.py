@@ -11,12 +11,28 @@ import pytest
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import DatabaseLogin
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
 from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.change_feed import ChangeFeed
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.repository import KeyLoader
 
 from tests.runtime.conftest import Database, Rows, opened
+
+RECORD = KeyRecord(
+    id=KeyId("abcdefghijkl"),
+    digest=bytes(32),
+    pepper_generation=1,
+    environment=KeyEnvironment.TEST,
+    state=KeyState.ACTIVE,
+    name="n",
+    owner="o",
+    scopes=("cores:read",),
+    cores=(),
+    limits=(),
+    expires_at=None,
+    version=1,
+)
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
+from gatehouse.keys.models import KeyId, KeyRecord, KeyState
 from gatehouse.verification.cache import KeyCache
 from hypothesis import given
 from hypothesis import strategies as st
 
-RECORD = KeyRecord(
-    id=KeyId("a" * 12),
-    digest=bytes(32),
-    pepper_generation=1,
-    environment=KeyEnvironment.TEST,
-    state=KeyState.ACTIVE,
-    name="n",
-    owner="o",
-    scopes=(),
-    cores=(),
-    limits=(),
-    expires_at=None,
-    version=1,
-)
+from tests.runtime.verification.conftest import RECORD
 
 
 def record(version: int, state: KeyState = KeyState.ACTIVE, key_id: KeyId = RECORD.id) -> KeyRecord:

@@ -1,4 +1,4 @@
-"""Decision on a key: one broken property per test, and the order of the checks."""
+"""Decision on a key and its explanation: one changed property per case, and the order of the checks."""
 
 from __future__ import annotations
 
@@ -6,92 +6,91 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState, RateLimit
-from gatehouse.verification.decision import evaluate, evaluate_limits, for_public
+from gatehouse.keys.models import KeyEnvironment, KeyRecord, KeyState, RateLimit
+from gatehouse.verification.decision import allows, evaluate, evaluate_limits, for_public, network
+from gatehouse.verification.explanation import first_failure, key_checks
 from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.verification.conftest import RECORD
 
 NOW = 1_800_000_000.0
 LIMIT = RateLimit(name="requests", quota=10, window_s=1, burst=10)
-RECORD = KeyRecord(
-    id=KeyId("abcdefghijkl"),
-    digest=bytes(32),
-    pepper_generation=1,
-    environment=KeyEnvironment.TEST,
-    state=KeyState.ACTIVE,
-    name="reader",
-    owner="team",
-    scopes=("cores:read", "files:list"),
-    cores=("docs", "wiki"),
-    limits=(LIMIT,),
-    expires_at=NOW + 1,
-    version=1,
+TEST = KeyEnvironment.TEST
+Request = VerificationRequest
+REQUEST = Request(scopes=("cores:read",), core="docs")
+
+records = st.builds(
+    lambda **changes: msgspec.structs.replace(RECORD, **changes),
+    state=st.sampled_from(KeyState),
+    environment=st.sampled_from(KeyEnvironment),
+    expires_at=st.sampled_from([None, NOW - 1, NOW, NOW + 1]),
+    addresses=st.sampled_from([(), ("192.0.2.0/24",), ("2001:db8::/48",)]),
+    methods=st.sampled_from([(), ("GET",)]),
+    cores=st.sampled_from([(), ("docs",)]),
+    scopes=st.sampled_from([(), ("cores:read",), ("admin",)]),
 )
-QUESTION = VerificationRequest(scopes=("cores:read",), core="docs")
+requests = st.builds(
+    VerificationRequest,
+    scopes=st.sampled_from([(), ("cores:read",)]),
+    core=st.sampled_from([None, "docs", "wiki"]),
+    address=st.sampled_from(["", "192.0.2.7", "2001:db8::1", "198.51.100.1", "no address"]),
+    method=st.sampled_from([None, "GET", "POST"]),
+)
 
 
-def decision(question: VerificationRequest = QUESTION, possession: bool = True, now: float = NOW, **broken: Any) -> Code:
-    record = msgspec.structs.replace(RECORD, **broken)
-    return evaluate(record, question, possession=possession, environment=KeyEnvironment.TEST, now=now)
+def decision(request: Request = REQUEST, possession: bool = True, now: float = NOW, **changes: Any) -> Code:
+    record = msgspec.structs.replace(RECORD, scopes=("cores:read", "files:list"), cores=("docs", "wiki"), expires_at=NOW + 1)
+    record = msgspec.structs.replace(record, **changes)
+    return evaluate(record, request, possession=possession, environment=TEST, now=now)
 
 
-def test_matching_key_is_valid() -> None:
-    assert decision() is Code.VALID
+@pytest.mark.requirement("TR-05", "TR-10")
+@pytest.mark.parametrize(
+    ("changes", "request_", "code"),
+    [
+        ({}, REQUEST, Code.VALID),
+        ({"state": KeyState.DISABLED}, REQUEST, Code.DISABLED),
+        ({"state": KeyState.REVOKED}, REQUEST, Code.REVOKED),
+        ({"state": KeyState.DELETED}, REQUEST, Code.REVOKED),
+        ({"state": KeyState.PURGED}, REQUEST, Code.REVOKED),
+        ({"environment": KeyEnvironment.LIVE}, REQUEST, Code.FORBIDDEN),
+        ({}, Request(core="payroll"), Code.FORBIDDEN),
+        ({"cores": ()}, Request(core="payroll"), Code.VALID),
+        ({}, Request(scopes=("cores:read", "files:write")), Code.INSUFFICIENT_PERMISSIONS),
+        ({"scopes": ("files:*", "*")}, Request(scopes=("files:list",)), Code.INSUFFICIENT_PERMISSIONS),
+        ({"addresses": ("192.0.2.0/24",)}, Request(address="198.51.100.1"), Code.FORBIDDEN),
+        ({"addresses": ("192.0.2.0/24",)}, Request(address="192.0.2.1"), Code.VALID),
+        ({"addresses": ("192.0.2.0/24",)}, Request(), Code.FORBIDDEN),
+        ({"methods": ("GET",)}, Request(method="POST"), Code.FORBIDDEN),
+        ({"methods": ("GET",)}, Request(method="GET"), Code.VALID),
+        ({"methods": ("GET",)}, Request(), Code.VALID),
+    ],
+)
+def test_key_property_decides(changes: dict[str, Any], request_: Request, code: Code) -> None:
+    assert decision(request_, **changes) is code
 
 
 def test_unknown_id_is_not_found() -> None:
-    assert evaluate(None, QUESTION, possession=False, environment=KeyEnvironment.TEST, now=NOW) is Code.NOT_FOUND
-
-
-def test_wrong_secret_is_not_found() -> None:
-    assert decision(possession=False) is Code.NOT_FOUND
+    assert evaluate(None, REQUEST, possession=False, environment=TEST, now=NOW) is Code.NOT_FOUND
 
 
 @pytest.mark.parametrize("state", KeyState)
 def test_wrong_secret_reveals_no_key_state(state: KeyState) -> None:
+    assert decision(possession=False, state=state) is Code.NOT_FOUND
     assert decision(possession=False, state=state, expires_at=NOW - 1) is Code.NOT_FOUND
-
-
-def test_revoked_key_is_revoked() -> None:
-    assert decision(state=KeyState.REVOKED) is Code.REVOKED
-
-
-def test_disabled_key_is_disabled() -> None:
-    assert decision(state=KeyState.DISABLED) is Code.DISABLED
 
 
 @pytest.mark.requirement("CG-07")
 def test_key_expires_at_its_exact_second() -> None:
     assert decision(now=NOW + 0.999) is Code.VALID
     assert decision(now=NOW + 1) is Code.EXPIRED
-
-
-def test_key_without_expiry_does_not_expire() -> None:
     assert decision(now=NOW * 2, expires_at=None) is Code.VALID
 
 
-@pytest.mark.requirement("TR-05")
-def test_key_of_other_environment_is_forbidden() -> None:
-    assert decision(environment=KeyEnvironment.LIVE) is Code.FORBIDDEN
-
-
-def test_unlisted_core_is_forbidden() -> None:
-    assert decision(VerificationRequest(core="payroll")) is Code.FORBIDDEN
-
-
-def test_key_without_cores_allows_every_core() -> None:
-    assert decision(VerificationRequest(core="payroll"), cores=()) is Code.VALID
-
-
-def test_every_required_scope_is_needed() -> None:
-    assert decision(VerificationRequest(scopes=("cores:read", "files:write"))) is Code.INSUFFICIENT_PERMISSIONS
-
-
-def test_scopes_have_no_wildcards() -> None:
-    assert decision(VerificationRequest(scopes=("files:list",)), scopes=("files:*", "*")) is Code.INSUFFICIENT_PERMISSIONS
-
-
 def test_checks_follow_order_of_codes() -> None:
-    repairs: list[tuple[Code, dict[str, Any]]] = [
+    corrections: list[tuple[Code, dict[str, Any]]] = [
         (Code.REVOKED, {"state": KeyState.DISABLED}),
         (Code.DISABLED, {"state": KeyState.ACTIVE}),
         (Code.EXPIRED, {"expires_at": None}),
@@ -105,9 +104,9 @@ def test_checks_follow_order_of_codes() -> None:
         "cores": ("payroll",),
         "scopes": (),
     }
-    for code, repair in repairs:
+    for code, correction in corrections:
         assert decision(**broken) is code
-        broken |= repair
+        broken |= correction
     assert decision(**broken) is Code.VALID
 
 
@@ -119,11 +118,53 @@ def test_one_exceeded_limit_denies() -> None:
 
 
 def test_revoked_key_is_not_found_in_public() -> None:
-    verdict = VerificationResult(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
-    assert for_public(verdict) == VerificationResult(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
+    result = VerificationResult(code=Code.REVOKED, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
+    assert for_public(result) == VerificationResult(code=Code.NOT_FOUND, record=None, limits=(), decided_at=NOW, staleness_ms=4)
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.REVOKED])
 def test_other_results_are_public_unchanged(code: Code) -> None:
-    verdict = VerificationResult(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
-    assert for_public(verdict) is verdict
+    result = VerificationResult(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
+    assert for_public(result) is result
+
+
+@given(records, requests)
+def test_explanation_agrees_with_decision(record: KeyRecord, request_: Request) -> None:
+    checks = key_checks(record, request_, environment=TEST, now=NOW)
+    assert first_failure(checks) == evaluate(record, request_, possession=True, environment=TEST, now=NOW)
+
+
+@pytest.mark.requirement("TR-10")
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.7/24", None),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("localhost", None),
+        ("", None),
+        ("192.0.2.0/33", None),
+    ],
+)
+def test_network_has_canonical_form(text: str, canonical: str | None) -> None:
+    assert network(text) == canonical
+
+
+@pytest.mark.requirement("TR-10")
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("192.0.2.7", True),
+        ("192.0.3.7", False),
+        ("::ffff:192.0.2.7", True),
+        ("2001:db8:0:1::1", True),
+        ("2001:db8:1::1", False),
+        ("", False),
+        ("unknown", False),
+    ],
+)
+def test_address_is_matched_in_both_ip_versions(address: str, allowed: bool) -> None:
+    assert allows(("192.0.2.0/24", "2001:db8::/48"), address) is allowed

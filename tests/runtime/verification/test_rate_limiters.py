@@ -32,6 +32,24 @@ def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None
     return RedisRateLimits(redis_login(url, "url"), timeout_s=0.25, on_error=on_error, on_degraded=heard.append)
 
 
+async def command(url: str, *parts: str) -> object:
+    """Reply of the server, on a connection of its own."""
+    connection = RedisConnection(redis_login(url, "url"))
+    await connection.open(1)
+    try:
+        return await connection.call(parts, 1)
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+async def counted(redis_url: str) -> AsyncIterator[RedisRateLimits]:
+    started = limiter(redis_url)
+    await started.start()
+    yield started
+    await started.close()
+
+
 @pytest.fixture(params=["memory", "redis"])
 async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     if request.param == "memory":
@@ -107,39 +125,27 @@ async def test_two_workers_share_one_counter(redis_url: str) -> None:
     assert not any(state.degraded for (state,) in states)
 
 
-async def test_counter_name_has_limit_and_subject_and_expires(redis_url: str) -> None:
-    counted = limiter(redis_url)
+async def test_counter_name_has_limit_and_subject_and_expires(counted: RedisRateLimits, redis_url: str) -> None:
     requested = charge(FIVE)
     await counted.take(requested)
-    await counted.close()
-    connection = RedisConnection(redis_login(redis_url, "url"))
-    await connection.open(1)
-    left = await connection.call(("PTTL", f"{KEY_PREFIX}requests:{requested.subject}"), 1)
-    connection.close()
+    left = await command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{requested.subject}")
     assert isinstance(left, int)
     assert 0 < left <= 722_000
 
 
-async def test_lost_script_is_loaded_again(redis_url: str) -> None:
-    counted = limiter(redis_url)
+async def test_lost_script_is_loaded_again(counted: RedisRateLimits, redis_url: str) -> None:
     await counted.take(charge(FIVE))
-    connection = RedisConnection(redis_login(redis_url, "url"))
-    await connection.open(1)
-    await connection.call(("SCRIPT", "FLUSH"), 1)
-    connection.close()
+    await command(redis_url, "SCRIPT", "FLUSH")
     (state,) = await counted.take(charge(FIVE))
-    await counted.close()
     assert (state.degraded, state.remaining) == (False, 4)
 
 
-async def test_cancelled_request_does_not_affect_others(redis_url: str) -> None:
-    counted = limiter(redis_url)
+async def test_cancelled_request_does_not_affect_others(counted: RedisRateLimits) -> None:
     tasks = [asyncio.create_task(counted.take(charge(FIVE))) for _ in range(20)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    await counted.close()
     assert all(isinstance(result, tuple) and not result[0].degraded for result in results[1::2])
 
 
@@ -188,17 +194,12 @@ async def test_redis_failure_fails_no_request(ending: signal.Signals) -> None:
     assert counted.degraded
 
 
-async def test_recovered_redis_counts_again(redis_url: str) -> None:
-    counted = limiter(redis_url)
+async def test_recovered_redis_counts_again(counted: RedisRateLimits, redis_url: str) -> None:
     await counted.take(charge(FIVE))
-    connection = RedisConnection(redis_login(redis_url, "url"))
-    await connection.open(1)
-    await connection.call(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"), 1)
-    connection.close()
+    await command(redis_url, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     async with asyncio.timeout(5):
         while (await counted.take(charge(FIVE)))[0].degraded:
             await asyncio.sleep(0.01)
-    await counted.close()
     assert not counted.degraded
 
 
