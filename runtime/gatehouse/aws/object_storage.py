@@ -61,21 +61,20 @@ def write(location: str, content: bytes, *, only_if: str | None = None, content_
         raise _error(location, exc) from exc
 
 
-def is_bucket(location: str) -> bool:
-    """True for a well-formed location in S3."""
-    return _S3.fullmatch(location) is not None
-
-
 def _client() -> Any:
     config = Config(connect_timeout=_TIMEOUT_S, read_timeout=60, retries={"total_max_attempts": 3})
     return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), config=config)
 
 
-def _file(location: str) -> bytes:
+def _path(location: str) -> Path:
     if location.startswith("s3:"):
         raise BadRequest(f"{location} is not an S3 URL; use s3://bucket/key")
+    return Path(location)
+
+
+def _file(location: str) -> bytes:
     try:
-        return Path(location).read_bytes()
+        return _path(location).read_bytes()
     except FileNotFoundError as exc:
         raise NotFound(f"{location} does not exist") from exc
     except OSError as exc:
@@ -83,9 +82,7 @@ def _file(location: str) -> bytes:
 
 
 def _write_file(location: str, content: bytes, *, new: bool) -> None:
-    if location.startswith("s3:"):
-        raise BadRequest(f"{location} is not an S3 URL; use s3://bucket/key")
-    path = Path(location)
+    path = _path(location)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if new and path.exists():

@@ -84,7 +84,7 @@ def pepper_status(client: ConsoleClient) -> Output:
     rows = [
         (
             str(row.generation),
-            "yes" if row.held else "MISSING",
+            "yes" if row.available else "MISSING",
             *(str(uses) for uses in (row.keys, row.ids, row.cores, row.imported, row.signing)),
             "removable" if row.removable else "",
         )

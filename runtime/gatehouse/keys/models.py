@@ -1,4 +1,4 @@
-"""API keys: the record that the gateway caches, the full key that management reads and writes, and the requests that change it.
+"""API keys: the record that the gateway caches, the full key, the requests that change it, and the roles that grant scopes. Pure.
 
 Times are Unix seconds (UTC). Field names carry their unit.
 """
@@ -204,8 +204,7 @@ LAST_ADMIN_MARGIN_S = 86_400
 class LockedKey(msgspec.Struct, frozen=True):
     """A key whose row and family are locked in the current transaction.
 
-    is_last_admin: the key can manage keys, and no other key that can will live LAST_ADMIN_MARGIN_S longer, or as long as this
-    one.
+    is_last_admin: the key can manage keys, and no other such key lives LAST_ADMIN_MARGIN_S longer, or as long as this key.
     """
 
     key: Key

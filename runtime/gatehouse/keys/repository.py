@@ -43,12 +43,11 @@ from gatehouse.keys.models import (
 )
 from gatehouse.timestamps import to_datetime, to_seconds
 
-#: Changes of keys with an admin scope wait for this lock, so that two of them cannot each count on the other as the remaining
-#: one.
+#: Changes of keys with an admin scope wait for this lock, so that two concurrent changes cannot remove the last two such keys.
 #: Taken after the rows of the key's family and before the locks of the change trigger (7126501) and of the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
-#: State of a filter: active, but past the expiry date.
+#: Value of the state filter for active keys past their expiry.
 EXPIRED = "expired"
 
 #: Sealed secrets that are moved in one transaction.
@@ -134,7 +133,7 @@ _SEALED = (
 )
 
 
-#: The first wait between two queries, and the longest: each wait is twice the one before.
+#: Shortest and longest interval of the poll for confirmations. It doubles with each query.
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
 _LAGGING = (
@@ -360,7 +359,7 @@ async def _is_last_admin(connection: Connection, key: Key) -> bool:
         key.id,
         key.environment,
         LAST_ADMIN_MARGIN_S,
-        None if key.expires_at is None else to_datetime(key.expires_at),  # a key that lives as long as this one is as good as it
+        None if key.expires_at is None else to_datetime(key.expires_at),  # another key that lives as long is sufficient
         list(OWNER_SCOPES),
         list(ADMIN_ROLES),
     )

@@ -243,7 +243,8 @@ async def pepper_status(request: Request) -> PepperStatus:
         use = uses.get(generation, GenerationUse(generation, 0, 0, 0))
         unused = not (use.keys or use.cores or use.imported or use.signing)
         removable = unused and generation not in {pepper.current, writing}
-        rows.append(PepperGeneration(**msgspec.structs.asdict(use), held=generation in pepper.generations, removable=removable))
+        available = generation in pepper.generations
+        rows.append(PepperGeneration(**msgspec.structs.asdict(use), available=available, removable=removable))
     return PepperStatus(pepper.current, writing, rows)
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 class PepperGeneration(msgspec.Struct, frozen=True):
     generation: int
-    held: Annotated[bool, Meta(description="The console has the secret of this generation.")]
+    available: Annotated[bool, Meta(description="The console has the secret of this generation.")]
     keys: Annotated[int, Meta(description="Keys stored under this generation. They move to the newest one when they are used.")]
     ids: Annotated[int, Meta(description="Ids marked with this generation. Without it, the pre-filter does not cover them.")]
     cores: Annotated[int, Meta(description="Live Cores that would have to register again without this generation.")]
@@ -26,7 +26,7 @@ class PepperStatus(msgspec.Struct, frozen=True):
         "generations": [
             {
                 "generation": 2,
-                "held": True,
+                "available": True,
                 "keys": 120,
                 "ids": 120,
                 "cores": 3,

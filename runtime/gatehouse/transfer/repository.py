@@ -1,4 +1,4 @@
-"""Imports, exports and the queue of legacy file updates, in PostgreSQL."""
+"""Imports, exports and the queue of legacy file updates: types, and queries in PostgreSQL."""
 
 from __future__ import annotations
 

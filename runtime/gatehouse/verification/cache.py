@@ -1,8 +1,8 @@
-"""Key records in the memory of one worker: replacement and eviction. No I/O.
+"""Key records in the memory of one worker (replacement and eviction), and the prefilter of key ids. No I/O.
 
 Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record
 is replaced only by another revoked one or by the record of a purged key, which nothing replaces. A change that arrives while a
-load of the same key is in progress is kept until the load ends, because the load may have read the row before the change.
+load of the same key is in progress is stored until the load ends, because the load may have read the row before the change.
 
 Unknown ids are remembered too (bounded), until a row with the id is announced.
 """
@@ -103,7 +103,12 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
 
 
 class Prefilter:
-    """Prefilter of one worker. `add` is called for every id generation in the database."""
+    """Rejects ids that cannot have been issued, so that guesses cost no database query.
+
+    Ids of new keys carry a keyed mark (crypto/token.py). Ids without a mark, and marks of a pepper generation that is no longer
+    available, cannot be checked; while such a key exists, every id is looked up. `add` is called for every id generation in the
+    database.
+    """
 
     def __init__(self, pepper: Pepper) -> None:
         self._pepper = pepper

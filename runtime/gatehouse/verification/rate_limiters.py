@@ -1,14 +1,17 @@
-"""Rate limits counted in Redis or Valkey: exact across workers, with one script call for many requests and the server's clock.
+"""Rate limiters: in Redis or Valkey, exact across workers, and in the memory of one worker, without Redis or while it fails.
 
-All waiting requests are sent in one EVALSHA, and only one call is in flight at a time, so batches grow with the load (measured:
-three times the throughput of a call per request). A counter is named by limit and key family only: never by the token, and not
-by a configuration version, which would split the counter between workers after each change.
+All waiting requests are sent in one EVALSHA, which uses the clock of the server, and only one call is in flight at a time, so
+batches grow with the load (measured: three times the throughput of a call per request). A counter is named by limit and key
+family only: never by the token, and not by a configuration version, which would split the counter between workers after each
+change.
 
 When Redis fails, all waiting requests are answered by the fallback of the setting (local approximation or denial), the
 connection is closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one
-request tries again.
+request tries again. Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at
+once.
 
-Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at once.
+A local limiter marks its states as `degraded`: each worker counts independently, so n workers together allow up to n times the
+limit.
 """
 
 from __future__ import annotations
@@ -190,34 +193,28 @@ class RedisRateLimits:
         return self._local.take_now(charge)
 
 
-#: Maximum number of counters. The least recently used is evicted first, which gives its subject a new burst.
+#: Maximum number of local counters. The least recently used is evicted first, which gives its subject a new burst.
 COUNTERS_MAX = 200_000
 
 
-def _monotonic_us() -> float:
-    return time.monotonic() * 1_000_000
-
-
 class LocalRateLimits:
-    """`RateLimits` in a dict. `clock_us`: a monotonic clock in microseconds."""
+    """`RateLimits` in a dict."""
 
-    def __init__(self, *, counters_max: int = COUNTERS_MAX, clock_us: Callable[[], float] = _monotonic_us) -> None:
+    def __init__(self) -> None:
         self._arrivals: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._counters_max = counters_max
-        self._clock_us = clock_us
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         return self.take_now(charge)
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Synchronous `take`, for the fallback of the Redis limiter."""
-        now = self._clock_us()
+        now = time.monotonic() * 1_000_000
         keys = [(limit.name, charge.subject) for limit in charge.limits]
         ahead = [max(self._arrivals.get(key, 0.0) - now, 0.0) for key in keys]
         if charge.cost and gcra.allows(charge.limits, ahead, charge.cost):
             for key, limit, before in zip(keys, charge.limits, ahead, strict=True):
                 self._arrivals[key] = now + before + gcra.move_us(limit, charge.cost)
                 self._arrivals.move_to_end(key)
-            while len(self._arrivals) > self._counters_max:
+            while len(self._arrivals) > COUNTERS_MAX:
                 self._arrivals.popitem(last=False)
         return gcra.report(charge.limits, ahead, charge.cost, degraded=True)

@@ -1,4 +1,4 @@
-"""Reads of the gateway: from memory first, then one query for all keys that are requested at the same time.
+"""Queries of the gateway in PostgreSQL: keys, which are read from memory first, and credits.
 
 After a restart or under an attack with random ids, one `= ANY($1)` for all waiting ids replaces a query for each (measured: six
 times the lookups per second; see bench/).
@@ -113,7 +113,11 @@ _REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1
 
 
 class CreditRepository:
-    """Credit balances in the table `key_credit`."""
+    """Credit balances: exact across workers and after crashes, at the cost of one small write per request.
+
+    Redis would be faster but can lose writes, and credits are paid for. No job is needed for refills: the first request in a new
+    period (UTC) performs them.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -360,4 +360,4 @@ async def test_pepper_status_counts_keys_per_generation(console: Console) -> Non
     result = (await console.client.get("/v1/pepper")).json()
     assert (result["current"], result["writing"]) == (1, 1)
     (only,) = [item for item in result["generations"] if item["generation"] == 1]
-    assert (only["held"], only["removable"], only["keys"] >= 1) == (True, False, True)
+    assert (only["available"], only["removable"], only["keys"] >= 1) == (True, False, True)
