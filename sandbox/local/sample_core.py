@@ -11,15 +11,10 @@ from sandbox.local import services
 from sandbox.paths import REPOSITORY
 
 NAME = "docs"
+FOLDER = REPOSITORY / "examples" / "core-files"
+"""The files that the sample Core serves."""
+
 _RESPONSE_S = 10.0
-
-
-def folder() -> Path:
-    """The folder that the sample Core serves: the example files, else the documentation, else the repository."""
-    for candidate in (REPOSITORY / "examples" / "core-files", REPOSITORY / "docs"):
-        if candidate.is_dir() and any(candidate.iterdir()):
-            return candidate
-    return REPOSITORY
 
 
 def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> str:
@@ -39,7 +34,7 @@ def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> s
 
 def start(gateway: str, token: str, log: Path) -> child_processes.Child:
     """Start `gatehouse core`. The key is passed in the environment, since arguments are visible to every user."""
-    command = ["gatehouse", "core", "--dir", str(folder()), "--gateway", gateway, "--name", NAME]
+    command = ["gatehouse", "core", "--dir", str(FOLDER), "--gateway", gateway, "--name", NAME]
     env = {**services.plain_environment(), "GATEHOUSE_CORE_TOKEN": token}
     return child_processes.start("core", command, env=env, log=log)
 

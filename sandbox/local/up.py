@@ -215,7 +215,7 @@ class _Environment:
         key = sample_core.issue_key(local.url("console"), token, "sample-core", ["cores:register", "cores:read"])
         child = self._register(sample_core.start(gateway, key, self._logs / "core.log"))
         sample_core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})
-        self._progress.done(f"{sample_core.NAME} serves {sample_core.folder().relative_to(REPOSITORY)}")
+        self._progress.done(f"{sample_core.NAME} serves {sample_core.FOLDER.relative_to(REPOSITORY)}")
         return child
 
     def _register(self, child: Child) -> Child:
@@ -262,9 +262,8 @@ def _commands(endpoints: Endpoints) -> list[str]:
     """Shell commands to paste one after the other."""
     body = json.dumps({"name": "my-first-key", "owner": "me", "scopes": ["cores:read"], "cores": [sample_core.NAME]})
     token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105  a command, not a token
-    folder = sample_core.folder()
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    sample = quote(files[0].relative_to(folder).as_posix()) if files else ""
+    files = sorted(path for path in sample_core.FOLDER.rglob("*") if path.is_file() and not path.name.startswith("."))
+    sample = quote(files[0].relative_to(sample_core.FOLDER).as_posix())
     return [
         f"KEY=$(curl -sS {endpoints.console}/v1/keys -H 'Authorization: Bearer {endpoints.admin_token}' "
         f"-H 'Content-Type: application/json' -d '{body}' | {token})",
