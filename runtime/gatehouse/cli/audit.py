@@ -50,9 +50,7 @@ def list_(
 ) -> None:
     """List audit events, newest first."""
     with connect(console, token) as client:
-        events = client.audit_events(
-            target_id=target or None, action=action or None, actor_id=actor or None, since=since or None, until=until or None
-        )
+        events = client.audit_events(**_filters(target, action, actor, since, until))
         shown = list(events if everything else islice(events, count))
     if as_json:
         for event in shown:
@@ -88,14 +86,7 @@ def export(
     token: TokenOption = "",
 ) -> None:
     """Download the audit trail, oldest first. A file without filters can be verified offline."""
-    query = {
-        "format": "csv" if as_csv else "ndjson",
-        "target_id": target or None,
-        "action": action or None,
-        "actor_id": actor or None,
-        "since": since or None,
-        "until": until or None,
-    }
+    query = {"format": "csv" if as_csv else "ndjson", **_filters(target, action, actor, since, until)}
     with connect(console, token) as client:
         try:
             with file.open("xb") as out:
@@ -109,6 +100,11 @@ def export(
         except OSError as exc:
             stop(f"{exc.filename} cannot be written: {exc.strerror}", code=USAGE)
     note(f"Wrote {file}.")
+
+
+def _filters(target: str, action: str, actor: str, since: str, until: str) -> dict[str, str | None]:
+    query = {"target_id": target, "action": action, "actor_id": actor, "since": since, "until": until}
+    return {name: value or None for name, value in query.items()}
 
 
 def verify(

@@ -12,6 +12,7 @@ from gatehouse.agent import server
 from gatehouse.agent.server import Registration
 from gatehouse.cli.options import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
+from gatehouse.cores.schemas import LEASE_S_MAX, LEASE_S_MIN
 from gatehouse.errors import Unavailable
 from gatehouse.http.paths import CORE_NAME
 
@@ -44,7 +45,10 @@ def core(
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")] = 0,
     ttl: Annotated[
-        int, typer.Option(min=5, max=3600, help="Duration of a lease in seconds. It is renewed after a third of this time.")
+        int,
+        typer.Option(
+            min=LEASE_S_MIN, max=LEASE_S_MAX, help="Duration of a lease in seconds. It is renewed after a third of this time."
+        ),
     ] = 30,
 ) -> None:
     """Serve a directory through the gateway until SIGTERM or Ctrl-C. Only the gateway can read it.
@@ -52,6 +56,18 @@ def core(
     GET /files lists the directory, GET /files/<path> returns a file. Names that begin with a dot, symbolic links, devices, FIFOs
     and sockets are not served.
     """
+    _check_options(directory, gateway, name, url, url_file, bind)
+    address = server.listen_address(bind, port)
+    secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
+
+    def current() -> str:
+        return _from_file(url_file) if url_file else (url or address.origin).rstrip("/")
+
+    registration = Registration(gateway.rstrip("/"), secret, name, ttl, current)
+    asyncio.run(server.run(directory, address, registration, note))
+
+
+def _check_options(directory: Path, gateway: str, name: str, url: str, url_file: Path | None, bind: str) -> None:
     if not directory.is_dir():
         stop(f"--dir {directory} is not a directory", code=USAGE)
     if not CORE_NAME.fullmatch(name):
@@ -63,14 +79,6 @@ def core(
         _check_url("--url", url)
     elif url_file is None and bind not in _LOOPBACK:
         stop(f"--bind {bind} requires --url, the URL at which the gateway reaches this Core", code=USAGE)
-    address = server.listen_address(bind, port)
-    secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
-
-    def current() -> str:
-        return _from_file(url_file) if url_file else (url or address.origin).rstrip("/")
-
-    registration = Registration(gateway.rstrip("/"), secret, name, ttl, current)
-    asyncio.run(server.run(directory, address, registration, note))
 
 
 def _from_file(path: Path) -> str:

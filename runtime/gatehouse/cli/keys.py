@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -25,26 +24,9 @@ from gatehouse.cli.options import (
 )
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
+from gatehouse.http.fields import Environment
 from gatehouse.keys import schemas
-from gatehouse.keys.schemas import ChangedKey, KeyView
-
-
-class Environment(StrEnum):
-    """The environment of a key."""
-
-    TEST = "test"
-    LIVE = "live"
-
-
-class State(StrEnum):
-    """The state of a key, as a filter."""
-
-    ACTIVE = "active"
-    DISABLED = "disabled"
-    REVOKED = "revoked"
-    DELETED = "deleted"
-    PURGED = "purged"
-    EXPIRED = "expired"
+from gatehouse.keys.schemas import ChangedKey, KeyView, StateFilter
 
 
 def _described(field: Any, suffix: str = "") -> str:
@@ -107,9 +89,7 @@ def create(
     Without --scope and --role, the key has the scope cores:read.
     """
     lists = _lists(scopes=scope, cores=core, roles=role, addresses=address, methods=method, tags=tag)
-    request = {**_settings(limit, credits, expires_at, name=name, owner=owner), **lists}
-    if environment is not None:
-        request["environment"] = environment.value
+    request = {**_settings(limit, credits, expires_at, name=name, owner=owner, environment=environment), **lists}
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)
     created = client.create_key(request)
@@ -124,7 +104,7 @@ def create(
 def list_(
     client: ConsoleClient,
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
-    state: Annotated[State | None, typer.Option(help="Only keys in this state.")] = None,
+    state: Annotated[StateFilter | None, typer.Option(help="Only keys in this state.")] = None,
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
     family: Annotated[str, typer.Option(metavar="ID", help="Only keys of this key family: a key and its rotations.")] = "",
     expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that expire within this time.")] = "",
@@ -134,7 +114,7 @@ def list_(
     keys = list(
         client.keys(
             owner=owner or None,
-            state=None if state is None else state.value,
+            state=state,
             tag=tag or None,
             family_id=family or None,
             expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,27 +11,12 @@ import typer
 from gatehouse.cli.options import Output, console_command, seconds
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
+from gatehouse.operations.models import Level
+from gatehouse.usage.schemas import Width
 
 _BAR_WIDTH = 30
 _LAST = re.compile(r"\d{1,5}[mhd]", re.ASCII)
 _DIMENSIONS = ("key", "core", "code")
-
-
-class Level(StrEnum):
-    """A log level."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Width(StrEnum):
-    """The width of a time bucket."""
-
-    MINUTE = "minute"
-    HOUR = "hour"
-    DAY = "day"
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +47,7 @@ def log_level(
     for_s = seconds("--for", for_)
     if reset:
         client.reset_log_level()
-    current = client.log_level() if level is None else client.set_log_level(level.value, for_s=for_s)
+    current = client.log_level() if level is None else client.set_log_level(level, for_s=for_s)
     if current.until is None:
         text = f"{current.level} (configured)"
     else:
@@ -129,9 +113,7 @@ def end_sessions(
 
 def usage(
     client: ConsoleClient,
-    width: Annotated[
-        Width, typer.Option(help="Bucket width. Retention: minutes 2 days, hours 90 days, days 3 years.")
-    ] = Width.HOUR,
+    width: Annotated[Width, typer.Option(help="Bucket width. Retention: minutes 2 days, hours 90 days, days 3 years.")] = "hour",
     last: Annotated[str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")] = "",
     by: Annotated[str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")] = "",
     key: Annotated[str, typer.Option(help="Only this key ID.")] = "",
@@ -146,7 +128,7 @@ def usage(
         stop("--last must be a duration such as 90m, 24h or 30d", code=USAGE)
     start = datetime.now(UTC) - timedelta(seconds=seconds("--last", last)) if last else None
     since = None if start is None else start.isoformat().replace("+00:00", "Z")
-    series = client.usage(width=width.value, since=since, by=by or None, key=key or None, core=core or None, code=code or None)
+    series = client.usage(width=width, since=since, by=by or None, key=key or None, core=core or None, code=code or None)
     dimensions = [dimension for dimension in _DIMENSIONS if dimension in selected]
     most = max((point.count for point in series.points), default=1)
     rows = [

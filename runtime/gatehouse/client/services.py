@@ -44,7 +44,7 @@ class ConsoleClient(Client):
 
     def create_key(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedKey:
         """Creates a key. `request`: the JSON members of POST /v1/keys."""
-        return self._decode(CreatedKey, self._transport.post("/v1/keys", key=idempotency_key, json=request))
+        return self._post(CreatedKey, "/v1/keys", request, idempotency_key)
 
     def keys(self, **query: str | int | None) -> Iterator[KeyView]:
         """All keys that match the query of GET /v1/keys; reads page after page."""
@@ -56,9 +56,7 @@ class ConsoleClient(Client):
         return self._get(KeyView, f"/v1/keys/{key_id}")
 
     def revoke_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> ChangedKey:
-        return self._decode(
-            ChangedKey, self._transport.post(f"/v1/keys/{key_id}/revoke", key=idempotency_key, json={"reason": reason})
-        )
+        return self._post(ChangedKey, f"/v1/keys/{key_id}/revoke", {"reason": reason}, idempotency_key)
 
     def update_key(self, key_id: str, request: dict[str, Any], *, version: int | None) -> ChangedKey:
         """Changes a key. `request`: the JSON members of PATCH /v1/keys/{id}. `version`: the expected version; None for any.
@@ -70,18 +68,18 @@ class ConsoleClient(Client):
 
     def act(self, key_id: str, action: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> ChangedKey:
         """`action`: disable, enable, restore or end-grace."""
-        return self._decode(ChangedKey, self._transport.post(f"/v1/keys/{key_id}/{action}", key=idempotency_key, json=request))
+        return self._post(ChangedKey, f"/v1/keys/{key_id}/{action}", request, idempotency_key)
 
     def delete_key(self, key_id: str, request: dict[str, Any]) -> ChangedKey:
         return self._decode(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}", json=request))
 
     def rotate_key(self, key_id: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> RotatedKey:
-        return self._decode(RotatedKey, self._transport.post(f"/v1/keys/{key_id}/rotate", key=idempotency_key, json=request))
+        return self._post(RotatedKey, f"/v1/keys/{key_id}/rotate", request, idempotency_key)
 
     def purge_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> PurgedKey:
         """Erases the data of a deleted or revoked key. This cannot be undone."""
         request = {"confirm": key_id, "reason": reason}
-        return self._decode(PurgedKey, self._transport.post(f"/v1/keys/{key_id}/purge", key=idempotency_key, json=request))
+        return self._post(PurgedKey, f"/v1/keys/{key_id}/purge", request, idempotency_key)
 
     def explain_key(self, key_id: str, request: dict[str, Any]) -> Explanation:
         return self._decode(Explanation, self._transport.send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
@@ -132,7 +130,7 @@ class ConsoleClient(Client):
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
         """Creates a webhook. The secret is returned only in this response. `events`: empty for all events."""
         request = {"url": url, "events": events or []}
-        return self._decode(CreatedWebhook, self._transport.post("/v1/webhooks", key=idempotency_key, json=request))
+        return self._post(CreatedWebhook, "/v1/webhooks", request, idempotency_key)
 
     def webhooks(self) -> list[WebhookView]:
         return self._get(WebhookList, "/v1/webhooks").webhooks
@@ -180,6 +178,9 @@ class ConsoleClient(Client):
 
     def _get(self, model: type[_Model], path: str, **query: str | int | None) -> _Model:
         return self._decode(model, self._transport.send("GET", path, params=some(**query)))
+
+    def _post(self, model: type[_Model], path: str, request: dict[str, Any], idempotency_key: str | None) -> _Model:
+        return self._decode(model, self._transport.post(path, key=idempotency_key, json=request))
 
     def _pages(self, model: type[_Page], path: str, **query: str | int | None) -> Iterator[_Page]:
         cursor: str | None = None

@@ -13,10 +13,10 @@ A new registration or a new URL starts with a closed circuit breaker.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from enum import StrEnum
-from types import TracebackType
 
 from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
 from gatehouse.cores.upstream import UpstreamClients, UpstreamResponse
@@ -109,14 +109,12 @@ class RetryBudget:
         return True
 
 
+@dataclass(slots=True)
 class _CoreState:
-    __slots__ = ("budget", "circuit_breaker", "lease_id", "url")
-
-    def __init__(self, core: CoreRecord, circuit_breaker: CircuitBreaker, budget: RetryBudget) -> None:
-        self.lease_id = core.lease_id
-        self.url = core.url
-        self.circuit_breaker = circuit_breaker
-        self.budget = budget
+    lease_id: str
+    url: str
+    circuit_breaker: CircuitBreaker
+    budget: RetryBudget
 
     def applies_to(self, core: CoreRecord) -> bool:
         return self.lease_id == core.lease_id and self.url == core.url
@@ -149,9 +147,28 @@ class CircuitBreakers:
         self._on_retry = on_retry
         self._states: dict[CoreName, _CoreState] = {}
 
-    def send(self, core: CoreRecord, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
+    @asynccontextmanager
+    async def send(self, core: CoreRecord, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
         """Like `UpstreamClients.send`; raises CoreCircuitOpen without sending if the circuit breaker is open."""
-        return _Attempt(self, core, self._upstream.send(core.url, request), request)
+        state, now = self._state_of(core), self._monotonic()
+        circuit_breaker = state.circuit_breaker
+        wait_s = circuit_breaker.wait_s(now)
+        if wait_s > 0:
+            raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
+        state.budget.earn()
+        trial = circuit_breaker.begin(now)
+        async with AsyncExitStack() as stack:
+            try:
+                response = await stack.enter_async_context(self._upstream.send(core.url, request))
+            except BaseException as exc:
+                if not _is_failure_of_core(exc, request):
+                    circuit_breaker.abandoned(self._monotonic(), trial=trial)
+                elif circuit_breaker.failed(self._monotonic(), trial=trial):
+                    self._on_transition(core.name, CircuitState.OPEN)
+                raise
+            if circuit_breaker.succeeded():
+                self._on_transition(core.name, CircuitState.CLOSED)
+            yield response
 
     def is_retryable(self, core: CoreRecord, request: UpstreamRequest, failure: CoreUnreachable) -> bool:
         """True if a failed request may be sent again; this takes a retry from the budget.
@@ -175,73 +192,16 @@ class CircuitBreakers:
         now = self._monotonic()
         return sum(state.circuit_breaker.state(now) is not CircuitState.CLOSED for state in self._states.values())
 
-    def begin(self, core: CoreRecord) -> bool:
-        """Returns True if the request is a trial. Raises CoreCircuitOpen."""
-        state, now = self._state_of(core), self._monotonic()
-        wait_s = state.circuit_breaker.wait_s(now)
-        if wait_s > 0:
-            raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
-        state.budget.earn()
-        return state.circuit_breaker.begin(now)
-
-    def succeeded(self, core: CoreRecord) -> None:
-        if self._state_of(core).circuit_breaker.succeeded():
-            self._on_transition(core.name, CircuitState.CLOSED)
-
-    def failed(self, core: CoreRecord, *, trial: bool) -> None:
-        if self._state_of(core).circuit_breaker.failed(self._monotonic(), trial=trial):
-            self._on_transition(core.name, CircuitState.OPEN)
-
-    def abandoned(self, core: CoreRecord, *, trial: bool) -> None:
-        self._state_of(core).circuit_breaker.abandoned(self._monotonic(), trial=trial)
-
     def _state_of(self, core: CoreRecord) -> _CoreState:
         state = self._states.get(core.name)
         if state is None or not state.applies_to(core):
-            circuit_breaker = CircuitBreaker(self._failures_max, self._reset_s)
-            state = self._states[core.name] = _CoreState(core, circuit_breaker, RetryBudget(self._retry_share))
+            circuit_breaker, budget = CircuitBreaker(self._failures_max, self._reset_s), RetryBudget(self._retry_share)
+            state = self._states[core.name] = _CoreState(core.lease_id, core.url, circuit_breaker, budget)
         return state
 
 
-class _Attempt:
-    """One request to a Core, whose outcome is reported to its circuit breaker."""
-
-    __slots__ = ("_breakers", "_core", "_exchange", "_request")
-
-    def __init__(
-        self,
-        breakers: CircuitBreakers,
-        core: CoreRecord,
-        exchange: AbstractAsyncContextManager[UpstreamResponse],
-        request: UpstreamRequest,
-    ) -> None:
-        self._breakers = breakers
-        self._core = core
-        self._exchange = exchange
-        self._request = request
-
-    async def __aenter__(self) -> UpstreamResponse:
-        trial = self._breakers.begin(self._core)
-        try:
-            response = await self._exchange.__aenter__()
-        except (CoreUnreachable, CoreTimeout) as exc:
-            if self._is_failure_of_core(exc):
-                self._breakers.failed(self._core, trial=trial)
-            else:
-                self._breakers.abandoned(self._core, trial=trial)
-            raise
-        except BaseException:
-            self._breakers.abandoned(self._core, trial=trial)
-            raise
-        self._breakers.succeeded(self._core)
-        return response
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._exchange.__aexit__(kind, value, traceback)
-
-    def _is_failure_of_core(self, exc: CoreUnreachable | CoreTimeout) -> bool:
-        """A failed connection always is. A streamed body may stall or break off because of its client."""
-        not_sent = isinstance(exc, CoreUnreachable) and not exc.sent
-        return not_sent or self._request.body is None or isinstance(self._request.body, bytes)
+def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
+    """A failed connection always is. A streamed body may stall or break off because of its client."""
+    if isinstance(exc, CoreUnreachable) and not exc.sent:
+        return True
+    return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))

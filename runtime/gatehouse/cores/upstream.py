@@ -13,13 +13,12 @@ import ipaddress
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
-from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from gatehouse.cores.models import UpstreamRequest
@@ -54,14 +53,12 @@ class SystemResolver:
         return tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
 
 
+@dataclass(slots=True)
 class _Pinned:
-    __slots__ = ("address", "checked_at", "client", "used_at")
-
-    def __init__(self, client: Client, address: str, now: float) -> None:
-        self.client = client
-        self.address = address
-        self.checked_at = now
-        self.used_at = now
+    client: Client
+    address: str
+    checked_at: float
+    used_at: float
 
 
 class UpstreamClients:
@@ -105,8 +102,15 @@ class UpstreamClients:
         except (BuilderError, ValueError) as exc:
             # Not an error of the Core, so it must not count as a failure of the circuit breaker.
             raise BadRequest("The request cannot be forwarded", detail=type(exc).__name__) from exc
-        async with _Exchange(sent, url, self) as response:
-            yield response
+        async with AsyncExitStack() as stack:
+            try:
+                response = await stack.enter_async_context(sent)
+            except RequestError as exc:
+                error = _translated(exc)
+                if isinstance(error, CoreUnreachable) and not error.sent:
+                    self.forget(url)
+                raise error from exc
+            yield UpstreamResponse(response)
 
     async def _client(self, url: str) -> Client:
         now = time.monotonic()
@@ -135,7 +139,7 @@ class UpstreamClients:
             return previous
         self.forget(url)
         self._forget_idle(now)
-        pinned = self._pinned[url] = _Pinned(self._build(origin, addresses[0]), addresses[0], now)
+        pinned = self._pinned[url] = _Pinned(self._build(origin, addresses[0]), addresses[0], now, now)
         return pinned
 
     def forget(self, url: str) -> None:
@@ -181,31 +185,6 @@ async def _close_later(client: Client, seconds: float) -> None:
         await asyncio.sleep(seconds)
     finally:
         await client.close()
-
-
-class _Exchange:
-    """A request in progress; translates pyreqwest's errors."""
-
-    __slots__ = ("_owner", "_request", "_url")
-
-    def __init__(self, request: StreamRequest, url: str, owner: UpstreamClients) -> None:
-        self._request = request
-        self._url = url
-        self._owner = owner
-
-    async def __aenter__(self) -> UpstreamResponse:
-        try:
-            return UpstreamResponse(await self._request.__aenter__())
-        except RequestError as exc:
-            error = _translated(exc)
-            if isinstance(error, CoreUnreachable) and not error.sent:
-                self._owner.forget(self._url)
-            raise error from exc
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._request.__aexit__(kind, value, traceback)
 
 
 class UpstreamResponse:

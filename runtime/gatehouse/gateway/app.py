@@ -108,10 +108,8 @@ class _Gateway:
         stack.push_async_callback(upstream.close)
         circuit_breakers = self._circuit_breakers(upstream)
         usage, flusher = self._usage(stack, pool, worker_id, state.cores)
-        log_level = LogLevelFollower(LogLevelRepository(pool), self.clock, settings.log_level, self.observer.set_level)
-        log_level.start()
-        stack.push_async_callback(log_level.close)
-        required, helpers = self._probes(pool, state.changes)
+        self._follow_log_level(stack, pool)
+        required, optional = self._probes(pool, state.changes)
         metrics = self.observer.metrics
 
         def refresh_gauges() -> None:
@@ -133,14 +131,20 @@ class _Gateway:
                 addresses=asgi.ClientAddresses(settings.trusted_proxies),
                 usage=usage,
                 observer=self.observer,
-                probes=required,
-                helpers=helpers,
+                required_probes=required,
+                optional_probes=optional,
                 refresh_gauges=refresh_gauges,
                 body_max_bytes=settings.body_max_bytes,
                 response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
                 features_off=features.off(settings.features),
             )
         )
+
+    def _follow_log_level(self, stack: AsyncExitStack, pool: Pool) -> None:
+        repository = LogLevelRepository(pool)
+        follower = LogLevelFollower(repository, self.clock, self.settings.log_level, self.observer.set_level)
+        follower.start()
+        stack.push_async_callback(follower.close)
 
     async def _key_state(self, stack: AsyncExitStack, pool: Pool, worker_id: str) -> _KeyState:
         cache, cores = KeyCache(self.settings.key_cache_size), CoreRegistry(pool)

@@ -31,8 +31,8 @@ _PATH_CHARS_LOGGED = 200
 class Dependencies:
     """Dependencies of the gateway's endpoints.
 
-    probes: the gateway is not ready if one of them fails.
-    helpers: the gateway is `degraded` if one of them fails.
+    required_probes: the gateway is not ready if one of them fails.
+    optional_probes: the gateway is `degraded` if one of them fails.
     refresh_gauges: called before metrics are read.
     response_cache: None disables caching.
     features_off: names of disabled features.
@@ -48,8 +48,8 @@ class Dependencies:
     addresses: asgi.ClientAddresses
     usage: UsageCounter
     observer: Observer
-    probes: Probes
-    helpers: Probes
+    required_probes: Probes
+    optional_probes: Probes
     refresh_gauges: Callable[[], None]
     body_max_bytes: int
     response_cache: ResponseCache | None

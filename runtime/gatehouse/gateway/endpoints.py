@@ -182,8 +182,8 @@ async def readiness(context: RequestContext) -> None:
 
     `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required dependency is unavailable.
     """
-    dependencies = context.dependencies
-    report, context.detail = await run_probes(dependencies.probes, dependencies.helpers, dependencies.features_off)
+    required, optional = context.dependencies.required_probes, context.dependencies.optional_probes
+    report, context.detail = await run_probes(required, optional, context.dependencies.features_off)
     await context.reply(503 if report.status == "unavailable" else 200, asgi.encode(report))
 
 

@@ -225,13 +225,13 @@ class _Forwarding:
         await context.send({"type": "http.response.body", "body": b""})
 
 
+@dataclass(slots=True)
 class _Revalidation:
     """Use of the response cache by one request. `cached`: the stored response, if there is one."""
 
-    def __init__(self, cache: ResponseCache, key: CacheKey, cached: CachedResponse | None) -> None:
-        self.cache = cache
-        self.cached = cached
-        self._key = key
+    cache: ResponseCache
+    key: CacheKey
+    cached: CachedResponse | None
 
     def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
         """Replaces a 304 by the stored response. Any other response below 500 removes the stored one."""
@@ -240,15 +240,15 @@ class _Revalidation:
         if status == 304:
             merged = updated_headers(self.cached, headers)
             if merged is None:
-                self.cache.drop(self._key)
+                self.cache.drop(self.key)
                 raise CoreUnreachable(detail="304 that does not confirm the stored response")
             return 200, merged, self.cached.body
         if status < 500:
-            self.cache.drop(self._key)
+            self.cache.drop(self.key)
         return status, headers, None
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.cache.store(self._key, headers, body)
+        self.cache.store(self.key, headers, body)
 
 
 class _DisconnectWatcher:

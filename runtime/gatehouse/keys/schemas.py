@@ -49,6 +49,7 @@ METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
 
 Period = Literal["hour", "day", "week", "month"]
+StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
 Role = Literal["reader", "agent", "admin"]
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 Algorithm = Literal["hmac-sha256", "ed25519"]
@@ -286,7 +287,7 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
-        Literal["active", "disabled", "revoked", "deleted", "purged", "expired"] | None,
+        StateFilter | None,
         Meta(description="Filter by state. `active` excludes expired keys. Default: all but purged keys."),
     ] = None
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None

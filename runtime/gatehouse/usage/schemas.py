@@ -18,12 +18,14 @@ BUCKETS_MAX = 1500
 #: Buckets before `until` when `since` is omitted.
 BUCKETS_DEFAULT = 60
 
+Width = Literal["minute", "hour", "day"]
+
 
 class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Query of a time series."""
 
     width: Annotated[
-        Literal["minute", "hour", "day"],
+        Width,
         Meta(description="Width of a bucket. Minutes are kept for 2 days, hours for 90 days, days for 3 years."),
     ] = "hour"
     since: Annotated[

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -30,12 +31,24 @@ class Result:
     err: str
 
 
+def key_id(token: str) -> str:
+    return token.split("_")[2][:12]
+
+
 @dataclass(frozen=True)
 class Command:
     """Runs `gatehouse` with its own directory and environment."""
 
     folder: Path
     variables: dict[str, str]
+
+    def create_key(self, *options: str) -> str:
+        """Creates a key through the console and returns its ID."""
+        return key_id(self.run("keys", "create", "--name", "key", *options).out.strip())
+
+    def show_key(self, key_id: str) -> dict[str, Any]:
+        key: dict[str, Any] = json.loads(self.run("keys", "show", key_id, "--json").out)
+        return key
 
     def run(self, *arguments: str, given: str = "", **variables: str) -> Result:
         """Runs the command in this process: starting another one takes a second."""

@@ -9,8 +9,6 @@ import pytest
 
 from tests.runtime.cli.conftest import BOOTSTRAP, Command
 
-OPTIONS = ("--console", "https://console.test", "--token", "t")
-
 
 def sign_in(console_url: str) -> str:
     """Signs in like a browser and returns the session ID."""
@@ -62,20 +60,3 @@ def test_owner_ends_the_sessions_of_all_users(operator: Command, console_url: st
     denied = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
     assert (denied.code, denied.err) == (1, "gatehouse: Ending the sessions of all users requires the role owner.\n")
     assert json.loads(operator.run("sessions", "end", "--everybody", "--json").out) == {"ended": 2}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("log-level", "loud"), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
-        (("log-level", "debug", "--reset"), "LEVEL and --reset exclude each other"),
-        (("log-level", "debug", "--for", "soon"), "--for must be a duration such as"),
-        (("sessions", "end"), "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody"),
-        (("sessions", "end", "3fGh82kLmQ0a", "--all"), "use exactly one of: a session ID"),
-        (("sessions", "end", "../keys"), "ID must be a session ID (see `gatehouse sessions list`)"),
-    ],
-)
-def test_usage_error_is_one_line_with_exit_code_2(bare: Command, arguments: tuple[str, ...], message: str) -> None:
-    result = bare.run(*arguments, *OPTIONS)
-    assert (result.code, result.out, len(result.err.strip().splitlines())) == (2, "", 1)
-    assert message in result.err

@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.cli.conftest import BOOTSTRAP, Command
+from tests.runtime.cli.conftest import BOOTSTRAP, Command, key_id
 from tests.runtime.conftest import Database
-
-
-def _id(token: str) -> str:
-    return token.split("_")[2][:12]
 
 
 @pytest.mark.requirement("CG-01")
@@ -21,10 +17,10 @@ def test_key_is_created_listed_shown_and_revoked(operator: Command) -> None:
     token = created.out.strip()
     assert created.code == 0
     assert "not shown again" in created.err
-    assert _id(token) in operator.run("keys", "list", "--owner", "me").out
-    shown = json.loads(operator.run("keys", "show", _id(token), "--json").out)
+    assert key_id(token) in operator.run("keys", "list", "--owner", "me").out
+    shown = json.loads(operator.run("keys", "show", key_id(token), "--json").out)
     assert (shown["name"], shown["limits"]) == ("Prüfung", [{"name": "a", "quota": 5, "window_s": 60, "burst": 2, "cost": 1}])
-    revoked = operator.run("keys", "revoke", _id(token), "--reason", "test over")
+    revoked = operator.run("keys", "revoke", key_id(token), "--reason", "test over")
     assert (revoked.code, "In effect at every gateway." in revoked.out) == (0, True)
     assert json.loads(operator.run("keys", "list", "--owner", "me", "--json").out)[0]["state"] == "revoked"
 
@@ -55,7 +51,7 @@ def test_console_of_make_up_is_the_default(operator: Command, console_url: str) 
 @pytest.mark.requirement("TR-11")
 def test_audit_trail_is_listed_and_verified(operator: Command, database: Database) -> None:
     token = operator.run("keys", "create", "--name", "audited").out.strip()
-    assert "key.create" in operator.run("audit", "list", "--target", _id(token)).out
+    assert "key.create" in operator.run("audit", "list", "--target", key_id(token)).out
     assert operator.run("audit", "verify").out.startswith("intact: ")
     copy: Path = operator.folder / "audit.jsonl"
     copy.write_text(operator.run("audit", "list", "--all", "--json").out)

@@ -7,7 +7,8 @@ import pytest
 from tests.runtime.cli.conftest import Command
 
 CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "docs")
-CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", "--token", "t")
+OPTIONS = ("--console", "https://console.test", "--token", "t")
+CREATE = ("keys", "create", "--name", "x", *OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +23,8 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
         (("keys", "list", "--console", "https://c.test"), "no token: set GATEHOUSE_ADMIN_TOKEN"),
         ((*CREATE, "--ttl", "soon"), "--ttl must be a duration such as 90d, 12h, 30m or 45s"),
         ((*CREATE, "--limit", "many"), "--limit must be [NAME=]QUOTA/WINDOW[:BURST]"),
-        (("usage", "--by", "owner", *CREATE[4:]), "--by must be key, core or code"),
-        (("usage", "--last", "week", *CREATE[4:]), "--last must be a duration such as 90m, 24h or 30d"),
+        (("usage", "--by", "owner", *OPTIONS), "--by must be key, core or code"),
+        (("usage", "--last", "week", *OPTIONS), "--last must be a duration such as 90m, 24h or 30d"),
         (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
         ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lowercase letters"),
         ((*CORE[:4], "gateway.test", *CORE[5:]), "--gateway must be a URL"),
@@ -33,9 +34,15 @@ CREATE = ("keys", "create", "--name", "x", "--console", "https://console.test", 
         ((*CORE, "--token", "two words"), "is not a token"),
         (("migrate",), "GATEHOUSE_ENVIRONMENT: is required; GATEHOUSE_DATABASE_URL: is required"),
         ((*CREATE, "--credits", "many"), "--credits must be N or N:AMOUNT/PERIOD, such as 5000 or 5000:5000/month"),
-        (("keys", "update", "3fGh82kLmQ0a", *CREATE[4:]), "nothing to change: use at least one option, such as --owner"),
-        (("keys", "purge", "3fGh82kLmQ0a", *CREATE[4:]), "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a"),
-        (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *CREATE[4:]), "--grace must be a duration"),
+        (("keys", "update", "3fGh82kLmQ0a", *OPTIONS), "nothing to change: use at least one option, such as --owner"),
+        (("keys", "purge", "3fGh82kLmQ0a", *OPTIONS), "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a"),
+        (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *OPTIONS), "--grace must be a duration"),
+        (("log-level", "loud", *OPTIONS), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
+        (("log-level", "debug", "--reset", *OPTIONS), "LEVEL and --reset exclude each other"),
+        (("log-level", "debug", "--for", "soon", *OPTIONS), "--for must be a duration such as"),
+        (("sessions", "end", *OPTIONS), "use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody"),
+        (("sessions", "end", "3fGh82kLmQ0a", "--all", *OPTIONS), "use exactly one of: a session ID"),
+        (("sessions", "end", "../keys", *OPTIONS), "ID must be a session ID (see `gatehouse sessions list`)"),
         (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
     ],
 )

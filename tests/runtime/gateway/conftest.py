@@ -1,4 +1,4 @@
-"""A gateway process (Granian, PostgreSQL, Redis), a recording Core, and a client that sends raw bytes."""
+"""A gateway process with PostgreSQL and Redis, a recording Core, and a client that sends raw bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ class Gateway:
             writer.close()
 
     async def verify(self, token: str, **members: Any) -> Reply:
-        return await self.ask("POST", "/v1/keys/verify", body=json.dumps({"token": token, **members}).encode())
+        return await self.post("/v1/keys/verify", {"token": token, **members})
 
     async def mint(self, **columns: Any) -> Key:
         """Stores a key with scope cores:read and a high rate limit, with the given columns."""
@@ -116,6 +116,18 @@ class Gateway:
             *values.values(),
         )
         return Key(token.id, token.text)
+
+    def at(self, port: int) -> Gateway:
+        """The client of another gateway on the same database."""
+        return replace(self, port=port)
+
+    async def post(self, path: str, document: Any) -> Reply:
+        return await self.ask("POST", path, body=json.dumps(document).encode())
+
+    async def metric(self, name: str) -> float:
+        """The value of a metric with its labels; 0 if it is absent."""
+        page = (await self.ask("GET", "/metrics")).body.decode()
+        return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
 
     async def revoke(self, key: Key) -> None:
         """Revokes a key and waits until the gateway has confirmed it."""

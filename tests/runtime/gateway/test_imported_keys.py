@@ -51,6 +51,17 @@ def sha(name: str, text: str) -> bytes:
     return hashlib.new(name, text.encode()).digest()
 
 
+def slow(text: str) -> str:
+    return bcrypt.hashpw(text.encode(), bcrypt.gensalt(4)).decode()
+
+
+async def upgrades(gateway: Gateway, name: str) -> int:
+    """Number of audit events of the first use of a bcrypt key."""
+    keys = "SELECT id FROM api_key WHERE name = $1"
+    statement = f"SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id IN ({keys})"  # noqa: S608
+    return int(await gateway.pool.fetchval(statement, name))
+
+
 @pytest.mark.requirement("CG-09")
 async def test_key_of_api_keys_json_is_valid(gateway: Gateway, mover: Mover) -> None:
     token = secrets.token_urlsafe(24)
@@ -91,7 +102,7 @@ async def test_imported_secret_hash_verifies_token(gateway: Gateway, mover: Move
 async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, mover: Mover, of: str, separator: str) -> None:
     identity, secret = f"client-{secrets.token_hex(4)}", secrets.token_hex(8)
     token = f"{identity}{separator}{secret}"
-    hashed = bcrypt.hashpw((token if of == "token" else secret).encode(), bcrypt.gensalt(4)).decode()
+    hashed = slow(token if of == "token" else secret)
     await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
     waiting = "SELECT count(*) FROM imported_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
     assert await gateway.pool.fetchval(waiting, identity) == 1
@@ -102,28 +113,20 @@ async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, mover: Mov
     assert await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1", identity) != bytes(32)
     assert (await gateway.verify(token)).json["valid"] is True
     assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
-    trail = (
-        "SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id = (SELECT id FROM api_key WHERE name = $1)"
-    )
-    assert await gateway.pool.fetchval(trail, identity) == 1
+    assert await upgrades(gateway, identity) == 1
 
 
 async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, mover: Mover) -> None:
     identity, secret = f"herd-{secrets.token_hex(4)}", secrets.token_hex(8)
-    hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
-    await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
+    await mover.bring([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
     replies = await asyncio.gather(*(gateway.verify(f"{identity}.{secret}") for _ in range(10)))
     assert {reply.json["code"] for reply in replies} == {"VALID"}
-    trail = (
-        "SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id = (SELECT id FROM api_key WHERE name = $1)"
-    )
-    assert await gateway.pool.fetchval(trail, identity) == 1
+    assert await upgrades(gateway, identity) == 1
 
 
 async def test_bcrypt_guesses_are_bounded(gateway: Gateway, mover: Mover) -> None:
     identity, secret = f"guessed-{secrets.token_hex(4)}", secrets.token_hex(8)
-    hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
-    await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": "secret"}])
+    await mover.bring([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret"}])
     codes = [(await gateway.verify(f"{identity}.guess-{number}")).json["code"] for number in range(6)]
     assert codes == ["NOT_FOUND"] * 5 + ["UNAVAILABLE"]
     assert (await gateway.verify(f"{identity}.{secret}")).json["code"] == "UNAVAILABLE"
@@ -139,8 +142,7 @@ async def test_imported_disabled_and_expired_keys_are_denied(gateway: Gateway, m
 async def test_imported_key_can_be_self_revoked(gateway: Gateway, mover: Mover) -> None:
     token = secrets.token_urlsafe(24)
     await mover.bring([token])
-    body = json.dumps({"token": token}).encode()
-    assert (await gateway.ask("POST", "/v1/keys/revoke-self", body=body)).status in {200, 204}
+    assert (await gateway.post("/v1/keys/revoke-self", {"token": token})).status == 200
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import bcrypt
 import pytest
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway
-from tests.runtime.gateway.test_imported_keys import Mover
+from tests.runtime.gateway.test_imported_keys import Mover, sha, slow
 
 GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
 ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
@@ -32,17 +30,11 @@ TOKENS = {
 
 
 def rows() -> list[dict[str, str]]:
-    def sha(name: str, text: str) -> str:
-        return hashlib.new(name, text.encode()).hexdigest()
-
-    def slow(text: str) -> str:
-        return bcrypt.hashpw(text.encode(), bcrypt.gensalt(4)).decode()
-
     return [
         {"name": "token", "key": TOKENS["token"]},
-        {"name": "sha256", "hash": sha("sha256", TOKENS["sha256"]), "algorithm": "sha256"},
-        {"name": "sha512", "hash": sha("sha512", TOKENS["sha512"]), "algorithm": "sha512"},
-        {"name": "sha256 of the secret", "hash": sha("sha256", "first"), "algorithm": "sha256", "hash_of": "secret"},
+        {"name": "sha256", "hash": sha("sha256", TOKENS["sha256"]).hex(), "algorithm": "sha256"},
+        {"name": "sha512", "hash": sha("sha512", TOKENS["sha512"]).hex(), "algorithm": "sha512"},
+        {"name": "sha256 of the secret", "hash": sha("sha256", "first").hex(), "algorithm": "sha256", "hash_of": "secret"},
         {"name": "bcrypt", "id": "client-0005", "hash": slow(TOKENS["bcrypt"]), "algorithm": "bcrypt"},
         {
             "name": "bcrypt of the secret",
@@ -98,7 +90,7 @@ async def test_imported_keys_survive_pepper_rotation(
 async def test_bcrypt_key_works_after_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
-    late = {"name": "late", "id": "client-0007", "hash": bcrypt.hashpw(b"client-0007.x", bcrypt.gensalt(4)).decode()}
+    late = {"name": "late", "id": "client-0007", "hash": slow("client-0007.x")}
     await Mover(tmp_path, database).bring([{**late, "algorithm": "bcrypt"}])
     process, port, log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     gateway = Gateway(port, process.pid, pool, log)

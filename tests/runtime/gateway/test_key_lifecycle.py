@@ -184,7 +184,7 @@ async def test_invalid_limit_override_is_rejected(gateway: Any, limits: Any, loc
 async def test_batch_results_have_request_order(gateway: Any) -> None:
     good, disabled = await gateway.mint(limits=[TWO]), await gateway.mint(state="disabled")
     keys = [{"token": good.token}, {"token": "nonsense"}, {"token": disabled.token}, {"token": good.token}, {"token": good.token}]
-    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
     assert reply.status == 200
     codes = [answer["code"] for answer in reply.json["results"]]
     assert codes == ["VALID", "NOT_FOUND", "DISABLED", "VALID", "RATE_LIMITED"]
@@ -193,31 +193,31 @@ async def test_batch_results_have_request_order(gateway: Any) -> None:
 async def test_invalid_limit_rejects_batch_before_charging(gateway: Any) -> None:
     key = await gateway.mint(limits=[TWO])
     keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
-    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys[1].limits.absent")
     assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 1
 
 
 @pytest.mark.parametrize("count", [0, 101])
 async def test_batch_size_is_bounded(gateway: Any, count: int) -> None:
-    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": [{"token": "x"}] * count}).encode())
+    reply = await gateway.post("/v1/keys/verify-batch", {"keys": [{"token": "x"}] * count})
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys")
 
 
 async def test_invalid_batch_item_is_named(gateway: Any) -> None:
     keys = [{"token": "x"}, {"token": "x", "cost": -1}]
-    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=json.dumps({"keys": keys}).encode())
+    reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
     assert reply.json["errors"][0]["location"] == "body.keys[1].cost"
 
 
 @pytest.mark.requirement("TR-11")
 async def test_self_revocation_is_audited(gateway: Any) -> None:
     key = await gateway.mint()
-    body = json.dumps({"token": key.token, "reason": "pasted into a chat"}).encode()
-    reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=body)
+    body = {"token": key.token, "reason": "pasted into a chat"}
+    reply = await gateway.post("/v1/keys/revoke-self", body)
     assert (reply.status, reply.json["key_id"], reply.json["effective"]) == (200, key.id, "everywhere")
     assert (await gateway.verify(key.token)).json["code"] == "NOT_FOUND"
-    again = await gateway.ask("POST", "/v1/keys/revoke-self", body=body)
+    again = await gateway.post("/v1/keys/revoke-self", body)
     assert (again.status, again.json["code"]) == (401, "unauthorized")
     events = await gateway.pool.fetch("SELECT action, actor_id, details::text FROM audit_event WHERE target_id = $1", key.id)
     assert [tuple(event)[:2] for event in events] == [("key.self-revoke", key.id)]
@@ -230,7 +230,7 @@ async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None
         "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + interval '1 minute')"
     )
     try:
-        reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=json.dumps({"token": key.token}).encode())
+        reply = await gateway.post("/v1/keys/revoke-self", {"token": key.token})
     finally:
         await gateway.pool.execute("DELETE FROM gateway_worker WHERE id = 'silent'")
     assert (reply.status, reply.json["effective"]) == (200, "within_bound")
@@ -240,7 +240,7 @@ async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
     key = await gateway.mint()
     forged = build_marked("gtk", KeyEnvironment.TEST, b"", secrets.token_bytes(32), pepper=gateway.pepper, generation=1)
     for token in ("nonsense", forged.text if forged else "", key.token[:-1] + "x"):
-        reply = await gateway.ask("POST", "/v1/keys/revoke-self", body=json.dumps({"token": token}).encode())
+        reply = await gateway.post("/v1/keys/revoke-self", {"token": token})
         assert reply.status == 401
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
 

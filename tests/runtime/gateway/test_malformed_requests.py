@@ -40,6 +40,12 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
         (b'{"token":"a","cost":true}', ("body.cost", "must be an integer", "send an integer")),
         (b'{"token":["a"]}', ("body.token", "must be a string", "send a string")),
         (b"null", ("body", "must be an object", "send an object")),
+        (b"{}", ("body.token", "is missing", "")),
+        (b'{"token": "x", "scope": "a"}', ("body.scope", "is not a known field", "")),
+        (b'{"token": "x", "scopes": "a"}', ("body.scopes", "must be an array", "")),
+        (b'{"token": "x", "scopes": ["A"]}', ("body.scopes[0]", "does not match the required pattern", "")),
+        (b'{"token": "x", "cost": -1}', ("body.cost", "is too small", "")),
+        (b'{"token": "' + b"x" * 600 + b'"}', ("body.token", "is too long", "")),
         (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "does not match the required pattern", "")),
         (b'{"token":"a","scopes":' + DEEP + b"}", ("body.scopes[0]", "must be a string", "")),
         (b'{"token":"a","deep":' + DEEP + b"}", ("body.deep", "is not a known field", "")),
@@ -49,6 +55,7 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
 async def test_invalid_request_is_explained(gateway: Any, body: bytes, expected: tuple[str, str, str]) -> None:
     location, message, fix = _errors(await gateway.ask("POST", VERIFY, body=body))
     assert (location, message) == expected[:2]
+    assert fix
     assert fix == expected[2] or not expected[2]
 
 

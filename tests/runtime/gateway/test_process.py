@@ -1,9 +1,10 @@
-"""Start, failing dependencies and shutdown of a gateway process."""
+"""A gateway process: start, failing dependencies, log level, features and shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
 from pathlib import Path
@@ -12,15 +13,13 @@ from typing import Any
 import asyncpg
 import pytest
 from gatehouse.db.migrations import runner
-from gatehouse.db.pool import login
+from gatehouse.db.pool import login, pool_of
+from gatehouse.observability import Metrics, Observer
+from gatehouse.settings import load
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-
-
-def at(gateway: Any, port: int, pool: Any = None) -> Any:
-    """The client for another port."""
-    return dataclasses.replace(gateway, port=port, pool=pool or gateway.pool)
+from tests.runtime.gateway.conftest import gateway_environment
 
 
 @pytest.mark.requirement("TR-02")
@@ -67,7 +66,7 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
     pids: list[int] = []
     with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
         _, port, _ = start(database.app_url, url)
-        here = at(gateway, port)
+        here = gateway.at(port)
         key = await here.mint()
         answered: list[Any] = []
 
@@ -92,7 +91,7 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
 async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
     unavailable = f"redis://127.0.0.1:{free_port()}"
     _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
-    here = at(gateway, port)
+    here = gateway.at(port)
     key = await here.mint()
     reply = await here.verify(key.token)
     assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
@@ -106,7 +105,7 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
         await runner.migrate(login(server.owner_url, "url"))
         _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
         async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
-            here = at(gateway, port, pool)
+            here = dataclasses.replace(gateway, port=port, pool=pool)
             key, never_seen = await here.mint(), await here.mint()
             assert (await here.verify(key.token)).json["valid"]
             await pool.close()
@@ -133,7 +132,7 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
 @pytest.mark.requirement("TR-13")
 async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
-    here = at(gateway, port)
+    here = gateway.at(port)
     key = await here.mint(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
     replies = await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
     assert sum(reply.json["valid"] for reply in replies) == 10
@@ -147,5 +146,64 @@ async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, databa
 
 async def test_log_level_warning_omits_requests(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="warning")
-    assert (await at(gateway, port).ask("GET", "/healthz")).status == 200
+    assert (await gateway.at(port).ask("GET", "/healthz")).status == 200
     assert Path(log).read_text() == ""
+
+
+class Lines(list[dict[str, Any]]):
+    def info(self, event: str, **fields: Any) -> None:
+        self.append({"event": event, **fields})
+
+    warning = error = info
+
+
+@pytest.mark.requirement("TR-14")
+async def test_log_level_change_reaches_every_worker(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    _, _, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error")
+    database.sql("INSERT INTO log_level (level, until, set_by) VALUES ('info', now() + interval '1 minute', 'test')")
+    try:
+        async with asyncio.timeout(30):
+            while len(_levels(log)) < 2:
+                await asyncio.sleep(0.1)
+    finally:
+        database.sql("DELETE FROM log_level")
+    assert _levels(log) == ["info", "info"]
+
+
+def _levels(log: Path) -> list[str]:
+    return [json.loads(line)["level_now"] for line in log.read_text().splitlines() if '"log level"' in line]
+
+
+@pytest.mark.requirement("TR-02")
+async def test_disabled_features_are_not_served(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
+    off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
+    here = gateway.at(port)
+    for method, path in (("POST", "/v1/keys/verify-batch"), ("POST", "/v1/keys/revoke-self"), ("GET", "/cores/docs/a")):
+        assert (await here.ask(method, path)).status == 404
+    assert (await here.ask("PUT", "/v1/cores/docs")).status == 404
+    assert (await here.ask("GET", "/v1/keys/verify")).status == 405
+    key = await here.mint()
+    assert (await here.verify(key.token)).json["valid"]
+    assert (await here.ask("GET", "/readyz")).json["features_off"] == [
+        "batch-verify",
+        "header-verify",
+        "proxy",
+        "self-revocation",
+    ]
+
+
+@pytest.mark.requirement("TR-01")
+async def test_slow_statement_is_logged_after_release(database: Any, redis_url: str) -> None:
+    environment = gateway_environment(
+        database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"
+    )
+    lines = Lines()
+    settings = load(environment)
+    pool = pool_of(settings, "tests", Observer("gateway", lines, Metrics()).slow_query)  # type: ignore[arg-type]
+    for _ in range(2):
+        await pool.fetchval("SELECT pg_sleep(0.05), $1::text", "canary-value")
+    await pool.fetchval("SELECT 1")
+    await pool.close()
+    assert [line["statement"] for line in lines] == ["SELECT pg_sleep(0.05), $1::text"] * 2
+    assert "canary-value" not in str(lines)

@@ -202,18 +202,12 @@ async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) ->
     assert (await gateway.ask("GET", "/cores/nothing/x")).status == 401
 
 
-async def test_key_for_other_cores_is_403(gateway: Any, core: Any, key: Any) -> None:
-    other = await gateway.mint(cores=["wiki"])
-    reply = await get(gateway, other, "/cores/docs/x")
-    assert (reply.status, reply.json["code"]) == (403, "FORBIDDEN")
-    assert core.requests == []
-
-
-async def test_key_without_scope_is_403(gateway: Any, core: Any, key: Any) -> None:
-    other = await gateway.mint(scopes=["files:list"])
-    reply = await get(gateway, other, "/cores/docs/x")
-    assert (reply.status, reply.json["code"]) == (403, "INSUFFICIENT_PERMISSIONS")
-    assert core.requests == []
+@pytest.mark.parametrize(
+    ("columns", "code"), [({"cores": ["wiki"]}, "FORBIDDEN"), ({"scopes": ["files:list"]}, "INSUFFICIENT_PERMISSIONS")]
+)
+async def test_key_without_access_is_403(gateway: Any, core: Any, key: Any, columns: dict[str, Any], code: str) -> None:
+    reply = await get(gateway, await gateway.mint(**columns), "/cores/docs/x")
+    assert (reply.status, reply.json["code"], core.requests) == (403, code, [])
 
 
 @pytest.mark.requirement("CG-06")

@@ -99,20 +99,24 @@ async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, shelf: Shelf
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "etag"),
     [
-        "",
-        "Cache-Control: no-cache\r\n",
-        "Cache-Control: no-store, public\r\n",
-        "Cache-Control: max-age=60, Private\r\n",
-        "Cache-Control: public, private\r\n",
-        "Cache-Control: public\r\nVary: *\r\n",
-        "Cache-Control: public\r\nVary: Gatehouse-Key-Id\r\n",
-        "Cache-Control: public\r\nSet-Cookie: a=1\r\n",
+        (None, 'W/"1"'),
+        (None, "1"),
+        ("", '"1"'),
+        ("Cache-Control: no-cache\r\n", '"1"'),
+        ("Cache-Control: no-store, public\r\n", '"1"'),
+        ("Cache-Control: max-age=60, Private\r\n", '"1"'),
+        ("Cache-Control: public, private\r\n", '"1"'),
+        ("Cache-Control: public\r\nVary: *\r\n", '"1"'),
+        ("Cache-Control: public\r\nVary: Gatehouse-Key-Id\r\n", '"1"'),
+        ("Cache-Control: public\r\nSet-Cookie: a=1\r\n", '"1"'),
     ],
 )
-async def test_uncacheable_response_is_not_stored(gateway: Gateway, shelf: Shelf, reader: Key, more: str) -> None:
-    shelf.more = more
+async def test_uncacheable_response_is_not_stored(
+    gateway: Gateway, shelf: Shelf, reader: Key, more: str | None, etag: str
+) -> None:
+    shelf.more, shelf.etag = shelf.more if more is None else more, etag
     await read(gateway, shelf, reader)
     await read(gateway, shelf, reader)
     assert shelf.sent == [200, 200]
@@ -137,14 +141,6 @@ async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gatewa
     reply = await read(gateway, shelf, other)
     assert (reply.status, reply.body) == (200, b"data of the other key")
     assert shelf.sent == [200, 304, 200]
-
-
-@pytest.mark.parametrize("etag", ['W/"1"', "1"])
-async def test_response_without_strong_etag_is_not_stored(gateway: Gateway, shelf: Shelf, reader: Key, etag: str) -> None:
-    shelf.etag = etag
-    await read(gateway, shelf, reader)
-    await read(gateway, shelf, reader)
-    assert shelf.sent == [200, 200]
 
 
 @pytest.mark.parametrize(
@@ -192,12 +188,8 @@ async def test_new_registration_starts_with_empty_cache(gateway: Gateway, shelf:
 
 
 async def test_cache_hits_are_counted(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    async def hits() -> float:
-        page = (await gateway.ask("GET", "/metrics")).body.decode()
-        result = [line for line in page.splitlines() if line.startswith('gatehouse_core_cache_total{outcome="hit"}')]
-        return float(result[0].split()[-1]) if result else 0.0
-
+    hits = 'gatehouse_core_cache_total{outcome="hit"}'
     await read(gateway, shelf, reader)
-    before = await hits()
+    before = await gateway.metric(hits)
     await read(gateway, shelf, reader)
-    assert await hits() == before + 1
+    assert await gateway.metric(hits) == before + 1

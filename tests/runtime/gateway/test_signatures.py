@@ -1,18 +1,22 @@
-"""Request signatures (RFC 9421) at a running gateway: proxied and described requests."""
+"""Request signatures (RFC 9421) at a running gateway, with the Python client and the script of the guide."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.client.signing import sign
+from gatehouse.client.signing import SignedAuth, sign
 from gatehouse.crypto.http_signatures import secret_text
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal
 from gatehouse.keys.models import SignatureAlgorithm
@@ -21,6 +25,7 @@ SECRET = bytes(range(32))
 TEXT = secret_text(SECRET)
 PLACE = "http://gateway.test"
 FILE = "/cores/docs/status/200?x=1"
+SCRIPT = Path(__file__).parents[3] / "docs" / "guides" / "sign.sh"
 
 
 async def signing_key(gateway: Any, *, required: bool = True, **columns: Any) -> Any:
@@ -164,10 +169,9 @@ async def test_without_redis_signature_is_unavailable(database: Any, start: Any,
     """Fails closed: without Redis a nonce cannot be checked. Keys without signatures are not affected."""
     _, port, _ = start(database.app_url, "redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.mint()
-    lonely = type(gateway)(port, 0, gateway.pool, gateway.log)
-    place = f"{PLACE}{FILE}"
-    assert (await send(lonely, key, sign("GET", place, token=key.token, secret=TEXT))).status == 503
-    assert (await send(lonely, plain, {})).status == 200
+    other = gateway.at(port)
+    assert (await send(other, key, sign("GET", PLACE + FILE, token=key.token, secret=TEXT))).status == 503
+    assert (await send(other, plain, {})).status == 200
 
 
 def described(method: str, headers: dict[str, str], body: bytes | None = None, url: str = "https://api.test/v1/x?y=z") -> Any:
@@ -235,3 +239,64 @@ async def test_log_has_no_secrets(gateway: Any, docs: Any) -> None:
     written = Path(gateway.log).read_text()
     for canary in (TEXT, key.token, created["signature"], json.dumps(created["signature"])):
         assert canary not in written
+
+
+@pytest.mark.requirement("TR-10")
+async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    place = f"http://127.0.0.1:{gateway.port}/cores/docs"
+    async with httpx.AsyncClient(auth=SignedAuth(key.token, TEXT)) as client:
+        requested = [client.get(f"{place}/status/200", params={"x": "ä y", "n": str(turn)}) for turn in range(3)]
+        replies = [*await asyncio.gather(*requested), await client.post(f"{place}/a b", content=b"body")]
+    assert [reply.status_code for reply in replies] == [200] * 4
+    assert docs.last[0].startswith("POST /a%20b ")
+    assert docs.last[2] == b"body"
+
+
+async def test_key_with_required_signatures_cannot_register(gateway: Any) -> None:
+    agent = await signing_key(gateway, scopes=["cores:register"])
+    reply = await gateway.put_core(agent, "signed", {"url": "http://127.0.0.1:9"})
+    assert (reply.status, reply.json["code"]) == (401, "SIGNATURE_INVALID")
+
+
+def test_signed_headers_are_deterministic() -> None:
+    """Equal arguments produce equal headers, so that other implementations can be compared."""
+    token = "gtk_test_3fGh82kLmQ0a" + "0" * 49
+    created = sign(
+        "get", "https://gateway.example.com:443/a?b=c", token=token, secret=bytes(32), now=1_700_000_000.9, nonce="n" * 16
+    )
+    assert created == {
+        "signature-input": (
+            'gatehouse=("@method" "@target-uri");created=1700000000;nonce="nnnnnnnnnnnnnnnn";keyid="3fGh82kLmQ0a";tag="gatehouse"'
+        ),
+        "signature": "gatehouse=:3PegDAj8iaB+R+9uVxw8Mju1guDck9bKfrQfTBX5K1E=:",
+    }
+
+
+@pytest.mark.parametrize("change", [{"token": "nonsense"}, {"secret": "whsec_AAAA"}])
+def test_malformed_token_or_secret_is_rejected(change: dict[str, str]) -> None:
+    arguments = {"token": "gtk_test_" + "0" * 61, "secret": TEXT, **change}
+    with pytest.raises(ValueError, match=r"token|secret"):
+        sign("GET", "https://gateway.example.com/", **arguments)  # type: ignore[arg-type]
+
+
+async def run(*arguments: str, token: str, secret: str = TEXT) -> tuple[int, str]:
+    environment = {**os.environ, "GATEHOUSE_KEY": token, "GATEHOUSE_SIGNING_SECRET": secret}
+    child = await asyncio.create_subprocess_exec(
+        SCRIPT, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    written, _ = await child.communicate()
+    return child.returncode or 0, written.decode()
+
+
+@pytest.mark.requirement("TR-10", "TR-16")
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="the script needs curl and openssl")
+async def test_signing_script_of_guide_works(gateway: Any, docs: Any) -> None:
+    key = await signing_key(gateway)
+    place = f"http://127.0.0.1:{gateway.port}/cores/docs"
+    assert await run("GET", f"{place}/status/200?x=%20y", token=key.token) == (0, "core says 200")
+    assert (await run("POST", f"{place}/a", "a 'body' with \"quotes\"", token=key.token))[0] == 0
+    assert docs.last[2] == b"a 'body' with \"quotes\""
+    code, denied = await run("GET", f"{place}/a", token=key.token, secret="sigkey_" + "A" * 44)
+    assert code != 0
+    assert "signature_wrong" in denied

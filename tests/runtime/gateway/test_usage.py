@@ -12,10 +12,6 @@ import pytest
 from tests.runtime.gateway.conftest import Gateway
 
 
-def at(gateway: Gateway, port: int) -> Gateway:
-    return Gateway(port, gateway.pid, gateway.pool, gateway.log)
-
-
 async def written(gateway: Gateway, key_id: str) -> int:
     count = await gateway.pool.fetchval(
         "SELECT coalesce(sum(count), 0) FROM usage_count WHERE key_id = $1 AND width_s = 60", key_id
@@ -57,8 +53,7 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
 async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
     first, second = await gateway.mint(), await gateway.mint()
     tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
-    body = json.dumps({"keys": tokens}).encode()
-    await gateway.ask("POST", "/v1/keys/verify-batch", "Content-Type: application/json", body=body)
+    await gateway.post("/v1/keys/verify-batch", {"keys": tokens})
     await until_written(gateway, second.id, 2)
     assert (await written(gateway, first.id), await written(gateway, second.id)) == (1, 2)
     # The caller is not the user of the keys.
@@ -77,7 +72,7 @@ async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
 @pytest.mark.requirement("TR-13")
 async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
-    here = at(gateway, port)
+    here = gateway.at(port)
     key = await here.mint()
     for _ in range(4):
         await asyncio.gather(*(here.verify(key.token) for _ in range(25)))
@@ -88,7 +83,7 @@ async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, data
 @pytest.mark.requirement("TR-13")
 async def test_killed_gateway_loses_unwritten_counts_only(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
-    here = at(gateway, port)
+    here = gateway.at(port)
     key = await here.mint()
     await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
     await until_written(gateway, key.id, 40)
@@ -109,7 +104,7 @@ async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
 async def test_usage_lines_ignore_log_level(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
     child, port, log = start(database.app_url, redis_url, **expected)
-    here = at(gateway, port)
+    here = gateway.at(port)
     key = await here.mint()
     await asyncio.gather(*(here.verify(key.token) for _ in range(20)), *(here.verify("nonsense") for _ in range(5)))
     child.stop(signal.SIGTERM)
