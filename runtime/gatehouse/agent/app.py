@@ -269,7 +269,7 @@ def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
 def byte_range(request: Request, tag: str, modified: str, size: int) -> tuple[int, int] | str | None:
     """The first and last byte of the range, or "unsatisfiable".
 
-    None for the whole file: without a range, with several, with a malformed one, or if If-Range does not match.
+    None for the whole file: without a range, with several, with a malformed range, or if If-Range does not match.
     """
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")

@@ -33,7 +33,7 @@ COMMANDS = {
     "health": "health",
     "version": "health",
 }
-#: Commands with subcommands only. Without one, they show their help.
+#: Commands that only have subcommands. Without a subcommand, they show their help.
 GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
@@ -41,7 +41,7 @@ _HELP = "Manage API keys, operate a Gatehouse deployment and run its services."
 
 
 def build(command: str = "") -> typer.Typer:
-    """Returns the command line with one command, or with all of them if the command does not exist."""
+    """Returns the command line with one command, or with all commands if the command does not exist."""
     app = typer.Typer(
         name="gatehouse", help=_HELP, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )

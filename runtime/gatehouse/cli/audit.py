@@ -41,7 +41,7 @@ def list_(
     since: SinceOption = "",
     until: UntilOption = "",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of events.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="List all events.")] = False,
+    all_events: Annotated[bool, typer.Option("--all", help="List all events.")] = False,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: Annotated[
@@ -51,7 +51,7 @@ def list_(
     """List audit events, newest first."""
     with connect(console, token) as client:
         events = client.audit_events(**_filters(target, action, actor, since, until))
-        shown = list(events if everything else islice(events, count))
+        shown = list(events if all_events else islice(events, count))
     if as_json:
         for event in shown:
             print(msgspec.json.encode(event).decode())
@@ -159,16 +159,16 @@ def _report(rows: list[AuditRow], broken: int | None, reason: str, proofs: list[
         sys.exit(FAILED)
 
 
-def _checkpoints(place: Path) -> list[Checkpoint]:
+def _checkpoints(path: Path) -> list[Checkpoint]:
     try:
-        texts = [file.read_text() for file in sorted(place.glob("*.json"))] if place.is_dir() else place.read_text().splitlines()
+        texts = [file.read_text() for file in sorted(path.glob("*.json"))] if path.is_dir() else path.read_text().splitlines()
         checkpoints = [checkpoint_of(msgspec.json.decode(text, type=CheckpointView)) for text in texts if text.strip()]
     except OSError as exc:
-        stop(f"--checkpoints {place} cannot be read: {exc.strerror}", code=USAGE)
+        stop(f"--checkpoints {path} cannot be read: {exc.strerror}", code=USAGE)
     except (ValueError, msgspec.DecodeError):
-        stop(f"--checkpoints {place} contains an invalid checkpoint: it was changed, or the path is wrong")
+        stop(f"--checkpoints {path} contains an invalid checkpoint: it was changed, or the path is wrong")
     if not checkpoints:
-        stop(f"--checkpoints {place} contains no checkpoint", code=USAGE)
+        stop(f"--checkpoints {path} contains no checkpoint", code=USAGE)
     return checkpoints
 
 

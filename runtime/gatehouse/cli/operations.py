@@ -97,13 +97,13 @@ def list_sessions(client: ConsoleClient) -> Output:
 def end_sessions(
     client: ConsoleClient,
     session: Annotated[str, typer.Argument(metavar="ID", help="Session ID. Owners can end the session of any user.")] = "",
-    everywhere: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
+    all_own: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
     everybody: Annotated[
         bool, typer.Option("--everybody", help="End the sessions of all users. Requires the owner role.")
     ] = False,
 ) -> Output:
     """End one session, all of your sessions, or the sessions of all users."""
-    if (bool(session), everywhere, everybody).count(True) != 1:
+    if (bool(session), all_own, everybody).count(True) != 1:
         stop("use exactly one of: a session ID (see `gatehouse sessions list`), --all, --everybody", code=USAGE)
     if session and not (session.isascii() and session.isalnum()):
         stop("ID must be a session ID (see `gatehouse sessions list`)", code=USAGE)

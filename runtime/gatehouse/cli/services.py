@@ -28,7 +28,7 @@ def serve(
 ) -> None:
     """Run one or more services until SIGTERM or Ctrl-C.
 
-    Configuration is read from GATEHOUSE_* environment variables. If one is invalid, the error names it and nothing starts.
+    Configuration is read from GATEHOUSE_* environment variables. An error names an invalid variable, and no service starts.
     """
     settings = configuration.load()
     server.serve(tuple(service.value for service in dict.fromkeys(services)), settings)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gatehouse import settings as configuration
 from gatehouse.audit.actions import AuditAction
-from gatehouse.aws import object_storage as places
+from gatehouse.aws import object_storage
 from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
 from gatehouse.crypto.token import key_id
@@ -43,8 +43,8 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    place: Annotated[
-        str, typer.Argument(metavar="PLACE", help="File or s3://bucket/key with the extension .json, .ndjson or .csv.")
+    location: Annotated[
+        str, typer.Argument(metavar="LOCATION", help="File or s3://bucket/key with the extension .json, .ndjson or .csv.")
     ],
     cores: Annotated[bool, typer.Option("--cores", help="The file lists URLs of Cores, such as ngrok_urls.json.")] = False,
     restore: Annotated[bool, typer.Option("--restore", help="Restore an export of `gatehouse export`.")] = False,
@@ -68,32 +68,34 @@ def import_(
     if registered_by and key_id(registered_by) is None:
         stop("--registered-by must be a key ID such as 3fGh82kLmQ0a", code=USAGE)
     settings = configuration.load()
-    content, _ = places.read(place)
+    content, _ = object_storage.read(location)
     if restore:
-        asyncio.run(_restore(settings, content, place, dry_run, as_json))
+        asyncio.run(_restore(settings, content, location, dry_run, as_json))
         return
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as exc:
-        stop(f"{place}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8", code=USAGE)
+        stop(f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8", code=USAGE)
     options = ImportOptions(cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by)
     named = bool(registered_by)
     parse = Parser(cores=cores, ignored=options.ignored, prefix=settings.key_prefix, named=named)
     try:
-        asyncio.run(_import(settings, text, place, options, parse, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json))
+        asyncio.run(
+            _import(settings, text, location, options, parse, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json)
+        )
     except MalformedFile as exc:
-        stop(f"{place}, line {exc.line}: {exc.message}; nothing was written", code=USAGE)
+        stop(f"{location}, line {exc.line}: {exc.message}; nothing was written", code=USAGE)
 
 
 def export(
-    to: Annotated[str, typer.Option("--to", metavar="PLACE", help="File or s3://bucket/key; must not exist.")],
+    to: Annotated[str, typer.Option("--to", metavar="LOCATION", help="File or s3://bucket/key; must not exist.")],
     as_json: JsonOption = False,
 ) -> None:
     """Export the key registry, encrypted under the pepper. Without the pepper the export can be neither read nor restored."""
     settings = configuration.load()
     rows, size = asyncio.run(_export(settings, to))
     if as_json:
-        print_json({"place": to, "rows": rows, "bytes": size})
+        print_json({"location": to, "rows": rows, "bytes": size})
     else:
         print(f"Exported {rows} rows ({size} bytes, encrypted) to {to}. Restore them with: gatehouse import --restore {to}")
 
@@ -101,7 +103,7 @@ def export(
 async def _import(
     settings: Settings,
     text: str,
-    place: str,
+    location: str,
     options: ImportOptions,
     parse: Parser,
     *,
@@ -110,16 +112,18 @@ async def _import(
     as_json: bool,
 ) -> None:
     async with open_transfer(settings) as transfer:
-        job = ImportJob(transfer.imports, text, kind_of(place), place, options, parse)
+        job = ImportJob(transfer.imports, text, kind_of(location), location, options, parse)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
             checked = await job.check(lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None)
-        _print_invalid_rows(checked, place)
+        _print_invalid_rows(checked, location)
         if checked.invalid and not (skip_invalid or dry_run):
-            _print_result(checked, checked.run, place, as_json, "Nothing was written. Correct these rows, or add --skip-invalid.")
+            _print_result(
+                checked, checked.run, location, as_json, "Nothing was written. Correct these rows, or add --skip-invalid."
+            )
             sys.exit(FAILED)
         if dry_run:
-            _print_result(checked, checked.run, place, as_json, "Dry run: nothing was written.")
+            _print_result(checked, checked.run, location, as_json, "Dry run: nothing was written.")
             sys.exit(FAILED if checked.invalid else 0)
         with _progress() as progress:
             bar = progress.add_task("importing", total=checked.rows)
@@ -132,14 +136,14 @@ async def _import(
             run = await job.write(checked, _actor(), on_batch)
         if not await transfer.imports.repository.is_confirmed(timeout_s=settings.max_staleness_ms / 1000):
             note("Some gateways have not loaded all keys yet. They do so without further action.")
-    _print_result(checked, run, place, as_json, "Done." if len(stages) > 1 else "A previous run has imported everything.")
+    _print_result(checked, run, location, as_json, "Done." if len(stages) > 1 else "A previous run has imported everything.")
 
 
-async def _export(settings: Settings, place: str) -> tuple[int, int]:
+async def _export(settings: Settings, location: str) -> tuple[int, int]:
     async with open_transfer(settings) as transfer:
         generation, salt, now = transfer.imports.generation, secrets.token_hex(16), transfer.imports.clock.now()
         event = _actor().did(
-            AuditAction.REGISTRY_EXPORT, target_type="registry", target_id=salt, at=now, details={"place": place}
+            AuditAction.REGISTRY_EXPORT, target_type="registry", target_id=salt, at=now, details={"location": location}
         )
         parts = [file_formats.head(generation, salt, made_at=rfc3339(now), environment=settings.environment)]
         pending, rows = b"", 0
@@ -161,31 +165,33 @@ async def _export(settings: Settings, place: str) -> tuple[int, int]:
             pending, rows = lines, rows + count
         parts.append(close(pending, last=True))
         content = b"".join(parts)
-    places.write(place, content, only_if="")
+    object_storage.write(location, content, only_if="")
     return rows, len(content)
 
 
-async def _restore(settings: Settings, content: bytes, place: str, dry_run: bool, as_json: bool) -> None:
+async def _restore(settings: Settings, content: bytes, location: str, dry_run: bool, as_json: bool) -> None:
     async with open_transfer(settings) as transfer:
         try:
             head, batches = file_formats.read_head(content), list(file_formats.frames(content, transfer.imports.pepper))
         except file_formats.UnreadableExport as exc:
-            raise BadRequest(f"{place} {exc}") from exc
+            raise BadRequest(f"{location} {exc}") from exc
         rows = sum(batch.count(b"\n") for batch in batches)
-        counts = {} if dry_run else await _restore_rows(transfer, batches, place, str(head["salt"]))
+        counts = {} if dry_run else await _restore_rows(transfer, batches, location, str(head["salt"]))
     if as_json:
-        print_json({"place": place, "rows": rows, "restored": {table: restored for table, (restored, _) in counts.items()}})
+        print_json({"location": location, "rows": rows, "restored": {table: restored for table, (restored, _) in counts.items()}})
         return
-    print(f"{place}: export of {rows} rows, created {head.get('made_at', 'at an unknown time')}")
+    print(f"{location}: export of {rows} rows, created {head.get('made_at', 'at an unknown time')}")
     for table, (restored, existing) in counts.items():
         print(f"  {table}: {restored} restored, {existing} existed and are unchanged")
     if dry_run:
         note("Dry run: nothing was written.")
 
 
-async def _restore_rows(transfer: Transfer, batches: list[bytes], place: str, salt: str) -> dict[str, tuple[int, int]]:
+async def _restore_rows(transfer: Transfer, batches: list[bytes], location: str, salt: str) -> dict[str, tuple[int, int]]:
     at = transfer.imports.clock.now()
-    event = _actor().did(AuditAction.REGISTRY_RESTORE, target_type="registry", target_id=salt, at=at, details={"place": place})
+    event = _actor().did(
+        AuditAction.REGISTRY_RESTORE, target_type="registry", target_id=salt, at=at, details={"location": location}
+    )
     return await transfer.exports.restore(batches, event)
 
 
@@ -200,22 +206,22 @@ def _progress() -> Progress:
     return Progress(*columns, transient=True, disable=not from_stderr)
 
 
-def _print_invalid_rows(checked: CheckedImport, place: str) -> None:
+def _print_invalid_rows(checked: CheckedImport, location: str) -> None:
     for row in checked.invalid[:_MAX_PRINTED_ROWS]:
         for problem in row.problems:
             text = " ".join(part for part in (problem.location, problem.message) if part)
-            note(f"{place}, line {row.line}: {text}{f' ({problem.fix})' if problem.fix else ''}")
+            note(f"{location}, line {row.line}: {text}{f' ({problem.fix})' if problem.fix else ''}")
     if len(checked.invalid) > _MAX_PRINTED_ROWS:
         note(f"... and {len(checked.invalid) - _MAX_PRINTED_ROWS} more invalid rows")
 
 
-def _print_result(checked: CheckedImport, run: Run, place: str, as_json: bool, result: str) -> None:
+def _print_result(checked: CheckedImport, run: Run, location: str, as_json: bool, result: str) -> None:
     if as_json:
         invalid = [
             {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]} for row in checked.invalid
         ]
         counts = {"rows": checked.rows, "imported": run.imported, "existing": run.existing}
-        print_json({"place": place, **counts, "invalid": invalid, "result": result})
+        print_json({"location": location, **counts, "invalid": invalid, "result": result})
         return
-    print(f"{place}: {checked.rows} rows, {run.imported} imported, {run.existing} existing, {len(checked.invalid)} invalid")
+    print(f"{location}: {checked.rows} rows, {run.imported} imported, {run.existing} existing, {len(checked.invalid)} invalid")
     note(result)

@@ -61,7 +61,7 @@ _Model = TypeVar("_Model", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Retry policy. `attempts` includes the first one. `wait_s` is the wait before the second one and doubles from there."""
+    """Retry policy. `attempts` includes the first. `wait_s` is the wait before the second and doubles from there."""
 
     attempts: int = 4
     wait_s: float = 0.25
@@ -130,7 +130,7 @@ class Transport:
             attempt += 1
 
     def post(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """Sends a POST with an Idempotency-Key: the given one, or a random one."""
+        """Sends a POST with an Idempotency-Key, by default a random one."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
             raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes")

@@ -1,4 +1,4 @@
-"""Responses of Cores in the memory of one worker: which responses are stored, and how they are revalidated.
+"""In-memory cache of Core responses: conditions of storage, and revalidation.
 
 A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is
 used only after a 304. A change is therefore visible immediately, and a Core that denies the key or is down does so here too.

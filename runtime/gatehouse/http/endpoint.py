@@ -33,7 +33,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response other than the endpoint's main one. `type` None: no body. `problem`: it may also be a problem document."""
+    """A response besides the success response. `type` None: no body. `problem`: it may also be a problem document."""
 
     description: str
     type: Any = None
@@ -56,15 +56,22 @@ class Links:
 class Endpoint:
     """One operation of an API.
 
-    method, path: as in OpenAPI, with `{name}` for path parameters. tag: group in the API reference. handler: coroutine that
-    answers. Its docstring is the summary (first line) and the description; its parameters `query` and `body` and its return
-    type are the shapes. None where requests are routed elsewhere: then these are given explicitly. roles: names of the roles
-    that may call it. Required when it accepts a credential. security: names of the accepted security schemes, alternatives.
-    step_up: required unless the endpoint changes nothing. read_only: it changes nothing although its method could. feature:
-    name of the feature that must be enabled for it to exist; empty when it always exists. status: status of success. errors:
-    statuses beyond those that every endpoint of the API can return. responses: further responses by status. content: media
-    types and schemas of the success response, instead of JSON. response_description: of the success response. headers: request
-    headers beyond the common ones. links: of the success response.
+    method, path: as in OpenAPI, with `{name}` for path parameters.
+    tag: group in the API reference.
+    handler: coroutine that answers. Summary, description, query, body and response are read from it unless they are given:
+        summary and description from its docstring, the others from its signature.
+    roles: names of the roles that may call it. Required if it accepts a credential.
+    security: names of the accepted security schemes, as alternatives.
+    step_up: required unless the endpoint changes nothing.
+    read_only: it changes nothing although its method could.
+    feature: name of the feature to which it belongs; empty if it always exists.
+    status: status of success; 0 if the status is that of another service.
+    errors: statuses besides those that all endpoints of the API can return.
+    responses: further responses by status.
+    content: media types and schemas of the success response, instead of JSON.
+    response_description: description of the success response.
+    headers: request headers besides the common headers.
+    links: links of the success response.
     """
 
     method: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -43,10 +44,12 @@ _REFERENCE = "#/components/schemas/{name}"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Api:
-    """What a document says beyond its endpoints.
+    """Content of a document besides its endpoints.
 
-    errors: texts by status, over ERRORS. common_errors: statuses that any endpoint of a security scheme can return.
-    path_parameters: name -> (description, schema, example). idempotency_key: header of the operations that accept one.
+    path_parameters: name -> (description, schema, example).
+    errors: status -> (code of the example, description); overrides ERRORS.
+    common_errors: security scheme -> statuses that all of its endpoints can return.
+    idempotency_key: header of the idempotent operations.
     empty_body: a missing body is read as an empty object.
     """
 
@@ -54,8 +57,8 @@ class Api:
     description: str
     security_schemes: Mapping[str, Json]
     path_parameters: Mapping[str, tuple[str, Json, str]]
-    errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
-    common_errors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    errors: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    common_errors: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     idempotency_key: Header | None = None
     empty_body: bool = False
 
@@ -172,9 +175,10 @@ def _problem(api: Api, status: int) -> Json:
 def _links(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     assert endpoint.links is not None  # noqa: S101 - the caller checked
     parameter, pointer = endpoint.links.parameter, endpoint.links.pointer
-    taken = [one for one in endpoints if f"{{{parameter}}}" in one.path]
+    candidates = [candidate for candidate in endpoints if f"{{{parameter}}}" in candidate.path]
     links = {}
-    for target in (one for one in taken if not endpoint.links.targets or one.operation_id in endpoint.links.targets):
+    names = endpoint.links.targets
+    for target in (candidate for candidate in candidates if not names or candidate.operation_id in names):
         parameters = {parameter: f"$response.body#{pointer}"}
         parameters |= {header.name: "$response.header.ETag" for header in target.headers if header.name == "if-match"}
         links[target.operation_id] = {"operationId": target.operation_id, "parameters": parameters}
@@ -192,7 +196,7 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[Json]:
         return
     (schema,), components = msgspec.json.schema_components([endpoint.query], ref_template=_REFERENCE)
     properties: Json = components[schema["$ref"].rpartition("/")[2]]["properties"]
-    required = {one.encode_name for one in msgspec.structs.fields(endpoint.query) if one.required}
+    required = {field.encode_name for field in msgspec.structs.fields(endpoint.query) if field.required}
     for name, declared in properties.items():
         described = _without_null(declared)
         parameter = {"name": name, "in": "query", "required": name in required, "schema": described}
@@ -241,10 +245,10 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
     """Schemas of every type, with the examples that types carry as `example` or `examples`."""
     requests = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
     replies = [endpoint.response for endpoint in endpoints if endpoint.response is not None]
-    replies += [one.type for endpoint in endpoints for one in endpoint.responses.values() if one.type is not None]
+    replies += [response.type for endpoint in endpoints for response in endpoint.responses.values() if response.type is not None]
     _, schemas = msgspec.json.schema_components([*requests, *replies, asgi.ProblemDocument], ref_template=_REFERENCE)
-    requested = set(_structs(inspect.type_info(one) for one in requests))
-    for struct in {*requested, *_structs(inspect.type_info(one) for one in (*replies, asgi.ProblemDocument))}:
+    requested = set(_structs(inspect.type_info(kind) for kind in requests))
+    for struct in {*requested, *_structs(inspect.type_info(kind) for kind in (*replies, asgi.ProblemDocument))}:
         schema = schemas[struct.__name__]
         examples = getattr(struct, "examples", None) or [getattr(struct, "example", None)]
         if examples[0] is not None:
@@ -259,15 +263,15 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
 
 def _structs(infos: Iterable[inspect.Type]) -> Iterator[type[msgspec.Struct]]:
     """Every struct that occurs in the types."""
-    pending, seen = list(infos), set()
+    pending, visited = list(infos), set()
     while pending:
         info = pending.pop()
         if isinstance(info, inspect.StructType):
-            if info.cls in seen:
+            if info.cls in visited:
                 continue
-            seen.add(info.cls)
+            visited.add(info.cls)
             yield info.cls
-            pending += [one.type for one in info.fields]
+            pending += [field.type for field in info.fields]
         elif isinstance(info, inspect.Metadata):
             pending.append(info.type)
         elif isinstance(info, inspect.UnionType):

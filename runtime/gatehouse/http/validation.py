@@ -274,7 +274,7 @@ def _options(info: inspect.Type) -> tuple[inspect.Type, ...]:
     """The types that a value may have, without annotations."""
     while isinstance(info, inspect.Metadata):
         info = info.type
-    return tuple(one for option in info.types for one in _options(option)) if isinstance(info, inspect.UnionType) else (info,)
+    return tuple(inner for option in info.types for inner in _options(option)) if isinstance(info, inspect.UnionType) else (info,)
 
 
 def _struct(info: inspect.Type) -> inspect.Type:

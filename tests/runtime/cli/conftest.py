@@ -70,6 +70,20 @@ class Command:
         return Result(code, out.getvalue(), err.getvalue())
 
 
+def importer_command(folder: Path, database_url: str, pepper: bytes) -> Command:
+    """A command with the environment of a one-off task of the console."""
+    generations = {"current": 1, "generations": {"1": base64.b64encode(pepper).decode()}}
+    return Command(
+        folder,
+        {
+            "GATEHOUSE_ENVIRONMENT": "dev",
+            "GATEHOUSE_DATABASE_URL": database_url,
+            "GATEHOUSE_DATABASE_AUTH": "url",
+            "GATEHOUSE_PEPPER": json.dumps(generations),
+        },
+    )
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Command:
     """A command without GATEHOUSE_* variables."""

@@ -21,27 +21,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from tests.runtime.cli.conftest import Command, Result
+from tests.runtime.cli.conftest import Command, Result, importer_command
 from tests.runtime.conftest import Database
 
 BUCKET = "old-deployment"
 REGISTRY = "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), ',' ORDER BY id)) FROM api_key"
-PEPPER = {"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}}
 
 
 @pytest.fixture
 def importer(tmp_path: Path, database: Database) -> Command:
-    """A command with the environment of a one-off task of the console."""
     database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM import_run")
-    return Command(
-        tmp_path,
-        {
-            "GATEHOUSE_ENVIRONMENT": "dev",
-            "GATEHOUSE_DATABASE_URL": database.app_url,
-            "GATEHOUSE_DATABASE_AUTH": "url",
-            "GATEHOUSE_PEPPER": json.dumps(PEPPER),
-        },
-    )
+    return importer_command(tmp_path, database.app_url, b"p" * 32)
 
 
 @pytest.fixture

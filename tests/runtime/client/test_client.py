@@ -15,8 +15,10 @@ import pytest
 from gatehouse import errors
 from gatehouse.client.http import ONCE, Retries, retry_after_s
 from gatehouse.client.services import ConsoleClient, GatewayClient
+from gatehouse.cores.schemas import CoreView
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, IdempotencyKeyReused, RateLimited, Unauthorized, Unavailable
 from gatehouse.keys.schemas import KeyView
+from gatehouse.verification.schemas import VerifyReply
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,8 +175,8 @@ def test_unexpected_response_is_explained(reply: Step, kind: type[GatehouseError
 
 def test_all_pages_are_read() -> None:
     pages = [
-        httpx.Response(200, json={"cores": [_core("a"), _core("b")], "next_cursor": "c2"}),
-        httpx.Response(200, json={"cores": [_core("c")], "next_cursor": None}),
+        httpx.Response(200, json={"cores": [{**CoreView.example, "name": name} for name in "ab"], "next_cursor": "c2"}),
+        httpx.Response(200, json={"cores": [{**CoreView.example, "name": "c"}], "next_cursor": None}),
     ]
     server = Server([*pages])
     assert [core.name for core in server.console().cores()] == ["a", "b", "c"]
@@ -182,16 +184,7 @@ def test_all_pages_are_read() -> None:
 
 
 def test_verification_is_not_retried() -> None:
-    verdict: dict[str, Any] = {
-        **dict.fromkeys(["key_id", "name", "owner", "environment", "scopes", "expires_at", "credits", "reason"]),
-        "valid": False,
-        "code": "NOT_FOUND",
-        "limits": [],
-        "staleness_ms": 3,
-        "decided_at": "2030-01-01T00:00:00Z",
-        "request_id": "req_1",
-    }
-    good = httpx.Response(200, json=verdict)
+    good = httpx.Response(200, json={**VerifyReply.example, "code": "NOT_FOUND"})
     lost = Server([httpx.ReadTimeout("x"), good])
     with pytest.raises(Unavailable, match=r"the gateway at https://gateway\.test did not respond in time"):
         lost.gateway().verify("a-token")
@@ -234,8 +227,3 @@ def test_wait_is_between_retry_after_and_the_bound(attempt: int, jitter: float, 
     else:
         assert wait_s is not None
         assert (asked_s or 0) <= wait_s <= retries.wait_s_max
-
-
-def _core(name: str) -> dict[str, Any]:
-    times = {"expires_at": "2030-01-01T00:00:00Z", "draining": False, "live": True}
-    return {"name": name, "url": "https://x.example", "environment": "test", "registered_by": "3fGh82kLmQ0a", **times}

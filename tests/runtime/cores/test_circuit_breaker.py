@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from gatehouse.cores.circuit_breaker import RETRY_BUDGET_MAX, CircuitBreaker, CircuitState, RetryBudget
 from hypothesis import given
@@ -42,30 +44,22 @@ def test_half_open_circuit_allows_one_trial() -> None:
     assert circuit.wait_s(105.5) == 4.5
 
 
-def test_successful_trial_closes_circuit() -> None:
+@pytest.mark.parametrize(
+    ("outcome", "wait_s"),
+    [
+        (lambda circuit, trial: circuit.succeeded(), 0.0),
+        (lambda circuit, trial: circuit.failed(107.0, trial=trial), 5.0),
+        (lambda circuit, trial: circuit.abandoned(107.0, trial=trial), 0.0),
+        (lambda circuit, trial: None, 3.0),  # no outcome yet: another trial is allowed at 110.0
+    ],
+    ids=["succeeded", "failed", "abandoned", "pending"],
+)
+def test_trial_decides_the_next_state(outcome: Callable[[CircuitBreaker, bool], object], wait_s: float) -> None:
     circuit = opened()
-    circuit.begin(105.0)
-    assert circuit.succeeded()
-    assert (circuit.state(105.0), circuit.begin(105.0)) == (CircuitState.CLOSED, False)
-
-
-def test_failed_trial_opens_circuit_again() -> None:
-    circuit = opened()
-    circuit.failed(107.0, trial=circuit.begin(105.0))
-    assert circuit.wait_s(107.0) == 5.0
-
-
-def test_abandoned_trial_is_followed_by_another() -> None:
-    circuit = opened()
-    circuit.abandoned(105.5, trial=circuit.begin(105.0))
-    assert circuit.wait_s(105.5) == 0.0
-    assert circuit.begin(105.5)
-
-
-def test_slow_trial_is_followed_by_another() -> None:
-    circuit = opened()
-    circuit.begin(105.0)
-    assert (circuit.wait_s(109.0), circuit.wait_s(110.0)) == (1.0, 0.0)
+    outcome(circuit, circuit.begin(105.0))
+    assert circuit.wait_s(107.0) == wait_s
+    assert circuit.wait_s(112.0) == 0.0
+    assert circuit.begin(112.0) == (circuit.state(112.0) is not CircuitState.CLOSED)
 
 
 def test_earlier_requests_do_not_extend_open_state() -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +16,28 @@ import pytest
 from gatehouse.client.services import GatewayClient
 from gatehouse.verification.schemas import VerifyRequest
 
-from tests.runtime.cli.conftest import Command, Result
+from tests.runtime.cli.conftest import Command, Result, importer_command
 from tests.runtime.gateway.conftest import PEPPER, Gateway
 
 
-class Mover:
-    def __init__(self, folder: Path, database: Any) -> None:
-        pepper = {"current": 1, "generations": {"1": base64.b64encode(PEPPER).decode()}}
-        self._command = Command(
-            folder,
-            {
-                "GATEHOUSE_ENVIRONMENT": "dev",
-                "GATEHOUSE_DATABASE_URL": database.app_url,
-                "GATEHOUSE_DATABASE_AUTH": "url",
-                "GATEHOUSE_PEPPER": json.dumps(pepper),
-            },
-        )
-        self.folder = folder
+@dataclass(frozen=True)
+class Importer:
+    """Runs `gatehouse import` on the database of the gateway."""
 
-    async def bring(self, content: Any, name: str = "api_keys.json", *options: str) -> Result:
+    command: Command
+
+    async def run(self, content: Any, name: str = "api_keys.json", *options: str) -> Result:
         text = content if isinstance(content, str) else json.dumps(content)
-        (self.folder / name).write_text(text)
+        (self.command.folder / name).write_text(text)
         # In a thread, because the command runs its own event loop.
-        done = await asyncio.to_thread(self._command.run, "import", name, *options)
+        done = await asyncio.to_thread(self.command.run, "import", name, *options)
         assert done.code == 0, done.err
         return done
 
 
 @pytest.fixture
-def mover(tmp_path: Path, database: Any) -> Mover:
-    return Mover(tmp_path, database)
+def importer(tmp_path: Path, database: Any) -> Importer:
+    return Importer(importer_command(tmp_path, database.app_url, PEPPER))
 
 
 def sha(name: str, text: str) -> bytes:
@@ -63,10 +56,10 @@ async def upgrades(gateway: Gateway, name: str) -> int:
 
 
 @pytest.mark.requirement("CG-09")
-async def test_key_of_api_keys_json_is_valid(gateway: Gateway, mover: Mover) -> None:
+async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importer) -> None:
     token = secrets.token_urlsafe(24)
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
-    await mover.bring({token: {"name": "nightly", "owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 50}})
+    await importer.run({token: {"name": "nightly", "owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 50}})
     result = (await gateway.verify(token, scopes=["cores:read"])).json
     assert (result["valid"], result["name"], result["owner"], result["limits"][0]["limit"]) == (True, "nightly", "billing", 50)
     assert (await gateway.verify(token + "x")).json["code"] == "NOT_FOUND"
@@ -75,7 +68,7 @@ async def test_key_of_api_keys_json_is_valid(gateway: Gateway, mover: Mover) -> 
 @pytest.mark.requirement("TR-06")
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 @pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
-async def test_imported_hash_verifies_token(gateway: Gateway, mover: Mover, algorithm: str, written: str) -> None:
+async def test_imported_hash_verifies_token(gateway: Gateway, importer: Importer, algorithm: str, written: str) -> None:
     token = f"theirs-{secrets.token_urlsafe(24)}"
     digest = sha(algorithm, token)
     text = {
@@ -83,27 +76,27 @@ async def test_imported_hash_verifies_token(gateway: Gateway, mover: Mover, algo
         "base64": base64.b64encode(digest).decode(),
         "base64url": base64.urlsafe_b64encode(digest).decode().rstrip("="),
     }[written]
-    await mover.bring([{"hash": text, "algorithm": algorithm, "name": written}])
+    await importer.run([{"hash": text, "algorithm": algorithm, "name": written}])
     assert (await gateway.verify(token)).json["name"] == written
     assert (await gateway.verify(text)).json["code"] == "NOT_FOUND"
     stored = await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written)
     assert stored != digest[:32]
 
 
-async def test_imported_secret_hash_verifies_token(gateway: Gateway, mover: Mover) -> None:
+async def test_imported_secret_hash_verifies_token(gateway: Gateway, importer: Importer) -> None:
     # Format of seamapi/prefixed-api-key: company_short_long, with the hash of the long part.
     secret = secrets.token_hex(12)
-    await mover.bring([{"hash": sha("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
+    await importer.run([{"hash": sha("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
     assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"
     assert (await gateway.verify(secret)).json["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(("of", "separator"), [("token", "."), ("secret", ":"), ("secret", "_")])
-async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, mover: Mover, of: str, separator: str) -> None:
+async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, importer: Importer, of: str, separator: str) -> None:
     identity, secret = f"client-{secrets.token_hex(4)}", secrets.token_hex(8)
     token = f"{identity}{separator}{secret}"
     hashed = slow(token if of == "token" else secret)
-    await mover.bring([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
+    await importer.run([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
     waiting = "SELECT count(*) FROM imported_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
     assert await gateway.pool.fetchval(waiting, identity) == 1
     assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
@@ -116,56 +109,56 @@ async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, mover: Mov
     assert await upgrades(gateway, identity) == 1
 
 
-async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, mover: Mover) -> None:
+async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, importer: Importer) -> None:
     identity, secret = f"herd-{secrets.token_hex(4)}", secrets.token_hex(8)
-    await mover.bring([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
+    await importer.run([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
     replies = await asyncio.gather(*(gateway.verify(f"{identity}.{secret}") for _ in range(10)))
     assert {reply.json["code"] for reply in replies} == {"VALID"}
     assert await upgrades(gateway, identity) == 1
 
 
-async def test_bcrypt_guesses_are_bounded(gateway: Gateway, mover: Mover) -> None:
+async def test_bcrypt_guesses_are_bounded(gateway: Gateway, importer: Importer) -> None:
     identity, secret = f"guessed-{secrets.token_hex(4)}", secrets.token_hex(8)
-    await mover.bring([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret"}])
+    await importer.run([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret"}])
     codes = [(await gateway.verify(f"{identity}.guess-{number}")).json["code"] for number in range(6)]
     assert codes == ["NOT_FOUND"] * 5 + ["UNAVAILABLE"]
     assert (await gateway.verify(f"{identity}.{secret}")).json["code"] == "UNAVAILABLE"
 
 
-async def test_imported_disabled_and_expired_keys_are_denied(gateway: Gateway, mover: Mover) -> None:
+async def test_imported_disabled_and_expired_keys_are_denied(gateway: Gateway, importer: Importer) -> None:
     off, over = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
-    await mover.bring({off: {"active": False}, over: {"expires_at": 1_600_000_000}})
+    await importer.run({off: {"active": False}, over: {"expires_at": 1_600_000_000}})
     assert (await gateway.verify(off)).json["code"] == "DISABLED"
     assert (await gateway.verify(over)).json["code"] == "EXPIRED"
 
 
-async def test_imported_key_can_be_self_revoked(gateway: Gateway, mover: Mover) -> None:
+async def test_imported_key_can_be_self_revoked(gateway: Gateway, importer: Importer) -> None:
     token = secrets.token_urlsafe(24)
-    await mover.bring([token])
+    await importer.run([token])
     assert (await gateway.post("/v1/keys/revoke-self", {"token": token})).status == 200
     assert (await gateway.verify(token)).json["code"] == "NOT_FOUND"
 
 
-async def test_imported_token_is_not_forwarded(gateway: Gateway, mover: Mover, core: Any) -> None:
+async def test_imported_token_is_not_forwarded(gateway: Gateway, importer: Importer, core: Any) -> None:
     token = secrets.token_urlsafe(24)
-    await mover.bring([token])
+    await importer.run([token])
     await gateway.register(core.url)
     reply = await gateway.ask("GET", "/cores/docs/file", f"X-API-Key: {token}")
     assert reply.status == 200
     assert token not in str(core.requests)
 
 
-async def test_imported_core_is_served_until_it_registers(gateway: Gateway, mover: Mover, core: Any) -> None:
+async def test_imported_core_is_served_until_it_registers(gateway: Gateway, importer: Importer, core: Any) -> None:
     token = secrets.token_urlsafe(24)
-    await mover.bring({token: {"name": "old core", "scopes": "cores:read cores:register"}})
-    await mover.bring({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
+    await importer.run({token: {"name": "old core", "scopes": "cores:read cores:register"}})
+    await importer.run({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
     reply = await gateway.ask("GET", "/cores/attic/file", f"X-API-Key: {token}")
     assert (reply.status, reply.body) == (200, b"hello")
 
 
-async def test_gateway_client_verifies(gateway: Gateway, mover: Mover) -> None:
+async def test_gateway_client_verifies(gateway: Gateway, importer: Importer) -> None:
     token = secrets.token_urlsafe(24)
-    await mover.bring([{"key": token, "name": "by the client"}])
+    await importer.run([{"key": token, "name": "by the client"}])
 
     def ask() -> tuple[str | None, list[str], str]:
         with GatewayClient(f"http://127.0.0.1:{gateway.port}") as client:

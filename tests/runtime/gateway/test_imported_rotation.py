@@ -6,14 +6,15 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway
-from tests.runtime.gateway.test_imported_keys import Mover, sha, slow
+from tests.runtime.gateway.test_imported_keys import Importer, importer, sha, slow
+
+__all__ = ["importer"]
 
 GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
 ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
@@ -59,13 +60,13 @@ async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
 
 @pytest.mark.requirement("TR-06", "CG-09")
 async def test_imported_keys_survive_pepper_rotation(
-    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
+    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:
     every = {kind: kind for kind in TOKENS}
     used = [kind for kind in TOKENS if kind not in ("sha512", "bcrypt of the secret")]
     old_process, old_port, old_log = start(database.app_url, redis_url)
     old = Gateway(old_port, old_process.pid, pool, old_log)
-    await Mover(tmp_path, database).bring(rows())
+    await importer.run(rows())
     assert await names(old, *used) == {kind: kind for kind in used}
 
     new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
@@ -88,10 +89,10 @@ async def test_imported_keys_survive_pepper_rotation(
 
 
 async def test_bcrypt_key_works_after_pepper_rotation(
-    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, tmp_path: Path
+    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:
     late = {"name": "late", "id": "client-0007", "hash": slow("client-0007.x")}
-    await Mover(tmp_path, database).bring([{**late, "algorithm": "bcrypt"}])
+    await importer.run([{**late, "algorithm": "bcrypt"}])
     process, port, log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     gateway = Gateway(port, process.pid, pool, log)
     assert (await gateway.verify("client-0007.y")).json["code"] == "NOT_FOUND"
