@@ -21,6 +21,7 @@ from gatehouse.operations.features import BATCH, HEADER, PROXY, SELF
 from gatehouse.verification.schemas import BatchReply, BatchRequest, VerifyQuery, VerifyReply, VerifyRequest
 
 _KEY = ("bearer", "header")
+#: Methods of the proxy in the document. It forwards any other method too.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 API = Api(
@@ -32,11 +33,7 @@ API = Api(
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
     },
     path_parameters={
-        "name": (
-            "Name of the Core.",
-            msgspec.json.schema(CoreName),
-            "docs",
-        ),
+        "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
         "path": (
             "Path at the Core, forwarded unchanged. It may contain slashes.",
             {"type": "string", "maxLength": 8192},
@@ -116,7 +113,7 @@ ENDPOINTS = (
             response_description="The response of the Core.",
             errors=(400, 401, 402, 403, 404, 413, 429, 501, 502, 503, 504),
         )
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+        for method in _METHODS
     ),
     _core(
         method="PUT",
