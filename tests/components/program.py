@@ -60,6 +60,20 @@ class Program:
         (resource,) = (resource for resource in self.of_type(kind) if resource.name == name)
         return resource
 
+    def policy(self, kind: str, name: str) -> dict[str, Any]:
+        """The policy document of a resource."""
+        document: dict[str, Any] = json.loads(self.get(kind, name).inputs["policy"])
+        return document
+
+    def containers(self, task: str) -> list[dict[str, Any]]:
+        """The container definitions of a task."""
+        definitions = self.get("ecs/taskDefinition:TaskDefinition", task).inputs["containerDefinitions"]
+        return list(json.loads(definitions))
+
+    def alarms(self) -> dict[str, dict[str, Any]]:
+        """The inputs of every metric alarm, by resource name."""
+        return {alarm.name: alarm.inputs for alarm in self.of_type("cloudwatch/metricAlarm:MetricAlarm")}
+
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
         """Every policy document with the name of its resource. Raises an error if a document is not known."""
         documents = []

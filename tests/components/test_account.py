@@ -1,6 +1,5 @@
 """Account baseline, budgets, notification topic and audit key."""
 
-import json
 from typing import Any
 
 import pytest
@@ -10,13 +9,11 @@ from components.naming import Naming
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 
 
 def statements(stack: str, key: str) -> dict[str, dict[str, Any]]:
-    policy = json.loads(run(stack).get("kms/key:Key", key).inputs["policy"])
+    policy = run(stack).policy("kms/key:Key", key)
     return {s["Sid"]: s for s in policy["Statement"]}
 
 

@@ -13,8 +13,6 @@ from components.settings.loader import parse
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("prod", "123456789012", "eu-west-1")
 REPLICA_NAMES = replace(NAMES, region="eu-central-1")
 GRANTS = backup_roles.role_definitions(NAMES, replication_region=REPLICA_NAMES.region)
@@ -49,10 +47,7 @@ def test_replication_role_reads_source_and_writes_replica() -> None:
     assert grants["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{replica}/*"])
     assert {tuple(resources) for sid, (_, resources) in grants.items() if sid != "WriteCopies"} == {(source,), (f"{source}/*",)}
     (trust,) = statements(GRANTS["replication"].trust_policy)
-    assert trust["Condition"] == {
-        "StringEquals": {"aws:SourceAccount": "123456789012"},
-        "ArnLike": {"aws:SourceArn": source},
-    }
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}, "ArnLike": {"aws:SourceArn": source}}
 
 
 def test_no_replication_role_without_replication() -> None:

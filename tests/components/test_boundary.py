@@ -11,8 +11,6 @@ from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 HOME = {"aws:RequestedRegion": NAMES.region}
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}

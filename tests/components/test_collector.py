@@ -9,8 +9,6 @@ from components.compute.otel_collector import collector_configuration
 from components.contract import read
 from tests.components.program import Program, run
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 DIGEST = "sha256:" + "2" * 64
 SERVING = ("gateway", "console")
 
@@ -20,7 +18,7 @@ def program(*, preview: bool = False) -> Program:
 
 
 def containers(deployment: Program, process: str) -> list[dict[str, Any]]:
-    return list(json.loads(deployment.get("ecs/taskDefinition:TaskDefinition", process).inputs["containerDefinitions"]))
+    return list(deployment.containers(process))
 
 
 @pytest.mark.parametrize("process", SERVING)
@@ -59,7 +57,7 @@ def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> No
 @pytest.mark.parametrize("process", SERVING)
 def test_collector_adds_permissions_only_if_enabled(process: str) -> None:
     def allowed(deployment: Program, role: str) -> dict[str, Any]:
-        policy = json.loads(deployment.get("iam/rolePolicy:RolePolicy", role).inputs["policy"])
+        policy = deployment.policy("iam/rolePolicy:RolePolicy", role)
         return {statement["Sid"]: statement for statement in policy["Statement"]}
 
     on, off = (allowed(deployment, f"{process}-task") for deployment in (program(), run("dev")))

@@ -8,8 +8,6 @@ import pytest
 from tests.components.program import Program, run
 from tests.components.settings.stack_settings import CORE
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 TOKEN = CORE["token_secret_arn"]
 
 
@@ -18,13 +16,13 @@ def program(*, preview: bool = False) -> Program:
 
 
 def container() -> dict[str, Any]:
-    (definition,) = json.loads(program().get("ecs/taskDefinition:TaskDefinition", "core-files").inputs["containerDefinitions"])
+    (definition,) = program().containers("core-files")
     return dict(definition)
 
 
 @pytest.mark.requirement("ECS-14")
 def test_core_container_has_hardening_of_the_gateway() -> None:
-    (gateway,) = json.loads(program().get("ecs/taskDefinition:TaskDefinition", "gateway").inputs["containerDefinitions"])
+    (gateway,) = program().containers("gateway")
     core = container()
     for key in ("user", "privileged", "readonlyRootFilesystem", "linuxParameters", "mountPoints", "stopTimeout"):
         assert core[key] == gateway[key], key
@@ -65,14 +63,14 @@ def test_core_has_no_task_permissions_and_one_secret() -> None:
     statements = {s["Sid"]: s for s in policies["core-files-execution"]["Statement"]}
     assert statements["InjectSecrets"]["Resource"] == [TOKEN]
     assert statements["PullImage"]["Resource"] == ["arn:aws:ecr:eu-west-1:123456789012:repository/gatehouse-dev-core-files"]
-    key = json.loads(program().get("kms/key:Key", "secrets").inputs["policy"])
+    key = program().policy("kms/key:Key", "secrets")
     decrypt = [s for s in key["Statement"] if TOKEN in str(s.get("Condition"))]
     assert [s["Principal"]["AWS"] for s in decrypt] == [["arn:aws:iam::123456789012:role/gatehouse-dev-core-files-execution"]]
 
 
 def test_gateway_allows_app_subnets_as_core_networks() -> None:
     def networks(deployment: Program) -> str:
-        (gateway,) = json.loads(deployment.get("ecs/taskDefinition:TaskDefinition", "gateway").inputs["containerDefinitions"])
+        (gateway,) = deployment.containers("gateway")
         return str(next(e["value"] for e in gateway["environment"] if e["name"] == "GATEHOUSE_CORE_NETWORKS"))
 
     tier = {a.inputs["cidrBlock"] for a in program().of_type("ec2/subnet:Subnet") if a.name.startswith("app-")}

@@ -15,8 +15,6 @@ from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("prod", "123456789012", "eu-west-1")
 PIPELINE = DeliveryRolesArgs(
     names=NAMES,

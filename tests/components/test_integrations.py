@@ -8,27 +8,21 @@ import pytest
 from tests.components.program import Program, run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 LEGACY_FILES = ["s3://old-bucket/api_keys.json", "s3://old-bucket/ngrok_urls.json"]
 OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngrok_urls.json"]
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/leaks-AbCdEf"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
-SIGN_IN = {
-    "issuer": "https://login.example.com",
-    "audience": "gatehouse",
-    "roles": ["platform=owner", "on-call=operator"],
-}
+SIGN_IN = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
 NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
 
 
 def environment(program: Program, process: str) -> dict[str, str]:
-    (container,) = json.loads(program.get("ecs/taskDefinition:TaskDefinition", process).inputs["containerDefinitions"])
+    (container,) = program.containers(process)
     return {entry["name"]: entry["value"] for entry in container["environment"]}
 
 
 def allowed(program: Program, role: str) -> dict[str, dict[str, Any]]:
-    policy = json.loads(program.get("iam/rolePolicy:RolePolicy", role).inputs["policy"])
+    policy = program.policy("iam/rolePolicy:RolePolicy", role)
     return {statement["Sid"]: statement for statement in policy["Statement"]}
 
 
@@ -51,7 +45,7 @@ def test_console_reads_and_writes_only_legacy_files() -> None:
 
 def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
     program = run("dev", changes=json.dumps({"legacy_files": LEGACY_FILES}))
-    policy = json.loads(program.get("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"])
+    policy = program.policy("ec2/vpcEndpoint:VpcEndpoint", "s3")
     (statement,) = (statement for statement in policy["Statement"] if statement["Sid"] == "LegacyFiles")
     assert statement["Resource"] == OBJECTS
     assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
@@ -74,7 +68,7 @@ def test_console_reads_and_writes_sealed_exports(stack: str) -> None:
         ["s3:GetObject", "s3:PutObject"],
         [f"arn:aws:s3:::{bucket}/exports/*"],
     )
-    key = json.loads(program.get("kms/key:Key", "data").inputs["policy"])
+    key = program.policy("kms/key:Key", "data")
     (statement,) = (statement for statement in key["Statement"] if statement["Sid"] == "Exports")
     assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert [role.rpartition("/")[2] for role in statement["Principal"]["AWS"]] == [f"gatehouse-{stack}-console-task"]
@@ -115,12 +109,12 @@ def test_console_publishes_to_topic_of_stack_file() -> None:
 
 def test_leak_report_secret_is_injected_into_console_only() -> None:
     program = run("dev", changes=json.dumps({"leak_reports": {"secret_arn": SECRET}}))
-    (container,) = json.loads(program.get("ecs/taskDefinition:TaskDefinition", "console").inputs["containerDefinitions"])
+    (container,) = program.containers("console")
     assert {"name": "GATEHOUSE_LEAK_SECRET", "valueFrom": SECRET} in container["secrets"]
     assert SECRET in allowed(program, "console-execution")["InjectSecrets"]["Resource"]
     assert SECRET not in json.dumps(allowed(program, "console-task"))
     assert SECRET not in json.dumps(allowed(program, "gateway-execution"))
-    key = json.loads(program.get("kms/key:Key", "secrets").inputs["policy"])
+    key = program.policy("kms/key:Key", "secrets")
     (statement,) = (statement for statement in key["Statement"] if SECRET in json.dumps(statement))
     assert statement["Principal"]["AWS"] == ["arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"]
 

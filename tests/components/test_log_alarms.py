@@ -10,8 +10,6 @@ from components.monitoring import log_alarms
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 CIS = {
     *("cis-unauthorized-calls", "cis-no-mfa", "cis-root", "cis-iam-changes", "cis-trail-changes", "cis-sign-in-failures"),
     *("cis-key-deletion", "cis-bucket-policies", "cis-config-changes", "cis-security-groups", "cis-network-acls"),
@@ -37,7 +35,7 @@ def resource_inputs(stack: str, kind: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("stack", STACKS)
 def test_cis_events_have_metric_filter_and_alarm(stack: str) -> None:
     filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
-    alarms = resource_inputs(stack, "cloudwatch/metricAlarm:MetricAlarm")
+    alarms = run(stack).alarms()
     assert {name for name in filters if name.startswith("cis-")} == CIS
     for name in CIS:
         metric = filters[name]["metricTransformation"]
@@ -74,7 +72,7 @@ def test_denied_keys_are_filters_by_verification_code(stack: str) -> None:
 @pytest.mark.requirement("CG-21", "CG-22")
 def test_unusual_use_filter_matches_gateway_log_line() -> None:
     pattern = resource_inputs("prod", "cloudwatch/logMetricFilter:LogMetricFilter")["keys-abused"]["pattern"]
-    alarm = resource_inputs("prod", "cloudwatch/metricAlarm:MetricAlarm")["keys-abused"]
+    alarm = run("prod").alarms()["keys-abused"]
     assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
     event, kind = re.findall(r'= "([^"]+)"', pattern)
     assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/gateway/app.py").read_text()

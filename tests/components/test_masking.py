@@ -16,8 +16,6 @@ from components.settings.loader import parse
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]{0,7}(_[a-z0-9]{1,7})?", fullmatch=True)
 # CloudWatch Logs user guide, "Custom data identifier constraints".

@@ -13,8 +13,6 @@ from components.naming import Naming
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 RUNBOOKS = "https://github.com/example/gatehouse/blob/main/docs/runbooks"
 SERVICES = ("gateway", "console", "sharing")
@@ -87,7 +85,7 @@ def test_composite_alarm_combines_alarms_of_service(stack: str) -> None:
 
 
 def test_service_alarms_cover_both_target_groups() -> None:
-    alarms = {a.name: a.inputs for a in run("prod").of_type("cloudwatch/metricAlarm:MetricAlarm")}
+    alarms = run("prod").alarms()
     for what, expression in (("5xx", "SUM"), ("latency", "MAX"), ("unhealthy", "MAX")):
         *groups, both = alarms[f"gateway-{what}"]["metricQueries"]
         assert [group["id"] for group in groups] == ["blue", "green"]
@@ -116,7 +114,7 @@ def test_event_patterns_match_own_environment_only() -> None:
 
 def test_only_alarms_and_events_use_topic_and_key() -> None:
     publishing = {s["Principal"]["Service"]: s for s in alarm_topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
-    policy = json.loads(run("dev").get("kms/key:Key", "logs").inputs["policy"])
+    policy = run("dev").policy("kms/key:Key", "logs")
     using = {
         s["Principal"]["Service"]: s
         for s in policy["Statement"]

@@ -11,8 +11,6 @@ from policies.analysis.iam.evaluation import Call, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 SERVICES = ("gateway", "console", "sharing")
 
@@ -42,7 +40,7 @@ def test_probe_requests_health_urls_on_schedule(stack: str) -> None:
 @pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("stack", STACKS)
 def test_two_failures_or_missing_data_raise_alarm(stack: str) -> None:
-    alarms = {a.name: a.inputs for a in run(stack).of_type("cloudwatch/metricAlarm:MetricAlarm")}
+    alarms = run(stack).alarms()
     for service in SERVICES:
         alarm = alarms[f"{service}-unreachable"]
         assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (

@@ -56,9 +56,6 @@ EXPORTS = {
 }
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
-
 def plain(inputs: dict[str, Any]) -> dict[str, str]:
     """Comparable inputs: archives as paths."""
     return {k: v.path if isinstance(v, pulumi.FileArchive) else repr(v) for k, v in inputs.items()}
@@ -324,7 +321,7 @@ def test_alarms_notify_on_alarm_and_ok(stack: str) -> None:
 def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
     program = run(stack)
     groups: list[dict[str, Any]] = [a.inputs for a in program.of_type("cloudwatch/logGroup:LogGroup")]
-    policy = json.loads(program.get("kms/key:Key", "logs").inputs["policy"])
+    policy = program.policy("kms/key:Key", "logs")
     (statement,) = (s for s in policy["Statement"] if s["Sid"] == "LogGroups")
     arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(group["name"] for group in groups)

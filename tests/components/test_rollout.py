@@ -8,8 +8,6 @@ from components.settings.workloads import RolloutSettings
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 SERVICES = ("gateway", "console")
 
 

@@ -11,10 +11,7 @@ from components.naming import Naming
 from components.sharing import rest_api
 from tests.components.program import ROOT, Program, run
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pulumi_aws declares its old names on import
-    pytest.mark.requirement("SS-06"),
-]
+pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
 
@@ -61,7 +58,7 @@ def test_function_has_table_variable_only_and_no_vpc() -> None:
 
 @pytest.mark.requirement("CG-18")
 def test_function_role_has_exactly_the_expected_actions() -> None:
-    allowed = json.loads(inputs("iam/rolePolicy:RolePolicy", "sharing-function")["policy"])["Statement"]
+    allowed = program().policy("iam/rolePolicy:RolePolicy", "sharing-function")["Statement"]
     grants = {action: statement["Resource"] for statement in allowed for action in statement["Action"]}
     assert grants == {
         "dynamodb:GetItem": [NAMES.table_arn("tokens")],
@@ -73,7 +70,7 @@ def test_function_role_has_exactly_the_expected_actions() -> None:
 
 
 def test_console_has_no_sharing_service_or_permissions() -> None:
-    (container,) = json.loads(inputs("ecs/taskDefinition:TaskDefinition", "console")["containerDefinitions"])
+    (container,) = program().containers("console")
     assert container["command"] == ["gatehouse", "serve", "console"]
     assert "GATEHOUSE_SECRET_LINKS_TABLE" not in {entry["name"] for entry in container["environment"]}
     assert "dynamodb" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]

@@ -1,6 +1,5 @@
 """Task definitions match the contract and are hardened."""
 
-import json
 import tomllib
 from typing import Any
 
@@ -11,8 +10,6 @@ from components.contract import PATH, read
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pulumi_aws declares its old names on import
-
 RAW = tomllib.loads(PATH.read_text(encoding="utf-8"))
 PROCESSES = tuple(RAW["process"])
 CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
@@ -20,7 +17,7 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 def definition(stack: str, process: str) -> dict[str, Any]:
     """The one container of a process."""
-    (container,) = json.loads(run(stack).get("ecs/taskDefinition:TaskDefinition", process).inputs["containerDefinitions"])
+    (container,) = run(stack).containers(process)
     return dict(container)
 
 
