@@ -51,7 +51,7 @@ class Observability(Component):
                 dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
                 functions=sharing_roles.stages(stack.contract),
             ),
-            storage_gib=settings.database.storage_gib,
+            database=settings.database,
             certificate_arn=platform.certificate.arn,
         )
         self.alarms = Alarms("alarms", alarms, self.child)
@@ -65,11 +65,10 @@ class Observability(Component):
         probe_role = foundation.role_arns[synthetic_probe.NAME]
         args = SyntheticProbeArgs(
             names=stack.names,
-            interval_minutes=stack.settings.monitoring.probe_interval_minutes,
+            monitoring=stack.settings.monitoring,
             urls=stack.contract.health_urls,
             role_arn=probe_role,
             logs=foundation.logs,
-            runbooks_url=stack.settings.monitoring.runbooks_url,
             topic_arn=self.alarms.topic_arn,
         )
         probe = SyntheticProbe("probe", args, self.child)

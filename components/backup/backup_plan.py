@@ -119,7 +119,7 @@ class BackupPlan(Component):
             tags=tags("confidential"),
             opts=self.protected(args.protection),
         )
-        # The policy would prevent that Pulumi empties the vault.
+        # The policy denies the deletion of recovery points, and so would prevent Pulumi from emptying the vault.
         if not args.force_destroy:
             aws.backup.VaultPolicy(
                 name, backup_vault_name=vault.name, region=region, policy=render(vault_policy(args.names)), opts=self.child

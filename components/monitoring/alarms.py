@@ -16,6 +16,7 @@ from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
 from components.monitoring.topics import email_topic
 from components.naming import Naming, tags
+from components.settings.data import DatabaseSettings
 from components.settings.operations import MonitoringSettings
 
 
@@ -42,14 +43,14 @@ class AlarmsArgs(StackArgs):
     monitoring: Thresholds, e-mail addresses and URL of the runbooks.
     key_arn: KMS key of the topic.
     resources: Monitored resources.
-    storage_gib: Storage of the database, from which a threshold follows.
+    database: Storage of the database, from which a threshold follows.
     certificate_arn: Certificate of the load balancer.
     """
 
     monitoring: MonitoringSettings
     key_arn: pulumi.Input[str]
     resources: MonitoredResources
-    storage_gib: int
+    database: DatabaseSettings
     certificate_arn: pulumi.Input[str]
 
 
@@ -74,7 +75,7 @@ class Alarms(Component):
         for alarm in (
             *metric_alarms.load_balancer_alarms(resources.load_balancer, args.monitoring.error_alarm_threshold),
             *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
-            *metric_alarms.database_alarms(resources.database, args.storage_gib),
+            *metric_alarms.database_alarms(resources.database, args.database.storage_gib),
             *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
             *metric_alarms.table_alarms(resources.table),
             *metric_alarms.maintenance_alarms(args.certificate_arn, resources.rotation_function, resources.dead_letter_queue),

@@ -12,6 +12,7 @@ from components.iam.documents import Document, allow, document, render, trust
 from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
 from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
 from components.naming import Naming, tags
+from components.settings.operations import MonitoringSettings
 
 NAME = "probe"
 DEAD_LETTER_QUEUE = "probe-failed"
@@ -24,19 +25,17 @@ TIMEOUT_S = 30
 class SyntheticProbeArgs(StackArgs):
     """Arguments of `SyntheticProbe`.
 
-    interval_minutes: Interval of the requests.
+    monitoring: Interval of the requests, and URL of the runbooks.
     urls: Health URL of each service.
     role_arn: Execution role of the function.
     logs: KMS key and retention of the log group.
-    runbooks_url: URL of the runbooks.
     topic_arn: Topic of the alarms.
     """
 
-    interval_minutes: int
+    monitoring: MonitoringSettings
     urls: Mapping[str, str]
     role_arn: pulumi.Input[str]
     logs: LogOptions
-    runbooks_url: str
     topic_arn: pulumi.Input[str]
 
 
@@ -57,8 +56,8 @@ class SyntheticProbe(Component):
         super().__init__("gatehouse:monitoring:SyntheticProbe", name, args, opts)
         function = self._function(name, args)
         self._schedule(name, function, args)
-        for alarm in probe_alarms(args.names, tuple(args.urls), args.interval_minutes):
-            metric_alarm(alarm, args.names, args.runbooks_url, args.topic_arn, self)
+        for alarm in probe_alarms(args.names, tuple(args.urls), args.monitoring.probe_interval_minutes):
+            metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
         self.function = function.name
         self.register_outputs({"function": self.function})
 
@@ -86,11 +85,12 @@ class SyntheticProbe(Component):
         )
 
     def _schedule(self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs) -> None:
+        minutes = args.monitoring.probe_interval_minutes
         rule = aws.cloudwatch.EventRule(
             name,
             name=args.names.name(NAME),
             description="Schedule of the synthetic probe",
-            schedule_expression=f"rate({args.interval_minutes} minute{'s' if args.interval_minutes > 1 else ''})",
+            schedule_expression=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
             tags=tags("none"),
             opts=self.child,
         )

@@ -92,7 +92,7 @@ def vault_lock(settings: Settings) -> Iterator[Mistake]:
     if settings.buckets.force_destroy and settings.backup.vault_lock != "none":
         yield (
             "backup.vault_lock",
-            f"is {settings.backup.vault_lock}; allowed with buckets.force_destroy: none, for a locked vault cannot be emptied",
+            f"is {settings.backup.vault_lock}; allowed with buckets.force_destroy: none. A locked vault cannot be emptied",
         )
 
 

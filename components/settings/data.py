@@ -135,7 +135,7 @@ class BackupSettings(Section):
     retention_days: Annotated[int, integer(7, 3650, "days"), prod_requires_at_least(35, "days")] = by_environment(7, 14, 35)
     """Days that a daily backup, and its copy in second_region, is retained."""
     cross_region_copy: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Copy each backup to a vault in second_region, which tolerates the loss of the region."""
+    """Copy each backup to a vault in second_region, so that backups survive the loss of the region."""
     vault_lock: Annotated[
         str, choice("none", "GOVERNANCE", "COMPLIANCE"), Production("GOVERNANCE or COMPLIANCE", lambda mode: mode != "none")
     ] = by_environment("none", "none", "GOVERNANCE")

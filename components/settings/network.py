@@ -76,8 +76,7 @@ class WafSettings(Section):
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
     """Requests in five minutes from one IP address to the console."""
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
-    """Requests in five minutes from one IP address to the sharing service. A recipient opens few links; an attacker guesses
-    many."""
+    """Requests in five minutes from one IP address to the sharing service. A low limit slows down guessing of links."""
 
     def service_requests_max(self) -> dict[str, int]:
         """The limit of each service that has its own."""

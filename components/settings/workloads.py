@@ -29,7 +29,11 @@ MemoryMib = Annotated[
     integer(512, 30720, "MiB"),
     Field(description="Memory of a task in MiB. Fargate supports certain sizes for each value of cpu."),
 ]
-TasksMin = Annotated[int, integer(1, 100, "tasks"), Field(description="Minimum number of tasks. Two tolerate the loss of one.")]
+TasksMin = Annotated[
+    int,
+    integer(1, 100, "tasks"),
+    Field(description="Minimum number of tasks. With two, the service tolerates the loss of one."),
+]
 RequestsTarget = Annotated[
     int,
     integer(10, 1_000_000, "requests per minute and task"),
@@ -61,8 +65,8 @@ class ScalingSettings(TaskSize):
     tasks_max: Annotated[int, integer(1, 100, "tasks")]
     """Maximum number of tasks. It limits the cost and the number of database connections."""
     cpu_target_percent: Annotated[int, integer(10, 90, "percent")] = 60
-    """Target of auto scaling: average CPU utilization in percent. 60 leaves capacity for the half minute until a new task
-    serves."""
+    """Target of auto scaling: average CPU utilization in percent. 60 leaves capacity for the half minute in which a new
+    task starts."""
 
 
 class ServiceSettings(ScalingSettings):
