@@ -1,10 +1,14 @@
-"""A background task that runs until it is stopped."""
+"""Background tasks: one task that runs until it is stopped, and jobs that run periodically."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
+
+from gatehouse.errors import GatehouseError
+from gatehouse.observability import Observer
 
 
 class Background:
@@ -19,3 +23,23 @@ class Background:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicJob:
+    """Calls `action` every `seconds`, for the first time after `seconds`. A failure is logged and does not stop the job."""
+
+    name: str
+    seconds: float
+    action: Callable[[], Awaitable[object]]
+
+    async def run(self, observer: Observer) -> None:
+        while True:
+            await asyncio.sleep(self.seconds)
+            try:
+                await self.action()
+            except GatehouseError as exc:
+                observer.metrics.background_job_failures.labels(self.name).inc()
+                observer.log.warning(
+                    "background job failed", service=observer.service, job=self.name, reason=exc.detail or exc.code
+                )

@@ -1,17 +1,34 @@
-"""The system clock. Services take it as an argument, so that tests can set the time."""
+"""Time: Unix seconds in UTC inside the runtime, converted for PostgreSQL and RFC 3339. Exact to the microsecond."""
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Clock(Protocol):
-    def now(self) -> float:
-        """Unix seconds, UTC."""
-        ...
+class Clock:
+    """The system clock. Services take it as an argument, so that tests can set the time."""
 
-
-class SystemClock:
     def now(self) -> float:
         return time.time()
+
+
+def to_microseconds(seconds: float) -> int:
+    """Whole microseconds, the precision of PostgreSQL's timestamptz."""
+    return round(seconds * 1_000_000)
+
+
+def to_datetime(seconds: float) -> datetime:
+    return _EPOCH + timedelta(microseconds=to_microseconds(seconds))
+
+
+def to_seconds(instant: datetime) -> float:
+    """Unix seconds of an aware datetime. `to_microseconds` of the result is exact until the year 2100."""
+    return instant.timestamp()
+
+
+def rfc3339(seconds: float) -> str:
+    """RFC 3339 in UTC, such as `2031-01-01T00:00:00.123456Z`. A fraction of zero is omitted."""
+    return to_datetime(seconds).isoformat().replace("+00:00", "Z")

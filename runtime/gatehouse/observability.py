@@ -6,18 +6,19 @@ which http/server.py sets before a worker starts; the variable must be set befor
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gatehouse.request_log import RANK, RequestLine, Stream
 from gatehouse.verification.models import Code
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -60,6 +61,82 @@ def _serialize(event: dict[str, Any], **_: Any) -> bytes:
 def _exception_name(exc_info: Any) -> str:
     """The class name only: the text of an exception may contain a header or a row."""
     return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
+
+
+#: Longest time that a line waits, and size that is written immediately.
+FLUSH_S = 0.01
+
+FLUSH_BYTES = 65_536
+
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
+
+RANK = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
+
+
+class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
+    """`path` is without the query, because clients may put a token into it by mistake. `ms`: duration in milliseconds."""
+
+    environment: str
+    request_id: str
+    service: str
+    method: str
+    route: str
+    path: str
+    status: int
+    ms: float
+    key_id: str | None
+    code: str | None
+    event: str
+    level: str
+    ts: str
+    detail: str = ""
+
+
+class Stream:
+    """Output of log lines: request lines wait for a moment, all others are written immediately after them."""
+
+    def __init__(self, out: BinaryIO | None = None) -> None:
+        self._out: BinaryIO = sys.stdout.buffer if out is None else out
+        self._waiting = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._encoder = msgspec.json.Encoder()
+        self._second = 0
+        self._clock = ""
+
+    def request(self, line: RequestLine) -> None:
+        """Adds a line; without a running event loop it is written immediately."""
+        self._waiting += self._encoder.encode(line)
+        self._waiting += b"\n"
+        if len(self._waiting) >= FLUSH_BYTES:
+            self.flush()
+        elif self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def write(self, data: bytes) -> int:
+        """Adds another line, as structlog does; `flush` writes it."""
+        self._waiting += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Writes all waiting lines."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            data, self._waiting = bytes(self._waiting), bytearray()
+            self._out.write(data)
+            self._out.flush()
+
+    def now(self) -> str:
+        """Time stamp of a line: RFC 3339 in UTC with microseconds."""
+        seconds = time.time()
+        second = int(seconds)
+        if second != self._second:
+            self._second, self._clock = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._clock}.{int((seconds - second) * 1_000_000):06d}Z"
 
 
 class Metrics:

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from gatehouse.audit.checkpoint import Checkpoint
+from gatehouse.audit.chain import signed_bytes
+from gatehouse.audit.models import Checkpoint
 from gatehouse.audit.schemas import CheckpointView, checkpoint_of
 
 from sandbox import child_processes
@@ -79,7 +80,7 @@ def test_checkpoint_is_signed_by_the_audit_key(archive: Archive) -> None:
     assert key["Arn"].endswith(checkpoint.key_id)
     assert (key["KeyUsage"], key["KeySpec"]) == ("SIGN_VERIFY", "ECC_NIST_P256")
     signature = {"Signature": checkpoint.signature, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
-    assert kms.verify(KeyId=alias, Message=checkpoint.signed(), **signature)["SignatureValid"]
+    assert kms.verify(KeyId=alias, Message=signed_bytes(checkpoint), **signature)["SignatureValid"]
 
 
 @pytest.mark.requirement("TR-11", "CG-16")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gatehouse.clock import Clock
 
-class ManualClock:
+
+class ManualClock(Clock):
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self._now = now
 

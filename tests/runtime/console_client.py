@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from gatehouse.audit.repository import AuditRepository
-from gatehouse.clock import SystemClock
+from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import DatabaseProbe, Pool
 from gatehouse.http import asgi
-from gatehouse.http.idempotency_store import IdempotencyStore
+from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
@@ -73,7 +73,7 @@ class Console:
 def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_dependencies.Dependencies, Pool]:
     """Dependencies of a console on this database. The caller closes the pool."""
     pool = Pool(database.app, application="tests", size_max=4)
-    clock = SystemClock()
+    clock = Clock()
     dependencies = console_dependencies.Dependencies(
         keys=KeyRepository(pool, staleness_s=1.0),
         audit=AuditRepository(pool),

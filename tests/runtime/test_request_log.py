@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from gatehouse import observability as observe
-from gatehouse.observability import Observer
-from gatehouse.request_log import FLUSH_BYTES, Stream
+from gatehouse.observability import FLUSH_BYTES, Observer, Stream
 
 
 class Out(io.BytesIO):

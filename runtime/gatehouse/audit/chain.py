@@ -1,4 +1,4 @@
-"""Hash chain of the audit trail: the bytes that the hash of a row covers, and the search for a break.
+"""Hash chain of the audit trail and its checkpoints: the bytes that hashes and signatures cover, and the search for a break.
 
     hash = SHA-256( DOMAIN | previous_hash | seq | occurred_us | field ... field | details )
 
@@ -12,7 +12,16 @@
 
 Each variable part has a length prefix, so two different rows never have the same encoding. A whole number in `details` is written
 without a fraction (1.0 as 1), because PostgreSQL's jsonb does not preserve the difference. The chain reveals edits, gaps and
-reordering. It does not reveal rows that were deleted at its end; signed checkpoints outside the database do.
+reordering. It does not reveal rows that were deleted at its end, or a trail that was rewritten as a whole; signed checkpoints
+outside the database do, for all rows up to the last checkpoint.
+
+    signed = CHECKPOINT_DOMAIN | seq | hash | taken_us | key_id | algorithm
+
+    CHECKPOINT_DOMAIN   the ASCII bytes `gatehouse-checkpoint-1` and a zero byte
+    seq                 8 bytes, big-endian, unsigned: the last row that is covered
+    hash                32 bytes: the hash of that row, and through the chain of all rows before it
+    taken_us            8 bytes, big-endian, signed: microseconds since 1970-01-01 UTC
+    key_id, algorithm   4 bytes of length, big-endian, then UTF-8
 """
 
 from __future__ import annotations
@@ -20,14 +29,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from gatehouse.audit.models import AuditEvent, AuditRow
-from gatehouse.timestamps import to_microseconds
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from gatehouse.audit.models import AuditEvent, AuditRow, Checkpoint
+from gatehouse.clock import to_microseconds
 
 HASH_BYTES = 32
 DOMAIN = b"gatehouse-audit-1\0"
 GENESIS = hashlib.sha256(b"gatehouse-audit-1 genesis").digest()
+
+
+CHECKPOINT_DOMAIN = b"gatehouse-checkpoint-1\0"
+ED25519 = "ed25519"
+ECDSA_P256 = "ecdsa-p256-sha256"  # ASN.1 DER, as AWS KMS signs with ECDSA_SHA_256
+PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A contradiction between rows and checkpoints. `seq`: the first row that is wrong or missing."""
+
+    seq: int
+    reason: str
 
 
 def row_hash(previous_hash: bytes, seq: int, event: AuditEvent) -> bytes:
@@ -62,5 +89,71 @@ def first_break(rows: Iterable[AuditRow], *, seq: int = 1, previous: bytes = GEN
     return None
 
 
+def signed_bytes(checkpoint: Checkpoint) -> bytes:
+    """Message that the signature of a checkpoint covers. Raises ValueError unless the hash has 32 bytes."""
+    if len(checkpoint.hash) != HASH_BYTES:
+        raise ValueError(f"the hash of an audit row has {HASH_BYTES} bytes")
+    taken_us = to_microseconds(checkpoint.taken_at).to_bytes(8, "big", signed=True)
+    parts = [CHECKPOINT_DOMAIN, checkpoint.seq.to_bytes(8, "big"), checkpoint.hash, taken_us]
+    for text in (checkpoint.key_id, checkpoint.algorithm):
+        encoded = text.encode()
+        parts += [len(encoded).to_bytes(4, "big"), encoded]
+    return b"".join(parts)
+
+
+def public_keys(pem: bytes) -> list[PublicKey]:
+    """Ed25519 and P-256 keys of a PEM file with one or more blocks. Raises ValueError for any other block."""
+    end = b"-----END PUBLIC KEY-----"
+    keys: list[PublicKey] = []
+    for block in pem.split(end)[:-1]:
+        try:
+            key = serialization.load_pem_public_key((block + end).strip())
+        except UnsupportedAlgorithm as exc:
+            raise ValueError("the PEM file contains a key of an unknown type") from exc
+        if not isinstance(key, PublicKey):
+            raise ValueError("the PEM file contains a key that is neither Ed25519 nor ECDSA P-256")
+        keys.append(key)
+    if not keys:
+        raise ValueError("the PEM file contains no public key")
+    return keys
+
+
+def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
+    """True if one of the keys verifies the signature."""
+    return any(_verifies(key, checkpoint) for key in keys)
+
+
+def disagreement(row_hashes: Mapping[int, bytes], checkpoints: Iterable[Checkpoint], keys: Iterable[PublicKey]) -> Finding | None:
+    """First contradiction between an intact chain and its checkpoints, by row; None if they agree.
+
+    `row_hashes`: sequence number to hash, of every row. A checkpoint with an invalid signature is a contradiction too.
+    """
+    trusted = tuple(keys)
+    last = max(row_hashes, default=0)
+    for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.seq):
+        if not is_signed(checkpoint, trusted):
+            return Finding(checkpoint.seq, "the checkpoint of this row has no valid signature of a trusted key")
+        if checkpoint.seq > last:
+            return Finding(last + 1, f"rows {last + 1} to {checkpoint.seq} are missing: a checkpoint covers them")
+        if row_hashes.get(checkpoint.seq) != checkpoint.hash:
+            return Finding(checkpoint.seq, "this row or an earlier one was rewritten: its hash differs from the checkpoint")
+    return None
+
+
 def _number(value: float) -> int | float:
     return int(value) if math.isfinite(value) and value == int(value) else value
+
+
+def _verifies(key: PublicKey, checkpoint: Checkpoint) -> bool:
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            if checkpoint.algorithm != ED25519:
+                return False
+            key.verify(checkpoint.signature, signed_bytes(checkpoint))
+        else:
+            if checkpoint.algorithm != ECDSA_P256:
+                return False
+            key.verify(checkpoint.signature, signed_bytes(checkpoint), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True

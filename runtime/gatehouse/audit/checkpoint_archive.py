@@ -11,7 +11,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gatehouse.audit.checkpoint import Checkpoint
+from gatehouse.audit.models import Checkpoint
 from gatehouse.audit.schemas import CheckpointView, checkpoint_of, checkpoint_view
 from gatehouse.errors import Unavailable
 

@@ -1,16 +1,67 @@
-"""Types of the audit trail: events, rows of the chain, filters, and what the checkpoints of the chain need."""
+"""Types of the audit trail: actions, events, rows of the hash chain, filters and checkpoints."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from enum import StrEnum
+from typing import Literal, Protocol, Self
 
 import msgspec
-
-from gatehouse.audit.checkpoint import Checkpoint
 
 Details = dict[str, str | int | float | bool | list[str] | None]
 
 Outcome = Literal["success", "denied"]
+
+
+class DescribedStr(StrEnum):
+    """String enumeration whose members carry a sentence for the documentation."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+
+class AuditAction(DescribedStr):
+    """Actions of the audit trail."""
+
+    # The second part of an action on a key is a value of keys.lifecycle.Action.
+    KEY_CREATE = "key.create", "An API key was created."
+    KEY_UPDATE = "key.update", "Properties or the signing key of an API key were changed."
+    KEY_DISABLE = "key.disable", "An API key was disabled."
+    KEY_ENABLE = "key.enable", "A disabled API key was enabled."
+    KEY_ROTATE = "key.rotate", "An API key was replaced by a successor."
+    KEY_END_GRACE = "key.end-grace", "The grace period of a rotated API key was ended."
+    KEY_REVOKE = "key.revoke", "An API key was revoked."
+    KEY_DELETE = "key.delete", "An API key was deleted and can be restored."
+    KEY_RESTORE = "key.restore", "A deleted API key was restored."
+    KEY_PURGE = "key.purge", "The data of an API key was erased."
+    KEY_SELF_REVOKE = "key.self-revoke", "An API key was revoked by its holder with the token itself."
+    KEY_LEAK = "key.leak", "An API key was reported as found in public."
+    KEY_UNUSUAL = "key.unusual", "An API key was used in an unusual way."
+    KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires soon."
+    KEY_IMPORT = "key.import", "A batch of API keys was imported."
+    KEY_UPGRADE = "key.upgrade", "The imported hash of an API key was replaced by an HMAC at its first use."
+    KEY_LEGACY_FILES_REMOVED = "key.legacy-files-removed", "A purged API key was removed from the legacy files."
+    KEY_LEGACY_FILES_FAILED = "key.legacy-files-failed", "A purged API key could not be removed from the legacy files."
+    CORE_REGISTER = "core.register", "A Core was registered."
+    CORE_MOVE = "core.move", "The URL of a registered Core was changed."
+    CORE_DRAIN = "core.drain", "A Core was drained."
+    CORE_IMPORT = "core.import", "A batch of Cores was imported."
+    SESSION_BEGIN = "session.begin", "A console session was started."
+    SESSION_END = "session.end", "A console session was ended."
+    SESSION_END_ALL = "session.end-all", "All console sessions of an actor, or of every actor, were ended."
+    WEBHOOK_CREATE = "webhook.create", "A webhook was created."
+    WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
+    DELIVERY_RETRY = "delivery.retry", "A dead letter was queued for delivery again."
+    PEPPER_REWRAP = "pepper.rewrap", "Token digests were moved to the current pepper generation."
+    PEPPER_RESEAL = "pepper.reseal", "Sealed signing secrets were moved to the current pepper generation."
+    REGISTRY_EXPORT = "registry.export", "All API keys were exported to a sealed file."
+    REGISTRY_RESTORE = "registry.restore", "API keys were restored from a sealed file."
+    LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
+    ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
 
 class AuditEvent(msgspec.Struct, frozen=True):
@@ -22,7 +73,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
     occurred_at: float  # Unix seconds
     actor_type: str  # bootstrap, key, person or system
     actor_id: str
-    action: str
+    action: str  # an AuditAction; another text in an export of another version
     target_type: str  # key, core, session ...
     target_id: str
     outcome: str  # success or denied
@@ -33,7 +84,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
 
 def system_event(
     actor_id: str,
-    action: str,
+    action: AuditAction,
     *,
     target_type: str,
     target_id: str,
@@ -72,6 +123,17 @@ class AuditFilter(msgspec.Struct, frozen=True):
 
 
 ALL_EVENTS = AuditFilter()
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A signed statement that row `seq` had this hash. The fields are the columns of `audit_checkpoint`."""
+
+    seq: int
+    hash: bytes  # 32 bytes
+    taken_at: float  # Unix seconds
+    key_id: str  # the signing key: an ARN, or a fingerprint
+    algorithm: str
+    signature: bytes
 
 
 class UncheckpointedRange(msgspec.Struct, frozen=True):

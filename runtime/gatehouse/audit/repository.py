@@ -9,11 +9,10 @@ import asyncio
 import json
 
 from gatehouse.audit.chain import GENESIS, details_json, first_break, row_hash
-from gatehouse.audit.checkpoint import Checkpoint
-from gatehouse.audit.models import ALL_EVENTS, AuditEvent, AuditFilter, AuditPage, AuditRow, UncheckpointedRange
+from gatehouse.audit.models import ALL_EVENTS, AuditEvent, AuditFilter, AuditPage, AuditRow, Checkpoint, UncheckpointedRange
+from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
-from gatehouse.timestamps import to_datetime, to_seconds
 
 #: pg_advisory_xact_lock of the writer. Taken after the lock of the change trigger (7126501), never before it.
 APPEND_LOCK = 7126502

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import msgspec
 from starlette.responses import StreamingResponse
 
-from gatehouse.audit import csv
 from gatehouse.audit.models import AuditFilter, AuditRow
 from gatehouse.audit.schemas import (
     AuditEventPage,
@@ -27,6 +28,10 @@ from gatehouse.console.dependencies import Request
 from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.pagination import Cursors
 from gatehouse.identity.models import AUDITORS
+
+#: First characters of a formula in spreadsheets, full-width forms included, and characters that they skip before it.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_SKIPPED = " \t\r\n\0\ufeff"
 
 _BATCH = 1000
 _MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8; header=present"}
@@ -93,22 +98,34 @@ async def verify_audit(request: Request) -> AuditVerification:
 
 
 async def _lines(request: Request, only: AuditFilter, rows: tuple[AuditRow, ...], format: str) -> AsyncIterator[bytes]:
-    encode = _csv_line if format == "csv" else _json_line
+    encode = _csv_event if format == "csv" else _json_event
     if format == "csv":
-        yield csv.line(list(AuditEventView.__struct_fields__)).encode()
+        yield csv_line(list(AuditEventView.__struct_fields__)).encode()
     while rows:
         yield b"".join(encode(audit_view(row)) for row in rows)
         rows = await request.dependencies.audit.following(rows[-1].seq, _BATCH, only) if len(rows) == _BATCH else ()
 
 
-def _json_line(view: AuditEventView) -> bytes:
+def _json_event(view: AuditEventView) -> bytes:
     return msgspec.json.encode(view) + b"\n"
 
 
-def _csv_line(view: AuditEventView) -> bytes:
+def _csv_event(view: AuditEventView) -> bytes:
     values = msgspec.structs.asdict(view)
     values["details"] = json.dumps(values["details"], ensure_ascii=False, sort_keys=True)
-    return csv.line([str(value) for value in values.values()]).encode()
+    return csv_line([str(value) for value in values.values()]).encode()
+
+
+def csv_cell(text: str) -> str:
+    """The cell, prefixed with an apostrophe if a spreadsheet would read a formula or skip leading white space."""
+    return f"'{text}" if text.lstrip(_SKIPPED).startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """A line of CSV (RFC 4180) with its line end. Cells are quoted, and formulas are escaped."""
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([csv_cell(cell) for cell in cells])
+    return text.getvalue()
 
 
 _audit = partial(Endpoint, method="GET", tag="audit", roles=AUDITORS)

@@ -10,11 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from gatehouse.audit.checkpoint import Checkpoint
-from gatehouse.audit.models import AuditEvent, AuditFilter, AuditRow
+from gatehouse.audit.models import AuditEvent, AuditFilter, AuditRow, Checkpoint
+from gatehouse.clock import rfc3339, to_seconds
 from gatehouse.http.fields import Cursor, Instant, NextCursor, Timestamp, unix_seconds
 from gatehouse.http.validation import matching
-from gatehouse.timestamps import rfc3339, to_seconds
 
 
 class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

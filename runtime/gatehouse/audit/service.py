@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.checkpoint import Checkpoint, to_sign
-from gatehouse.audit.models import CheckpointArchive, Details, Signer
+import msgspec
+
+from gatehouse.audit.chain import signed_bytes
+from gatehouse.audit.models import AuditAction, Checkpoint, CheckpointArchive, Details, Signer
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
-from gatehouse.http.addresses import network_of
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId, network_of
 from gatehouse.identity.models import Actor
 
 WINDOW_S = 60
@@ -128,8 +128,8 @@ class Checkpointer:
             return None
         if new.rows == 0:
             return None
-        now, key_id, algorithm = self._clock.now(), await self._signer.key_id(), self._signer.algorithm
-        signature = await self._signer.sign(to_sign(new.last_seq, new.last_hash, now, key_id, algorithm))
-        checkpoint = Checkpoint(new.last_seq, new.last_hash, now, key_id, algorithm, signature)
+        key_id, algorithm = await self._signer.key_id(), self._signer.algorithm
+        unsigned = Checkpoint(new.last_seq, new.last_hash, self._clock.now(), key_id, algorithm, signature=b"")
+        checkpoint = msgspec.structs.replace(unsigned, signature=await self._signer.sign(signed_bytes(unsigned)))
         await self._archive.put(checkpoint)
         return checkpoint if await self._trail.add_checkpoint(checkpoint) else None

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gatehouse.audit.checkpoint import ECDSA_P256, ED25519
+from gatehouse.audit.chain import ECDSA_P256, ED25519
 from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"

@@ -11,9 +11,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gatehouse.audit.chain import first_break
-from gatehouse.audit.checkpoint import Checkpoint, PublicKey, disagreement, public_keys
-from gatehouse.audit.models import AuditRow
+from gatehouse.audit.chain import PublicKey, disagreement, first_break, public_keys
+from gatehouse.audit.models import AuditRow, Checkpoint
 from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
 from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, print_table, stop

@@ -16,16 +16,16 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatehouse import settings as configuration
-from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditAction
 from gatehouse.aws import object_storage
 from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
+from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.settings import Settings
-from gatehouse.timestamps import rfc3339
 from gatehouse.transfer import file_formats
 from gatehouse.transfer.file_formats import MalformedFile, kind_of
 from gatehouse.transfer.repository import Run

@@ -15,8 +15,7 @@ from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
 from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
-from gatehouse.operations.pepper_schemas import PepperStatus
-from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel
+from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
 from gatehouse.verification.models import RateLimitOverride

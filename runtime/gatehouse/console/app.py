@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gatehouse import observability as observe
+from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
+from gatehouse.audit.models import CheckpointArchive, Signer
 from gatehouse.audit.repository import AuditRepository
-from gatehouse.clock import SystemClock
+from gatehouse.audit.service import Checkpointer
+from gatehouse.aws.signing_key import KmsSigner, local_signer
+from gatehouse.background import PeriodicJob
+from gatehouse.clock import Clock
 from gatehouse.console import asgi as console
-from gatehouse.console import jobs
-from gatehouse.console.background_jobs import PeriodicJob
 from gatehouse.console.dependencies import Dependencies
 from gatehouse.cores.repository import CoreRepository
-from gatehouse.crypto.token import read_pepper
-from gatehouse.db.pool import DatabaseProbe, pool_of
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients
+from gatehouse.crypto.token import Pepper, read_pepper
+from gatehouse.db.pool import DatabaseProbe, Pool, pool_of
+from gatehouse.errors import SettingsError
 from gatehouse.http import asgi
-from gatehouse.http.idempotency_store import IdempotencyStore
-from gatehouse.http.models import Probe
+from gatehouse.http.health import Probe
+from gatehouse.http.idempotency import IdempotencyStore
+from gatehouse.identity.models import IdentityProvider, Role
+from gatehouse.identity.oidc import Issuer, OidcIdentityProvider
 from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
 from gatehouse.keys.signing import Resealer
-from gatehouse.leaks.reporters import leak_reporters
+from gatehouse.leaks.reporters import LeakReporters, p256_key
+from gatehouse.leaks.service import LeakRepository, LeakService
+from gatehouse.notifications import webhook_signatures
 from gatehouse.notifications.repository import NotificationRepository
+from gatehouse.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender
+from gatehouse.observability import Observer
 from gatehouse.operations import features
 from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.redis.connection import RedisProbe, redis_login
 from gatehouse.settings import Settings
+from gatehouse.transfer.legacy_file_sync import LegacyFileSync
+from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.usage.repository import UsageReports
 from gatehouse.verification.rate_limiters import RedisRateLimits
+
+#: Interval of the check for a due checkpoint, which is one query of one row.
+CHECKPOINT_INTERVAL_S = 5.0
+PRUNE_INTERVAL_S = 3600.0
+RESEAL_INTERVAL_S = 60.0
+NOTIFICATION_INTERVAL_S = 1.0
+REMIND_INTERVAL_S = 300.0
+IDEMPOTENCY_INTERVAL_S = 600.0
+LEGACY_FILES_INTERVAL_S = 5.0
+_FILE = "file:"
 
 
 def build(settings: Settings) -> asgi.App:
@@ -48,7 +73,7 @@ def build(settings: Settings) -> asgi.App:
         helpers.append(RedisProbe(redis))
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
-    clock, signer = SystemClock(), jobs.signer(settings)
+    clock, signer = Clock(), checkpoint_signer(settings)
     log_levels = LogLevelRepository(pool)
     follower = LogLevelFollower(log_levels, clock, settings.log_level, observer.set_level)
     rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
@@ -85,17 +110,17 @@ def build(settings: Settings) -> asgi.App:
             counters=counters,
             signer=signer,
             webhook_networks=settings.webhook_networks,
-            identity_provider=jobs.identity_provider(settings, clock),
+            identity_provider=_identity_provider(settings, clock),
             idempotency_store=IdempotencyStore(pool),
-            leaks=leak_reporters(settings, pool, keys, clock, pepper),
+            leaks=_leak_reporters(settings, pool, keys, clock, pepper),
         ),
         jobs=[
-            *jobs.maintenance_jobs(settings, pool, clock, observer, signer),
-            *jobs.notification_jobs(settings, pool, clock, pepper),
-            *jobs.legacy_file_jobs(settings, pool, clock, pepper),
-            PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, sessions.prune),
+            *maintenance_jobs(settings, pool, clock, observer, signer),
+            *_notification_jobs(settings, pool, clock, pepper),
+            *_legacy_file_jobs(settings, pool, clock, pepper),
+            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", jobs.RESEAL_INTERVAL_S, Resealer(service).run_once),
+            PeriodicJob("reseal", RESEAL_INTERVAL_S, Resealer(service).run_once),
         ],
         on_stop=[pool.close, *([counters.close] if counters else [])],
     )
@@ -105,3 +130,112 @@ def _origin(url: str) -> str:
     """Origin of a URL, as in the header Origin: scheme, host, and the port if it is not the default of the scheme."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
+
+
+def checkpoint_signer(settings: Settings) -> Signer | None:
+    """Signer of checkpoints; None if checkpoints are disabled. Raises SettingsError if the file contains no key."""
+    name = settings.checkpoint_key
+    if not name:
+        return None
+    return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
+
+
+def maintenance_jobs(
+    settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer | None
+) -> list[PeriodicJob]:
+    usage, idempotency_store = UsageReports(pool), IdempotencyStore(pool)
+
+    async def prune_usage() -> None:
+        await usage.prune(now=clock.now())
+
+    async def prune_idempotency_keys() -> None:
+        await idempotency_store.prune(now=clock.now())
+
+    jobs = [
+        PeriodicJob("usage", PRUNE_INTERVAL_S, prune_usage),
+        PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, prune_idempotency_keys),
+    ]
+    if signer is not None:
+        jobs.append(PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, _checkpoints(settings, pool, clock, observer, signer)))
+    return jobs
+
+
+def _legacy_file_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
+    """Synchronization of the legacy files; none if no file is configured."""
+    if not settings.legacy_files:
+        return []
+    files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper)
+    return [PeriodicJob("old files", LEGACY_FILES_INTERVAL_S, files.run_once)]
+
+
+def _identity_provider(settings: Settings, clock: Clock) -> IdentityProvider | None:
+    if not settings.oidc_issuer:
+        return None
+    roles = {name: Role(role) for name, role in settings.oidc_roles}
+    issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
+    return OidcIdentityProvider(issuer, clock)
+
+
+def _notification_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
+    sender = WebhookSender(UpstreamClients(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
+    topic = SnsTopic(settings.notification_topic) if settings.notification_topic else None
+    dispatcher = NotificationDispatcher(NotificationRepository(pool), sender, topic, clock, pepper)
+    return [
+        PeriodicJob("notices", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
+        PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
+    ]
+
+
+class _CheckpointJob:
+    def __init__(self, checkpointer: Checkpointer, observer: Observer) -> None:
+        self._checkpointer = checkpointer
+        self._observer = observer
+
+    async def __call__(self) -> None:
+        checkpoint = await self._checkpointer.run_once()
+        if checkpoint is not None:
+            self._observer.metrics.checkpoint.set(checkpoint.taken_at)
+            self._observer.log.info("checkpoint", service=self._observer.service, seq=checkpoint.seq)
+
+
+def _checkpoints(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer) -> _CheckpointJob:
+    def on_broken(seq: int) -> None:
+        observer.metrics.audit_chain_broken.inc()
+        observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
+
+    checkpointer = Checkpointer(
+        AuditRepository(pool),
+        signer,
+        _archive(settings.checkpoint_archive),
+        clock,
+        rows=settings.checkpoint_interval_events,
+        seconds=settings.checkpoint_interval_s,
+        on_broken=on_broken,
+    )
+    return _CheckpointJob(checkpointer, observer)
+
+
+def _archive(location: str) -> CheckpointArchive:
+    if location.startswith(_FILE):
+        return FileCheckpointArchive(Path(location.removeprefix(_FILE)))
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    return S3CheckpointArchive(bucket, prefix)
+
+
+def _leak_reporters(settings: Settings, pool: Pool, store: KeyRepository, clock: Clock, pepper: Pepper) -> LeakReporters:
+    """Raises SettingsError if a key or the secret is malformed."""
+    # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
+    keys = KeyService(store, clock, pepper, settings.key_prefix, secrets.token_bytes, confirmation_timeout_s=0.0)
+    service = LeakService(keys, LeakRepository(pool), clock, settings.leak_action)
+    secret = None
+    if settings.leak_secret is not None:
+        try:
+            secret = webhook_signatures.secret_bytes(settings.leak_secret.get_secret_value())
+        except ValueError:
+            raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
+    try:
+        pinned = json.loads(settings.leak_github_keys or "{}")
+        github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
+    except (ValueError, AttributeError, TypeError):
+        raise SettingsError('GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {"<key identifier>": "<P-256 public key, PEM>"}') from None
+    return LeakReporters(service, github_keys, secret)

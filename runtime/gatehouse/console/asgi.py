@@ -9,20 +9,79 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from gatehouse.audit.routes import ENDPOINTS as AUDIT
 from gatehouse.audit.service import WINDOW_S, DeniedAttempts
-from gatehouse.console import pipeline, problems
-from gatehouse.console.background_jobs import PeriodicJob
+from gatehouse.background import PeriodicJob
+from gatehouse.console import pipeline
+from gatehouse.console.authentication import COOKIE, challenge
 from gatehouse.console.dependencies import Dependencies
-from gatehouse.console.routes import API, ENDPOINTS
-from gatehouse.http import openapi, operational_routes
-from gatehouse.http.endpoint import Endpoint
-from gatehouse.http.middleware import Address, RequestContextMiddleware
-from gatehouse.http.pages import page, style_route
-from gatehouse.identity.lockout import Lockout
+from gatehouse.cores.routes import ENDPOINTS as CORES
+from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
+from gatehouse.http import asgi, openapi
+from gatehouse.http.endpoint import CREDENTIAL, SESSION, SIGNATURE, Endpoint
+from gatehouse.http.idempotency import HEADER
+from gatehouse.http.openapi import Api
+from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, page, style_route, unexpected
+from gatehouse.identity.routes import ENDPOINTS as SESSIONS
+from gatehouse.identity.service import Lockout
+from gatehouse.keys.routes import ENDPOINTS as KEYS
+from gatehouse.leaks.routes import ENDPOINTS as LEAKS
+from gatehouse.notifications.routes import ENDPOINTS as NOTIFICATIONS
+from gatehouse.operations.routes import ENDPOINTS as OPERATIONS
+from gatehouse.usage.routes import ENDPOINTS as USAGE
+
+ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *OPERATIONS, *SESSIONS)
+
+#: A malformed id names no resource, so it is 404 rather than 400: ids have no pattern.
+_ID = {"type": "string", "minLength": 1, "maxLength": 100}
+
+API = Api(
+    title="Gatehouse management API",
+    description="Create and manage API keys, read usage and the audit trail, and operate a deployment. Every change "
+    "is recorded in"
+    " the audit trail. Errors are problem documents (RFC 9457).",
+    security_schemes={
+        CREDENTIAL: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The bootstrap token, an API key with the scope `admin` or a role such as `role:operator`, "
+            "or a JWT of the"
+            " configured identity provider.",
+        },
+        SESSION: {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": "The session cookie set by POST /v1/sessions. Requests that may change something must also send"
+            " `X-CSRF-Token`. Where `x-step-up` applies, the credential must have been shown recently; otherwise the "
+            "response is 401"
+            " with the code `step_up_required`.",
+        },
+        SIGNATURE: {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "A Standard Webhooks signature, with `webhook-id` and `webhook-timestamp`. GitHub sends "
+            "its own two headers.",
+        },
+    },
+    path_parameters={
+        "id": ("Id of the key.", _ID, "3fGh82kLmQ0a"),
+        "webhook": ("Id of the webhook.", _ID, "8kLm20pQxT4v"),
+        "notification": ("Id of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
+        "destination": ("Id of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
+        "session": ("Id of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
+    },
+    common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
+    idempotency_key=HEADER,
+    empty_body=True,
+)
 
 _PAGE = """\
 <p>This is the management API of a Gatehouse deployment. Use it with an admin credential to create and manage API keys. Services
@@ -55,16 +114,16 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
 
     app = Starlette(
         routes=[
-            Address("/", _page, methods=["GET"]),
+            LoggedRoute("/", _page, methods=["GET"]),
             style_route(),
-            *operational_routes.routes(dependencies.probes, dependencies.observer, dependencies.helpers),
-            Address("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
+            *operational_routes(dependencies.probes, dependencies.observer, dependencies.helpers),
+            LoggedRoute("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
             *(_route(endpoint, dependencies, lockout, denied) for endpoint in enabled(dependencies.features_off)),
         ],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    problems.install(app, step_up_max_age_s=dependencies.sessions.rules.step_up_max_age_s)
+    _handle_errors(app, step_up_max_age_s=dependencies.sessions.rules.step_up_max_age_s)
     return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
 
 
@@ -78,9 +137,9 @@ def document(features_off: frozenset[str] = frozenset()) -> dict[str, Any]:
     return openapi.document(API, enabled(features_off))
 
 
-def _route(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> Address:
+def _route(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> LoggedRoute:
     application = pipeline.application(endpoint, dependencies, lockout, denied)
-    route = Address(endpoint.path, application, methods=[endpoint.method])
+    route = LoggedRoute(endpoint.path, application, methods=[endpoint.method])
     route.methods = {endpoint.method}  # without the HEAD that Starlette adds
     return route
 
@@ -96,3 +155,40 @@ def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Resp
         return Response(body, media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
 
     return respond
+
+
+def _handle_errors(app: Starlette, *, step_up_max_age_s: float) -> None:
+    """Register the exception handlers."""
+
+    def respond(request: Request, error: GatehouseError, headers: dict[str, str]) -> Response:
+        request.state.code = error.code
+        if error.detail:
+            request.state.detail = error.detail
+        if error.retryable:
+            headers["Retry-After"] = getattr(request.state, "retry_after", "1")
+        headers |= {**challenge(error, request, step_up_max_age_s=step_up_max_age_s), "Cache-Control": "no-store"}
+        return Response(
+            asgi.problem(error, request.state.request_id), error.status, headers, media_type="application/problem+json"
+        )
+
+    async def own_error(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, GatehouseError)  # noqa: S101 - guaranteed by the registration
+        return respond(request, exc, {})
+
+    async def routing_error(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)  # noqa: S101 - guaranteed by the registration
+        if exc.status_code == 405:
+            allowed = ", ".join(_allowed_methods(request))
+            return respond(request, MethodNotAllowed(f"Allowed methods: {allowed}."), {"Allow": allowed})
+        return respond(request, NotFound() if exc.status_code == 404 else BadRequest(), {})
+
+    app.add_exception_handler(GatehouseError, own_error)
+    app.add_exception_handler(HTTPException, routing_error)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Methods of every route at the path. The router reports those of the first one only."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.fullmatch(path)]
+    return sorted({method for route in routes for method in route.methods or ()})

@@ -15,12 +15,11 @@ from gatehouse.clock import Clock
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.http import asgi
-from gatehouse.http.asgi import ClientAddresses, Network
-from gatehouse.http.idempotency_store import IdempotencyStore
-from gatehouse.http.models import Probes, RequestId
-from gatehouse.identity.lockout import Lockout
+from gatehouse.http.asgi import ClientAddresses, Network, RequestId
+from gatehouse.http.health import Probes
+from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.identity.models import Actor, IdentityProvider, Role, Session
-from gatehouse.identity.service import Sessions
+from gatehouse.identity.service import Lockout, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.leaks.reporters import LeakReporters

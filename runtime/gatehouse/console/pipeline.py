@@ -1,9 +1,15 @@
-"""Processing of a management API request: authenticate, authorize, read the body, then validate it and call the handler."""
+"""Processing of a management API request: authenticate, authorize, read the body, validate it, and call the handler.
+
+Roles and step-up rules stand in the endpoint declarations. In addition, only owners create, change and revoke keys that can
+manage keys, which prevents privilege escalation. Sensitive operations of a browser session require a recent sign-in, so that an
+unattended or stolen session is of limited use. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from starlette.requests import Request as HttpRequest
@@ -11,17 +17,21 @@ from starlette.responses import Response
 
 from gatehouse.audit.service import DeniedAttempts
 from gatehouse.console.authentication import authenticate
-from gatehouse.console.authorization import check_scopes, check_target
 from gatehouse.console.dependencies import Dependencies, Request
-from gatehouse.console.idempotency import run_once
-from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthorized
+from gatehouse.crypto.token import key_id
+from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.http import asgi, json_body
-from gatehouse.http.endpoint import SIGNATURE, Endpoint
+from gatehouse.http.endpoint import SIGNATURE, Endpoint, StepUp
+from gatehouse.http.idempotency import HEADER, REPLAYED, IdempotencyGuard, StoredResponse, idempotency_key
 from gatehouse.http.validation import check_query, invalid, validate, validate_query
-from gatehouse.identity.lockout import Lockout
-from gatehouse.identity.models import Role, check
+from gatehouse.identity.models import Role, check, check_reach, manages
+from gatehouse.identity.service import Lockout
+from gatehouse.keys.models import granted
 
 App = Callable[[HttpRequest], Awaitable[Response]]
+
+#: Headers that are stored with a response. Middleware adds the others.
+_STORED_HEADERS = ("content-type", "etag", "location")
 
 
 def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> App:
@@ -35,7 +45,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
         _check_parameters(http)
         content = await _json(request)
         try:
-            check_scopes(endpoint, request, content)
+            _check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
             await denied.record(request.source_address, request.request_id, exc.code)
             raise
@@ -48,7 +58,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
                 arguments["body"] = _body(endpoint, request, content)
             return _response(endpoint, request, await _handler(endpoint)(request, **arguments))
 
-        return await run_once(endpoint, request, content, act)
+        return await _run_once(endpoint, request, content, act)
 
     return respond
 
@@ -59,7 +69,7 @@ async def _authorize(endpoint: Endpoint, request: Request) -> None:
         request.caller = await authenticate(request)
         request.http.state.key_id = request.caller.log_id
         check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
-        await check_target(endpoint, request)
+        await _check_target(endpoint, request)
     except (Unauthorized, Forbidden, RateLimited) as exc:
         await request.denied.record(request.source_address, request.request_id, exc.code)
         raise
@@ -109,3 +119,74 @@ def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
         response = Response(asgi.encode(result), endpoint.status, media_type="application/json")
     response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
     return response
+
+
+async def _check_target(endpoint: Endpoint, request: Request) -> None:
+    """Check the key that the path names. Raises Forbidden, StepUpRequired, Unavailable."""
+    caller = request.authenticated
+    if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
+        return
+    known = key_id(request.http.path_params.get("id", ""))
+    target = None if known is None else await request.dependencies.keys.get(known)
+    scopes = () if target is None else target.scopes
+    check_reach(caller.roles, scopes)
+    _check_step_up(endpoint, request, managing=manages(scopes))
+
+
+def _check_scopes(endpoint: Endpoint, request: Request, content: object) -> None:
+    """Check the scopes that a body grants, at any depth and whatever the endpoint. Raises Forbidden, StepUpRequired."""
+    if endpoint.changes_state and request.content:
+        scopes = list(_scopes(content))
+        check_reach(request.authenticated.roles, scopes)
+        _check_step_up(endpoint, request, managing=manages(scopes))
+
+
+def _check_step_up(endpoint: Endpoint, request: Request, *, managing: bool) -> None:
+    sessions, session = request.dependencies.sessions, request.authenticated.session
+    required = endpoint.step_up is StepUp.ALWAYS or (endpoint.step_up is StepUp.MANAGING and managing)
+    if session is None or not required or sessions.fresh(session):
+        return
+    minutes = max(1, round(sessions.rules.step_up_max_age_s / 60))
+    raise StepUpRequired(
+        f"This operation requires a sign-in within the last {minutes} min. Sign in again with POST /v1/sessions, then retry."
+    )
+
+
+def _scopes(value: Any) -> Iterator[str]:
+    """Every scope in a JSON value: of fields `scope` and `scopes`, and granted by roles in fields `role` and `roles`."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _scopes(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in {"scope", "scopes"}:
+                yield from _strings(item)
+            elif name in {"role", "roles"}:
+                yield from granted((), tuple(_strings(item)))
+            else:
+                yield from _scopes(item)
+
+
+def _strings(item: Any) -> Iterator[str]:
+    return (text for text in (item if isinstance(item, list) else [item]) if isinstance(text, str))
+
+
+async def _run_once(endpoint: Endpoint, request: Request, content: object, act: Callable[[], Awaitable[Response]]) -> Response:
+    """The response of `act`, or the stored response of an earlier request with the same key."""
+    dependencies = request.dependencies
+    key = idempotency_key(request.http.headers.getlist(HEADER.name))
+    if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
+        return await act()
+
+    async def store() -> StoredResponse:
+        response = await act()
+        headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
+        target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
+        return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)
+
+    guard = IdempotencyGuard(dependencies.idempotency_store, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
+    query = sorted(request.http.query_params.multi_items())
+    fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content], sort_keys=True).encode()
+    stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store)
+    replayed = {REPLAYED: "true"} if stored.replayed else {}
+    return Response(stored.body, stored.status, {**dict(stored.headers), **replayed, "Cache-Control": "no-store"})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
+from gatehouse.clock import to_datetime
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.db.pool import Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping
 from gatehouse.errors import Conflict
 from gatehouse.keys.models import KeyId
-from gatehouse.timestamps import to_datetime
 
 _CORE = RowMapping(CoreRecord)
 

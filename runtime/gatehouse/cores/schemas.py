@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from gatehouse.clock import rfc3339
 from gatehouse.cores.models import CoreRecord
 from gatehouse.cores.origins import URL_CHARS_MAX
 from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
 from gatehouse.http.validation import decode_body, invalid
-from gatehouse.timestamps import rfc3339
 
 
 class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

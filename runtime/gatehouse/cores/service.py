@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 
 from gatehouse.audit.models import AuditEvent
-from gatehouse.clock import Clock
+from gatehouse.clock import Clock, rfc3339
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
 from gatehouse.cores.repository import CoreRegistry
@@ -20,7 +20,6 @@ from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
 from gatehouse.http.paths import CORE_NAME
 from gatehouse.keys.models import KeyEnvironment, KeyRecord
-from gatehouse.timestamps import rfc3339
 
 LEASE_S_DEFAULT = 60
 

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 
+from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Row
-from gatehouse.timestamps import to_datetime, to_seconds
 
 T = TypeVar("T", bound=msgspec.Struct)
 

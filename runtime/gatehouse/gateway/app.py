@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gatehouse import observability
-from gatehouse.clock import Clock, SystemClock
+from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
@@ -23,22 +23,19 @@ from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool
 from gatehouse.gateway.asgi import Dependencies
 from gatehouse.gateway.routes import create
 from gatehouse.http import asgi
-from gatehouse.http.lifespan import LifespanApp
-from gatehouse.http.models import Probe
+from gatehouse.http.health import LifespanApp, Probe
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.self_revocation import SelfRevocationService
-from gatehouse.observability import Observer
+from gatehouse.observability import Observer, Stream
 from gatehouse.operations import features
 from gatehouse.operations.repository import LogLevelRepository
 from gatehouse.operations.service import LogLevelFollower
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.redis.nonces import RedisNonces
-from gatehouse.request_log import Stream
 from gatehouse.settings import Settings
-from gatehouse.usage.cloudwatch import UsageMetrics
 from gatehouse.usage.models import UnusualUse
 from gatehouse.usage.repository import UsageRepository
-from gatehouse.usage.service import UsageCounter, UsageFlusher
+from gatehouse.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.change_feed import ChangeFeed, FreshnessProbe
 from gatehouse.verification.imported_keys import ImportedHashRepository, ImportedKeys
@@ -58,7 +55,7 @@ def build(settings: Settings) -> asgi.App:
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
         redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None,
-        clock=SystemClock(),
+        clock=Clock(),
         stream=stream,
         observer=observability.observer("gateway", settings.log_level, settings.environment, stream=stream),
     )

@@ -17,7 +17,8 @@ from gatehouse.cores.service import RegistrationService
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound
 from gatehouse.http import asgi
-from gatehouse.http.models import Probes, RequestId
+from gatehouse.http.asgi import RequestId
+from gatehouse.http.health import Probes
 from gatehouse.keys.self_revocation import SelfRevocationService
 from gatehouse.observability import Observer
 from gatehouse.usage.service import UsageCounter

@@ -6,13 +6,13 @@ import ipaddress
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, NewType
 
 import msgspec
 
 from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType
-from gatehouse.http.models import RequestId
 
+RequestId = NewType("RequestId", str)
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -189,3 +189,12 @@ class ClientAddresses:
         except ValueError:
             return False
         return any(parsed.version == network.version and parsed in network for network in self._trusted)
+
+
+def network_of(address: str) -> str:
+    """The address, or its /64 network for IPv6. `unknown` if it is not an IP address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    return str(ipaddress.ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)

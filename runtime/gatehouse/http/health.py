@@ -1,19 +1,34 @@
-"""Readiness of a service, shared by the gateway and the Starlette services."""
+"""Health of a service: readiness of its dependencies, and start and stop in the event loop of the server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
-from gatehouse.errors import Unavailable
-from gatehouse.http.models import Probe, Probes
+from gatehouse.errors import GatehouseError, Unavailable
+from gatehouse.http import asgi
+from gatehouse.observability import Observer
 
 #: A slower probe counts as failed. Load balancers give up after about five seconds.
 PROBE_TIMEOUT_S = 3.0
+
+
+class Probe(Protocol):
+    """Readiness check of a dependency, for /readyz."""
+
+    name: str
+
+    async def check(self) -> None:
+        """Returns when the dependency answers; raises Unavailable otherwise."""
+        ...
+
+
+Probes = Sequence[Probe]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -58,3 +73,34 @@ async def _failure(probe: Probe) -> str:
     except TimeoutError:
         return f"{probe.name}: no answer in {PROBE_TIMEOUT_S} s"
     return ""
+
+
+class LifespanApp:
+    """`start` connects, yields the application and disconnects. A failed start is logged in one line and ends the process."""
+
+    def __init__(self, start: Callable[[], AbstractAsyncContextManager[asgi.App]], observer: Observer) -> None:
+        self._start = start
+        self._observer = observer
+        self._app: asgi.App | None = None
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if self._app is not None and scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        try:
+            async with self._start() as self._app:
+                await send({"type": "lifespan.startup.complete"})
+                self._observer.log.info("started", service=self._observer.service)
+                await receive()
+        except GatehouseError as exc:
+            if self._app is None:
+                self._observer.log.error("not started", service=self._observer.service, reason=exc.public)
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
+            self._observer.log.error("stopped badly", service=self._observer.service, reason=exc.public)
+        self._observer.log.info("stopped", service=self._observer.service)
+        await send({"type": "lifespan.shutdown.complete"})

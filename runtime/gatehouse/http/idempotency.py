@@ -10,22 +10,85 @@ transaction of the change, so a request without an audit event changed nothing a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from gatehouse.clock import Clock
+from gatehouse.clock import Clock, to_datetime, to_seconds
 from gatehouse.crypto.sealing import seal, unseal
 from gatehouse.crypto.token import Pepper
+from gatehouse.db.pool import Pool
 from gatehouse.errors import Conflict, GatehouseError, IdempotencyKeyReused, RequestInProgress, Unavailable
-from gatehouse.http.idempotency_store import Claim, Earlier, IdempotencyStore
+from gatehouse.http.endpoint import Header
+from gatehouse.http.validation import invalid
 
 REPLAY_S = 86_400
 
 #: Maximum duration of a request in seconds. The longest is a revocation, which waits up to one minute.
 RUNNING_S_MAX = 120.0
 KEY_CHARS_MAX = 255
+
+
+REPLAYED = "Idempotency-Replayed"
+
+HEADER = Header(
+    "Idempotency-Key",
+    "A unique value in double quotes, such as a UUID. A request that repeats the key within 24 hours is not processed again: it"
+    f" receives the first response, including tokens, with `{REPLAYED}: true`.",
+    {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
+    '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+)
+
+#: A Structured Field String (RFC 9651, section 3.3.3), quotes included.
+_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
+
+#: Maximum clock difference of two consoles, for the search of the audit event of a request.
+_CLOCK_SKEW_S = 60.0
+
+_CLAIM = (
+    "INSERT INTO idempotent_request AS request (lookup, fingerprint, request_id, claimed_at, expires_at)"
+    " VALUES ($1, $2, $3, $4, $5)"
+    " ON CONFLICT (lookup) DO UPDATE SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true,"
+    " target_id = '', generation = NULL, sealed = NULL WHERE request.expires_at <= $4 RETURNING true"
+)
+
+_FIND = "SELECT fingerprint, request_id, claimed_at, running, generation, sealed FROM idempotent_request WHERE lookup = $1"
+
+_TARGET = "SELECT target_id FROM audit_event WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success' LIMIT 1"
+
+_TAKE_OVER = (
+    "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true,"
+    " target_id = '' WHERE lookup = $1 AND request_id = $6 AND sealed IS NULL"
+)
+
+_KEEP = (
+    "UPDATE idempotent_request SET running = false, target_id = $3, generation = $4, sealed = $5"
+    " WHERE lookup = $1 AND request_id = $2"
+)
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A request that is about to act. Times are Unix seconds."""
+
+    lookup: bytes  # 32 bytes, of the caller and the key
+    fingerprint: bytes  # 32 bytes, of the request
+    request_id: str
+    at: float
+    expires_at: float
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """An earlier request with the same key."""
+
+    fingerprint: bytes
+    request_id: str
+    claimed_at: float
+    running: bool  # it has not reported its end
+    generation: int | None  # pepper generation that the response is sealed under
+    sealed: bytes | None  # the response, if it is stored
+    target_id: str  # what it created or changed, according to the audit trail; empty: nothing
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -36,6 +99,48 @@ class StoredResponse(msgspec.Struct, frozen=True):
     body: bytes
     target_id: str = ""
     replayed: bool = False
+
+
+class IdempotencyStore:
+    """Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, claim: Claim) -> Earlier | None:
+        """Claim the key. None on success; exactly one of several concurrent requests succeeds."""
+        async with self._pool.transaction() as connection:
+            if await connection.fetchval(_CLAIM, *_values(claim)):
+                return None
+            row = await connection.fetchrow(_FIND, claim.lookup)
+            if row is None:
+                # Released between the two statements: the next attempt will claim it.
+                return Earlier(claim.fingerprint, claim.request_id, claim.at, True, None, None, "")
+            claimed_at, target_id = to_seconds(row["claimed_at"]), None
+            if row["sealed"] is None:
+                target_id = await connection.fetchval(_TARGET, to_datetime(claimed_at - _CLOCK_SKEW_S), row["request_id"])
+        return Earlier(**{**row, "claimed_at": claimed_at}, target_id=target_id or "")
+
+    async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
+        """Claim the key of an earlier request that did nothing. False if another request was faster."""
+        return await self._pool.execute(_TAKE_OVER, *_values(claim), earlier.request_id) == 1
+
+    async def keep(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
+        """Store the response of the request that claimed the key."""
+        await self._pool.execute(_KEEP, claim.lookup, claim.request_id, target_id, generation, sealed)
+
+    async def release(self, claim: Claim, *, forget: bool) -> None:
+        """End a request without a response to store. `forget`: it did nothing, so the key becomes unused."""
+        statement = "DELETE FROM idempotent_request" if forget else "UPDATE idempotent_request SET running = false"
+        await self._pool.execute(f"{statement} WHERE lookup = $1 AND request_id = $2", claim.lookup, claim.request_id)
+
+    async def prune(self, *, now: float) -> int:
+        """Delete expired rows. Returns their number."""
+        return await self._pool.execute("DELETE FROM idempotent_request WHERE expires_at <= $1", to_datetime(now))
+
+
+def _values(claim: Claim) -> tuple[object, ...]:
+    return claim.lookup, claim.fingerprint, claim.request_id, to_datetime(claim.at), to_datetime(claim.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +235,15 @@ def _hash(kind: str, *parts: str | bytes) -> bytes:
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
     return digest.digest()
+
+
+def idempotency_key(values: Sequence[str]) -> str | None:
+    """The Idempotency-Key of a request from the values of its header. Raises BadRequest if it is malformed or repeated."""
+    if not values:
+        return None
+    match = _STRING.fullmatch(values[0].strip()) if len(values) == 1 else None
+    if match is None or len(match[1]) > KEY_CHARS_MAX:
+        message = "is sent more than once" if len(values) > 1 else "is not a string in double quotes"
+        fix = f'send {HEADER.name}: "<uuid>", including the quotes, with at most {KEY_CHARS_MAX} printable ASCII characters'
+        raise invalid("header.idempotency-key", message, fix)
+    return match[1]

@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from gatehouse.audit.models import AuditEvent, Details
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.errors import Forbidden
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId
 from gatehouse.keys.models import ADMIN_SCOPE
 
 
@@ -33,7 +33,7 @@ class Actor(msgspec.Struct, frozen=True):
 
     def did(
         self,
-        action: str,
+        action: AuditAction,
         *,
         target_type: str,
         target_id: str,

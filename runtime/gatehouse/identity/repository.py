@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
+from gatehouse.clock import to_datetime
 from gatehouse.db.pool import Pool, row_count
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
 from gatehouse.identity.models import Session
-from gatehouse.timestamps import to_datetime
 
 _SESSION = RowMapping(Session)
 

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Instant
 from gatehouse.identity.models import Session
-from gatehouse.timestamps import rfc3339
 
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
+from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, base62
 from gatehouse.errors import Unavailable
+from gatehouse.http.asgi import network_of
 from gatehouse.identity.models import Actor, ActorType, Role, Session
 from gatehouse.identity.repository import SessionRepository
-
-BEGIN, END, END_ALL = "session.begin", "session.end", "session.end-all"
 
 #: Length of a cookie: 32 bytes in base64url without padding.
 COOKIE_CHARS = 43
@@ -34,6 +36,13 @@ SESSIONS_MAX = 20
 _UPDATES_PER_IDLE_TIMEOUT = 20
 _USER_AGENT_CHARS_MAX = 200
 _ID_CHARS = 12
+
+
+FAILURES_MAX = 10
+
+#: Seconds from the first failure until the lockout ends.
+WINDOW_S = 300
+PAIRS_MAX = 10_000
 
 
 class SessionRules(msgspec.Struct, frozen=True):
@@ -106,7 +115,7 @@ class Sessions:
         )
         replaced_id = None if replaces is None else replaces.id
         details = {} if replaced_id is None else {"replaces": replaced_id}
-        event = actor.did(BEGIN, target_type="session", target_id=session.id, at=now, details=dict(details))
+        event = actor.did(AuditAction.SESSION_BEGIN, target_type="session", target_id=session.id, at=now, details=dict(details))
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
@@ -159,13 +168,15 @@ class Sessions:
 
     async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
         """End a session of the actor, or with `any_actor` of any actor. False if it does not exist. Raises Unavailable."""
-        event = actor.did(END, target_type="session", target_id=session_id, at=self.clock.now(), details={})
+        event = actor.did(AuditAction.SESSION_END, target_type="session", target_id=session_id, at=self.clock.now(), details={})
         return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
         """End all sessions of the actor, or with `everybody` of all actors. Returns their number. Raises Unavailable."""
         whose = "everybody" if everybody else "own"
-        event = actor.did(END_ALL, target_type="session", target_id="*", at=self.clock.now(), details={"whose": whose})
+        event = actor.did(
+            AuditAction.SESSION_END_ALL, target_type="session", target_id="*", at=self.clock.now(), details={"whose": whose}
+        )
         return await self.store.end_all(actor=None if everybody else (actor.type, actor.id), event=event)
 
     async def prune(self) -> int:
@@ -181,3 +192,31 @@ def _stored(cookie: str) -> str:
 def _csrf(key: Pepper, cookie: str, generation: int) -> str | None:
     digest = key.digest(f"session-csrf:{cookie}", generation)
     return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+class Lockout:
+    """Lockout after failed authentications, for each pair of client address and principal.
+
+    A lockout affects one client address (for IPv6 its /64 network), so a client cannot lock out others. The bounded counters are
+    stored in the memory of one console process: n processes allow n times as many attempts, which is no risk for 256-bit secrets.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+
+    def wait_s(self, address: str, principal: str) -> int:
+        """Seconds until the lockout ends, 0 if there is none. `principal`: a key id, or a fixed name for other credentials."""
+        started, count = self._failures.get((network_of(address), principal), (0.0, 0))
+        remaining = started + WINDOW_S - self._clock.now()
+        return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
+
+    def failed(self, address: str, principal: str) -> None:
+        pair, now = (network_of(address), principal), self._clock.now()
+        started, count = self._failures.pop(pair, (now, 0))
+        self._failures[pair] = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
+        if len(self._failures) > PAIRS_MAX:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, address: str, principal: str) -> None:
+        self._failures.pop((network_of(address), principal), None)

@@ -16,6 +16,7 @@ import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
+from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
 from gatehouse.errors import Conflict, Unavailable
@@ -41,7 +42,6 @@ from gatehouse.keys.models import (
     Update,
     granted,
 )
-from gatehouse.timestamps import to_datetime, to_seconds
 
 #: Changes of keys with an admin scope wait for this lock, so that two concurrent changes cannot remove the last two such keys.
 #: Taken after the rows of the key's family and before the locks of the change trigger (7126501) and of the audit trail (7126502).

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired, Problem
@@ -47,8 +48,7 @@ from gatehouse.keys.schemas import (
 )
 from gatehouse.keys.service import Changed, KeyService
 from gatehouse.keys.signing import SetSigning
-from gatehouse.operations.pepper_schemas import PepperGeneration, PepperStatus
-from gatehouse.timestamps import rfc3339
+from gatehouse.operations.schemas import PepperGeneration, PepperStatus
 from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
 

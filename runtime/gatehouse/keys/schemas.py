@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from gatehouse.clock import rfc3339
 from gatehouse.http.fields import (
     CORES_MAX,
     LIMITS_MAX,
@@ -37,7 +38,6 @@ from gatehouse.http.fields import (
 from gatehouse.http.validation import checked, matching
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX, TTL_S_MAX
 from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
-from gatehouse.timestamps import rfc3339
 from gatehouse.verification.decision import network
 
 NAME_CHARS_MAX = 100

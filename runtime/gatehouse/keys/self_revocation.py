@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, parse, proves_possession
 from gatehouse.http import fields
+from gatehouse.http.asgi import RequestId
 from gatehouse.http.fields import REASON_CHARS_MAX, REQUEST_ID
-from gatehouse.http.models import RequestId
 from gatehouse.http.validation import decode_body, invalid
 from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action, next_state

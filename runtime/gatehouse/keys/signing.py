@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Meta
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent, Details, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, Details, system_event
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable

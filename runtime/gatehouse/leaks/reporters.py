@@ -1,25 +1,26 @@
-"""Leak reporters whose reports are accepted, authenticated by the signatures of their requests."""
+"""Leak reporters whose reports are accepted, authenticated by the signatures of their requests. Pure.
+
+GitHub signs with ECDSA on NIST P-256 with SHA-256 over the raw body, in ASN.1 and base64, in the header
+Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key. Its public keys are pinned. Other reporters sign as
+Standard Webhooks.
+
+Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program.
+"""
 
 from __future__ import annotations
 
-import json
-import secrets
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from gatehouse.clock import Clock
-from gatehouse.crypto.token import Pepper
-from gatehouse.db.pool import Pool
-from gatehouse.errors import SettingsError
-from gatehouse.keys.repository import KeyRepository
-from gatehouse.keys.service import KeyService
-from gatehouse.leaks.report_signatures import is_signed_by_github, p256_key
-from gatehouse.leaks.repository import LeakRepository
 from gatehouse.leaks.service import LeakService
 from gatehouse.notifications import webhook_signatures as webhook
-from gatehouse.settings import Settings
+
+SIGNATURE_CHARS_MAX = 200
 
 #: (request headers, body, Unix seconds now) -> True if the reporter signed the request.
 Verify = Callable[[Mapping[str, str], bytes, float], bool]
@@ -28,7 +29,7 @@ Verify = Callable[[Mapping[str, str], bytes, float], bool]
 @dataclass(frozen=True, slots=True)
 class LeakReporters:
     service: LeakService
-    github_keys: Mapping[str, EllipticCurvePublicKey]  # by identifier; empty: reports of GitHub are not accepted
+    github_keys: Mapping[str, ec.EllipticCurvePublicKey]  # by identifier; empty: reports of GitHub are not accepted
     secret: bytes | None  # of reports that are signed as Standard Webhooks; None: they are not accepted
 
     def signed(self, reporter: str) -> Verify | None:
@@ -47,20 +48,24 @@ class LeakReporters:
         return webhook.is_signed(self.secret or b"", message_id, timestamp, signature, body, now=now)
 
 
-def leak_reporters(settings: Settings, pool: Pool, store: KeyRepository, clock: Clock, pepper: Pepper) -> LeakReporters:
-    """Raises SettingsError if a key or the secret is malformed."""
-    # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
-    keys = KeyService(store, clock, pepper, settings.key_prefix, secrets.token_bytes, confirmation_timeout_s=0.0)
-    service = LeakService(keys, LeakRepository(pool), clock, settings.leak_action)
-    secret = None
-    if settings.leak_secret is not None:
-        try:
-            secret = webhook.secret_bytes(settings.leak_secret.get_secret_value())
-        except ValueError:
-            raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
+def p256_key(pem: str) -> ec.EllipticCurvePublicKey:
+    """Public key on P-256. Raises ValueError."""
     try:
-        pinned = json.loads(settings.leak_github_keys or "{}")
-        github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
-    except (ValueError, AttributeError, TypeError):
-        raise SettingsError('GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {"<key identifier>": "<P-256 public key, PEM>"}') from None
-    return LeakReporters(service, github_keys, secret)
+        key = serialization.load_pem_public_key(pem.encode())
+    except UnsupportedAlgorithm as exc:
+        raise ValueError("the key has an unknown type") from exc
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the key is not on P-256")
+    return key
+
+
+def is_signed_by_github(body: bytes, key_identifier: str, signature: str, keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bool:
+    """True if the pinned key with this identifier verifies the signature."""
+    key = keys.get(key_identifier)
+    if key is None or len(signature) > SIGNATURE_CHARS_MAX:
+        return False
+    try:
+        key.verify(base64.b64decode(signature, validate=True), body, ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True

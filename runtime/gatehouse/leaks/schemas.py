@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.http.validation import invalid, rejected
-from gatehouse.leaks.report_signatures import LeakReport
 
 REPORTS_MAX = 200
 
@@ -25,6 +24,21 @@ _LABEL = {
     "token_type": "gatehouse_api_key",
     "label": "true_positive",
 }
+
+
+Text = Annotated[str, Meta(max_length=2000)]
+
+
+class LeakReport(msgspec.Struct, frozen=True):
+    """A reported token. Unknown fields are ignored."""
+
+    token: Text
+    type: Text = ""
+    url: Text = ""
+    source: Annotated[Text, Meta(description="Kind of the place, such as `content`, `commit` or `issue_body`.")] = ""
+
+    def __repr__(self) -> str:
+        return "LeakReport(...)"
 
 
 class LeakLabel(msgspec.Struct, frozen=True):

@@ -7,24 +7,50 @@ work is the same for an unknown key, a wrong secret and a known key. The signatu
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.clock import Clock
+from gatehouse.audit.models import AuditAction, AuditEvent
+from gatehouse.audit.repository import append
+from gatehouse.clock import Clock, to_datetime
+from gatehouse.db.pool import Pool, row_count
 from gatehouse.errors import Conflict
 from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action
-from gatehouse.keys.models import Key, KeyState
+from gatehouse.keys.models import Key, KeyId, KeyState
 from gatehouse.keys.service import KeyService
-from gatehouse.leaks.report_signatures import LeakReport, place
-from gatehouse.leaks.repository import LeakRepository
 from gatehouse.leaks.scanner import redact_keys
+from gatehouse.leaks.schemas import LeakReport
 
 URL_CHARS_MAX = 500
 SOURCE_CHARS_MAX = 64
 LeakAction = Literal["notify", "disable", "revoke"]
+
+
+#: Maximum number of places that are stored for a key. Reports of further places are ignored.
+PLACES_MAX = 100
+
+
+class LeakRepository:
+    """Places where API keys were publicly exposed, in PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def record(self, key_id: KeyId, place: bytes, event: AuditEvent) -> bool:
+        """Store the place and append the event. False if the place is known or PLACES_MAX is reached. Raises Unavailable."""
+        async with self._pool.transaction() as connection:
+            known = await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key_id)
+            if known >= PLACES_MAX:
+                return False
+            statement = "INSERT INTO key_leak (key_id, place, reported_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+            status = await connection.execute(statement, key_id, place, to_datetime(event.occurred_at))
+            if not row_count(status):
+                return False
+            await append(connection, event)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +99,11 @@ class LeakService:
             },
         )
         await self.repository.record(key.id, place(actor.id, report.url), event)
+
+
+def place(reporter: str, url: str) -> bytes:
+    """Identity of a place where a key was exposed: SHA-256 of the reporter and the URL."""
+    return hashlib.sha256(f"{reporter}\0{url}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _clean(text: str) -> str:

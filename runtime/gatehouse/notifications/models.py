@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal
 
 import msgspec
 
-from gatehouse.audit.actions import AuditAction
+from gatehouse.audit.models import AuditAction, DescribedStr
 
 
-class NotificationEvent(StrEnum):
-    """Event that a receiver can subscribe to, with a sentence for the documentation."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> NotificationEvent:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class NotificationEvent(DescribedStr):
+    """Events that a receiver can subscribe to."""
 
     KEY_REVOKED = "key.revoked", "An API key was revoked, by management or by its holder."
     KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
@@ -29,7 +20,7 @@ class NotificationEvent(StrEnum):
 
 
 #: Action in the audit trail -> event that receivers are notified of.
-EVENTS: dict[str, NotificationEvent] = {
+EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_ROTATE: NotificationEvent.KEY_ROTATED,
@@ -48,7 +39,7 @@ class Webhook(msgspec.Struct, frozen=True):
 
     id: str
     url: str
-    events: tuple[str, ...]  # empty: all events
+    events: tuple[str, ...]  # values of NotificationEvent; empty: all events
     pepper_generation: int  # under which its secret is derived
     created_at: float
     created_by: str
@@ -59,7 +50,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     notification_id: str
     target: str
-    event: str
+    event: NotificationEvent
     body: str
     state: DeliveryState
     attempts: int

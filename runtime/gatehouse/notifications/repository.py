@@ -6,13 +6,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, system_event
 from gatehouse.audit.repository import append
+from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row, row_count
 from gatehouse.db.statements import RowMapping
 from gatehouse.notifications.models import EVENTS, TOPIC, Delivery, Webhook
-from gatehouse.timestamps import to_datetime, to_seconds
 
 #: Audit rows that are read, and keys that are reminded of, in one transaction.
 BATCH_ROWS = 500

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
+from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Cursor, Instant, NextCursor
-from gatehouse.notifications.models import Delivery, Webhook
-from gatehouse.timestamps import rfc3339
+from gatehouse.notifications.models import Delivery, DeliveryState, NotificationEvent, Webhook
 
 URL_CHARS_MAX = 500
-
-Event = Literal["key.revoked", "key.rotated", "key.expires_soon", "key.leaked", "key.unusual"]
 
 
 class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,7 +23,7 @@ class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(max_length=URL_CHARS_MAX, description="HTTPS URL with a public address and no user name. Receives POST requests."),
     ]
-    events: Annotated[list[Event], Meta(max_length=20, description="Events to send. Empty: all events.")] = []
+    events: Annotated[list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")] = []
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +37,7 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     url: str
-    events: list[str]
+    events: list[NotificationEvent]
     created_at: Instant
     created_by: str
 
@@ -65,9 +63,7 @@ class WebhookList(msgspec.Struct, frozen=True):
 class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query of a page of deliveries."""
 
-    state: Annotated[
-        Literal["waiting", "delivered", "dead"], Meta(description="`dead`: abandoned after the last attempt failed.")
-    ] = "dead"
+    state: Annotated[DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")] = "dead"
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of deliveries.")] = 50
 
@@ -88,8 +84,8 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
     notification_id: str
     destination: Annotated[str, Meta(description="Id of the webhook, or `topic` for the SNS topic.")]
-    event: str
-    state: str
+    event: NotificationEvent
+    state: DeliveryState
     attempts: int
     next_at: Annotated[Instant, Meta(description="Time of the next attempt.")]
     created_at: Instant
@@ -107,7 +103,7 @@ def webhook_view(webhook: Webhook) -> WebhookView:
     return WebhookView(
         id=webhook.id,
         url=webhook.url,
-        events=list(webhook.events),
+        events=[NotificationEvent(event) for event in webhook.events],
         created_at=rfc3339(webhook.created_at),
         created_by=webhook.created_by,
     )

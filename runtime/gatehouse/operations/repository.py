@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.db.pool import Pool
 from gatehouse.db.statements import RowMapping
-from gatehouse.operations.models import LogLevelOverride
+from gatehouse.observability import Level
 
 READ_TIMEOUT_S = 2.0
+
+
+class LogLevelOverride(msgspec.Struct, frozen=True):
+    """A log level that replaces GATEHOUSE_LOG_LEVEL of every process for a time."""
+
+    level: Level
+    until: float  # Unix seconds
+    set_by: str
+
 
 _OVERRIDE = RowMapping(LogLevelOverride)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Request
 from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.operations.features import FEATURES
-from gatehouse.operations.models import LogLevelOverride
+from gatehouse.operations.repository import LogLevelOverride
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
-from gatehouse.timestamps import rfc3339
 
 
 async def show_log_level(request: Request) -> LogLevel:

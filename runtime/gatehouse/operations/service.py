@@ -7,14 +7,13 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent, Details
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.background import Background
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
-from gatehouse.operations.models import Level, LogLevelOverride
-from gatehouse.operations.repository import LogLevelRepository
+from gatehouse.observability import Level
+from gatehouse.operations.repository import LogLevelOverride, LogLevelRepository
 
 #: Interval at which every worker reads the log level, and so the time that a change takes.
 POLL_S = 3.0

@@ -8,10 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from gatehouse.http import operational_routes
-from gatehouse.http.middleware import Address, RequestContextMiddleware, unexpected
-from gatehouse.http.models import Probes
-from gatehouse.http.pages import page, style_route
+from gatehouse.http.health import Probes
+from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, page, style_route, unexpected
 from gatehouse.observability import Observer
 
 _PAGE = "<p>To open a secret that was shared with you, use the complete link.</p>"
@@ -23,9 +21,9 @@ def create(*, probes: Probes, observer: Observer, https: bool, scraped: bool = T
     """ASGI application. `https`: the public URL uses https, so HSTS is sent. `scraped`: /metrics is served."""
     app = Starlette(
         routes=[
-            Address("/", _page, methods=["GET"]),
+            LoggedRoute("/", _page, methods=["GET"]),
             style_route(),
-            *operational_routes.routes(probes, observer, scraped=scraped),
+            *operational_routes(probes, observer, scraped=scraped),
         ],
         exception_handlers={HTTPException: _http_error, Exception: unexpected},
     )

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent, Details, Outcome, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, Details, Outcome, system_event
 from gatehouse.aws import object_storage
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper

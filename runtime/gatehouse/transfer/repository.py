@@ -11,6 +11,7 @@ import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
+from gatehouse.clock import to_datetime
 from gatehouse.cores.models import CoreRecord
 from gatehouse.cores.repository import LEASE
 from gatehouse.db.pool import Connection, Pool, row_count
@@ -18,7 +19,6 @@ from gatehouse.db.statements import placeholders
 from gatehouse.errors import BadRequest, Conflict, Unavailable
 from gatehouse.keys.models import Key, KeyId
 from gatehouse.keys.repository import COLUMNS, KeyRepository, column_values
-from gatehouse.timestamps import to_datetime
 
 #: Seconds for a connection and for a statement: an import reads and writes thousands of rows at a time.
 TIMEOUT_S = 60.0

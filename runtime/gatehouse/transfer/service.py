@@ -16,8 +16,8 @@ from itertools import islice
 
 import msgspec
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.clock import Clock, SystemClock
+from gatehouse.audit.models import AuditAction
+from gatehouse.clock import Clock
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.crypto.sealing import seal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, read_pepper
@@ -255,7 +255,7 @@ async def open_transfer(settings: Settings) -> AsyncIterator[Transfer]:
         keys = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         context = ImportContext(
             repository=ImportRepository(pool, keys),
-            clock=SystemClock(),
+            clock=Clock(),
             pepper=pepper,
             generation=await keys.writable_generation(generations) or pepper.current,
             environment=settings.key_environment,

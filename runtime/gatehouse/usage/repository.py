@@ -6,12 +6,11 @@ from datetime import timedelta
 
 import msgspec
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent, Details, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, Details, system_event
 from gatehouse.audit.repository import append
+from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, row_count
 from gatehouse.db.statements import Conditions
-from gatehouse.timestamps import to_datetime, to_seconds
 from gatehouse.usage.models import POINTS_MAX, RETENTION_S, UnusualUse, UsageBatch, UsagePoint
 
 #: Use of a key after this time without use is unusual.

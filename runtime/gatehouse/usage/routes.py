@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import NotFound
@@ -9,7 +10,6 @@ from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.fields import unix_seconds
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import KEY_READERS, READERS
-from gatehouse.timestamps import rfc3339
 from gatehouse.usage.models import POINTS_MAX
 from gatehouse.usage.schemas import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS_S, KeyUsage, ReadUsage, UsagePointView, UsageSeries
 

@@ -11,14 +11,14 @@ import asyncio
 
 import msgspec
 
-from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.models import AuditAction, AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import Clock
 from gatehouse.crypto.sealing import unseal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, proves_possession
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.keys.repository import RECORD_COLUMNS, key_record
@@ -139,8 +139,8 @@ class ImportedKeys:
         if digest is None:
             return None
         actor = Actor(type="system", id="gateway", request_id=RequestId(""), source_address="")
-        details = {"from": record.scheme, "to": "hmac"}
-        event = actor.did("key.upgrade", target_type="key", target_id=key_id, at=self._clock.now(), details={**details})
+        at, details = self._clock.now(), {"from": record.scheme, "to": "hmac"}
+        event = actor.did(AuditAction.KEY_UPGRADE, target_type="key", target_id=key_id, at=at, details={**details})
         return await self._hashes.upgrade(key_id, digest, record.pepper_generation, event)
 
     def _count_guess(self, key_id: KeyId) -> None:

@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 import time
 
-from gatehouse.audit.actions import AuditAction
-from gatehouse.audit.models import AuditEvent, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, system_event
 from gatehouse.audit.repository import append
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import Pool, row_count

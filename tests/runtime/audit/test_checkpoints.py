@@ -9,12 +9,12 @@ from typing import Any
 
 import asyncpg
 import boto3
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.audit.chain import GENESIS
-from gatehouse.audit.checkpoint import Checkpoint, disagreement, is_signed, public_keys
+from gatehouse.audit.chain import GENESIS, disagreement, is_signed, public_keys, signed_bytes
 from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
-from gatehouse.audit.models import CheckpointArchive, Signer, system_event
+from gatehouse.audit.models import AuditAction, Checkpoint, CheckpointArchive, Signer, system_event
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import Checkpointer
 from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
@@ -62,15 +62,11 @@ def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
 
 
 async def test_only_the_signing_key_verifies_a_signature(signer: Signer) -> None:
-    created = checkpoint(7)
-    created = Checkpoint(created.seq, created.hash, created.taken_at, await signer.key_id(), signer.algorithm, b"")
-    created = Checkpoint(
-        created.seq, created.hash, created.taken_at, created.key_id, created.algorithm, await signer.sign(created.signed())
-    )
+    unsigned = msgspec.structs.replace(checkpoint(7), key_id=await signer.key_id(), algorithm=signer.algorithm)
+    created = msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned)))
     assert is_signed(created, public_keys(await signer.public_key()))
     assert not is_signed(created, public_keys(await LocalSigner(Ed25519PrivateKey.generate()).public_key()))
-    moved = Checkpoint(8, created.hash, created.taken_at, created.key_id, created.algorithm, created.signature)
-    assert not is_signed(moved, public_keys(await signer.public_key()))
+    assert not is_signed(msgspec.structs.replace(created, seq=8), public_keys(await signer.public_key()))
 
 
 async def test_archive_returns_checkpoints_in_order_of_rows(archive: CheckpointArchive) -> None:
@@ -119,7 +115,7 @@ class Setup:
     async def append(self, rows: int) -> None:
         for _ in range(rows):
             await self.trail.append(
-                system_event("test", "key.create", target_type="key", target_id="x", at=self.clock.now(), details={})
+                system_event("test", AuditAction.KEY_CREATE, target_type="key", target_id="x", at=self.clock.now(), details={})
             )
 
     async def findings(self) -> Any:

@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from gatehouse.audit.csv import escape, line
+from gatehouse.audit.routes import csv_cell, csv_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,15 +28,15 @@ from hypothesis import strategies as st
     ],
 )
 def test_formula_is_prefixed_with_an_apostrophe(text: str) -> None:
-    assert escape(text) == f"'{text}"
+    assert csv_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["", "a", "a=1", "12", "2031-01-01T00:00:00Z", " a", "'=1"])
 def test_other_text_is_unchanged(text: str) -> None:
-    assert escape(text) == text
+    assert csv_cell(text) == text
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
 def test_line_parses_to_the_escaped_cells(cells: list[str]) -> None:
-    text = line(cells)
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [[escape(cell) for cell in cells]]
+    text = csv_line(cells)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [[csv_cell(cell) for cell in cells]]

@@ -10,7 +10,7 @@ from gatehouse.audit.models import AuditFilter
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import ADDRESSES_MAX, DeniedAttempts
 from gatehouse.db.pool import Pool, login
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database

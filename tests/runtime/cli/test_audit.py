@@ -8,9 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.audit.chain import GENESIS, row_hash
-from gatehouse.audit.checkpoint import Checkpoint, to_sign
-from gatehouse.audit.models import AuditEvent, AuditRow
+from gatehouse.audit.chain import GENESIS, row_hash, signed_bytes
+from gatehouse.audit.models import AuditEvent, AuditRow, Checkpoint
 from gatehouse.audit.schemas import audit_view, checkpoint_view
 from gatehouse.aws.signing_key import LocalSigner
 
@@ -42,8 +41,8 @@ async def offline(bare: Command) -> Command:
     (bare.folder / "checkpoints").mkdir()
     for seq in (4, 9):
         key_id, row = await signer.key_id(), rows[seq - 1]
-        signature = await signer.sign(to_sign(seq, row.hash, 1_800_000_100.0, key_id, "ed25519"))
-        view = checkpoint_view(Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", signature))
+        unsigned = Checkpoint(seq, row.hash, 1_800_000_100.0, key_id, "ed25519", b"")
+        view = checkpoint_view(msgspec.structs.replace(unsigned, signature=await signer.sign(signed_bytes(unsigned))))
         (bare.folder / "checkpoints" / f"{seq:020d}.json").write_text(msgspec.json.encode(view).decode())
     (bare.folder / "key.pem").write_bytes(await signer.public_key())
     return bare

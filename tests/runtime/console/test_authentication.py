@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.console.routes import ENDPOINTS
+from gatehouse.console.asgi import ENDPOINTS
 from gatehouse.http.endpoint import CREDENTIAL, Endpoint
 
 from tests.runtime.console_client import BOOTSTRAP, Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gatehouse.console.routes import ENDPOINTS
+from gatehouse.console.asgi import ENDPOINTS
 from gatehouse.http.endpoint import CREDENTIAL, Endpoint, StepUp
 from gatehouse.identity.models import Role, manages, roles_of
 

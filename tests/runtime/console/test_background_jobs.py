@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.audit.checkpoint import disagreement, public_keys
+from gatehouse.audit.chain import disagreement, public_keys
 from gatehouse.audit.checkpoint_archive import FileCheckpointArchive
-from gatehouse.clock import SystemClock
-from gatehouse.console import jobs as watch
+from gatehouse.clock import Clock
+from gatehouse.console import app
 from gatehouse.errors import SettingsError
 from gatehouse.settings import Settings, load
 
@@ -34,14 +34,13 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
         GATEHOUSE_CHECKPOINT_ARCHIVE=f"file:{vault}",
         GATEHOUSE_CHECKPOINT_INTERVAL_EVENTS="1",
     )
-    signing = watch.signer(chosen)
+    signing = app.checkpoint_signer(chosen)
     assert signing is not None
     chores = {
-        chore.name: chore
-        for chore in watch.maintenance_jobs(chosen, console.pool, SystemClock(), console.dependencies.observer, signing)
+        chore.name: chore for chore in app.maintenance_jobs(chosen, console.pool, Clock(), console.dependencies.observer, signing)
     }
     await console.create()
-    await chores["checkpoint"].turn()
+    await chores["checkpoint"].action()
     events = (await console.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
     taken = await FileCheckpointArchive(vault).all()
@@ -52,8 +51,8 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
 
 
 def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
-    assert watch.signer(settings(console)) is None
-    chores = watch.maintenance_jobs(settings(console), console.pool, SystemClock(), console.dependencies.observer, None)
+    assert app.checkpoint_signer(settings(console)) is None
+    chores = app.maintenance_jobs(settings(console), console.pool, Clock(), console.dependencies.observer, None)
     assert "checkpoint" not in {chore.name for chore in chores}
 
 

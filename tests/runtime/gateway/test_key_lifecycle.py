@@ -11,11 +11,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.clock import SystemClock
+from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper, build, build_marked
 from gatehouse.db.migrations import runner
 from gatehouse.db.pool import Pool
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import Effective, KeyEnvironment, KeyId, RotationOptions
@@ -43,7 +43,7 @@ async def keys(database: Any) -> AsyncIterator[KeyService]:
     """Key management on the database of the gateway, as in the console."""
     pool = Pool(database.app, application="tests", size_max=4)
     store = KeyRepository(pool, staleness_s=3.0)
-    yield KeyService(store, SystemClock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, confirmation_timeout_s=3.0)
+    yield KeyService(store, Clock(), Pepper({1: PEPPER}, 1), "gtk", secrets.token_bytes, confirmation_timeout_s=3.0)
     await pool.close()
 
 

@@ -24,10 +24,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.clock import SystemClock
+from gatehouse.clock import Clock
 from gatehouse.db.migrations import runner
 from gatehouse.db.pool import Pool, login
-from gatehouse.http.models import RequestId
+from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import Effective, KeyId
@@ -120,7 +120,7 @@ async def test_confirmed_revocations_hold_on_every_gateway(gateway: Gateway, sta
     keys = [await gateway.mint() for _ in range(KEYS)]
     pool = Pool(database.app, application="load", size_max=12)
     store = KeyRepository(pool, staleness_s=BOUND_MS / 1000)
-    service = KeyService(store, SystemClock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000)
+    service = KeyService(store, Clock(), gateway.pepper, "gtk", secrets.token_bytes, BOUND_MS / 1000)
     load = Load(ports, keys)
     confirmed_at: dict[str, float] = {}
     effective: set[Effective] = set()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.errors import Unavailable
-from gatehouse.http.idempotency_store import IdempotencyStore
+from gatehouse.http.idempotency import IdempotencyStore
 
 from tests.runtime.console_client import BOOTSTRAP, Console, assert_problem
 

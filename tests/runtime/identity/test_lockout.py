@@ -8,7 +8,7 @@ import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.crypto.token import build
-from gatehouse.identity.lockout import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
+from gatehouse.identity.service import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 from gatehouse.keys.models import KeyEnvironment
 from starlette.types import ASGIApp
 

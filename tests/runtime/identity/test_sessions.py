@@ -9,8 +9,8 @@ import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
+from gatehouse.console.asgi import ENDPOINTS
 from gatehouse.console.authentication import COOKIE
-from gatehouse.console.routes import ENDPOINTS
 from gatehouse.http.endpoint import StepUp
 from gatehouse.identity.models import Identity, Role
 from gatehouse.identity.service import SESSIONS_MAX

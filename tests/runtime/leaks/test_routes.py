@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.console import asgi as console_asgi
 from gatehouse.keys.routes import key_service
 from gatehouse.leaks.reporters import LeakReporters
-from gatehouse.leaks.repository import PLACES_MAX, LeakRepository
-from gatehouse.leaks.service import LeakService
+from gatehouse.leaks.service import PLACES_MAX, LeakRepository, LeakService
 from gatehouse.notifications import webhook_signatures as webhook
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())

@@ -6,8 +6,7 @@ import json
 
 import pytest
 from gatehouse.errors import BadRequest
-from gatehouse.leaks.report_signatures import LeakReport
-from gatehouse.leaks.schemas import decode, label
+from gatehouse.leaks.schemas import LeakReport, decode, label
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,12 +13,11 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from gatehouse.clock import SystemClock
+from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.notifications.repository import NotificationRepository
-from gatehouse.notifications.senders import SnsTopic, WebhookSender
-from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher
+from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic, WebhookSender
 from gatehouse.notifications.webhook_signatures import sign
 from moto import mock_aws
 
@@ -81,7 +80,7 @@ class House:
 @pytest.fixture
 async def house(console: Console) -> AsyncIterator[House]:
     console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
-    outbox, clock = NotificationRepository(console.pool), ManualClock(SystemClock().now())
+    outbox, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
     await outbox.follow(now=clock.now(), topic=False)  # events before the first run are not delivered
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)

@@ -13,10 +13,9 @@ from gatehouse import observability as observe
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
 from gatehouse.errors import SettingsError, Unavailable
-from gatehouse.observability import Metrics, Observer
+from gatehouse.observability import Level, Metrics, Observer
 from gatehouse.operations.features import FEATURES, off, switched
-from gatehouse.operations.models import Level, LogLevelOverride
-from gatehouse.operations.repository import LogLevelRepository
+from gatehouse.operations.repository import LogLevelOverride, LogLevelRepository
 from gatehouse.operations.service import LogLevelFollower
 from gatehouse.settings import load
 from hypothesis import given

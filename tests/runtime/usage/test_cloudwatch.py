@@ -6,9 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from gatehouse.usage import cloudwatch
-from gatehouse.usage.cloudwatch import CORES_MAX, INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
 from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
+from gatehouse.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics, log_line
 from jsonschema import validate  # type: ignore[import-untyped]
 
 from tests.runtime.clocks import ManualClock
@@ -117,7 +116,7 @@ def test_lines_are_written_once_per_interval() -> None:
     use = Use()
     use.add(row())
     assert use.lines == []
-    use.clock.advance(INTERVAL_S)
+    use.clock.advance(METRICS_INTERVAL_S)
     use.add(row())
     assert use.sums()["KeyDecisions", "", ""] == 2
     use.metrics.flush()
@@ -153,4 +152,4 @@ def test_line_has_no_member_code_of_request_lines() -> None:
 @pytest.mark.parametrize(("metrics", "sets"), [({}, [[]]), ({"m": 1}, [["Absent"]]), ({f"m{n}": n for n in range(101)}, [[]])])
 def test_line_outside_the_specification_is_rejected(metrics: dict[str, int], sets: list[list[str]]) -> None:
     with pytest.raises(ValueError, match=r"can have|has no value"):
-        cloudwatch.log_line("n", 1.0, metrics, {}, sets)
+        log_line("n", 1.0, metrics, {}, sets)

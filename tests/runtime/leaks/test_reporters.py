@@ -1,10 +1,10 @@
-"""Signatures of leak reports: GitHub's published example, manipulated reports and Standard Webhooks."""
+"""Signatures of leak reports: GitHub's published example and manipulated reports."""
 
 from __future__ import annotations
 
 import pytest
-from gatehouse.leaks.report_signatures import is_signed_by_github, p256_key, place
-from gatehouse.notifications import webhook_signatures as webhook
+from gatehouse.leaks.reporters import is_signed_by_github, p256_key
+from gatehouse.leaks.service import place
 
 #: Key, body and signature from GitHub's documentation of the partner program.
 GITHUB_ID = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a"
@@ -16,11 +16,6 @@ kCmRCBnYERxZanmcpzQSXs1X/AljlKkbJ8qpVIW4clayyef9gWhFbNHWAA==
 GITHUB_BODY = b'[{"token":"some_token","type":"some_type","url":"some_url"}]'
 GITHUB_SIGNATURE = "MEUCIQDKZokqnCjrRtw0tni+2Ltvl/uiMJ1EGumEsp1BsNr32AIgQY1YXD2nlj+XNfGK4rBfkMJ1JDOQcYXxa2sY8FNkrKc="
 KEYS = {GITHUB_ID: p256_key(GITHUB_PEM)}
-
-#: From the reference implementations of Standard Webhooks.
-SECRET = webhook.secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-ID, AT, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}'
-SIGNED = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 @pytest.mark.requirement("CG-14")
@@ -49,35 +44,6 @@ def test_changed_report_is_rejected(body: bytes, identifier: str, signature: str
 def test_invalid_public_key_is_rejected(pem: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         p256_key(pem)
-
-
-def test_reference_signature_is_accepted_among_several() -> None:
-    assert webhook.is_signed(SECRET, ID, AT, f"v1,aGk= {SIGNED} v2,x", BODY, now=1614265330.0)
-
-
-@pytest.mark.parametrize(
-    ("change", "now"),
-    [
-        ({"message_id": "msg_other"}, 0),
-        ({"timestamp": "1614265331"}, 0),
-        ({"timestamp": "x"}, 0),
-        ({"timestamp": "-1614265330"}, 0),
-        ({"signatures": ""}, 0),
-        ({"signatures": "ü"}, 0),
-        ({"body": b"{}"}, 0),
-        ({}, 301),
-        ({}, -301),
-    ],
-)
-def test_changed_or_old_message_is_rejected(change: dict[str, str], now: int) -> None:
-    parts = {"message_id": ID, "timestamp": AT, "signatures": SIGNED, "body": BODY, **change}
-    assert not webhook.is_signed(SECRET, **parts, now=1614265330.0 + now)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("text", ["", "whsec_", "whsec_aGk=", "whsec_?", "sigkey_" + "A" * 32])
-def test_invalid_secret_is_rejected(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        webhook.secret_bytes(text)
 
 
 def test_location_has_reporter_and_url() -> None:

@@ -1,19 +1,38 @@
-"""Outermost middleware of the Starlette services: request ID, security headers, one log line per request, error responses."""
+"""Parts of the Starlette applications (console, sharing): request middleware, error responses, pages, operational endpoints."""
 
 from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Awaitable, Callable
+from html import escape
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
-from gatehouse.observability import Observer
+from gatehouse.http.health import Probes, readiness
+from gatehouse.observability import METRICS_TYPE, Observer
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+STYLE_PATH = "/style.css"
+
+_STYLE = """\
+:root { color-scheme: light dark; --ink: #1b2430; --paper: #fbfbf9; --line: #d8dbe0; --mark: #0b5c4a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #14181d; --line: #333a43; --mark: #6fd3b8; } }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
+main { max-width: 40rem; margin: 12vh auto 4rem; padding: 0 1.5rem; }
+h1 { margin: 0 0 1rem; font-size: 1.6rem; line-height: 1.25; }
+h1::before { content: ""; display: block; width: 2.5rem; height: .3rem; margin-bottom: 1rem; background: var(--mark); }
+a { color: var(--mark); }
+code { padding: .1em .35em; border: 1px solid var(--line); border-radius: .25em; font-size: .9em; }
+li { margin: .3rem 0; }
+"""
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -42,7 +61,7 @@ class InternalError(GatehouseError):
     """Unexpected exception. The response contains only the request ID."""
 
 
-class Address(Route):
+class LoggedRoute(Route):
     """Route that adds itself to the scope, so that the middleware can log its path template."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -114,3 +133,54 @@ def _place(exc: BaseException) -> str:
     """Stack frames of an exception, without its message, which could contain parts of the request."""
     frames = traceback.extract_tb(exc.__traceback__)[-6:]
     return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
+
+
+def page(title: str, body: str, status: int = 200) -> HTMLResponse:
+    """HTML page. `title` is escaped; `body` is trusted HTML and is not."""
+    return HTMLResponse(
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
+        f'<title>{escape(title)}</title>\n<link rel="stylesheet" href="{STYLE_PATH}">\n</head>\n'
+        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n",
+        status,
+    )
+
+
+def style_route() -> LoggedRoute:
+    return LoggedRoute(STYLE_PATH, _style, methods=["GET"])
+
+
+async def _style(request: Request) -> Response:
+    return Response(_STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+
+
+def operational_routes(required: Probes, observer: Observer, optional: Probes = (), *, scraped: bool = True) -> list[LoggedRoute]:
+    """Routes of /healthz, /readyz and /metrics.
+
+    optional: probes whose failure makes the service degraded rather than unavailable.
+    scraped: serve /metrics for a scraper in the network. A Lambda function has none, and its address is public.
+    """
+    handlers: dict[str, Endpoint] = {"/healthz": _healthz, "/readyz": _readyz(required, optional)}
+    if scraped:
+        handlers["/metrics"] = _metrics(observer)
+    return [LoggedRoute(path, handler, methods=["GET"]) for path, handler in handlers.items()]
+
+
+async def _healthz(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _readyz(required: Probes, optional: Probes) -> Endpoint:
+    async def readyz(request: Request) -> Response:
+        report, request.state.detail = await readiness(required, optional)
+        status = 503 if report.status == "unavailable" else 200
+        return Response(asgi.encode(report), status, media_type="application/json")
+
+    return readyz
+
+
+def _metrics(observer: Observer) -> Endpoint:
+    async def metrics(request: Request) -> Response:
+        return Response(observer.metrics.exposition(), headers={"Content-Type": METRICS_TYPE.decode("ascii")})
+
+    return metrics

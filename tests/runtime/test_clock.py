@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.timestamps import rfc3339, to_datetime, to_microseconds, to_seconds
+from gatehouse.clock import rfc3339, to_datetime, to_microseconds, to_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
