@@ -110,8 +110,7 @@ class SharingSettings(BaseModel):
         default="", description="DynamoDB table of secret links. The sharing service is ready only if it can read the table."
     )
     sharing_url: str = Field(
-        default="",
-        description="Public URL of the sharing service. With https://, responses contain Strict-Transport-Security.",
+        default="", description="Public URL of the sharing service. With https://, responses contain Strict-Transport-Security."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Minimum level of log lines: info logs every request, debug is for troubleshooting."
@@ -181,14 +180,12 @@ class Settings(SharingSettings):
         "in the URL.",
     )
     redis_cluster: str = Field(
-        default="",
-        description="ID of the ElastiCache replication group. Required with GATEHOUSE_REDIS_AUTH=iam.",
+        default="", description="ID of the ElastiCache replication group. Required with GATEHOUSE_REDIS_AUTH=iam."
     )
 
     gateway_url: str = Field(default="", description="Public URL of the gateway, such as https://gateway.example.com.")
     console_url: str = Field(
-        default="",
-        description="Public URL of the console. With https://, responses contain Strict-Transport-Security.",
+        default="", description="Public URL of the console. With https://, responses contain Strict-Transport-Security."
     )
 
     pepper: SecretStr | None = Field(
@@ -242,8 +239,7 @@ class Settings(SharingSettings):
     )
 
     notification_topic: str = Field(
-        default="",
-        description="ARN of an SNS topic for key notifications (end, rotation, expiry, leak, unusual use).",
+        default="", description="ARN of an SNS topic for key notifications (end, rotation, expiry, leak, unusual use)."
     )
     webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
         default=(),
@@ -278,12 +274,7 @@ class Settings(SharingSettings):
     session_idle_timeout_s: int = Field(
         default=900, ge=60, le=43_200, description="Idle timeout of browser sessions at the console, in seconds."
     )
-    session_max_age_s: int = Field(
-        default=28_800,
-        ge=300,
-        le=604_800,
-        description="Maximum age of a session, in seconds.",
-    )
+    session_max_age_s: int = Field(default=28_800, ge=300, le=604_800, description="Maximum age of a session, in seconds.")
     step_up_max_age_s: int = Field(
         default=300,
         ge=30,
@@ -369,10 +360,7 @@ class Settings(SharingSettings):
         "longest time that a revocation waits for the gateways. A higher value tolerates longer database failovers.",
     )
     limit_timeout_ms: int = Field(
-        default=50,
-        ge=5,
-        le=5000,
-        description="Timeout of Redis, in milliseconds, after which GATEHOUSE_LIMIT_ON_ERROR applies.",
+        default=50, ge=5, le=5000, description="Timeout of Redis, in milliseconds, after which GATEHOUSE_LIMIT_ON_ERROR applies."
     )
     limit_on_error: Literal["local", "refuse"] = Field(
         default="local",
