@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers
@@ -195,9 +196,8 @@ class GatewayApp:
         self._exact = exact
         self._prefixes = tuple(prefixes.items())
         self._observer = dependencies.observer
-        verification = dependencies.verification
-        # The start of every token, which is never logged.
-        self._token_prefix = f"{verification.prefix}_{verification.environment.value}_"
+        # The start of every token of every environment, which is never logged.
+        self._token_prefix = f"{dependencies.verification.prefix}_"
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] != "http":
@@ -247,15 +247,15 @@ class GatewayApp:
             await context.fail(error, headers=[(b"allow", route.allow.encode())])
 
     def _log(self, context: RequestContext, seconds: float) -> None:
-        path = context.raw_path.decode("latin-1")[:_PATH_CHARS_LOGGED]
+        path = context.raw_path.decode("latin-1")
         # Some clients put their token into the path by mistake.
-        if self._token_prefix in path:
+        if self._token_prefix in (unquote(path) if "%" in path else path):
             path = "(hidden: may contain an API key)"
         self._observer.request(
             request_id=context.request_id,
             method=context.method,
             route=context.template or "(none)",
-            path=path,
+            path=path[:_PATH_CHARS_LOGGED],
             status=context.status,
             seconds=seconds,
             key_id=context.key_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
@@ -86,3 +87,22 @@ async def test_openapi_describes_every_route(gateway: Any) -> None:
         allow = (await gateway.ask("OPTIONS", path.replace("{name}", "docs"))).header("allow")
         offered = {(path, method) for method in allow.split(", ")} - {(path, "OPTIONS"), (path, "HEAD")}
         assert offered <= described
+
+
+@pytest.mark.requirement("TR-14")
+@pytest.mark.parametrize("environment", ["test", "live", "admin"])
+@pytest.mark.parametrize("underscore", ["_", "%5F", "%5f"])
+async def test_token_in_path_is_not_logged(gateway: Any, environment: str, underscore: str) -> None:
+    secret = secrets.token_hex(20)
+    reply = await gateway.ask("GET", f"/x/gtk{underscore}{environment}{underscore}{secret}")
+    (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))
+    assert line["path"] == "(hidden: may contain an API key)"
+    assert secret not in gateway.log.read_text()
+
+
+async def test_token_as_method_is_rejected_and_not_logged(gateway: Any) -> None:
+    secret = secrets.token_hex(20)
+    reply = await gateway.send(f"gtk_test_{secret} / HTTP/1.1\r\nHost: g\r\n\r\n".encode())
+    assert (reply.status, reply.json["code"]) == (400, "bad_request")
+    await gateway.lines_with(event="rejected", code="bad_request")
+    assert secret not in gateway.log.read_text()
