@@ -360,12 +360,12 @@ class Settings(SharingSettings):
         "longest time that a revocation waits for the gateways. A higher value tolerates longer database failovers.",
     )
     limit_timeout_ms: int = Field(
-        default=50, ge=5, le=5000, description="Timeout of Redis, in milliseconds, after which GATEHOUSE_LIMIT_ON_ERROR applies."
+        default=250, ge=5, le=5000, description="Timeout of Redis, in milliseconds, after which GATEHOUSE_LIMIT_ON_ERROR applies."
     )
     limit_on_error: Literal["local", "refuse"] = Field(
         default="local",
-        description="Rate limits while Redis is unavailable: local counts in each worker (n workers together allow up to "
-        "n times the limit), refuse denies requests that must be counted.",
+        description="Rate limits while Redis is unavailable or slow: local counts in each worker, which continues from the last "
+        "state that it knows (n workers together allow up to n times the limit), refuse denies requests that must be counted.",
     )
     default_limit: RateLimit = Field(
         default=RateLimit(name="requests", quota=600, window_s=60, burst=600),

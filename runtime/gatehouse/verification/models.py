@@ -14,6 +14,10 @@ from msgspec import Meta
 from gatehouse.http.fields import Cost, LimitName, Quota, Window
 from gatehouse.keys.models import KeyRecord, RateLimit
 
+#: Additional limits (those of requests) whose counters of one key family exist at the same time. A request with another name is
+#: denied until one of them expires. Without this bound, the holder of one key could fill Redis.
+ADDITIONAL_MAX = 32
+
 
 class Code(StrEnum):
     """Outcome codes of a verification, in the order of the checks."""
@@ -107,6 +111,7 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     subject: str  # id of the key family; never the token
     limits: tuple[RateLimit, ...]
     cost: int
+    additional: int = 0  # number of limits at the end of `limits` that came with the request
 
 
 class RateLimits(Protocol):

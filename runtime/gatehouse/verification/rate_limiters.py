@@ -7,8 +7,8 @@ change.
 
 When Redis fails, all waiting requests are answered by the fallback of the setting (local approximation or denial), the
 connection is closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one
-request tries again. Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at
-once.
+request tries again. The local counters continue from the last state that Redis reported to this worker, so that a used-up limit
+stays used up. Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at once.
 
 A local limiter marks its states as `degraded`: each worker counts independently, so n workers together allow up to n times the
 limit.
@@ -20,48 +20,72 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from gatehouse.errors import Unavailable
+from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisLogin, RedisReplyError, Script
 from gatehouse.verification import rate_limits as gcra
-from gatehouse.verification.models import Charge, RateLimitState
+from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
 BREAK_S = 0.5
 BATCH_MAX = 256
 FORGET_TIMEOUT_S = 2.0
 
-# ARGV: for each request its number of limits, then move and room (us; verification/rate_limits.py) of each; KEYS in the same
-# order. Returns how far each counter was ahead of now before the request, in us, as text: Lua numbers become integers in
-# replies. Times are relative to 2024, because a double represents them to better than 0.01 us but today's Unix time only to
-# 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would lose the microseconds.
+# ARGV: for each request its number of limits and of its key's own limits, which come first, then move and room (us;
+# verification/rate_limits.py) of each limit. KEYS in the same order; a request with additional limits has one more, the sorted
+# set of the names of the family's additional counters by expiry. Returns how far each counter was ahead of now before the
+# request, in us, as text: Lua numbers become integers in replies. Times are relative to 2024, because a double represents them to
+# better than 0.01 us but today's Unix time only to 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would lose the
+# microseconds.
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
 local result, key, argument = {{}}, 0, 1
 while argument <= #ARGV do
-  local limits = tonumber(ARGV[argument])
-  argument = argument + 1
-  local ahead, passes = {{}}, true
+  local limits, own = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
+  argument = argument + 2
+  local ahead, move, room, names = {{}}, {{}}, {{}}, nil
   for i = 1, limits do
-    local room = tonumber(ARGV[argument + 2 * i - 1])
-    local arrival = tonumber(redis.call('GET', KEYS[key + i]) or '0')
-    ahead[i] = math.max(arrival - now, 0)
-    result[#result + 1] = string.format('%.4f', ahead[i])
-    if ahead[i] > room + {gcra.SLACK_US} then passes = false end
+    move[i], room[i] = tonumber(ARGV[argument + 2 * i - 2]), tonumber(ARGV[argument + 2 * i - 1])
+    ahead[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0') - now, 0)
   end
-  if passes then
-    for i = 1, limits do
-      local move = tonumber(ARGV[argument + 2 * i - 2])
-      if move > 0 then
-        local moved = ahead[i] + move
-        redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', math.ceil(moved / 1000) + 1000)
+  if own < limits then
+    names = KEYS[key + limits + 1]
+    redis.call('ZREMRANGEBYSCORE', names, '-inf', now)
+    local free = {ADDITIONAL_MAX} - redis.call('ZCARD', names)
+    for i = own + 1, limits do
+      if move[i] > 0 and not redis.call('ZSCORE', names, KEYS[key + i]) then
+        free = free - 1
+        if free < 0 then
+          local first = redis.call('ZRANGE', names, 0, 0, 'WITHSCORES')
+          ahead[i] = math.max(room[i], 0) + math.max(tonumber(first[2] or now) - now, 1000000)
+        end
       end
     end
   end
-  key, argument = key + limits, argument + 2 * limits
+  local passes = true
+  for i = 1, limits do
+    result[#result + 1] = string.format('%.4f', ahead[i])
+    if ahead[i] > room[i] + {gcra.SLACK_US} then passes = false end
+  end
+  if passes then
+    for i = 1, limits do
+      if move[i] > 0 then
+        local moved = ahead[i] + move[i]
+        local expiry = math.ceil(moved / 1000) + 1000
+        redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
+        if i > own then
+          redis.call('ZADD', names, string.format('%.0f', now + moved), KEYS[key + i])
+          if redis.call('PTTL', names) < expiry then redis.call('PEXPIRE', names, expiry) end
+        end
+      end
+    end
+  end
+  key = key + limits + (own < limits and 1 or 0)
+  argument = argument + 2 * limits
 end
 return result
 """)
@@ -155,20 +179,26 @@ class RedisRateLimits:
     async def _send(self, batch: list[_Waiter]) -> None:
         keys: list[str] = []
         arguments: list[str] = []
+        expected = 0
         for charge, _ in batch:
-            arguments.append(str(len(charge.limits)))
+            count = len(charge.limits)
+            expected += count
+            arguments += (str(count), str(count - charge.additional))
             for limit in charge.limits:
                 keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
                 arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
+            if charge.additional:
+                keys.append(f"{KEY_PREFIX}+:{charge.subject}")
         # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to be opened first.
         reply = await self._connection.evaluate(SCRIPT, keys, arguments, self._timeout_s)
-        if not isinstance(reply, list) or len(reply) != len(keys):
+        if not isinstance(reply, list) or len(reply) != expected:
             raise ValueError("unexpected reply")
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
         position = 0
         for charge, future in batch:
             ahead = numbers[position : position + len(charge.limits)]
             position += len(charge.limits)
+            self._local.remember(charge, ahead)
             if not future.done():
                 future.set_result(gcra.report(charge.limits, ahead, charge.cost))
         self.degraded = False
@@ -202,6 +232,8 @@ class LocalRateLimits:
 
     def __init__(self) -> None:
         self._arrivals: OrderedDict[tuple[str, str], float] = OrderedDict()
+        #: Arrivals of the additional limits of a subject, by name.
+        self._additional: OrderedDict[str, dict[str, float]] = OrderedDict()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         return self.take_now(charge)
@@ -209,12 +241,53 @@ class LocalRateLimits:
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Synchronous `take`, for the fallback of the Redis limiter."""
         now = time.monotonic() * 1_000_000
-        keys = [(limit.name, charge.subject) for limit in charge.limits]
-        ahead = [max(self._arrivals.get(key, 0.0) - now, 0.0) for key in keys]
+        own, additional = _split(charge)
+        ahead = [max(self._arrivals.get((limit.name, charge.subject), 0.0) - now, 0.0) for limit in own]
+        if additional:
+            ahead += self._additional_ahead(charge, additional, now)
         if charge.cost and gcra.allows(charge.limits, ahead, charge.cost):
-            for key, limit, before in zip(keys, charge.limits, ahead, strict=True):
-                self._arrivals[key] = now + before + gcra.move_us(limit, charge.cost)
-                self._arrivals.move_to_end(key)
-            while len(self._arrivals) > COUNTERS_MAX:
-                self._arrivals.popitem(last=False)
+            self._store(charge, ahead, now, cost=charge.cost)
+            if additional:
+                arrivals = self._additional.setdefault(charge.subject, {})
+                self._additional.move_to_end(charge.subject)
+                for limit, before in zip(additional, ahead[len(own) :], strict=True):
+                    if limit.cost:
+                        arrivals[limit.name] = now + before + gcra.move_us(limit, charge.cost)
+                while len(self._additional) > COUNTERS_MAX // ADDITIONAL_MAX:
+                    self._additional.popitem(last=False)
         return gcra.report(charge.limits, ahead, charge.cost, degraded=True)
+
+    def remember(self, charge: Charge, ahead: Sequence[float]) -> None:
+        """Continues the key's own limits from the state that Redis reported before this charge."""
+        consumed = gcra.allows(charge.limits, ahead, charge.cost)
+        self._store(charge, ahead, time.monotonic() * 1_000_000, cost=charge.cost if consumed else 0)
+
+    def _store(self, charge: Charge, ahead: Sequence[float], now: float, *, cost: int) -> None:
+        for limit, before in zip(_split(charge)[0], ahead, strict=False):
+            moved = before + gcra.move_us(limit, cost)
+            if moved > 0:
+                key = (limit.name, charge.subject)
+                self._arrivals[key] = now + moved
+                self._arrivals.move_to_end(key)
+        while len(self._arrivals) > COUNTERS_MAX:
+            self._arrivals.popitem(last=False)
+
+    def _additional_ahead(self, charge: Charge, limits: Sequence[RateLimit], now: float) -> list[float]:
+        arrivals = {name: at for name, at in self._additional.get(charge.subject, {}).items() if at > now}
+        if charge.subject in self._additional:
+            self._additional[charge.subject] = arrivals
+        free, ahead = ADDITIONAL_MAX - len(arrivals), []
+        for limit in limits:
+            before = max(arrivals.get(limit.name, 0.0) - now, 0.0)
+            if charge.cost and limit.cost and limit.name not in arrivals:
+                free -= 1
+                if free < 0:
+                    before = max(gcra.room_us(limit, charge.cost), 0.0) + max(min(arrivals.values(), default=now) - now, 1e6)
+            ahead.append(before)
+        return ahead
+
+
+def _split(charge: Charge) -> tuple[tuple[RateLimit, ...], tuple[RateLimit, ...]]:
+    """The limits of the key, and those of the request."""
+    own = len(charge.limits) - charge.additional
+    return (charge.limits, ()) if not charge.additional else (charge.limits[:own], charge.limits[own:])

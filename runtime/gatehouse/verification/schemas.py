@@ -28,6 +28,7 @@ from gatehouse.http.fields import (
 )
 from gatehouse.http.validation import decode_body, decode_query, invalid, matching
 from gatehouse.verification.models import (
+    ADDITIONAL_MAX,
     Code,
     RateLimitOverride,
     RateLimitState,
@@ -121,7 +122,11 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: Method | None = None
     limits: Annotated[
         tuple[RateLimitOverride, ...],
-        Meta(max_length=LIMITS_MAX, description="Other costs for limits of the key, or additional limits, with distinct names."),
+        Meta(
+            max_length=LIMITS_MAX,
+            description="Other costs for limits of the key, or additional limits, with distinct names. At most "
+            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; others are exceeded.",
+        ),
     ] = ()
     request: SignedRequestInput | None = None
 
@@ -244,7 +249,7 @@ def _verification_request(request: VerifyRequest, client: str, location: str) ->
         fix = "send the address of the client, such as 192.0.2.7, or omit the field"
         raise invalid(f"{location}.address", "is not an IP address", fix)
     if request.limits:
-        _check_limits(request.limits, f"{location}.limits")
+        _check_limits(request, f"{location}.limits")
     return request.token, VerificationRequest(
         scopes=request.scopes,
         core=request.core,
@@ -279,14 +284,18 @@ def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest
     )
 
 
-def _check_limits(limits: tuple[RateLimitOverride, ...], location: str) -> None:
+def _check_limits(request: VerifyRequest, location: str) -> None:
     """Raises BadRequest: a client that sends a limit relies on it, so an invalid one is not ignored."""
+    limits = request.limits
     if len({limit.name for limit in limits}) != len(limits):
         raise invalid(location, "must not contain two limits with the same name", "send each name once")
     for index, limit in enumerate(limits):
         if (limit.quota is None) != (limit.window_s is None) or (limit.burst is not None and limit.quota is None):
             fix = "send both for an additional limit, or only name and cost for a limit of the key"
             raise invalid(f"{location}[{index}]", "must have both quota and window_s, or neither", fix)
+        if limit.quota is None and limit.cost == 0 and request.cost > 0:
+            fix = "send 1 or more, or cost 0 for the whole request"
+            raise invalid(f"{location}[{index}].cost", "must not be 0 for a limit of the key", fix)
         if limit.burst is not None and limit.burst > (limit.quota or 0):
             raise invalid(
                 f"{location}[{index}].burst", "must not be larger than quota", "omit it to allow the whole quota at once"

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from gatehouse.clock import Clock
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.http_signatures import SignatureError
 from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, parse, proves_possession
 from gatehouse.errors import BadRequest, Problem, Unavailable
-from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm, Signing
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.verification.decision import effective_limits, evaluate, evaluate_credits, evaluate_limits
 from gatehouse.verification.imported_keys import ImportedKey, ImportedKeys
@@ -93,12 +95,13 @@ class VerificationService:
         limits = effective_limits(record, request, self.default_limit)
         if isinstance(limits, str):
             raise _bad_override(limits, request)
-        charge = Charge(subject=record.subject, limits=limits, cost=request.cost)
+        additional = len(limits) - (len(record.limits) or 1) if request.limits else 0
+        charge = Charge(subject=record.subject, limits=limits, cost=request.cost, additional=additional)
         try:
             if record.signing is not None and (record.signing.required or request.signed is not None):
-                error = await self._signature_error(record, request, time.now)
-                if error is not None:
-                    return self._result(Code.SIGNATURE_INVALID, time, record, reason=error.value)
+                denied = await self._check_signature(record, record.signing, request, charge, time)
+                if denied is not None:
+                    return denied
             if record.has_credits:
                 return await self._take_limits_and_credits(record, charge, time)
             states = await self.limits.take(charge)
@@ -113,27 +116,31 @@ class VerificationService:
             return imported
         return ImportedKey(await self.imported.prove(imported.record, token, imported.material), imported.material)
 
-    async def _signature_error(self, record: KeyRecord, request: VerificationRequest, now: float) -> SignatureError | None:
-        """Checks the signature of a request; with cost 0 the nonce is not consumed. Raises Unavailable.
+    async def _check_signature(
+        self, record: KeyRecord, signing: Signing, request: VerificationRequest, charge: Charge, time: DecisionTime
+    ) -> VerificationResult | None:
+        """The denial of a request because of its signature; None if the signature is valid. Raises Unavailable.
 
-        The nonce is checked last, so that only requests with a valid signature write to Redis.
+        The nonce is checked last, so that only requests with a valid signature and within the rate limits write to Redis: the
+        limits also bound the nonces of a key. With cost 0 the nonce is not consumed.
         """
-        signing = record.signing
-        if signing is None:
-            return None
         if request.signed is None:
-            return SignatureError.MISSING
+            return self._result(Code.SIGNATURE_INVALID, time, record, reason=SignatureError.MISSING.value)
         key: bytes | None = signing.key
         if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
             key = unseal(signing.key, SIGNING_SECRET, self.pepper, signing.pepper_generation, context=record.subject)
         if key is None or self.nonces is None:
             # Fails closed: without the secret or the nonces, the signature cannot be verified.
             raise Unavailable
-        verified = http_signatures.check(request.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=now)
+        verified = http_signatures.check(request.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now)
         if isinstance(verified, SignatureError):
-            return verified
-        is_new = await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if request.cost else 0)
-        return None if is_new else SignatureError.REPLAYED
+            return self._result(Code.SIGNATURE_INVALID, time, record, reason=verified.value)
+        states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
+        if evaluate_limits(states) is not Code.VALID:
+            return self._result(Code.RATE_LIMITED, time, record, states)
+        if not await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if request.cost else 0):
+            return self._result(Code.SIGNATURE_INVALID, time, record, reason=SignatureError.REPLAYED.value)
+        return None
 
     async def _take_limits_and_credits(self, record: KeyRecord, charge: Charge, time: DecisionTime) -> VerificationResult:
         """Consumes rate limits and credits together, so that a denial by one consumes nothing of the other. Raises Unavailable.

@@ -284,7 +284,7 @@ def gateway_environment(database_url: str, redis_url: str, port: int, **more: st
         "GATEHOUSE_DATABASE_AUTH": "url",
         "GATEHOUSE_REDIS_URL": redis_url,
         "GATEHOUSE_REDIS_AUTH": "url",
-        "GATEHOUSE_LIMIT_TIMEOUT_MS": "500",  # higher than the default of 50, for busy test machines
+        "GATEHOUSE_LIMIT_TIMEOUT_MS": "500",  # higher than the default of 250, for busy test machines
         "GATEHOUSE_PEPPER": json.dumps(pepper),
         "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
         "GATEHOUSE_BIND": "127.0.0.1",

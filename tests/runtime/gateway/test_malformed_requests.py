@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -136,3 +137,17 @@ async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -
 
 async def test_no_internal_error_occurred(gateway: Any) -> None:
     assert [line for line in gateway.lines() if line.get("event") == "failure" or line.get("status", 0) >= 500] == []
+
+
+@pytest.mark.requirement("CG-06")
+async def test_cost_0_for_a_limit_of_the_key_is_rejected(gateway: Any) -> None:
+    key = await gateway.mint()
+    body = {"token": key.token, "limits": [{"name": "requests", "cost": 0}]}
+    reply = await gateway.ask("POST", VERIFY, body=json.dumps(body).encode())
+    assert _errors(reply) == (
+        "body.limits[0].cost",
+        "must not be 0 for a limit of the key",
+        "send 1 or more, or cost 0 for the whole request",
+    )
+    reply = await gateway.ask("POST", VERIFY, body=json.dumps({**body, "cost": 0}).encode())
+    assert (reply.status, reply.json["code"]) == (200, "VALID")

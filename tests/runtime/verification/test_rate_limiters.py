@@ -13,7 +13,7 @@ import pytest
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import RedisConnection, redis_login
-from gatehouse.verification.models import Charge, RateLimits
+from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimits
 from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, OnError, RedisRateLimits
 
 from sandbox.local import servers
@@ -25,6 +25,13 @@ TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)
 
 def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
     return Charge(subject=subject or uuid.uuid4().hex, limits=limits, cost=cost)
+
+
+def additional(*names: str, subject: str, cost: int = 1, window_s: int = 3600) -> Charge:
+    """A request with one limit of its key and these limits of its own."""
+    limits = tuple(RateLimit(name=name, quota=1000, window_s=window_s, burst=1000) for name in names)
+    own = RateLimit(name="requests", quota=10_000, window_s=3600, burst=10_000)
+    return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
 
 
 def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None) -> RedisRateLimits:
@@ -95,6 +102,74 @@ async def test_request_may_cost_several_units(limits: RateLimits) -> None:
     assert state.remaining == 2
     (state,) = await limits.take(requested)
     assert (state.exceeded, state.remaining) == (True, 2)
+
+
+@pytest.mark.requirement("CG-06")
+async def test_number_of_additional_limits_of_a_key_is_bounded(limits: RateLimits) -> None:
+    subject = uuid.uuid4().hex
+    states = [await limits.take(additional(f"name{number}", subject=subject)) for number in range(1000)]
+    passed = [number for number, (_, state) in enumerate(states) if not state.exceeded]
+    assert passed == list(range(ADDITIONAL_MAX))
+    assert all(state.remaining == 0 or state.retry_after_s > 0 for _, state in states[ADDITIONAL_MAX:])
+    own, again = await limits.take(additional("name0", subject=subject))
+    assert (own.remaining, again.exceeded, again.remaining) == (10_000 - ADDITIONAL_MAX - 1, False, 998)
+    (_, other) = await limits.take(additional("name999", subject=uuid.uuid4().hex))
+    assert not other.exceeded
+
+
+async def test_several_additional_limits_of_one_request_are_bounded(limits: RateLimits) -> None:
+    subject = uuid.uuid4().hex
+    states = await limits.take(additional(*(f"name{number}" for number in range(ADDITIONAL_MAX + 1)), subject=subject))
+    assert [state.exceeded for state in states] == [False] * (ADDITIONAL_MAX + 1) + [True]
+    states = await limits.take(additional("other", subject=subject))
+    assert not any(state.exceeded for state in states)  # the denied request consumed nothing
+
+
+async def test_reading_additional_limits_stores_nothing(redis_url: str) -> None:
+    subject = uuid.uuid4().hex
+    counted = limiter(redis_url)
+    for number in range(100):
+        await counted.take(additional(f"name{number}", subject=subject, cost=0))
+    assert await _counters(redis_url, subject) == 0
+    for number in range(100):
+        await counted.take(additional(f"name{number}", subject=subject))
+    await counted.close()
+    assert await _counters(redis_url, subject) == ADDITIONAL_MAX + 2  # the limit of the key, and the set of names
+
+
+async def test_expired_additional_limits_make_room(limits: RateLimits) -> None:
+    subject = uuid.uuid4().hex
+    # 1 of 1,000 in a second: the counter expires after a millisecond.
+    for number in range(ADDITIONAL_MAX):
+        await limits.take(additional(f"name{number}", subject=subject, window_s=1))
+    async with asyncio.timeout(20):
+        while (await limits.take(additional("other", subject=subject)))[1].exceeded:
+            await asyncio.sleep(0.001)
+
+
+async def _counters(url: str, subject: str) -> int:
+    connection = RedisConnection(redis_login(url, "url"))
+    await connection.open(1)
+    reply = await connection.call(("KEYS", f"{KEY_PREFIX}*:{subject}"), 1)
+    connection.close()
+    assert isinstance(reply, list)
+    return len(reply)
+
+
+async def test_used_up_limit_stays_used_up_without_redis() -> None:
+    pids: list[int] = []
+    with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
+        counted = limiter(url)
+        requested = charge(FIVE)
+        states = [(await counted.take(requested))[0] for _ in range(6)]
+        assert [state.exceeded for state in states] == [False] * 5 + [True]
+        os.kill(pids[0], signal.SIGSTOP)
+        try:
+            slow = [(await counted.take(requested))[0] for _ in range(3)]
+        finally:
+            os.kill(pids[0], signal.SIGCONT)
+        await counted.close()
+    assert [(state.exceeded, state.degraded) for state in slow] == [(True, True)] * 3
 
 
 async def test_keys_do_not_share_a_counter(limits: RateLimits) -> None:
