@@ -54,6 +54,17 @@ class Valkey(Component):
             tags=tags("internal"),
             opts=self.child,
         )
+        family = f"valkey{settings.engine_version.split('.')[0]}"
+        parameters = aws.elasticache.ParameterGroup(
+            name,
+            name=names.name(f"cache-{family}"),
+            family=family,
+            description="Parameters of the cache",
+            # The default, volatile-lru, evicts counters and nonces when memory is full, which resets limits and accepts replays.
+            parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
+            tags=tags("internal"),
+            opts=self.child,
+        )
         cluster = aws.elasticache.ReplicationGroup(
             name,
             replication_group_id=names.name("cache"),
@@ -63,7 +74,7 @@ class Valkey(Component):
             node_type=settings.node_type,
             num_cache_clusters=1 + settings.replicas,
             port=CACHE_PORT,
-            parameter_group_name=f"default.valkey{settings.engine_version.split('.')[0]}",
+            parameter_group_name=parameters.name,
             subnet_group_name=subnets.name,
             security_group_ids=[args.security_group_id],
             user_group_ids=[self._user_group(args)],

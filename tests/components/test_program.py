@@ -303,6 +303,15 @@ def test_cache_has_iam_user_and_disabled_default_user(stack: str) -> None:
     assert (users["default"]["userName"], users["default"]["accessString"]) == ("default", "off -@all")
 
 
+def test_cache_evicts_nothing() -> None:
+    """An evicted counter is a fresh allowance, and an evicted nonce accepts a replay."""
+    (parameters,) = run("prod").of_type("elasticache/parameterGroup:ParameterGroup")
+    assert parameters.inputs["family"] == "valkey8"
+    assert parameters.inputs["parameters"] == [{"name": "maxmemory-policy", "value": "noeviction"}]
+    (cache,) = run("prod").of_type("elasticache/replicationGroup:ReplicationGroup")
+    assert cache.inputs["parameterGroupName"] == parameters.inputs["name"]
+
+
 def test_desired_count_is_ignored_for_auto_scaling() -> None:
     assert all(a.ignored == ("desiredCount",) for a in run("prod").of_type("ecs/service:Service"))
 
