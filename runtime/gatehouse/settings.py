@@ -385,6 +385,13 @@ class Settings(SharingSettings):
         description="Number of key records that a worker caches. The least recently used are evicted.",
     )
 
+    key_requests_max: int = Field(
+        default=128,
+        ge=1,
+        le=65_536,
+        description="Number of requests to Cores that a key has in progress in a worker (429). Bounds the memory that slow "
+        "clients use.",
+    )
     core_cache_max_bytes: int = Field(
         default=16_777_216,
         ge=0,

@@ -19,6 +19,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+
+#: Networks that are not public, although some versions of Python report them as global. Source: IANA special-purpose address
+#: registries; RFC 3879 (site-local addresses). Some clouds serve instance metadata at 192.0.0.192.
+_NOT_PUBLIC_NETWORKS = "192.0.0.0/24 192.88.99.0/24 64:ff9b:1::/48 100:0:0:1::/64 2001::/23 3fff::/20 5f00::/16 fec0::/10"
+_NOT_PUBLIC = tuple(ipaddress.ip_network(network) for network in _NOT_PUBLIC_NETWORKS.split())
 _PORTS = {"http": 80, "https": 443}
 URL_CHARS_MAX = 300
 
@@ -92,6 +97,8 @@ def _allowed(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def _public(address: Address) -> bool:
+    if any(address in network for network in _NOT_PUBLIC if network.version == address.version):
+        return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_loopback or address.is_link_local or address.is_unspecified
     )

@@ -110,6 +110,9 @@ class UpstreamClients:
                 if isinstance(error, CoreUnreachable) and not error.sent:
                     self.forget(url)
                 raise error from exc
+            if response.status < 200:
+                # The gateway requests no upgrade. A client that received 101 would send other protocols over the connection.
+                raise CoreUnreachable(detail=f"unexpected status {response.status}")
             yield UpstreamResponse(response)
 
     async def _client(self, url: str) -> Client:

@@ -20,7 +20,7 @@ from gatehouse.cores.service import RegistrationService
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper, read_pepper
 from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
-from gatehouse.gateway.asgi import Dependencies
+from gatehouse.gateway.asgi import Dependencies, KeyRequests
 from gatehouse.gateway.routes import create
 from gatehouse.http import asgi
 from gatehouse.http.health import LifespanApp, Probe
@@ -133,6 +133,7 @@ class _Gateway:
                 refresh_gauges=refresh_gauges,
                 body_max_bytes=settings.body_max_bytes,
                 response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
+                key_requests=KeyRequests(settings.key_requests_max),
                 features_off=features.off(settings.features),
             )
         )

@@ -70,12 +70,15 @@ async def forward(context: RequestContext) -> None:
     key, limits = authenticated
     try:
         core, secret = _find_core(dependencies, path.name)
-        framed = await _framed_body(context) if signed is None else _framed(body)
-        upstream_request = _upstream_request(context, path.path, [*framed[1], *_gateway_headers(context, secret, key)], framed[0])
-        await _Forwarding(context, core, upstream_request, limits).run()
+        with dependencies.key_requests.hold(key.subject):
+            framed = await _framed_body(context) if signed is None else _framed(body)
+            headers = [*framed[1], *_gateway_headers(context, secret, key)]
+            await _Forwarding(context, core, _upstream_request(context, path.path, headers, framed[0]), limits).run()
     except GatehouseError as exc:
         if context.status:
             raise  # the response has started: closing the connection is the only way to report the error
+        if not (isinstance(exc, CoreTimeout) or (isinstance(exc, CoreUnreachable) and exc.sent)):
+            await dependencies.verification.refund(key, request.cost)  # the Core received nothing
         if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()

@@ -45,7 +45,24 @@ _NOT_FORWARDED = HOP_BY_HOP | {
     b"x-host",
     b"x-request-id",
     b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+    b"client-ip",
+    b"forwarded-for",
+    b"x-forwarded",
+    b"x-remote-addr",
+    b"x-remote-ip",
+    b"x-originating-ip",
+    b"x-envoy-external-address",
+    b"x-azure-clientip",
+    b"x-appengine-user-ip",
+    b"x-remote-user",
+    b"remote-user",
 }
+
+#: Fields of a response that apply to the whole host of the gateway, so that one Core may not set them for all.
+_NOT_RETURNED = frozenset({b"strict-transport-security", b"alt-svc", b"clear-site-data", b"x-request-id"})
+
 
 _NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-")
 
@@ -84,10 +101,16 @@ def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
 
 
 def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = ()) -> list[Field]:
-    """Fields of a Core response without hop-by-hop fields and those that the gateway sets itself (`replaced`, lower case)."""
+    """Fields of a Core response without hop-by-hop fields, fields that apply to the whole host, and those that the gateway sets
+    itself (`replaced`, lower case)."""
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    dropped = _named_by_connection(encoded) | HOP_BY_HOP | set(replaced)
-    return [field for field in encoded if field[0] not in dropped]
+    dropped = _named_by_connection(encoded) | HOP_BY_HOP | _NOT_RETURNED | set(replaced)
+    return [field for field in encoded if field[0] not in dropped and not _is_cookie_of_domain(*field)]
+
+
+def _is_cookie_of_domain(name: bytes, value: bytes) -> bool:
+    """True for a cookie with a Domain attribute, which other hosts of the domain would receive (RFC 6265, section 4.1.2.3)."""
+    return name == b"set-cookie" and any(part.strip().lower().startswith(b"domain") for part in value.split(b";")[1:])
 
 
 def _named_by_connection(fields: Iterable[Field]) -> set[bytes]:

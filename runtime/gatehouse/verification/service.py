@@ -109,6 +109,11 @@ class VerificationService:
             return self._result(Code.UNAVAILABLE, time, record)
         return self._result(evaluate_limits(states), time, record, states)
 
+    async def refund(self, record: KeyRecord, cost: int) -> None:
+        """Returns the credits of a request that was allowed but not performed. Rate limits stay consumed. Never raises."""
+        if record.has_credits:
+            await self.credits.refund(record.subject, cost)
+
     async def _find_imported(self, token: str) -> ImportedKey | None:
         """The imported key that a token of another format may belong to, verified if this is its first use."""
         imported = await self.imported.find(token)

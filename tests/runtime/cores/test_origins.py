@@ -117,3 +117,11 @@ def test_no_network_allows_unspecified_or_multicast(address: str) -> None:
 def test_mapped_address_is_treated_like_ipv4(address: ipaddress.IPv4Address) -> None:
     mapped = ipaddress.IPv6Address(f"::ffff:{address}")
     assert rejection([address], ()) == rejection([mapped], ())
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.0.192", "192.88.99.1", "fec0::1", "2001:10::1", "3fff::1", "5f00::1", "64:ff9b:1::a00:1", "::ffff:192.0.0.192"],
+)
+def test_special_purpose_address_is_rejected_on_every_python_version(address: str) -> None:
+    assert rejection([ipaddress.ip_address(address)], []) != ""

@@ -254,6 +254,8 @@ class Core:
                 b"Content-Encoding: gzip\r\nX-Hop: 1\r\nConnection: x-hop\r\nX-Bad: caf\xe9\r\nX-Good: yes\r\n"
                 b'RateLimit: "core";r=1\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00'
             )
+        elif kind == "switch":
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\nother protocol")
         elif kind == "status":
             status = path.split("/")[2]
             body = b"" if status in ("204", "304") else b"core says " + status.encode()

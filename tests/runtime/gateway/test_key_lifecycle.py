@@ -24,6 +24,7 @@ from gatehouse.keys.service import KeyService
 from gatehouse.redis.connection import redis_login
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
+from sandbox.ports import free_port
 from tests.runtime.gateway.conftest import PEPPER, Gateway, Start
 
 OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1")
@@ -138,6 +139,32 @@ async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     await gateway.pool.execute("UPDATE key_credit SET refilled_at = now() - interval '3 days' WHERE family_id = $1", key.id)
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 4
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3
+
+
+@pytest.mark.requirement("CG-07")
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/cores/unknown/x", "not_found"), ("/cores/No-Name/x", "not_found"), ("/cores/gone/x", "core_not_registered")],
+)
+async def test_request_that_reaches_no_core_uses_no_credits(gateway: Any, path: str, code: str) -> None:
+    _, reply = await gateway.register("http://127.0.0.1:9", name="gone")
+    assert reply.status in {200, 409}, reply.body
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'gone'")
+    key = await gateway.mint()
+    await add_credits(gateway, key, 10)
+    async with asyncio.timeout(20):
+        while (reply := await gateway.ask("GET", path, f"X-API-Key: {key.token}")).json["code"] != code:
+            await asyncio.sleep(0.01)  # the registration reaches the gateway
+    assert await remaining_credits(gateway, key) == 10
+
+
+async def test_unreachable_core_uses_no_credits(gateway: Any) -> None:
+    _, reply = await gateway.register(f"http://127.0.0.1:{free_port()}", name="closed")
+    assert reply.status == 200, reply.body
+    key = await gateway.mint()
+    await add_credits(gateway, key, 10)
+    reply = await gateway.ask("GET", "/cores/closed/x", f"X-API-Key: {key.token}")
+    assert (reply.status, await remaining_credits(gateway, key)) == (502, 10)
 
 
 async def test_cost_of_limit_can_be_overridden(gateway: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -324,3 +325,26 @@ async def test_request_line_has_no_token_or_query(gateway: Any, core: Any, key: 
         "code": "VALID",
     }
     assert key.token not in gateway.log.read_text()
+
+
+async def test_unrequested_upgrade_of_a_core_is_502(gateway: Any, core: Any, key: Any) -> None:
+    reply = await get(gateway, key, "/cores/docs/switch")
+    assert (reply.status, reply.json["code"]) == (502, "core_unreachable")
+
+
+@pytest.mark.requirement("CG-12")
+async def test_requests_in_progress_of_a_key_are_bounded(
+    gateway: Any, core: Any, key: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_KEY_REQUESTS_MAX="3")
+    here, other = replace(gateway, port=port), await gateway.mint()
+    held = [asyncio.create_task(get(here, key, "/cores/docs/slow")) for _ in range(3)]
+    async with asyncio.timeout(20):
+        while len(core.requests) < 3:
+            await asyncio.sleep(0.005)
+    reply = await get(here, key, "/cores/docs/x")
+    assert (reply.status, reply.json["code"]) == (429, "too_many_requests")
+    assert (await get(here, other, "/cores/docs/x")).status == 200
+    core.go_on.set()
+    assert [reply.body for reply in await asyncio.gather(*held)] == [b"firstsecond"] * 3
+    assert (await get(here, key, "/cores/docs/x")).status == 200

@@ -30,6 +30,13 @@ from gatehouse.http.headers import ambiguity, forwarded, returned
         b"x_forwarded_for",
         b"x_api_key",
         b"x-original-url",
+        b"x-forwarded",
+        b"forwarded-for",
+        b"client-ip",
+        b"x-remote-addr",
+        b"x-envoy-external-address",
+        b"x-http-method",
+        b"x-method-override",
     ],
 )
 def test_reserved_request_header_is_not_forwarded(name: bytes) -> None:
@@ -78,3 +85,18 @@ def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
         ("ratelimit", '"core";r=1'),
     ]
     assert returned(fields, replaced=[b"ratelimit"]) == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("strict-transport-security", "max-age=0"),
+        ("alt-svc", 'h3=":443"'),
+        ("clear-site-data", "*"),
+        ("x-request-id", "forged"),
+        ("set-cookie", "a=1; Path=/; DOMAIN = example.com"),
+    ],
+)
+def test_response_header_for_the_whole_host_is_not_returned(field: tuple[str, str]) -> None:
+    kept = ("set-cookie", "domain=1; Path=/")
+    assert returned([field, kept]) == [(b"set-cookie", b"domain=1; Path=/")]
