@@ -29,6 +29,9 @@ def to_seconds(instant: datetime) -> float:
     return instant.timestamp()
 
 
-def rfc3339(seconds: float) -> str:
-    """RFC 3339 in UTC, such as `2031-01-01T00:00:00.123456Z`. A fraction of zero is omitted."""
-    return to_datetime(seconds).isoformat().replace("+00:00", "Z")
+def rfc3339(seconds: float, timespec: str = "auto") -> str:
+    """RFC 3339 in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as in `datetime.isoformat`.
+
+    By default, the fraction has microseconds and is omitted if it is zero.
+    """
+    return to_datetime(seconds).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -61,7 +61,7 @@ def published(pattern: str) -> str:
 def validate(value: object, kind: type[T], location: str) -> T:
     """Convert a JSON value. Raises BadRequest with one problem for each top-level field that is wrong."""
     try:
-        result = msgspec.convert(value, kind)
+        result = _convert(value, kind)
         problems = tuple(_first_failures(value, kind, location))
     except msgspec.ValidationError as exc:
         problems = tuple(_field_problems(value, kind, location)) or (_translate(str(exc), kind, location),)
@@ -129,6 +129,14 @@ def invalid(location: str, message: str, fix: str) -> BadRequest:
     return BadRequest(f"{location} {message}", errors=(Problem(location, message, fix),))
 
 
+def _convert(value: object, kind: type[T]) -> T:
+    """`msgspec.convert`, which raises ValidationError also for an unpaired surrogate."""
+    try:
+        return msgspec.convert(value, kind)
+    except UnicodeEncodeError:
+        raise msgspec.ValidationError("Contains an unpaired surrogate") from None
+
+
 def _from_text(text: str, kind: Any) -> object:
     """The integer or boolean that a query parameter stands for; text that stands for neither is left to validation."""
     accepted = {type(option) for option in _options(inspect.type_info(kind))}
@@ -151,7 +159,7 @@ def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem
                 yield Problem(where, "is missing", "add this field")
             continue
         try:
-            msgspec.convert(value[name], field.type)
+            _convert(value[name], field.type)
         except msgspec.ValidationError as exc:
             yield _entry_problem(value[name], field.type, where) or _translate(str(exc), field.type, where)
         else:
@@ -167,7 +175,7 @@ def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
         return None
     for name, item in value.items():
         try:
-            msgspec.convert({name: item}, kind)
+            _convert({name: item}, kind)
         except msgspec.ValidationError as exc:
             match = _MESSAGE.match(str(exc))
             problem = _translate(match["what"] if match else str(exc), kind, f"{location}.{name[:NAME_CHARS_MAX]}")

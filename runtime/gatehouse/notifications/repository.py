@@ -8,7 +8,7 @@ from typing import Any
 
 from gatehouse.audit.models import AuditAction, AuditEvent, system_event
 from gatehouse.audit.repository import append
-from gatehouse.clock import to_datetime, to_seconds
+from gatehouse.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row, row_count
 from gatehouse.db.statements import RowMapping
 from gatehouse.notifications.models import EVENTS, TOPIC, Delivery, Webhook
@@ -181,5 +181,5 @@ def _body(row: Row, event: str) -> str:
     """Body that receivers get. `details` are those of the audit row, which contain no token or secret."""
     actor = row["actor_type"] if row["actor_type"] == row["actor_id"] else f"{row['actor_type']}:{row['actor_id']}"
     data = {"key_id": row["target_id"], "by": actor, "audit_seq": row["seq"], "details": json.loads(row["details"])}
-    timestamp = row["occurred_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    timestamp = rfc3339(to_seconds(row["occurred_at"]), "microseconds")
     return json.dumps({"type": event, "timestamp": timestamp, "data": data}, ensure_ascii=False, sort_keys=True)

@@ -8,12 +8,12 @@ import ipaddress
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
+from gatehouse.clock import rfc3339
 from gatehouse.crypto.http_signatures import SignatureError
 from gatehouse.http.fields import (
     COST_MAX,
@@ -322,7 +322,7 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
         owner=None if record is None else record.owner,
         environment=None if record is None else record.environment.value,
         scopes=None if record is None else record.scopes,
-        expires_at=None if record is None else _rfc3339(record.expires_at),
+        expires_at=None if record is None else _milliseconds(record.expires_at),
         limits=tuple(
             LimitReply(
                 name=state.limit.name,
@@ -335,9 +335,9 @@ def reply(result: VerificationResult, request_id: str) -> VerifyReply:
             )
             for state in result.limits
         ),
-        credits=None if credits is None else CreditsReply(credits.remaining, credits.exceeded, _rfc3339(credits.refills_at)),
+        credits=None if credits is None else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
         staleness_ms=result.staleness_ms,
-        decided_at=_milliseconds(result.decided_at),
+        decided_at=rfc3339(result.decided_at, "milliseconds"),
         request_id=request_id,
     )
 
@@ -362,10 +362,5 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
     return headers
 
 
-def _rfc3339(seconds: float | None) -> str | None:
-    return None if seconds is None else _milliseconds(seconds)
-
-
-def _milliseconds(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _milliseconds(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds, "milliseconds")
