@@ -1,30 +1,4 @@
-"""Errors of the runtime: one tree.
-
-    GatehouseError                code                       status  retryable
-    |-- BadRequest                bad_request                400     no      has errors[{location, message, fix}]
-    |   |-- BodyTooLarge          body_too_large             413     no
-    |   `-- UnsupportedMediaType  unsupported_media_type     415     no      the body is not JSON in UTF-8 (RFC 9110, 15.5.16)
-    |-- Unauthorized              unauthorized               401     no      missing or invalid credential (adds WWW-Authenticate)
-    |   `-- StepUpRequired        step_up_required           401     no      the session must authenticate again (RFC 9470)
-    |-- Forbidden                 forbidden                  403     no
-    |   |-- CrossSite             cross_site                 403     no      possible cross-site request forgery
-    |   `-- NotServed             not_served                 403     no      a Core does not serve the file (a link, a device)
-    |-- NotFound                  not_found                  404     no
-    |-- MethodNotAllowed          method_not_allowed         405     no
-    |-- Conflict                  conflict                   409     no
-    |   `-- RequestInProgress     request_in_progress        409     yes     a request with the Idempotency-Key is in progress
-    |-- IdempotencyKeyReused      idempotency_key_reused     422     no      the Idempotency-Key was used for a different request
-    |-- PreconditionFailed        precondition_failed        412     no      If-Match does not match the current version
-    |-- PreconditionRequired      precondition_required      428     no      If-Match is missing (RFC 6585)
-    |-- UsageExceeded             usage_exceeded             402     no      no credits left
-    |-- RateLimited               rate_limited               429     later
-    |-- UpgradeUnsupported        upgrade_unsupported        501     no      WebSocket and other upgrades
-    |-- CoreUnreachable           core_unreachable           502     yes     the connection to the Core failed or was dropped
-    |-- CoreTimeout               core_timeout               504     yes
-    |-- CoreNotRegistered         core_not_registered        503     yes     the lease of the Core has expired
-    |-- CoreCircuitOpen           core_circuit_open          503     yes     the circuit breaker is open; see Retry-After
-    |-- Unavailable               unavailable                503     yes     a dependency is unavailable
-    `-- SettingsError             settings                   -       no      at start only: a variable is missing or invalid
+"""Errors of the runtime: one tree, with code, status, title and whether the request can be retried.
 
 Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and not raised.
 `public` is sent to the caller. `detail` is only logged. Neither contains a token, key or secret.
@@ -81,6 +55,8 @@ class RequestTimeout(BadRequest):
 
 
 class UnsupportedMediaType(BadRequest):
+    """The body is not JSON in UTF-8 (RFC 9110, section 15.5.16)."""
+
     code, status, title = "unsupported_media_type", 415, "The media type of the request body is not supported"
 
 
@@ -89,6 +65,8 @@ class Unauthorized(GatehouseError):
 
 
 class StepUpRequired(Unauthorized):
+    """The user must sign in again (RFC 9470)."""
+
     code, status, title = "step_up_required", 401, "The credential must be presented again"
 
 
@@ -101,6 +79,8 @@ class CrossSite(Forbidden):
 
 
 class NotServed(Forbidden):
+    """A Core does not serve this kind of file: a symbolic link or a device."""
+
     code, status, title = "not_served", 403, "The file is not served"
 
 
@@ -129,6 +109,8 @@ class PreconditionFailed(GatehouseError):
 
 
 class PreconditionRequired(GatehouseError):
+    """The If-Match header is missing (RFC 6585)."""
+
     code, status, title = "precondition_required", 428, "The request must state the version that it changes"
 
 
@@ -163,16 +145,14 @@ class CoreTimeout(GatehouseError):
 
 
 class CoreNotRegistered(GatehouseError):
+    """The lease of the Core has expired."""
+
     code, status, title, retryable = "core_not_registered", 503, "The Core is not registered", True
 
 
 class CoreCircuitOpen(GatehouseError):
-    code, status, title, retryable = (
-        "core_circuit_open",
-        503,
-        "The circuit breaker of the Core is open after repeated failures",
-        True,
-    )
+    code, status, retryable = "core_circuit_open", 503, True
+    title = "The circuit breaker of the Core is open after repeated failures"
 
     def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
         super().__init__(public, detail=detail, errors=errors)
@@ -184,4 +164,6 @@ class Unavailable(GatehouseError):
 
 
 class SettingsError(GatehouseError):
+    """An environment variable is missing or invalid. Raised at start only."""
+
     code, title = "settings", "The configuration is invalid"

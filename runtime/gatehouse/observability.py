@@ -143,106 +143,67 @@ class Metrics:
     """Metrics of the runtime. Labels have few values: codes, routes, methods; never ids."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
-        self.requests = Histogram(
-            "gatehouse_request_seconds",
-            "Time to answer a request, by service, route and status class.",
-            ("service", "route", "status"),
-            buckets=_BUCKETS,
-            registry=registry,
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, description: str, *labels: str) -> Counter:
+            return Counter(name, description, labels, registry=registry)
+
+        def gauge(name: str, description: str, mode: Literal["livesum", "livemax"]) -> Gauge:
+            return Gauge(name, description, registry=registry, multiprocess_mode=mode)
+
+        description = "Time to answer a request, by service, route and status class."
+        labels = ("service", "route", "status")
+        self.requests = Histogram("gatehouse_request_seconds", description, labels, buckets=_BUCKETS, registry=registry)
+        self.decisions = counter("gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code")
+        self.rate_limiter_degraded = counter(
+            "gatehouse_rate_limiter_degraded_total", "Redis failures of the rate limiter, after which it used its fallback."
         )
-        self.decisions = Counter(
-            "gatehouse_decisions_total", "Verifications of API keys, by outcome code.", ("code",), registry=registry
-        )
-        self.rate_limiter_degraded = Counter(
-            "gatehouse_rate_limiter_degraded_total",
-            "Redis failures of the rate limiter, after which it used its fallback.",
-            registry=registry,
-        )
-        self.core_errors = Counter(
-            "gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", ("code",), registry=registry
-        )
-        self.circuit_breaker_transitions = Counter(
+        self.core_errors = counter("gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", "code")
+        self.circuit_breaker_transitions = counter(
             "gatehouse_circuit_breaker_transitions_total",
             "State changes of the circuit breakers of Cores, by new state (open, closed).",
-            ("state",),
-            registry=registry,
+            "state",
         )
-        self.circuit_breakers_open = Gauge(
-            "gatehouse_circuit_breakers_open",
-            "Circuit breakers of Cores that are not closed, in all workers.",
-            multiprocess_mode="livesum",
-            registry=registry,
+        self.circuit_breakers_open = gauge(
+            "gatehouse_circuit_breakers_open", "Circuit breakers of Cores that are not closed, in all workers.", "livesum"
         )
-        self.core_retries = Counter(
+        self.core_retries = counter(
             "gatehouse_core_retries_total",
             "Retryable requests to Cores: sent = retried, over_budget = the retry budget was used up.",
-            ("outcome",),
-            registry=registry,
+            "outcome",
         )
-        self.core_cache = Counter(
+        self.core_cache = counter(
             "gatehouse_core_cache_total",
             "Cacheable requests to Cores: hit = revalidated (304), changed = new response, miss = not in the cache.",
-            ("outcome",),
-            registry=registry,
+            "outcome",
         )
-        self.change_feed_gaps = Counter(
-            "gatehouse_change_feed_gaps_total",
-            "Interruptions of the change feed, after which its connection was replaced.",
-            registry=registry,
+        self.change_feed_gaps = counter(
+            "gatehouse_change_feed_gaps_total", "Interruptions of the change feed, after which its connection was replaced."
         )
-        self.staleness = Gauge(
-            "gatehouse_staleness_seconds",
-            "Age of the key state on which verifications are based.",
-            multiprocess_mode="livemax",
-            registry=registry,
+        self.staleness = gauge("gatehouse_staleness_seconds", "Age of the key state on which verifications are based.", "livemax")
+        self.cached_keys = gauge("gatehouse_cached_keys", "Cached key records in all workers.", "livesum")
+        self.cores = gauge("gatehouse_cores", "Known Cores, including those whose lease has expired.", "livemax")
+        self.usage_written = counter("gatehouse_usage_written_total", "Verifications that are counted in the database.")
+        self.usage_write_failures = counter(
+            "gatehouse_usage_write_failures_total", "Failed writes of usage counts, which are retried."
         )
-        self.cached_keys = Gauge(
-            "gatehouse_cached_keys", "Cached key records in all workers.", multiprocess_mode="livesum", registry=registry
-        )
-        self.cores = Gauge(
-            "gatehouse_cores",
-            "Known Cores, including those whose lease has expired.",
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
-        self.usage_written = Counter(
-            "gatehouse_usage_written_total", "Verifications that are counted in the database.", registry=registry
-        )
-        self.usage_write_failures = Counter(
-            "gatehouse_usage_write_failures_total",
-            "Failed writes of usage counts, which are retried.",
-            registry=registry,
-        )
-        self.usage_pending = Gauge(
+        self.usage_pending = gauge(
             "gatehouse_usage_pending",
             "Verifications that are counted in memory only and would be lost if the workers were killed.",
-            multiprocess_mode="livesum",
-            registry=registry,
+            "livesum",
         )
-        self.unusual = Counter("gatehouse_unusual_use_total", "Unusual uses of API keys, by kind.", ("kind",), registry=registry)
-        self.background_job_failures = Counter(
-            "gatehouse_background_job_failures_total",
-            "Failed runs of the console's background jobs, by job.",
-            ("job",),
-            registry=registry,
+        self.unusual = counter("gatehouse_unusual_use_total", "Unusual uses of API keys, by kind.", "kind")
+        self.background_job_failures = counter(
+            "gatehouse_background_job_failures_total", "Failed runs of the console's background jobs, by job.", "job"
         )
-        self.slow_queries = Counter(
-            "gatehouse_slow_queries_total",
-            "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS.",
-            registry=registry,
+        self.slow_queries = counter(
+            "gatehouse_slow_queries_total", "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS."
         )
-        self.audit_chain_broken = Counter(
-            "gatehouse_audit_chain_broken_total",
-            "Checkpoints that were not created because the audit chain is broken.",
-            registry=registry,
+        self.audit_chain_broken = counter(
+            "gatehouse_audit_chain_broken_total", "Checkpoints that were not created because the audit chain is broken."
         )
-        self.checkpoint = Gauge(
-            "gatehouse_audit_checkpoint_timestamp_seconds",
-            "Time of the last checkpoint of the audit chain.",
-            multiprocess_mode="livemax",
-            registry=registry,
+        self.checkpoint = gauge(
+            "gatehouse_audit_checkpoint_timestamp_seconds", "Time of the last checkpoint of the audit chain.", "livemax"
         )
         self.by_code = {code: self.decisions.labels(code.value) for code in Code}
         self._routes: dict[tuple[str, str, int], Histogram] = {}

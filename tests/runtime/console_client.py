@@ -24,9 +24,8 @@ from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Metrics, Observer
-from gatehouse.operations.repository import LogLevelRepository
-from gatehouse.operations.service import LogLevelService
-from gatehouse.usage.repository import UsageReports
+from gatehouse.operations.service import LogLevelRepository, LogLevelService
+from gatehouse.usage.repository import UsageRepository
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Database
@@ -78,7 +77,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         keys=KeyRepository(pool, staleness_s=1.0),
         audit=AuditRepository(pool),
         cores=CoreRepository(pool),
-        usage=UsageReports(pool),
+        usage=UsageRepository(pool),
         notifications=NotificationRepository(pool),
         clock=clock,
         pepper=Pepper({1: b"p" * 32}, 1),

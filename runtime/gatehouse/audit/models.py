@@ -63,6 +63,20 @@ class AuditAction(DescribedStr):
     LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
     ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
+    @property
+    def target_type(self) -> str:
+        """Type of the resource that the action changes."""
+        return _TARGET_TYPES.get(self, self.partition(".")[0])
+
+
+#: Target types that are not the first part of the action.
+_TARGET_TYPES = {
+    AuditAction.ACCESS_DENIED: "service",
+    AuditAction.CORE_IMPORT: "import",
+    AuditAction.DELIVERY_RETRY: "webhook",
+    AuditAction.KEY_IMPORT: "import",
+}
+
 
 class AuditEvent(msgspec.Struct, frozen=True):
     """One recorded act. The fields are the columns of the trail; the hash of a row covers them in this order.
@@ -86,7 +100,6 @@ def system_event(
     actor_id: str,
     action: AuditAction,
     *,
-    target_type: str,
     target_id: str,
     at: float,
     details: Details,
@@ -94,7 +107,7 @@ def system_event(
     outcome: Outcome = "success",
 ) -> AuditEvent:
     """An event without a request: a background job or a process acted. `at`: Unix seconds."""
-    return AuditEvent(at, "system", actor_id, action, target_type, target_id, outcome, "", source_address, details)
+    return AuditEvent(at, "system", actor_id, action, action.target_type, target_id, outcome, "", source_address, details)
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -158,15 +171,3 @@ class Signer(Protocol):
 
     @property
     def algorithm(self) -> str: ...
-
-
-class CheckpointArchive(Protocol):
-    """Write-once storage outside the database: S3 with object lock, or a directory. Methods raise Unavailable."""
-
-    async def put(self, checkpoint: Checkpoint) -> None:
-        """Idempotent. A stored checkpoint is never overwritten."""
-        ...
-
-    async def all(self) -> tuple[Checkpoint, ...]:
-        """In the order of the rows."""
-        ...

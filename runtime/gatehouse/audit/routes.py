@@ -26,7 +26,7 @@ from gatehouse.audit.schemas import (
 )
 from gatehouse.console.dependencies import Request
 from gatehouse.http.endpoint import Endpoint
-from gatehouse.http.pagination import Cursors
+from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS
 
 #: First characters of a formula in spreadsheets, full-width forms included, and characters that they skip before it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.audit.models import AuditEvent, AuditFilter, AuditRow, Checkpoint
-from gatehouse.clock import rfc3339, to_seconds
-from gatehouse.http.fields import Cursor, Instant, NextCursor, Timestamp, unix_seconds
+from gatehouse.clock import to_seconds
+from gatehouse.http.fields import Cursor, Instant, NextCursor, Timestamp, unix_seconds, view_of
 from gatehouse.http.validation import matching
 
 
@@ -104,7 +103,7 @@ class AuditVerification(msgspec.Struct, frozen=True):
 
 
 class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed statement of the last event of the chain; see gatehouse/audit/checkpoint.py for the signed bytes."""
+    """A signed statement of the last event of the chain; see gatehouse/audit/chain.py for the signed bytes."""
 
     example: ClassVar = {
         "version": 1,
@@ -146,74 +145,33 @@ class CheckpointPage(msgspec.Struct, frozen=True):
 
 
 def audit_filter(query: SearchAudit) -> AuditFilter:
-    return AuditFilter(
-        target_id=query.target_id,
-        action=query.action,
-        actor_id=query.actor_id,
-        outcome=query.outcome,
-        since=None if query.since is None else unix_seconds(query.since),
-        until=None if query.until is None else unix_seconds(query.until),
-    )
+    values = {name: getattr(query, name) for name in AuditFilter.__struct_fields__}
+    times = {name: unix_seconds(values[name]) for name in ("since", "until") if values[name] is not None}
+    return AuditFilter(**{**values, **times})
 
 
 def audit_view(row: AuditRow) -> AuditEventView:
-    event = row.event
-    return AuditEventView(
-        seq=row.seq,
-        occurred_at=rfc3339(event.occurred_at),
-        actor_type=event.actor_type,
-        actor_id=event.actor_id,
-        action=event.action,
-        target_type=event.target_type,
-        target_id=event.target_id,
-        outcome=event.outcome,
-        request_id=event.request_id,
-        source_address=event.source_address,
-        details=dict(event.details),
-        previous_hash=row.previous_hash.hex(),
-        hash=row.hash.hex(),
-    )
+    return view_of(AuditEventView, row.event, seq=row.seq, previous_hash=row.previous_hash.hex(), hash=row.hash.hex())
 
 
 def audit_row(view: AuditEventView) -> AuditRow:
     """The row of a view. Raises ValueError for an invalid timestamp or hash."""
-    event = AuditEvent(
-        occurred_at=to_seconds(datetime.fromisoformat(view.occurred_at)),
-        actor_type=view.actor_type,
-        actor_id=view.actor_id,
-        action=view.action,
-        target_type=view.target_type,
-        target_id=view.target_id,
-        outcome=view.outcome,
-        request_id=view.request_id,
-        source_address=view.source_address,
-        details=view.details,
-    )
+    values = {name: getattr(view, name) for name in AuditEvent.__struct_fields__}
+    event = AuditEvent(**{**values, "occurred_at": to_seconds(datetime.fromisoformat(view.occurred_at))})
     return AuditRow(seq=view.seq, event=event, previous_hash=bytes.fromhex(view.previous_hash), hash=bytes.fromhex(view.hash))
 
 
 def checkpoint_view(checkpoint: Checkpoint) -> CheckpointView:
-    return CheckpointView(
-        seq=checkpoint.seq,
-        hash=checkpoint.hash.hex(),
-        taken_at=rfc3339(checkpoint.taken_at),
-        key_id=checkpoint.key_id,
-        algorithm=checkpoint.algorithm,
-        signature=base64.b64encode(checkpoint.signature).decode(),
-    )
+    signature = base64.b64encode(checkpoint.signature).decode()
+    return view_of(CheckpointView, checkpoint, version=1, hash=checkpoint.hash.hex(), signature=signature)
 
 
 def checkpoint_of(view: CheckpointView) -> Checkpoint:
     """The checkpoint of a view. Raises ValueError for an invalid timestamp or signature."""
-    try:
-        signature = base64.b64decode(view.signature, validate=True)
-    except binascii.Error as exc:
-        raise ValueError("the signature is not base64") from exc
-    return Checkpoint(
-        seq=view.seq,
-        hash=bytes.fromhex(view.hash),
-        taken_at=to_seconds(datetime.fromisoformat(view.taken_at)),
-        key_id=view.key_id,
-        algorithm=view.algorithm,
-        signature=signature,
-    )
+    values = {name: getattr(view, name) for name in Checkpoint.__struct_fields__}
+    decoded = {
+        "hash": bytes.fromhex(view.hash),
+        "taken_at": to_seconds(datetime.fromisoformat(view.taken_at)),
+        "signature": base64.b64decode(view.signature, validate=True),  # binascii.Error is a ValueError
+    }
+    return Checkpoint(**{**values, **decoded})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable
 
 import msgspec
 
 from gatehouse.audit.chain import signed_bytes
-from gatehouse.audit.models import AuditAction, Checkpoint, CheckpointArchive, Details, Signer
+from gatehouse.audit.models import AuditAction, Checkpoint, Details, Signer
 from gatehouse.audit.repository import AuditRepository
+from gatehouse.audit.schemas import CheckpointView, checkpoint_of, checkpoint_view
+from gatehouse.aws import object_storage
 from gatehouse.clock import Clock
-from gatehouse.errors import Unavailable
+from gatehouse.errors import Conflict, NotFound, Unavailable
 from gatehouse.http.asgi import RequestId, network_of
 from gatehouse.identity.models import Actor
 
@@ -64,7 +68,6 @@ class DeniedAttempts:
         actor = Actor(type="system", id="anonymous", request_id=request_id, source_address=subject)
         event = actor.did(
             AuditAction.ACCESS_DENIED,
-            target_type="service",
             target_id=self._service,
             at=self._clock.now(),
             details=details,
@@ -75,6 +78,46 @@ class DeniedAttempts:
         except Unavailable:
             # The request log still has the attempt. The response does not wait for the database.
             return
+
+
+class CheckpointArchive:
+    """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a directory `file:/path`.
+
+    One JSON file per checkpoint; `aws s3 sync` of the bucket produces the same files as the directory. S3 needs s3:PutObject,
+    s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents overwriting an object, the object lock prevents deleting it.
+    """
+
+    def __init__(self, location: str) -> None:
+        is_bucket = re.fullmatch(r"s3://[^/]+", location) is not None
+        self._prefix = f"{location}/" if is_bucket or location.startswith("file:") else location
+
+    async def put(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint. Idempotent; a stored checkpoint is never overwritten. Raises Unavailable."""
+        location = f"{self._prefix}{checkpoint.seq:020d}.json".removeprefix("file:")
+        content = msgspec.json.encode(checkpoint_view(checkpoint)) + b"\n"
+        try:
+            await asyncio.to_thread(
+                object_storage.write, location, content, only_if="", content_type="application/json", make_folder=True
+            )
+        except Conflict:
+            return
+        except NotFound as exc:
+            raise Unavailable("The checkpoint archive is not available", detail=exc.public) from exc
+
+    async def all(self) -> tuple[Checkpoint, ...]:
+        """Checkpoints in the order of the rows. Raises Unavailable."""
+        return await asyncio.to_thread(self._all)
+
+    def _all(self) -> tuple[Checkpoint, ...]:
+        locations = object_storage.locations(self._prefix.removeprefix("file:"), ".json")
+        return tuple(_parse(object_storage.read(location)[0]) for location in locations)
+
+
+def _parse(text: bytes) -> Checkpoint:
+    try:
+        return checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
+    except (msgspec.DecodeError, ValueError) as exc:
+        raise Unavailable("A checkpoint cannot be read: it was modified", detail=type(exc).__name__) from exc
 
 
 class Checkpointer:

@@ -39,14 +39,38 @@ def read(location: str) -> tuple[bytes, str]:
         raise _error(location, exc) from exc
 
 
-def write(location: str, content: bytes, *, only_if: str | None = None, content_type: str = "application/octet-stream") -> None:
-    """`only_if`: the expected entity tag; empty: the object must not exist; None: unconditional.
+def locations(prefix: str, suffix: str) -> list[str]:
+    """Locations of the objects below `s3://bucket/prefix`, or of the files in the folder `prefix`, sorted.
 
-    Blocks. Raises Conflict if the condition fails, Unavailable.
+    Blocks. Raises NotFound (no such bucket), Unavailable.
+    """
+    s3 = re.fullmatch(r"s3://([^/]+)/(.*)", prefix)
+    if s3 is None:
+        return sorted(str(path) for path in Path(prefix).glob(f"*{suffix}") if not path.name.startswith("."))
+    try:
+        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=s3[1], Prefix=s3[2])
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    except (BotoCoreError, ClientError) as exc:
+        raise _error(prefix, exc) from exc
+    return [f"s3://{s3[1]}/{key}" for key in sorted(keys)]
+
+
+def write(
+    location: str,
+    content: bytes,
+    *,
+    only_if: str | None = None,
+    content_type: str = "application/octet-stream",
+    make_folder: bool = False,
+) -> None:
+    """Write an object or a file. Blocks. Raises Conflict if the condition fails, Unavailable.
+
+    only_if: the expected entity tag; empty: the object must not exist; None: unconditional. A file is compared by existence only.
+    make_folder: create the folder of a file.
     """
     s3 = _S3.fullmatch(location)
     if s3 is None:
-        _write_file(location, content, new=only_if == "")
+        _write_file(location, content, new=only_if == "", make_folder=make_folder)
         return
     condition = {} if only_if is None else {"IfMatch": only_if} if only_if else {"IfNoneMatch": "*"}
     try:
@@ -81,16 +105,24 @@ def _file(location: str) -> bytes:
         raise Unavailable(f"{location} cannot be read: {exc.strerror or type(exc).__name__}") from exc
 
 
-def _write_file(location: str, content: bytes, *, new: bool) -> None:
+def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) -> None:
     path = _path(location)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        if new and path.exists():
-            raise Conflict(f"{location} already exists; choose another name")
-        # Renamed when complete, so that a reader never sees a partial file.
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(mode=0o600)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(content)
+            # The file is complete before it gets its name. link() fails if the name exists.
+            if new:
+                os.link(temporary, path)
+            else:
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as exc:
+        raise Conflict(f"{location} already exists; choose another name") from exc
     except OSError as exc:
         raise Unavailable(f"{location} cannot be written: {exc.strerror or type(exc).__name__}") from exc
 

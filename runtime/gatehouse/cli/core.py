@@ -14,7 +14,7 @@ from gatehouse.cli.options import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
 from gatehouse.cores.schemas import LEASE_S_MAX, LEASE_S_MIN
 from gatehouse.errors import Unavailable
-from gatehouse.http.paths import CORE_NAME
+from gatehouse.http.forwarding import CORE_NAME
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 

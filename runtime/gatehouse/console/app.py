@@ -8,10 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gatehouse import observability as observe
-from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
-from gatehouse.audit.models import CheckpointArchive, Signer
+from gatehouse.audit.models import Signer
 from gatehouse.audit.repository import AuditRepository
-from gatehouse.audit.service import Checkpointer
+from gatehouse.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.aws.signing_key import KmsSigner, local_signer
 from gatehouse.background import PeriodicJob
 from gatehouse.clock import Clock
@@ -39,13 +38,12 @@ from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender
 from gatehouse.observability import Observer
 from gatehouse.operations import features
-from gatehouse.operations.repository import LogLevelRepository
-from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
+from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelRepository, LogLevelService
 from gatehouse.redis.connection import RedisProbe, redis_login
 from gatehouse.settings import Settings
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
-from gatehouse.usage.repository import UsageReports
+from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
 #: Interval of the check for a due checkpoint, which is one query of one row.
@@ -85,7 +83,7 @@ def build(settings: Settings) -> asgi.App:
             keys=keys,
             audit=AuditRepository(pool),
             cores=CoreRepository(pool),
-            usage=UsageReports(pool),
+            usage=UsageRepository(pool),
             notifications=NotificationRepository(pool),
             clock=clock,
             pepper=pepper,
@@ -106,7 +104,6 @@ def build(settings: Settings) -> asgi.App:
             features_off=features.off(settings.features),
             helpers=helpers,
             origin=_origin(settings.console_url),
-            limits=counters,
             counters=counters,
             signer=signer,
             webhook_networks=settings.webhook_networks,
@@ -143,7 +140,7 @@ def checkpoint_signer(settings: Settings) -> Signer | None:
 def maintenance_jobs(
     settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer | None
 ) -> list[PeriodicJob]:
-    usage, idempotency_store = UsageReports(pool), IdempotencyStore(pool)
+    usage, idempotency_store = UsageRepository(pool), IdempotencyStore(pool)
 
     async def prune_usage() -> None:
         await usage.prune(now=clock.now())
@@ -156,7 +153,7 @@ def maintenance_jobs(
         PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, prune_idempotency_keys),
     ]
     if signer is not None:
-        jobs.append(PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, _checkpoints(settings, pool, clock, observer, signer)))
+        jobs.append(_checkpoint_job(settings, pool, clock, observer, signer))
     return jobs
 
 
@@ -186,19 +183,7 @@ def _notification_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pep
     ]
 
 
-class _CheckpointJob:
-    def __init__(self, checkpointer: Checkpointer, observer: Observer) -> None:
-        self._checkpointer = checkpointer
-        self._observer = observer
-
-    async def __call__(self) -> None:
-        checkpoint = await self._checkpointer.run_once()
-        if checkpoint is not None:
-            self._observer.metrics.checkpoint.set(checkpoint.taken_at)
-            self._observer.log.info("checkpoint", service=self._observer.service, seq=checkpoint.seq)
-
-
-def _checkpoints(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer) -> _CheckpointJob:
+def _checkpoint_job(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer) -> PeriodicJob:
     def on_broken(seq: int) -> None:
         observer.metrics.audit_chain_broken.inc()
         observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
@@ -206,20 +191,20 @@ def _checkpoints(settings: Settings, pool: Pool, clock: Clock, observer: Observe
     checkpointer = Checkpointer(
         AuditRepository(pool),
         signer,
-        _archive(settings.checkpoint_archive),
+        CheckpointArchive(settings.checkpoint_archive),
         clock,
         rows=settings.checkpoint_interval_events,
         seconds=settings.checkpoint_interval_s,
         on_broken=on_broken,
     )
-    return _CheckpointJob(checkpointer, observer)
 
+    async def create_checkpoint() -> None:
+        checkpoint = await checkpointer.run_once()
+        if checkpoint is not None:
+            observer.metrics.checkpoint.set(checkpoint.taken_at)
+            observer.log.info("checkpoint", service=observer.service, seq=checkpoint.seq)
 
-def _archive(location: str) -> CheckpointArchive:
-    if location.startswith(_FILE):
-        return FileCheckpointArchive(Path(location.removeprefix(_FILE)))
-    bucket, _, prefix = location.removeprefix("s3://").partition("/")
-    return S3CheckpointArchive(bucket, prefix)
+    return PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)
 
 
 def _leak_reporters(settings: Settings, pool: Pool, store: KeyRepository, clock: Clock, pepper: Pepper) -> LeakReporters:

@@ -26,8 +26,7 @@ from gatehouse.leaks.reporters import LeakReporters
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
-from gatehouse.usage.repository import UsageReports
-from gatehouse.verification.models import RateLimits
+from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
 
@@ -45,7 +44,7 @@ class Dependencies:
     origin: origin of the console, such as https://console.example.com. Empty: the origin that the browser used.
     features_off: names of disabled features.
     helpers: probes of dependencies without which the console is degraded rather than unavailable.
-    limits, counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
+    counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.
@@ -56,7 +55,7 @@ class Dependencies:
     keys: KeyRepository
     audit: AuditRepository
     cores: CoreRepository
-    usage: UsageReports
+    usage: UsageRepository
     notifications: NotificationRepository
     clock: Clock
     pepper: Pepper
@@ -77,7 +76,6 @@ class Dependencies:
     origin: str = ""
     features_off: frozenset[str] = frozenset()
     helpers: Probes = ()
-    limits: RateLimits | None = None
     counters: RedisRateLimits | None = None
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()

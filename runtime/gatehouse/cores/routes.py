@@ -6,7 +6,7 @@ from gatehouse.console.dependencies import Request
 from gatehouse.cores.models import CoreName
 from gatehouse.cores.schemas import CorePage, ListCores, core_view
 from gatehouse.http.endpoint import Endpoint
-from gatehouse.http.pagination import Cursors
+from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS
 
 

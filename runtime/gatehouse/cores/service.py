@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
-from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.clock import Clock, rfc3339
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
@@ -18,7 +18,9 @@ from gatehouse.cores.schemas import LEASE_S_MIN, Lease
 from gatehouse.cores.upstream import SystemResolver
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
-from gatehouse.http.paths import CORE_NAME
+from gatehouse.http.asgi import RequestId
+from gatehouse.http.forwarding import CORE_NAME
+from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyEnvironment, KeyRecord
 
 LEASE_S_DEFAULT = 60
@@ -26,15 +28,13 @@ LEASE_S_DEFAULT = 60
 #: Heartbeats per lease: two may be lost before it expires.
 HEARTBEATS = 3
 
-Details = dict[str, str | int | float | bool | list[str] | None]
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The verified key of a request, and where the request came from."""
 
     key: KeyRecord
-    request_id: str
+    request_id: RequestId
     source_address: str
 
 
@@ -59,7 +59,7 @@ class RegistrationService:
         origin = await self._origin(url)
         now = self.clock.now()
         record = self._record(core_name, origin.url, secrets.token_urlsafe(18), caller, now + lease_s)
-        event = self._event(caller, "core.register", name, now, {"url": origin.url})
+        event = self._event(caller, AuditAction.CORE_REGISTER, name, now, {"url": origin.url})
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
         if secret is None:
@@ -76,7 +76,7 @@ class RegistrationService:
         if url is not None:
             new_url, current = (await self._origin(url)).url, self.cores.find(core_name)
             if current is None or current.url != new_url:
-                event = self._event(caller, "core.move", name, now, {"url": new_url})
+                event = self._event(caller, AuditAction.CORE_MOVE, name, now, {"url": new_url})
         stored = await self.cores.renew(self._record(core_name, new_url, lease_id, caller, now + lease_s), event=event)
         if stored is None:
             raise _lost(name)
@@ -84,7 +84,7 @@ class RegistrationService:
 
     async def drain(self, caller: Caller, name: str, lease_id: str) -> None:
         """Ends a lease: no further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
-        event = self._event(caller, "core.drain", name, self.clock.now(), {})
+        event = self._event(caller, AuditAction.CORE_DRAIN, name, self.clock.now(), {})
         if not await self.cores.drain(self._name(name), lease_id, registered_by=caller.key.id, event=event):
             raise _lost(name)
 
@@ -125,19 +125,9 @@ class RegistrationService:
             raise _bad_url(error)
         return origin
 
-    def _event(self, caller: Caller, action: str, name: str, now: float, details: Details) -> AuditEvent:
-        return AuditEvent(
-            occurred_at=now,
-            actor_type="key",
-            actor_id=caller.key.id,
-            action=action,
-            target_type="core",
-            target_id=name,
-            outcome="success",
-            request_id=caller.request_id,
-            source_address=caller.source_address,
-            details=details,
-        )
+    def _event(self, caller: Caller, action: AuditAction, name: str, now: float, details: Details) -> AuditEvent:
+        actor = Actor("key", caller.key.id, caller.request_id, caller.source_address)
+        return actor.did(action, target_id=name, at=now, details=details)
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:

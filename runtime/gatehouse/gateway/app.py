@@ -28,12 +28,10 @@ from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.self_revocation import SelfRevocationService
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations import features
-from gatehouse.operations.repository import LogLevelRepository
-from gatehouse.operations.service import LogLevelFollower
+from gatehouse.operations.service import LogLevelFollower, LogLevelRepository
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.settings import Settings
-from gatehouse.usage.models import UnusualUse
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.verification.cache import KeyCache, Prefilter
@@ -200,10 +198,8 @@ class _Gateway:
             self.clock,
             worker_id=worker_id,
             is_core=lambda name: cores.find(name) is not None,
-            on_flush=self.observer.metrics.usage_written.inc,
-            on_failure=self._on_usage_delayed,
-            on_unusual=self._on_unusual_use,
-            **({"on_batch": cloudwatch.add} if namespace else {}),
+            observer=self.observer,
+            metrics=cloudwatch if namespace else None,
         )
         flusher.start()
         stack.push_async_callback(flusher.close)
@@ -273,14 +269,6 @@ class _Gateway:
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
         self.observer.log.warning("change feed interrupted", service=self.observer.service, reason=reason)
-
-    def _on_usage_delayed(self, reason: str) -> None:
-        self.observer.metrics.usage_write_failures.inc()
-        self.observer.log.warning("usage not written", service=self.observer.service, reason=reason)
-
-    def _on_unusual_use(self, unusual: UnusualUse) -> None:
-        self.observer.metrics.unusual.labels(unusual.kind).inc()
-        self.observer.log.warning("unusual use", service=self.observer.service, key_id=unusual.key_id, kind=unusual.kind)
 
 
 def _tune_garbage_collector() -> None:

@@ -13,9 +13,9 @@ from gatehouse.errors import BadRequest, Problem, Unauthorized
 from gatehouse.gateway.asgi import RequestContext
 from gatehouse.gateway.credentials import ACCEPT_SIGNATURE, authenticate, challenge, denial, presented_token
 from gatehouse.http import asgi
+from gatehouse.http.forwarding import flaw
 from gatehouse.http.health import Health
 from gatehouse.http.health import readiness as run_probes
-from gatehouse.http.paths import flaw
 from gatehouse.http.validation import decode_query
 from gatehouse.keys import self_revocation
 from gatehouse.keys.self_revocation import SelfRevocationResponse

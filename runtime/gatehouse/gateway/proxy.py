@@ -28,9 +28,8 @@ from gatehouse.errors import (
 )
 from gatehouse.gateway.asgi import Dependencies, RequestContext
 from gatehouse.gateway.credentials import authenticate, presented_token
-from gatehouse.http import asgi
-from gatehouse.http import headers as fields
-from gatehouse.http.paths import CORE_NAME, CorePath, core_path
+from gatehouse.http import asgi, forwarding
+from gatehouse.http.forwarding import CORE_NAME, CorePath, core_path
 from gatehouse.keys.models import KeyRecord
 from gatehouse.verification.models import RateLimitState, SignedRequest, VerificationRequest
 from gatehouse.verification.schemas import limit_headers
@@ -102,7 +101,7 @@ def _upstream_request(
 ) -> UpstreamRequest:
     query = context.scope["query_string"].decode("ascii")
     target = f"{path}?{query}" if query else path
-    return UpstreamRequest(context.method, target, [*fields.forwarded(context.fields), *headers], body)
+    return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body)
 
 
 def _gateway_headers(context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
@@ -200,7 +199,7 @@ class _Forwarding:
             outcome = "hit" if body is not None else "changed" if revalidation.cached else "miss"
             context.dependencies.observer.metrics.core_cache.labels(outcome).inc()
         rate = limit_headers(self.limits)
-        returned = fields.returned(headers, replaced=[name for name, _ in rate])
+        returned = forwarding.returned(headers, replaced=[name for name, _ in rate])
         returned += [*rate, (b"x-request-id", context.request_id.encode())]
         inline: bytes | None = b"" if context.is_head or status in (204, 304) else body
         length = next((int(value) for name, value in returned if name == b"content-length" and value.isdigit()), None)
@@ -296,7 +295,7 @@ def _checked_path(context: RequestContext) -> CorePath:
         raise UpgradeUnsupported("The gateway does not forward WebSocket and other upgrades; use plain HTTP")
     path = core_path(context.raw_path)
     query: bytes = context.scope["query_string"]
-    problem = path if isinstance(path, str) else fields.ambiguity(context.fields)
+    problem = path if isinstance(path, str) else forwarding.ambiguity(context.fields)
     if not problem and query and (not query.isascii() or b"#" in query or any(byte <= 0x20 or byte == 0x7F for byte in query)):
         problem = "the query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
     if problem or isinstance(path, str):

@@ -1,16 +1,27 @@
-"""Field types that several schemas share."""
+"""Field types, views and page cursors that several APIs share."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 from msgspec import Meta
 
-from gatehouse.http.paths import CORE_NAME
-from gatehouse.http.validation import checked, matching
+from gatehouse.clock import rfc3339
+from gatehouse.crypto.token import Pepper
+from gatehouse.errors import BadRequest
+from gatehouse.http.forwarding import CORE_NAME
+from gatehouse.http.validation import checked, invalid, matching
+
+_View = TypeVar("_View", bound=msgspec.Struct)
 
 CORES_MAX = 50
 SCOPES_MAX = 50
@@ -20,6 +31,7 @@ WINDOW_S_MAX = 31 * 86_400
 COST_MAX = 1_000_000
 TOKEN_CHARS_MAX = 512
 REASON_CHARS_MAX = 300
+_MAC_BYTES = 16
 
 #: A request id for examples.
 REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
@@ -33,6 +45,18 @@ _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UT
 def unix_seconds(timestamp: str) -> float:
     """A validated RFC 3339 timestamp as Unix seconds, cut to microseconds, the stored precision."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
+
+
+def view_of(kind: type[_View], model: object, **values: Any) -> _View:
+    """A response with the fields of a model. Times (fields `*_at`, Unix seconds) become RFC 3339 timestamps.
+
+    values: fields of the response that the model does not have, or that have another value there.
+    """
+    for name in kind.__struct_fields__:
+        if name not in values:
+            value = getattr(model, name)
+            values[name] = rfc3339(value) if name.endswith("_at") and value is not None else value
+    return kind(**values)
 
 
 def single_line(text: str) -> str:
@@ -76,9 +100,8 @@ Environment = Literal["test", "live"]
 Effective = Annotated[
     Literal["everywhere", "within_bound"],
     Meta(
-        description="When the change takes effect. `everywhere`: every live gateway worker has confirmed it. "
-        "`within_bound`: it takes"
-        " effect on every worker within the propagation bound of the deployment."
+        description="When the change takes effect. `everywhere`: every live gateway worker has confirmed it. `within_bound`:"
+        " it takes effect on every worker within the propagation bound of the deployment."
     ),
 ]
 
@@ -98,3 +121,43 @@ Reason = Annotated[
 ]
 Cursor = Annotated[str, Meta(max_length=512, description="The `next_cursor` of the previous page.")]
 NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or null on the last page.")]
+
+
+class Cursors:
+    """Page cursors of one list with one filter: opaque and authenticated with an HMAC.
+
+    scope: identifies the list and the filter, such as `keys?owner=a`.
+    """
+
+    def __init__(self, pepper: Pepper, scope: str) -> None:
+        self._pepper = pepper
+        self._scope = hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def write(self, position: str) -> str:
+        """URL-safe cursor of `position`. Raises ValueError if the current session key is not available."""
+        payload = json.dumps([self._pepper.current, position], separators=(",", ":")).encode("ascii")
+        mac = self._mac(payload, self._pepper.current)
+        if mac is None:
+            raise ValueError("the current generation of the session key is not available")
+        return base64.urlsafe_b64encode(mac + payload).rstrip(b"=").decode("ascii")
+
+    def read(self, cursor: str) -> str:
+        """Position of a cursor. Raises BadRequest if the cursor is invalid or belongs to another list or filter."""
+        try:
+            raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+            generation, position = json.loads(payload)
+            expected = self._mac(payload, generation) if isinstance(generation, int) else None
+        except (ValueError, TypeError, UnicodeError, binascii.Error, RecursionError):
+            raise _invalid_cursor() from None
+        if expected is None or not hmac.compare_digest(mac, expected) or not isinstance(position, str):
+            raise _invalid_cursor()
+        return position
+
+    def _mac(self, payload: bytes, generation: int) -> bytes | None:
+        digest = self._pepper.digest(f"console-cursor:{self._scope}:{payload.hex()}", generation)
+        return None if digest is None else digest[:_MAC_BYTES]
+
+
+def _invalid_cursor() -> BadRequest:
+    return invalid("query.cursor", "is not a cursor of this list", "send next_cursor of the previous page, with the same filter")

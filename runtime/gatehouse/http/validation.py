@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect
 
 from gatehouse.errors import BadRequest, Problem
-from gatehouse.http.paths import query_flaw
+from gatehouse.http.forwarding import query_flaw
 
 T = TypeVar("T")
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)

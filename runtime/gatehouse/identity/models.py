@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from gatehouse.audit.models import AuditAction, AuditEvent, Details
+from gatehouse.audit.models import AuditAction, AuditEvent, Details, Outcome
 from gatehouse.errors import Forbidden
 from gatehouse.http.asgi import RequestId
 from gatehouse.keys.models import ADMIN_SCOPE
@@ -35,11 +35,10 @@ class Actor(msgspec.Struct, frozen=True):
         self,
         action: AuditAction,
         *,
-        target_type: str,
         target_id: str,
         at: float,
         details: Details,
-        outcome: Literal["success", "denied"] = "success",
+        outcome: Outcome = "success",
     ) -> AuditEvent:
         """Audit event of an action at `at` (Unix seconds). `details` must not contain a token, key or secret."""
         return AuditEvent(
@@ -47,7 +46,7 @@ class Actor(msgspec.Struct, frozen=True):
             actor_type=self.type,
             actor_id=self.id,
             action=action,
-            target_type=target_type,
+            target_type=action.target_type,
             target_id=target_id,
             outcome=outcome,
             request_id=self.request_id,

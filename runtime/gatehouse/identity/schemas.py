@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.clock import rfc3339
-from gatehouse.http.fields import Instant
-from gatehouse.identity.models import Session
+from gatehouse.http.fields import Instant, view_of
+from gatehouse.identity.models import ActorType, Session
 
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     id: str
-    actor_type: Literal["bootstrap", "key", "person"]
+    actor_type: ActorType
     actor_id: str
     created_at: Instant
     seen_at: Annotated[Instant, Meta(description="Last use.")]
@@ -77,15 +77,5 @@ class EndedSessions(msgspec.Struct, frozen=True):
 
 
 def session_view(session: Session, *, current: bool) -> SessionView:
-    return SessionView(
-        id=session.id,
-        actor_type=session.actor_type,
-        actor_id=session.actor_id,
-        created_at=rfc3339(session.created_at),
-        seen_at=rfc3339(session.seen_at),
-        proven_at=rfc3339(session.proven_at) if session.proven_at else None,
-        ends_at=rfc3339(session.ends_at),
-        source_address=session.source_address,
-        user_agent=session.user_agent,
-        current=current,
-    )
+    proven_at = rfc3339(session.proven_at) if session.proven_at else None
+    return view_of(SessionView, session, proven_at=proven_at, current=current)

@@ -115,7 +115,7 @@ class Sessions:
         )
         replaced_id = None if replaces is None else replaces.id
         details = {} if replaced_id is None else {"replaces": replaced_id}
-        event = actor.did(AuditAction.SESSION_BEGIN, target_type="session", target_id=session.id, at=now, details=dict(details))
+        event = actor.did(AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details))
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
@@ -168,15 +168,13 @@ class Sessions:
 
     async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
         """End a session of the actor, or with `any_actor` of any actor. False if it does not exist. Raises Unavailable."""
-        event = actor.did(AuditAction.SESSION_END, target_type="session", target_id=session_id, at=self.clock.now(), details={})
+        event = actor.did(AuditAction.SESSION_END, target_id=session_id, at=self.clock.now(), details={})
         return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
         """End all sessions of the actor, or with `everybody` of all actors. Returns their number. Raises Unavailable."""
         whose = "everybody" if everybody else "own"
-        event = actor.did(
-            AuditAction.SESSION_END_ALL, target_type="session", target_id="*", at=self.clock.now(), details={"whose": whose}
-        )
+        event = actor.did(AuditAction.SESSION_END_ALL, target_id="*", at=self.clock.now(), details={"whose": whose})
         return await self.store.end_all(actor=None if everybody else (actor.type, actor.id), event=event)
 
     async def prune(self) -> int:

@@ -13,8 +13,7 @@ from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired, Problem
 from gatehouse.http.endpoint import Endpoint, Header, Links, StepUp
-from gatehouse.http.fields import unix_seconds
-from gatehouse.http.pagination import Cursors
+from gatehouse.http.fields import Cursors, unix_seconds
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.keys import signing
 from gatehouse.keys.lifecycle import Action
@@ -208,7 +207,7 @@ async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanatio
         VerificationRequest(scopes=tuple(body.scopes), core=body.core, cost=body.cost, address=body.address, method=body.method),
         environment=dependencies.key_environment,
         default_limit=dependencies.default_limit,
-        limits=dependencies.limits,
+        limits=dependencies.counters,
         now=dependencies.clock.now(),
     )
 

@@ -116,9 +116,7 @@ class Resealer:
         def event(count: int) -> AuditEvent:
             details: Details = {"secrets": count, "generation": generation}
             at = self._keys.clock.now()
-            return system_event(
-                "console", AuditAction.PEPPER_RESEAL, target_type="pepper", target_id=str(generation), at=at, details=details
-            )
+            return system_event("console", AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details)
 
         old_generations = [old for old in pepper.generations if old != generation]
         return await self._keys.store.reseal(old_generations, generation, reseal, event)

@@ -86,7 +86,6 @@ class LeakService:
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
         event = actor.did(
             AuditAction.KEY_LEAK,
-            target_type="key",
             target_id=key.id,
             at=self.clock.now(),
             details={

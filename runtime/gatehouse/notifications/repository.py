@@ -89,7 +89,6 @@ class NotificationRepository:
                 event = system_event(
                     "reminder",
                     action,
-                    target_type="key",
                     target_id=row["id"],
                     at=now,
                     details={**details, "within_days": days},

@@ -13,7 +13,7 @@ from gatehouse.crypto.token import build
 from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.http.asgi import Network
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
-from gatehouse.http.pagination import Cursors
+from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.notifications import webhook_signatures as signatures
 from gatehouse.notifications.models import Webhook
@@ -49,7 +49,7 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
         raise Unavailable("Webhooks cannot be created at the moment.", detail="the current pepper generation is not configured")
     webhook = Webhook(id, body.url, tuple(dict.fromkeys(body.events)), generation, now, actor.label)
     details: Details = {"host": urlsplit(body.url).hostname or "", "events": list(webhook.events)}
-    event = actor.did(AuditAction.WEBHOOK_CREATE, target_type="webhook", target_id=id, at=now, details=details)
+    event = actor.did(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
     await dependencies.notifications.add_webhook(webhook, event)
     request.response.headers["Location"] = "/v1/webhooks"
     return CreatedWebhook(signatures.secret_text(secret), webhook_view(webhook))
@@ -70,7 +70,7 @@ async def delete_webhook(request: Request, webhook: str) -> None:
     """
     dependencies = request.dependencies
     now = dependencies.clock.now()
-    event = request.actor.did(AuditAction.WEBHOOK_DELETE, target_type="webhook", target_id=webhook[:12], at=now, details={})
+    event = request.actor.did(AuditAction.WEBHOOK_DELETE, target_id=webhook[:12], at=now, details={})
     if "\0" in webhook or not await dependencies.notifications.delete_webhook(webhook, event):
         raise NotFound("No webhook has this id.")
 
@@ -103,7 +103,6 @@ async def retry_delivery(request: Request, notification: str, destination: str) 
     now = dependencies.clock.now()
     event = request.actor.did(
         AuditAction.DELIVERY_RETRY,
-        target_type="webhook",
         target_id=destination[:12],
         at=now,
         details={"notification_id": notification[:40]},

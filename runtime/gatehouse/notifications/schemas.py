@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from gatehouse.clock import rfc3339
-from gatehouse.http.fields import Cursor, Instant, NextCursor
+from gatehouse.http.fields import Cursor, Instant, NextCursor, view_of
 from gatehouse.notifications.models import Delivery, DeliveryState, NotificationEvent, Webhook
 
 URL_CHARS_MAX = 500
@@ -100,23 +99,8 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 
 def webhook_view(webhook: Webhook) -> WebhookView:
-    return WebhookView(
-        id=webhook.id,
-        url=webhook.url,
-        events=[NotificationEvent(event) for event in webhook.events],
-        created_at=rfc3339(webhook.created_at),
-        created_by=webhook.created_by,
-    )
+    return view_of(WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events])
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:
-    return DeliveryView(
-        notification_id=delivery.notification_id,
-        destination=delivery.target,
-        event=delivery.event,
-        state=delivery.state,
-        attempts=delivery.attempts,
-        next_at=rfc3339(delivery.next_at),
-        created_at=rfc3339(delivery.created_at),
-        problem=delivery.problem,
-    )
+    return view_of(DeliveryView, delivery, destination=delivery.target)

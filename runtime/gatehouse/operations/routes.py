@@ -9,8 +9,8 @@ from gatehouse.console.dependencies import Request
 from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.operations.features import FEATURES
-from gatehouse.operations.repository import LogLevelOverride
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, SetLogLevel
+from gatehouse.operations.service import LogLevelOverride
 
 
 async def show_log_level(request: Request) -> LogLevel:

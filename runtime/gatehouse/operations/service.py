@@ -1,4 +1,4 @@
-"""Log level of every gateway and console worker, changed for a limited time while they run."""
+"""Temporary log level of all gateway and console workers, stored in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,18 +7,59 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from gatehouse.audit.models import AuditAction, AuditEvent, Details
+from gatehouse.audit.repository import append
 from gatehouse.background import Background
 from gatehouse.clock import Clock
+from gatehouse.db.pool import Pool
+from gatehouse.db.statements import RowMapping
 from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.observability import Level
-from gatehouse.operations.repository import LogLevelOverride, LogLevelRepository
 
 #: Interval at which every worker reads the log level, and so the time that a change takes.
 POLL_S = 3.0
-FOR_S_DEFAULT = 900
-FOR_S_MAX = 86_400
+READ_TIMEOUT_S = 2.0
+
+
+class LogLevelOverride(msgspec.Struct, frozen=True):
+    """A log level that replaces GATEHOUSE_LOG_LEVEL of every process for a time."""
+
+    level: Level
+    until: float  # Unix seconds
+    set_by: str
+
+
+_OVERRIDE = RowMapping(LogLevelOverride)
+
+_GET = f"SELECT {_OVERRIDE.select} FROM log_level"  # noqa: S608 - the columns are fields of the struct
+_SET = (
+    f"{_OVERRIDE.insert('log_level')}"
+    " ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, until = EXCLUDED.until, set_by = EXCLUDED.set_by"
+)
+
+
+class LogLevelRepository:
+    """Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self) -> LogLevelOverride | None:
+        """The last override, even if it has ended."""
+        row = await self._pool.fetchrow(_GET, timeout_s=READ_TIMEOUT_S)
+        return None if row is None else _OVERRIDE.read(row)
+
+    async def set(self, override: LogLevelOverride | None, event: AuditEvent) -> None:
+        """None removes the override."""
+        async with self._pool.transaction() as connection:
+            if override is None:
+                await connection.execute("DELETE FROM log_level")
+            else:
+                await connection.execute(_SET, *_OVERRIDE.values(override).values())
+            await append(connection, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +86,7 @@ class LogLevelService:
 
     @staticmethod
     def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
-        return actor.did(AuditAction.LOG_LEVEL_SET, target_type="log-level", target_id="all", at=now, details=details)
+        return actor.did(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
 
 
 class LogLevelFollower:

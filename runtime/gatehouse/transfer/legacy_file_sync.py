@@ -108,7 +108,6 @@ class LegacyFileSync:
         return system_event(
             "console",
             action,
-            target_type="key",
             target_id=removal.key_id,
             at=self.clock.now(),
             details=details,

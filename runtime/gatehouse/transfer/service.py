@@ -154,7 +154,6 @@ class ImportJob:
     async def _write_batch(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], done: int, actor: Actor) -> Run:
         event = actor.did(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
-            target_type="import",
             target_id=self._id[:16],
             at=self._context.clock.now(),
             details={"source": self._source, "rows_from": run.done + 1, "rows_to": done},

@@ -1,4 +1,4 @@
-"""Use of API keys in PostgreSQL: counters that the gateway workers add to in batches, and the reports of the console."""
+"""Usage in PostgreSQL: gateway workers add to the counters in batches, and the console reads them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WHERE key_alert.raised_at <= EXCLUDED.raised_at - make_interval(secs => $4) RETU
 
 
 class UsageRepository:
-    """Counters as the gateway workers write them."""
+    """Methods raise Unavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -81,13 +81,6 @@ class UsageRepository:
         """
         async with self._pool.transaction() as connection:
             return await _add(connection, batch)
-
-
-class UsageReports:
-    """Counters as the console reads them. Methods raise Unavailable."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
 
     async def series(
         self,
@@ -200,7 +193,6 @@ def _event(use: UnusualUse, at: float) -> AuditEvent:
     return system_event(
         "usage",
         AuditAction.KEY_UNUSUAL,
-        target_type="key",
         target_id=use.key_id,
         at=at,
         details=details,

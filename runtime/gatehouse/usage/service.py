@@ -16,6 +16,7 @@ from gatehouse.background import Background
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
 from gatehouse.http.asgi import network_of
+from gatehouse.observability import Observer
 from gatehouse.usage.models import AddressUse, UnusualUse, UsageBatch, UsageRow
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.models import Code
@@ -83,10 +84,8 @@ class UsageFlusher:
 
     worker_id: unique among all processes that ever wrote counts.
     is_core: True if a Core of this name is registered. Other names are not stored, because clients can invent any number of them.
-    on_flush: called with the number of requests that were written.
-    on_failure: called with the name of an error.
-    on_unusual: called with unusual use that the database detected.
-    on_batch: called with a written batch and its unusual use.
+    observer: logs failures and unusual use, and counts both and the written requests.
+    metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
 
     def __init__(
@@ -97,20 +96,16 @@ class UsageFlusher:
         *,
         worker_id: str,
         is_core: Callable[[str], bool],
-        on_flush: Callable[[int], None] = lambda _: None,
-        on_failure: Callable[[str], None] = lambda _: None,
-        on_unusual: Callable[[UnusualUse], None] = lambda _: None,
-        on_batch: Callable[[UsageBatch, tuple[UnusualUse, ...]], None] = lambda _batch, _unusual: None,
+        observer: Observer,
+        metrics: UsageMetrics | None = None,
     ) -> None:
         self._counter = counter
         self._repository = repository
         self._clock = clock
         self._worker_id = worker_id
         self._is_core = is_core
-        self._on_flush = on_flush
-        self._on_failure = on_failure
-        self._on_unusual = on_unusual
-        self._on_batch = on_batch
+        self._observer = observer
+        self._metrics = metrics
         self._second_started_at = clock.now()
         self._number = 0
         self._sent: UsageBatch | None = None
@@ -134,7 +129,7 @@ class UsageFlusher:
         self._background.start(self._run(), "usage")
 
     async def close(self) -> None:
-        """Write the remaining counts, with STOP_ATTEMPTS attempts. Then they are lost, and `on_failure` was called."""
+        """Write the remaining counts, with STOP_ATTEMPTS attempts. Counts that are not written are lost."""
         await self._background.stop()
         for attempt in range(STOP_ATTEMPTS):
             if attempt:
@@ -155,18 +150,25 @@ class UsageFlusher:
             try:
                 unusual = await self._repository.add(batch)
             except Unavailable as exc:
-                self._on_failure(exc.detail or exc.code)
+                self._observer.metrics.usage_write_failures.inc()
+                self._observer.log.warning("usage not written", service=self._observer.service, reason=exc.detail or exc.code)
                 return False
             self._sent = None
         for use in batch.addresses:
             self._known_addresses[use] = None
             if len(self._known_addresses) > KNOWN_ADDRESSES_MAX:
                 self._known_addresses.popitem(last=False)
-        self._on_flush(sum(row.count for row in batch.rows))
-        for alert in unusual:
-            self._on_unusual(alert)
-        self._on_batch(batch, unusual)
+        self._report(batch, unusual)
         return True
+
+    def _report(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
+        observer = self._observer
+        observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
+        for use in unusual:
+            observer.metrics.unusual.labels(use.kind).inc()
+            observer.log.warning("unusual use", service=observer.service, key_id=use.key_id, kind=use.kind)
+        if self._metrics is not None:
+            self._metrics.add(batch, unusual)
 
     async def _run(self) -> None:
         while True:

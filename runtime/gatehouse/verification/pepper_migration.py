@@ -84,7 +84,6 @@ def _event(count: int, generation: int) -> AuditEvent:
     return system_event(
         "gateway",
         AuditAction.PEPPER_REWRAP,
-        target_type="pepper",
         target_id=str(generation),
         at=time.time(),
         details={"keys": count, "generation": generation},

@@ -13,10 +13,9 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import GENESIS, disagreement, is_signed, public_keys, signed_bytes
-from gatehouse.audit.checkpoint_archive import FileCheckpointArchive, S3CheckpointArchive
-from gatehouse.audit.models import AuditAction, Checkpoint, CheckpointArchive, Signer, system_event
+from gatehouse.audit.models import AuditAction, Checkpoint, Signer, system_event
 from gatehouse.audit.repository import AuditRepository
-from gatehouse.audit.service import Checkpointer
+from gatehouse.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
 from gatehouse.db.pool import Pool
 from gatehouse.errors import SettingsError, Unavailable
@@ -48,13 +47,13 @@ def signer(request: pytest.FixtureRequest, aws: None) -> Signer:
 @pytest.fixture(params=["directory", "bucket"])
 def archive(request: pytest.FixtureRequest, aws: None, tmp_path: Path) -> CheckpointArchive:
     if request.param == "directory":
-        return FileCheckpointArchive(tmp_path / "checkpoints")
+        return CheckpointArchive(f"file:{tmp_path}/checkpoints")
     boto3.client("s3", "eu-central-1").create_bucket(
         Bucket=BUCKET,
         CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
         ObjectLockEnabledForBucket=True,
     )
-    return S3CheckpointArchive(BUCKET)
+    return CheckpointArchive(f"s3://{BUCKET}/checkpoints/")
 
 
 def checkpoint(seq: int, signature: bytes = b"s") -> Checkpoint:
@@ -84,9 +83,9 @@ async def test_archive_does_not_overwrite_a_checkpoint(archive: CheckpointArchiv
 
 async def test_missing_archive_or_key_is_unavailable(aws: None, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for missing in (S3CheckpointArchive("nowhere"), FileCheckpointArchive(tmp_path / "file" / "below")):
+    for location in ("s3://nowhere", f"file:{tmp_path}/file/below"):
         with pytest.raises(Unavailable):
-            await missing.put(checkpoint(1))
+            await CheckpointArchive(location).put(checkpoint(1))
     with pytest.raises(Unavailable):
         await KmsSigner("alias/nobody").sign(b"x")
 
@@ -106,7 +105,7 @@ def test_readable_or_empty_key_file_is_rejected(tmp_path: Path) -> None:
 class Setup:
     checkpointer: Checkpointer
     trail: AuditRepository
-    archive: FileCheckpointArchive
+    archive: CheckpointArchive
     signer: LocalSigner
     clock: ManualClock
     database: Database
@@ -114,9 +113,7 @@ class Setup:
 
     async def append(self, rows: int) -> None:
         for _ in range(rows):
-            await self.trail.append(
-                system_event("test", AuditAction.KEY_CREATE, target_type="key", target_id="x", at=self.clock.now(), details={})
-            )
+            await self.trail.append(system_event("test", AuditAction.KEY_CREATE, target_id="x", at=self.clock.now(), details={}))
 
     async def findings(self) -> Any:
         page = await self.trail.page(before=None, size=500)
@@ -128,7 +125,7 @@ class Setup:
 async def setup(database: Database, tmp_path: Path) -> AsyncIterator[Setup]:
     database.sql("TRUNCATE audit_event, audit_checkpoint")
     pool = Pool(database.app, application="tests", size_max=2)
-    clock, signer, archive = ManualClock(), LocalSigner(Ed25519PrivateKey.generate()), FileCheckpointArchive(tmp_path)
+    clock, signer, archive = ManualClock(), LocalSigner(Ed25519PrivateKey.generate()), CheckpointArchive(f"file:{tmp_path}")
     trail, broken = AuditRepository(pool), list[int]()
     checkpointer = Checkpointer(trail, signer, archive, clock, rows=10, seconds=600, on_broken=broken.append)
     yield Setup(checkpointer, trail, archive, signer, clock, database, broken)
@@ -190,7 +187,7 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
 
 async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    unavailable = FileCheckpointArchive(tmp_path / "file" / "below")
+    unavailable = CheckpointArchive(f"file:{tmp_path}/file/below")
     checkpointer = Checkpointer(setup.trail, setup.signer, unavailable, setup.clock, rows=1, seconds=600)
     await setup.append(2)
     with pytest.raises(Unavailable):

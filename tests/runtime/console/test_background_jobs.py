@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import disagreement, public_keys
-from gatehouse.audit.checkpoint_archive import FileCheckpointArchive
+from gatehouse.audit.service import CheckpointArchive
 from gatehouse.clock import Clock
 from gatehouse.console import app
 from gatehouse.errors import SettingsError
@@ -27,33 +27,30 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
     pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     key.touch(0o600)
     key.write_bytes(pem)
-    vault = tmp_path / "vault"
-    chosen = settings(
+    configured = settings(
         console,
         GATEHOUSE_CHECKPOINT_KEY=f"file:{key}",
-        GATEHOUSE_CHECKPOINT_ARCHIVE=f"file:{vault}",
+        GATEHOUSE_CHECKPOINT_ARCHIVE=f"file:{tmp_path}/checkpoints",
         GATEHOUSE_CHECKPOINT_INTERVAL_EVENTS="1",
     )
-    signing = app.checkpoint_signer(chosen)
-    assert signing is not None
-    chores = {
-        chore.name: chore for chore in app.maintenance_jobs(chosen, console.pool, Clock(), console.dependencies.observer, signing)
-    }
+    signer = app.checkpoint_signer(configured)
+    assert signer is not None
+    jobs = app.maintenance_jobs(configured, console.pool, Clock(), console.dependencies.observer, signer)
     await console.create()
-    await chores["checkpoint"].action()
+    await next(job for job in jobs if job.name == "checkpoint").action()
     events = (await console.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
-    taken = await FileCheckpointArchive(vault).all()
-    assert [item.seq for item in taken] == [max(hashes)]
-    assert disagreement(hashes, taken, public_keys(await signing.public_key())) is None
+    created = await CheckpointArchive(f"file:{tmp_path}/checkpoints").all()
+    assert [item.seq for item in created] == [max(hashes)]
+    assert disagreement(hashes, created, public_keys(await signer.public_key())) is None
     listed = (await console.client.get("/v1/audit-checkpoints")).json()
     assert (listed["checkpoints"][-1]["seq"], listed["public_key"]) == (max(hashes), None)
 
 
 def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
     assert app.checkpoint_signer(settings(console)) is None
-    chores = app.maintenance_jobs(settings(console), console.pool, Clock(), console.dependencies.observer, None)
-    assert "checkpoint" not in {chore.name for chore in chores}
+    jobs = app.maintenance_jobs(settings(console), console.pool, Clock(), console.dependencies.observer, None)
+    assert "checkpoint" not in {job.name for job in jobs}
 
 
 @pytest.mark.parametrize(

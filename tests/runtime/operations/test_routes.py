@@ -15,8 +15,7 @@ from gatehouse.console import dependencies as console_dependencies
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.observability import Level, Metrics, Observer
 from gatehouse.operations.features import FEATURES, off, switched
-from gatehouse.operations.repository import LogLevelOverride, LogLevelRepository
-from gatehouse.operations.service import LogLevelFollower
+from gatehouse.operations.service import LogLevelFollower, LogLevelOverride, LogLevelRepository
 from gatehouse.settings import load
 from hypothesis import given
 from hypothesis import strategies as st

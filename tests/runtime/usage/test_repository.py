@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ from gatehouse.audit.models import AuditFilter
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
+from gatehouse.observability import Metrics, Observer, logger
 from gatehouse.usage.models import RETENTION_S, UnusualUse, UsageBatch
-from gatehouse.usage.repository import ADDRESSES_MAX, UsageReports, UsageRepository
+from gatehouse.usage.repository import ADDRESSES_MAX, UsageRepository
 from gatehouse.usage.service import DENIED_THRESHOLD, UsageCounter, UsageFlusher
 
 from tests.runtime.clocks import ManualClock
@@ -23,16 +24,21 @@ KEY = "3fGh82kLmQ0a"
 
 
 class UnreliableRepository(UsageRepository):
-    """Loses batches while `broken`, and confirmations while `deaf`."""
+    """Loses batches while `unavailable`, and confirmations while `loses_confirmations`. Records unusual use."""
 
-    broken = deaf = False
+    unavailable = loses_confirmations = False
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.unusual: list[UnusualUse] = []
 
     async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        if self.broken:
-            raise Unavailable("gone")
+        if self.unavailable:
+            raise Unavailable
         unusual = await super().add(batch)
-        if self.deaf:
-            raise Unavailable("no confirmation")
+        if self.loses_confirmations:
+            raise Unavailable
+        self.unusual += unusual
         return unusual
 
 
@@ -42,17 +48,16 @@ class Counting:
     flusher: UsageFlusher
     repository: UnreliableRepository
     clock: ManualClock
-    reports: UsageReports
+    observer: Observer
     trail: AuditRepository
     pool: Pool
-    unusual: list[UnusualUse] = field(default_factory=list)
 
     def use(self, times: int = 1, *, key: str = KEY, core: str = "docs", code: str = "VALID", address: str = "") -> None:
         for _ in range(times):
             self.counter.count(key, core, code, address)
 
     async def total(self, width_s: int = 60, **filters: Any) -> list[tuple[float, int]]:
-        points = await self.reports.series(width_s=width_s, since=0, until=NOON + 10**7, **filters)
+        points = await self.repository.series(width_s=width_s, since=0, until=NOON + 10**7, **filters)
         return [(point.starts_at - NOON, point.count) for point in points]
 
 
@@ -70,11 +75,9 @@ async def counting(database: Database) -> AsyncIterator[Counting]:
     pool = Pool(database.app, application="tests", size_max=4)
     clock, counter = ManualClock(NOON), UsageCounter()
     repository = UnreliableRepository(pool)
-    unusual: list[UnusualUse] = []
-    flusher = UsageFlusher(
-        counter, repository, clock, worker_id="w1", is_core=lambda name: name == "docs", on_unusual=unusual.append
-    )
-    yield Counting(counter, flusher, repository, clock, UsageReports(pool), AuditRepository(pool), pool, unusual)
+    observer = Observer("gateway", logger("error"), Metrics())
+    flusher = UsageFlusher(counter, repository, clock, worker_id="w1", is_core=lambda name: name == "docs", observer=observer)
+    yield Counting(counter, flusher, repository, clock, observer, AuditRepository(pool), pool)
     await pool.close()
 
 
@@ -104,7 +107,7 @@ async def test_second_belongs_to_the_minute_of_its_start(counting: Counting) -> 
 
 
 async def test_unwritten_counts_keep_their_minute(counting: Counting) -> None:
-    counting.repository.broken = True
+    counting.repository.unavailable = True
     counting.use(5)
     assert not await counting.flusher.flush()
     counting.clock.advance(120)
@@ -113,7 +116,7 @@ async def test_unwritten_counts_keep_their_minute(counting: Counting) -> None:
     counting.clock.advance(1)
     counting.use(1)
     assert counting.flusher.pending == 7
-    counting.repository.broken = False
+    counting.repository.unavailable = False
     while counting.flusher.pending:
         assert await counting.flusher.flush()
     assert await counting.total() == [(0, 7), (120, 1)]
@@ -121,16 +124,18 @@ async def test_unwritten_counts_keep_their_minute(counting: Counting) -> None:
 
 async def test_repeated_batch_is_counted_once(counting: Counting) -> None:
     counting.use(5)
-    counting.repository.deaf = True
+    counting.repository.loses_confirmations = True
     for _ in range(3):
         assert not await counting.flusher.flush()
-    counting.repository.deaf = False
+    counting.repository.loses_confirmations = False
     assert await counting.flusher.flush()
     assert await counting.total() == [(0, 5)]
 
 
 async def test_workers_share_buckets(counting: Counting) -> None:
-    other = UsageFlusher(counting.counter, counting.repository, counting.clock, worker_id="w2", is_core=lambda _: True)
+    other = UsageFlusher(
+        counting.counter, counting.repository, counting.clock, worker_id="w2", is_core=lambda _: True, observer=counting.observer
+    )
     counting.use(3)
     await counting.flusher.flush()
     counting.use(4)
@@ -142,7 +147,7 @@ async def test_unregistered_core_has_no_row(counting: Counting) -> None:
     counting.use(1, core="docs")
     counting.use(1, core="x' OR 1=1")
     await counting.flusher.flush()
-    points = await counting.reports.series(width_s=60, since=0, until=NOON + 60, by=frozenset({"core"}))
+    points = await counting.repository.series(width_s=60, since=0, until=NOON + 60, by=frozenset({"core"}))
     assert [(point.core, point.count) for point in points] == [("", 1), ("docs", 1)]
 
 
@@ -152,7 +157,7 @@ async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
     counting.clock.advance(5)
     counting.use(1, code="EXPIRED")
     await counting.flusher.flush()
-    assert await counting.reports.last_used((KEY, "other")) == {KEY: NOON}
+    assert await counting.repository.last_used((KEY, "other")) == {KEY: NOON}
 
 
 async def test_use_of_a_dormant_key_is_unusual_once(counting: Counting) -> None:
@@ -162,14 +167,14 @@ async def test_use_of_a_dormant_key_is_unusual_once(counting: Counting) -> None:
     for _ in range(2):
         counting.use(1)
         await counting.flusher.flush()
-    assert [(item.kind, item.number) for item in counting.unusual] == [("dormant", 40)]
+    assert [(item.kind, item.number) for item in counting.repository.unusual] == [("dormant", 40)]
 
 
 async def test_second_address_of_a_key_is_unusual(counting: Counting) -> None:
     for address in ("192.0.2.1", "192.0.2.1", "198.51.100.7", "192.0.2.1"):
         counting.use(1, address=address)
         await counting.flusher.flush()
-    assert [(item.kind, item.address) for item in counting.unusual] == [("new_address", "198.51.100.7")]
+    assert [(item.kind, item.address) for item in counting.repository.unusual] == [("new_address", "198.51.100.7")]
     event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY))).events[0].event
     assert (event.action, event.source_address, event.details["kind"]) == ("key.unusual", "198.51.100.7", "new_address")
 
@@ -178,7 +183,7 @@ async def test_ipv6_network_counts_as_one_address(counting: Counting) -> None:
     for address in ("2001:db8::1", "2001:db8::2"):
         counting.use(1, address=address)
         await counting.flusher.flush()
-    assert counting.unusual == []
+    assert counting.repository.unusual == []
 
 
 async def test_number_of_stored_addresses_is_bounded(counting: Counting) -> None:
@@ -196,18 +201,18 @@ async def test_burst_of_denials_is_unusual_once_an_hour(counting: Counting) -> N
     await counting.flusher.flush()
     counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
     await counting.flusher.flush()
-    assert [(item.kind, item.number) for item in counting.unusual] == [("denials", DENIED_THRESHOLD)]
+    assert [(item.kind, item.number) for item in counting.repository.unusual] == [("denials", DENIED_THRESHOLD)]
     counting.clock.advance(3600)
     await counting.flusher.flush()
     counting.use(DENIED_THRESHOLD, code="RATE_LIMITED")
     await counting.flusher.flush()
-    assert len(counting.unusual) == 2
+    assert len(counting.repository.unusual) == 2
 
 
 async def test_prune_deletes_old_minutes_only(counting: Counting) -> None:
     counting.use(1)
     await counting.flusher.flush()
-    assert await counting.reports.prune(now=NOON + RETENTION_S[60] + 60) == 1
+    assert await counting.repository.prune(now=NOON + RETENTION_S[60] + 60) == 1
     assert (await counting.total(60), len(await counting.total(3600)), len(await counting.total(86_400))) == ([], 1, 1)
 
 
@@ -218,7 +223,7 @@ async def test_deleted_key_row_deletes_its_use(counting: Counting, database: Dat
     counting.use(1, key="another00000", address="192.0.2.1")
     await counting.flusher.flush()
     database.sql(f"DELETE FROM api_key WHERE id = '{KEY}'")  # noqa: S608
-    assert await counting.reports.last_used((KEY, "another00000")) == {"another00000": NOON}
+    assert await counting.repository.last_used((KEY, "another00000")) == {"another00000": NOON}
     assert await counting.pool.fetchval("SELECT count(*) FROM usage_count WHERE key_id = $1", KEY) == 0
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address WHERE key_id = $1", KEY) == 0
 
@@ -233,7 +238,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(counting: Counting, datab
     )
     await counting.flusher.flush()
     assert await counting.pool.fetch("SELECT key_id, count FROM usage_count WHERE width_s = 60") == [("", 2)]
-    assert await counting.reports.last_used((KEY,)) == {}
+    assert await counting.repository.last_used((KEY,)) == {}
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == 0
 
 

@@ -1,11 +1,11 @@
-"""Paths of Core requests: accepted paths are forwarded unchanged, ambiguous paths are rejected."""
+"""Paths and header fields of Core requests: valid ones are forwarded unchanged, ambiguous ones are rejected."""
 
 from __future__ import annotations
 
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from gatehouse.http.paths import CORE_NAME, CorePath, core_path, flaw
+from gatehouse.http.forwarding import CORE_NAME, CorePath, ambiguity, core_path, flaw, forwarded, returned
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,3 +89,73 @@ def test_dns_label_is_a_core_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "-a", "a-", "Docs", "a.b", "a_b", "x" * 41, "dö", "a%20"])
 def test_anything_else_is_no_name(name: str) -> None:
     assert not CORE_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"authorization x-api-key host content-length connection keep-alive te trailer transfer-encoding upgrade proxy-authorization"
+    b" forwarded x-forwarded-for x-forwarded-anything x-real-ip gatehouse-key-id gatehouse-made-up gatehouse_key_id"
+    b" x_forwarded_for x_api_key x-original-url x-forwarded forwarded-for client-ip x-remote-addr x-envoy-external-address"
+    b" x-http-method x-method-override".split(),
+)
+def test_reserved_request_header_is_not_forwarded(name: bytes) -> None:
+    assert forwarded([(name, b"x"), (b"accept", b"*/*")]) == [("accept", "*/*")]
+
+
+def test_header_named_by_connection_is_not_forwarded() -> None:
+    fields = [(b"connection", b"close, X-Secret-Hop"), (b"x-secret-hop", b"1"), (b"x-kept", b"2")]
+    assert forwarded(fields) == [("x-kept", "2")]
+
+
+def test_order_and_repeats_are_kept() -> None:
+    fields = [(b"x-a", b"1"), (b"cookie", b"a=1"), (b"x-a", b"2")]
+    assert forwarded(fields) == [("x-a", "1"), ("cookie", "a=1"), ("x-a", "2")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ([(b"host", b"a"), (b"host", b"a")], "the header host is sent twice"),
+        ([(b"authorization", b"a"), (b"authorization", b"b")], "the header authorization is sent twice"),
+        ([(b"content-length", b"1"), (b"content-length", b"1")], "the header content-length is sent twice"),
+        (
+            [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
+            "Transfer-Encoding and Content-Length are sent together",
+        ),
+        ([(b"x-name", "café".encode())], "the header x-name contains a byte that is not visible ASCII"),
+        ([(b"x-name", b"a\x01b")], "the header x-name contains a byte that is not visible ASCII"),
+    ],
+)
+def test_ambiguous_request_has_a_reason(fields: list[tuple[bytes, bytes]], sentence: str) -> None:
+    assert ambiguity(fields) == sentence
+
+
+def test_repeated_harmless_headers_are_accepted() -> None:
+    assert ambiguity([(b"host", b"a"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x-tab", b"a\tb")]) == ""
+
+
+def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
+    fields = [
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("transfer-encoding", "chunked"),
+        ("ratelimit", '"core";r=1'),
+    ]
+    assert returned(fields, replaced=[b"ratelimit"]) == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("strict-transport-security", "max-age=0"),
+        ("alt-svc", 'h3=":443"'),
+        ("clear-site-data", "*"),
+        ("x-request-id", "forged"),
+        ("set-cookie", "a=1; Path=/; DOMAIN = example.com"),
+    ],
+)
+def test_response_header_for_the_whole_host_is_not_returned(field: tuple[str, str]) -> None:
+    kept = ("set-cookie", "domain=1; Path=/")
+    assert returned([field, kept]) == [(b"set-cookie", b"domain=1; Path=/")]
