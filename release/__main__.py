@@ -1,7 +1,5 @@
 """Release commands for a stack. Exit codes: 0 success, 1 failure, 2 missing prerequisite."""
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Deployment of a stack: preview, infrastructure, migration, ECS services, verification."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Follows the logs of a deployed stack (CloudWatch Logs) or of the running sandbox (log files)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

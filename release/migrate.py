@@ -1,7 +1,5 @@
 """Runs the database migration as a standalone ECS task before the services get the new image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

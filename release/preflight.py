@@ -1,7 +1,5 @@
 """Prerequisites of a release: stack file, Pulumi CLI and login, AWS credentials, container image."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Finds the previously deployed image and writes its digest into a stack file."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@
 (pulumi-aws issue 4487).
 """
 
-from __future__ import annotations
-
 import ssl
 import time
 import urllib.error

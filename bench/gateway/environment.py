@@ -1,6 +1,4 @@
-"""Shared by the benchmarks: PostgreSQL, Redis, the gateway as in production, API keys, an upstream and the result table."""
-
-from __future__ import annotations
+"""Environment of the benchmarks: PostgreSQL, Redis, the gateway as in production, API keys, an upstream and result tables."""
 
 import asyncio
 import base64
@@ -30,7 +28,7 @@ from sandbox.ports import free_port
 
 _SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
 _LIMITS = json.dumps([{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")])
-"""Two rate limits for each decision. Neither is reached."""
+"""Two rate limits for each decision, which are never reached."""
 _INSERT_KEY = """
 INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits,
                      created_at, created_by)
@@ -54,7 +52,7 @@ class Environment:
 
 @contextmanager
 def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
-    """Start PostgreSQL with the current schema. Returns the variables of a process that uses it, its URL and the pepper."""
+    """Start PostgreSQL with the current schema. Yields the environment variables of its clients, its URL and the pepper."""
     pepper = secrets.token_bytes(32)
     with servers.postgres() as postgres:
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
@@ -83,7 +81,7 @@ def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[
         }
         commands = {"gateway": [sys.executable, "-c", _SERVE]}
         if upstream_port is None:
-            commands["upstream"] = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(core_port)]
+            commands["upstream"] = [sys.executable, "-m", "bench.gateway.load_generator", str(core_port)]
         processes = {
             name: child_processes.start(name, command, log=Path(folder) / f"{name}.log", env=variables)
             for name, command in commands.items()
@@ -98,7 +96,7 @@ def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[
 
 
 async def create_keys(database_url: str, pepper: Pepper, number: int, *, core_url: str = "") -> list[str]:
-    """Insert keys, and with `core_url` the Core `docs`, which the first key registered. Returns the tokens."""
+    """Insert keys, and with `core_url` also the Core `docs`, registered by the first key. Returns the tokens."""
     random = ((secrets.token_bytes(9), secrets.token_bytes(32)) for _ in range(number))
     built = (build_marked("gtk", KeyEnvironment.TEST, id, secret, pepper=pepper, generation=1) for id, secret in random)
     tokens = [token for token in built if token is not None]

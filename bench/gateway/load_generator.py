@@ -1,9 +1,7 @@
-"""A closed-loop HTTP load generator with keep-alive connections. Runs in its own process.
+"""A closed-loop HTTP load generator with keep-alive connections, and an upstream for the gateway. Both are separate processes.
 
-It shares the machine with the gateway: compare rows of one table, not absolute numbers.
+They share the machine with the gateway: compare rows of one table, not absolute numbers.
 """
-
-from __future__ import annotations
 
 import asyncio
 import json
@@ -16,6 +14,7 @@ from typing import cast
 import uvloop
 
 CONNECTIONS = 64
+_REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,16 @@ class _Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
+class _Upstream(asyncio.Protocol):
+    """Returns 100 bytes for every request."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(_REPLY * data.count(b"\r\n\r\n"))
+
+
 def measure(port: int, request: bytes, *, seconds: float = 3.0) -> Result:
     """Run the generator for `seconds` after a warm-up of a third of that time."""
     _run(port, request, seconds / 3)
@@ -94,6 +103,13 @@ async def _generate(port: int, request: bytes, seconds: float) -> Result:
     return Result(len(times) / elapsed_s, times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000, failed[0])
 
 
+async def _serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", port)
+    await server.serve_forever()
+
+
 if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        uvloop.run(_serve(int(sys.argv[1])))
     outcome = uvloop.run(_generate(int(sys.argv[1]), sys.stdin.buffer.read(), float(sys.argv[2])))
     print(json.dumps(outcome.__dict__))

@@ -1,17 +1,13 @@
-"""Comparison with nginx as ratios: `python -m bench.gateway.nginx [workers]`. Needs `nginx` and `wrk` on PATH.
+"""Comparison with nginx as ratios. Requires `nginx` and `wrk` on PATH.
 
-A static response is the cost of HTTP on this machine, `proxy_pass` the cost of a proxy without a decision, `auth_request` the
-cost of nginx with the verify endpoint.
+A static response measures HTTP on this machine, `proxy_pass` a proxy without a decision, and `auth_request` nginx with the
+verify endpoint.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,13 +56,11 @@ _BASELINES = {
 
 
 def missing() -> list[str]:
-    """Required programs that are not on PATH."""
+    """The required programs that are not on PATH."""
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
 
 
 def main(workers: int = 1) -> None:
-    if missing():
-        sys.exit(f"bench.gateway.nginx needs {' and '.join(missing())} on PATH; on Debian: apt-get install {' '.join(missing())}")
     with environment(workers, free_port()) as env, _nginx(env) as nginx_port, TemporaryDirectory() as folder:
         gateway, nginx = f"http://127.0.0.1:{env.gateway_port}", f"http://127.0.0.1:{nginx_port}"
         body = Path(folder) / "verify.lua"
@@ -94,9 +88,8 @@ def _nginx(env: Environment) -> Iterator[int]:
         config = Path(folder) / "nginx.conf"
         ports = {"upstream": env.upstream_port, "gateway": env.gateway_port, "port": port}
         config.write_text(_CONFIG.format(folder=folder, reply="x" * 100, **ports))
-        child = child_processes.start(
-            "nginx", ["nginx", "-c", str(config), "-e", f"{folder}/error.log"], log=Path(folder) / "nginx.log"
-        )
+        command = ["nginx", "-c", str(config), "-e", f"{folder}/error.log"]
+        child = child_processes.start("nginx", command, log=Path(folder) / "nginx.log")
         try:
             child_processes.wait_until(child, lambda: _wrk([f"http://127.0.0.1:{port}/static"], "1").rps > 0, "ready", 20)
             yield port
@@ -115,20 +108,10 @@ def _wrk(arguments: list[str], seconds: str) -> Result:
     text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    return Result(
-        rps=float(rate[1]) if rate else 0.0,
-        p50_ms=_milliseconds(text, "50"),
-        p99_ms=_milliseconds(text, "99"),
-        failed=int(failed[1]) if failed else 0,
-    )
+    latencies = _milliseconds(text, "50"), _milliseconds(text, "99")
+    return Result(float(rate[1]) if rate else 0.0, *latencies, int(failed[1]) if failed else 0)
 
 
 def _milliseconds(text: str, percentile: str) -> float:
     match = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text)
     return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]] if match else 0.0
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workers", type=int, nargs="?", default=1, help="number of gateway workers (default: 1)")
-    main(parser.parse_args().workers)

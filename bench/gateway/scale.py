@@ -1,8 +1,5 @@
-"""Throughput and memory of the gateway with 100 and with 100,000 keys: `python -m bench.gateway.scale [--keys N]`."""
+"""Throughput and memory of the gateway with 100 and with 100,000 keys."""
 
-from __future__ import annotations
-
-import argparse
 import asyncio
 import json
 import secrets
@@ -14,7 +11,7 @@ from pathlib import Path
 from bench.gateway.environment import Environment, create_keys, environment, request, show
 from bench.gateway.load_generator import Result, measure
 
-KEYS_MIN, KEYS_MAX = 100, 100_000
+KEYS_MIN = 100
 _BATCH = 100
 
 
@@ -28,7 +25,7 @@ class Step:
     batch: Result
 
 
-def main(keys: int = KEYS_MAX) -> None:
+def main(keys: int) -> None:
     with environment() as env:
         empty_mib = _memory_mib(env)
         tokens: list[str] = []
@@ -83,9 +80,3 @@ def _memory_mib(env: Environment) -> float:
         for task in Path(f"/proc/{pid}/task").iterdir():
             pids += [int(child) for child in (task / "children").read_text().split()]
     return total / 1024
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=int, default=KEYS_MAX, help=f"number of keys, above {KEYS_MIN} (default: {KEYS_MAX})")
-    main(parser.parse_args().keys)

@@ -1,8 +1,4 @@
-"""Throughput of the verify endpoint and of the reverse proxy relative to /healthz: `python -m bench.gateway.throughput`."""
-
-from __future__ import annotations
-
-import argparse
+"""Throughput of the verify endpoint and of the reverse proxy relative to /healthz."""
 
 from bench.gateway.environment import environment, request, show_results
 from bench.gateway.load_generator import measure
@@ -21,8 +17,3 @@ def main() -> None:
         rows["upstream without gateway"] = measure(env.upstream_port, request("/"))
     title = "HMAC, scopes, two limits in Redis, metrics, log; one worker"
     show_results(title, rows, dict.fromkeys((name for name in rows if name != "GET /healthz"), "GET /healthz"))
-
-
-if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    main()

@@ -1,8 +1,5 @@
-"""Throughput and memory of `gatehouse import` with 100,000 keys: `python -m bench.gateway.transfer [--keys N]`."""
+"""Throughput and memory of `gatehouse import` with 100,000 keys."""
 
-from __future__ import annotations
-
-import argparse
 import hashlib
 import json
 import secrets
@@ -15,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 from bench.gateway.environment import database, show
 
-KEYS_MAX = 100_000
 _MEASURED = """
 import atexit, os, re, sys
 from gatehouse.cli import main
@@ -30,7 +26,7 @@ main()
 """
 """Runs the command and prints its peak memory (KiB) and CPU seconds.
 
-A child inherits ru_maxrss from its parent, VmHWM is its own.
+VmHWM is used because a child process inherits ru_maxrss from its parent.
 """
 
 
@@ -43,7 +39,7 @@ class Usage:
     peak_mib: float
 
 
-def main(keys: int = KEYS_MAX) -> None:
+def main(keys: int) -> None:
     with database() as (variables, *_), TemporaryDirectory() as name:
         folder = Path(name)
         mib = _write(folder, keys)
@@ -85,9 +81,3 @@ def _run(folder: Path, variables: dict[str, str], *arguments: str) -> Usage:
         raise SystemExit(f"gatehouse {' '.join(arguments)} failed: {result.stderr[-500:]}")
     _, peak_kib, cpu_s = result.stderr.splitlines()[-1].split()
     return Usage(seconds, float(cpu_s), int(peak_kib) / 1024)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=int, default=KEYS_MAX, help=f"number of keys in each file (default: {KEYS_MAX})")
-    main(parser.parse_args().keys)

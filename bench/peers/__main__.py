@@ -1,7 +1,5 @@
 """Writes bench/peers/README.md: `python -m bench.peers`. With the argument `checkov`, runs Checkov first."""
 
-from __future__ import annotations
-
 import argparse
 
 from bench.peers import checkov, comparison, mistakes

@@ -3,13 +3,12 @@
 Checkov is not in uv.lock. `python -m bench.peers checkov` installs it from PyPI into .gatehouse/tools.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 import tempfile
 import venv
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ _MINUTES_MAX = 10
 
 
 def measure(mistakes: Sequence[Mistake]) -> None:
-    """Runs all programs at once and stores the checks that fail for the incorrect but not for the corrected program."""
-    failed: dict[tuple[str, str], dict[str, str]] = {}
+    """Runs Checkov on all programs and stores the checks that fail for the incorrect, but not for the corrected program."""
+    failed: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for mistake in mistakes:
@@ -34,10 +33,10 @@ def measure(mistakes: Sequence[Mistake]) -> None:
                 (program / "main.tf").write_text(variant(mistake.terraform, name))
         for row in _failures(folder):
             key, name = Path(row["file_path"]).parts[-3:-1]
-            failed.setdefault((key, name), {})[row["check_id"]] = row["check_name"]
+            failed[key, name][row["check_id"]] = row["check_name"]
     results = {}
     for mistake in mistakes:
-        incorrect, corrected = (failed.get((mistake.key, name), {}) for name in VARIANTS)
+        incorrect, corrected = (failed[mistake.key, name] for name in VARIANTS)
         results[mistake.key] = {check: incorrect[check] for check in sorted(set(incorrect) - set(corrected))}
     RESULTS.write_text(json.dumps({"version": VERSION, "caught": results}, indent=2) + "\n")
 

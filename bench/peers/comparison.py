@@ -3,8 +3,6 @@
 Gatehouse runs on the Pulumi programs, with unknown and with known outputs, at the levels of prod.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,8 +35,8 @@ corrected one.
 | tool | method | detected |
 | --- | --- | --- |
 | Gatehouse | run on the Pulumi programs, with unknown and with known outputs, at the levels of prod | {gatehouse} of {count} |
-| [Checkov]({checkov_url}) {checkov_version} | run on the Terraform programs with its default checks | {checkov} of {count} |
-| [cdk-nag]({cdk_nag_url}) {cdk_nag_version} | not run; rules from RULES.md of the package | {cdk_nag} of {count} have a rule |
+| [Checkov] {checkov_version} | run on the Terraform programs with its default checks | {checkov} of {count} |
+| [cdk-nag] {cdk_nag_version} | not run; rules from its RULES.md | {cdk_nag} of {count} have a rule |
 
 {rows}
 
@@ -52,6 +50,9 @@ corrected one.
 - cdk-nag evaluates CDK programs and CloudFormation templates. The column names one matching rule; the rule was not run.
   AwsSolutions-IAM5 reports every wildcard, AwsSolutions-ECS2 every environment variable.
 - Gatehouse evaluates Pulumi programs and exported stacks, for AWS only.
+
+[Checkov]: https://www.checkov.io
+[cdk-nag]: https://github.com/cdklabs/cdk-nag
 """
 
 
@@ -67,10 +68,8 @@ def page(gatehouse: Mapping[str, list[str]]) -> str:
         count=len(mistakes),
         gatehouse=sum(bool(gatehouse[mistake.key]) for mistake in mistakes),
         checkov=sum(bool(others[mistake.key]) for mistake in mistakes),
-        checkov_url="https://www.checkov.io",
         checkov_version=version,
         cdk_nag=sum(bool(mistake.cdk_nag) for mistake in mistakes),
-        cdk_nag_url="https://github.com/cdklabs/cdk-nag",
         cdk_nag_version=CDK_NAG,
         rows="\n".join(f"| {' | '.join(cells)} |" for cells in rows),
         missed=f"- Not detected by Gatehouse: {'; '.join(missed) or 'none'}.",

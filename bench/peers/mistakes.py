@@ -1,7 +1,5 @@
 """Reads mistakes.toml: each mistake as an incorrect and a corrected program in Terraform and in Pulumi."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,36 +1,26 @@
-"""Reachability in a VPC: sources of security groups and network ACLs, internet-facing subnets and VPC endpoints."""
+"""Network reachability in a VPC: security group and network ACL rules, public subnets and VPC endpoints."""
 
 import ipaddress
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 
-INTERNET = ("0.0.0.0/0", "::/0")
 _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
-"""Prefix length, by IP version, below which a range counts as the internet: two rules with 0.0.0.0/1 and 128.0.0.0/1 cover
-all of it, and nobody owns a network of that size."""
+"""Ranges with a shorter prefix, by IP version, count as the internet: 0.0.0.0/1 and 128.0.0.0/1 together cover all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngressRule:
-    """An ingress rule of a security group. location: where it is declared, for messages."""
-
-    location: str
-    props: Properties
-
-
-def ingress_rules(group: Resource, stack: Stack) -> Iterator[IngressRule]:
-    """All ingress rules of a security group: inline, SecurityGroupIngressRule and SecurityGroupRule."""
+def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properties]]:
+    """All ingress rules of a security group, inline and separate, each with its location for messages."""
     for block in group.props.blocks("ingress"):
-        yield IngressRule(f"{group.name} ({block.path})", block)
+        yield f"{group.name} ({block.path})", block
     for rule in stack.referencing(group, aws("vpc.SecurityGroupIngressRule"), "securityGroupId"):
-        yield IngressRule(rule.name, rule.props)
+        yield rule.name, rule.props
     for rule in stack.referencing(group, aws("ec2.SecurityGroupRule"), "securityGroupId"):
         if rule.props.text("type") == "ingress":
-            yield IngressRule(rule.name, rule.props)
+            yield rule.name, rule.props
 
 
 def address_ranges(rule: Properties) -> list[str]:
@@ -67,18 +57,18 @@ def allows_all_ports(rule: Properties) -> bool:
     return protocol in ("-1", "all") or (rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535)
 
 
-def acl_rule_number(rule: Properties) -> float:
-    """Number of a network ACL rule; rules are evaluated in ascending order."""
-    return rule.number("ruleNumber") or rule.number("ruleNo")
+def acl_allows(rules: Iterable[Properties], cidr: str, port: int) -> bool:
+    """True if ingress rules of a network ACL allow TCP traffic from this range to this port.
+
+    Rules are evaluated in ascending order of their number. The first matching rule applies.
+    """
+    for rule in sorted(rules, key=lambda rule: rule.number("ruleNumber") or rule.number("ruleNo")):
+        if _acl_matches(rule, cidr, port):
+            return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
+    return False
 
 
-def acl_allows(rule: Properties) -> bool:
-    """True if the action of a network ACL rule is allow."""
-    return (rule.text("ruleAction") or rule.text("action")).lower() == "allow"
-
-
-def acl_matches(rule: Properties, cidr: str, port: int) -> bool:
-    """True if a network ACL rule applies to TCP traffic from this range to this port."""
+def _acl_matches(rule: Properties, cidr: str, port: int) -> bool:
     if cidr not in (rule.text("cidrBlock"), rule.text("ipv6CidrBlock")):
         return False
     protocol = rule.text("protocol").lower()
@@ -111,9 +101,8 @@ def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
 def route_tables(subnet: Resource, stack: Stack) -> list[Resource]:
     """The route tables that are associated with a subnet."""
     associations = stack.referencing(subnet, aws("ec2.RouteTableAssociation"), "subnetId")
-    return [
-        table for association in associations for table in stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable"))
-    ]
+    tables = (stack.referenced_by(association, "routeTableId", aws("ec2.RouteTable")) for association in associations)
+    return list(chain.from_iterable(tables))
 
 
 def routes_to_internet_gateway(table: Resource, stack: Stack) -> bool:

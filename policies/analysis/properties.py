@@ -25,10 +25,10 @@ class MalformedError(Exception):
 def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) -> Any:
     """Converts the SDK's proxies to dicts, lists and scalars. Unknown values stay wire markers.
 
-    Rules must not receive proxies: they are neither dict nor list, compare unequal to both, raise on `in`, and do not detect
+    Rules must not receive proxies, which are neither dict nor list, compare unequal to both, raise on `in`, and do not detect
     unknown values in slices.
 
-    reveal: replace marked secrets by their values. The result must not be returned to the engine.
+    reveal: replace marked secrets with their values. The result must not be returned to the engine.
     provider_defaults: keep the provider's record of nested defaults.
     """
     if isinstance(value, Secret):

@@ -14,27 +14,35 @@ from policies.engine.rule import CheckResults, Requirement, SetInput, setting
 
 def is_true(path: str, *, remediate: bool = True) -> Requirement:
     """The property is set to true."""
-    return _requirement(path, lambda block, key: block.flag(key), "is not true", True if remediate else None)
+    return _requirement(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True", True if remediate else None)
 
 
-def is_not_false(path: str) -> Requirement:
+def is_not_false(path: str, *, remediate: bool = True) -> Requirement:
     """The property is true or absent, for properties that are true by default."""
-    return _requirement(path, lambda block, key: block.flag(key, True), "is false", True)
+    value = True if remediate else None
+    return _requirement(path, lambda block, key: block.flag(key, True), "is false", f"remove {path}=False", value)
 
 
 def is_not_true(path: str, *, value: Any = False) -> Requirement:
     """The property is false or absent. value: what the remediation sets, such as `REMOVE`."""
-    return _requirement(path, lambda block, key: not block.flag(key), "is true", value)
+    return _requirement(path, lambda block, key: not block.flag(key), "is true", f"remove {path}", value)
 
 
 def is_set(path: str, effect: str = "") -> Requirement:
-    """The property is set. effect: what applies without it, such as "an AWS managed key is used"."""
-    return _requirement(path, lambda block, key: block.has(key), f"is not set, so {effect}" if effect else "is not set")
+    """The property is set. effect: the default behavior without it, such as "an AWS managed key is used"."""
+    message = f"is not set, so {effect}" if effect else "is not set"
+    return _requirement(path, lambda block, key: block.has(key), message, f"set {path}")
 
 
 def is_not_set(path: str) -> Requirement:
     """The program does not set the property."""
-    return _requirement(path, lambda block, key: not block.has(key), "is set by the program")
+    return _requirement(path, lambda block, key: not block.has(key), "is set by the program", f"remove {path}")
+
+
+def is_one_of(path: str, *values: str, message: str) -> Requirement:
+    """The property is absent or has one of these values. The remediation sets the first one."""
+    remedy = f'set {path}="{values[0]}", or remove it'
+    return _requirement(path, lambda block, key: block.text(key, values[0]) in values, message, remedy, values[0])
 
 
 def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
@@ -45,7 +53,8 @@ def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
         if block.number(key, default) < resource.settings[parameter]:
             yield f"{path} is below {resource.settings[parameter]:g}"
 
-    return Requirement(check, (SetInput(path, setting(parameter)),))
+    remedy = f"set {path} to at least the minimum of this environment"
+    return Requirement(check, f"{remedy}, or remove it" if default else remedy, (SetInput(path, setting(parameter)),))
 
 
 def uses_customer_key(key_path: str, enabled_path: str) -> Requirement:
@@ -56,15 +65,17 @@ def uses_customer_key(key_path: str, enabled_path: str) -> Requirement:
         disabled = tuple(enabled.check(resource))
         yield from disabled or key.check(resource)
 
-    return Requirement(check)
+    return Requirement(check, f"{enabled.remedy} and {key_path}")
 
 
-def _requirement(path: str, holds: Callable[[Properties, str], bool], message: str, value: Any = None) -> Requirement:
+def _requirement(
+    path: str, holds: Callable[[Properties, str], bool], message: str, remedy: str, value: Any = None
+) -> Requirement:
     def check(resource: Resource) -> CheckResults:
         if not holds(*_locate(resource, path)):
             yield f"{path} {message}"
 
-    return Requirement(check, () if value is None else (SetInput(path, value),))
+    return Requirement(check, remedy, () if value is None else (SetInput(path, value),))
 
 
 def _locate(resource: Resource, path: str) -> tuple[Properties, str]:

@@ -70,7 +70,7 @@ def upstream_ids(text: str) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A defect of one resource, with a remedy of its own where the rule's remedy does not fit."""
+    """A defect of one resource. remedy: replaces the remedy of the rule."""
 
     message: str
     remedy: str = ""
@@ -78,7 +78,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A property that must be known to evaluate a part of the resource, and is not known yet."""
+    """A property that is required for the evaluation and unknown at preview."""
 
     path: str
 
@@ -120,7 +120,8 @@ class Control:
     id: stable id, such as "GH-S3-001".
     title: the required state, as a statement.
     rationale: the risk that the control addresses.
-    remedy: the change that fixes a violation, in the imperative.
+    remedy: the change that fixes a violation, in the imperative. Default: the remedies of the requirements.
+    severity: impact of a violation. Default: medium.
     types: type tokens of the resources to evaluate, one at a time. Empty: every resource.
     levels: enforcement level per environment. Default: mandatory; for severity medium and low, advisory in dev.
     url: documentation of the AWS or Pulumi feature.
@@ -136,8 +137,8 @@ class Control:
     _: KW_ONLY
     title: str
     rationale: str
-    remedy: str
-    severity: Severity
+    remedy: str = ""
+    severity: Severity = Severity.MEDIUM
     types: tuple[str, ...]
     url: str
     levels: Levels = field(default_factory=dict)
@@ -175,10 +176,12 @@ class Requirement:
     """A required state of one property, from `policies/engine/requirements.py`.
 
     check: yields a message if the property is in another state.
+    remedy: the change of the program that sets the property.
     remediation: the steps that set the property, if the engine may do so.
     """
 
     check: ResourceCheck
+    remedy: str
     remediation: tuple[SetInput, ...] = ()
 
 
@@ -189,10 +192,11 @@ class resource_rule(Control):  # a decorator
         return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
 
     def requires(self, *requirements: Requirement) -> Rule:
-        """Declares a rule without a function of its own: the requirements are its check and its remediation."""
-        steps = (step for requirement in requirements for step in requirement.remediation)
+        """Declares a rule without a function of its own: the requirements are its check, its remedy and its remediation."""
         rule = self(lambda resource: chain.from_iterable(requirement.check(resource) for requirement in requirements))
-        return replace(rule, remediation=(*self.remediation, *steps))
+        remedy = self.remedy or " and ".join(requirement.remedy for requirement in requirements)
+        steps = (step for requirement in requirements for step in requirement.remediation)
+        return replace(rule, remedy=remedy, remediation=(*self.remediation, *steps))
 
 
 class stack_rule(Control):  # a decorator

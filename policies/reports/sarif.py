@@ -10,7 +10,7 @@ from urllib.parse import quote
 from policies import catalogue
 from policies.engine.meta_policies import META_POLICIES
 from policies.engine.rule import ENVIRONMENTS, Control, Level
-from policies.reports.findings import Finding, Run
+from policies.reports.findings import Finding, Run, exit_code
 
 # GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support for code scanning)
 _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
@@ -28,7 +28,6 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     other_rules = dict.fromkeys(finding.rule for finding in findings if catalogue.find(finding.rule) is None)
     index = {id: position for position, id in enumerate([*(policy.id for policy in policies), *other_rules])}
     environment = run.environment if run.environment in ENVIRONMENTS else "prod"
-    exit_code = 1 if any(finding.blocks for finding in findings) else 0
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -44,7 +43,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                 },
                 # A run replaces earlier results with the same id, so the id contains the environment.
                 "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
-                "invocations": [{"executionSuccessful": True, "exitCode": exit_code}],
+                "invocations": [{"executionSuccessful": True, "exitCode": exit_code(findings)}],
                 "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
                 "columnKind": "utf16CodeUnits",
                 "results": [_result(finding, index, run) for finding in findings],

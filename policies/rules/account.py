@@ -1,8 +1,10 @@
 """Rules for the AWS account: public access block, security services and cost monitoring.
 
-Each account needs these resources once. A stack whose account gets them from another stack names that stack as
-"project/stack" in its output `accountBaseline`. The other stack is evaluated by its own check.
+An account needs these resources once. If another stack manages them, the output `accountBaseline` names that stack as
+"project/stack". Its resources are evaluated when that stack is checked.
 """
+
+from functools import partial
 
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
@@ -11,6 +13,7 @@ from policies.rules.s3 import unset_public_access_flags
 
 BASELINE_OUTPUT = "accountBaseline"
 _STACKS = (STACK,)
+_account_rule = partial(stack_rule, types=_STACKS)
 
 
 def baseline_is_external(root: Resource) -> bool:
@@ -19,16 +22,15 @@ def baseline_is_external(root: Resource) -> bool:
     return root.props.text(BASELINE_OUTPUT) not in ("", f"{project}/{stack}")
 
 
-@stack_rule(
+@_account_rule(
     "GH-S3-002",
     title="S3 Block Public Access is enabled for the account",
-    rationale="The account setting applies to every bucket, including buckets that are created outside of this program.",
+    rationale="The account setting applies to every bucket, including buckets that are created outside this program.",
     remedy=(
-        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or name the stack that has it in the stack "
-        f"output {BASELINE_OUTPUT}"
+        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or name the stack that manages it in "
+        f"the stack output {BASELINE_OUTPUT}"
     ),
     severity=Severity.HIGH,
-    types=_STACKS,
     levels=levels("A", "M", "M"),
     upstream="S3.1 3.1.4 s3_account_level_public_access_blocks",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
@@ -53,13 +55,12 @@ _BASELINE = {
 }
 
 
-@stack_rule(
+@_account_rule(
     "GH-ACC-001",
     title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
-    rationale="These services detect activity that no program declares, such as manual changes and intrusions.",
-    remedy=f"add the resource, or name the stack that has it in the stack output {BASELINE_OUTPUT}",
+    rationale="These services detect activity outside the program, such as manual changes and intrusions.",
+    remedy=f"add the resource, or name the stack that manages it in the stack output {BASELINE_OUTPUT}",
     severity=Severity.HIGH,
-    types=_STACKS,
     levels=levels("-", "A", "M"),
     upstream=(
         "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV2_AWS_45 CKV2_AWS_3 config_recorder_all_regions_enabled "
@@ -81,13 +82,12 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
             yield f"enabled is false in {setting.name}"
 
 
-@stack_rule(
+@_account_rule(
     "GH-COST-001",
     title="Budgets and cost anomaly detection are configured",
-    rationale="Unexpected cost is often the first sign of a defect or an attack. A forecast shows it before the month ends.",
+    rationale="Unexpected costs are often the first sign of a defect or an attack. Forecasts report them in advance.",
     remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost, and an AnomalyMonitor",
     severity=Severity.LOW,
-    types=_STACKS,
     pack="resilience",
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )

@@ -2,7 +2,7 @@
 
 from policies.analysis.resources import Resource
 from policies.analysis.type_tokens import aws
-from policies.engine.rule import CheckResults, Severity, resource_rule
+from policies.engine.rule import CheckResults, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/acm/latest/userguide"
 _WEAK_KEYS = ("RSA_1024",)
@@ -11,9 +11,8 @@ _WEAK_KEYS = ("RSA_1024",)
 @resource_rule(
     "GH-ACM-001",
     title="ACM certificates use DNS validation, strong keys and no wildcards",
-    rationale="DNS-validated certificates renew automatically. A stolen wildcard certificate is valid for every host.",
+    rationale="DNS-validated certificates renew automatically. A stolen wildcard certificate is valid for all hosts in a domain.",
     remedy='set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", keep transparency logging, and list each host name',
-    severity=Severity.MEDIUM,
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream=(

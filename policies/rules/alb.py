@@ -1,6 +1,7 @@
 """Rules for Elastic Load Balancing: listeners, load balancer attributes and target groups."""
 
 import re
+from functools import partial
 
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
@@ -8,6 +9,8 @@ from policies.engine.requirements import is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
+_balancer_rule = partial(resource_rule, types=aws("lb.LoadBalancer"))
+_listener_rule = partial(resource_rule, types=aws("lb.Listener"))
 _ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"
 
 # Attributes of a listener that set or remove response headers.
@@ -23,13 +26,12 @@ _HTTPS_REDIRECT = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port"
 _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}")
 
 
-@resource_rule(
+@_listener_rule(
     "GH-ALB-001",
     title="HTTP listeners redirect to HTTPS",
     rationale="A listener that serves HTTP accepts keys and cookies in clear text.",
     remedy='set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" and statusCode="HTTP_301"',
     severity=Severity.HIGH,
-    types=aws("lb.Listener"),
     upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2 elbv2_ssl_listeners",
     url=f"{_GUIDE}/create-http-listener.html",
     remediation=(SetInput("defaultActions", _HTTPS_REDIRECT),),
@@ -46,13 +48,12 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
         yield "the HTTP listener has no default action"
 
 
-@resource_rule(
+@_listener_rule(
     "GH-ALB-002",
     title="HTTPS listeners accept TLS 1.2 and 1.3 only",
-    rationale="The provider's default policy of 2016 accepts TLS 1.0 and its ciphers.",
+    rationale="The provider's default policy, ELBSecurityPolicy-2016-08, accepts TLS 1.0 and weak ciphers.",
     remedy='set sslPolicy="ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"',
     severity=Severity.HIGH,
-    types=aws("lb.Listener"),
     upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74 elbv2_insecure_ssl_ciphers elbv2_listener_pqc_tls_enabled",
     url=f"{_GUIDE}/describe-ssl-policies.html",
     remediation=(SetInput("sslPolicy", "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"),),
@@ -66,13 +67,11 @@ def tls_policy_is_current(listener: Resource) -> CheckResults:
         yield "sslPolicy accepts protocols or ciphers older than TLS 1.2 with forward secrecy"
 
 
-@resource_rule(
+@_balancer_rule(
     "GH-ALB-003",
     title="Application Load Balancers drop invalid header fields",
-    rationale="Header names that servers parse differently enable HTTP request smuggling.",
+    rationale="Servers that parse invalid header names differently enable HTTP request smuggling.",
     remedy="set dropInvalidHeaderFields=True",
-    severity=Severity.MEDIUM,
-    types=aws("lb.LoadBalancer"),
     levels=levels("M", "M", "M"),
     upstream="ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled",
     url=_ATTRIBUTES,
@@ -83,25 +82,20 @@ def invalid_headers_are_dropped(balancer: Resource) -> CheckResults:
         yield "dropInvalidHeaderFields is not true"
 
 
-access_logging_is_enabled = resource_rule(
+access_logging_is_enabled = _balancer_rule(
     "GH-ALB-004",
     title="Load balancers have access logging enabled",
-    rationale="The access log is the only record of requests that the load balancer or the web ACL rejected.",
+    rationale="The access log is the only record of requests that the load balancer or the web ACL rejects.",
     remedy="set accessLogs with enabled=True and a bucket",
-    severity=Severity.MEDIUM,
-    types=aws("lb.LoadBalancer"),
     upstream="ELB.5 4.10 CKV_AWS_91 elbv2_logging_enabled ELB2",
     url=f"{_GUIDE}/load-balancer-access-logs.html",
 ).requires(is_true("accessLogs.enabled", remediate=False))
 
 
-deletion_protection_is_enabled = resource_rule(
+deletion_protection_is_enabled = _balancer_rule(
     "GH-ALB-005",
     title="Load balancers have deletion protection enabled",
-    rationale="Deleting a load balancer deletes its DNS name; a replacement gets a different one.",
-    remedy="set enableDeletionProtection=True",
-    severity=Severity.MEDIUM,
-    types=aws("lb.LoadBalancer"),
+    rationale="A deleted load balancer loses its DNS name. A replacement receives a different name.",
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="ELB.6 CKV_AWS_150 elbv2_deletion_protection",
@@ -109,13 +103,11 @@ deletion_protection_is_enabled = resource_rule(
 ).requires(is_true("enableDeletionProtection"))
 
 
-@resource_rule(
+@_balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
-    rationale="A request that the load balancer and the server parse differently can contain a second, hidden request.",
+    rationale="If the load balancer and the server parse a request differently, it can smuggle a second request.",
     remedy='set desyncMitigationMode="strictest", or remove it for the default "defensive"',
-    severity=Severity.MEDIUM,
-    types=aws("lb.LoadBalancer"),
     levels=levels("M", "M", "M"),
     upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
@@ -127,13 +119,11 @@ def desync_mitigation_is_enabled(balancer: Resource) -> CheckResults:
         yield "desyncMitigationMode is neither defensive nor strictest"
 
 
-@resource_rule(
+@_balancer_rule(
     "GH-ALB-007",
     title="Load balancers use at least two Availability Zones",
-    rationale="With one zone, an outage of the zone makes every target unavailable.",
-    remedy="set subnets to subnets in two Availability Zones",
-    severity=Severity.MEDIUM,
-    types=aws("lb.LoadBalancer"),
+    rationale="With a single Availability Zone, a zone outage makes all targets unavailable.",
+    remedy="specify subnets in at least two Availability Zones",
     pack="resilience",
     settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
     upstream="ELB.13 elbv2_is_in_multiple_az",
@@ -148,7 +138,7 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
 @stack_rule(
     "GH-ALB-008",
     title="Internet-facing load balancers have a web ACL that fails closed",
-    rationale="The web ACL counts, blocks and logs attacks before they reach the service.",
+    rationale="A web ACL blocks and logs attacks before they reach the service.",
     remedy="add an aws.wafv2.WebAclAssociation for the load balancer and remove enableWafFailOpen",
     severity=Severity.HIGH,
     types=aws("lb.LoadBalancer"),
@@ -167,14 +157,13 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
 
 @resource_rule(
     "GH-ALB-009",
-    title="Target groups use health check paths and TLS",
+    title="Target groups have a health check path and use TLS",
     rationale=(
-        "Without a path, an unhealthy task receives traffic; plain HTTP between load balancer and target can be intercepted. "
-        "The rule is advisory because a load balancer does not verify target certificates: TLS then protects against "
-        "eavesdropping inside the VPC, not against impersonation of a target."
+        "Without a health check path, unhealthy targets can receive traffic. HTTP to targets is unencrypted. "
+        "The rule is advisory because load balancers do not validate target certificates: TLS prevents eavesdropping in the VPC, "
+        "but not impersonation of a target."
     ),
     remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its health check',
-    severity=Severity.MEDIUM,
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
@@ -194,13 +183,12 @@ def targets_have_health_check_and_tls(group: Resource) -> CheckResults:
         yield "protocol does not use TLS"
 
 
-@resource_rule(
+@_listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
-    rationale="Headers of the listener apply to every response, including errors of the load balancer itself.",
-    remedy="set the listener attribute that the message names",
+    rationale="Listener headers apply to every response, including errors that the load balancer generates.",
+    remedy="set the listener attribute named in the message",
     severity=Severity.LOW,
-    types=aws("lb.Listener"),
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/header-modification.html",
     remediation=(
@@ -214,7 +202,7 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
         return
     age = re.search(r"max-age=(\d+)", props.text(_HSTS))
     if age is None or int(age[1]) < _YEAR_S:
-        yield Violation(f"{_HSTS} is shorter than one year", f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"')
+        yield Violation(f"max-age in {_HSTS} is shorter than one year", f'set {_HSTS}="max-age={_YEAR_S}; includeSubDomains"')
     if props.text(_CONTENT_TYPE).lower() != "nosniff":
         yield Violation(f"{_CONTENT_TYPE} is not nosniff", f'set {_CONTENT_TYPE}="nosniff"')
     if props.text(_FRAME).upper() not in ("DENY", "SAMEORIGIN"):

@@ -11,9 +11,8 @@ _GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 access_logging_is_enabled = resource_rule(
     "GH-API-001",
     title="API Gateway stages have access logging enabled",
-    rationale="The access log is the only record of calls that API Gateway rejected.",
+    rationale="The access log is the only record of requests that API Gateway rejects.",
     remedy="set accessLogSettings with destinationArn and format",
-    severity=Severity.MEDIUM,
     types=aws("apigateway.Stage", "apigatewayv2.Stage"),
     upstream=(
         "APIGateway.1 APIGateway.9 4.10 CKV_AWS_76 CKV2_AWS_4 apigateway_restapi_logging_enabled "
@@ -30,8 +29,8 @@ _SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-he
 @resource_rule(
     "GH-API-002",
     title="API Gateway routes have an authorizer",
-    rationale="A route without an authorizer accepts requests from everyone.",
-    remedy="set an authorizer, or add the route to the list `public` of this rule in the pack configuration",
+    rationale="A route without an authorizer accepts requests from anyone.",
+    remedy="set an authorizer, or add the route to the rule's `public` list in the pack configuration",
     severity=Severity.HIGH,
     types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},
@@ -51,8 +50,8 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
 @stack_rule(
     "GH-API-003",
     title="APIs are protected by a web ACL",
-    rationale="A web ACL blocks common attacks. HTTP APIs do not support one and need a CloudFront distribution with a web ACL.",
-    remedy="associate a web ACL with the stage; put an HTTP API behind an aws.cloudfront.Distribution with webAclId",
+    rationale="A web ACL blocks common attacks. HTTP APIs do not support web ACLs, but CloudFront distributions do.",
+    remedy="associate a web ACL with the stage; for an HTTP API, add an aws.cloudfront.Distribution with webAclId",
     severity=Severity.HIGH,
     types=aws("apigateway.Stage", "apigatewayv2.Api"),
     levels=levels("A", "M", "M"),
@@ -74,7 +73,6 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
     title="APIs use a custom domain name with TLS 1.2 or later",
     rationale="The execute-api endpoint bypasses the TLS policy of the custom domain and the services in front of it.",
     remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
-    severity=Severity.MEDIUM,
     types=aws("apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"),
     upstream="CKV_AWS_206 apigateway_domain_name_pqc_tls_enabled",
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
@@ -100,9 +98,8 @@ def custom_domain_uses_current_tls(api: Resource) -> CheckResults:
 @resource_rule(
     "GH-API-005",
     title="REST API stages have throttling, tracing and validation, and do not log bodies",
-    rationale="Without throttling, one client can use the whole capacity. Data trace logs request bodies with credentials.",
-    remedy="set the property that the message names",
-    severity=Severity.MEDIUM,
+    rationale="Without throttling, one client can exhaust the capacity. Data tracing logs request bodies and credentials.",
+    remedy="set the property named in the message",
     types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
     upstream=(
         "APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 apigateway_restapi_tracing_enabled "

@@ -17,9 +17,7 @@ _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 da
 vault_uses_customer_key = resource_rule(
     "GH-BAK-001",
     title="Backup vaults are encrypted with a customer managed key",
-    rationale="A recovery point contains a full copy of the data. The key policy controls who can read it.",
-    remedy="set kmsKeyArn on the vault",
-    severity=Severity.MEDIUM,
+    rationale="A recovery point is a full copy of the data. The key policy controls who can read it.",
     types=aws("backup.Vault"),
     upstream="Backup.1 CKV_AWS_166 backup_vaults_encrypted",
     url=f"{_GUIDE}/encryption.html",
@@ -29,7 +27,7 @@ vault_uses_customer_key = resource_rule(
 @stack_rule(
     "GH-BAK-002",
     title="Backup vaults are locked against deletion of recovery points",
-    rationale="Attackers delete backups before they demand a ransom. A vault lock denies deletion to everyone.",
+    rationale="Attackers delete backups before they demand a ransom. A vault lock prevents deletion by any user.",
     remedy=(
         "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an aws.backup.VaultPolicy that denies "
         "backup:DeleteRecoveryPoint to everyone"
@@ -56,8 +54,8 @@ def _denies_deletion(policy: Resource) -> bool:
 @resource_rule(
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
-    rationale="Backups in the same Region or account are lost together with the data.",
-    remedy="add a rule with a daily schedule, lifecycle.deleteAfter of the required days, and copyActions to another Region",
+    rationale="A Region outage makes data and backups in the same Region unavailable together.",
+    remedy="add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and copyActions to another Region",
     severity=Severity.HIGH,
     types=aws("backup.Plan"),
     levels=levels("-", "A", "M"),
@@ -86,8 +84,8 @@ def _retention_days(rule: Properties) -> float:
     return rule.block("lifecycle").number("deleteAfter", float("inf"))
 
 
-# Values of the tag gatehouse:purpose that need no backup: logs are not modified, the bucket of a trail is locked, and expiring
-# data (secret links, sessions) must not survive in a backup.
+# Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets are locked, and expiring data
+# (secret links, sessions) must not be retained in a backup.
 _EXCLUDED_PURPOSES = ("log-sink", "trail", "ephemeral")
 _SERVICE = {
     **dict.fromkeys(aws("rds.Instance", "rds.Cluster"), "rds"),

@@ -1,5 +1,7 @@
 """Rules for CloudTrail trails."""
 
+from functools import partial
+
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.properties import Properties
@@ -9,64 +11,54 @@ from policies.engine.requirements import is_not_false, is_set, is_true
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
+_trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
 
 
-trail_covers_all_regions = resource_rule(
+trail_covers_all_regions = _trail_rule(
     "GH-CT-001",
     title="CloudTrail trails record all Regions and global service events",
     rationale="A single-Region trail does not record activity in other Regions.",
-    remedy="set isMultiRegionTrail=True, and remove enableLogging and includeGlobalServiceEvents if they are False",
+    remedy="set isMultiRegionTrail=True, and remove enableLogging=False and includeGlobalServiceEvents=False",
     severity=Severity.HIGH,
-    types=aws("cloudtrail.Trail"),
     levels=levels("A", "M", "M"),
     upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251 cloudtrail_multi_region_enabled",
     url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
 ).requires(is_true("isMultiRegionTrail"), is_not_false("enableLogging"), is_not_false("includeGlobalServiceEvents"))
 
 
-trail_uses_customer_key = resource_rule(
+trail_uses_customer_key = _trail_rule(
     "GH-CT-002",
     title="CloudTrail trails are encrypted with a customer managed key",
-    rationale="The trail shows which activity is monitored. The key policy controls who can read it.",
-    remedy="set kmsKeyId",
-    severity=Severity.MEDIUM,
-    types=aws("cloudtrail.Trail"),
+    rationale="A trail reveals all account activity. The key policy controls who can read it.",
     upstream="CloudTrail.2 4.5 CKV_AWS_35 cloudtrail_kms_encryption_enabled",
     url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
 ).requires(is_set("kmsKeyId"))
 
 
-log_file_validation_is_enabled = resource_rule(
+log_file_validation_is_enabled = _trail_rule(
     "GH-CT-003",
     title="CloudTrail trails have log file validation enabled",
-    rationale="Signed digest files show whether a log file was modified or deleted after CloudTrail delivered it.",
-    remedy="set enableLogFileValidation=True",
+    rationale="Signed digest files show whether a log file was modified or deleted after delivery.",
     severity=Severity.HIGH,
-    types=aws("cloudtrail.Trail"),
     upstream="CloudTrail.4 4.2 CKV_AWS_36 cloudtrail_log_file_validation_enabled",
     url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
 ).requires(is_true("enableLogFileValidation"))
 
 
-trail_delivers_to_cloudwatch_logs = resource_rule(
+trail_delivers_to_cloudwatch_logs = _trail_rule(
     "GH-CT-004",
     title="CloudTrail trails deliver to CloudWatch Logs",
-    rationale="Alarms on administrator activity need the events in a log group.",
-    remedy="set cloudWatchLogsGroupArn and cloudWatchLogsRoleArn",
-    severity=Severity.MEDIUM,
-    types=aws("cloudtrail.Trail"),
+    rationale="Metric filters and alarms require the events in a log group.",
     upstream="CloudTrail.5 CKV2_AWS_10 cloudtrail_cloudwatch_logging_enabled",
     url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
 ).requires(is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn"))
 
 
-@resource_rule(
+@_trail_rule(
     "GH-CT-005",
     title="CloudTrail trails record S3 object-level read and write events",
-    rationale="Management events show that someone gained access; data events show which objects were read or changed.",
+    rationale="Data events record which objects were read or changed. Management events do not.",
     remedy="add an advancedEventSelector with eventCategory Data and resources.type AWS::S3::Object, without a readOnly field",
-    severity=Severity.MEDIUM,
-    types=aws("cloudtrail.Trail"),
     levels=levels("-", "A", "M"),
     upstream="S3.22 S3.23 4.8 4.9 cloudtrail_s3_dataevents_write_enabled cloudtrail_s3_dataevents_read_enabled",
     url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
@@ -90,10 +82,9 @@ def _records_objects_basic(selector: Properties) -> bool:
 
 @stack_rule(
     "GH-CT-006",
-    title="The bucket of a trail accepts this trail only and has access logging",
-    rationale="Without aws:SourceArn, trails of other accounts can deliver to the bucket. Access logs show who read the trail.",
+    title="Trail buckets accept log files from their trail only and have access logging",
+    rationale="Without aws:SourceArn, trails in other accounts can write to the bucket. Access logs show who read the trail.",
     remedy="restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket policy, and add an aws.s3.BucketLogging",
-    severity=Severity.MEDIUM,
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
     types=aws("cloudtrail.Trail"),
     upstream=(

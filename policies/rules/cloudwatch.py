@@ -3,8 +3,8 @@
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
-from policies.engine.requirements import is_set
-from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, stack_rule
+from policies.engine.requirements import is_not_false, is_set
+from policies.engine.rule import CheckResults, SetInput, Violation, levels, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
@@ -12,9 +12,8 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 @resource_rule(
     "GH-CW-001",
     title="Log groups have a sufficient retention period",
-    rationale="Breaches are often discovered after months. Without a retention period, logs are kept and billed indefinitely.",
-    remedy="set retentionInDays to at least the days that this environment requires",
-    severity=Severity.MEDIUM,
+    rationale="Breaches are often discovered months later. Without a retention period, logs are stored and billed indefinitely.",
+    remedy="set retentionInDays to at least the minimum of this environment",
     types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
@@ -35,30 +34,22 @@ log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
     rationale="Logs contain user names, addresses and key ids. The key policy controls who can read them.",
-    remedy="set kmsKeyId",
-    severity=Severity.MEDIUM,
     types=aws("cloudwatch.LogGroup"),
     upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
 ).requires(is_set("kmsKeyId"))
 
 
-@resource_rule(
+alarm_has_action = resource_rule(
     "GH-CW-003",
     title="Alarms have an action",
     rationale="An alarm without an action does not notify anyone.",
     remedy="set alarmActions to an SNS topic and leave actionsEnabled at its default",
-    severity=Severity.MEDIUM,
     types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
     pack="resilience",
     upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319 cloudwatch_alarm_actions_enabled",
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
-)
-def alarm_has_action(alarm: Resource) -> CheckResults:
-    if not alarm.props.has("alarmActions"):
-        yield "alarmActions is empty"
-    if not alarm.props.flag("actionsEnabled", True):
-        yield "actionsEnabled is false"
+).requires(is_set("alarmActions"), is_not_false("actionsEnabled", remediate=False))
 
 
 # Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that the filter pattern contains.
@@ -84,9 +75,8 @@ _CIS_FILTERS = (
 @stack_rule(
     "GH-CW-004",
     title="Metric filters and alarms exist for administrator activity",
-    rationale="An alarm reports an intrusion within minutes. In a trail without alarms, it can stay undetected for months.",
+    rationale="An alarm reports suspicious activity within minutes. Otherwise, an intrusion can remain undetected for months.",
     remedy="add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an aws.cloudwatch.MetricAlarm on its metric",
-    severity=Severity.MEDIUM,
     types=aws("cloudtrail.Trail"),
     levels=levels("-", "A", "M"),
     upstream=" ".join(
@@ -126,7 +116,6 @@ _NAMESPACES = {
     title="Load balancers, services, data stores and functions have an alarm and a dashboard widget",
     rationale="A resource without an alarm fails unnoticed.",
     remedy="add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an aws.cloudwatch.Dashboard",
-    severity=Severity.MEDIUM,
     types=tuple(_NAMESPACES),
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -157,10 +146,9 @@ def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack)
 
 @stack_rule(
     "GH-CW-006",
-    title="Log groups of tasks mask credentials",
-    rationale="Masking limits the exposure of keys and tokens that are logged by mistake.",
+    title="Log groups of ECS tasks mask credentials",
+    rationale="Masking limits the exposure of credentials that are logged by mistake.",
     remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
-    severity=Severity.MEDIUM,
     types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
     upstream="cloudwatch_log_group_no_secrets_in_logs",

@@ -1,5 +1,7 @@
 """Rules for DynamoDB tables."""
 
+from functools import partial
+
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true, uses_customer_key
@@ -7,15 +9,14 @@ from policies.engine.rule import CheckResults, Severity, levels, resource_rule, 
 from policies.rules.s3 import purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
+_table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
 
 
-point_in_time_recovery_is_enabled = resource_rule(
+point_in_time_recovery_is_enabled = _table_rule(
     "GH-DDB-001",
     title="DynamoDB tables have point-in-time recovery enabled",
-    rationale="Point-in-time recovery restores data that a defective program overwrote.",
-    remedy="set pointInTimeRecovery to {enabled: True}",
+    rationale="Point-in-time recovery restores data that was overwritten or deleted by mistake.",
     severity=Severity.HIGH,
-    types=aws("dynamodb.Table"),
     levels=levels("A", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
@@ -23,25 +24,20 @@ point_in_time_recovery_is_enabled = resource_rule(
 ).requires(is_true("pointInTimeRecovery.enabled"))
 
 
-table_uses_customer_key = resource_rule(
+table_uses_customer_key = _table_rule(
     "GH-DDB-002",
     title="DynamoDB tables are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
-    remedy="set serverSideEncryption to {enabled: True, kmsKeyArn: the key's ARN}",
-    severity=Severity.MEDIUM,
-    types=aws("dynamodb.Table"),
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 ).requires(uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"))
 
 
-deletion_protection_is_enabled = resource_rule(
+deletion_protection_is_enabled = _table_rule(
     "GH-DDB-003",
     title="DynamoDB tables have deletion protection enabled",
     rationale="Deletion protection prevents accidental deletion of the table and its indexes.",
-    remedy="set deletionProtectionEnabled=True",
     severity=Severity.HIGH,
-    types=aws("dynamodb.Table"),
     levels=levels("-", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.6 dynamodb_table_deletion_protection_enabled",
@@ -49,17 +45,15 @@ deletion_protection_is_enabled = resource_rule(
 ).requires(is_true("deletionProtectionEnabled"))
 
 
-@resource_rule(
+@_table_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
-    rationale="Without TTL, expired tokens accumulate and stay readable.",
+    rationale="Without TTL, expired items accumulate and remain readable.",
     remedy="set ttl to {enabled: True, attributeName: the attribute that contains the expiry time}",
-    severity=Severity.MEDIUM,
-    types=aws("dynamodb.Table"),
     url=f"{_GUIDE}/TTL.html",
 )
 def time_to_live_is_enabled(table: Resource) -> CheckResults:
-    # The program marks tables with expiring items by this tag.
+    # A tag identifies tables with expiring items.
     if purpose(table) == "ephemeral" and not table.props.block("ttl").flag("enabled"):
         yield "ttl.enabled is not true"
 
@@ -67,7 +61,7 @@ def time_to_live_is_enabled(table: Resource) -> CheckResults:
 @stack_rule(
     "GH-DDB-004",
     title="DynamoDB tables scale with demand",
-    rationale="With fixed capacity, peak load causes throttled requests.",
+    rationale="With fixed capacity, requests are throttled at peak load.",
     remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target for the table',
     severity=Severity.LOW,
     types=aws("dynamodb.Table"),

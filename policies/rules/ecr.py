@@ -1,32 +1,30 @@
 """Rules for ECR repositories."""
 
+from functools import partial
+
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
+_repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
 
 
-images_are_scanned_on_push = resource_rule(
+images_are_scanned_on_push = _repository_rule(
     "GH-ECR-001",
     title="ECR repositories scan images on push",
-    rationale="Scanning reports known vulnerabilities before the image runs.",
-    remedy="set imageScanningConfiguration to {scanOnPush: True}",
-    severity=Severity.MEDIUM,
-    types=aws("ecr.Repository"),
+    rationale="Scanning reports known vulnerabilities before an image is deployed.",
     upstream="ECR.1 CKV_AWS_163 ecr_repositories_scan_images_on_push_enabled",
     url=f"{_GUIDE}/image-scanning.html",
 ).requires(is_true("imageScanningConfiguration.scanOnPush"))
 
 
-@resource_rule(
+@_repository_rule(
     "GH-ECR-002",
     title="ECR repositories have immutable image tags",
     rationale="An immutable tag always refers to the image that was tested.",
     remedy='set imageTagMutability="IMMUTABLE"',
-    severity=Severity.MEDIUM,
-    types=aws("ecr.Repository"),
     upstream="ECR.2 CKV_AWS_51 ecr_repositories_tag_immutability",
     url=f"{_GUIDE}/image-tag-mutability.html",
     remediation=(SetInput("imageTagMutability", "IMMUTABLE"),),
@@ -52,13 +50,12 @@ def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
         yield "the repository has no lifecycle policy"
 
 
-@resource_rule(
+@_repository_rule(
     "GH-ECR-004",
     title="ECR repositories are encrypted with a customer managed key",
-    rationale="Images contain the product's code and configuration.",
+    rationale="Images contain application code and configuration. The key policy controls who can read them.",
     remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
     severity=Severity.LOW,
-    types=aws("ecr.Repository"),
     upstream="CKV_AWS_136",
     url=f"{_GUIDE}/encryption-at-rest.html",
 )

@@ -2,29 +2,31 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
 from policies.analysis.type_tokens import aws
 from policies.engine.guard import check_each
-from policies.engine.requirements import is_not_true
+from policies.engine.requirements import is_not_true, is_one_of
 from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
 
-
-# Container definitions are one JSON text, so an address that AWS assigns makes the whole text unknown at a first preview.
+# Container definitions are one JSON string. An unknown address makes the entire string unknown at a first preview.
 _UNKNOWN_ALLOWED = {"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"}
-
+_task_rule = partial(resource_rule, types=aws("ecs.TaskDefinition"))
+_container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
+_container_stack_rule = partial(stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED)
+_service_rule = partial(resource_rule, types=aws("ecs.Service"))
 
 _ContainerCheck = Callable[[Properties], Iterator[str]]
 """Yields the predicate of a message whose subject is the container, such as "is privileged"."""
 
 
 def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
-
     def check_container(container: Properties) -> CheckResults:
         name = container.text("name") if container.known("name") else ""
         for predicate in check(container):
@@ -37,14 +39,12 @@ def _each_container(check: _ContainerCheck) -> Callable[[Resource], CheckResults
     return lambda task: _check_containers(task, check)
 
 
-@resource_rule(
+@_container_rule(
     "GH-ECS-001",
     title="ECS containers are not privileged",
-    rationale="A privileged container has root access to its host and all devices.",
+    rationale="A privileged container has root access to its host and all devices of the host.",
     remedy="remove privileged from the container definition",
     severity=Severity.CRITICAL,
-    types=aws("ecs.TaskDefinition"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
     upstream="ECS.4 CKV_AWS_334 ecs_task_definitions_no_privileged_containers",
     url=f"{_PARAMETERS}#container_definition_security",
@@ -56,14 +56,12 @@ def containers_are_unprivileged(container: Properties) -> Iterator[str]:
         yield "is privileged"
 
 
-@resource_rule(
+@_container_rule(
     "GH-ECS-002",
     title="ECS containers have a read-only root filesystem",
-    rationale="An attacker in the process cannot modify code or install tools.",
-    remedy="set readonlyRootFilesystem to true and mount a volume for paths that the process writes",
+    rationale="A read-only filesystem prevents an attacker from modifying code or installing tools.",
+    remedy="set readonlyRootFilesystem to true, and mount a volume for each path that the process writes to",
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     upstream="ECS.5 CKV_AWS_336 ecs_task_definitions_containers_readonly_access",
     url=f"{_PARAMETERS}#container_definition_storage",
     remediation=(SetInput("readonlyRootFilesystem", True, json_property="containerDefinitions"),),
@@ -74,14 +72,12 @@ def root_filesystem_is_read_only(container: Properties) -> Iterator[str]:
         yield "has a writable root filesystem"
 
 
-@resource_rule(
+@_container_rule(
     "GH-ECS-003",
     title="ECS containers run as a numeric non-root user",
     rationale="A container without a user runs as root. The image can map a user name to uid 0.",
     remedy='set user to a number other than 0, such as "65532:65532"',
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     upstream="ECS.20 ecs_task_definitions_host_networking_mode_users",
     url=f"{_PARAMETERS}#container_definition_security",
 )
@@ -96,13 +92,12 @@ def containers_run_as_non_root(container: Properties) -> Iterator[str]:
         yield "runs as root"
 
 
-@resource_rule(
+@_task_rule(
     "GH-ECS-004",
     title="ECS tasks do not share host namespaces",
-    rationale="In the network, process or IPC namespace of the host, a task can access all other tasks of the host.",
-    remedy='set networkMode="awsvpc" and remove pidMode and ipcMode, or set them to "task"',
+    rationale="A task that shares a namespace of its host can access the processes and traffic of other tasks.",
+    remedy='set networkMode="awsvpc", and remove pidMode and ipcMode or set them to "task"',
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
     upstream="ECS.3 CKV_AWS_335 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
     remediation=(SetInput("networkMode", "awsvpc"), SetInput("pidMode", REMOVE), SetInput("ipcMode", REMOVE)),
@@ -115,14 +110,12 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
             yield f"{mode} is host"
 
 
-@resource_rule(
+@_container_rule(
     "GH-ECS-005",
     title="ECS container environments do not contain secrets",
-    rationale="Everyone who can describe the task definition can read the environment variables of all its revisions.",
+    rationale="Anyone who can describe the task definition can read the environment variables of all its revisions.",
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
-    types=aws("ecs.TaskDefinition"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
     upstream="ECS.8 ecs_task_definitions_no_environment_secrets ECS2",
     url=f"{_GUIDE}/specifying-sensitive-data.html",
@@ -135,14 +128,12 @@ def environment_has_no_secrets(container: Properties) -> Iterator[str]:
             yield f"has a likely secret in the environment variable {name}"
 
 
-@stack_rule(
+@_container_stack_rule(
     "GH-ECS-006",
     title="ECS containers log to CloudWatch Logs in non-blocking mode",
-    rationale="Without logs an incident cannot be investigated. In blocking mode, a slow log destination stops the container.",
-    remedy='set logConfiguration with logDriver "awslogs", mode "non-blocking" and awslogs-group of a LogGroup in the stack',
+    rationale="Without logs, incidents cannot be investigated. In blocking mode, a slow log destination blocks the container.",
+    remedy='set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of a log group in the stack',
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     upstream="ECS.9 ecs_task_definitions_logging_enabled ecs_task_definitions_logging_block_mode ECS7",
     url=f"{_GUIDE}/using_awslogs.html",
 )
@@ -164,40 +155,31 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
     return _check_containers(task, check)
 
 
-tasks_have_no_public_ip = resource_rule(
+tasks_have_no_public_ip = _service_rule(
     "GH-ECS-007",
     title="ECS services do not assign public IP addresses",
-    rationale="A public IP address exposes the task to the internet without the load balancer and its web ACL.",
+    rationale="A task with a public IP address can be reached without passing the load balancer and its web ACL.",
     remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
     severity=Severity.HIGH,
-    types=aws("ecs.Service"),
     upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",
     url=f"{_GUIDE}/fargate-task-networking.html",
 ).requires(is_not_true("networkConfiguration.assignPublicIp"))
 
 
-@resource_rule(
+platform_version_is_current = _service_rule(
     "GH-ECS-008",
     title="ECS services run on the latest Fargate platform version",
     rationale="Older platform versions do not receive security updates.",
-    remedy='remove platformVersion or set it to "LATEST"',
-    severity=Severity.MEDIUM,
-    types=aws("ecs.Service"),
     upstream="ECS.10 CKV_AWS_332 ecs_service_fargate_latest_platform_version",
     url=f"{_GUIDE}/platform-fargate.html",
-    remediation=(SetInput("platformVersion", "LATEST"),),
-)
-def platform_version_is_current(service: Resource) -> CheckResults:
-    if service.props.text("platformVersion", "LATEST") not in ("LATEST", "1.4.0"):
-        yield "platformVersion is older than 1.4.0"
+).requires(is_one_of("platformVersion", "LATEST", "1.4.0", message="is older than 1.4.0"))
 
 
 @resource_rule(
     "GH-ECS-009",
     title="ECS clusters have Container Insights enabled",
-    rationale="Container Insights shows CPU, memory and task failures that other metrics do not.",
+    rationale="Container Insights provides CPU, memory and task failure metrics for each task.",
     remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
-    severity=Severity.MEDIUM,
     types=aws("ecs.Cluster"),
     pack="resilience",
     upstream="ECS.12 CKV_AWS_65 ecs_cluster_container_insights_enabled ECS4",
@@ -213,11 +195,11 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-011",
     title="ECS task definitions use different task and execution roles",
-    rationale="The execution role reads the injected secrets; a task that uses it can read all of them.",
+    rationale="The execution role can read all secrets of the task definition. The application must not have this permission.",
     remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
     upstream="CKV_AWS_249",
+    types=aws("ecs.TaskDefinition"),
     url=f"{_GUIDE}/security-iam-roles.html",
 )
 def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults:
@@ -233,13 +215,11 @@ def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults
         yield "taskRoleArn and executionRoleArn are the same role"
 
 
-@resource_rule(
+@_service_rule(
     "GH-ECS-012",
     title="ECS services roll back failed deployments",
-    rationale="Without rollback, a failed release stays partially deployed until someone intervenes.",
+    rationale="Without rollback, a failed deployment remains incomplete until an operator intervenes.",
     remedy="set deploymentCircuitBreaker or alarms with enable=True and rollback=True",
-    severity=Severity.MEDIUM,
-    types=aws("ecs.Service"),
     pack="resilience",
     url=f"{_GUIDE}/deployment-circuit-breaker.html",
     remediation=(SetInput("deploymentCircuitBreaker", {"enable": True, "rollback": True}),),
@@ -249,15 +229,14 @@ def failed_deployments_roll_back(service: Resource) -> CheckResults:
     if service.props.block("deploymentController").text("type", "ECS") != "ECS":
         return  # CodeDeploy and external controllers have their own rollback configuration.
     if not any(block.flag("enable") and block.flag("rollback") for block in rollbacks):
-        yield "neither deploymentCircuitBreaker nor alarms rolls back failed deployments"
+        yield "neither deploymentCircuitBreaker nor alarms roll back failed deployments"
 
 
 @stack_rule(
     "GH-ECS-013",
     title="ECS services run at least two tasks and scale automatically",
-    rationale="A single task is an outage during every deployment, crash or zone failure.",
-    remedy="increase desiredCount or minCapacity of the scaling target, use two subnets, and add an aws.appautoscaling.Target",
-    severity=Severity.MEDIUM,
+    rationale="With a single task, every crash or Availability Zone outage interrupts the service.",
+    remedy="add an aws.appautoscaling.Target, increase desiredCount and minCapacity, and use at least two subnets",
     types=aws("ecs.Service"),
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -282,20 +261,17 @@ def _scales(target: Resource, service: Resource) -> bool:
     """True if the scaling target's resourceId, "service/<cluster>/<name>", refers to the service."""
     if service.urn in target.property_dependencies.get("resourceId", ()):
         return True
-    if not target.props.known("resourceId"):
-        return False
-    return target.props.text("resourceId").rpartition("/")[2] in service.identifiers
+    known = target.props.known("resourceId")
+    return known and target.props.text("resourceId").rpartition("/")[2] in service.identifiers
 
 
-@resource_rule(
+@_container_rule(
     "GH-ECS-014",
-    title="ECS containers use images by digest",
-    rationale="A tag can be moved to another image after it was tested; a digest cannot.",
+    title="ECS containers reference images by digest",
+    rationale="A tag can be moved to an untested image. A digest always identifies the same image.",
     remedy="set image to repository@sha256:digest",
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
     levels=levels("A", "M", "M"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     url=f"{_GUIDE}/container-considerations.html",
 )
 @_each_container
@@ -304,14 +280,11 @@ def images_are_pinned_by_digest(container: Properties) -> Iterator[str]:
         yield "does not use an image digest"
 
 
-@stack_rule(
+@_container_stack_rule(
     "GH-ECS-015",
     title="ECS containers drop all Linux capabilities and have a health check",
-    rationale="Capabilities grant parts of the root privileges. Without a health check, an unhealthy container receives traffic.",
+    rationale="Linux capabilities grant root privileges. Without a health check, unhealthy containers are not replaced.",
     remedy='set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck',
-    severity=Severity.MEDIUM,
-    types=aws("ecs.TaskDefinition"),
-    unknown_allowed=_UNKNOWN_ALLOWED,
     url=f"{_PARAMETERS}#container_definition_linuxparameters",
 )
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
@@ -323,20 +296,19 @@ def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
             yield "does not drop ALL capabilities"
         if capabilities.texts("add"):
             yield "adds capabilities"
-        # One-off tasks report their result by exit code and need no health check.
+        # One-off tasks report their result as an exit code and need no health check.
         if is_service and container.flag("essential", True) and not container.has("healthCheck"):
             yield "has no healthCheck"
 
     return _check_containers(task, check)
 
 
-@resource_rule(
+@_task_rule(
     "GH-ECS-016",
     title="EFS volumes of ECS tasks use encryption in transit",
-    rationale="NFS without TLS transfers files in clear text.",
+    rationale="Without TLS, NFS transmits files in clear text.",
     remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
     severity=Severity.HIGH,
-    types=aws("ecs.TaskDefinition"),
     upstream="ECS.18 CKV_AWS_97",
     url=f"{_GUIDE}/efs-volumes.html",
     remediation=(SetInput("volumes[].efsVolumeConfiguration.transitEncryption", "ENABLED"),),
@@ -351,7 +323,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-010",
     title="ECS Exec is disabled, or its sessions are encrypted and logged",
-    rationale="A shell in a task has its role, secrets and network access. Unlogged sessions leave no record.",
+    rationale="A session has the role, secrets and network access of the task. Without logging, it leaves no record.",
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
     types=aws("ecs.Service"),
@@ -369,7 +341,9 @@ def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResu
     fix = 'set configuration.executeCommandConfiguration on the cluster: kmsKeyId, logging="OVERRIDE", logConfiguration'
     clusters = stack.referenced_by(service, "cluster", aws("ecs.Cluster"))
     if not clusters:
-        yield Violation("enableExecuteCommand is true, but the cluster with the session logging is not in the stack", fix)
+        yield Violation(
+            "enableExecuteCommand is true, but the cluster is not in the stack, so session logging cannot be verified", fix
+        )
     for cluster in clusters:
         sessions = cluster.props.block("configuration").block("executeCommandConfiguration")
         if not sessions.has("kmsKeyId"):

@@ -1,17 +1,20 @@
 """Rules for ElastiCache."""
 
+from functools import partial
+
 from policies.analysis.resources import Resource
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
+_group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 
 
 @resource_rule(
     "GH-EC-001",
     title="ElastiCache caches are encrypted at rest with a customer managed key",
-    rationale="Snapshots and swap files contain the data of the cache.",
+    rationale="Snapshots and swap files contain cached data. The key policy controls who can read them.",
     remedy="set atRestEncryptionEnabled=True and kmsKeyId",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
@@ -32,13 +35,12 @@ def cache_uses_customer_key(cache: Resource) -> CheckResults:
         yield "kmsKeyId is not set, so an AWS managed key is used"
 
 
-@resource_rule(
+@_group_rule(
     "GH-EC-002",
     title="ElastiCache replication groups require TLS",
-    rationale='In mode "preferred", clients can connect without TLS.',
-    remedy='set transitEncryptionEnabled=True, and transitEncryptionMode="required" if it is set',
+    rationale='If transitEncryptionMode is "preferred", clients can connect without TLS.',
+    remedy='set transitEncryptionEnabled=True, and remove transitEncryptionMode or set it to "required"',
     severity=Severity.HIGH,
-    types=aws("elasticache.ReplicationGroup"),
     upstream="ElastiCache.5 CKV_AWS_30 elasticache_redis_cluster_in_transit_encryption_enabled AEC3",
     url=f"{_GUIDE}/in-transit-encryption.html",
     remediation=(SetInput("transitEncryptionEnabled", True), SetInput("transitEncryptionMode", "required")),
@@ -53,7 +55,7 @@ def tls_is_required(cache: Resource) -> CheckResults:
 @resource_rule(
     "GH-EC-003",
     title="ElastiCache replication groups authenticate users instead of a shared token",
-    rationale="An auth token is stored in the state and shared by all clients. Users have individual permissions.",
+    rationale="An auth token is stored in the Pulumi state and shared by all clients. Users have individual permissions.",
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.User"),
@@ -75,13 +77,11 @@ def users_authenticate(cache: Resource) -> CheckResults:
         yield "userGroupIds is empty, so clients are not authenticated"
 
 
-automatic_failover_is_enabled = resource_rule(
+automatic_failover_is_enabled = _group_rule(
     "GH-EC-004",
     title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
-    rationale="Without failover, the loss of a node is an outage until the node is replaced.",
+    rationale="Without failover, the cache is unavailable until a failed node is replaced.",
     remedy="set automaticFailoverEnabled=True and multiAzEnabled=True, with at least one replica",
-    severity=Severity.MEDIUM,
-    types=aws("elasticache.ReplicationGroup"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream=(
@@ -92,13 +92,11 @@ automatic_failover_is_enabled = resource_rule(
 ).requires(is_true("automaticFailoverEnabled", remediate=False), is_true("multiAzEnabled", remediate=False))
 
 
-snapshots_are_retained = resource_rule(
+snapshots_are_retained = _group_rule(
     "GH-EC-005",
     title="ElastiCache replication groups retain snapshots",
-    rationale="Snapshots restore counters and sessions after accidental deletion.",
-    remedy="set snapshotRetentionLimit to 1 or more",
+    rationale="Snapshots restore counters and sessions that were deleted by mistake.",
     severity=Severity.LOW,
-    types=aws("elasticache.ReplicationGroup"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
@@ -107,13 +105,11 @@ snapshots_are_retained = resource_rule(
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
 
-@resource_rule(
+@_group_rule(
     "GH-EC-006",
     title="ElastiCache replication groups upgrade minor versions automatically",
     rationale="Minor versions contain security updates.",
-    remedy='leave autoMinorVersionUpgrade at its default, and write engine in lower case ("valkey")',
-    severity=Severity.MEDIUM,
-    types=aws("elasticache.ReplicationGroup"),
+    remedy='remove autoMinorVersionUpgrade=False, and write engine in lower case ("valkey")',
     upstream="ElastiCache.2 CKV_AWS_322 elasticache_redis_cluster_auto_minor_version_upgrades",
     url=f"{_GUIDE}/VersionManagement.html",
     remediation=(SetInput("autoMinorVersionUpgrade", True),),
@@ -126,13 +122,12 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
         yield "engine is not in lower case"
 
 
-@resource_rule(
+@_group_rule(
     "GH-EC-007",
-    title="ElastiCache replication groups use a dedicated subnet group",
+    title="ElastiCache replication groups use a custom subnet group",
     rationale="The default subnet group contains all subnets of the default VPC, including public ones.",
     remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
     severity=Severity.HIGH,
-    types=aws("elasticache.ReplicationGroup"),
     upstream="ElastiCache.7 CKV_AWS_323 elasticache_cluster_uses_public_subnet AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
 )

@@ -7,7 +7,7 @@ from policies.analysis.iam.grammar import parse
 from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
-from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
@@ -44,7 +44,7 @@ _WITHOUT_RESOURCE = re.compile(
 @resource_rule(
     "GH-IAM-001",
     title="IAM policies do not allow full administrative privileges",
-    rationale="A role with administrative privileges controls the account. No application needs them.",
+    rationale="Anyone who obtains administrative credentials controls the account. No application needs these privileges.",
     remedy="list the required actions and the ARNs of their resources",
     severity=Severity.CRITICAL,
     types=_IDENTITY_POLICIES,
@@ -61,9 +61,8 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-002",
     title="IAM policies use wildcards only where AWS requires them",
-    rationale='The action service:* includes deletion and permission changes; the resource "*" includes all future resources.',
-    remedy="list the actions, and the ARNs in Resource",
-    severity=Severity.MEDIUM,
+    rationale='The action service:* includes deletion and permission changes. The resource "*" includes all future resources.',
+    remedy="list the required actions and the ARNs of their resources",
     types=_IDENTITY_POLICIES,
     upstream="IAM.21 iam_policy_allows_privilege_escalation IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
@@ -82,8 +81,8 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-IAM-003",
     title="Roles use AWS managed policies of limited scope only",
-    rationale="Most AWS managed policies allow more than one application needs, and AWS can extend them.",
-    remedy="replace the attachment by an aws.iam.RolePolicy with the required actions and ARNs",
+    rationale="Most AWS managed policies grant more permissions than one application needs, and AWS can extend them.",
+    remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
     types=aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment", "iam.Role"),
     upstream="IAM.1 2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
@@ -104,7 +103,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     "GH-IAM-004",
     title="Trust policies restrict principals and prevent the confused deputy problem",
     rationale="Without a source condition, an AWS service can be tricked into using the role for another customer.",
-    remedy="name the principal, and add aws:SourceAccount or aws:SourceArn to statements of AWS services",
+    remedy="name the principal, and add aws:SourceAccount or aws:SourceArn to statements for AWS services",
     severity=Severity.HIGH,
     types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
@@ -116,13 +115,13 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
 def trust_policy_is_restricted(role: Resource) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
     if iam_document.allows_public(document):
-        yield 'the trust policy allows anyone ("*") to assume the role'
+        yield 'the trust policy allows everyone ("*") to assume the role'
     for service in iam_document.unrestricted_services(document):
         if service not in _SERVICES_WITHOUT_SOURCE:
             yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
 
 
-# Services that do not send a source with sts:AssumeRole, or only for some features, so that a condition would deny them.
+# Services that send no source with sts:AssumeRole, or only for some features. A source condition would deny their requests.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 _SERVICES_WITHOUT_SOURCE = frozenset(
@@ -155,8 +154,8 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
 @resource_rule(
     "GH-IAM-006",
     title="The program does not create IAM users or access keys",
-    rationale="Access keys of users do not expire; role credentials do.",
-    remedy="remove it; use IAM Identity Center for people and roles for workloads",
+    rationale="Access keys of IAM users do not expire. Role credentials do.",
+    remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
     types=aws("iam.User", "iam.AccessKey", "iam.UserPolicy", "iam.UserPolicyAttachment", "iam.UserLoginProfile"),
     upstream="IAM.2 IAM.3 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
@@ -169,18 +168,17 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale="These lists are exclusive, so every second deployment removes the policies that separate resources attached.",
+    rationale="The lists are exclusive, so alternate deployments remove the policies that separate resources attach.",
     remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
-    severity=Severity.MEDIUM,
     types=aws("iam.Role"),
     levels=levels("M", "M", "M"),
     url="https://www.pulumi.com/registry/packages/aws/api-docs/iam/role/",
 )
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     if role.props.has("inlinePolicies") and stack.referencing(role, aws("iam.RolePolicy"), "role"):
-        yield "the role sets inlinePolicies and has RolePolicy resources as well"
+        yield "the role sets inlinePolicies and also has RolePolicy resources"
     if role.props.has("managedPolicyArns") and stack.referencing(role, aws("iam.RolePolicyAttachment"), "role"):
-        yield Violation("the role sets managedPolicyArns and has RolePolicyAttachment resources as well", "")
+        yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
 @resource_rule(
@@ -188,7 +186,6 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     title="Roles have a permissions boundary and a restricted iam:PassRole",
     rationale="A principal that can write policies or pass roles can grant itself any permission.",
     remedy="set permissionsBoundary on the role; add StringEquals iam:PassedToService to the iam:PassRole statement",
-    severity=Severity.MEDIUM,
     types=_IDENTITY_POLICIES,
     levels=levels("A", "A", "M"),
     upstream="iam_inline_policy_allows_privilege_escalation",

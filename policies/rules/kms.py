@@ -2,7 +2,7 @@
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Condition, Statement, parse
-from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
+from policies.analysis.policy_holders import identity_documents, is_permissions_boundary, resource_documents
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_true
@@ -13,7 +13,7 @@ _GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 
 @resource_rule(
     "GH-KMS-001",
-    title="Symmetric KMS keys rotate every year",
+    title="Symmetric KMS keys rotate at least once a year",
     rationale="Rotation limits the amount of data encrypted with the same key material. KMS retains earlier key material.",
     remedy="set enableKeyRotation=True, and rotationPeriodInDays to 365 or less if it is set",
     severity=Severity.HIGH,
@@ -37,8 +37,8 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
 @stack_rule(
     "GH-KMS-002",
     title="KMS keys have a key policy without public access",
-    rationale="The default key policy delegates to all administrators of the account.",
-    remedy='set policy on the aws.kms.Key to a policy that names its principals, with kms:CallerAccount for the principal "*"',
+    rationale="The default key policy delegates access control to all IAM policies of the account.",
+    remedy='set a key policy that names its principals, and add kms:CallerAccount to statements with the principal "*"',
     severity=Severity.CRITICAL,
     types=aws("kms.Key"),
     exemptible=False,
@@ -46,12 +46,10 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
-    holders = [key] if key.props.has("policy") else []
-    holders += stack.referencing(key, aws("kms.KeyPolicy"), "keyId")
-    if not holders:
+    documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
+    if not documents:
         yield "the key has no key policy"
-    for holder in holders:
-        document = parse(holder.props.value("policy"))
+    for document in documents:
         if iam_document.allows_public(document):
             yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
 
@@ -59,9 +57,7 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
 deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003",
     title="KMS keys have a sufficient deletion waiting period",
-    rationale="Deleting a key makes its data unreadable. The waiting period is the only time to cancel the deletion.",
-    remedy="remove deletionWindowInDays (30 days), or set it to at least the days that this environment requires",
-    severity=Severity.MEDIUM,
+    rationale="Data cannot be decrypted after its key is deleted. A deletion can be canceled during the waiting period only.",
     types=aws("kms.Key"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
@@ -73,8 +69,7 @@ deletion_window_is_sufficient = resource_rule(
 lockout_check_is_enabled = resource_rule(
     "GH-KMS-004",
     title="KMS keys use the policy lockout safety check",
-    rationale="A key without an administrator can be recovered by AWS Support only.",
-    remedy="remove bypassPolicyLockoutSafetyCheck",
+    rationale="If no principal can administer a key, only AWS Support can restore access.",
     severity=Severity.HIGH,
     types=aws("kms.Key", "kms.KeyPolicy"),
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
@@ -84,7 +79,7 @@ lockout_check_is_enabled = resource_rule(
 @stack_rule(
     "GH-KMS-007",
     title="IAM policies do not allow decryption with all KMS keys",
-    rationale="A role that can decrypt with every key defeats the separation of data by key.",
+    rationale="A role that can decrypt with all keys can read all encrypted data that it has access to.",
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
     types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
@@ -95,7 +90,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     if is_permissions_boundary(policy, stack):
         return
     for document in identity_documents(policy):
-        if iam_document.allows_on_all_keys(document):
+        if iam_document.allows_decryption_with_all_keys(document):
             yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on all keys"
 
 
@@ -128,9 +123,8 @@ def _restricts_service(condition: Condition) -> bool:
 @resource_rule(
     "GH-KMS-006",
     title="Key policies separate key administrators from key users",
-    rationale="A principal with both permissions can read the data and remove the access of all others.",
-    remedy="give administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
-    severity=Severity.MEDIUM,
+    rationale="A principal with both sets of permissions can read the data and revoke the access of all other principals.",
+    remedy="grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
     types=aws("kms.Key", "kms.KeyPolicy"),
     upstream="iam_policy_no_full_access_to_kms IAM5",
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
@@ -139,7 +133,7 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
     users: set[str] = set()
     administrators: set[str] = set()
     for allow in _allow_statements(key):
-        # The account itself may have both: that delegates to its IAM policies, which GH-KMS-007 evaluates.
+        # The account may have both, which delegates to its IAM policies. GH-KMS-007 evaluates them.
         principals = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
         if allow.covers_action("kms:Decrypt"):
             users |= principals
@@ -168,8 +162,8 @@ _ENCRYPTED_BY = {
 @stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
-    rationale="People select keys by alias and description. A key without them can be mistaken for another or deleted as unused.",
-    remedy="set description on the key and add an aws.kms.Alias; replace AWS managed keys (alias/aws/) by customer managed keys",
+    rationale="A key without an alias and a description can be confused with another key or deleted as unused.",
+    remedy="set description on the key and add an aws.kms.Alias; replace AWS managed keys with customer managed keys",
     severity=Severity.LOW,
     types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
@@ -192,7 +186,7 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
 @stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
-    rationale="Every principal with kms:ReplicateKey can replicate a multi-Region key to any Region.",
+    rationale="Any principal with kms:ReplicateKey can replicate a multi-Region key to other Regions.",
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity=Severity.LOW,
     types=aws("kms.Key"),
@@ -202,4 +196,4 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
 )
 def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
     if key.props.flag("multiRegion") and not stack.referencing(key, aws("kms.ReplicaKey"), "primaryKeyArn"):
-        yield "multiRegion is true, but the program has no ReplicaKey of the key"
+        yield "multiRegion is true, but the program has no ReplicaKey for the key"

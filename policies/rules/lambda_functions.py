@@ -12,8 +12,8 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 @resource_rule(
     "GH-LAM-003",
     title="Lambda environments do not contain secrets and use a customer managed key",
-    rationale="Everyone who can read the function configuration can read the environment variables of all its versions.",
-    remedy="read the value from Secrets Manager in the function, and set an environment variable to the ARN of the secret",
+    rationale="Anyone who can read the function configuration can read the environment variables of all versions.",
+    remedy="read the value from Secrets Manager in the function, and pass the ARN of the secret as an environment variable",
     severity=Severity.CRITICAL,
     types=aws("lambda.Function"),
     exemptible=False,
@@ -47,11 +47,11 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
 def invocation_is_restricted(resource: Resource) -> CheckResults:
     if resource.type in aws("lambda.FunctionUrl"):
         if resource.props.text("authorizationType") != "AWS_IAM":
-            yield "authorizationType is not AWS_IAM, so everyone can call the URL"
+            yield "authorizationType is not AWS_IAM, so anyone can call the URL"
         return
     principal = resource.props.text("principal")
     if iam_document.account_of(principal):
-        return  # An account or its role is specific without a source condition.
+        return  # The ARN or ID of an account needs no source condition.
     if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
         yield "the permission has neither sourceArn nor sourceAccount"
 
@@ -69,9 +69,8 @@ _RUNTIMES = frozenset(
 @resource_rule(
     "GH-LAM-001",
     title="Lambda functions use a supported runtime",
-    rationale="AWS does not patch deprecated runtimes and later blocks updates of the function.",
+    rationale="AWS does not patch deprecated runtimes and eventually blocks function updates.",
     remedy="set runtime to a supported version",
-    severity=Severity.MEDIUM,
     types=aws("lambda.Function"),
     upstream="Lambda.2 CKV_AWS_363 awslambda_function_using_supported_runtimes L1",
     url=f"{_GUIDE}/lambda-runtimes.html",
@@ -84,15 +83,14 @@ def runtime_is_supported(function: Resource) -> CheckResults:
 @stack_rule(
     "GH-LAM-002",
     title="Lambda functions that use data stores run in a VPC in at least two subnets",
-    rationale="Outside the VPC, the data store would need a public endpoint. With one subnet, a zone outage stops the function.",
+    rationale="A function outside the VPC cannot reach private data stores. With one subnet, a zone outage stops the function.",
     remedy="set vpcConfig with private subnets of two Availability Zones and a security group",
-    severity=Severity.MEDIUM,
     types=aws("lambda.Function"),
     upstream="Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
     url=f"{_GUIDE}/configuration-vpc.html",
 )
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
-    # A function uses a data store if its environment takes values from one.
+    # A function uses the data stores whose outputs are in its environment.
     stores = stack.referenced_by(function, "environment", aws("rds.Instance", "rds.Cluster", "elasticache.ReplicationGroup"))
     if not function.props.has("vpcConfig"):
         for store in stores:
@@ -101,14 +99,14 @@ def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
         yield "vpcConfig.subnetIds has fewer than two subnets"
 
 
-# Services that invoke functions synchronously and return the error to their client.
+# Services that invoke functions synchronously and return errors to the client.
 _SYNCHRONOUS = frozenset({"apigateway.amazonaws.com", "elasticloadbalancing.amazonaws.com"})
 
 
 @stack_rule(
     "GH-LAM-005",
     title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
-    rationale="Failed asynchronous events are lost after their retries. One function can exhaust the account's concurrency.",
+    rationale="Asynchronous events are lost when all retries fail. One function can exhaust the concurrency of the account.",
     remedy='set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, and tracingConfig.mode="Active"',
     severity=Severity.LOW,
     types=aws("lambda.Function"),

@@ -25,7 +25,7 @@ ALLOWED_REGIONS: list[str] = tomllib.loads((_FOLDER / "allowed_regions.toml").re
 @resource_rule(
     "GH-PUL-001",
     title="Resources with data are protected from deletion",
-    rationale="A protected resource is not deleted by a rename, a wrong branch or `pulumi destroy`.",
+    rationale="Protection prevents deletion by a rename, a deployment of the wrong branch or `pulumi destroy`.",
     remedy="set ResourceOptions(protect=True)",
     severity=Severity.HIGH,
     types=_STATEFUL,
@@ -41,7 +41,7 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
 @resource_rule(
     "GH-PUL-002",
     title="AWS providers set allowedAccountIds",
-    rationale="With the credentials of another account, the program would otherwise deploy into that account.",
+    rationale="Without allowedAccountIds, credentials for another account deploy the program to that account.",
     remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
     severity=Severity.HIGH,
     types=(AWS_PROVIDER,),
@@ -56,8 +56,8 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
 @resource_rule(
     "GH-TAG-001",
     title="Resources have the required tags",
-    rationale="Cost allocation, ownership and incident response depend on tags.",
-    remedy="set the tag on the resource, or in the defaultTags of the provider",
+    rationale="Cost allocation and incident response depend on tags.",
+    remedy="set the tag on the resource or in defaultTags of the provider",
     severity=Severity.LOW,
     types=_TAGGED_WITH_DATA_CLASS
     + aws("elasticache.ReplicationGroup", "lb.LoadBalancer", "ecs.Service", "lambda.Function", "ec2.Vpc"),
@@ -81,15 +81,15 @@ def _default_tags(resource: Resource) -> dict[str, object]:
         return {}
     tags = resource.provider.decoded("defaultTags").block("defaultTags").value("tags")
     if not isinstance(tags, Mapping | None):
-        raise MalformedError("provider.defaultTags.tags", "an object", "something else")
+        raise MalformedError("provider.defaultTags.tags", "an object", "another type")
     return dict(tags or {})
 
 
 @resource_rule(
     "GH-PUL-003",
     title="Resources are in an allowed Region",
-    rationale="Data in another Region may fall under another jurisdiction and is not covered by backups and alarms.",
-    remedy="use an allowed Region (policies/allowed_regions.toml), or extend the list `regions` in the pack configuration",
+    rationale="Other Regions can be subject to another jurisdiction and are not covered by backups and alarms.",
+    remedy="use an allowed Region (policies/allowed_regions.toml), or extend the `regions` list in the pack configuration",
     severity=Severity.HIGH,
     types=(),
     lists={"regions": tuple(ALLOWED_REGIONS)},
@@ -102,7 +102,7 @@ def region_is_allowed(resource: Resource) -> CheckResults:
         yield "region is not in the list of allowed Regions"
 
 
-# Bucket inputs that are separate resources since version 4 of the provider.
+# Bucket inputs that version 4 of the provider replaced with separate resources.
 _BUCKET_INPUTS = (
     *("accelerationStatus", "corsRules", "lifecycleRules", "logging", "loggings", "objectLockConfiguration"),
     *("policy", "replicationConfiguration", "requestPayer", "serverSideEncryptionConfiguration", "versioning"),
@@ -113,8 +113,8 @@ _BUCKET_INPUTS = (
 @stack_rule(
     "GH-PUL-004",
     title="The program does not use deprecated resource types or inputs",
-    rationale="The next provider version removes deprecated names. Two resources with the same setting overwrite each other.",
-    remedy="use the class without V2, a separate resource instead of the input of the bucket, and aws.lb instead of aws.alb",
+    rationale="The next provider version removes deprecated names. Resources with the same setting overwrite each other.",
+    remedy="use classes without the suffix V2, separate resources instead of bucket inputs, and aws.lb instead of aws.alb",
     severity=Severity.LOW,
     types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
     pack="resilience",
@@ -138,14 +138,14 @@ _SECRET_OUTPUT = re.compile(
 @stack_rule(
     "GH-PUL-005",
     title="Stack outputs do not contain secrets",
-    rationale="Everyone who can read the stack, and every stack that refers to it, can read its outputs, including secrets.",
+    rationale="Anyone who can read the stack, and any stack that references it, can read its outputs, including secrets.",
     remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
     severity=Severity.CRITICAL,
-    # The SDK passes outputs without secret marks. A mark would not hide the value from readers of the stack anyway:
+    # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs as well:
     # https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),
     exemptible=False,
-    unknown_allowed={"outputs": "AWS assigns many of them, and the rule is evaluated again when they are known"},
+    unknown_allowed={"outputs": "AWS assigns many outputs, and the rule is evaluated again when they are known"},
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
 def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:

@@ -1,51 +1,51 @@
 """Rules for RDS instances, clusters and snapshots."""
 
+from functools import partial
+
 from policies.analysis import network_reachability as network
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
-from policies.engine.requirements import is_not_false, is_not_true, is_true, uses_customer_key
+from policies.engine.requirements import is_not_false, is_not_set, is_not_true, is_one_of, is_true, uses_customer_key
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
 _DATABASES = aws("rds.Instance", "rds.Cluster")
+_database_rule = partial(resource_rule, types=_DATABASES)
+_database_stack_rule = partial(stack_rule, types=_DATABASES)
+_instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterInstance"))
 
 
 def _log_types(database: Resource) -> list[str]:
     return ["postgresql", "upgrade"] if "postgres" in database.props.text("engine") else ["error", "slowquery"]
 
 
-database_is_not_public = resource_rule(
+database_is_not_public = _instance_rule(
     "GH-RDS-001",
     title="RDS instances are not publicly accessible",
-    rationale="With a public address, one permissive security group rule exposes the database to password guessing.",
-    remedy="set publiclyAccessible=False, or remove it",
+    rationale="With a public address, one permissive security group rule exposes the database to the internet.",
     severity=Severity.CRITICAL,
-    types=aws("rds.Instance", "rds.ClusterInstance"),
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access",
     url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
 ).requires(is_not_true("publiclyAccessible"))
 
 
-storage_uses_customer_key = resource_rule(
+storage_uses_customer_key = _database_rule(
     "GH-RDS-002",
     title="RDS storage is encrypted with a customer managed key",
     rationale="Backups and replicas inherit the encryption. An existing database cannot be encrypted in place.",
-    remedy="set storageEncrypted=True and kmsKeyId",
     severity=Severity.HIGH,
-    types=_DATABASES,
     upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 rds_instance_storage_encrypted RDS2",
     url=f"{_GUIDE}/Overview.Encryption.html",
 ).requires(uses_customer_key("kmsKeyId", "storageEncrypted"))
 
 
-@resource_rule(
+@_database_rule(
     "GH-RDS-003",
     title="RDS databases retain automated backups",
-    rationale="Point-in-time recovery covers the backup retention period only.",
-    remedy="set backupRetentionPeriod to at least the days that this environment requires, and deleteAutomatedBackups=False",
+    rationale="Point-in-time recovery is limited to the backup retention period.",
+    remedy="set backupRetentionPeriod to at least the minimum of this environment, and deleteAutomatedBackups=False",
     severity=Severity.HIGH,
-    types=_DATABASES,
     levels=levels("A", "M", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
@@ -64,9 +64,7 @@ def backups_are_retained(database: Resource) -> CheckResults:
 multi_az_is_enabled = resource_rule(
     "GH-RDS-004",
     title="RDS instances are Multi-AZ",
-    rationale="Without a standby, recovery from a zone outage or disk failure takes an hour or more.",
-    remedy="set multiAz=True",
-    severity=Severity.MEDIUM,
+    rationale="Without a standby, recovery from a zone outage or disk failure can take hours.",
     types=aws("rds.Instance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -75,13 +73,12 @@ multi_az_is_enabled = resource_rule(
 ).requires(is_true("multiAz"))
 
 
-deletion_protection_is_enabled = resource_rule(
+deletion_protection_is_enabled = _database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
-    rationale="Deletion protection prevents accidental deletion; the final snapshot is the last copy of the data.",
+    rationale="Deletion protection prevents accidental deletion. The final snapshot preserves the data of a deleted database.",
     remedy="set deletionProtection=True and skipFinalSnapshot=False with a finalSnapshotIdentifier",
     severity=Severity.HIGH,
-    types=_DATABASES,
     levels=levels("-", "M", "M"),
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
@@ -89,30 +86,26 @@ deletion_protection_is_enabled = resource_rule(
 ).requires(is_true("deletionProtection"), is_not_true("skipFinalSnapshot"))
 
 
-iam_authentication_is_enabled = resource_rule(
+iam_authentication_is_enabled = _database_rule(
     "GH-RDS-006",
     title="RDS databases have IAM authentication enabled",
-    rationale="IAM authentication tokens expire after 15 minutes, so there is no password to leak or rotate.",
-    remedy="set iamDatabaseAuthenticationEnabled=True",
-    severity=Severity.MEDIUM,
-    types=_DATABASES,
+    rationale="IAM authentication tokens expire after 15 minutes and replace long-lived passwords.",
     upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 rds_instance_iam_authentication_enabled RDS6",
     url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
 ).requires(is_true("iamDatabaseAuthenticationEnabled"))
 
 
-# Parameter of each engine that requires TLS.
+# Parameter that makes TLS mandatory, by engine.
 _FORCE_TLS = {"postgres": "rds.force_ssl", "aurora-postgresql": "rds.force_ssl", "sqlserver": "rds.force_ssl"}
 _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secure_transport")
 
 
-@stack_rule(
+@_database_stack_rule(
     "GH-RDS-007",
     title="RDS databases require TLS",
-    rationale="Without this setting, a misconfigured client sends its password and data in clear text.",
+    rationale="Otherwise, a misconfigured client sends its password and data in clear text.",
     remedy="attach a parameter group of the stack that sets rds.force_ssl (MySQL: require_secure_transport) to 1",
     severity=Severity.HIGH,
-    types=_DATABASES,
     upstream="RDS.38 CKV2_AWS_69 rds_instance_transport_encrypted",
     url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
 )
@@ -120,7 +113,7 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     engine = database.props.text("engine")
     parameter = _FORCE_TLS.get("sqlserver" if engine.startswith("sqlserver") else engine)
     if parameter is None:
-        return  # Oracle and Db2 require TLS by option groups. A replica inherits engine and parameter group from its source.
+        return  # Oracle and Db2 configure TLS in option groups. A replica inherits its engine and parameter group.
     prop = "parameterGroupName" if database.type in aws("rds.Instance") else "dbClusterParameterGroupName"
     groups = stack.referenced_by(database, prop, aws("rds.ParameterGroup", "rds.ClusterParameterGroup"))
     if not groups:
@@ -131,13 +124,11 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
             yield f"{parameter} is not 1 in {group.name}"
 
 
-@resource_rule(
+@_database_rule(
     "GH-RDS-008",
     title="RDS databases export logs to CloudWatch Logs",
-    rationale="Logs on the instance are deleted after days, or together with the instance.",
-    remedy='set enabledCloudwatchLogsExports, for PostgreSQL to ["postgresql", "upgrade"]',
-    severity=Severity.MEDIUM,
-    types=_DATABASES,
+    rationale="Logs on the instance are deleted after a few days, or with the instance.",
+    remedy='set enabledCloudwatchLogsExports; for PostgreSQL, set it to ["postgresql", "upgrade"]',
     pack="resilience",
     upstream="RDS.9 RDS.36 CKV_AWS_129 CKV2_AWS_30 rds_instance_integration_cloudwatch_logs",
     url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
@@ -148,25 +139,21 @@ def logs_are_exported(database: Resource) -> CheckResults:
         yield "enabledCloudwatchLogsExports is empty"
 
 
-minor_upgrades_are_automatic = resource_rule(
+minor_upgrades_are_automatic = _instance_rule(
     "GH-RDS-010",
     title="RDS instances upgrade minor versions automatically",
     rationale="Minor versions contain security updates.",
-    remedy="set autoMinorVersionUpgrade=True, or remove it",
-    severity=Severity.MEDIUM,
-    types=aws("rds.Instance", "rds.ClusterInstance"),
     upstream="RDS.13 RDS.35 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
 ).requires(is_not_false("autoMinorVersionUpgrade"))
 
 
-@resource_rule(
+@_database_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
-    rationale="A password in the program is part of its state and history. RDS can create and rotate it in Secrets Manager.",
+    rationale="A password in the program is stored in its state and history. RDS can create and rotate it in Secrets Manager.",
     remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
     severity=Severity.CRITICAL,
-    types=_DATABASES,
     exemptible=False,
     url=f"{_GUIDE}/rds-secrets-manager.html",
 )
@@ -182,13 +169,12 @@ def master_password_is_managed(database: Resource) -> CheckResults:
         yield "masterUserSecretKmsKeyId is not set, so an AWS managed key is used"
 
 
-@stack_rule(
+@_database_stack_rule(
     "GH-RDS-016",
     title="RDS databases are in private subnets and accept traffic from security groups only",
-    rationale="An address range admits every resource that gets an address in it; a security group admits its members only.",
+    rationale="A CIDR range allows every host in the range. A security group reference allows members of that group only.",
     remedy="use private subnets, and ingress rules with referencedSecurityGroupId instead of address ranges",
     severity=Severity.HIGH,
-    types=_DATABASES,
     upstream=(
         "RDS.18 EC2.19 RDS.46 rds_instance_inside_vpc ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_postgres_5432 "
         "RDS8"
@@ -203,40 +189,33 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
         if network.is_public_subnet(subnet, stack):
             yield f"the subnet {subnet.name} is public"
     if not database.props.size("vpcSecurityGroupIds"):
-        yield Violation(
-            "vpcSecurityGroupIds is empty, so the default security group of the VPC applies", "set vpcSecurityGroupIds"
-        )
+        yield Violation("vpcSecurityGroupIds is empty, so the default security group applies", "set vpcSecurityGroupIds")
     for group in stack.referenced_by(database, "vpcSecurityGroupIds", aws("ec2.SecurityGroup")):
-        for rule in network.ingress_rules(group, stack):
-            if network.address_ranges(rule.props):
-                yield f"{rule.location} allows an address range"
+        for location, rule in network.ingress_rules(group, stack):
+            if network.address_ranges(rule):
+                yield f"{location} allows an address range"
 
 
-@resource_rule(
+snapshots_are_private = resource_rule(
     "GH-RDS-018",
     title="RDS snapshots are not shared",
-    rationale='A snapshot contains the whole database. Sharing it with "all" publishes it.',
-    remedy="remove sharedAccounts",
+    rationale='A snapshot is a full copy of the database. Sharing it with "all" makes it public.',
     severity=Severity.CRITICAL,
     types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
     upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",
     url=f"{_GUIDE}/USER_ShareSnapshot.html",
-)
-def snapshots_are_private(snapshot: Resource) -> CheckResults:
-    if snapshot.props.has("sharedAccounts"):
-        yield "sharedAccounts is set"
+).requires(is_not_set("sharedAccounts"))
 
 
 _COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotIdentifier")
 
 
-@resource_rule(
+@_instance_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    rationale="Both show which queries, locks or disks slow the database down.",
+    rationale="They show which queries, locks or disks slow down the database.",
     remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
     severity=Severity.LOW,
-    types=aws("rds.Instance", "rds.ClusterInstance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354 rds_instance_enhanced_monitoring_enabled",
@@ -251,13 +230,11 @@ def monitoring_is_enabled(instance: Resource) -> CheckResults:
         yield "performanceInsightsKmsKeyId is not set, so an AWS managed key encrypts query data"
 
 
-snapshots_have_tags = resource_rule(
+snapshots_have_tags = _database_rule(
     "GH-RDS-011",
     title="RDS databases copy tags to snapshots",
-    rationale="A snapshot without tags has no owner, data class or cost center.",
-    remedy="set copyTagsToSnapshot=True",
+    rationale="Without tags, the owner, data class and cost center of a snapshot are unknown.",
     severity=Severity.LOW,
-    types=_DATABASES,
     levels=levels("A", "A", "M"),
     pack="resilience",
     upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313 rds_instance_copy_tags_to_snapshots",
@@ -268,13 +245,12 @@ snapshots_have_tags = resource_rule(
 _DEFAULT_USERNAMES = frozenset({"admin", "administrator", "awsuser", "mysql", "postgres", "root", "sa", "sysadmin"})
 
 
-@resource_rule(
+@_database_rule(
     "GH-RDS-013",
     title="RDS databases do not use a default administrator username",
-    rationale="Password guessing tries default names first.",
+    rationale="Password-guessing attacks try default usernames first.",
     remedy="set username to a non-default name",
     severity=Severity.LOW,
-    types=_DATABASES,
     levels=levels("A", "A", "M"),
     upstream="RDS.25 RDS.24 rds_instance_default_admin",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
@@ -290,13 +266,12 @@ def username_is_not_default(database: Resource) -> CheckResults:
 _DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "mariadb": 3306, "aurora-mysql": 3306}
 
 
-@resource_rule(
+@_database_rule(
     "GH-RDS-014",
     title="RDS databases do not use the default port",
-    rationale="A scan of the default port does not find the database. The rule is advisory because a full scan does.",
+    rationale="Scans of default ports do not find the database. The rule is advisory because a full port scan does.",
     remedy="set port to a non-default number",
     severity=Severity.LOW,
-    types=_DATABASES,
     levels=levels("-", "-", "A"),
     upstream="RDS.23 rds_instance_non_default_port RDS11",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
@@ -311,43 +286,31 @@ def port_is_not_default(database: Resource) -> CheckResults:
 _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 
 
-@resource_rule(
+certificate_is_current = _instance_rule(
     "GH-RDS-015",
     title="RDS instances use a current certificate authority",
-    rationale="The CA rds-ca-2019 expired in 2024, so clients that verify certificates cannot connect.",
-    remedy='set caCertIdentifier="rds-ca-rsa2048-g1", or remove it',
-    severity=Severity.MEDIUM,
-    types=aws("rds.Instance", "rds.ClusterInstance"),
+    rationale="Clients that verify certificates cannot connect if the CA has expired, such as rds-ca-2019.",
     upstream="CKV_AWS_211 rds_instance_certificate_expiration",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
-    remediation=(SetInput("caCertIdentifier", "rds-ca-rsa2048-g1"),),
-)
-def certificate_is_current(instance: Resource) -> CheckResults:
-    if instance.props.text("caCertIdentifier", _CERTIFICATES[0]) not in _CERTIFICATES:
-        yield "caCertIdentifier is not a current certificate authority"
+).requires(is_one_of("caCertIdentifier", *_CERTIFICATES, message="is not a current certificate authority"))
 
 
-@stack_rule(
+@_database_stack_rule(
     "GH-RDS-017",
     title="RDS databases have an event subscription",
-    rationale="Failovers, failed backups and parameter changes are reported as events only.",
-    remedy='add an aws.rds.EventSubscription with a topic and this sourceType ("" for all)',
+    rationale="RDS reports failovers, failed backups and parameter changes as events only.",
+    remedy="add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without a sourceType for all events",
     severity=Severity.LOW,
     # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic, retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
-    types=_DATABASES,
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="RDS.20 RDS.21 RDS.22 rds_instance_critical_event_subscription",
     url=f"{_GUIDE}/USER_Events.overview.html",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
-    subscriptions = [
-        subscription.props
-        for subscription in stack.of_type(aws("rds.EventSubscription"))
-        if subscription.props.flag("enabled", True)
-    ]
-    subscribed = {props.text("sourceType") for props in subscriptions if props.has("snsTopic")}
+    subscriptions = [subscription.props for subscription in stack.of_type(aws("rds.EventSubscription"))]
+    subscribed = {props.text("sourceType") for props in subscriptions if props.flag("enabled", True) and props.has("snsTopic")}
     source_types = ("db-instance" if database.type in aws("rds.Instance") else "db-cluster", "db-parameter-group")
     for source_type in source_types if "" not in subscribed else ():
         if source_type not in subscribed:

@@ -1,16 +1,10 @@
 """Rules for S3 buckets and bucket policies."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from policies.analysis.iam import bucket_policy
 from policies.analysis.iam import document as iam_document
-from policies.analysis.iam.bucket_policy import (
-    denies_customer_provided_keys,
-    denies_other_kms_keys,
-    denies_plain_http,
-    denies_policy_changes,
-    denies_tls_below_1_2,
-    denies_version_deletion,
-)
 from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.policy_holders import foreign_accounts
 from policies.analysis.properties import Properties
@@ -21,24 +15,22 @@ from policies.engine.requirements import is_not_true
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
+_bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 
-# Tag of buckets that receive logs. Load balancers deliver to SSE-S3 buckets only, and access logging of a log bucket would
-# log its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
+# Tag of buckets that receive logs. Load balancers deliver to SSE-S3 buckets only, and access logging on a log bucket would
+# record its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _PURPOSE_TAG = "gatehouse:purpose"
 _LOG_SINK = "log-sink"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-001",
     title="S3 buckets block public access",
-    rationale="Block Public Access overrides ACLs and bucket policies, including those that are added later.",
+    rationale="Block Public Access overrides ACLs and bucket policies, including those added later.",
     remedy="add an aws.s3.BucketPublicAccessBlock for the bucket with all four settings True",
     severity=Severity.CRITICAL,
-    types=aws("s3.Bucket"),
     exemptible=False,
-    upstream=(
-        "S3.8 S3.2 S3.3 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2"
-    ),
+    upstream="S3.8 S3.2 S3.3 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2",
     url=f"{_GUIDE}/access-control-block-public-access.html",
 )
 def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
@@ -57,44 +49,39 @@ def unset_public_access_flags(block: Resource) -> Iterator[str]:
             yield flag
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-003",
     title="S3 buckets require TLS",
     rationale="S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and signatures in clear text.",
     remedy='deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in an aws.s3.BucketPolicy',
     severity=Severity.HIGH,
-    types=aws("s3.Bucket"),
     upstream="S3.5 3.1.1 CKV_AWS_379 s3_bucket_secure_transport_policy S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies(bucket, stack):
         yield "the bucket has no bucket policy, so HTTP is accepted"
-    elif not _policies_meet(denies_plain_http, bucket, stack):
+    elif not _policies_meet(bucket_policy.denies_plain_http, bucket, stack):
         yield "the bucket policy does not deny requests without TLS on the bucket and on its objects"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-004",
     title="S3 buckets require TLS 1.2 or later",
-    rationale="TLS 1.0 and 1.1 have known vulnerabilities.",
+    rationale="TLS 1.0 and 1.1 are deprecated and have known vulnerabilities.",
     remedy='deny s3:* to "*" on the bucket and its objects if s3:TlsVersion is NumericLessThan 1.2',
-    severity=Severity.MEDIUM,
-    types=aws("s3.Bucket"),
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
 def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    if not _policies_meet(denies_tls_below_1_2, bucket, stack):
+    if not _policies_meet(bucket_policy.denies_tls_below_1_2, bucket, stack):
         yield "no bucket policy denies TLS below 1.2 on the bucket and on its objects"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-005",
     title="S3 buckets are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
     remedy='set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the encryption configuration of the bucket',
-    severity=Severity.MEDIUM,
-    types=aws("s3.Bucket"),
     upstream="S3.17 CKV_AWS_145 CKV_AWS_19 s3_bucket_kms_encryption s3_bucket_default_encryption",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
@@ -118,13 +105,11 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
         yield f"{rule.path_of('bucketKeyEnabled')} is not true, so every object needs a KMS request"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-007",
     title="S3 buckets have versioning enabled",
     rationale="Versioning restores overwritten and deleted objects.",
-    remedy='set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning of the bucket',
-    severity=Severity.MEDIUM,
-    types=aws("s3.Bucket"),
+    remedy='set versioningConfiguration.status="Enabled" in an aws.s3.BucketVersioning for the bucket',
     upstream="S3.14 CKV_AWS_21 s3_bucket_object_versioning",
     url=f"{_GUIDE}/Versioning.html",
 )
@@ -134,36 +119,27 @@ def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
         yield "versioning is not enabled"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-008",
     title="S3 buckets have a lifecycle rule that expires noncurrent versions",
-    rationale="Without it, noncurrent versions are stored and billed indefinitely, and deleted data stays readable.",
-    remedy="add an enabled rule with noncurrentVersionExpiration to an aws.s3.BucketLifecycleConfiguration of the bucket",
+    rationale="Otherwise, noncurrent versions are stored and billed indefinitely, and deleted data remains readable.",
+    remedy="add an enabled rule with noncurrentVersionExpiration to an aws.s3.BucketLifecycleConfiguration for the bucket",
     severity=Severity.LOW,
-    types=aws("s3.Bucket"),
     pack="resilience",
     upstream="S3.10 S3.13 CKV2_AWS_61 s3_bucket_lifecycle_enabled",
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
-    configurations = stack.referencing(bucket, aws("s3.BucketLifecycleConfiguration"), "bucket")
-    if not configurations:
-        yield "the bucket has no lifecycle configuration"
-    elif not any(_expires_versions(rule) for block in configurations for rule in block.props.blocks("rules")):
+    if not any(rule.has("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)):
         yield "no enabled lifecycle rule expires noncurrent versions"
 
 
-def _expires_versions(rule: Properties) -> bool:
-    return rule.text("status") == "Enabled" and rule.has("noncurrentVersionExpiration")
-
-
-@stack_rule(
+@_bucket_rule(
     "GH-S3-009",
     title="S3 buckets abort incomplete multipart uploads",
-    rationale="Parts of incomplete uploads are not listed, but billed.",
+    rationale="Parts of incomplete uploads are billed, but do not appear in object listings.",
     remedy="set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled lifecycle rule",
     severity=Severity.LOW,
-    types=aws("s3.Bucket"),
     levels=levels("A", "A", "M"),
     pack="resilience",
     settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
@@ -172,21 +148,21 @@ def _expires_versions(rule: Properties) -> bool:
 )
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
     days_max = bucket.settings["days_max"]
+    blocks = (rule.block("abortIncompleteMultipartUpload") for rule in _lifecycle_rules(bucket, stack))
+    if not any(0 < block.number("daysAfterInitiation") <= days_max for block in blocks):
+        yield f"no enabled lifecycle rule aborts incomplete uploads within {days_max:g} days"
+
+
+def _lifecycle_rules(bucket: Resource, stack: Stack) -> Iterator[Properties]:
     for configuration in stack.referencing(bucket, aws("s3.BucketLifecycleConfiguration"), "bucket"):
-        for rule in configuration.props.blocks("rules"):
-            days = rule.block("abortIncompleteMultipartUpload").number("daysAfterInitiation")
-            if rule.text("status") == "Enabled" and 0 < days <= days_max:
-                return
-    yield f"no enabled lifecycle rule aborts incomplete uploads within {days_max:g} days"
+        yield from (rule for rule in configuration.props.blocks("rules") if rule.text("status") == "Enabled")
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-010",
     title="S3 buckets have server access logging enabled",
-    rationale="Access logs show who read an object and from where, even without CloudTrail data events.",
-    remedy="add an aws.s3.BucketLogging of the bucket with a log bucket in the same Region as its target",
-    severity=Severity.MEDIUM,
-    types=aws("s3.Bucket"),
+    rationale="Access logs record the requester and source address of each request, even without CloudTrail data events.",
+    remedy="add an aws.s3.BucketLogging for the bucket with a log bucket in the same Region as its target",
     upstream="S3.9 CKV_AWS_18 s3_bucket_server_access_logging_enabled S1",
     url=f"{_GUIDE}/ServerLogs.html",
 )
@@ -201,13 +177,12 @@ def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
             yield "targetBucket is the bucket itself"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-011",
     title="S3 buckets enforce object ownership and use no ACLs",
-    rationale="ACLs are a second permission system. With object ownership enforced, policies alone control access.",
+    rationale="ACLs grant access independently of policies. If object ownership is enforced, only policies control access.",
     remedy='set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and remove every BucketAcl',
     severity=Severity.HIGH,
-    types=aws("s3.Bucket"),
     upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375 s3_bucket_acl_prohibited",
     url=f"{_GUIDE}/about-object-ownership.html",
 )
@@ -224,7 +199,7 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
 @resource_rule(
     "GH-S3-012",
     title="S3 bucket policies do not allow public or unknown cross-account access",
-    rationale="Such a statement publishes the bucket or gives an unknown account access to it.",
+    rationale="A public statement exposes the data to the internet; a cross-account statement exposes it to an unknown account.",
     remedy="name the principals, or add a condition on aws:SourceArn, aws:SourceAccount or aws:PrincipalOrgID",
     severity=Severity.CRITICAL,
     types=aws("s3.BucketPolicy"),
@@ -245,22 +220,22 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
 @resource_rule(
     "GH-S3-016",
     title="S3 bucket policies do not lock out administrators",
-    rationale="If everyone is denied permission to change the policy, only the root user of the account can restore access.",
-    remedy="exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy from the Deny, or the deployment role with aws:PrincipalArn",
+    rationale="If all principals are denied policy changes, only the root user of the account can restore access.",
+    remedy="exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy, or the deployment role, from the Deny statement",
     severity=Severity.HIGH,
     types=aws("s3.BucketPolicy"),
     upstream="CKV_AWS_93",
     url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
 )
 def bucket_policy_can_be_changed(policy: Resource) -> CheckResults:
-    if denies_policy_changes(parse(policy.props.value("policy"))):
-        yield "a statement denies everyone permission to change the bucket policy"
+    if bucket_policy.denies_policy_changes(parse(policy.props.value("policy"))):
+        yield "a statement denies policy changes to all principals"
 
 
 bucket_is_not_force_destroyed = resource_rule(
     "GH-S3-015",
     title="S3 buckets do not use forceDestroy",
-    rationale="With forceDestroy, `pulumi destroy` deletes all objects and versions.",
+    rationale="With forceDestroy, deleting the bucket deletes all objects and versions.",
     remedy="remove forceDestroy and set protect=True",
     severity=Severity.HIGH,
     types=aws("s3.Bucket"),
@@ -276,46 +251,42 @@ def _policies(bucket: Resource, stack: Stack) -> list[Document]:
 
 
 def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stack: Stack) -> bool:
-    """True if a bucket policy meets the test, which gets the bucket's name, or "" if it is assigned at creation."""
+    """True if a bucket policy passes the test, which receives the bucket name, or "" if it is unknown."""
     name = bucket.props.text("bucket") if bucket.props.known("bucket") else ""
     return any(test(document, name) for document in _policies(bucket, stack))
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-006",
-    title="S3 bucket policies deny objects with other encryption keys",
-    rationale="A principal with write access can otherwise encrypt objects with its own key and demand a ransom.",
+    title="S3 bucket policies deny uploads with other encryption keys",
+    rationale="Otherwise, an attacker with write access can encrypt objects with another key and demand a ransom.",
     remedy=(
         "deny s3:PutObject on the objects if s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
         "s3:x-amz-server-side-encryption-aws-kms-key-id is not the key of the bucket"
     ),
-    severity=Severity.MEDIUM,
-    types=aws("s3.Bucket"),
     levels=levels("A", "A", "M"),
     url=f"{_GUIDE}/UsingKMSEncryption.html#require-sse-kms",
 )
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    if not _policies_meet(denies_customer_provided_keys, bucket, stack):
-        yield "no bucket policy denies objects with customer-provided keys (SSE-C)"
-    # Log delivery uses SSE-S3 and names no key.
-    if purpose(bucket) != _LOG_SINK and not _policies_meet(denies_other_kms_keys, bucket, stack):
-        yield "no bucket policy denies objects with other KMS keys"
+    if not _policies_meet(bucket_policy.denies_customer_provided_keys, bucket, stack):
+        yield "no bucket policy denies uploads with customer-provided keys (SSE-C)"
+    # Log delivery uses SSE-S3 without a key.
+    if purpose(bucket) != _LOG_SINK and not _policies_meet(bucket_policy.denies_other_kms_keys, bucket, stack):
+        yield "no bucket policy denies uploads with other KMS keys"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-013",
     title="S3 buckets are replicated to another Region",
     rationale="Data in a single Region is unavailable during an outage of the Region.",
-    remedy="add an aws.s3.BucketReplicationConfig of the bucket with a destination in another Region",
-    severity=Severity.MEDIUM,
-    types=aws("s3.Bucket"),
+    remedy="add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region",
     levels=levels("-", "A", "M"),
     pack="resilience",
     upstream="S3.7 CKV_AWS_144 s3_bucket_cross_region_replication",
     url=f"{_GUIDE}/replication.html",
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
-    # Logs and trails belong to one Region and are also in CloudWatch Logs. Replicas are not replicated again.
+    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication.
     if purpose(bucket) in (_LOG_SINK, "trail") or is_replica(bucket, stack):
         return
     configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
@@ -330,9 +301,8 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
     if rule.text("status") != "Enabled":
         yield Violation(f"{rule.path_of('status')} is not Enabled", 'set status="Enabled" on the replication rule')
     if rule.block("deleteMarkerReplication").text("status") != "Enabled":
-        yield Violation(
-            f"{rule.path_of('deleteMarkerReplication')} is not enabled", 'set deleteMarkerReplication.status="Enabled"'
-        )
+        fix = 'set deleteMarkerReplication.status="Enabled"'
+        yield Violation(f"{rule.path_of('deleteMarkerReplication')} is not enabled", fix)
     if not destination.block("encryptionConfiguration").has("replicaKmsKeyId"):
         fix = "set encryptionConfiguration.replicaKmsKeyId to a key in the destination Region"
         yield Violation(f"{destination.path_of('encryptionConfiguration')} has no replicaKmsKeyId", fix)
@@ -341,13 +311,12 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
         yield Violation(f"{destination.path_of('metrics')} is not enabled, so replication lag is not visible", fix)
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-014",
     title="S3 buckets of CloudTrail trails have Object Lock with default retention",
-    rationale="An audit trail is reliable after an intrusion only if administrators cannot modify it.",
+    rationale="Object Lock prevents all users, including administrators, from changing the audit trail after an intrusion.",
     remedy="add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket",
     severity=Severity.HIGH,
-    types=aws("s3.Bucket"),
     levels=levels("-", "A", "M"),
     upstream="S3.15 CKV_AWS_143 s3_bucket_object_lock",
     url=f"{_GUIDE}/object-lock.html",
@@ -359,13 +328,12 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
         yield "the bucket receives a trail and has no Object Lock with default retention"
 
 
-@stack_rule(
+@_bucket_rule(
     "GH-S3-017",
     title="S3 buckets restrict the deletion of object versions",
-    rationale="With permission to delete versions, stolen credentials can delete all data despite versioning.",
+    rationale="An attacker who can delete object versions can delete all data despite versioning.",
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
     severity=Severity.LOW,
-    types=aws("s3.Bucket"),
     # CIS requires MFA delete, which needs the root user's device and excludes a lifecycle configuration (GH-S3-008):
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
@@ -377,8 +345,8 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
     for versioning in stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket"):
         if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
             return
-    if not _locks(bucket, stack) and not _policies_meet(denies_version_deletion, bucket, stack):
-        yield "the bucket has neither Object Lock, a Deny of s3:DeleteObjectVersion nor MFA delete"
+    if not _locks(bucket, stack) and not _policies_meet(bucket_policy.denies_version_deletion, bucket, stack):
+        yield "the bucket has no Object Lock, no MFA delete and no policy that denies s3:DeleteObjectVersion"
 
 
 def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
@@ -395,5 +363,5 @@ def is_replica(bucket: Resource, stack: Stack) -> bool:
 
 
 def purpose(resource: Resource) -> str:
-    """Value of the tag by which a program declares what a bucket or table is for."""
+    """Value of the tag that states the purpose of a bucket or table."""
     return resource.props.block("tags").text(_PURPOSE_TAG)

@@ -16,9 +16,7 @@ _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 secret_uses_customer_key = resource_rule(
     "GH-SM-001",
     title="Secrets are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, including readers in other accounts.",
-    remedy="set kmsKeyId to a customer managed key",
-    severity=Severity.MEDIUM,
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
@@ -28,9 +26,8 @@ secret_uses_customer_key = resource_rule(
 @stack_rule(
     "GH-SM-002",
     title="Secrets rotate automatically",
-    rationale="Rotation makes a leaked value useless.",
+    rationale="Rotation invalidates leaked values.",
     remedy="add an aws.secretsmanager.SecretRotation for the secret",
-    severity=Severity.MEDIUM,
     types=aws("secretsmanager.Secret"),
     upstream="SecretsManager.1 CKV2_AWS_57 secretsmanager_automatic_rotation_enabled SMG4",
     url=f"{_GUIDE}/rotating-secrets.html",
@@ -43,9 +40,8 @@ def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
 @resource_rule(
     "GH-SM-003",
     title="Secrets rotate within the maximum period",
-    rationale="The rotation period is the maximum time that a leaked value stays valid.",
-    remedy="set rotationRules.automaticallyAfterDays to the days that this environment allows, or less",
-    severity=Severity.MEDIUM,
+    rationale="A leaked value can remain valid for the entire rotation period.",
+    remedy="set rotationRules.automaticallyAfterDays to at most the maximum of this environment",
     types=aws("secretsmanager.SecretRotation"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
     upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
@@ -61,7 +57,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     if rate := re.fullmatch(r"rate\((\d+) (hour|day)s?\)", rules.text("scheduleExpression")):
         days = int(rate[1]) / (24 if rate[2] == "hour" else 1)
     elif rules.has("scheduleExpression"):
-        return  # A cron expression without months runs at least monthly; one with months is left to review.
+        return  # Most cron expressions run at least monthly. Expressions with months need a manual review.
     days_max = rotation.settings["days_max"]
     if not days:
         yield "rotationRules has neither automaticallyAfterDays nor scheduleExpression"
@@ -72,7 +68,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
 @resource_rule(
     "GH-SM-004",
     title="Secret resource policies do not allow public or unknown cross-account access",
-    rationale="A resource policy can give everyone access to the value; blockPublicPolicy makes AWS reject such a policy.",
+    rationale="A public policy allows anyone to read the value. With blockPublicPolicy, AWS rejects such a policy.",
     remedy="name the principals and set blockPublicPolicy=True",
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
@@ -96,9 +92,7 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
 recovery_window_is_sufficient = resource_rule(
     "GH-SM-005",
     title="Secrets have a sufficient recovery window",
-    rationale="Without a recovery window, deleting a secret is immediate and permanent.",
-    remedy="remove recoveryWindowInDays (30 days), or set it to at least the days that this environment requires",
-    severity=Severity.MEDIUM,
+    rationale="Without a recovery window, deletion of a secret is immediate and permanent.",
     types=aws("secretsmanager.Secret"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
@@ -109,7 +103,7 @@ recovery_window_is_sufficient = resource_rule(
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
     title="The program does not set secret values",
-    rationale="A value in the program is part of its state and history, even with write-only arguments.",
+    rationale="A value in the program is stored in its state and history, even with write-only arguments.",
     remedy="remove the value; let RDS manage it, or create it in the rotation function of the secret",
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretVersion"),

@@ -5,7 +5,7 @@ from policies.analysis.iam.grammar import Document
 from policies.analysis.policy_holders import resource_documents
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
-from policies.engine.rule import CheckResults, Severity, Violation, stack_rule
+from policies.engine.rule import CheckResults, Violation, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 
@@ -13,9 +13,8 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 @stack_rule(
     "GH-SNS-001",
     title="SNS topics are encrypted, require TLS and do not allow public access",
-    rationale="Notifications show what is monitored; a forged notification misdirects responders.",
-    remedy="set kmsMasterKeyId to a customer managed key; in an aws.sns.TopicPolicy, deny if aws:SecureTransport is false",
-    severity=Severity.MEDIUM,
+    rationale="Notifications reveal what is monitored, and forged notifications mislead responders.",
+    remedy="set kmsMasterKeyId to a customer managed key, and deny requests without aws:SecureTransport in a TopicPolicy",
     types=aws("sns.Topic"),
     upstream=(
         "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 sns_topics_kms_encryption_at_rest_enabled "

@@ -1,24 +1,26 @@
 """Rules for VPCs: security groups, network ACLs, subnets, endpoints and flow logs."""
 
+from functools import partial
+
 from policies.analysis import network_reachability as network
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
 from policies.engine.guard import check_each
-from policies.engine.requirements import is_not_true
+from policies.engine.requirements import is_not_true, is_set
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 from policies.rules.account import baseline_is_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
+_vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
 
-@stack_rule(
+@_vpc_rule(
     "GH-VPC-001",
     title="VPCs have flow logs for all traffic",
-    rationale="Flow logs show which hosts communicated, including rejected traffic.",
+    rationale="Flow logs record accepted and rejected traffic between hosts.",
     remedy='add an aws.ec2.FlowLog with trafficType="ALL" to a log group with kmsKeyId',
     severity=Severity.HIGH,
-    types=aws("ec2.Vpc"),
     upstream="EC2.6 4.7 CKV2_AWS_11 vpc_flow_logs_enabled VPC7",
     url=f"{_GUIDE}/flow-logs.html",
 )
@@ -34,13 +36,12 @@ def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
                 yield Violation(f"the log group {group.name} has no customer managed key", "set kmsKeyId on the log group")
 
 
-@stack_rule(
+@_vpc_rule(
     "GH-VPC-002",
     title="Default security groups have no rules",
-    rationale="Resources without a security group get the default group, which allows all outbound and internal traffic.",
+    rationale="Resources without a security group use the default group, which allows all outbound and internal traffic.",
     remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress and egress",
     severity=Severity.HIGH,
-    types=aws("ec2.Vpc"),
     upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
     url=f"{_GUIDE}/default-security-group.html",
 )
@@ -58,8 +59,6 @@ public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-003",
     title="Subnets do not assign public IP addresses",
     rationale="An unintended public address exposes a host to the internet.",
-    remedy="set mapPublicIpOnLaunch=False, or remove it",
-    severity=Severity.MEDIUM,
     types=aws("ec2.Subnet"),
     levels=levels("M", "M", "M"),
     upstream="EC2.15 CKV_AWS_130 vpc_subnet_no_public_ip_by_default",
@@ -70,7 +69,7 @@ public_addresses_are_not_assigned = resource_rule(
 @stack_rule(
     "GH-VPC-004",
     title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
-    rationale="Other ports bypass the load balancer and its web ACL.",
+    rationale="Traffic to other ports bypasses the load balancer and its web ACL.",
     remedy="use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0",
     severity=Severity.CRITICAL,
     types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
@@ -98,19 +97,15 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     return any(stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups)
 
 
-@resource_rule(
+endpoint_has_policy = resource_rule(
     "GH-VPC-009",
     title="VPC endpoints have an endpoint policy",
     rationale="The default endpoint policy allows all requests to all accounts, which enables data exfiltration.",
-    remedy="set policy on the endpoint to a policy that restricts requests to this account and its resources",
-    severity=Severity.MEDIUM,
+    remedy="set an endpoint policy that restricts requests to this account and its resources",
     types=aws("ec2.VpcEndpoint"),
     upstream="vpc_endpoint_connections_trust_boundaries",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
-)
-def endpoint_has_policy(endpoint: Resource) -> CheckResults:
-    if not endpoint.props.has("policy"):
-        yield "the endpoint has the default policy, which allows all requests"
+).requires(is_set("policy", "the endpoint allows all requests"))
 
 
 # Property with the subnets of each type; "subnetIds" otherwise.
@@ -123,8 +118,8 @@ _SUBNET_PROPERTIES = {
 @stack_rule(
     "GH-VPC-010",
     title="Tasks, functions and data stores use private subnets",
-    rationale="Only load balancers and NAT gateways need a route to the internet. Data stores need no outbound route either.",
-    remedy="use subnets whose route table has no internet gateway, and for data stores no NAT gateway",
+    rationale="Only load balancers and NAT gateways need a route to the internet. Data stores need no outbound route.",
+    remedy="use subnets without a route to an internet gateway; for data stores, also without a route to a NAT gateway",
     severity=Severity.HIGH,
     types=aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function", "elasticache.SubnetGroup", "rds.SubnetGroup"),
     upstream="CKV_AWS_148 CKV2_AWS_35 vpc_subnet_separate_private_public",
@@ -132,7 +127,7 @@ _SUBNET_PROPERTIES = {
 )
 def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
     if holder.type in aws("ec2.DefaultVpc"):
-        yield Violation("the default VPC is used", "create an aws.ec2.Vpc")
+        yield Violation("the program uses the default VPC", "create an aws.ec2.Vpc")
         return
     is_data_store = holder.type in aws("elasticache.SubnetGroup", "rds.SubnetGroup")
     for subnet in stack.referenced_by(holder, _SUBNET_PROPERTIES.get(holder.type, "subnetIds"), aws("ec2.Subnet")):
@@ -146,8 +141,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
     "GH-VPC-005",
     title="Security groups do not allow all outbound traffic",
     rationale="Unrestricted egress allows a compromised workload to connect to any host.",
-    remedy="set the ports and the security groups or prefix lists of the destinations",
-    severity=Severity.MEDIUM,
+    remedy="limit each egress rule to a port and to a security group or prefix list",
     types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule"),
     upstream="CKV_AWS_382",
     url=f"{_GUIDE}/security-group-rules.html",
@@ -171,7 +165,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
 @stack_rule(
     "GH-VPC-006",
     title="Security group rules have a description and are separate resources",
-    rationale="Inline rules remove separate rules at every second deployment. Rules without a description are not cleaned up.",
+    rationale="Inline rules and separate rules overwrite each other. Descriptions document why a rule exists.",
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
     severity=Severity.LOW,
     types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule"),
@@ -196,9 +190,8 @@ def _check_description(rule: Properties) -> CheckResults:
 @stack_rule(
     "GH-VPC-007",
     title="Network ACLs do not allow SSH and RDP from the internet",
-    rationale="The network ACL protects these ports if a security group rule is too permissive.",
-    remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the rule that allows them",
-    severity=Severity.MEDIUM,
+    rationale="Network ACLs protect these ports even if a security group rule is too permissive.",
+    remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the allowing rule",
     types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
@@ -208,21 +201,17 @@ def _check_description(rule: Properties) -> CheckResults:
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
     separate = [rule.props for rule in stack.referencing(acl, aws("ec2.NetworkAclRule"), "networkAclId")]
     ingress = [*acl.props.blocks("ingress"), *(rule for rule in separate if not rule.flag("egress"))]
-    rules = sorted(ingress, key=network.acl_rule_number)
     for port in (22, 3389):
-        for cidr in network.INTERNET:
-            first = next((rule for rule in rules if network.acl_matches(rule, cidr, port)), None)
-            if first is not None and network.acl_allows(first):
+        for cidr in ("0.0.0.0/0", "::/0"):
+            if network.acl_allows(ingress, cidr, port):
                 yield f"port {port} is open to {cidr}"
 
 
-@stack_rule(
+@_vpc_rule(
     "GH-VPC-008",
     title="VPCs have endpoints for the AWS services in use",
-    rationale="Without an endpoint, secrets, images and logs pass through the NAT gateway, where no endpoint policy applies.",
+    rationale="Without an endpoint, traffic to AWS services passes the NAT gateway, and no endpoint policy applies.",
     remedy="add an aws.ec2.VpcEndpoint for the service",
-    severity=Severity.MEDIUM,
-    types=aws("ec2.Vpc"),
     upstream="EC2.10 EC2.55 EC2.56 EC2.57 6.8 vpc_endpoint_for_ec2_enabled vpc_endpoint_multi_az_enabled",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
 )
@@ -237,13 +226,12 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
             yield f"the VPC has no endpoint for {service}"
 
 
-@stack_rule(
+@_vpc_rule(
     "GH-VPC-011",
     title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
-    rationale="The setting overrides routes and security groups in all VPCs of the account and Region.",
+    rationale="Block Public Access overrides routes and security groups in all VPCs of the account and Region.",
     remedy='add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") and exclude load balancer subnets',
     severity=Severity.LOW,
-    types=aws("ec2.Vpc"),
     levels=levels("-", "A", "A"),
     upstream="EC2.172",
     url=f"{_GUIDE}/security-vpc-bpa.html",

@@ -1,6 +1,7 @@
 """Rules for AWS WAF web ACLs."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
@@ -8,17 +9,17 @@ from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
+_web_acl_rule = partial(resource_rule, types=aws("wafv2.WebAcl"))
 _GROUPS = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
 _REDACTED = ("authorization", "cookie", "x-api-key")
 
 
-@resource_rule(
+@_web_acl_rule(
     "GH-WAF-001",
     title="Web ACLs use AWS managed rule groups and a rate-based rule",
-    rationale="The rule groups block common attacks; a rate-based rule limits brute force.",
+    rationale="Managed rule groups block common attacks. A rate-based rule limits brute-force attacks.",
     remedy="add the managed rule groups Common, KnownBadInputs and AmazonIpReputation, and a rateBasedStatement",
     severity=Severity.HIGH,
-    types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
     upstream="WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
@@ -50,23 +51,19 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     if not configurations:
         yield "the web ACL has no logging configuration"
     for configuration in configurations:
-        redacted = {_header(field) for field in configuration.props.blocks("redactedFields")}
+        headers = (field.block("singleHeader") for field in configuration.props.blocks("redactedFields"))
+        redacted = {header.text("name").lower() for header in headers}
         for header in _REDACTED:
             if header not in redacted:
                 yield f"the header {header} is not redacted in {configuration.name}"
 
 
-def _header(redacted: Properties) -> str:
-    return redacted.block("singleHeader").text("name").lower()
-
-
-@resource_rule(
+@_web_acl_rule(
     "GH-WAF-003",
     title="Web ACLs and their rules have CloudWatch metrics enabled",
-    rationale="Metrics show attacks and rules that block legitimate clients.",
+    rationale="Metrics reveal attacks and rules that block legitimate requests.",
     remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
     severity=Severity.LOW,
-    types=aws("wafv2.WebAcl"),
     pack="resilience",
     upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
@@ -82,13 +79,11 @@ def metrics_are_enabled(acl: Resource) -> CheckResults:
             yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"
 
 
-@resource_rule(
+@_web_acl_rule(
     "GH-WAF-004",
     title="Web ACL rules do not use the count action",
-    rationale="A rule in count mode does not block requests.",
+    rationale="Rules with the count action do not block requests.",
     remedy="remove the count action, or exempt the resource during a trial",
-    severity=Severity.MEDIUM,
-    types=aws("wafv2.WebAcl"),
     levels=levels("-", "A", "M"),
     url=f"{_GUIDE}/web-acl-testing.html",
 )
@@ -105,7 +100,7 @@ def rules_do_not_count_only(acl: Resource) -> CheckResults:
 
 
 def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
-    """True if another rule blocks by the label of the counted rule, which narrows a managed rule instead of disabling it.
+    """True if another rule blocks requests with the label of the counted rule, so that count does not disable it.
 
     A label ends with the name of its rule, sometimes in another case: SizeRestrictions_BODY adds SizeRestrictions_Body
     (WAF developer guide, "Core rule set (CRS) managed rule group").

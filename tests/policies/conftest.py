@@ -1,7 +1,5 @@
 """Processes of both packs, shared by all tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Catalogue: rule ids, packs, levels, and type tokens of pulumi-aws."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

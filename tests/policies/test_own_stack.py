@@ -1,7 +1,5 @@
 """The project's own prod stack: compliant with both packs, tagged, and in allowed Regions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """A fake AWS account (STS, ECS, public URLs) and a fake Pulumi CLI."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Order of a deployment, failures of each step, and rollback."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Iterator
 from itertools import pairwise

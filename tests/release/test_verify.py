@@ -1,7 +1,5 @@
 """Verification of ECS services (in a moto server) and of public URLs, and the search for the previous image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

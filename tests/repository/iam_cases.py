@@ -1,7 +1,5 @@
 """IAM requests with the decision that the policy documents of the prod stack must lead to."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 

@@ -1,7 +1,5 @@
 """IAM requests against the policy documents of the prod stack, and the decision that IAM would make."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Docstrings of components: purpose, cost and control ids."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The runtime's settings and runtime/contract.toml declare the same variables, secrets and ports."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable
 from pathlib import Path

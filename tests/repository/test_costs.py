@@ -1,7 +1,5 @@
 """Estimated monthly costs of the stacks (docs/costs.md)."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 

@@ -1,7 +1,5 @@
 """Documents agree with the repository: links, paths, named tests, make targets, the index and review dates."""
 
-from __future__ import annotations
-
 import ast
 import re
 from datetime import date, timedelta

@@ -1,7 +1,5 @@
 """Targets of the Makefile: `make help`, colours and the check of ENV."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pty

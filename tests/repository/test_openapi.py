@@ -1,7 +1,5 @@
 """The OpenAPI documents of console and gateway: descriptions, examples, bounds and errors of every operation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Generated pages are current, and their sources describe every setting, variable and control."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The comparison in bench/peers: results are current, and its programs contain the mistakes."""
 
-from __future__ import annotations
-
 import re
 
 from bench.peers import checkov, comparison

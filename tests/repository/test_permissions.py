@@ -1,7 +1,5 @@
 """Decisions of the prod stack's policy documents, and documented reasons for unused permissions."""
 
-from __future__ import annotations
-
 import pytest
 
 from policies.analysis.iam.evaluation import Call, decide

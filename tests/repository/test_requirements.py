@@ -1,7 +1,5 @@
 """The `requirement` markers of the tests name requirements of tests/requirements.toml."""
 
-from __future__ import annotations
-
 from tools.docs.requirements import covered, requirements
 
 

@@ -1,7 +1,5 @@
 """Rules for source files that the linter does not check."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, order of the stacks."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The table of controls (docs/policies.md) and their full descriptions (.gatehouse/docs/policies.md)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """docs/costs.md: estimated fixed monthly cost of each stack, computed from its resources."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any

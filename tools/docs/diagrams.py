@@ -1,7 +1,5 @@
 """A diagram of each stack: its components and the connections between them (.gatehouse/docs/diagrams)."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from sandbox.checks.graph import Graph, graph, mermaid

@@ -1,7 +1,5 @@
 """The IAM and resource policies of the prod stack, and the documented reasons for permissions that no test uses."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """docs/key-lifecycle.md: states and transitions of a key, rotation, and limits of its fields."""
 
-from __future__ import annotations
-
 from gatehouse.http import fields
 from gatehouse.keys import lifecycle
 from gatehouse.keys import schemas as key_parts

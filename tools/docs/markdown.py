@@ -1,7 +1,5 @@
 """Templates, Markdown tables and escaped prose of the generated pages."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

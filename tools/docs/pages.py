@@ -1,7 +1,5 @@
 """The generated documents and the functions that render them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

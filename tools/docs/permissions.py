@@ -1,7 +1,5 @@
 """The roles of the prod stack (docs/permissions.md) and their full policies (.gatehouse/docs/permissions.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

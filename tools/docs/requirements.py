@@ -1,7 +1,5 @@
 """The requirements of tests/requirements.toml and the tests that carry their markers."""
 
-from __future__ import annotations
-
 import ast
 import tomllib
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """docs/settings-runtime.md: environment variables of the container, the command line and the policy packs."""
 
-from __future__ import annotations
-
 import enum
 import ipaddress
 import tomllib

@@ -1,7 +1,5 @@
 """docs/settings.md: every key of a stack file, from the settings model."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,21 +1,21 @@
 """Analysis of the Deny statements of S3 bucket policies."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from policies.analysis.iam.document import is_without_tls
 from policies.analysis.iam.grammar import Condition, Document, Statement
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
 _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
-# AWS services such as CloudTrail name the key of their own configuration in each request, so a deny may exclude them.
+# AWS services such as CloudTrail name the key of their own configuration in each request, so a Deny statement may exclude them.
 _IS_SERVICE = "aws:principalisawsservice"
 _NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip"})
 
 
 def denies_plain_http(document: Document, bucket: str = "") -> bool:
-    """True if everyone is denied all actions without TLS on the bucket and its objects.
+    """True if all principals are denied all actions without TLS on the bucket and its objects.
 
-    bucket: name of the bucket; if empty, any one bucket together with its objects.
+    bucket: name of the bucket; if empty, any bucket whose objects are covered too.
 
     https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
     """
@@ -23,7 +23,7 @@ def denies_plain_http(document: Document, bucket: str = "") -> bool:
 
 
 def denies_tls_below_1_2(document: Document, bucket: str = "") -> bool:
-    """True if everyone is denied all actions with TLS below 1.2 on the bucket and its objects."""
+    """True if all principals are denied all actions with TLS below 1.2 on the bucket and its objects."""
 
     def is_below(condition: Condition) -> bool:
         below = condition.key == "s3:tlsversion" and condition.operator == "numericlessthan"
@@ -32,22 +32,21 @@ def denies_tls_below_1_2(document: Document, bucket: str = "") -> bool:
     return _covers_bucket(document, bucket, is_below)
 
 
-def denies_policy_changes(document: Document, actions: Iterable[str] = ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy")) -> bool:
-    """True if everyone is denied to change the policy, always or from outside one network.
+def denies_policy_changes(document: Document) -> bool:
+    """True if all principals are denied policy changes, unconditionally or from outside one network.
 
-    Only the account's root user could then restore access: https://repost.aws/knowledge-center/s3-accidentally-denied-access
+    Only the root user of the account can then restore access: https://repost.aws/knowledge-center/s3-accidentally-denied-access
     """
-    actions = tuple(actions)
     return any(
         _applies_to_everyone(deny)
-        and any(deny.covers_action(action) for action in actions)
+        and (deny.covers_action("s3:PutBucketPolicy") or deny.covers_action("s3:DeleteBucketPolicy"))
         and all(condition.key in _NETWORK_KEYS for condition in deny.conditions)
         for deny in document.denies
     )
 
 
 def denies_customer_provided_keys(document: Document, bucket: str = "") -> bool:
-    """True if everyone is denied to write objects with a customer-provided key (SSE-C).
+    """True if all principals are denied uploads with a customer-provided key (SSE-C).
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
@@ -55,12 +54,12 @@ def denies_customer_provided_keys(document: Document, bucket: str = "") -> bool:
 
 
 def denies_other_kms_keys(document: Document, bucket: str = "") -> bool:
-    """True if everyone is denied to write objects that name a KMS key other than the allowed one, or any KMS key."""
+    """True if all principals are denied uploads with a KMS key other than the allowed one, or with any KMS key."""
     return any(_denies_writes_with(deny, _KEY_ID, bucket) for deny in document.denies)
 
 
 def denies_version_deletion(document: Document, bucket: str = "") -> bool:
-    """True if everyone, or everyone except named principals, is denied to delete object versions."""
+    """True if all principals, or all except named ones, are denied the deletion of object versions."""
     exceptions = ("aws:principalarn", "aws:multifactorauthpresent", "aws:multifactorauthage")
     return any(
         deny.covers_action("s3:DeleteObjectVersion")
@@ -96,7 +95,7 @@ def _covers_objects(deny: Statement, bucket: str) -> bool:
 
 
 def _covers_bucket(document: Document, bucket: str, condition: Callable[[Condition], bool]) -> bool:
-    """True if everyone is denied all actions on the bucket and its objects under this one condition."""
+    """True if all principals are denied all actions on the bucket and its objects under this condition alone."""
     denies = (deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1)
     covered = {
         resource

@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
 
 from policies.analysis.iam.grammar import Condition, Document, Statement, matches
 
@@ -85,17 +84,13 @@ def actions_on_all_resources(document: Document) -> tuple[str, ...]:
     return tuple(sorted({action for allow in statements for action in allow.actions or ()}))
 
 
-def allows_on_all_keys(document: Document, actions: Iterable[str] = ("kms:Decrypt", "kms:ReEncryptFrom")) -> bool:
-    """True if one of the actions is allowed on all KMS keys of any account. Conditions are not considered.
+def allows_decryption_with_all_keys(document: Document) -> bool:
+    """True if decryption is allowed with all KMS keys of an account. Conditions are not considered.
 
     Equivalent to Security Hub KMS.1: https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html
     """
-    actions = tuple(actions)
-    for allow in document.allows:
-        all_keys = allow.not_resources is not None or any(_covers_all_keys(arn) for arn in allow.resources or ())
-        if all_keys and any(allow.covers_action(action) for action in actions):
-            return True
-    return False
+    decrypting = (allow for allow in document.allows if any(map(allow.covers_action, ("kms:Decrypt", "kms:ReEncryptFrom"))))
+    return any(allow.not_resources is not None or any(map(_covers_all_keys, allow.resources or ())) for allow in decrypting)
 
 
 def _covers_all_keys(arn: str) -> bool:

@@ -1,7 +1,5 @@
 """IAM policy documents: grammar, resource policies, identity policies and trust policies."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -222,7 +220,7 @@ def test_full_admin_access(changes: dict[str, Any], everything: bool) -> None:
     ],
 )
 def test_decryption_with_all_keys(action: str, resource: str, all_keys: bool) -> None:
-    assert iam.allows_on_all_keys(parsed(Principal=None, Action=action, Resource=resource)) is all_keys
+    assert iam.allows_decryption_with_all_keys(parsed(Principal=None, Action=action, Resource=resource)) is all_keys
 
 
 @given(verb=st.sampled_from(["Decrypt", "DescribeKey", "GenerateDataKey"]), cut=st.integers(0, 11))

@@ -1,7 +1,5 @@
 """Exemptions file: valid entries, and an error for each kind of invalid entry."""
 
-from __future__ import annotations
-
 from datetime import date
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Packs as processes: undecided and broken rules, malformed input, secrets, levels and exemptions."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator
@@ -14,8 +12,9 @@ import pytest
 from policies import catalogue
 from policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED
 from policies.testing.pack_process import Declared, Diagnostic, Ref, RunningPack, Unknown, urn
-from tests.policies.rules import builders, network_programs, programs
-from tests.policies.rules.builders import container
+from tests.policies.rules.builders import changed, container, kms, without
+from tests.policies.rules.network_programs import edge
+from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
 
 OWN_PACK = """
 from pulumi_policy import PolicyPack
@@ -62,7 +61,7 @@ def own(own_folder: Path) -> Iterator[RunningPack]:
 
 
 def kms_key(name: str, **inputs: Any) -> Declared:
-    return Declared("aws:kms/key:Key", name, {**builders.kms()[0].inputs, **inputs}, protect=True)
+    return Declared("aws:kms/key:Key", name, {**kms()[0].inputs, **inputs}, protect=True)
 
 
 def test_unknown_property_is_undecided(security: RunningPack) -> None:
@@ -97,11 +96,7 @@ def test_unknown_block_does_not_hide_other_block(security: RunningPack) -> None:
 
 
 def test_unknown_policy_document_is_undecided(security: RunningPack) -> None:
-    program = [
-        resource.with_inputs(policy=Unknown()) if resource.name == "files-policy" else resource
-        for resource in programs.s3()
-        if resource.name != "sink-policy"
-    ]
+    program = changed(without(s3(), "sink-policy"), "files-policy", policy=Unknown())
 
     undecided = {
         diagnostic.message.split(" ")[0] for diagnostic in security.check(program) if diagnostic.policy == "GH-UNDECIDED"
@@ -110,17 +105,14 @@ def test_unknown_policy_document_is_undecided(security: RunningPack) -> None:
 
 
 def test_undecided_rule_is_decided_with_known_outputs(security: RunningPack) -> None:
-    program = [*builders.kms(), kms_key("other", policy=Ref("key", "policy"))]
+    program = [*kms(), kms_key("other", policy=Ref("key", "policy"))]
 
     assert {diagnostic.policy for diagnostic in security.check(program)} == {"GH-UNDECIDED"}
     assert security.check(program, known=True) == []
 
 
 def test_allowed_unknown_property_is_reported(security: RunningPack) -> None:
-    program = [
-        resource.with_inputs(containerDefinitions=Unknown()) if resource.name == "task" else resource
-        for resource in programs.ecs()
-    ]
+    program = changed(ecs(), "task", containerDefinitions=Unknown())
 
     diagnostics = security.check(program)
     assert {(diagnostic.policy, diagnostic.level) for diagnostic in diagnostics} == {("GH-UNDECIDED-ALLOWED", "advisory")}
@@ -142,7 +134,7 @@ def test_raising_rule_is_broken_without_property_value(own: RunningPack) -> None
     ]
 
 
-PROGRAMS = [programs.s3, programs.secrets, programs.ecs, network_programs.edge, programs.rds, programs.stores, programs.watch]
+PROGRAMS = [s3, secrets, ecs, edge, rds, stores, watch]
 MALFORMED: list[Any] = [None, "text", 7, True, [], {}, [None], [[]], [{}], {"a": None}, ["text"], "{", Unknown(), [Unknown()]]
 
 
@@ -158,7 +150,7 @@ def test_malformed_property_does_not_break_rules(build: Any, value: Any, securit
 
 def test_large_program_is_evaluated_completely(security: RunningPack, resilience: RunningPack) -> None:
     """2,000 resources, half of them with unknown inputs."""
-    builds = (programs.s3, network_programs.edge, programs.rds, programs.stores)
+    builds = (s3, edge, rds, stores)
     named = {resource.name: resource for build in builds for resource in build()}.values()
     many = [
         Declared(
@@ -176,10 +168,7 @@ def test_large_program_is_evaluated_completely(security: RunningPack, resilience
 
 
 def test_malformed_property_is_a_violation(security: RunningPack) -> None:
-    program = [
-        resource.with_inputs(containerDefinitions="no JSON") if resource.name == "task" else resource
-        for resource in programs.ecs()
-    ]
+    program = changed(ecs(), "task", containerDefinitions="no JSON")
 
     assert Diagnostic(
         "GH-ECS-001",
@@ -196,12 +185,9 @@ def test_messages_do_not_contain_secrets(value: str, security: RunningPack) -> N
         Declared("aws:secretsmanager/secretVersion:SecretVersion", "version", {"secretString": value}),
         Declared("aws:lambda/function:Function", "function", {"environment": {"variables": {"API_TOKEN": value}}}),
     ]
-    tasks = [
-        resource.with_inputs(containerDefinitions=task) if resource.name == "task" else resource for resource in programs.ecs()
-    ]
+    tasks = [resource.with_inputs(containerDefinitions=task) if resource.name == "task" else resource for resource in ecs()]
     databases = [
-        resource.with_inputs(password=value, engine=value) if resource.name == "database" else resource
-        for resource in programs.rds()
+        resource.with_inputs(password=value, engine=value) if resource.name == "database" else resource for resource in rds()
     ]
 
     diagnostics = [*security.check(tasks + loose), *security.check(databases)]
@@ -284,7 +270,7 @@ def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("PP-04")
 def test_unused_exemption_is_a_warning(tmp_path: Path) -> None:
-    diagnostics = check_with(exemption(**dates_from_today(-1, 30)), tmp_path, builders.kms())
+    diagnostics = check_with(exemption(**dates_from_today(-1, 30)), tmp_path, kms())
 
     assert diagnostics == [
         Diagnostic(

@@ -1,7 +1,5 @@
 """Remediation: fixes the violation, reports the change, and preserves secrets and unknown values."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +11,9 @@ from policies import catalogue
 from policies.catalogue import RULES, level_config, remediation_config
 from policies.engine.rule import ENVIRONMENTS
 from policies.testing.pack_process import Declared, RunningPack, Unknown
-from tests.policies.rules import builders, network_programs, programs
-from tests.policies.rules.builders import Case, Program, changed, document
+from tests.policies.rules.builders import Case, Program, changed, container, document, kms
+from tests.policies.rules.network_programs import edge
+from tests.policies.rules.programs import ecs, rds, secrets, stores, watch
 from tests.policies.rules.test_rules import CASES
 
 # Secret signature of the engine (sdk/go/common/resource/sig of pulumi).
@@ -72,17 +71,17 @@ def test_remediation_fixes_violation(id: str, known: bool, security_fixes: Runni
 
 
 def test_change_is_reported_with_its_value(security_fixes: RunningPack) -> None:
-    program = changed(builders.kms(), "key", enableKeyRotation=False)
+    program = changed(kms(), "key", enableKeyRotation=False)
 
     assert security_fixes.remediate(program, "key")["GH-KMS-001"]["enableKeyRotation"] is True
-    [report] = [diagnostic for diagnostic in security_fixes.check(builders.kms()) if diagnostic.policy == "GH-REMEDIATED"]
+    [report] = [diagnostic for diagnostic in security_fixes.check(kms()) if diagnostic.policy == "GH-REMEDIATED"]
     assert (report.name, report.level) == ("key", "advisory")
     assert report.message.startswith("GH-KMS-001 set enableKeyRotation to true")
 
 
 def test_secrets_and_unknown_values_are_unchanged(security_fixes: RunningPack) -> None:
     secret = {SIGNATURE: SECRET, "value": "hunter2-canary"}
-    program = changed(builders.kms(), "key", enableKeyRotation=False, description=secret, policy=Unknown())
+    program = changed(kms(), "key", enableKeyRotation=False, description=secret, policy=Unknown())
 
     inputs = security_fixes.remediate(program, "key")["GH-KMS-001"]
     assert inputs["description"] == secret
@@ -93,8 +92,8 @@ def test_secrets_and_unknown_values_are_unchanged(security_fixes: RunningPack) -
 
 
 def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) -> None:
-    text = json.dumps([builders.container(privileged=True), builders.container(name="side")])
-    program = changed(programs.ecs(), "task", containerDefinitions=text)
+    text = json.dumps([container(privileged=True), container(name="side")])
+    program = changed(ecs(), "task", containerDefinitions=text)
 
     inputs = security_fixes.remediate(program, "task", known=True)["GH-ECS-001"]
     assert [item.get("privileged", False) for item in json.loads(inputs["containerDefinitions"])] == [False, False]
@@ -102,17 +101,17 @@ def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) 
 
 def test_nothing_changes_if_rule_still_fails(security_fixes: RunningPack) -> None:
     public = document({"Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"})
-    program = changed(programs.secrets(), "pepper-policy", blockPublicPolicy=False, policy=public)
+    program = changed(secrets(), "pepper-policy", blockPublicPolicy=False, policy=public)
 
     assert "GH-SM-004" not in security_fixes.remediate(program, "pepper-policy", known=True)
 
 
 def test_compliant_resource_is_unchanged(security_fixes: RunningPack) -> None:
-    assert security_fixes.remediate(builders.kms(), "key") == {}
+    assert security_fixes.remediate(kms(), "key") == {}
 
 
 @pytest.mark.parametrize("value", [None, "text", 7, [], {}, [None], "{", Unknown()], ids=repr)
-@pytest.mark.parametrize("build", [programs.ecs, network_programs.edge, programs.rds, programs.stores, programs.watch])
+@pytest.mark.parametrize("build", [ecs, edge, rds, stores, watch])
 def test_malformed_input_does_not_break_remediation(
     build: Any, value: Any, security_fixes: RunningPack, resilience_fixes: RunningPack
 ) -> None:

@@ -1,7 +1,5 @@
 """SDK cache: each message is decoded once, with the same result as without the cache."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

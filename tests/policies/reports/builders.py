@@ -1,7 +1,5 @@
 """Findings for tests of reports, converted from diagnostics as the packs write them."""
 
-from __future__ import annotations
-
 from policies import catalogue
 from policies.engine.meta_policies import UNDECIDED
 from policies.reports.findings import Finding, Run, from_diagnostic

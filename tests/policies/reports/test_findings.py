@@ -1,7 +1,5 @@
 """Findings: conversion of diagnostics, merging of runs, order and exit status."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Markdown report."""
 
-from __future__ import annotations
-
 import pytest
 
 from policies import catalogue

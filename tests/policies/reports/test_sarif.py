@@ -4,8 +4,6 @@ The schema below is the part of the published schema that the report uses, with 
 `.github/workflows/policies.yml` validates a report against the published schema.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Terminal table."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

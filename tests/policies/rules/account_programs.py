@@ -1,7 +1,5 @@
 """Compliant programs with account settings, backups, APIs and a bucket that receives a trail."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref

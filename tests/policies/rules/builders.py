@@ -1,7 +1,5 @@
 """Building blocks of test programs: policy documents, keys, roles, containers and alarms."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace

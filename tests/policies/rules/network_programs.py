@@ -1,7 +1,5 @@
 """Compliant programs with a network and its load balancer."""
 
-from __future__ import annotations
-
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules.builders import TAGS, declared, kms, monitoring
 

@@ -1,7 +1,5 @@
 """Compliant programs with storage, databases, containers and monitoring."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every rule: no violation on compliant programs, and exactly one violated control per non-compliant program."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -9,24 +7,23 @@ import pytest
 from policies import catalogue
 from policies.testing.pack_process import RunningPack
 from tests.policies.rules import (
-    account_programs,
-    builders,
-    network_programs,
-    programs,
     violations_account,
     violations_compute,
     violations_databases,
     violations_network,
     violations_storage,
 )
-from tests.policies.rules.builders import Case, Program, changed, grant, retyped, without
+from tests.policies.rules.account_programs import account, api, backup, trail
+from tests.policies.rules.builders import Case, Program, changed, grant, kms, retyped, roles, without
+from tests.policies.rules.network_programs import edge, network
+from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
 
 TABLES = (violations_storage, violations_databases, violations_compute, violations_network, violations_account)
 CASES: list[Case] = [case for table in TABLES for case in table.VIOLATIONS]
 COMPLIANT: list[Callable[[], Program]] = [
-    *(programs.s3, builders.kms, programs.secrets, programs.ecs, programs.rds, builders.roles, programs.stores, programs.watch),
-    *(network_programs.network, network_programs.edge),
-    *(account_programs.account, account_programs.backup, account_programs.api, account_programs.trail),
+    *(s3, kms, secrets, ecs, rds, roles, stores, watch),
+    *(network, edge),
+    *(account, backup, api, trail),
 ]
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 # A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.
@@ -66,7 +63,7 @@ def test_every_rule_has_a_violation_case() -> None:
 
 
 def test_full_admin_policy_violates_iam_001(security: RunningPack) -> None:
-    program = changed(builders.roles(), "task-rights", policy=grant(Action="*", Resource="*"))
+    program = changed(roles(), "task-rights", policy=grant(Action="*", Resource="*"))
 
     assert ("GH-IAM-001", "task-rights") in {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
 
@@ -80,7 +77,7 @@ def test_full_admin_policy_violates_iam_001(security: RunningPack) -> None:
     ids=["blocked by label", "not blocked"],
 )
 def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bool, security: RunningPack) -> None:
-    [web_acl] = [resource for resource in network_programs.edge() if resource.name == "web-acl"]
+    [web_acl] = [resource for resource in edge() if resource.name == "web-acl"]
     first, *others = web_acl.inputs["rules"]
     counted = {"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}
     group = {**first["statement"]["managedRuleGroupStatement"], "ruleActionOverrides": [counted]}
@@ -93,12 +90,12 @@ def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bo
         "visibilityConfig": first["visibilityConfig"],
     }
     rules = [{**first, "statement": {"managedRuleGroupStatement": group}}, *others, blocking]
-    diagnostics = security.check(changed(network_programs.edge(), "web-acl", rules=rules))
+    diagnostics = security.check(changed(edge(), "web-acl", rules=rules))
     assert ("GH-WAF-004" in {diagnostic.policy for diagnostic in diagnostics}) is violated
 
 
 def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilience: RunningPack) -> None:
-    program = retyped(network_programs.edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
+    program = retyped(edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
 
     assert [*security.check(program), *resilience.check(program)] == []
     violating = changed(program, "balancer", dropInvalidHeaderFields=False)
@@ -108,9 +105,7 @@ def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilien
 def test_v2_tokens_are_evaluated_like_current_tokens(security: RunningPack, resilience: RunningPack) -> None:
     classes = ("Bucket", "BucketVersioning", "BucketLogging", "BucketLifecycleConfiguration")
     tokens = {f"aws:s3/{name[0].lower()}{name[1:]}:{name}": name for name in classes}
-    program = retyped(
-        programs.s3(), lambda token: f"{token.rpartition(':')[0]}V2:{tokens[token]}V2" if token in tokens else token
-    )
+    program = retyped(s3(), lambda token: f"{token.rpartition(':')[0]}V2:{tokens[token]}V2" if token in tokens else token)
 
     # GH-PUL-004 reports the deprecated types.
     assert {diagnostic.policy for diagnostic in (*security.check(program), *resilience.check(program))} == {"GH-PUL-004"}

@@ -1,9 +1,7 @@
 """Programs that violate one control: IAM, CloudTrail, CloudWatch, SNS, account settings and the Pulumi program."""
 
-from __future__ import annotations
-
 from policies.testing.pack_process import ACCOUNT, Ref
-from tests.policies.rules import account_programs, builders, network_programs, programs
+from tests.policies.rules.account_programs import account, trail, trail_writes
 from tests.policies.rules.builders import (
     TAGS,
     Program,
@@ -16,19 +14,22 @@ from tests.policies.rules.builders import (
     grant,
     kms,
     masking,
+    roles,
     tls_only,
     topic_policy,
     unprotected,
     violation,
     without,
 )
+from tests.policies.rules.network_programs import edge
+from tests.policies.rules.programs import ecs, rds, s3, watch
 
 PUBLISH = {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
 
 
 def trail_without_access_log() -> Program:
     """A bucket with the log-sink tag is exempt from GH-S3-010, but not from GH-CT-006."""
-    program = without(account_programs.trail(), "files-logging")
+    program = without(trail(), "files-logging")
     files = next(resource for resource in program if resource.name == "files")
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "log-sink"}
     return changed(program, "files", tags=purpose)
@@ -37,28 +38,26 @@ def trail_without_access_log() -> Program:
 VIOLATIONS = [
     by_change(
         "GH-IAM-002",
-        builders.roles,
+        roles,
         "task-rights",
         "dynamodb:*",
         policy=grant(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a"),
     ),
-    by_change("GH-IAM-002", builders.roles, "task-rights", "s3:GetObject", policy=grant(Resource="*")),
+    by_change("GH-IAM-002", roles, "task-rights", "s3:GetObject", policy=grant(Resource="*")),
     violation(
         "GH-IAM-002",
         "boundary",
         "s3:*",
         changed(
-            changed(builders.roles(), "boundary", policy=grant(Action="s3:*")),
+            changed(roles(), "boundary", policy=grant(Action="s3:*")),
             "reading-for-task",
             policyArn=Ref("boundary", "arn"),
         ),
     ),
-    by_change(
-        "GH-IAM-003", builders.roles, "audit-for-deployer", "policyArn", policyArn="arn:aws:iam::aws:policy/AdministratorAccess"
-    ),
+    by_change("GH-IAM-003", roles, "audit-for-deployer", "policyArn", policyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
     by_change(
         "GH-IAM-004",
-        builders.roles,
+        roles,
         "task-role",
         "ecs-tasks.amazonaws.com",
         assumeRolePolicy=document(
@@ -67,7 +66,7 @@ VIOLATIONS = [
     ),
     by_change(
         "GH-IAM-005",
-        builders.roles,
+        roles,
         "deployer",
         "StringEquals",
         assumeRolePolicy=github_trust(
@@ -76,53 +75,51 @@ VIOLATIONS = [
         ),
     ),
     violation("GH-IAM-006", "robot", "AccessKey", [declared("iam.AccessKey", "robot", user="robot")]),
-    by_change("GH-IAM-007", builders.roles, "task-role", "permissionsBoundary", permissionsBoundary=None),
+    by_change("GH-IAM-007", roles, "task-role", "permissionsBoundary", permissionsBoundary=None),
     by_change(
         "GH-IAM-007",
-        builders.roles,
+        roles,
         "task-rights",
         "iam:PassRole",
         policy=grant(Action="iam:PassRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/acme-*"),
     ),
-    by_change("GH-IAM-008", builders.roles, "task-role", "inlinePolicies", inlinePolicies=[{"name": "more", "policy": grant()}]),
-    by_change("GH-CT-001", programs.watch, "trail", "isMultiRegionTrail", isMultiRegionTrail=False),
-    by_change("GH-CT-002", programs.watch, "trail", "kmsKeyId", kmsKeyId=None),
-    by_change("GH-CT-003", programs.watch, "trail", "enableLogFileValidation", enableLogFileValidation=None),
-    by_change("GH-CT-004", programs.watch, "trail", "cloudWatchLogsRoleArn", cloudWatchLogsRoleArn=None),
-    by_change("GH-CT-005", programs.watch, "trail", "S3", advancedEventSelectors=[data_events(readOnly="false")]),
+    by_change("GH-IAM-008", roles, "task-role", "inlinePolicies", inlinePolicies=[{"name": "more", "policy": grant()}]),
+    by_change("GH-CT-001", watch, "trail", "isMultiRegionTrail", isMultiRegionTrail=False),
+    by_change("GH-CT-002", watch, "trail", "kmsKeyId", kmsKeyId=None),
+    by_change("GH-CT-003", watch, "trail", "enableLogFileValidation", enableLogFileValidation=None),
+    by_change("GH-CT-004", watch, "trail", "cloudWatchLogsRoleArn", cloudWatchLogsRoleArn=None),
+    by_change("GH-CT-005", watch, "trail", "S3", advancedEventSelectors=[data_events(readOnly="false")]),
     violation("GH-CT-006", "trail", "logging", trail_without_access_log()),
     by_change(
         "GH-CT-006",
-        account_programs.trail,
+        trail,
         "files-policy",
         "CloudTrail",
         reported="trail",
-        policy=document(*tls_only("acme-files"), account_programs.trail_writes(Condition={})),
+        policy=document(*tls_only("acme-files"), trail_writes(Condition={})),
     ),
-    by_change("GH-CW-001", programs.watch, "trail-logs", "retentionInDays", retentionInDays=30),
-    by_change("GH-CW-002", programs.watch, "trail-logs", "kmsKeyId", kmsKeyId=None),
-    by_change("GH-CW-003", programs.watch, "errors", "alarmActions", alarmActions=[]),
-    violation("GH-CW-004", "trail", "5.3", without(programs.watch(), "root-filter")),
-    violation("GH-CW-004", "trail", "5.14", without(programs.watch(), "vpcs-observed")),
-    violation("GH-CW-005", "database", "monitors", without(programs.rds(), "database-alarm")),
-    by_change("GH-CW-005", network_programs.edge, "dashboard", "AWS/ApplicationELB", reported="balancer", dashboardBody="{}"),
-    violation("GH-CW-006", "task", "gateway-logs", without(programs.ecs(), "gateway-logs-masking")),
-    by_change(
-        "GH-CW-006", programs.ecs, "gateway-logs-masking", "gateway-logs", reported="task", policyDocument=masking("Audit")
-    ),
+    by_change("GH-CW-001", watch, "trail-logs", "retentionInDays", retentionInDays=30),
+    by_change("GH-CW-002", watch, "trail-logs", "kmsKeyId", kmsKeyId=None),
+    by_change("GH-CW-003", watch, "errors", "alarmActions", alarmActions=[]),
+    violation("GH-CW-004", "trail", "5.3", without(watch(), "root-filter")),
+    violation("GH-CW-004", "trail", "5.14", without(watch(), "vpcs-observed")),
+    violation("GH-CW-005", "database", "monitors", without(rds(), "database-alarm")),
+    by_change("GH-CW-005", edge, "dashboard", "AWS/ApplicationELB", reported="balancer", dashboardBody="{}"),
+    violation("GH-CW-006", "task", "gateway-logs", without(ecs(), "gateway-logs-masking")),
+    by_change("GH-CW-006", ecs, "gateway-logs-masking", "gateway-logs", reported="task", policyDocument=masking("Audit")),
     by_change(
         "GH-CW-006",
-        programs.ecs,
+        ecs,
         "gateway-logs-masking",
         "gateway-logs",
         reported="task",
         policyDocument=masking(identifier="EmailAddress"),
     ),
-    by_change("GH-SNS-001", programs.watch, "alarms", "kmsMasterKeyId", kmsMasterKeyId=None),
-    violation("GH-SNS-001", "alarms", "TLS", without(programs.watch(), "alarms-policy")),
-    by_change("GH-SNS-001", programs.watch, "alarms-policy", '"*"', reported="alarms", policy=topic_policy(PUBLISH)),
+    by_change("GH-SNS-001", watch, "alarms", "kmsMasterKeyId", kmsMasterKeyId=None),
+    violation("GH-SNS-001", "alarms", "TLS", without(watch(), "alarms-policy")),
+    by_change("GH-SNS-001", watch, "alarms-policy", '"*"', reported="alarms", policy=topic_policy(PUBLISH)),
     *(
-        violation("GH-ACC-001", "acme-prod", type, without(account_programs.account(), name))
+        violation("GH-ACC-001", "acme-prod", type, without(account(), name))
         for name, type in {
             "recorder": "aws.cfg.Recorder",
             "detector": "GuardDuty",
@@ -131,10 +128,10 @@ VIOLATIONS = [
             "ebs-encryption": "aws.ebs.EncryptionByDefault",
         }.items()
     ),
-    by_change("GH-ACC-001", account_programs.account, "detector", "detector", reported="acme-prod", enable=False),
+    by_change("GH-ACC-001", account, "detector", "detector", reported="acme-prod", enable=False),
     by_change(
         "GH-COST-001",
-        account_programs.account,
+        account,
         "budget",
         "FORECASTED",
         reported="acme-prod",
@@ -143,23 +140,21 @@ VIOLATIONS = [
             {"notificationType": "FORECASTED", "subscriberEmailAddresses": []},
         ],
     ),
-    violation("GH-COST-001", "acme-prod", "AnomalyMonitor", without(account_programs.account(), "anomalies")),
-    by_change("GH-TAG-001", builders.kms, "key", "Owner", tags={key: value for key, value in TAGS.items() if key != "Owner"}),
-    by_change("GH-TAG-001", builders.kms, "key", "DataClass", tags={**TAGS, "DataClass": "none"}),
-    violation("GH-PUL-001", "key", "protect", unprotected(builders.kms(), "key")),
-    by_change("GH-PUL-002", programs.watch, "main", "allowedAccountIds", allowedAccountIds=None),
+    violation("GH-COST-001", "acme-prod", "AnomalyMonitor", without(account(), "anomalies")),
+    by_change("GH-TAG-001", kms, "key", "Owner", tags={key: value for key, value in TAGS.items() if key != "Owner"}),
+    by_change("GH-TAG-001", kms, "key", "DataClass", tags={**TAGS, "DataClass": "none"}),
+    violation("GH-PUL-001", "key", "protect", unprotected(kms(), "key")),
+    by_change("GH-PUL-002", watch, "main", "allowedAccountIds", allowedAccountIds=None),
     by_change("GH-PUL-003", kms, "key-alias", "Regions", region="us-west-2"),
-    by_change("GH-PUL-004", programs.s3, "files", "versioning", versioning={"enabled": True}),
+    by_change("GH-PUL-004", s3, "files", "versioning", versioning={"enabled": True}),
     violation(
         "GH-PUL-004",
         "old",
         "aws.alb",
         [
-            *network_programs.edge(),
+            *edge(),
             declared("alb.TargetGroup", "old", vpcId=Ref("vpc"), protocol="HTTPS", healthCheck={"path": "/"}),
         ],
     ),
-    violation(
-        "GH-PUL-005", "acme-prod", "database.adminPassword", account_programs.account(database={"adminPassword": "correct horse"})
-    ),
+    violation("GH-PUL-005", "acme-prod", "database.adminPassword", account(database={"adminPassword": "correct horse"})),
 ]

@@ -1,17 +1,17 @@
 """Programs that violate one control: ECS, ECR, Lambda and API Gateway."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
-from tests.policies.rules import account_programs, network_programs, programs
+from tests.policies.rules.account_programs import api
 from tests.policies.rules.builders import Program, by_change, changed, container, find, violation, without
+from tests.policies.rules.network_programs import network
+from tests.policies.rules.programs import ecs, rds, watch
 
 
 def task(**inputs: Any) -> Program:
-    return changed(programs.ecs(), "task", **inputs)
+    return changed(ecs(), "task", **inputs)
 
 
 def logging(**options: Any) -> dict[str, Any]:
@@ -24,19 +24,19 @@ def with_container(**properties: Any) -> Program:
 
 
 def function_with_database() -> Program:
-    rotate = find(programs.watch(), "rotate")
+    rotate = find(watch(), "rotate")
     variables = {"DATABASE_HOST": Ref("database")}
     reader = Declared(rotate.type, "reader", rotate.inputs).with_inputs(environment={"variables": variables})
-    alarm = find(programs.watch(), "rotate-alarm").with_inputs(dimensions={"FunctionName": Ref("reader")})
-    board = find(programs.watch(), "dashboard")
-    return [*programs.rds(), reader, alarm, Declared(board.type, "lambda-dashboard", board.inputs)]
+    alarm = find(watch(), "rotate-alarm").with_inputs(dimensions={"FunctionName": Ref("reader")})
+    board = find(watch(), "dashboard")
+    return [*rds(), reader, alarm, Declared(board.type, "lambda-dashboard", board.inputs)]
 
 
 def exec_enabled() -> Program:
     """ECS Exec with the VPC endpoint that it needs."""
-    endpoint = find(network_programs.network(), "sts-endpoint")
+    endpoint = find(network(), "sts-endpoint")
     messages = endpoint.with_inputs(serviceName="com.amazonaws.eu-west-1.ssmmessages")
-    program = changed(programs.ecs(), "service", enableExecuteCommand=True)
+    program = changed(ecs(), "service", enableExecuteCommand=True)
     return [*program, Declared(messages.type, "messages-endpoint", messages.inputs)]
 
 
@@ -56,25 +56,25 @@ VIOLATIONS = [
     violation("GH-ECS-006", "task", "container", with_container(logConfiguration=logging(**{"awslogs-group": "/elsewhere"}))),
     by_change(
         "GH-ECS-007",
-        programs.ecs,
+        ecs,
         "service",
         "networkConfiguration.assignPublicIp",
         networkConfiguration={"subnets": [Ref("app-a"), Ref("app-b")], "assignPublicIp": True},
     ),
-    by_change("GH-ECS-008", programs.ecs, "service", "platformVersion", platformVersion="1.3.0"),
-    by_change("GH-ECS-009", programs.ecs, "cluster", "Container", settings=None),
+    by_change("GH-ECS-008", ecs, "service", "platformVersion", platformVersion="1.3.0"),
+    by_change("GH-ECS-009", ecs, "cluster", "Container", settings=None),
     violation("GH-ECS-010", "service", "enableExecuteCommand", exec_enabled()),
     violation("GH-ECS-011", "task", "taskRoleArn", task(taskRoleArn=None)),
     violation("GH-ECS-011", "task", "taskRoleArn", task(taskRoleArn=Ref("execution-role", "arn"))),
     by_change(
         "GH-ECS-012",
-        programs.ecs,
+        ecs,
         "service",
         "deploymentCircuitBreaker",
         deploymentCircuitBreaker={"enable": True, "rollback": False},
     ),
-    by_change("GH-ECS-013", programs.ecs, "service", "desiredCount", desiredCount=1),
-    violation("GH-ECS-013", "service", "service", without(programs.ecs(), "scaling")),
+    by_change("GH-ECS-013", ecs, "service", "desiredCount", desiredCount=1),
+    violation("GH-ECS-013", "service", "service", without(ecs(), "scaling")),
     violation("GH-ECS-014", "task", "container", with_container(image="acme/gateway:latest")),
     violation("GH-ECS-015", "task", "ALL", with_container(linuxParameters={"capabilities": {}})),
     violation("GH-ECS-015", "task", "healthCheck", with_container(healthCheck=None)),
@@ -84,38 +84,36 @@ VIOLATIONS = [
         "volumes[0].efsVolumeConfiguration.transitEncryption",
         task(volumes=[{"name": "files", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]),
     ),
-    by_change("GH-ECR-001", programs.ecs, "images", "imageScanningConfiguration.scanOnPush", imageScanningConfiguration=None),
-    by_change("GH-ECR-002", programs.ecs, "images", "imageTagMutability", imageTagMutability=None),
-    violation("GH-ECR-003", "images", "repository", without(programs.ecs(), "images-lifecycle")),
-    by_change(
-        "GH-ECR-004", programs.ecs, "images", "encryptionConfigurations", encryptionConfigurations=[{"encryptionType": "AES256"}]
-    ),
-    by_change("GH-LAM-001", programs.watch, "rotate", "supported", runtime="python3.8"),
+    by_change("GH-ECR-001", ecs, "images", "imageScanningConfiguration.scanOnPush", imageScanningConfiguration=None),
+    by_change("GH-ECR-002", ecs, "images", "imageTagMutability", imageTagMutability=None),
+    violation("GH-ECR-003", "images", "repository", without(ecs(), "images-lifecycle")),
+    by_change("GH-ECR-004", ecs, "images", "encryptionConfigurations", encryptionConfigurations=[{"encryptionType": "AES256"}]),
+    by_change("GH-LAM-001", watch, "rotate", "supported", runtime="python3.8"),
     by_change(
         "GH-LAM-002",
-        programs.watch,
+        watch,
         "rotate",
         "vpcConfig.subnetIds",
         vpcConfig={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
     ),
     violation("GH-LAM-002", "reader", "vpcConfig", function_with_database()),
-    by_change("GH-LAM-003", programs.watch, "rotate", "environment", environment={"variables": {"API_TOKEN": "hunter2"}}),
-    by_change("GH-LAM-004", programs.watch, "rotate-from-secrets", "sourceArn", sourceAccount=None),
-    by_change("GH-LAM-005", programs.watch, "rotate", "tracingConfig.mode", tracingConfig={"mode": "PassThrough"}),
-    by_change("GH-LAM-005", programs.watch, "rotate", "deadLetterConfig", deadLetterConfig=None),
-    by_change("GH-API-001", account_programs.api, "http-stage", "accessLogSettings.destinationArn", accessLogSettings=None),
-    by_change("GH-API-002", account_programs.api, "route", "authorizationType", authorizationType=None),
-    by_change("GH-API-002", account_programs.api, "post", "NONE", authorization="NONE"),
-    violation("GH-API-003", "stage", "ACL", without(account_programs.api(), "stage-firewall")),
-    by_change("GH-API-003", account_programs.api, "front", "CloudFront", reported="http", webAclId=None),
-    by_change("GH-API-004", account_programs.api, "http", "disableExecuteApiEndpoint", disableExecuteApiEndpoint=None),
-    by_change("GH-API-004", account_programs.api, "domain", "securityPolicy", securityPolicy="TLS_1_0"),
+    by_change("GH-LAM-003", watch, "rotate", "environment", environment={"variables": {"API_TOKEN": "hunter2"}}),
+    by_change("GH-LAM-004", watch, "rotate-from-secrets", "sourceArn", sourceAccount=None),
+    by_change("GH-LAM-005", watch, "rotate", "tracingConfig.mode", tracingConfig={"mode": "PassThrough"}),
+    by_change("GH-LAM-005", watch, "rotate", "deadLetterConfig", deadLetterConfig=None),
+    by_change("GH-API-001", api, "http-stage", "accessLogSettings.destinationArn", accessLogSettings=None),
+    by_change("GH-API-002", api, "route", "authorizationType", authorizationType=None),
+    by_change("GH-API-002", api, "post", "NONE", authorization="NONE"),
+    violation("GH-API-003", "stage", "ACL", without(api(), "stage-firewall")),
+    by_change("GH-API-003", api, "front", "CloudFront", reported="http", webAclId=None),
+    by_change("GH-API-004", api, "http", "disableExecuteApiEndpoint", disableExecuteApiEndpoint=None),
+    by_change("GH-API-004", api, "domain", "securityPolicy", securityPolicy="TLS_1_0"),
     by_change(
         "GH-API-005",
-        account_programs.api,
+        api,
         "settings",
         "settings.dataTraceEnabled",
         settings={"dataTraceEnabled": True, "throttlingRateLimit": 1},
     ),
-    by_change("GH-API-005", account_programs.api, "stage", "xrayTracingEnabled", xrayTracingEnabled=None),
+    by_change("GH-API-005", api, "stage", "xrayTracingEnabled", xrayTracingEnabled=None),
 ]

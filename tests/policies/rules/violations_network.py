@@ -1,25 +1,23 @@
 """Programs that violate one control: VPC, Elastic Load Balancing, ACM and AWS WAF."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from policies.testing.pack_process import Declared, Ref
-from tests.policies.rules import network_programs, programs
 from tests.policies.rules.builders import Program, by_change, changed, declared, find, violation, without
-from tests.policies.rules.network_programs import WORLD
+from tests.policies.rules.network_programs import WORLD, edge, network
+from tests.policies.rules.programs import ecs, stores
 
 SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
 ALL_TRAFFIC = {"protocol": "-1", "fromPort": 0, "toPort": 0}
 
 
 def web_acl(**inputs: Any) -> Program:
-    return changed(network_programs.edge(), "web-acl", **inputs)
+    return changed(edge(), "web-acl", **inputs)
 
 
 def web_acl_rule(**rule: Any) -> Program:
-    rules = find(network_programs.edge(), "web-acl").inputs["rules"]
-    return changed(network_programs.edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
+    rules = find(edge(), "web-acl").inputs["rules"]
+    return changed(edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
 
 
 def security_group(name: str, **inputs: Any) -> Declared:
@@ -27,36 +25,34 @@ def security_group(name: str, **inputs: Any) -> Declared:
 
 
 def network_acl(*ingress: dict[str, Any]) -> Program:
-    return changed(
-        network_programs.network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **item} for item in ingress]
-    )
+    return changed(network(), "acl", ingress=[{"protocol": "tcp", "cidrBlock": WORLD, **item} for item in ingress])
 
 
 VIOLATIONS = [
-    violation("GH-VPC-001", "vpc", "VPC", without(network_programs.network(), "flow")),
-    by_change("GH-VPC-001", network_programs.network, "flow", "trafficType", reported="vpc", trafficType="REJECT"),
-    violation("GH-VPC-002", "vpc", "DefaultSecurityGroup", without(network_programs.network(), "default-group")),
+    violation("GH-VPC-001", "vpc", "VPC", without(network(), "flow")),
+    by_change("GH-VPC-001", network, "flow", "trafficType", reported="vpc", trafficType="REJECT"),
+    violation("GH-VPC-002", "vpc", "DefaultSecurityGroup", without(network(), "default-group")),
     by_change(
         "GH-VPC-002",
-        network_programs.network,
+        network,
         "default-group",
         "default-group",
         reported="vpc",
         ingress=[{"protocol": "-1", "self": True, "fromPort": 0, "toPort": 0}],
     ),
-    by_change("GH-VPC-003", network_programs.network, "app-a", "mapPublicIpOnLaunch", mapPublicIpOnLaunch=True),
+    by_change("GH-VPC-003", network, "app-a", "mapPublicIpOnLaunch", mapPublicIpOnLaunch=True),
     violation(
         "GH-VPC-004",
         "from-balancer",
         "80",
-        changed(network_programs.edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET),
+        changed(edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET),
     ),
     violation(
         "GH-VPC-004",
         "from-balancer",
         "internet",
         changed(
-            network_programs.edge(),
+            edge(),
             "from-balancer",
             referencedSecurityGroupId=None,
             **{**SSH_FROM_INTERNET, "fromPort": 443, "toPort": 443},
@@ -67,7 +63,7 @@ VIOLATIONS = [
             "GH-VPC-004",
             "from-balancer",
             "ports",
-            changed(network_programs.edge(), "from-balancer", referencedSecurityGroupId=None, **{**SSH_FROM_INTERNET, **cidr}),
+            changed(edge(), "from-balancer", referencedSecurityGroupId=None, **{**SSH_FROM_INTERNET, **cidr}),
         )
         for cidr in ({"cidrIpv4": "128.0.0.0/1"}, {"cidrIpv4": None, "cidrIpv6": "2000::/3"})
     ),
@@ -76,15 +72,15 @@ VIOLATIONS = [
         "open-group",
         "ingress[0]",
         [
-            *network_programs.edge(),
+            *edge(),
             security_group("open-group", ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}]),
         ],
     ),
-    by_change("GH-VPC-005", network_programs.edge, "to-cores", "internet", ipProtocol="-1", fromPort=None, toPort=None),
-    by_change("GH-VPC-006", network_programs.edge, "to-cores", "description", description=None),
+    by_change("GH-VPC-005", edge, "to-cores", "internet", ipProtocol="-1", fromPort=None, toPort=None),
+    by_change("GH-VPC-006", edge, "to-cores", "description", description=None),
     by_change(
         "GH-VPC-006",
-        network_programs.edge,
+        edge,
         "gateway-group",
         "separate",
         egress=[{"description": "Cores", "protocol": "tcp", "fromPort": 443, "toPort": 443, "cidrBlocks": ["10.0.0.0/8"]}],
@@ -99,43 +95,39 @@ VIOLATIONS = [
             {"ruleNo": 30, "action": "deny", "fromPort": 3389, "toPort": 3389},
         ),
     ),
-    violation("GH-VPC-008", "vpc", "ecr.dkr", without(programs.ecs(), "ecr.dkr-endpoint")),
-    by_change("GH-VPC-009", network_programs.network, "s3-endpoint", "endpoint", policy=None),
-    by_change("GH-VPC-010", programs.ecs, "service", "subnet", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
-    by_change("GH-VPC-010", programs.stores, "cache-subnets", "NAT", subnetIds=[Ref("app-a"), Ref("data-b")]),
+    violation("GH-VPC-008", "vpc", "ecr.dkr", without(ecs(), "ecr.dkr-endpoint")),
+    by_change("GH-VPC-009", network, "s3-endpoint", "endpoint", policy=None),
+    by_change("GH-VPC-010", ecs, "service", "subnet", networkConfiguration={"subnets": [Ref("edge-a"), Ref("app-b")]}),
+    by_change("GH-VPC-010", stores, "cache-subnets", "NAT", subnetIds=[Ref("app-a"), Ref("data-b")]),
     violation("GH-VPC-010", "default", "VPC", [declared("ec2.DefaultVpc", "default")]),
-    violation("GH-VPC-011", "vpc", "VPC", without(network_programs.network(), "block")),
-    violation("GH-VPC-011", "vpc", "exclusion", without(network_programs.edge(), "block-exclusion")),
-    by_change("GH-ALB-001", network_programs.edge, "http", "defaultActions[0]", defaultActions=[{"type": "forward"}]),
-    by_change("GH-ALB-002", network_programs.edge, "https", "sslPolicy", sslPolicy="ELBSecurityPolicy-2016-08"),
-    by_change("GH-ALB-002", network_programs.edge, "https", "sslPolicy", sslPolicy=None),
-    by_change("GH-ALB-003", network_programs.edge, "balancer", "dropInvalidHeaderFields", dropInvalidHeaderFields=None),
-    by_change("GH-ALB-004", network_programs.edge, "balancer", "accessLogs.enabled", accessLogs=None),
-    by_change("GH-ALB-005", network_programs.edge, "balancer", "enableDeletionProtection", enableDeletionProtection=False),
-    by_change("GH-ALB-006", network_programs.edge, "balancer", "desyncMitigationMode", desyncMitigationMode="monitor"),
-    by_change("GH-ALB-007", network_programs.edge, "balancer", "2", subnets=[Ref("edge-a")]),
-    violation("GH-ALB-008", "balancer", "ACL", without(network_programs.edge(), "firewall-on-balancer")),
-    by_change("GH-ALB-009", network_programs.edge, "targets", "TLS", protocol="HTTP"),
-    by_change("GH-ALB-009", network_programs.edge, "targets", "healthCheck", healthCheck=None),
+    violation("GH-VPC-011", "vpc", "VPC", without(network(), "block")),
+    violation("GH-VPC-011", "vpc", "exclusion", without(edge(), "block-exclusion")),
+    by_change("GH-ALB-001", edge, "http", "defaultActions[0]", defaultActions=[{"type": "forward"}]),
+    by_change("GH-ALB-002", edge, "https", "sslPolicy", sslPolicy="ELBSecurityPolicy-2016-08"),
+    by_change("GH-ALB-002", edge, "https", "sslPolicy", sslPolicy=None),
+    by_change("GH-ALB-003", edge, "balancer", "dropInvalidHeaderFields", dropInvalidHeaderFields=None),
+    by_change("GH-ALB-004", edge, "balancer", "accessLogs.enabled", accessLogs=None),
+    by_change("GH-ALB-005", edge, "balancer", "enableDeletionProtection", enableDeletionProtection=False),
+    by_change("GH-ALB-006", edge, "balancer", "desyncMitigationMode", desyncMitigationMode="monitor"),
+    by_change("GH-ALB-007", edge, "balancer", "2", subnets=[Ref("edge-a")]),
+    violation("GH-ALB-008", "balancer", "ACL", without(edge(), "firewall-on-balancer")),
+    by_change("GH-ALB-009", edge, "targets", "TLS", protocol="HTTP"),
+    by_change("GH-ALB-009", edge, "targets", "healthCheck", healthCheck=None),
     by_change(
         "GH-ALB-010",
-        network_programs.edge,
+        edge,
         "https",
         "routingHttpResponseStrictTransportSecurityHeaderValue",
         routingHttpResponseStrictTransportSecurityHeaderValue="max-age=300",
     ),
-    by_change(
-        "GH-ALB-010", network_programs.edge, "https", "routingHttpResponseServerEnabled", routingHttpResponseServerEnabled=None
-    ),
-    by_change("GH-ACM-001", network_programs.edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]),
-    by_change("GH-ACM-001", network_programs.edge, "certificate", "validationMethod", validationMethod="EMAIL"),
-    violation(
-        "GH-WAF-001", "web-acl", "rateBasedStatement", web_acl(rules=find(network_programs.edge(), "web-acl").inputs["rules"][:3])
-    ),
-    violation("GH-WAF-002", "web-acl", "ACL", without(network_programs.edge(), "firewall-logging")),
+    by_change("GH-ALB-010", edge, "https", "routingHttpResponseServerEnabled", routingHttpResponseServerEnabled=None),
+    by_change("GH-ACM-001", edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]),
+    by_change("GH-ACM-001", edge, "certificate", "validationMethod", validationMethod="EMAIL"),
+    violation("GH-WAF-001", "web-acl", "rateBasedStatement", web_acl(rules=find(edge(), "web-acl").inputs["rules"][:3])),
+    violation("GH-WAF-002", "web-acl", "ACL", without(edge(), "firewall-logging")),
     by_change(
         "GH-WAF-002",
-        network_programs.edge,
+        edge,
         "firewall-logging",
         "firewall-logging",
         reported="web-acl",

@@ -1,11 +1,9 @@
 """Programs that violate one control: S3, KMS, Secrets Manager, DynamoDB and AWS Backup."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Ref
-from tests.policies.rules import account_programs, builders, programs
+from tests.policies.rules.account_programs import account, backup, backup_rule, trail
 from tests.policies.rules.builders import (
     Program,
     by_change,
@@ -14,11 +12,12 @@ from tests.policies.rules.builders import (
     document,
     grant,
     kms,
+    roles,
     tls_only,
     violation,
     without,
 )
-from tests.policies.rules.programs import replication
+from tests.policies.rules.programs import rds, replication, s3, secrets, stores, watch
 
 ALL_KEYS = "arn:aws:kms:*:123456789012:key/*"
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
@@ -26,7 +25,7 @@ ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/administrator"
 
 
 def encryption_rule(**rule: Any) -> Program:
-    return changed(programs.s3(), "files-encryption", rules=[rule])
+    return changed(s3(), "files-encryption", rules=[rule])
 
 
 def with_statement(statement: dict[str, Any]) -> str:
@@ -34,7 +33,7 @@ def with_statement(statement: dict[str, Any]) -> str:
 
 
 def plan(**rule: Any) -> Program:
-    return changed(account_programs.backup(), "plan", rules=[account_programs.backup_rule(**rule)])
+    return changed(backup(), "plan", rules=[backup_rule(**rule)])
 
 
 def key_policy(**statement: Any) -> Program:
@@ -44,32 +43,30 @@ def key_policy(**statement: Any) -> Program:
 
 
 def replication_rule(**rule: Any) -> Program:
-    return changed(programs.s3(), "files-replication", rules=[replication(**rule)])
+    return changed(s3(), "files-replication", rules=[replication(**rule)])
 
 
 VIOLATIONS = [
-    violation("GH-S3-001", "files", "BucketPublicAccessBlock", without(programs.s3(), "files-block")),
-    by_change("GH-S3-001", programs.s3, "files-block", "blockPublicPolicy", reported="files", blockPublicPolicy=False),
-    violation("GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account_programs.account(), "account-block")),
-    by_change(
-        "GH-S3-002", account_programs.account, "account-block", "ignorePublicAcls", reported="acme-prod", ignorePublicAcls=False
-    ),
+    violation("GH-S3-001", "files", "BucketPublicAccessBlock", without(s3(), "files-block")),
+    by_change("GH-S3-001", s3, "files-block", "blockPublicPolicy", reported="files", blockPublicPolicy=False),
+    violation("GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account(), "account-block")),
+    by_change("GH-S3-002", account, "account-block", "ignorePublicAcls", reported="acme-prod", ignorePublicAcls=False),
     violation(
         "GH-S3-002",
         "acme-prod",
         "AccountPublicAccessBlock",
-        without(account_programs.account(accountBaseline="gatehouse/prod"), "account-block"),
+        without(account(accountBaseline="gatehouse/prod"), "account-block"),
     ),
-    by_change("GH-S3-003", programs.s3, "files-policy", "TLS", reported="files", policy=document(*tls_only("acme-files")[1:])),
+    by_change("GH-S3-003", s3, "files-policy", "TLS", reported="files", policy=document(*tls_only("acme-files")[1:])),
     by_change(
         "GH-S3-004",
-        programs.s3,
+        s3,
         "files-policy",
         "1.2",
         reported="files",
         policy=document(*tls_only("acme-files")[:1], *tls_only("acme-files")[2:]),
     ),
-    violation("GH-S3-005", "files", "configuration", without(programs.s3(), "files-encryption")),
+    violation("GH-S3-005", "files", "configuration", without(s3(), "files-encryption")),
     violation(
         "GH-S3-005",
         "files",
@@ -78,7 +75,7 @@ VIOLATIONS = [
     ),
     by_change(
         "GH-S3-006",
-        programs.s3,
+        s3,
         "files-policy",
         "KMS",
         reported="files",
@@ -86,7 +83,7 @@ VIOLATIONS = [
     ),
     by_change(
         "GH-S3-006",
-        programs.s3,
+        s3,
         "sink-policy",
         "customer-provided",
         reported="sink",
@@ -94,16 +91,16 @@ VIOLATIONS = [
     ),
     by_change(
         "GH-S3-007",
-        programs.s3,
+        s3,
         "files-versioning",
         "versioning",
         reported="files",
         versioningConfiguration={"status": "Suspended"},
     ),
-    violation("GH-S3-007", "files", "versioning", without(programs.s3(), "files-versioning")),
+    violation("GH-S3-007", "files", "versioning", without(s3(), "files-versioning")),
     by_change(
         "GH-S3-008",
-        programs.s3,
+        s3,
         "files-lifecycle",
         "noncurrent",
         reported="files",
@@ -111,17 +108,17 @@ VIOLATIONS = [
     ),
     by_change(
         "GH-S3-009",
-        programs.s3,
+        s3,
         "files-lifecycle",
         "7",
         reported="files",
         rules=[{"status": "Enabled", "noncurrentVersionExpiration": {"noncurrentDays": 30}}],
     ),
-    violation("GH-S3-010", "files", 'gatehouse:purpose="log-sink"', without(programs.s3(), "files-logging")),
-    by_change("GH-S3-010", programs.s3, "files-logging", "targetBucket", reported="files", targetBucket=Ref("files", "bucket")),
+    violation("GH-S3-010", "files", 'gatehouse:purpose="log-sink"', without(s3(), "files-logging")),
+    by_change("GH-S3-010", s3, "files-logging", "targetBucket", reported="files", targetBucket=Ref("files", "bucket")),
     by_change(
         "GH-S3-011",
-        programs.s3,
+        s3,
         "files-ownership",
         "BucketOwnerEnforced",
         reported="files",
@@ -131,25 +128,25 @@ VIOLATIONS = [
         "GH-S3-011",
         "files",
         "ACL",
-        [*programs.s3(), declared("s3.BucketAcl", "files-acl", bucket=Ref("files", "bucket"), acl="private")],
+        [*s3(), declared("s3.BucketAcl", "files-acl", bucket=Ref("files", "bucket"), acl="private")],
     ),
-    by_change("GH-S3-012", programs.s3, "files-policy", '"*"', policy=with_statement(ANYONE)),
+    by_change("GH-S3-012", s3, "files-policy", '"*"', policy=with_statement(ANYONE)),
     by_change(
         "GH-S3-012",
-        programs.s3,
+        s3,
         "files-policy",
         "999999999999",
         policy=with_statement({**ANYONE, "Principal": {"AWS": "arn:aws:iam::999999999999:root"}}),
     ),
-    violation("GH-S3-013", "files", "configuration", without(programs.s3(), "files-replication")),
+    violation("GH-S3-013", "files", "configuration", without(s3(), "files-replication")),
     violation(
         "GH-S3-013", "files", "rules[0].deleteMarkerReplication", replication_rule(deleteMarkerReplication={"status": "Disabled"})
     ),
-    violation("GH-S3-014", "files", "Object", without(account_programs.trail(), "files-lock")),
-    by_change("GH-S3-015", programs.s3, "files", "forceDestroy", forceDestroy=True),
+    violation("GH-S3-014", "files", "Object", without(trail(), "files-lock")),
+    by_change("GH-S3-015", s3, "files", "forceDestroy", forceDestroy=True),
     by_change(
         "GH-S3-016",
-        programs.s3,
+        s3,
         "files-policy",
         "statement",
         policy=with_statement(
@@ -164,18 +161,18 @@ VIOLATIONS = [
     ),
     by_change(
         "GH-S3-017",
-        programs.s3,
+        s3,
         "files-policy",
         "s3:DeleteObjectVersion",
         reported="files",
         policy=document(*tls_only("acme-files")[:4]),
     ),
-    by_change("GH-KMS-001", builders.kms, "key", "enableKeyRotation", enableKeyRotation=False),
-    by_change("GH-KMS-001", builders.kms, "key", "rotationPeriodInDays", rotationPeriodInDays=730),
-    by_change("GH-KMS-002", builders.kms, "key", "policy", policy=None),
-    by_change("GH-KMS-002", builders.kms, "key", '"*"', policy=document({**ANYONE, "Action": "kms:Decrypt", "Resource": "*"})),
-    by_change("GH-KMS-003", builders.kms, "key", "deletionWindowInDays", deletionWindowInDays=7),
-    by_change("GH-KMS-004", builders.kms, "key", "bypassPolicyLockoutSafetyCheck", bypassPolicyLockoutSafetyCheck=True),
+    by_change("GH-KMS-001", kms, "key", "enableKeyRotation", enableKeyRotation=False),
+    by_change("GH-KMS-001", kms, "key", "rotationPeriodInDays", rotationPeriodInDays=730),
+    by_change("GH-KMS-002", kms, "key", "policy", policy=None),
+    by_change("GH-KMS-002", kms, "key", '"*"', policy=document({**ANYONE, "Action": "kms:Decrypt", "Resource": "*"})),
+    by_change("GH-KMS-003", kms, "key", "deletionWindowInDays", deletionWindowInDays=7),
+    by_change("GH-KMS-004", kms, "key", "bypassPolicyLockoutSafetyCheck", bypassPolicyLockoutSafetyCheck=True),
     violation(
         "GH-KMS-005", "key", "logs.eu-west-1.amazonaws.com", key_policy(Principal={"Service": "logs.eu-west-1.amazonaws.com"})
     ),
@@ -185,41 +182,39 @@ VIOLATIONS = [
         "arn:aws:iam::123456789012:role/administrator",
         key_policy(Principal={"AWS": ADMINISTRATOR}, Action="kms:*"),
     ),
-    by_change("GH-KMS-007", builders.roles, "task-rights", "kms:Decrypt", policy=grant(Action="kms:Decrypt", Resource=ALL_KEYS)),
+    by_change("GH-KMS-007", roles, "task-rights", "kms:Decrypt", policy=grant(Action="kms:Decrypt", Resource=ALL_KEYS)),
     violation(
         "GH-KMS-007",
         "boundary",
         "kms:Decrypt",
         changed(
-            changed(builders.roles(), "boundary", policy=grant(Action="kms:Decrypt", Resource=ALL_KEYS)),
+            changed(roles(), "boundary", policy=grant(Action="kms:Decrypt", Resource=ALL_KEYS)),
             "execution-role",
             permissionsBoundary="arn:aws:iam::123456789012:policy/another",
         ),
     ),
     violation("GH-KMS-008", "key", "alias", without(kms(), "key-alias")),
     by_change("GH-KMS-008", kms, "key", "description", description=None),
-    by_change(
-        "GH-KMS-008", programs.watch, "trail-logs", "kmsKeyId", kmsKeyId="arn:aws:kms:eu-west-1:123456789012:alias/aws/logs"
-    ),
+    by_change("GH-KMS-008", watch, "trail-logs", "kmsKeyId", kmsKeyId="arn:aws:kms:eu-west-1:123456789012:alias/aws/logs"),
     by_change("GH-KMS-009", kms, "key", "multiRegion", multiRegion=True),
-    by_change("GH-SM-001", programs.secrets, "pepper", "kmsKeyId", kmsKeyId=None),
-    violation("GH-SM-002", "pepper", "SecretRotation", without(programs.secrets(), "pepper-rotation")),
-    by_change("GH-SM-003", programs.secrets, "pepper-rotation", "30", rotationRules={"scheduleExpression": "rate(60 days)"}),
-    by_change("GH-SM-004", programs.secrets, "pepper-policy", "blockPublicPolicy", blockPublicPolicy=False),
+    by_change("GH-SM-001", secrets, "pepper", "kmsKeyId", kmsKeyId=None),
+    violation("GH-SM-002", "pepper", "SecretRotation", without(secrets(), "pepper-rotation")),
+    by_change("GH-SM-003", secrets, "pepper-rotation", "30", rotationRules={"scheduleExpression": "rate(60 days)"}),
+    by_change("GH-SM-004", secrets, "pepper-policy", "blockPublicPolicy", blockPublicPolicy=False),
     by_change(
         "GH-SM-004",
-        programs.secrets,
+        secrets,
         "pepper-policy",
         '"*"',
         policy=document({**ANYONE, "Action": "secretsmanager:GetSecretValue", "Resource": "*"}),
     ),
-    by_change("GH-SM-005", programs.secrets, "pepper", "recoveryWindowInDays", recoveryWindowInDays=7),
+    by_change("GH-SM-005", secrets, "pepper", "recoveryWindowInDays", recoveryWindowInDays=7),
     violation(
         "GH-SM-006",
         "pepper-value",
         "secretString",
         [
-            *programs.secrets(),
+            *secrets(),
             declared(
                 "secretsmanager.SecretVersion",
                 "pepper-value",
@@ -228,17 +223,17 @@ VIOLATIONS = [
             ),
         ],
     ),
-    by_change("GH-DDB-001", programs.stores, "tokens", "pointInTimeRecovery.enabled", pointInTimeRecovery=None),
-    by_change("GH-DDB-002", programs.stores, "tokens", "serverSideEncryption.kmsKeyArn", serverSideEncryption={"enabled": True}),
-    by_change("GH-DDB-003", programs.stores, "tokens", "deletionProtectionEnabled", deletionProtectionEnabled=False),
-    by_change("GH-DDB-004", programs.stores, "tokens", "capacity", billingMode="PROVISIONED"),
-    by_change("GH-DDB-005", programs.stores, "tokens", "ttl.enabled", ttl=None),
-    by_change("GH-BAK-001", account_programs.backup, "vault", "kmsKeyArn", kmsKeyArn=None),
-    violation("GH-BAK-002", "vault", "VaultLockConfiguration", without(account_programs.backup(), "lock")),
-    violation("GH-BAK-002", "vault", "backup:DeleteRecoveryPoint", without(account_programs.backup(), "vault-policy")),
+    by_change("GH-DDB-001", stores, "tokens", "pointInTimeRecovery.enabled", pointInTimeRecovery=None),
+    by_change("GH-DDB-002", stores, "tokens", "serverSideEncryption.kmsKeyArn", serverSideEncryption={"enabled": True}),
+    by_change("GH-DDB-003", stores, "tokens", "deletionProtectionEnabled", deletionProtectionEnabled=False),
+    by_change("GH-DDB-004", stores, "tokens", "capacity", billingMode="PROVISIONED"),
+    by_change("GH-DDB-005", stores, "tokens", "ttl.enabled", ttl=None),
+    by_change("GH-BAK-001", backup, "vault", "kmsKeyArn", kmsKeyArn=None),
+    violation("GH-BAK-002", "vault", "VaultLockConfiguration", without(backup(), "lock")),
+    violation("GH-BAK-002", "vault", "backup:DeleteRecoveryPoint", without(backup(), "vault-policy")),
     violation("GH-BAK-003", "plan", "35", plan(lifecycle={"deleteAfter": 7})),
     violation("GH-BAK-003", "plan", "creates", plan(schedule="cron(0 3 ? * SUN *)")),
     violation("GH-BAK-003", "plan", "copyActions", plan(copyActions=None)),
-    violation("GH-BAK-004", "database", "selection", without(programs.rds(), "selection")),
-    by_change("GH-BAK-004", programs.s3, "selection", "selection", reported="files", resources=["arn:aws:dynamodb:*:*:table/*"]),
+    violation("GH-BAK-004", "database", "selection", without(rds(), "selection")),
+    by_change("GH-BAK-004", s3, "selection", "selection", reported="files", resources=["arn:aws:dynamodb:*:*:table/*"]),
 ]
