@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -91,7 +92,9 @@ def _previous_digest(stack: Stack, root: Path) -> str:
     try:
         return previous_digest(boto3.client("ecs", region_name=stack.region), definition, stack.image_digest)
     except (ClientError, BotoCoreError) as exc:
-        raise ValueError(f"cannot read the previous image from ECS ({type(exc).__name__}). Set it: --digest sha256:...") from exc
+        raise ValueError(
+            f"cannot read the previous image from ECS ({type(exc).__name__}). Specify it: --digest sha256:..."
+        ) from exc
 
 
 def _confirm(stack: Stack, verb: str) -> bool:
@@ -104,11 +107,9 @@ def _confirm(stack: Stack, verb: str) -> bool:
 
 
 def _print(lines: Iterable[str]) -> int:
-    try:
+    with suppress(KeyboardInterrupt):
         for line in lines:
             print(line, flush=True)
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 

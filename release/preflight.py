@@ -45,23 +45,18 @@ def read_stack(name: str, root: Path = ROOT) -> Stack:
     """Read a stack file. Raises ValueError if it does not exist or has no settings."""
     stacks = known_stacks(root)
     if name not in stacks:
-        problem = f"no stack {name!r}" if name else "no stack given"
+        problem = f"no stack {name!r}" if name else "no stack specified"
         raise ValueError(f"{problem}; use one of: {', '.join(f'ENV={stack}' for stack in stacks)}")
     config: dict[str, Any] = yaml.safe_load((root / f"Pulumi.{name}.yaml").read_text()).get("config", {})
     settings = config.get("gatehouse:settings")
     if not isinstance(settings, dict):
         raise ValueError(f"Pulumi.{name}.yaml has no gatehouse:settings")
     image = settings.get("image") or {}
-    return Stack(
-        name=name,
-        account=str(settings.get("account", "")),
-        region=str(settings.get("region", "")),
-        image_digest=str(image.get("digest", "")),
-    )
+    return Stack(name, str(settings.get("account", "")), str(settings.get("region", "")), str(image.get("digest", "")))
 
 
 def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
-    """One message for each missing prerequisite, with its fix. image: whether a pushed image is required."""
+    """One message for each missing prerequisite, with its fix. image: also require a pushed image."""
     messages = [_check_pulumi(root), _check_account(stack), _check_image(stack) if image else None]
     return [message for message in messages if message]
 

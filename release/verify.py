@@ -41,7 +41,7 @@ class ServiceState:
 
     @property
     def settled(self) -> bool:
-        """Whether the rollout has ended."""
+        """True if the rollout has ended."""
         return self.rollout == "FAILED" or (self.rollout == "COMPLETED" and self.running >= self.desired)
 
 
@@ -62,7 +62,7 @@ def wait_for_rollouts(
     timeout_s: float = ROLLOUT_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, ServiceState]:
-    """The services when every rollout has ended or the timeout has expired."""
+    """Wait until every rollout has ended or the timeout expires. Returns the services."""
     waited_s = 0.0
     while True:
         states = describe_services(ecs, cluster, services)
@@ -84,8 +84,7 @@ def deployment_errors(
         elif state.definition != definition:
             errors.append(
                 f"{service}: ECS rolled the deployment back. It runs {_revision(state.definition)}, expected "
-                f"{_revision(definition)}. "
-                f"{state.reason or 'No reason given.'} See the events of the service, and: make logs"
+                f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events of the service, and: make logs"
             )
         elif state.rollout == "FAILED":
             errors.append(f"{service}: the deployment of {_revision(definition)} failed. {state.reason}".rstrip())

@@ -191,9 +191,17 @@ class resource_rule(Control):  # a decorator
     def __call__(self, check: ResourceCheck) -> Rule:
         return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
 
-    def requires(self, *requirements: Requirement) -> Rule:
-        """Declares a rule without a function of its own: the requirements are its check, its remedy and its remediation."""
-        rule = self(lambda resource: chain.from_iterable(requirement.check(resource) for requirement in requirements))
+    def requires(self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None) -> Rule:
+        """Declares a rule without a function of its own: the requirements are its check, its remedy and its remediation.
+
+        when: limits the rule to some resources of its types.
+        """
+
+        def check(resource: Resource) -> CheckResults:
+            if when is None or when(resource):
+                yield from chain.from_iterable(requirement.check(resource) for requirement in requirements)
+
+        rule = self(check)
         remedy = self.remedy or " and ".join(requirement.remedy for requirement in requirements)
         steps = (step for requirement in requirements for step in requirement.remediation)
         return replace(rule, remedy=remedy, remediation=(*self.remediation, *steps))

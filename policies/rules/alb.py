@@ -5,7 +5,7 @@ from functools import partial
 
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
-from policies.engine.requirements import is_true
+from policies.engine.requirements import is_one_of, is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
@@ -24,6 +24,10 @@ _HTTPS_REDIRECT = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port"
 # TLS 1.2 and 1.3, or 1.3 only; restricted, FIPS and post-quantum variants. The Ext variants add older ciphers.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}")
+
+
+def _is_application_load_balancer(balancer: Resource) -> bool:
+    return balancer.props.text("loadBalancerType", "application") == "application"
 
 
 @_listener_rule(
@@ -67,19 +71,14 @@ def tls_policy_is_current(listener: Resource) -> CheckResults:
         yield "sslPolicy accepts protocols or ciphers older than TLS 1.2 with forward secrecy"
 
 
-@_balancer_rule(
+invalid_headers_are_dropped = _balancer_rule(
     "GH-ALB-003",
     title="Application Load Balancers drop invalid header fields",
     rationale="Servers that parse invalid header names differently enable HTTP request smuggling.",
-    remedy="set dropInvalidHeaderFields=True",
     levels=levels("M", "M", "M"),
     upstream="ELB.4 CKV_AWS_131 elbv2_alb_drop_invalid_header_fields_enabled",
     url=_ATTRIBUTES,
-    remediation=(SetInput("dropInvalidHeaderFields", True),),
-)
-def invalid_headers_are_dropped(balancer: Resource) -> CheckResults:
-    if _is_application_load_balancer(balancer) and not balancer.props.flag("dropInvalidHeaderFields"):
-        yield "dropInvalidHeaderFields is not true"
+).requires(is_true("dropInvalidHeaderFields"), when=_is_application_load_balancer)
 
 
 access_logging_is_enabled = _balancer_rule(
@@ -103,20 +102,17 @@ deletion_protection_is_enabled = _balancer_rule(
 ).requires(is_true("enableDeletionProtection"))
 
 
-@_balancer_rule(
+desync_mitigation_is_enabled = _balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
     rationale="If the load balancer and the server parse a request differently, it can smuggle a second request.",
-    remedy='set desyncMitigationMode="strictest", or remove it for the default "defensive"',
     levels=levels("M", "M", "M"),
     upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
-    remediation=(SetInput("desyncMitigationMode", "defensive"),),
+).requires(
+    is_one_of("desyncMitigationMode", "defensive", "strictest", message="is neither defensive nor strictest"),
+    when=_is_application_load_balancer,
 )
-def desync_mitigation_is_enabled(balancer: Resource) -> CheckResults:
-    mode = balancer.props.text("desyncMitigationMode", "defensive")
-    if _is_application_load_balancer(balancer) and mode not in ("defensive", "strictest"):
-        yield "desyncMitigationMode is neither defensive nor strictest"
 
 
 @_balancer_rule(
@@ -209,7 +205,3 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
         yield Violation(f"{_FRAME} is neither DENY nor SAMEORIGIN", f'set {_FRAME}="DENY"')
     if props.flag(_SERVER, True):
         yield Violation(f"{_SERVER} is not false", f"set {_SERVER}=False")
-
-
-def _is_application_load_balancer(balancer: Resource) -> bool:
-    return balancer.props.text("loadBalancerType", "application") == "application"

@@ -3,31 +3,22 @@
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
-from policies.engine.requirements import is_not_false, is_set
-from policies.engine.rule import CheckResults, SetInput, Violation, levels, resource_rule, setting, stack_rule
+from policies.engine.requirements import is_at_least, is_not_false, is_set
+from policies.engine.rule import CheckResults, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
 
-@resource_rule(
+log_retention_is_set = resource_rule(
     "GH-CW-001",
     title="Log groups have a sufficient retention period",
     rationale="Breaches are often discovered months later. Without a retention period, logs are stored and billed indefinitely.",
-    remedy="set retentionInDays to at least the minimum of this environment",
     types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
     upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338 cloudwatch_log_group_retention_policy_specific_days_enabled",
     url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
-    remediation=(SetInput("retentionInDays", setting("days_min")),),
-)
-def log_retention_is_set(group: Resource) -> CheckResults:
-    days_min = group.settings["days_min"]
-    days = group.props.number("retentionInDays")
-    if not days:
-        yield "retentionInDays is not set, so logs never expire"
-    elif days < days_min:
-        yield f"retentionInDays is below {days_min:g}"
+).requires(is_at_least("retentionInDays", "days_min"))
 
 
 log_group_uses_customer_key = resource_rule(

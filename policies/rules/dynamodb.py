@@ -45,17 +45,14 @@ deletion_protection_is_enabled = _table_rule(
 ).requires(is_true("deletionProtectionEnabled"))
 
 
-@_table_rule(
+# A tag identifies tables with expiring items.
+time_to_live_is_enabled = _table_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
     rationale="Without TTL, expired items accumulate and remain readable.",
-    remedy="set ttl to {enabled: True, attributeName: the attribute that contains the expiry time}",
+    remedy="set ttl.enabled=True, and ttl.attributeName to the attribute that contains the expiry time",
     url=f"{_GUIDE}/TTL.html",
-)
-def time_to_live_is_enabled(table: Resource) -> CheckResults:
-    # A tag identifies tables with expiring items.
-    if purpose(table) == "ephemeral" and not table.props.block("ttl").flag("enabled"):
-        yield "ttl.enabled is not true"
+).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == "ephemeral")
 
 
 @stack_rule(

@@ -15,18 +15,12 @@ _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam
 # AWS managed policies for one function of an AWS service, or for reading configuration without data.
 _MANAGED_ALLOWED = frozenset(
     {
-        "SecurityAudit",
-        "job-function/ViewOnlyAccess",
-        "service-role/AWSBackupServiceRolePolicyForBackup",
-        "service-role/AWSBackupServiceRolePolicyForRestores",
-        "AWSBackupServiceRolePolicyForS3Backup",
-        "AWSBackupServiceRolePolicyForS3Restore",
-        "service-role/AWS_ConfigRole",
-        "service-role/AWSConfigRoleForOrganizations",
-        "service-role/AmazonRDSEnhancedMonitoringRole",
-        "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
+        *("SecurityAudit", "job-function/ViewOnlyAccess", "AWSXRayDaemonWriteAccess"),
+        *("service-role/AWSBackupServiceRolePolicyForBackup", "service-role/AWSBackupServiceRolePolicyForRestores"),
+        *("AWSBackupServiceRolePolicyForS3Backup", "AWSBackupServiceRolePolicyForS3Restore"),
+        *("service-role/AWS_ConfigRole", "service-role/AWSConfigRoleForOrganizations"),
+        *("service-role/AmazonRDSEnhancedMonitoringRole", "service-role/AmazonAPIGatewayPushToCloudWatchLogs"),
         "AmazonECSInfrastructureRolePolicyForLoadBalancers",
-        "AWSXRayDaemonWriteAccess",
     }
 )
 _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
@@ -125,14 +119,7 @@ def trust_policy_is_restricted(role: Resource) -> CheckResults:
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 _SERVICES_WITHOUT_SOURCE = frozenset(
-    {
-        "apigateway.amazonaws.com",
-        "cloudtrail.amazonaws.com",
-        "ec2.amazonaws.com",
-        "ecs.amazonaws.com",
-        "edgelambda.amazonaws.com",
-        "lambda.amazonaws.com",
-    }
+    f"{service}.amazonaws.com" for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "lambda")
 )
 
 
@@ -196,7 +183,6 @@ def privilege_escalation_is_limited(holder: Resource) -> CheckResults:
         yield "permissionsBoundary is not set"
     for document in identity_documents(holder):
         for allow in document.allows:
-            if allow.covers_action("iam:PassRole") and not any(
-                condition.key == "iam:passedtoservice" for condition in allow.conditions
-            ):
+            limited = any(condition.key == "iam:passedtoservice" for condition in allow.conditions)
+            if allow.covers_action("iam:PassRole") and not limited:
                 yield "a statement allows iam:PassRole without iam:PassedToService"

@@ -153,14 +153,7 @@ class _Requests:
         self._by_name = {resource.name: resource for resource in program}
 
     def analyze(self, resource: Declared) -> analyzer_pb2.AnalyzeRequest:
-        return analyzer_pb2.AnalyzeRequest(
-            type=resource.type,
-            urn=urn(resource),
-            name=resource.name,
-            properties=_struct(self._resolved(resource.inputs)),
-            options=analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect),
-            provider=_provider(resource),
-        )
+        return analyzer_pb2.AnalyzeRequest(**_fields(resource), properties=_struct(self._resolved(resource.inputs)))
 
     def analyze_stack(self) -> analyzer_pb2.AnalyzeStackRequest:
         return analyzer_pb2.AnalyzeStackRequest(resources=[self._analyzer_resource(resource) for resource in self.program])
@@ -172,12 +165,8 @@ class _Requests:
         parent = self._by_name.get(resource.parent)
         dependencies = {key: self._dependencies(value) for key, value in resource.inputs.items()}
         return analyzer_pb2.AnalyzerResource(
-            type=resource.type,
-            urn=urn(resource),
-            name=resource.name,
+            **_fields(resource),
             properties=_struct({**computed, **self._resolved(resource.inputs)}),
-            options=analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect),
-            provider=_provider(resource),
             parent=urn(parent) if parent else "",
             propertyDependencies={
                 key: analyzer_pb2.AnalyzerPropertyDependencies(urns=urns) for key, urns in dependencies.items() if urns
@@ -206,12 +195,18 @@ def _known_outputs(name: str) -> dict[str, str]:
     return {"id": f"{name}-id", "arn": f"arn:aws:test:eu-west-1:{ACCOUNT}:{name}"}
 
 
-def _provider(resource: Declared) -> analyzer_pb2.AnalyzerProviderResource | None:
-    if not resource.type.startswith("aws:"):
-        return None
-    type = "pulumi:providers:aws"
-    urn = f"urn:pulumi:prod::gatehouse::{type}::main"
-    return analyzer_pb2.AnalyzerProviderResource(type=type, urn=urn, name="main", properties=_struct(_PROVIDER))
+def _fields(resource: Declared) -> dict[str, Any]:
+    """The fields that requests for a resource and for its stack have in common."""
+    options = analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect)
+    fields = {"type": resource.type, "urn": urn(resource), "name": resource.name, "options": options}
+    if resource.type.startswith("aws:"):
+        identity = {
+            "type": "pulumi:providers:aws",
+            "urn": "urn:pulumi:prod::gatehouse::pulumi:providers:aws::main",
+            "name": "main",
+        }
+        fields["provider"] = analyzer_pb2.AnalyzerProviderResource(**identity, properties=_struct(_PROVIDER))
+    return fields
 
 
 def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:

@@ -69,7 +69,7 @@ def _matches(condition: Condition, values: list[str], context: Context | None) -
     if condition.operator not in _OPERATORS or condition.quantifier not in _QUANTIFIERS:
         raise DocumentError(f"there is no condition operator {condition.operator!r}")
     if condition.if_exists and condition.quantifier == "foranyvalue":
-        # AWS evaluates each value by itself, so IfExists has no effect; the author probably meant something else.
+        # AWS evaluates each value separately, so IfExists has no effect and is probably a mistake.
         raise DocumentError(f"{condition.operator}: IfExists has no effect with ForAnyValue")
     match, negated = _OPERATORS[condition.operator]
     expected = [text for pattern in condition.values if (text := substitute(pattern, context)) is not None]
@@ -134,10 +134,8 @@ _NEGATABLE: dict[tuple[str, str], _Match] = {
     ("ipaddress", "notipaddress"): _address_matches,
 }
 _COMPARISONS = {
-    "lessthan": operator.lt,
-    "lessthanequals": operator.le,
-    "greaterthan": operator.gt,
-    "greaterthanequals": operator.ge,
+    **{"lessthan": operator.lt, "lessthanequals": operator.le},
+    **{"greaterthan": operator.gt, "greaterthanequals": operator.ge},
 }
 _OPERATORS: dict[str, tuple[_Match, bool]] = {
     "bool": (lambda expected, actual: expected.lower() == actual.lower(), False),
