@@ -5,6 +5,7 @@ import pulumi_aws as aws
 
 from components.account.baseline import AccountBaseline, AccountBaselineArgs
 from components.account.budget import Budget, BudgetArgs
+from components.contract import Stack
 from components.data_stores import DataStores
 from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.delivery.roles import DeliveryRoles
@@ -15,7 +16,6 @@ from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
 from components.settings.loader import load
-from components.stack import Stack
 from components.workloads import Workloads
 
 settings = load()

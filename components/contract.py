@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from components.naming import Naming
 from components.settings.model import Settings
 from components.settings.workloads import CoreSettings
 
@@ -129,14 +130,30 @@ class Contract:
         return self.services | {function.service.name: function.service for function in self.functions.values()}
 
 
-def for_stack(settings: Settings) -> Contract:
-    """The contract with the functions, optional variables and Cores of a stack."""
-    contract = read(
-        functions=settings.sharing.functions,
-        optional_variables=optional_variables(settings),
-        external_secrets=external_secrets(settings),
-    )
-    return replace(contract, cores={core.process_name: _core(core) for core in settings.cores}, domain=settings.domain)
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Arguments of every composite component.
+
+    settings: Settings of the stack.
+    names: Names of the stack.
+    contract: The contract with the functions, optional variables and Cores of the stack.
+    """
+
+    settings: Settings
+    names: Naming
+    contract: Contract
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Stack":
+        """Return the stack with these settings."""
+        contract = read(
+            functions=settings.sharing.functions,
+            optional_variables=optional_variables(settings),
+            external_secrets=external_secrets(settings),
+        )
+        cores = {core.process_name: _core(core) for core in settings.cores}
+        names = Naming(settings.environment, settings.account, settings.region)
+        return cls(settings, names, replace(contract, cores=cores, domain=settings.domain))
 
 
 def read(

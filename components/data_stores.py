@@ -5,6 +5,7 @@ import pulumi
 from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
 from components.component import Component
 from components.compute.environment import Endpoints
+from components.contract import Stack
 from components.database.rds_instance import RdsInstance, RdsInstanceArgs
 from components.database.rds_proxy import RdsProxy, RdsProxyArgs
 from components.database.secret_links_table import SecretLinksTable, SecretLinksTableArgs
@@ -14,7 +15,6 @@ from components.iam import backup_roles, role_policies
 from components.private_network import PrivateNetwork
 from components.secrets.rotation_function import RotationFunction, RotationFunctionArgs
 from components.secrets.secret import Secret, SecretArgs
-from components.stack import Stack
 
 
 class DataStores(Component):

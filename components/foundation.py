@@ -6,22 +6,15 @@ import pulumi
 
 from components.account.cloud_trail import CloudTrail, CloudTrailArgs
 from components.component import Component, LogOptions
+from components.contract import Stack
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
-from components.iam import (
-    backup_roles,
-    checkpoint_policies,
-    resource_policies,
-    role_policies,
-    sharing_roles,
-    transfer_policies,
-)
+from components.iam import backup_roles, object_policies, resource_policies, role_policies, sharing_roles
 from components.iam.documents import Statement
 from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import Roles, RolesArgs
 from components.monitoring import synthetic_probe
 from components.monitoring.topics import NotificationTopic, NotificationTopicArgs
-from components.stack import Stack
 from components.storage.bucket import Bucket, BucketReplica
 from components.storage.buckets import Buckets
 
@@ -107,7 +100,7 @@ class Foundation(Component):
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     """Every role of the stack, by name."""
     settings, names, contract = stack.settings, stack.names, stack.contract
-    console = transfer_policies.statements(names, settings.legacy_files)
+    console = object_policies.console_statements(names, settings.legacy_files)
     console += role_policies.publish_to_topic(settings.notifications.topic_arn)
     return (
         role_policies.role_definitions(
@@ -115,7 +108,7 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
             contract,
             rds_proxy=settings.database.proxy,
             collector=bool(settings.telemetry.collector_digest),
-            additional={process.name: console for process in transfer_policies.console_processes(contract)},
+            additional={process.name: console for process in object_policies.console_processes(contract)},
         )
         | role_policies.core_role_definitions(names, contract)
         | backup_roles.role_definitions(names, replication_region=_replica_region(stack))
@@ -127,18 +120,14 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
     """Statements of the key policies for transfer, backup, functions, checkpoints and notifications, by key."""
     names, contract = stack.names, stack.contract
-    console = [role_policies.task_role(process) for process in transfer_policies.console_processes(contract)]
-    logs = (
-        *resource_policies.notification_key_statements(names),
-        *checkpoint_policies.key_statements(names, _signing_roles(stack)),
-    )
+    consoles = [role_policies.task_role(process) for process in object_policies.console_processes(contract)]
     sources: tuple[Mapping[str, tuple[Statement, ...]], ...] = (
         backup_roles.key_statements(
             names, replication_region=_replica_region(stack), replica_region=stack.settings.replica_region
         ),
         sharing_roles.key_statements(names, contract),
-        transfer_policies.key_statements(names, console),
-        {"logs": logs},
+        {"logs": resource_policies.notification_key_statements(names)},
+        object_policies.key_statements(names, signers=_signing_roles(stack), consoles=consoles),
     )
     statements: dict[str, tuple[Statement, ...]] = {}
     for source in sources:
@@ -149,7 +138,7 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
 
 def _signing_roles(stack: Stack) -> tuple[str, ...]:
     """The roles that sign checkpoints of the audit trail."""
-    return tuple(role_policies.task_role(process) for process in checkpoint_policies.signing_processes(stack.contract))
+    return tuple(role_policies.task_role(process) for process in object_policies.signing_processes(stack.contract))
 
 
 def _replica_region(stack: Stack) -> str:

@@ -24,11 +24,6 @@ class Naming:
     account: str
     region: str
 
-    @classmethod
-    def of(cls, settings: Settings) -> "Naming":
-        """The names for these settings."""
-        return cls(settings.environment, settings.account, settings.region)
-
     def in_region(self, region: str) -> "Naming":
         """The names of the stack in another region."""
         return replace(self, region=region)

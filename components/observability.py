@@ -3,6 +3,7 @@
 import pulumi
 
 from components.component import Component
+from components.contract import Stack
 from components.data_stores import DataStores
 from components.foundation import Foundation
 from components.iam import role_policies, sharing_roles
@@ -12,7 +13,6 @@ from components.monitoring.dashboard import MonitoredResources
 from components.monitoring.data_protection import DataProtection, DataProtectionArgs
 from components.monitoring.synthetic_probe import SyntheticProbe, SyntheticProbeArgs
 from components.platform import Platform
-from components.stack import Stack
 
 
 class Observability(Component):

@@ -7,6 +7,7 @@ import pulumi
 from components.component import Component, StackArgs
 from components.compute.container_image import ContainerImage, ContainerImageArgs
 from components.compute.ecs_cluster import EcsCluster
+from components.contract import Stack
 from components.edge.certificate import Certificate, CertificateArgs
 from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.foundation import Foundation
@@ -15,7 +16,6 @@ from components.iam.role_policies import COLLECTOR
 from components.network.service_discovery import ServiceDiscovery, ServiceDiscoveryArgs
 from components.private_network import PrivateNetwork
 from components.settings.workloads import ImageSettings
-from components.stack import Stack
 
 
 class Platform(Component):

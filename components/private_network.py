@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pulumi
 
 from components.component import Component
+from components.contract import Stack
 from components.foundation import Foundation
-from components.iam import checkpoint_policies, transfer_policies
+from components.iam import object_policies
 from components.network.network_acls import NetworkAcls, NetworkAclsArgs
 from components.network.security_groups import SecurityGroups, SecurityGroupsArgs
 from components.network.vpc import Vpc, VpcArgs
 from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
-from components.stack import Stack
 
 
 class PrivateNetwork(Component):
@@ -30,8 +30,8 @@ class PrivateNetwork(Component):
             logs=foundation.logs,
             log_role_arn=foundation.role_arns["network-log"],
             buckets=(names.bucket("data"),),
-            write_only_objects=(checkpoint_policies.object_arns(names),),
-            shared_objects=tuple(transfer_policies.object_arns(settings.legacy_files)),
+            write_only_objects=(object_policies.checkpoint_arns(names),),
+            shared_objects=tuple(object_policies.legacy_file_arns(settings.legacy_files)),
         )
         self.vpc = Vpc("vpc", vpc, self.child)
         groups = SecurityGroupsArgs(

@@ -6,7 +6,7 @@ from components.component import Component
 from components.compute.ecs_service import EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
-from components.contract import Function, Process
+from components.contract import Function, Process, Stack
 from components.data_stores import DataStores
 from components.edge.web_acl import WebAcl, WebAclArgs
 from components.foundation import Foundation
@@ -18,7 +18,6 @@ from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
 from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
-from components.stack import Stack
 
 
 class Workloads(Component):

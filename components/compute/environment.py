@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.contract import Contract, optional_variables
-from components.iam import checkpoint_policies, role_policies
+from components.iam import object_policies, role_policies
 from components.naming import Naming
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
@@ -66,7 +66,7 @@ def _common(settings: Settings, names: Naming, contract: Contract, endpoints: En
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,
-        **checkpoint_policies.variables(names),
+        **object_policies.checkpoint_variables(names),
         **optional_variables(settings),
     }
 

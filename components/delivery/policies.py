@@ -5,11 +5,12 @@ of a stack and every later one that changes such a resource (docs/guides/deploy.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 
 from components.delivery import deploy_permissions
 from components.delivery.deploy_permissions import DeliveryRolesArgs
-from components.iam.documents import Conditions, Document, Statement, action_list, allow, deny, document
+from components.iam.documents import Document, Statement, action_list, allow, deny, document
 from components.naming import PROJECT, Naming
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -124,23 +125,17 @@ def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
     bucket_changes = "s3:Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* PutObject* PutReplication*"
     trail_changes = action_list("cloudtrail:Create* Delete* Put* Stop* Update*")
     vault_changes = action_list("backup:DeleteBackupVault* DeleteRecovery* PutBackup*")
+    deny_action = partial(deny, principal=None)
     deletions = ("dynamodb:DeleteTable", "rds:DeleteDBInstance", "s3:DeleteBucket", "secretsmanager:DeleteSecret")
     return [
-        _deny("DenySelfEscalation", identity_changes, [*own_roles, *own_policies]),
-        _deny("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
-        _deny("DenyUnboundedRoles", role_grants, ["*"], unbounded),
-        _deny("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),
-        _deny("DenyTrailAndVaultChanges", [*trail_changes, *vault_changes], ["*"]),
-        _deny("DenyDataDeletion", [*action_list("kms:DisableKey ScheduleKeyDeletion"), *deletions], ["*"]),
-        _deny("DenySecretAccess", ["secretsmanager:GetSecretValue", "sts:AssumeRole"], ["*"]),
+        deny_action("DenySelfEscalation", identity_changes, [*own_roles, *own_policies]),
+        deny_action("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary", ["*"]),
+        deny_action("DenyUnboundedRoles", role_grants, ["*"], conditions=unbounded),
+        deny_action("DenyTrailBucketChanges", bucket_changes, [trail, f"{trail}/*"]),
+        deny_action("DenyTrailAndVaultChanges", [*trail_changes, *vault_changes], ["*"]),
+        deny_action("DenyDataDeletion", [*action_list("kms:DisableKey ScheduleKeyDeletion"), *deletions], ["*"]),
+        deny_action("DenySecretAccess", ["secretsmanager:GetSecretValue", "sts:AssumeRole"], ["*"]),
     ]
-
-
-def _deny(sid: str, actions: str | Sequence[str], resources: Sequence[str], conditions: Conditions | None = None) -> Statement:
-    """Return a Deny statement without Principal, for an identity-based policy."""
-    statement = deny(sid, actions, resources, conditions=conditions)
-    del statement["Principal"]
-    return statement
 
 
 def _read_configuration(args: DeliveryRolesArgs) -> Statement:

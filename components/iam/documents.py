@@ -28,9 +28,16 @@ def allow(
     return _statement("Allow", sid, actions, resources, principal, conditions)
 
 
-def deny(sid: str, actions: str | Sequence[str], resources: Sequence[str], *, conditions: Conditions | None = None) -> Statement:
-    """Return a Deny statement of a resource policy, for every principal that meets the conditions."""
-    return _statement("Deny", sid, actions, resources, ANYONE, conditions)
+def deny(
+    sid: str,
+    actions: str | Sequence[str],
+    resources: Sequence[str],
+    *,
+    principal: str | None = ANYONE,
+    conditions: Conditions | None = None,
+) -> Statement:
+    """Return a Deny statement for every principal that meets the conditions; None in an identity-based policy."""
+    return _statement("Deny", sid, actions, resources, principal, conditions)
 
 
 def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[str]) -> Statement:

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.iam.documents import Document, Statement, action_list, allow, document, render
+from components.iam.documents import Document, action_list, allow, deny, document, render
 from components.naming import tags
 
 USED = tuple(
@@ -97,10 +97,6 @@ def boundary_policy(regions: Sequence[str]) -> Document:
     """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM entities"."""
     conditions = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
     return document(
-        allow("AllowUsedActions", USED, ["*"], conditions=conditions), *(_deny(sid, actions) for sid, actions in DENIED.items())
+        allow("AllowUsedActions", USED, ["*"], conditions=conditions),
+        *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
     )
-
-
-def _deny(sid: str, actions: Sequence[str]) -> Statement:
-    """Return a Deny statement without a principal, as identity policies require."""
-    return {"Sid": sid, "Effect": "Deny", "Action": list(actions), "Resource": ["*"]}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from components.contract import Contract, Process, Secret
-from components.iam import checkpoint_policies
+from components.iam import object_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.naming import Naming
 
@@ -216,8 +216,8 @@ def _task(names: Naming, process: Process, rds_proxy: bool, collector: bool, add
     if TABLE_VARIABLE in process.variables:
         actions = [action for service in process.services for action in TABLE_ACTIONS.get(service.name, ())]
         statements.append(allow("SecretLinksTable", actions, [names.table_arn("tokens")]))
-    if checkpoint_policies.KEY_VARIABLE in process.variables:
-        statements.append(checkpoint_policies.write_checkpoints(names))
+    if object_policies.KEY_VARIABLE in process.variables:
+        statements.append(object_policies.write_checkpoints(names))
     if collector:
         statements += [send_traces(), write_log(names, process.name, stream=COLLECTOR_METRICS_STREAM)]
     statements += additional

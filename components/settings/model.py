@@ -28,9 +28,18 @@ from components.settings.fields import (
     prod_requires_at_least,
     string,
 )
-from components.settings.integrations import LEGACY_FILES, VARIABLES, LeakReportsSettings, NotificationsSettings, OidcSettings
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
-from components.settings.operations import AccountBaselineSettings, BudgetSettings, DeliverySettings, MonitoringSettings
+from components.settings.operations import (
+    LEGACY_FILES,
+    VARIABLES,
+    AccountBaselineSettings,
+    BudgetSettings,
+    DeliverySettings,
+    LeakReportsSettings,
+    MonitoringSettings,
+    NotificationsSettings,
+    OidcSettings,
+)
 from components.settings.workloads import (
     CoreSettings,
     ImageSettings,

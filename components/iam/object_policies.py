@@ -1,0 +1,66 @@
+"""Permissions of processes on S3 objects: audit checkpoints, encrypted exports, and the files of a legacy deployment."""
+
+from collections.abc import Mapping, Sequence
+
+from components.contract import Contract, Process
+from components.iam.bucket_policies import key_use
+from components.iam.documents import Statement, allow
+from components.naming import Naming
+
+KEY_VARIABLE, ARCHIVE_VARIABLE = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
+CHECKPOINTS = "checkpoints/"
+"""Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to them."""
+EXPORTS = "exports/"
+"""Key prefix of encrypted exports in the data bucket."""
+
+
+def signing_processes(contract: Contract) -> tuple[Process, ...]:
+    """Return the processes that create checkpoints."""
+    return tuple(process for process in contract.processes.values() if KEY_VARIABLE in process.variables)
+
+
+def console_processes(contract: Contract) -> tuple[Process, ...]:
+    """Return the processes that serve the console. They update the legacy files, import keys and export keys."""
+    return tuple(process for process in contract.processes.values() if "console" in (s.name for s in process.services))
+
+
+def checkpoint_variables(names: Naming) -> dict[str, str]:
+    """Return the environment variables of the signing processes. The key alias is known before the key exists."""
+    return {KEY_VARIABLE: names.arn("kms", names.alias("audit")), ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{CHECKPOINTS}"}
+
+
+def checkpoint_arns(names: Naming) -> str:
+    """Return the ARN pattern of all checkpoints."""
+    return f"{names.bucket_arn('trail')}/{CHECKPOINTS}*"
+
+
+def legacy_file_arns(urls: Sequence[str]) -> list[str]:
+    """Return the ARN of each `s3://bucket/key`."""
+    return [f"arn:aws:s3:::{url.removeprefix('s3://')}" for url in urls]
+
+
+def write_checkpoints(names: Naming) -> Statement:
+    """Allow a role to add checkpoints. S3 Object Lock prevents that they are overwritten or deleted."""
+    return allow("WriteCheckpoints", "s3:PutObject", [checkpoint_arns(names)])
+
+
+def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
+    """Allow the console to read and write exports and exactly these legacy files, but not to delete any of them.
+
+    A conditional write requires both actions (S3 User Guide, "Conditional requests").
+    """
+    actions = ["s3:GetObject", "s3:PutObject"]
+    return [
+        allow("Exports", actions, [f"{names.bucket_arn('data')}/{EXPORTS}*"]),
+        *([allow("LegacyFiles", actions, legacy_file_arns(legacy_files))] if legacy_files else []),
+    ]
+
+
+def key_statements(names: Naming, *, signers: Sequence[str], consoles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements by key. S3 encrypts checkpoints on behalf of the roles `signers`, and encrypts and
+    decrypts exports on behalf of the roles `consoles`."""
+    sign, transfer = ([names.role_arn(role) for role in roles] for roles in (signers, consoles))
+    return {
+        "data": (key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),),
+        "logs": (key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", sign),),
+    }
