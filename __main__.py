@@ -54,8 +54,8 @@ if settings.account_baseline.enabled:
         "account-baseline",
         AccountBaselineArgs(
             names=names,
+            account_baseline=settings.account_baseline,
             log_bucket=foundation.log_bucket.name,
-            block_public_vpcs=settings.account_baseline.block_public_vpcs,
             exclusions=network.vpc.exclusions,
         ),
         opts,

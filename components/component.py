@@ -31,6 +31,40 @@ class LogOptions:
     retention_days: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogArgs(StackArgs):
+    """Arguments of a component with log groups.
+
+    logs: KMS key and retention of the log groups.
+    """
+
+    logs: LogOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Subnets and security group of a resource in the VPC."""
+
+    subnet_ids: Sequence[pulumi.Input[str]]
+    security_group_id: pulumi.Input[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroups:
+    """Blue and green target groups behind one listener rule, between which a deployment shifts the traffic.
+
+    blue, green: ARNs of the target groups. They resolve after the rule exists, because ECS rejects a target group that is
+        not associated with a load balancer.
+    rule: ARN of the listener rule.
+    labels: CloudWatch dimensions of both target groups.
+    """
+
+    blue: pulumi.Input[str]
+    green: pulumi.Input[str]
+    rule: pulumi.Input[str]
+    labels: Sequence[pulumi.Input[str]]
+
+
 class Component(pulumi.ComponentResource):
     """A component resource. Its Pulumi inputs are the fields of its arguments, so that policies can read them."""
 

@@ -40,8 +40,7 @@ class DataStores(Component):
         cache = ValkeyArgs(
             names=stack.names,
             cache=stack.settings.cache,
-            subnet_ids=network.vpc.subnets["data"],
-            security_group_id=network.security_groups["cache"],
+            placement=network.placement("data", "cache"),
             key_arn=foundation.keys.data_arn,
         )
         self.cache = Valkey("cache", cache, self.child)
@@ -59,7 +58,7 @@ class DataStores(Component):
     def _rotation_function(self) -> RotationFunction:
         args = RotationFunctionArgs(
             names=self._stack.names,
-            key_prefix=self._stack.settings.key_prefix,
+            settings=self._stack.settings,
             role_arn=self._foundation.role_arns[role_policies.ROTATION_FUNCTION],
             key_arn=self._foundation.keys.secrets_arn,
             logs=self._foundation.logs,
@@ -85,8 +84,7 @@ class DataStores(Component):
             names=self._stack.names,
             database=settings.database,
             protection=settings.protection,
-            subnet_ids=self._network.vpc.subnets["data"],
-            security_group_id=self._network.security_groups["database"],
+            placement=self._network.placement("data", "database"),
             key_arn=keys.data_arn,
             secrets_key_arn=keys.secrets_arn,
             logs=self._foundation.logs,
@@ -98,8 +96,7 @@ class DataStores(Component):
     def _proxy(self) -> RdsProxy:
         args = RdsProxyArgs(
             names=self._stack.names,
-            subnet_ids=self._network.vpc.subnets["app"],
-            security_group_id=self._network.security_groups[role_policies.RDS_PROXY],
+            placement=self._network.placement("app", role_policies.RDS_PROXY),
             role_arn=self._foundation.role_arns[role_policies.RDS_PROXY],
             instance_identifier=self.database.identifier,
             logs=self._foundation.logs,
@@ -113,7 +110,7 @@ class DataStores(Component):
             names=self._stack.names,
             backup=settings.backup,
             protection=settings.protection,
-            force_destroy=settings.buckets.force_destroy,
+            buckets=settings.buckets,
             key_arn=keys.backup_arn,
             role_arn=self._foundation.role_arns[backup_roles.BACKUP],
             topic_arn=self._foundation.topic_arn,

@@ -44,7 +44,7 @@ class Foundation(Component):
         self.role_arns = Roles("roles", roles, self.child).arns
         self.keys = self._kms_keys()
         self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days)
-        topic = NotificationTopicArgs(names=names, emails=settings.monitoring.emails, key_arn=self.keys.logs_arn)
+        topic = NotificationTopicArgs(names=names, monitoring=settings.monitoring, key_arn=self.keys.logs_arn)
         self.topic_arn = NotificationTopic("service-notifications", topic, self.child).arn
         self._buckets()
         self.trail = self._cloud_trail()

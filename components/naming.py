@@ -67,6 +67,10 @@ class Naming:
             groups.append(self.proxy_log_group)
         return (*groups, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
 
+    def dead_letter_queue(self, function: str) -> str:
+        """`gatehouse-dev-rotate-failed`"""
+        return self.name(f"{function}-failed")
+
     def cache_nodes(self, count: int) -> tuple[str, ...]:
         """`gatehouse-dev-cache-001` and so on, the node ids that ElastiCache assigns."""
         return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))

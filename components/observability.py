@@ -2,7 +2,7 @@
 
 import pulumi
 
-from components.component import Component
+from components.component import Component, LogArgs
 from components.contract import Stack
 from components.data_stores import DataStores
 from components.foundation import Foundation
@@ -10,7 +10,7 @@ from components.iam import role_policies, sharing_roles
 from components.monitoring import synthetic_probe
 from components.monitoring.alarms import Alarms, AlarmsArgs
 from components.monitoring.dashboard import MonitoredResources
-from components.monitoring.data_protection import DataProtection, DataProtectionArgs
+from components.monitoring.data_protection import DataProtection
 from components.monitoring.synthetic_probe import SyntheticProbe, SyntheticProbeArgs
 from components.platform import Platform
 
@@ -48,7 +48,7 @@ class Observability(Component):
                 cache_nodes=names.cache_nodes(1 + settings.cache.replicas),
                 table=data.secret_links_table.table,
                 rotation_function=names.name(role_policies.ROTATION_FUNCTION),
-                dead_letter_queue=names.name(role_policies.ROTATION_DEAD_LETTER_QUEUE),
+                dead_letter_queue=names.dead_letter_queue(role_policies.ROTATION_FUNCTION),
                 functions=sharing_roles.stages(stack.contract),
             ),
             database=settings.database,
@@ -56,9 +56,8 @@ class Observability(Component):
         )
         self.alarms = Alarms("alarms", alarms, self.child)
         self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}
-        self.findings_log_group = DataProtection(
-            "data-protection", DataProtectionArgs(names=names, logs=foundation.logs), self.child
-        ).log_group
+        findings = LogArgs(names=names, logs=foundation.logs)
+        self.findings_log_group = DataProtection("data-protection", findings, self.child).log_group
         self.register_outputs({})
 
     def _probe(self, stack: Stack, foundation: Foundation) -> dict[str, pulumi.Input[object]]:

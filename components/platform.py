@@ -38,7 +38,7 @@ class Platform(Component):
             names=names,
             image=settings.image,
             key_arn=foundation.keys.data_arn,
-            force_delete=settings.buckets.force_destroy,
+            buckets=settings.buckets,
             function_arns=sharing_roles.function_arns(names, contract),
         )
         self.runtime_image = ContainerImage("runtime", image, self.child)
@@ -61,8 +61,7 @@ class Platform(Component):
             services=contract.services,
             host_names=contract.hosts,
             vpc_id=network.vpc.vpc_id,
-            subnet_ids=network.vpc.subnets["edge"],
-            security_group_id=network.security_groups["edge"],
+            placement=network.placement("edge", "edge"),
             zone_id=self.certificate.zone_id,
             certificate_arn=self.certificate.arn,
             log_bucket=foundation.log_bucket.name,

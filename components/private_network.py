@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pulumi
 
-from components.component import Component
+from components.component import Component, Placement
 from components.contract import Stack
 from components.foundation import Foundation
 from components.iam import object_policies
@@ -36,14 +36,10 @@ class PrivateNetwork(Component):
         self.vpc = Vpc("vpc", vpc, self.child)
         groups = SecurityGroupsArgs(
             names=names,
-            network=settings.network,
+            settings=settings,
             contract=stack.contract,
             vpc_id=self.vpc.vpc_id,
             prefix_lists=self.vpc.prefix_lists,
-            rds_proxy=settings.database.proxy,
-            console_egress=bool(settings.internet_access),
-            webhook_networks=settings.notifications.webhook_networks,
-            core_ports={name: core.port for name, core in settings.core_tasks.items()},
         )
         self.security_groups = SecurityGroups("security-groups", groups, self.child).groups
         NetworkAcls(
@@ -54,9 +50,12 @@ class PrivateNetwork(Component):
         endpoints = VpcEndpointsArgs(
             names=names,
             vpc_id=self.vpc.vpc_id,
-            subnet_ids=self.vpc.endpoint_subnets,
-            security_group_id=self.security_groups["endpoints"],
-            ecs_exec=settings.network.exec_endpoints,
+            network=settings.network,
+            placement=Placement(self.vpc.endpoint_subnets, self.security_groups["endpoints"]),
         )
         VpcEndpoints("vpc-endpoints", endpoints, self.child)
         self.register_outputs({})
+
+    def placement(self, tier: str, group: str) -> Placement:
+        """Return the subnets of a tier with a security group. Raises KeyError if one of them does not exist."""
+        return Placement(self.vpc.subnets[tier], self.security_groups[group])

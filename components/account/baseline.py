@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.iam.bucket_policies import CONFIG_PREFIX
 from components.naming import tags
+from components.settings.operations import AccountBaselineSettings
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
@@ -18,13 +19,13 @@ FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MA
 class AccountBaselineArgs(StackArgs):
     """Arguments of `AccountBaseline`.
 
+    account_baseline: VPC Block Public Access.
     log_bucket: Bucket of AWS Config deliveries.
-    block_public_vpcs: Block inbound internet traffic to all VPCs of the region without an exclusion.
     exclusions: Ids of the VPC Block Public Access exclusions, which must exist first.
     """
 
+    account_baseline: AccountBaselineSettings
     log_bucket: pulumi.Input[str]
-    block_public_vpcs: bool
     exclusions: Sequence[pulumi.Output[str]]
 
 
@@ -92,7 +93,7 @@ class AccountBaseline(Component):
             resource_type_management_preference={"DynamoDB": True},
             opts=self.child,
         )
-        if args.block_public_vpcs:
+        if args.account_baseline.block_public_vpcs:
             aws.ec2.VpcBlockPublicAccessOptions(
                 name,
                 # The exclusions are inputs of this component, so they are created first.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs
 from components.naming import tags
 
 SELECTORS = {"AWS::S3::Object": "Objects", "AWS::DynamoDB::Table": "Items", "AWS::Lambda::Function": "Calls"}
@@ -14,17 +14,16 @@ SELECTORS = {"AWS::S3::Object": "Objects", "AWS::DynamoDB::Table": "Items", "AWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloudTrailArgs(StackArgs):
+class CloudTrailArgs(LogArgs):
     """Arguments of `CloudTrail`.
 
+    logs: KMS key of the log files and the log group, and retention of the log group.
     bucket: Name of the bucket, resolved after its policy exists.
-    logs: KMS key of log files and log group, and retention of the log group.
     role_arn: Role that delivers events to the log group.
     data_events: ARN prefixes of the resources whose data events are recorded, by resource type.
     """
 
     bucket: pulumi.Input[str]
-    logs: LogOptions
     role_arn: pulumi.Input[str]
     data_events: Mapping[str, Sequence[str]]
 

@@ -9,7 +9,7 @@ from components.component import Component, StackArgs
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import tags
-from components.settings.data import BackupSettings, ProtectionSettings
+from components.settings.data import BackupSettings, BucketsSettings, ProtectionSettings
 
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
@@ -39,7 +39,7 @@ class BackupPlanArgs(StackArgs):
 
     backup: Retention, cross-region copy and vault lock.
     protection: Deletion protection of the vaults by Pulumi.
-    force_destroy: Empty the vaults before they are deleted.
+    buckets: Vaults are emptied before they are deleted if buckets are.
     key_arn: KMS key of the vault.
     role_arn: Role of AWS Backup.
     topic_arn: Topic of vault notifications.
@@ -49,7 +49,7 @@ class BackupPlanArgs(StackArgs):
 
     backup: BackupSettings
     protection: ProtectionSettings
-    force_destroy: bool
+    buckets: BucketsSettings
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
@@ -115,12 +115,12 @@ class BackupPlan(Component):
             name=args.names.name(VAULT),
             region=region,
             kms_key_arn=key_arn,
-            force_destroy=args.force_destroy,
+            force_destroy=args.buckets.force_destroy,
             tags=tags("confidential"),
             opts=self.protected(args.protection),
         )
         # The policy denies the deletion of recovery points, and so would prevent Pulumi from emptying the vault.
-        if not args.force_destroy:
+        if not args.buckets.force_destroy:
             aws.backup.VaultPolicy(
                 name, backup_vault_name=vault.name, region=region, policy=render(vault_policy(args.names)), opts=self.child
             )

@@ -10,6 +10,7 @@ from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
 from components.naming import Naming, tags
+from components.settings.data import BucketsSettings
 from components.settings.workloads import ImageSettings
 
 RUNTIME = "runtime"
@@ -22,14 +23,14 @@ class ContainerImageArgs(StackArgs):
 
     image: Digest of the image and number of images to keep.
     key_arn: KMS key of the repository.
-    force_delete: Delete the repository even if it contains images.
+    buckets: The repository is deleted with its images if buckets are emptied on deletion.
     repository: Resource name of the repository.
     function_arns: Lambda functions that run the image.
     """
 
     image: ImageSettings
     key_arn: pulumi.Input[str]
-    force_delete: bool
+    buckets: BucketsSettings
     repository: str = RUNTIME
     function_arns: tuple[str, ...] = ()
 
@@ -55,7 +56,7 @@ class ContainerImage(Component):
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
             encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.key_arn}],
-            force_delete=args.force_delete,
+            force_delete=args.buckets.force_destroy,
             tags=tags("internal"),
             opts=self.child,
         )

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
-from components.edge.target_groups import TargetGroups
+from components.component import Component, Placement, StackArgs, TargetGroups
 from components.naming import tags
 from components.settings.workloads import ROLLING, RolloutSettings, ScalingSettings, ServiceSettings
 
@@ -28,8 +27,7 @@ class EcsServiceArgs(StackArgs):
     cluster_arn: ECS cluster.
     cluster_name: Name of the ECS cluster.
     task_definition_arn: Task definition, whose container has the name of the ECS service.
-    subnet_ids: Subnets of the app tier.
-    security_group_id: Security group of the tasks.
+    placement: Subnets of the app tier, and security group of the tasks.
     target_groups: Target groups by container port; empty for a service that the load balancer does not reach.
     load_balancer_label: CloudWatch dimension of the load balancer.
     infrastructure_role_arn: Role with which ECS shifts traffic.
@@ -42,8 +40,7 @@ class EcsServiceArgs(StackArgs):
     cluster_arn: pulumi.Input[str]
     cluster_name: pulumi.Input[str]
     task_definition_arn: pulumi.Input[str]
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
+    placement: Placement
     target_groups: Mapping[int, TargetGroups]
     load_balancer_label: pulumi.Input[str]
     infrastructure_role_arn: pulumi.Input[str]
@@ -76,8 +73,8 @@ class EcsService(Component):
             launch_type="FARGATE",
             platform_version="LATEST",
             network_configuration={
-                "subnets": list(args.subnet_ids),
-                "security_groups": [args.security_group_id],
+                "subnets": list(args.placement.subnet_ids),
+                "security_groups": [args.placement.security_group_id],
                 "assign_public_ip": False,
             },
             load_balancers=[_load_balancer(name, port, args, shifts_traffic) for port in args.target_groups] or None,

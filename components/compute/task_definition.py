@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs
 from components.compute.container_definition import SCRATCH, container_definition
 from components.compute.otel_collector import collector_container
 from components.contract import Process
@@ -16,7 +16,7 @@ from components.settings.workloads import TaskSize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskDefinitionArgs(StackArgs):
+class TaskDefinitionArgs(LogArgs):
     """Arguments of `TaskDefinition`.
 
     process: The process in the contract.
@@ -27,7 +27,6 @@ class TaskDefinitionArgs(StackArgs):
     secret_arns: ARN of each secret, by kind.
     task_role_arn: Role of the application.
     execution_role_arn: Role of the ECS agent.
-    logs: KMS key and retention of the log group.
     data_protection_policy: Data protection policy of the log group.
     health_command: Health check command of an image other than the runtime's.
     collector_image: Image reference of the collector sidecar, or "" without one.
@@ -41,7 +40,6 @@ class TaskDefinitionArgs(StackArgs):
     secret_arns: Mapping[str, pulumi.Input[str]]
     task_role_arn: pulumi.Input[str]
     execution_role_arn: pulumi.Input[str]
-    logs: LogOptions
     data_protection_policy: Mapping[str, Any]
     health_command: tuple[str, ...] = ()
     collector_image: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs, Placement
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
 from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
@@ -25,27 +25,23 @@ EVENTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RdsInstanceArgs(StackArgs):
+class RdsInstanceArgs(LogArgs):
     """Arguments of `RdsInstance`.
 
     database: Size, recovery and protection.
     protection: Deletion protection by Pulumi.
-    subnet_ids: Subnets of the data tier.
-    security_group_id: Security group of the instance.
+    placement: Subnets of the data tier, and security group of the instance.
     key_arn: KMS key of storage, snapshots and Performance Insights.
     secrets_key_arn: KMS key of the master user password.
-    logs: KMS key and retention of the log groups.
     monitoring_role_arn: Role of Enhanced Monitoring.
     topic_arn: Topic of RDS events.
     """
 
     database: DatabaseSettings
     protection: ProtectionSettings
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
+    placement: Placement
     key_arn: pulumi.Input[str]
     secrets_key_arn: pulumi.Input[str]
-    logs: LogOptions
     monitoring_role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
 
@@ -115,7 +111,7 @@ class RdsInstance(Component):
             multi_az=settings.multi_az,
             publicly_accessible=False,
             db_subnet_group_name=self._subnet_group(name, args).name,
-            vpc_security_group_ids=[args.security_group_id],
+            vpc_security_group_ids=[args.placement.security_group_id],
             parameter_group_name=parameters,
             iam_database_authentication_enabled=True,
             ca_cert_identifier="rds-ca-rsa2048-g1",
@@ -149,7 +145,7 @@ class RdsInstance(Component):
             name,
             name=args.names.name("main"),
             description="Subnets of the data tier",
-            subnet_ids=list(args.subnet_ids),
+            subnet_ids=list(args.placement.subnet_ids),
             tags=tags("internal"),
             opts=self.child,
         )

@@ -1,33 +1,28 @@
 """RDS Proxy, a connection pool that all tasks share."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs, with_dependencies
+from components.component import Component, LogArgs, Placement, with_dependencies
 from components.naming import tags
 
 IDLE_CLIENT_TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RdsProxyArgs(StackArgs):
+class RdsProxyArgs(LogArgs):
     """Arguments of `RdsProxy`.
 
-    subnet_ids: Subnets of the app tier, from which the data tier accepts connections.
-    security_group_id: Security group of the proxy.
+    placement: Subnets of the app tier, from which the data tier accepts connections, and security group of the proxy.
     role_arn: Role with which the proxy connects to the database.
     instance_identifier: Identifier of the DB instance.
-    logs: KMS key and retention of the log group.
     """
 
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
+    placement: Placement
     role_arn: pulumi.Input[str]
     instance_identifier: pulumi.Input[str]
-    logs: LogOptions
 
 
 class RdsProxy(Component):
@@ -54,8 +49,8 @@ class RdsProxy(Component):
             debug_logging=False,
             idle_client_timeout=IDLE_CLIENT_TIMEOUT_S,
             role_arn=args.role_arn,
-            vpc_subnet_ids=list(args.subnet_ids),
-            vpc_security_group_ids=[args.security_group_id],
+            vpc_subnet_ids=list(args.placement.subnet_ids),
+            vpc_security_group_ids=[args.placement.security_group_id],
             tags=tags("confidential"),
             # RDS would otherwise create the log group, without KMS key and retention.
             opts=self.after(log),

@@ -1,12 +1,11 @@
 """The ElastiCache for Valkey cache of rate limits and counters."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component, Placement, StackArgs
 from components.naming import tags
 from components.settings.data import CACHE_PORT, CacheSettings
 
@@ -19,14 +18,12 @@ class ValkeyArgs(StackArgs):
     """Arguments of `Valkey`.
 
     cache: Node type, engine version and replicas.
-    subnet_ids: Subnets of the data tier.
-    security_group_id: Security group of the cache.
+    placement: Subnets of the data tier, and security group of the cache.
     key_arn: KMS key of data at rest.
     """
 
     cache: CacheSettings
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
+    placement: Placement
     key_arn: pulumi.Input[str]
 
 
@@ -50,7 +47,7 @@ class Valkey(Component):
             name,
             name=names.name("cache"),
             description="Subnets of the data tier",
-            subnet_ids=list(args.subnet_ids),
+            subnet_ids=list(args.placement.subnet_ids),
             tags=tags("internal"),
             opts=self.child,
         )
@@ -76,7 +73,7 @@ class Valkey(Component):
             port=CACHE_PORT,
             parameter_group_name=parameters.name,
             subnet_group_name=subnets.name,
-            security_group_ids=[args.security_group_id],
+            security_group_ids=[args.placement.security_group_id],
             user_group_ids=[self._user_group(args)],
             at_rest_encryption_enabled=True,
             kms_key_id=args.key_arn,

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs, with_dependencies
+from components.component import Component, Placement, StackArgs, TargetGroups, with_dependencies
 from components.contract import ContractService
-from components.edge.target_groups import TargetGroups
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
 from components.settings.network import LoadBalancerSettings
@@ -35,8 +34,7 @@ class LoadBalancerArgs(StackArgs):
     services: Services by name.
     host_names: Host name of each service.
     vpc_id: VPC of the target groups.
-    subnet_ids: Subnets of the edge tier.
-    security_group_id: Security group of the load balancer.
+    placement: Subnets of the edge tier, and security group of the load balancer.
     zone_id: Hosted zone of the host names.
     certificate_arn: Certificate of all host names.
     log_bucket: Bucket of access and connection logs.
@@ -46,8 +44,7 @@ class LoadBalancerArgs(StackArgs):
     services: Mapping[str, ContractService]
     host_names: Mapping[str, str]
     vpc_id: pulumi.Input[str]
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
+    placement: Placement
     zone_id: pulumi.Input[str]
     certificate_arn: pulumi.Input[str]
     log_bucket: pulumi.Input[str]
@@ -101,8 +98,8 @@ class LoadBalancer(Component):
             name=args.names.name("edge"),
             load_balancer_type="application",
             internal=False,
-            subnets=list(args.subnet_ids),
-            security_groups=[args.security_group_id],
+            subnets=list(args.placement.subnet_ids),
+            security_groups=[args.placement.security_group_id],
             drop_invalid_header_fields=True,
             desync_mitigation_mode="defensive",
             xff_header_processing_mode="append",

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import Naming, tags
@@ -30,20 +30,18 @@ REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebAclArgs(StackArgs):
+class WebAclArgs(LogArgs):
     """Arguments of `WebAcl`.
 
     waf: Rate limits.
     host_names: Host name of each service.
     load_balancer_arn: Protected load balancer.
-    logs: KMS key and retention of the log group.
     stage_arns: Protected stages of REST APIs, by name.
     """
 
     waf: WafSettings
     host_names: Mapping[str, str]
     load_balancer_arn: pulumi.Input[str]
-    logs: LogOptions
     stage_arns: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 

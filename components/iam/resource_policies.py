@@ -54,13 +54,14 @@ def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
     return (allow_key_use("AllowServiceNotifications", "kms:Decrypt GenerateDataKey*", _notifying_services(), topic),)
 
 
-def queue_policy(names: Naming, queue: str, role: str) -> Document:
-    """Allow one role to send messages, over TLS, and deny other accounts. Consumers need an IAM policy."""
-    arn = names.arn("sqs", names.name(queue))
+def queue_policy(names: Naming, function: str) -> Document:
+    """Return the policy of a function's dead-letter queue: the function's role can send messages over TLS, and other accounts
+    have no access. Consumers need an identity policy."""
+    arn = names.arn("sqs", names.dead_letter_queue(function))
     return document(
         deny_insecure_transport("sqs:*", [arn]),
         deny_other_accounts("sqs:*", [arn], names.account),
-        allow("AllowFunctionRole", "sqs:SendMessage", [arn], principal={"AWS": names.role_arn(role)}),
+        allow("AllowFunctionRole", "sqs:SendMessage", [arn], principal={"AWS": names.role_arn(function)}),
     )
 
 

@@ -13,7 +13,6 @@ COLLECTOR = "collector"
 """Name of the OpenTelemetry collector: container, repository and log stream prefix."""
 COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
-ROTATION_DEAD_LETTER_QUEUE = "rotate-failed"
 RDS_PROXY = "database-proxy"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
@@ -151,9 +150,9 @@ def send_traces() -> Statement:
     return allow("SendTraces", "xray:PutTraceSegments PutTelemetryRecords", ["*"])
 
 
-def send_to_dead_letter_queue(names: Naming, queue: str) -> Statement:
-    """Return the permission of a Lambda function to send failed events to its dead-letter queue."""
-    return allow("SendToDeadLetterQueue", "sqs:SendMessage", [names.arn("sqs", names.name(queue))])
+def send_to_dead_letter_queue(names: Naming, function: str) -> Statement:
+    """Allow a Lambda function to send failed events to its dead-letter queue."""
+    return allow("SendToDeadLetterQueue", "sqs:SendMessage", [names.arn("sqs", names.dead_letter_queue(function))])
 
 
 def _ecs_tasks(names: Naming) -> Document:
@@ -253,7 +252,7 @@ def _rotation(names: Naming, contract: Contract) -> Document:
             "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
             [names.secret_arn(kind) for kind in contract.rotated_secrets],
         ),
-        send_to_dead_letter_queue(names, ROTATION_DEAD_LETTER_QUEUE),
+        send_to_dead_letter_queue(names, ROTATION_FUNCTION),
         send_traces(),
         write_log(names, ROTATION_FUNCTION),
     )

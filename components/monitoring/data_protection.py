@@ -1,13 +1,12 @@
 """CloudWatch Logs data protection: masking of credentials in log groups, and the log group of findings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 
@@ -20,16 +19,6 @@ MANAGED_IDENTIFIERS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "Pk
 LOG_GROUP = "findings"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataProtectionArgs(StackArgs):
-    """Arguments of `DataProtection`.
-
-    logs: KMS key and retention of the log group.
-    """
-
-    logs: LogOptions
-
-
 class DataProtection(Component):
     """The log group of data protection findings, to which the log delivery service may write.
 
@@ -40,7 +29,7 @@ class DataProtection(Component):
 
     log_group: pulumi.Output[str]
 
-    def __init__(self, name: str, args: DataProtectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: LogArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:DataProtection", name, args, opts)
         group_name = args.names.log_group(LOG_GROUP)
         group = self.create_log_group(name, group_name, args.logs)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
-from components.compute.dead_letter_queue import dead_letter_queue
+from components.component import Component
+from components.compute.python_function import PythonFunctionArgs, python_function
 from components.iam.documents import Document, allow, document, render, trust
 from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
 from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
@@ -15,27 +15,21 @@ from components.naming import Naming, tags
 from components.settings.operations import MonitoringSettings
 
 NAME = "probe"
-DEAD_LETTER_QUEUE = "probe-failed"
-CODE = "runtime/functions"
 TIMEOUT_S = 30
 """The function requests the services in sequence, each with a timeout of five seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SyntheticProbeArgs(StackArgs):
+class SyntheticProbeArgs(PythonFunctionArgs):
     """Arguments of `SyntheticProbe`.
 
     monitoring: Interval of the requests, and URL of the runbooks.
     urls: Health URL of each service.
-    role_arn: Execution role of the function.
-    logs: KMS key and retention of the log group.
     topic_arn: Topic of the alarms.
     """
 
     monitoring: MonitoringSettings
     urls: Mapping[str, str]
-    role_arn: pulumi.Input[str]
-    logs: LogOptions
     topic_arn: pulumi.Input[str]
 
 
@@ -54,35 +48,21 @@ class SyntheticProbe(Component):
 
     def __init__(self, name: str, args: SyntheticProbeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:SyntheticProbe", name, args, opts)
-        function = self._function(name, args)
+        function = python_function(
+            name,
+            args,
+            self,
+            description="Requests each service from outside the VPC and records its availability and response time",
+            timeout_s=TIMEOUT_S,
+            memory_mib=128,
+            concurrency=1,  # Prevents overlapping runs.
+            data_class="internal",
+        )
         self._schedule(name, function, args)
         for alarm in probe_alarms(args.names, tuple(args.urls), args.monitoring.probe_interval_minutes):
             metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, self)
         self.function = function.name
         self.register_outputs({"function": self.function})
-
-    def _function(self, name: str, args: SyntheticProbeArgs) -> aws.lambda_.Function:
-        group = self.create_log_group(name, args.names.log_group(NAME), args.logs)
-        queue = dead_letter_queue(name, args.names, DEAD_LETTER_QUEUE, NAME, self)
-        return aws.lambda_.Function(
-            name,
-            name=args.names.name(NAME),
-            description="Requests each service from outside the VPC and records availability and response time",
-            role=args.role_arn,
-            runtime="python3.12",
-            handler="probe.handler",
-            code=pulumi.FileArchive(CODE),
-            architectures=["arm64"],
-            timeout=TIMEOUT_S,
-            memory_size=128,
-            dead_letter_config={"target_arn": queue},
-            # Prevents overlapping runs.
-            reserved_concurrent_executions=1,
-            tracing_config={"mode": "Active"},
-            logging_config={"log_format": "JSON", "log_group": group.name},
-            tags=tags("internal"),
-            opts=self.child,
-        )
 
     def _schedule(self, name: str, function: aws.lambda_.Function, args: SyntheticProbeArgs) -> None:
         minutes = args.monitoring.probe_interval_minutes
@@ -141,7 +121,7 @@ def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
     permissions = document(
         # PutMetricData supports no resource (Service Authorization Reference, Amazon CloudWatch).
         allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace),
-        send_to_dead_letter_queue(names, DEAD_LETTER_QUEUE),
+        send_to_dead_letter_queue(names, NAME),
         send_traces(),
         write_log(names, NAME),
     )

@@ -9,17 +9,18 @@ from components.component import Component, StackArgs
 from components.iam.documents import Document, render
 from components.iam.resource_policies import NOTIFICATION_TOPIC, notification_topic_policy
 from components.naming import tags
+from components.settings.operations import MonitoringSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationTopicArgs(StackArgs):
     """Arguments of `NotificationTopic`.
 
-    emails: Subscribed e-mail addresses.
+    monitoring: Subscribed e-mail addresses.
     key_arn: KMS key of the topic.
     """
 
-    emails: tuple[str, ...]
+    monitoring: MonitoringSettings
     key_arn: pulumi.Input[str]
 
 
@@ -37,7 +38,7 @@ class NotificationTopic(Component):
     def __init__(self, name: str, args: NotificationTopicArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)
         policy = notification_topic_policy(args.names)
-        self.arn = email_topic(name, args.names.name(NOTIFICATION_TOPIC), policy, args.emails, args.key_arn, self)
+        self.arn = email_topic(name, args.names.name(NOTIFICATION_TOPIC), policy, args.monitoring.emails, args.key_arn, self)
         self.register_outputs({"arn": self.arn})
 
 

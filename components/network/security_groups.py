@@ -1,7 +1,7 @@
 """Security groups, and the connections that they allow."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
@@ -11,7 +11,7 @@ from components.contract import Contract
 from components.iam.role_policies import RDS_PROXY
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
-from components.settings.network import NetworkSettings
+from components.settings.model import Settings
 
 ANYWHERE = "0.0.0.0/0"
 
@@ -50,24 +50,16 @@ class Connection:
 class SecurityGroupsArgs(StackArgs):
     """Arguments of `SecurityGroups`.
 
-    network: Private networks of Cores.
+    settings: Settings of the stack. Database proxy, Cores and external systems determine the connections.
     contract: Services and their ports.
     vpc_id: VPC of the groups.
     prefix_lists: Prefix lists of the gateway endpoints, by service.
-    rds_proxy: The application connects to the database through RDS Proxy.
-    core_ports: Ports of Cores that run in the stack, by security group.
-    console_egress: The console connects to the internet.
-    webhook_networks: Private networks of webhook receivers.
     """
 
-    network: NetworkSettings
+    settings: Settings
     contract: Contract
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
-    rds_proxy: bool = False
-    core_ports: Mapping[str, int] = field(default_factory=dict)
-    console_egress: bool = False
-    webhook_networks: tuple[str, ...] = ()
 
 
 class SecurityGroups(Component):
@@ -83,8 +75,8 @@ class SecurityGroups(Component):
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
-        descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.rds_proxy else {})
-        descriptions |= dict.fromkeys(args.core_ports, "Tasks of a Core")
+        descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.settings.database.proxy else {})
+        descriptions |= dict.fromkeys(args.settings.core_tasks, "Tasks of a Core")
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
@@ -137,6 +129,7 @@ class SecurityGroups(Component):
 
 def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
     """Yield every allowed connection. All others are denied."""
+    settings = args.settings
     yield Connection("", "HTTPS from the internet", 443, "edge")
     yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
     for process in args.contract.processes.values():
@@ -144,26 +137,26 @@ def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
         for service in process.services:
             yield Connection("edge", f"Load balancer to the {service.name} service", service.port, name)
         # Migrations log in with the owner's password, which RDS Proxy does not accept.
-        database = RDS_PROXY if args.rds_proxy and process.services else "database"
+        database = RDS_PROXY if settings.database.proxy and process.services else "database"
         yield Connection(name, f"{name} to the database", DATABASE_PORT, database)
         if process.services:
             yield Connection(name, f"{name} to the cache", CACHE_PORT, "cache")
         yield Connection(name, f"{name} to interface endpoints", 443, "endpoints")
         yield Connection(name, f"{name} to the S3 gateway endpoint", 443, prefix_list="s3")
-    if args.rds_proxy:
+    if settings.database.proxy:
         yield Connection(RDS_PROXY, "RDS Proxy to the database", DATABASE_PORT, "database")
     yield Connection("console", "console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb")
     yield Connection("gateway", "gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE)
-    ports = (args.network.core_port_min, args.network.core_port_max)
-    for cidr in args.network.core_networks:
+    ports = (settings.network.core_port_min, settings.network.core_port_max)
+    for cidr in settings.network.core_networks:
         yield Connection("gateway", "gateway to Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
-    if args.console_egress:
+    if settings.internet_access:
         description = "console to webhook receivers, identity provider and X-Ray over HTTPS"
         yield Connection("console", description, 443, cidr=ANYWHERE)
-    for cidr in args.webhook_networks:
+    for cidr in settings.notifications.webhook_networks:
         yield Connection("console", "console to webhook receivers in a private network", 443, cidr=cidr)
-    for core, port in args.core_ports.items():
-        yield Connection("gateway", "gateway to a Core in the stack", port, core)
-        yield Connection(core, "Core to interface endpoints", 443, "endpoints")
-        yield Connection(core, "Core to the S3 gateway endpoint", 443, prefix_list="s3")
-        yield Connection(core, "Core to the public host name of the gateway", 443, cidr=ANYWHERE)
+    for name, core in settings.core_tasks.items():
+        yield Connection("gateway", "gateway to a Core in the stack", core.port, name)
+        yield Connection(name, "Core to interface endpoints", 443, "endpoints")
+        yield Connection(name, "Core to the S3 gateway endpoint", 443, prefix_list="s3")
+        yield Connection(name, "Core to the public host name of the gateway", 443, cidr=ANYWHERE)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs
 from components.iam.documents import Document, render
 from components.iam.endpoint_policies import dynamodb_policy, s3_policy
 from components.naming import Naming, tags
@@ -13,11 +13,10 @@ from components.settings.network import TIERS, NetworkSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VpcArgs(StackArgs):
+class VpcArgs(LogArgs):
     """Arguments of `Vpc`.
 
     network: CIDR block, Availability Zones and NAT gateways.
-    logs: KMS key and retention of the flow log group.
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
     write_only_objects: ARNs of objects that may be written but not read.
@@ -25,7 +24,6 @@ class VpcArgs(StackArgs):
     """
 
     network: NetworkSettings
-    logs: LogOptions
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
     write_only_objects: tuple[str, ...] = ()

@@ -1,31 +1,29 @@
 """The interface VPC endpoints of AWS services that tasks use."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component, Placement, StackArgs
 from components.iam.documents import render
 from components.iam.endpoint_policies import interface_policies
 from components.naming import tags
+from components.settings.network import NetworkSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VpcEndpointsArgs(StackArgs):
     """Arguments of `VpcEndpoints`.
 
+    network: Endpoints of ECS Exec.
     vpc_id: VPC of the endpoints.
-    subnet_ids: Subnets of the endpoints, one for each zone.
-    security_group_id: Security group of the endpoints.
-    ecs_exec: Also create the endpoints of ECS Exec.
+    placement: Subnets of the endpoints, one for each zone, and their security group.
     """
 
+    network: NetworkSettings
     vpc_id: pulumi.Input[str]
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
-    ecs_exec: bool = False
+    placement: Placement
 
 
 class VpcEndpoints(Component):
@@ -38,14 +36,14 @@ class VpcEndpoints(Component):
 
     def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
-        for service, policy in interface_policies(args.names, ecs_exec=args.ecs_exec).items():
+        for service, policy in interface_policies(args.names, ecs_exec=args.network.exec_endpoints).items():
             aws.ec2.VpcEndpoint(
                 service,
                 vpc_id=args.vpc_id,
                 service_name=f"com.amazonaws.{args.names.region}.{service}",
                 vpc_endpoint_type="Interface",
-                subnet_ids=list(args.subnet_ids),
-                security_group_ids=[args.security_group_id],
+                subnet_ids=list(args.placement.subnet_ids),
+                security_group_ids=[args.placement.security_group_id],
                 private_dns_enabled=True,
                 policy=render(policy),
                 tags=tags("none", Name=args.names.name(service.replace(".", "-"))),

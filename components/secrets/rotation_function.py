@@ -5,31 +5,22 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs, with_dependencies
-from components.compute.dead_letter_queue import dead_letter_queue
-from components.iam.role_policies import ROTATION_DEAD_LETTER_QUEUE
-from components.naming import tags
+from components.component import Component, with_dependencies
+from components.compute.python_function import PythonFunctionArgs, python_function
+from components.settings.model import Settings
 
-CODE = "runtime/functions"
-TIMEOUT_S = 60
 CONCURRENCY = 5
-"""Reserved concurrent executions: one for each secret, and some for retries."""
+"""Reserved concurrent executions: one for each secret, and spare ones for retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RotationFunctionArgs(StackArgs):
+class RotationFunctionArgs(PythonFunctionArgs):
     """Arguments of `RotationFunction`.
 
-    key_prefix: Prefix of the bootstrap token.
-    role_arn: Execution role of the function.
-    key_arn: KMS key of the environment and of the dead-letter queue.
-    logs: KMS key and retention of the log group.
+    settings: Settings of the stack. `key_prefix` is the prefix of the bootstrap token.
     """
 
-    key_prefix: str
-    role_arn: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
-    logs: LogOptions
+    settings: Settings
 
 
 class RotationFunction(Component):
@@ -47,28 +38,17 @@ class RotationFunction(Component):
 
     def __init__(self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:secrets:RotationFunction", name, args, opts)
-        group = self.create_log_group(name, args.names.log_group(name), args.logs)
         # An event contains the secret's name, version and rotation step, but no value.
-        queue = dead_letter_queue(name, args.names, ROTATION_DEAD_LETTER_QUEUE, name, self, args.key_arn)
-        function = aws.lambda_.Function(
+        function = python_function(
             name,
-            name=args.names.name(name),
+            args,
+            self,
             description="Generates and rotates the pepper, the session key and the bootstrap token",
-            role=args.role_arn,
-            runtime="python3.12",
-            handler="rotate.handler",
-            code=pulumi.FileArchive(CODE),
-            architectures=["arm64"],
-            timeout=TIMEOUT_S,
-            memory_size=256,
-            kms_key_arn=args.key_arn,
-            environment={"variables": {"GATEHOUSE_KEY_PREFIX": args.key_prefix}},
-            dead_letter_config={"target_arn": queue},
-            reserved_concurrent_executions=CONCURRENCY,
-            tracing_config={"mode": "Active"},
-            logging_config={"log_format": "JSON", "log_group": group.name},
-            tags=tags("secret"),
-            opts=self.child,
+            timeout_s=60,
+            memory_mib=256,
+            concurrency=CONCURRENCY,
+            data_class="secret",
+            variables={"GATEHOUSE_KEY_PREFIX": args.settings.key_prefix},
         )
         permission = aws.lambda_.Permission(
             name,

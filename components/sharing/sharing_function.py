@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogOptions, StackArgs
+from components.component import Component, LogArgs
 from components.contract import Function
 from components.iam.documents import render
 from components.iam.role_policies import function_role
@@ -23,7 +23,7 @@ ALIAS = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharingFunctionArgs(StackArgs):
+class SharingFunctionArgs(LogArgs):
     """Arguments of `SharingFunction`.
 
     sharing: Memory, concurrency and throttling limits.
@@ -33,7 +33,6 @@ class SharingFunctionArgs(StackArgs):
     variables: Values of the environment variables.
     role_arns: ARNs by resource name: the function's role, and the API log role if this stack creates it.
     key_arn: KMS key of the environment.
-    logs: KMS key and retention of the log groups.
     host_name: Host name of the service.
     zone_id: Hosted zone of the host name.
     certificate_arn: Certificate of the host name.
@@ -45,7 +44,6 @@ class SharingFunctionArgs(StackArgs):
     variables: Mapping[str, pulumi.Input[str]]
     role_arns: Mapping[str, pulumi.Input[str]]
     key_arn: pulumi.Input[str]
-    logs: LogOptions
     host_name: str
     zone_id: pulumi.Input[str]
     certificate_arn: pulumi.Input[str]

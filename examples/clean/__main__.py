@@ -18,7 +18,7 @@ from components.iam.permissions_boundary import PermissionsBoundary, Permissions
 from components.iam.roles import Roles, RolesArgs
 from components.monitoring.metric_alarms import metric_alarm, table_alarms
 from components.naming import Naming, tags
-from components.settings.data import BackupSettings, ProtectionSettings, SecretLinksTableSettings
+from components.settings.data import BackupSettings, BucketsSettings, ProtectionSettings, SecretLinksTableSettings
 from components.storage.bucket import Bucket, BucketArgs, BucketReplica
 
 config = pulumi.Config()
@@ -181,7 +181,7 @@ BackupPlan(
         names=names,
         backup=BackupSettings(retention_days=35, cross_region_copy=True, vault_lock="GOVERNANCE"),
         protection=protection,
-        force_destroy=False,
+        buckets=BucketsSettings(force_destroy=False),
         key_arn=key.arn,
         role_arn=roles.arns[backup_roles.BACKUP],
         topic_arn=topic.arn,

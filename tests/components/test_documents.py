@@ -126,7 +126,7 @@ def test_rotation_role_is_limited_to_its_resources() -> None:
 
 
 def test_dead_letter_queue_accepts_function_over_tls_only() -> None:
-    tls, account, write = statements(queue_policy(NAMES, "rotate-failed", "rotate"))
+    tls, account, write = statements(queue_policy(NAMES, "rotate"))
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     assert (account["Effect"], account["Condition"]) == ("Deny", {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}})
     assert (write["Principal"], write["Action"]) == ({"AWS": NAMES.role_arn("rotate")}, ["sqs:SendMessage"])
